@@ -1,0 +1,60 @@
+"""The agent protocol: one async method. Everything that does work for a task is an Agent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from kapelle.errors import InvalidInput
+from kapelle.graph import Task
+from kapelle.ledger import Usage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskContext:
+    """What an agent may know about the run that its task belongs to."""
+
+    run_id: str
+    request: str
+    """The user's words, whole."""
+    upstream: Mapping[str, Any] = field(default_factory=dict)
+    """Outputs of the tasks that this one depends on, by task id."""
+    upstream_tasks: Mapping[str, Task] = field(default_factory=dict)
+    """Those tasks themselves, so that an agent can title and cite what it was given."""
+    idempotency_key: str = ""
+    """The same for every attempt at this task in this run: hand it to services that must not act twice."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentResult:
+    """What an agent gives back: the output, and what it used."""
+
+    output: Any
+    """Plain JSON values. A mapping with a `text` key is shown to people by that text."""
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    """What it really cost; None takes the price that the agent declared."""
+    quality: float | None = None
+    """The agent's own measure of the result in 0..1, where it has one."""
+
+    def __post_init__(self) -> None:
+        if self.cost_usd is not None and not (math.isfinite(self.cost_usd) and self.cost_usd >= 0):
+            raise InvalidInput(f"An agent reported the cost {self.cost_usd!r}; it must be zero or more dollars.")
+        if self.quality is not None and not 0 <= self.quality <= 1:
+            raise InvalidInput(f"An agent reported the quality {self.quality!r}; it must lie in 0..1.")
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Does the work of one task."""
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        """Do the task, whose `inputs` are resolved: references are replaced by outputs.
+
+        Raises:
+            AgentFailed: the task cannot be done; anything else that is raised counts as the same.
+            TryAgain: the same call may succeed later.
+        """
+        ...

@@ -1,0 +1,69 @@
+"""What an agent can do, for how much, and how well: the card that routing and cost read. Does no work itself."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from kapelle.errors import InvalidAgents
+from kapelle.graph import Task
+
+CostTier = Literal["free", "cheap", "medium", "expensive"]
+
+_AGENT_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentCapability:
+    """What an agent can do, for how much, and how well.
+
+    Raises:
+        InvalidAgents: a field is malformed.
+    """
+
+    agent_id: str
+    task_types: tuple[str, ...] = ()
+    """Kinds of work it takes, dearest to it first; `*` takes any."""
+    skills: frozenset[str] = frozenset()
+    """What it can, in single words; a task's `requirements` must all be here."""
+    cost_tier: CostTier = "cheap"
+    """The price class where no better price is known: see `CostProfiler.MODEL_PRICING`."""
+    model: str | None = None
+    """The model it runs on, as `provider:name`, if it runs on one."""
+    cost_usd: float | None = None
+    """Declared dollars per task; beats the tier. What an agent reports beats this."""
+    seconds: float | None = None
+    """Declared seconds per task, where known."""
+    success_rate: float = 0.85
+    """Share of tasks done well before there are outcomes to learn from (the documented cold-start default)."""
+    max_concurrency: int = 10
+    """Tasks it takes at the same time."""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.agent_id, str) or not _AGENT_ID.fullmatch(self.agent_id):
+            raise InvalidAgents(f"{self.agent_id!r} is no agent id. Use a letter, then letters, digits, '_', '-', '.'.")
+        where = f"Agent {self.agent_id!r}"
+        for name in ("task_types", "skills"):
+            if isinstance(getattr(self, name), str):
+                raise InvalidAgents(f"{where}: {name} is a text; give a list of texts.")
+        if not self.task_types:
+            raise InvalidAgents(f"{where} takes no task types. Name at least one, or '*' for any.")
+        if self.cost_tier not in get_args(CostTier):
+            raise InvalidAgents(f"{where} has the cost tier {self.cost_tier!r}; use one of {get_args(CostTier)}.")
+        for name in ("cost_usd", "seconds"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise InvalidAgents(f"{where} has {name}={value!r}; give zero or more.")
+        if not 0 <= self.success_rate <= 1:
+            raise InvalidAgents(f"{where} has the success rate {self.success_rate!r}; it must lie in 0..1.")
+        if self.max_concurrency < 1:
+            raise InvalidAgents(f"{where} has max_concurrency={self.max_concurrency!r}; give one or more.")
+        object.__setattr__(self, "task_types", tuple(dict.fromkeys(self.task_types)))
+        object.__setattr__(self, "skills", frozenset(self.skills))
+
+    def takes(self, task: Task) -> bool:
+        """Whether the agent takes this kind of task and has every skill that it requires."""
+        return (task.task_type in self.task_types or "*" in self.task_types) and task.requirements <= self.skills

@@ -1,0 +1,89 @@
+"""Reads YAML and JSON documents that come from outside, and says where they are wrong.
+
+Every file and reply is untrusted: documents have a size limit, only plain values are built, and aliases are refused
+because a few lines of them unfold into gigabytes (the "billion laughs").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+
+from kapelle.errors import InvalidPlan, NotFound
+
+MAX_DOCUMENT_BYTES = 10_000_000
+"""Larger than any plan a person or a model writes; smaller than what hurts to parse."""
+
+
+def read_text(path: Path | str) -> str:
+    """Return the text of a file.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidPlan: it is too large, or not UTF-8.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+            raise InvalidPlan(f"The file is larger than {MAX_DOCUMENT_BYTES:,} bytes. Split it.", place=str(path))
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidPlan(f"The file is not UTF-8 text (byte {error.start}).", place=str(path)) from error
+    except OSError as error:
+        raise NotFound(f"Cannot read {str(path)!r}: {error.strerror or error}. Check the path.") from error
+
+
+def parse_yaml(text: str, *, place: str = "") -> Any:
+    """Return the plain values of a YAML (or JSON) document.
+
+    Raises:
+        InvalidPlan: it is malformed or uses aliases; the message names the line.
+    """
+    try:
+        return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader, with aliases refused as well
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        where = f"{place}, line {mark.line + 1}" if mark is not None else place
+        raise InvalidPlan(f"Not readable as YAML: {problem}.", place=where.lstrip(", ")) from error
+    except (RecursionError, ValueError, OverflowError) as error:
+        raise InvalidPlan(f"Not readable as YAML: {type(error).__name__}: {error}.", place=place) from error
+
+
+def parse_json(text: str, *, place: str = "") -> Any:
+    """Return the plain values of a JSON document; the errors are those of `parse_yaml`."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"{place}, line {error.lineno}".lstrip(", ")
+        raise InvalidPlan(f"Not readable as JSON: {error.msg}.", place=where) from error
+    except (RecursionError, ValueError) as error:
+        raise InvalidPlan(f"Not readable as JSON: {type(error).__name__}: {error}.", place=place) from error
+
+
+def describe_validation_error(error: pydantic.ValidationError, *, most: int = 5) -> str:
+    """Return pydantic's findings as one line a person can act on, at most `most` of them."""
+    found = error.errors(include_url=False)
+    parts = [f"{_path_text(item['loc'])}: {item['msg'].lower()}" for item in found[:most]]
+    rest = f" (and {len(found) - most} more)" if len(found) > most else ""
+    return "; ".join(parts) + rest
+
+
+def _path_text(location: Sequence[int | str]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text or "document"
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed here", event.start_mark)
+        return super().compose_node(parent, index)

@@ -1,0 +1,160 @@
+"""Every error that kapelle raises, told apart by what the caller can do about it.
+
+    KapelleError
+    ├── InvalidInput            fix what you gave: nothing has run, nothing is spent
+    │   ├── InvalidGraph        tasks or edges do not make a graph
+    │   │   ├── CycleFound      tasks wait for each other (.tasks)
+    │   │   └── UnknownTask     an edge or a {reference} names no task (.task_id, .missing)
+    │   ├── InvalidPlan         a plan file or a model's plan is malformed (.place)
+    │   ├── InvalidAgents       agent definitions are malformed or contradict each other
+    │   ├── CannotPlan          no rule splits this request, and no model is configured
+    │   ├── PlanRejected        the validator refused the plan (.issues)
+    │   ├── UnknownPrice        a model has no known price (.model)
+    │   ├── RefusedQuery        a query or a program asked for more than it may
+    │   └── NotFound            a run, a file or a folder does not exist
+    ├── TryAgain                the same call may succeed later
+    │   ├── ModelUnavailable    the provider is overloaded or unreachable
+    │   ├── ModelTimeout        the provider did not answer in time
+    │   └── LedgerBusy          another process holds the database
+    ├── LimitReached            give more, or be content with the partial result
+    │   ├── BudgetExceeded      dollars, tokens, calls or seconds are used up (.resource)
+    │   └── DeadlineExceeded    the time is over
+    ├── AgentFailed             one task failed; its dependents are skipped, the rest goes on
+    │   ├── ModelRefused        the provider rejects the call for good (key, model name, policy)
+    │   └── ModelReplyInvalid   the provider's reply cannot be read
+    └── LedgerCorrupt           report a bug: the ledger contradicts itself
+
+A message says what happened, where, and the way out; the data of it are attributes too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class KapelleError(Exception):
+    """The root of the tree. `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class InvalidInput(KapelleError, ValueError):
+    """Something given to kapelle is wrong. Nothing has run and nothing is spent."""
+
+    exit_code = 2
+
+
+class InvalidGraph(InvalidInput):
+    """Tasks or edges do not make a graph."""
+
+
+class CycleFound(InvalidGraph):
+    """Tasks wait for each other."""
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        self.tasks = tuple(tasks)
+        circle = " -> ".join(repr(task) for task in (*self.tasks, *self.tasks[:1]))
+        super().__init__(f"The tasks wait for each other: {circle}. Remove one of these edges.")
+
+
+class UnknownTask(InvalidGraph):
+    """A dependency or a {reference} names a task that is not in the graph."""
+
+    def __init__(self, task_id: str, missing: str, *, hint: str = "Add it, or remove the edge.") -> None:
+        self.task_id = task_id
+        self.missing = missing
+        super().__init__(f"Task {task_id!r} depends on {missing!r}, which is not in the graph. {hint}")
+
+
+class InvalidPlan(InvalidInput):
+    """A plan file or a model's plan is malformed; `place` says where (file, line, task)."""
+
+    def __init__(self, message: str, *, place: str = "") -> None:
+        self.place = place
+        super().__init__(f"{place}: {message}" if place else message)
+
+
+class InvalidAgents(InvalidInput):
+    """Agent definitions are malformed or contradict each other."""
+
+
+class CannotPlan(InvalidInput):
+    """No rule splits this request, and no model is configured that could."""
+
+
+class PlanRejected(InvalidInput):
+    """The validator refused the plan; `issues` lists why, each with its task and the way out."""
+
+    def __init__(self, issues: Sequence[object]) -> None:
+        self.issues = tuple(issues)
+        lines = "\n".join(f"  - {issue}" for issue in self.issues)
+        super().__init__(f"The plan was not approved, so nothing has run:\n{lines}")
+
+
+class UnknownPrice(InvalidInput):
+    """A model has no known price, so no budget could hold."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        super().__init__(
+            f"No price is known for the model {model!r}, so no budget could hold. "
+            "Add it to a price file and name that file in KAPELLE_PRICES."
+        )
+
+
+class RefusedQuery(InvalidInput):
+    """A query or a program asked for more than it may (writing, another file, too much time)."""
+
+
+class NotFound(InvalidInput):
+    """A run, a file or a folder does not exist."""
+
+
+class TryAgain(KapelleError):
+    """The same call may succeed later."""
+
+
+class ModelUnavailable(TryAgain):
+    """The provider is overloaded or unreachable, after the retries."""
+
+
+class ModelTimeout(TryAgain):
+    """The provider did not answer in time."""
+
+
+class LedgerBusy(TryAgain):
+    """Another process holds the ledger's database."""
+
+
+class LimitReached(KapelleError):
+    """A limit that the user set was reached. Give more, or be content with the partial result."""
+
+
+class BudgetExceeded(LimitReached):
+    """Dollars, tokens, calls or seconds are used up."""
+
+    def __init__(self, resource: str, *, wanted: float, left: float) -> None:
+        self.resource = resource
+        self.wanted = wanted
+        self.left = left
+        super().__init__(f"The budget has {left:g} {resource} left, and {wanted:g} are needed. Raise it to go on.")
+
+
+class DeadlineExceeded(LimitReached):
+    """The time that the user gave is over."""
+
+
+class AgentFailed(KapelleError):
+    """One task failed. Its dependents are skipped with the reason; the rest of the run goes on."""
+
+
+class ModelRefused(AgentFailed):
+    """The provider rejects the call for good: the key, the model's name, or its policy."""
+
+
+class ModelReplyInvalid(AgentFailed):
+    """The provider's reply cannot be read."""
+
+
+class LedgerCorrupt(KapelleError):
+    """The ledger contradicts itself. Please report it, with the output of `kapelle explain RUN`."""
