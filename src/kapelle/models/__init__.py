@@ -1,0 +1,15 @@
+"""Language models behind one protocol, `ModelClient`: what they are asked, what they answer, what that costs.
+
+Read `client.py` first. `find_model` finds the user's model in the environment, `PydanticAIClient` talks to it, and
+`PriceTable` prices it. Importing this package loads no provider's library and opens no connection.
+"""
+
+from .client import Message as Message
+from .client import ModelClient as ModelClient
+from .client import ModelReply as ModelReply
+from .client import ModelRequest as ModelRequest
+from .client import PaidReplyInvalid as PaidReplyInvalid
+from .client import Role as Role
+from .client import ToolCall as ToolCall
+from .client import ToolDefinition as ToolDefinition
+from .reply_schema import read_json_reply as read_json_reply

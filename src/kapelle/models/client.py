@@ -1,0 +1,152 @@
+"""The model protocol: one async method. Messages go in; a reply comes back, with what it used and what it cost.
+
+These values belong to kapelle and to no provider's library; `pydantic_ai_client` translates them, and
+`kapelle.testing.ScriptedModel` plays them back. Nothing here knows of keys, prices or the network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+from kapelle.errors import InvalidInput, ModelReplyInvalid
+from kapelle.ledger import Usage
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolDefinition:
+    """A tool that the model may ask for."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    """The JSON schema of the arguments: an object."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ToolCall:
+    """The model asks for a tool. Nothing has run yet: check name and arguments before it does."""
+
+    call_id: str
+    """Ties the call to the `tool` message that answers it."""
+    name: str
+    arguments: Mapping[str, Any]
+    """Parsed, but not checked against the tool's schema."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One message of a conversation.
+
+    Raises:
+        InvalidInput: the role is unknown, a `tool` message does not say which call it answers, or a message that is
+            not the assistant's carries tool calls.
+    """
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """What the assistant asked for in this message."""
+    tool_call_id: str | None = None
+    """Which call this `tool` message answers."""
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise InvalidInput(f"A message has the role {self.role!r}; use one of {get_args(Role)}.")
+        if (self.role == "tool") != (self.tool_call_id is not None):
+            raise InvalidInput(
+                f"A {self.role!r} message has tool_call_id={self.tool_call_id!r}: only tools answer calls."
+            )
+        if self.tool_calls and self.role != "assistant":
+            raise InvalidInput(f"A {self.role!r} message carries tool calls; only the assistant asks for tools.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRequest:
+    """What to ask a model.
+
+    Raises:
+        InvalidInput: there are no messages, two tools share a name, or a number makes no sense.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolDefinition, ...] = ()
+    """Keep these the same, in the same order, from call to call: a change empties the provider's prompt cache."""
+    output_schema: Mapping[str, Any] | None = None
+    """The JSON schema that the reply's text has to fit; then `ModelReply.data` is the parsed value."""
+    temperature: float | None = None
+    max_output_tokens: int | None = None
+    """None leaves it to the provider. Budgets need a number: it bounds what the call can cost."""
+    timeout_s: float = 60.0
+    """For one attempt, from sending it to the last byte of the reply; retries get the same again."""
+
+    def __post_init__(self) -> None:
+        if not self.messages:
+            raise InvalidInput("A model request has no messages. Give at least one.")
+        names = [tool.name for tool in self.tools]
+        if len(set(names)) != len(names):
+            raise InvalidInput(f"Two tools share a name: {names!r}. Rename one.")
+        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise InvalidInput(f"A model request has timeout_s={self.timeout_s!r}; give more than zero seconds.")
+        if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise InvalidInput(f"A model request has temperature={self.temperature!r}; give zero or more.")
+        if self.max_output_tokens is not None and self.max_output_tokens < 1:
+            raise InvalidInput(f"A model request has max_output_tokens={self.max_output_tokens!r}; give one or more.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelReply:
+    """What a model answered, with what it used and what it cost."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage = field(default_factory=lambda: Usage(calls=1))
+    cost_usd: float = 0.0
+    """By the price table, from `usage`; attempts that the provider refused cost nothing."""
+    model: str = ""
+    """`provider:name` of the model that was asked."""
+    finish_reason: str | None = None
+    """`stop`, `length`, `tool_call`, `content_filter` or `error`, where the provider says so."""
+    data: Any = None
+    """The parsed JSON when the request had an `output_schema`; None when the model asked for tools instead."""
+
+
+class PaidReplyInvalid(ModelReplyInvalid):
+    """The provider answered, and is paid, but the answer does not read as asked for.
+
+    `reply` is that answer: take its `usage` and `cost_usd` from the budget, and show its `text` when asking again.
+    """
+
+    def __init__(self, message: str, *, reply: ModelReply) -> None:
+        self.reply = reply
+        super().__init__(message)
+
+
+@runtime_checkable
+class ModelClient(Protocol):
+    """Asks one model."""
+
+    @property
+    def model(self) -> str:
+        """The model's name as `provider:name`."""
+        ...
+
+    async def complete(self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None) -> ModelReply:
+        """Ask the model. With `on_text` the reply streams: it is called with every new piece of the text, in order.
+
+        What `on_text` raises ends the call and reaches the caller as it is. After the first piece nothing is retried,
+        for no piece may come twice.
+
+        Raises:
+            UnknownPrice: the model has no known price. Nothing was sent.
+            ModelUnavailable: overloaded or unreachable, after the retries; or the stream broke off.
+            ModelTimeout: no whole reply within `request.timeout_s`.
+            ModelRefused: the provider rejects the call for good.
+            ModelReplyInvalid: the reply cannot be read, or does not fit the `output_schema`. It is a
+                `PaidReplyInvalid` when there was a reply to pay for.
+        """
+        ...
