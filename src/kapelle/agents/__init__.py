@@ -1,4 +1,14 @@
+"""Agents: the protocol they follow, what they can do, and the registry that a run is given."""
+
+from .adapters import CallableAgent as CallableAgent
+from .adapters import ModelAgent as ModelAgent
+from .adapters import PydanticAIAgent as PydanticAIAgent
+from .adapters import RegisteredAgent as RegisteredAgent
+from .adapters import agent as agent
+from .adapters import as_agent as as_agent
 from .agent import Agent as Agent
 from .agent import AgentResult as AgentResult
 from .agent import TaskContext as TaskContext
 from .capability import AgentCapability as AgentCapability
+from .capability import CostTier as CostTier
+from .registry import AgentRegistry as AgentRegistry

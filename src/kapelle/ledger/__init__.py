@@ -1,1 +1,2 @@
+from .outcome import Outcome as Outcome
 from .usage import Usage as Usage

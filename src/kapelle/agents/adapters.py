@@ -1,0 +1,198 @@
+"""Turns what people have into agents: a Python callable, a pydantic-ai Agent, a model with instructions."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, overload
+
+from kapelle.errors import AgentFailed, InvalidAgents
+from kapelle.graph import Task, render_output
+from kapelle.ledger import Usage
+from kapelle.models import Message, ModelClient, ModelRequest
+
+from .agent import Agent, AgentResult, TaskContext
+from .capability import AgentCapability, CostTier
+
+AgentFunction = Callable[..., Any]
+"""`(task)` or `(task, context)`, plain or async; returns the output, or an AgentResult."""
+
+
+class CallableAgent:
+    """Runs a Python function as an agent. A plain function runs on a thread, so that it cannot block the others."""
+
+    def __init__(self, function: AgentFunction) -> None:
+        self._function = function
+        self._with_context = _counts_two_arguments(function)
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        arguments = (task, context) if self._with_context else (task,)
+        if _is_async(self._function):
+            found = await self._function(*arguments)
+        else:
+            found = await asyncio.to_thread(self._function, *arguments)
+            if isinstance(found, Awaitable):  # a plain function that returned a coroutine
+                found = await found
+        return found if isinstance(found, AgentResult) else AgentResult(output=found)
+
+
+class ModelAgent:
+    """Does a task with one call to a model: the agent's instructions, the task, and what came before it."""
+
+    def __init__(self, client: ModelClient, instructions: str = "", *, max_output_tokens: int | None = None) -> None:
+        self._client = client
+        self._instructions = instructions
+        self._max_output_tokens = max_output_tokens
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        # The instructions and the user's request come first and never change within a run, so that providers' prompt
+        # caches hold from task to task.
+        reply = await self._client.complete(
+            ModelRequest(
+                messages=(
+                    Message(role="system", content=self._instructions or "Do the task you are given. Be brief and exact."),
+                    Message(role="user", content=_task_prompt(task, context)),
+                ),
+                max_output_tokens=self._max_output_tokens,
+            )
+        )
+        if not reply.text.strip():
+            raise AgentFailed(f"The model {reply.model!r} returned no text for task {task.task_id!r}.")
+        return AgentResult(output=reply.text, usage=reply.usage, cost_usd=reply.cost_usd)
+
+
+class PydanticAIAgent:
+    """Runs an agent that was built with pydantic-ai. Its tools, output type and model are its own."""
+
+    def __init__(self, agent: Any) -> None:
+        self._agent = agent
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        result = await self._agent.run(_task_prompt(task, context))
+        spent = result.usage() if callable(result.usage) else result.usage
+        usage = Usage(
+            input_tokens=spent.input_tokens,
+            cached_tokens=min(spent.cache_read_tokens, spent.input_tokens),
+            output_tokens=spent.output_tokens,
+            calls=spent.requests,
+        )
+        output = result.output
+        if hasattr(output, "model_dump"):
+            output = output.model_dump(mode="json")
+        return AgentResult(output=output, usage=usage)
+
+
+def as_agent(found: Any) -> Agent:
+    """Return an Agent made of a callable, a pydantic-ai Agent, or an Agent as it is.
+
+    Raises:
+        InvalidAgents: it is none of these.
+    """
+    if type(found).__module__.partition(".")[0] == "pydantic_ai":
+        return PydanticAIAgent(found)
+    if isinstance(found, Agent) and not inspect.isclass(found):
+        return found
+    if callable(found):
+        return CallableAgent(found)
+    raise InvalidAgents(f"{found!r} is no agent. Give a function, an object with `async run(task, context)`, or a pydantic-ai Agent.")
+
+
+class RegisteredAgent:
+    """A function with its capability, as the `agent` decorator returns it. Still callable as the function it was."""
+
+    def __init__(self, function: AgentFunction, capability: AgentCapability) -> None:
+        self.capability = capability
+        self._function = function
+        self._runner = CallableAgent(function)
+        self.__doc__ = function.__doc__
+        self.__name__ = getattr(function, "__name__", capability.agent_id)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        return await self._runner.run(task, context)
+
+
+@overload
+def agent(function: AgentFunction, /) -> RegisteredAgent: ...
+
+
+@overload
+def agent(
+    *,
+    task_types: list[str] | tuple[str, ...] = ...,
+    skills: list[str] | tuple[str, ...] = ...,
+    cost_usd: float | None = ...,
+    cost_tier: CostTier = ...,
+    seconds: float | None = ...,
+    success_rate: float = ...,
+    max_concurrency: int = ...,
+    agent_id: str | None = ...,
+) -> Callable[[AgentFunction], RegisteredAgent]: ...
+
+
+def agent(
+    function: AgentFunction | None = None,
+    /,
+    *,
+    task_types: list[str] | tuple[str, ...] = ("*",),
+    skills: list[str] | tuple[str, ...] = (),
+    cost_usd: float | None = None,
+    cost_tier: CostTier = "cheap",
+    seconds: float | None = None,
+    success_rate: float = 0.85,
+    max_concurrency: int = 10,
+    agent_id: str | None = None,
+) -> RegisteredAgent | Callable[[AgentFunction], RegisteredAgent]:
+    """Make an agent of a function `(task)` or `(task, context)`, plain or async. Its id is the function's name.
+
+    >>> @agent(task_types=["lookup"], cost_usd=0.001)
+    ... async def atlas(task):
+    ...     return {"France": "Paris"}[task.inputs["query"]]
+    >>> atlas.capability.agent_id
+    'atlas'
+    """
+
+    def register(function: AgentFunction) -> RegisteredAgent:
+        capability = AgentCapability(
+            agent_id=agent_id or getattr(function, "__name__", type(function).__name__),
+            task_types=tuple(task_types),
+            skills=frozenset(skills),
+            cost_usd=cost_usd,
+            cost_tier=cost_tier,
+            seconds=seconds,
+            success_rate=success_rate,
+            max_concurrency=max_concurrency,
+            description=(inspect.getdoc(function) or "").partition("\n")[0],
+        )
+        return RegisteredAgent(function, capability)
+
+    return register if function is None else register(function)
+
+
+def _is_async(function: AgentFunction) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - the method itself is asked for
+
+
+def _counts_two_arguments(function: AgentFunction) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # builtins without a signature take the task alone
+        return False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    return len(positional) >= 2
+
+
+def _task_prompt(task: Task, context: TaskContext) -> str:
+    parts = [f"The user's request, of which your task is a part:\n{context.request}"] if context.request else []
+    parts.append(f"Your task ({task.task_type}): {task.description or task.task_type}")
+    if task.inputs:
+        parts.append(f"Inputs:\n{json.dumps(task.inputs, ensure_ascii=False, default=str, indent=1)}")
+    for task_id, output in context.upstream.items():
+        source = context.upstream_tasks.get(task_id)
+        title = source.description if source and source.description else task_id
+        parts.append(f"Result of an earlier task ({title}):\n{render_output(output)}")
+    return "\n\n".join(parts)

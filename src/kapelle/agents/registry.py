@@ -1,0 +1,172 @@
+"""The agents of a run: what each can do, and what does its work. A value that is passed in, never a global."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.resources
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+
+from kapelle.documents import describe_validation_error, parse_yaml, read_text
+from kapelle.errors import InvalidAgents, InvalidInput
+from kapelle.graph import Task
+
+from .adapters import as_agent
+from .agent import Agent
+from .capability import AgentCapability, CostTier
+
+
+class AgentRegistry(Mapping[str, AgentCapability]):
+    """Agents by id, in the order they were given. Immutable: `with_agent` returns a new registry.
+
+    An entry may lack a runner: then plans can name it, be priced and validated, but not run.
+
+    Raises:
+        InvalidAgents: two agents share an id, or a runner has no capability.
+    """
+
+    def __init__(
+        self, capabilities: Iterable[AgentCapability] = (), *, runners: Mapping[str, Agent] | None = None
+    ) -> None:
+        self._capabilities: dict[str, AgentCapability] = {}
+        for capability in capabilities:
+            if capability.agent_id in self._capabilities:
+                raise InvalidAgents(f"Two agents have the id {capability.agent_id!r}. Rename one.")
+            self._capabilities[capability.agent_id] = capability
+        self._runners = dict(runners or {})
+        for agent_id in self._runners:
+            if agent_id not in self._capabilities:
+                raise InvalidAgents(f"The runner {agent_id!r} has no capability. Add an AgentCapability with that id.")
+
+    @classmethod
+    def default(cls) -> AgentRegistry:
+        """Return the 15 documented agents, from analyst to SEO, without runners: a model gives them those."""
+        roster = importlib.resources.files("kapelle.agents").joinpath("roster.yaml").read_text(encoding="utf-8")
+        return cls(_parse_agents(roster, place="roster.yaml")[0])
+
+    @classmethod
+    def from_yaml(cls, path: Path | str, *, runner: Callable[[AgentCapability, str], Agent] | None = None) -> AgentRegistry:
+        """Read agents from a YAML file: a list `agents`, each with the fields of AgentCapability.
+
+        An agent is run by the Python object that its `run` names (`package.module:name`: a callable, an Agent or a
+        pydantic-ai Agent), or by `runner(capability, instructions)`, which gives it a model.
+
+        Raises:
+            InvalidAgents: the file is malformed; the message names the agent and the field.
+            NotFound: there is no such file.
+        """
+        capabilities, entries = _parse_agents(read_text(path), place=str(path))
+        runners: dict[str, Agent] = {}
+        for capability, entry in zip(capabilities, entries, strict=True):
+            if entry.run is not None:
+                runners[capability.agent_id] = _import_runner(entry.run, place=f"{path}, agent {entry.agent_id!r}")
+            elif runner is not None:
+                runners[capability.agent_id] = runner(capability, entry.instructions or capability.description)
+        return cls(capabilities, runners=runners)
+
+    def __getitem__(self, agent_id: str) -> AgentCapability:
+        return self._capabilities[agent_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._capabilities)
+
+    def __len__(self) -> int:
+        return len(self._capabilities)
+
+    def __repr__(self) -> str:
+        return f"AgentRegistry({', '.join(self._capabilities)})"
+
+    def with_agent(self, capability: AgentCapability, runner: Agent | None = None) -> AgentRegistry:
+        """Return a registry that also has this agent; one with the same id is replaced."""
+        kept = (old for old in self.values() if old.agent_id != capability.agent_id)
+        runners = {key: value for key, value in self._runners.items() if key != capability.agent_id}
+        if runner is not None:
+            runners[capability.agent_id] = runner
+        return AgentRegistry((*kept, capability), runners=runners)
+
+    def merged(self, other: AgentRegistry) -> AgentRegistry:
+        """Return a registry with the agents of both; on the same id, `other` wins."""
+        registry = self
+        for capability in other.values():
+            registry = registry.with_agent(capability, other._runners.get(capability.agent_id))
+        return registry
+
+    def runnable(self) -> AgentRegistry:
+        """Return a registry of only those agents that can do work."""
+        return AgentRegistry((self[agent_id] for agent_id in self if agent_id in self._runners), runners=self._runners)
+
+    def runner(self, agent_id: str) -> Agent:
+        """Return what does the agent's work.
+
+        Raises:
+            InvalidAgents: there is no such agent, or nothing runs it.
+        """
+        if agent_id not in self._capabilities:
+            raise InvalidAgents(f"There is no agent {agent_id!r}. There are: {', '.join(self) or 'none'}.")
+        if agent_id not in self._runners:
+            raise InvalidAgents(f"Nothing runs the agent {agent_id!r}. Configure a model (KAPELLE_MODEL) or give a runner.")
+        return self._runners[agent_id]
+
+    def for_task(self, task: Task) -> tuple[AgentCapability, ...]:
+        """Return the agents that take this task, in registry order."""
+        return tuple(capability for capability in self.values() if capability.takes(task))
+
+    @property
+    def task_types(self) -> tuple[str, ...]:
+        """Every task type that some agent takes, in registry order."""
+        return tuple(dict.fromkeys(kind for capability in self.values() for kind in capability.task_types))
+
+
+class _AgentEntry(pydantic.BaseModel):
+    """One agent as it stands in a YAML file."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    agent_id: Annotated[str, pydantic.Field(validation_alias=pydantic.AliasChoices("agent_id", "id"))]
+    task_types: list[str]
+    skills: list[str] = []
+    cost_tier: CostTier = "cheap"
+    model: str | None = None
+    cost_usd: float | None = None
+    seconds: float | None = None
+    success_rate: float = 0.85
+    max_concurrency: int = 10
+    description: str = ""
+    instructions: str | None = None
+    run: str | None = None
+
+    def capability(self) -> AgentCapability:
+        fields = self.model_dump(exclude={"instructions", "run"})
+        return AgentCapability(**fields)
+
+
+class _AgentFile(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    agents: list[_AgentEntry]
+
+
+def _parse_agents(text: str, *, place: str) -> tuple[list[AgentCapability], list[_AgentEntry]]:
+    try:
+        file = _AgentFile.model_validate(parse_yaml(text, place=place))
+        return [entry.capability() for entry in file.agents], file.agents
+    except pydantic.ValidationError as error:
+        raise InvalidAgents(f"{place}: {describe_validation_error(error)}") from error
+    except InvalidAgents as error:
+        raise InvalidAgents(f"{place}: {error}") from error
+    except InvalidInput as error:
+        raise InvalidAgents(str(error)) from error
+
+
+def _import_runner(name: str, *, place: str) -> Agent:
+    module_name, _, attribute = name.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidAgents(f"{place}: cannot import {name!r}: {error}. Write 'package.module:name'.") from error
+    return as_agent(found)

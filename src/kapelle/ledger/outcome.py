@@ -1,0 +1,47 @@
+"""What became of one attempt at one task: the record that every estimate, policy and report learns from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapelle.errors import InvalidInput
+
+from .usage import Usage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of one attempt at one task.
+
+    Raises:
+        InvalidInput: a number is not finite, is negative, or a quality lies outside 0..1. Bad rows poison estimates.
+    """
+
+    run_id: str
+    task_id: str
+    task_type: str
+    agent: str
+    success: bool
+    step: str = "single"
+    """Which step of the task's strategy this was."""
+    quality: float | None = None
+    """0..1 where something measured it; None where nothing did."""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    seconds: float = 0.0
+    error: str | None = None
+    features: Mapping[str, Any] = field(default_factory=dict)
+    """What was known before the attempt: complexity, number of dependencies, length of the inputs."""
+    at: float = 0.0
+    """Seconds since the epoch when it ended."""
+
+    def __post_init__(self) -> None:
+        for name in ("cost_usd", "seconds", "at"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
+                raise InvalidInput(f"The outcome of task {self.task_id!r} has {name}={value!r}; it must be zero or more.")
+        if self.quality is not None and not 0 <= self.quality <= 1:
+            raise InvalidInput(f"The outcome of task {self.task_id!r} has quality={self.quality!r}, outside 0..1.")
