@@ -1,1 +1,17 @@
+"""Tasks, and graphs of them: what is to be done, and what has to wait for what. Pure: no I/O, no clock.
+
+Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its meaning, `topology` holds the algorithms.
+"""
+
+from .dag import CriticalPath as CriticalPath
+from .dag import TaskDAG as TaskDAG
+from .references import Reference as Reference
+from .references import escape_braces as escape_braces
+from .references import find_references as find_references
+from .references import is_reference as is_reference
+from .references import rename_references as rename_references
+from .references import render_output as render_output
+from .references import replace_references as replace_references
+from .references import resolve_references as resolve_references
+from .task import Risk as Risk
 from .task import Task as Task

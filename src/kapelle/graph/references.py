@@ -6,23 +6,29 @@
     {country_2_from_s1}   the form that graph-planning prompts teach: a named or numbered part of s1's output
     {{s1}}            the literal text {s1}
 
-A value that consists of one reference alone receives the output itself (a list stays a list); inside a longer text the
-output is rendered as text. Knows nothing of tasks: see task.
+Any other brace is an error, so that a misspelt reference is not sent to a model as it stands. The keys of mappings
+hold no references. A value that consists of one reference alone receives the output itself (a list stays a list);
+inside a longer text the output is rendered as text. Knows nothing of tasks: see task.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from kapelle.errors import InvalidGraph
+
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
-_PATTERN = re.compile(r"\{\{|\}\}|\{(" + _NAME + r")((?:\.[A-Za-z_][A-Za-z0-9_]*|\[\d+\])*)\}")
-_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[(\d+)\]")
+_REFERENCE = r"\{(" + _NAME + r")((?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,9}\])*)\}"
+_PATTERN = re.compile(r"\{\{|\}\}|" + _REFERENCE + r"|[{}]")
+_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 _PART_OF = re.compile(r"(?P<part>[A-Za-z0-9_]+)_from_(?P<task>" + _NAME + r")")
-_NUMBERED = re.compile(r".*_(\d+)")
+_NUMBERED = re.compile(r".*_([0-9]{1,9})")
+_SEPARATOR = "; "
+"""Between references that stand for one in a text: reads well in a question, as in "population of Paris; Berlin"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,10 +39,28 @@ class Reference:
     path: tuple[str | int, ...] = ()
     """Fields and items to follow, outermost first; empty for the whole output."""
 
+    def __str__(self) -> str:
+        """Return the reference as it is written, `{s1.capital}`."""
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path)
+        return "{" + self.task_id + "".join(steps) + "}"
+
 
 def find_references(value: Any) -> tuple[Reference, ...]:
-    """Return the references in a value, nested lists and mappings included, in reading order, each once."""
+    """Return the references in a value, nested lists and mappings included, in reading order, each once.
+
+    Raises:
+        InvalidGraph: a brace belongs to no reference.
+    """
     return tuple(dict.fromkeys(_walk(value)))
+
+
+def is_reference(text: str) -> bool:
+    """Say whether a text is one reference and nothing else, so that it receives the output itself.
+
+    >>> is_reference("{s1}"), is_reference("{s1} and {s2}"), is_reference("{{s1}}")
+    (True, False, False)
+    """
+    return _whole_reference(text) is not None
 
 
 def resolve_references(value: Any, outputs: Mapping[str, Any]) -> Any:
@@ -44,6 +68,7 @@ def resolve_references(value: Any, outputs: Mapping[str, Any]) -> Any:
 
     Raises:
         LookupError: an output, or the part of it that the reference names, does not exist.
+        InvalidGraph: a brace belongs to no reference.
     """
     if isinstance(value, str):
         return _resolve_text(value, outputs)
@@ -54,27 +79,41 @@ def resolve_references(value: Any, outputs: Mapping[str, Any]) -> Any:
     return value
 
 
-def rename_references(value: Any, rename: Callable[[str], str]) -> Any:
-    """Return `value` with every reference `{id...}` to a task replaced by the text `rename(id)`, if that differs."""
+def replace_references(value: Any, stand_ins: Callable[[Reference], Sequence[Reference]]) -> Any:
+    """Return `value` with every reference replaced by those that now stand for it.
+
+    Where several stand for one, a value that is the reference alone becomes a list of them (see `references`: a list
+    stays a list), and a longer text names them one after the other: `"of {s1}"` becomes `"of {s1_1}; {s1_2}"`.
+
+    Raises:
+        InvalidGraph: a brace belongs to no reference.
+    """
     if isinstance(value, str):
-
-        def replace(match: re.Match[str]) -> str:
-            if match[1] is None:
-                return match[0]
-            task_id = _reference(match[1], match[2]).task_id
-            return match[0] if rename(task_id) == task_id else rename(task_id)
-
-        return _PATTERN.sub(replace, value)
+        return _replace_in_text(value, stand_ins)
     if isinstance(value, Mapping):
-        return {key: rename_references(item, rename) for key, item in value.items()}
+        return {key: replace_references(item, stand_ins) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [rename_references(item, rename) for item in value]
+        return [replace_references(item, stand_ins) for item in value]
     return value
+
+
+def rename_references(value: Any, rename: Callable[[str], str]) -> Any:
+    """Return `value` with every reference to a task turned to the task `rename(task_id)`; paths are kept.
+
+    >>> rename_references("capital of {country_1_from_s1}", lambda task_id: "x_" + task_id)
+    'capital of {x_s1.country_1}'
+    """
+    return replace_references(value, lambda reference: (replace(reference, task_id=rename(reference.task_id)),))
 
 
 def escape_braces(text: str) -> str:
     """Return text that survives `resolve_references` unchanged, whatever braces a user wrote in it."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def names_a_part(name: str) -> bool:
+    """Say whether `{name}` would be read as a part of another task's output, as `country_1_from_s1` is."""
+    return _PART_OF.fullmatch(name) is not None
 
 
 def render_output(value: Any) -> str:
@@ -83,21 +122,39 @@ def render_output(value: Any) -> str:
         return value
     if isinstance(value, Mapping) and isinstance(value.get("text"), str):
         return str(value["text"])
-    return json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):  # keys that are no texts, or a value that contains itself
+        return repr(value)
 
 
 def _walk(value: Any) -> Iterator[Reference]:
     if isinstance(value, str):
-        if "{" in value:
+        if "{" in value or "}" in value:
             for match in _PATTERN.finditer(value):
-                if match[1] is not None:
-                    yield _reference(match[1], match[2])
+                token = _read(match)
+                if isinstance(token, Reference):
+                    yield token
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _walk(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _walk(item)
+
+
+def _read(match: re.Match[str]) -> Reference | str:
+    """Return the reference that was matched, or the literal brace that a doubled one stands for."""
+    if match[1] is not None:
+        return _reference(match[1], match[2])
+    if len(match[0]) == 2:
+        return match[0][0]
+    start = max(0, match.start() - 20)
+    excerpt = match.string[start : match.start() + 30]
+    raise InvalidGraph(
+        f"the brace at position {match.start()} belongs to no reference, in {excerpt!r}. "
+        "A reference is {task_id}, {task_id.field} or {task_id[0]}; write {{ and }} for literal braces."
+    )
 
 
 def _reference(name: str, steps: str) -> Reference:
@@ -108,19 +165,43 @@ def _reference(name: str, steps: str) -> Reference:
     return Reference(task_id=part["task"], path=(part["part"], *path))
 
 
+def _whole_reference(text: str) -> Reference | None:
+    whole = _PATTERN.fullmatch(text)
+    return _reference(whole[1], whole[2]) if whole is not None and whole[1] is not None else None
+
+
+def _replace_in_text(text: str, stand_ins: Callable[[Reference], Sequence[Reference]]) -> Any:
+    if "{" not in text and "}" not in text:
+        return text
+    whole = _whole_reference(text)
+    if whole is not None:
+        found = tuple(stand_ins(whole))
+        if len(found) != 1:
+            return [str(reference) for reference in found]
+        return text if found[0] == whole else str(found[0])
+
+    def rewrite(match: re.Match[str]) -> str:
+        token = _read(match)
+        if isinstance(token, str):
+            return match[0]
+        found = tuple(stand_ins(token))
+        return match[0] if found == (token,) else _SEPARATOR.join(map(str, found))
+
+    return _PATTERN.sub(rewrite, text)
+
+
 def _resolve_text(text: str, outputs: Mapping[str, Any]) -> Any:
     if "{" not in text and "}" not in text:
         return text
-    whole = _PATTERN.fullmatch(text)
-    if whole is not None and whole[1] is not None:
-        return _look_up(_reference(whole[1], whole[2]), outputs)
+    whole = _whole_reference(text)
+    if whole is not None:
+        return _look_up(whole, outputs)
 
-    def replace(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return match[0][0]
-        return render_output(_look_up(_reference(match[1], match[2]), outputs))
+    def fill(match: re.Match[str]) -> str:
+        token = _read(match)
+        return token if isinstance(token, str) else render_output(_look_up(token, outputs))
 
-    return _PATTERN.sub(replace, text)
+    return _PATTERN.sub(fill, text)
 
 
 def _look_up(reference: Reference, outputs: Mapping[str, Any]) -> Any:
@@ -139,15 +220,20 @@ def _follow(value: Any, step: str | int, task_id: str) -> Any:
         raise LookupError(f"the output of {task_id!r} has no item {step}")
     if isinstance(value, Mapping) and step in value:
         return value[step]
-    numbered = _NUMBERED.fullmatch(step)
-    if numbered is not None:
+    number = part_number(step)
+    if number is not None:
         items = _items(value)
-        position = int(numbered[1]) - 1  # prompts count from one: country_1 is the first
-        if 0 <= position < len(items):
-            return items[position]
+        if 1 <= number <= len(items):
+            return items[number - 1]
     if isinstance(value, str):
         return value  # a named part of a plain text: the text is the best there is
     raise LookupError(f"the output of {task_id!r} has no part {step!r}")
+
+
+def part_number(step: str) -> int | None:
+    """Return the number at the end of a part's name; prompts count from one, so `country_1` is the first."""
+    numbered = _NUMBERED.fullmatch(step)
+    return int(numbered[1]) if numbered is not None else None
 
 
 def _items(value: Any) -> list[Any]:

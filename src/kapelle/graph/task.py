@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from kapelle.errors import InvalidGraph
 
-from .references import find_references
+from .json_values import copy_json_value
+from .references import find_references, names_a_part
 
 Risk = Literal["low", "medium", "high"]
+RISKS: tuple[Risk, ...] = get_args(Risk)
 
 _TASK_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 
@@ -29,7 +31,7 @@ class Task:
     """
 
     task_id: str
-    """Unique in its graph: a letter or underscore, then letters, digits, underscores and dashes."""
+    """Unique in its graph: a letter or underscore, then letters, digits, underscores and dashes; no `x_from_y`."""
     task_type: str
     """What kind of work it is, in the words that agents use for what they can do: `search`, `sql`, `implement`."""
     description: str = ""
@@ -37,7 +39,7 @@ class Task:
     depends_on: tuple[str, ...] = ()
     """Tasks that must be done first. Tasks that `inputs` refer to need not be listed."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments; strings may hold references to outputs, `{s1}` (see references)."""
+    """Arguments, plain JSON values; texts may hold references to outputs, `{s1}` (see references)."""
     requirements: frozenset[str] = frozenset()
     """Skills that the agent must have."""
     priority: int = 0
@@ -47,31 +49,118 @@ class Task:
     risk: Risk = "low"
     """How much harm a wrong or repeated execution does."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Notes of whoever made the task, plain JSON values. Nothing here changes what runs."""
+    references: frozenset[str] = field(init=False, compare=False, repr=False)
+    """The tasks that `inputs` refer to."""
     dependencies: tuple[str, ...] = field(init=False, compare=False, repr=False)
     """`depends_on` and the tasks that `inputs` refer to, each once."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.task_id, str) or not _TASK_ID.fullmatch(self.task_id):
-            raise InvalidGraph(
-                f"{self.task_id!r} is no task id. Use a letter, then letters, digits, '_' and '-', at most 128."
-            )
-        if not isinstance(self.task_type, str) or not self.task_type.strip():
-            raise InvalidGraph(
-                f"Task {self.task_id!r} has no task type. Say what kind of work it is, such as 'search'."
-            )
-        if self.deadline_s is not None and not (math.isfinite(self.deadline_s) and self.deadline_s > 0):
-            raise InvalidGraph(f"Task {self.task_id!r} has the deadline {self.deadline_s!r}; give positive seconds.")
-        if self.risk not in ("low", "medium", "high"):
-            raise InvalidGraph(f"Task {self.task_id!r} has the risk {self.risk!r}; use 'low', 'medium' or 'high'.")
-        for name in ("depends_on", "requirements"):
-            if isinstance(getattr(self, name), str):
-                raise InvalidGraph(f"Task {self.task_id!r}: {name} is a text; give a list of texts.")
+        _check_words(self.task_id, self.task_type, self.description)
+        _check_numbers(self)
         put = object.__setattr__  # the documented way to normalise a frozen value while it is built
-        put(self, "depends_on", tuple(dict.fromkeys(self.depends_on)))
-        put(self, "inputs", dict(self.inputs))
-        put(self, "requirements", frozenset(self.requirements))
-        put(self, "metadata", dict(self.metadata))
-        referred = (reference.task_id for reference in find_references(self.inputs))
+        put(self, "depends_on", tuple(dict.fromkeys(_texts(self, "depends_on"))))
+        put(self, "requirements", frozenset(_texts(self, "requirements")))
+        for name in ("inputs", "metadata"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping):
+                raise InvalidGraph(f"Task {self.task_id!r}: {name} is a {type(value).__name__}; give a mapping.")
+            put(self, name, copy_json_value(value, place=f"Task {self.task_id!r}: {name}"))
+        referred = _find_referred(self.task_id, self.inputs)
+        put(self, "references", frozenset(referred))
         put(self, "dependencies", tuple(dict.fromkeys((*self.depends_on, *referred))))
         if self.task_id in self.dependencies:
             raise InvalidGraph(f"Task {self.task_id!r} depends on itself. Remove that edge or reference.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the task as plain JSON values; fields that hold their default are left out."""
+        values: dict[str, Any] = {"task_id": self.task_id, "task_type": self.task_type}
+        if self.description:
+            values["description"] = self.description
+        if self.depends_on:
+            values["depends_on"] = list(self.depends_on)
+        if self.inputs:
+            values["inputs"] = copy_json_value(self.inputs, place="inputs")
+        if self.requirements:
+            values["requirements"] = sorted(self.requirements)
+        if self.priority:
+            values["priority"] = self.priority
+        if self.deadline_s is not None:
+            values["deadline_s"] = self.deadline_s
+        if self.risk != "low":
+            values["risk"] = self.risk
+        if self.metadata:
+            values["metadata"] = copy_json_value(self.metadata, place="metadata")
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Task:
+        """Return the task that `to_dict` described.
+
+        Raises:
+            InvalidGraph: a field is missing, unknown or malformed.
+        """
+        if not isinstance(values, Mapping):
+            raise InvalidGraph(f"A task is a mapping of its fields, not {type(values).__name__}.")
+        unknown = [name for name in values if name not in ("task_id", "task_type", *_OPTIONAL)]
+        if unknown:
+            raise InvalidGraph(
+                f"Task {values.get('task_id')!r} has no field {unknown[0]!r}. Use {', '.join(_OPTIONAL)}."
+            )
+        missing = [name for name in ("task_id", "task_type") if name not in values]
+        if missing:
+            raise InvalidGraph(f"Task {values.get('task_id')!r} has no {missing[0]}. Add it.")
+        return cls(**values)
+
+
+_OPTIONAL = tuple(f.name for f in fields(Task) if f.init and f.name not in ("task_id", "task_type"))
+
+
+def _check_words(task_id: str, task_type: str, description: str) -> None:
+    if not isinstance(task_id, str) or not _TASK_ID.fullmatch(task_id):
+        raise InvalidGraph(f"{task_id!r} is no task id. Use a letter, then letters, digits, '_' and '-', at most 128.")
+    if names_a_part(task_id):
+        raise InvalidGraph(
+            f"{task_id!r} is no task id: {{{task_id}}} means a part of another task's output. "
+            f"Rename it, for example to {task_id.replace('_from_', '-from-')!r}."
+        )
+    if not isinstance(task_type, str) or not task_type.strip():
+        raise InvalidGraph(f"Task {task_id!r} has no task type. Say what kind of work it is, such as 'search'.")
+    if task_type != task_type.strip() or not task_type.isprintable():
+        raise InvalidGraph(f"Task {task_id!r} has the task type {task_type!r}. Use printable words, no line breaks.")
+    if not isinstance(description, str):
+        raise InvalidGraph(f"Task {task_id!r} has the description {description!r}; give a text.")
+    copy_json_value(description, place=f"Task {task_id!r}: description")
+
+
+def _check_numbers(task: Task) -> None:
+    if not isinstance(task.priority, int) or isinstance(task.priority, bool) or task.priority.bit_length() > 63:
+        raise InvalidGraph(f"Task {task.task_id!r} has the priority {task.priority!r}; give a whole number.")
+    deadline_s = task.deadline_s
+    if deadline_s is not None and not (
+        isinstance(deadline_s, (int, float))
+        and not isinstance(deadline_s, bool)
+        and 0 < deadline_s <= sys.float_info.max
+    ):
+        raise InvalidGraph(f"Task {task.task_id!r} has the deadline {deadline_s!r}; give positive seconds.")
+    if task.risk not in RISKS:
+        raise InvalidGraph(f"Task {task.task_id!r} has the risk {task.risk!r}; use 'low', 'medium' or 'high'.")
+
+
+def _find_referred(task_id: str, inputs: Mapping[str, Any]) -> list[str]:
+    try:
+        return [reference.task_id for reference in find_references(inputs)]
+    except InvalidGraph as error:
+        raise InvalidGraph(f"Task {task_id!r}, inputs: {error}") from None
+
+
+def _texts(task: Task, name: str) -> tuple[str, ...]:
+    value = getattr(task, name)
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise InvalidGraph(f"Task {task.task_id!r}: {name} is {value!r}; give a list of texts.")
+    texts = tuple(value)
+    for text in texts:
+        if not isinstance(text, str) or not text:
+            raise InvalidGraph(f"Task {task.task_id!r}: {name} holds {text!r}; give texts that are not empty.")
+        copy_json_value(text, place=f"Task {task.task_id!r}: {name}")
+    return texts
