@@ -15,6 +15,7 @@ from typing import Any
 from kapelle.errors import CycleFound, InvalidGraph, UnknownTask
 
 from . import topology
+from .patch import GraphPatch, apply_patch
 from .task import Task
 
 
@@ -179,6 +180,15 @@ class TaskDAG:
             depends_on = tuple(other for other in task.depends_on if other in keep)
             reduced.append(task if depends_on == task.depends_on else replace(task, depends_on=depends_on))
         return TaskDAG(reduced, version=self._version)
+
+    def patched(self, patch: GraphPatch, *, finished: Collection[str] = frozenset()) -> TaskDAG:
+        """Return the next version of the graph, not sealed; this one stays as it is.
+
+        Raises:
+            InvalidGraph: the patch touches `finished` or absent tasks, or takes away an output that is used.
+            UnknownTask, CycleFound: the new tasks do not fit the rest.
+        """
+        return TaskDAG(apply_patch(self._tasks, patch, finished=finished), version=self._version + 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the graph as plain JSON values; `from_dict` gives back the same tasks, order and version."""
