@@ -1,0 +1,13 @@
+"""Routing: which agent does which task, and why. Rules first, then capabilities, then load. Knows nothing of prices."""
+
+from .decision import Choice as Choice
+from .decision import choose_agent as choose_agent
+from .decision import choose_agents as choose_agents
+from .halo import AgentCreator as AgentCreator
+from .halo import HALORouter as HALORouter
+from .halo import OptimizedAssignments as OptimizedAssignments
+from .halo import PlanOptimizer as PlanOptimizer
+from .plan import RoutingPlan as RoutingPlan
+from .rules import RoutingRule as RoutingRule
+from .rules import default_rules as default_rules
+from .rules import load_rules as load_rules

@@ -1,0 +1,309 @@
+"""HALORouter: chooses an agent for every task of a graph, and says why. Runs nothing, and knows nothing of prices.
+
+The decision itself is a pure function (see decision). The router adds what has effects: it calls the cost optimiser it
+was handed, and asks an agent creator for an agent where no one can do a task. If either fails, the plan without it
+stands, and says so.
+
+The name is the documented one. HALO's paper (arXiv:2505.13516) plans with three levels of agents and searches over
+roles; it has no rule-based routing. The declarative router with reasons is our own design.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from kapelle.agents import Agent, AgentCapability, AgentRegistry
+from kapelle.errors import InvalidAgents, InvalidGraph
+from kapelle.graph import Task, TaskDAG
+
+from .decision import choose_agent, choose_agents
+from .plan import RoutingPlan
+from .rules import RoutingRule, check_rule_ids, default_rules
+
+logger = logging.getLogger(__name__)
+
+
+class OptimizedAssignments(Protocol):
+    """What an optimiser gives back. `kapelle.cost.OptimizedPlan` is one."""
+
+    @property
+    def assignments(self) -> Mapping[str, str]: ...
+    @property
+    def estimated_cost(self) -> float: ...
+    @property
+    def estimated_time(self) -> float: ...
+    @property
+    def quality_score(self) -> float: ...
+    @property
+    def cost_savings(self) -> float: ...
+    @property
+    def optimization_details(self) -> Mapping[str, Any]: ...
+
+
+class PlanOptimizer(Protocol):
+    """Moves tasks to other agents so that the plan costs less. `kapelle.cost.DAAOOptimizer` is one."""
+
+    async def optimize_routing_plan(
+        self, initial_plan: Any, dag: TaskDAG, constraints: Any = None
+    ) -> OptimizedAssignments: ...
+
+
+class AgentCreator(Protocol):
+    """Makes an agent for a task that nobody can do."""
+
+    async def create_agent_for_task(self, task_description: str, context: dict[str, Any]) -> Any:
+        """Return a new agent; `context` holds the task's type, requirements, inputs and metadata."""
+        ...
+
+    def convert_to_agent_capability(self, agent: Any) -> AgentCapability:
+        """Return what that agent can do."""
+        ...
+
+
+class HALORouter:
+    """Chooses an agent for every task: rules first, then capabilities, then load.
+
+    Without `rules`, the rules for the documented agents hold as long as the registry has no other agents; among other
+    agents, capabilities decide. Without a `daao_optimizer`, `enable_cost_optimization` changes nothing.
+
+    >>> import asyncio
+    >>> dag = TaskDAG([Task(task_id="t1", task_type="deploy")])
+    >>> plan = asyncio.run(HALORouter().route_tasks(dag))
+    >>> print(plan.assignments["t1"], "-", plan.explanations["t1"])
+    deploy_agent - Rule 'operation-to-deploy' sends 'deploy' tasks to deploy_agent: bringing software into operation \
+is its trade. No other agent could.
+    """
+
+    def __init__(
+        self,
+        agent_registry: AgentRegistry | None = None,
+        rules: Iterable[RoutingRule] | None = None,
+        enable_cost_optimization: bool = False,
+        cost_profiler: object | None = None,
+        daao_optimizer: PlanOptimizer | None = None,
+        agent_creator: AgentCreator | None = None,
+    ) -> None:
+        self.agent_registry = AgentRegistry.default() if agent_registry is None else agent_registry
+        """The agents it chooses from. An immutable value: an agent that is created makes a new registry."""
+        self.rules = _rules_for(self.agent_registry) if rules is None else tuple(rules)
+        check_rule_ids(self.rules)
+        self.enable_cost_optimization = enable_cost_optimization
+        self.cost_profiler = cost_profiler
+        """Kept for those who ask the router for it; the router itself reads no prices."""
+        self.daao_optimizer = daao_optimizer
+        self.agent_creator = agent_creator
+        self._workload: dict[str, int] = {}
+
+    async def route_tasks(
+        self,
+        dag: TaskDAG,
+        available_agents: Iterable[str] | None = None,
+        optimization_constraints: Any = None,
+        agent_creator: AgentCreator | None = None,
+    ) -> RoutingPlan:
+        """Choose an agent for every task of the graph.
+
+        Args:
+            dag: The tasks. Their order does not matter.
+            available_agents: Ids of the agents to choose from; None means all.
+            optimization_constraints: Handed to the optimiser as it is; none is called without one.
+            agent_creator: Beats the one that the router was built with.
+
+        Raises:
+            InvalidAgents: `available_agents` names an agent that the registry does not have.
+        """
+        levels = [[dag[task_id] for task_id in level] for level in dag.levels()]
+        plan = await self._route(levels, available_agents, agent_creator or self.agent_creator)
+        if self.enable_cost_optimization and plan.assignments:
+            if self.daao_optimizer is None:
+                logger.info("Cost optimisation is enabled, but no optimiser was given; the plan stands as routed.")
+            else:
+                allowed = self._available(available_agents)
+                await _optimize(plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed)
+        self._workload = plan.workload
+        return plan
+
+    async def route_batch(self, tasks: Sequence[Task]) -> RoutingPlan:
+        """Choose agents for tasks that do not depend on each other, and would run at the same time.
+
+        The documented pseudo-code also executes them. Execution is not the router's: validate the plan, and run that.
+
+        Raises:
+            InvalidGraph: two tasks share an id, or one depends on another.
+        """
+        ids = {task.task_id for task in tasks}
+        if len(ids) < len(tasks):
+            raise InvalidGraph("Two tasks of the batch have the same id. Rename one.")
+        for task in tasks:
+            inside = ids.intersection(task.dependencies)
+            if inside:
+                raise InvalidGraph(
+                    f"Task {task.task_id!r} depends on {min(inside)!r} in the same batch. Use route_tasks with a graph."
+                )
+        plan = await self._route([tasks], None, self.agent_creator)
+        self._workload = plan.workload
+        return plan
+
+    def route_task(self, task: Task, available_agents: Iterable[str] | None = None) -> tuple[str | None, str]:
+        """Choose an agent for one task by itself: the agent's id, or None, and the explanation."""
+        return self._apply_routing_logic(task, available_agents)
+
+    async def create_specialized_agent(self, task: Task, agent_creator: AgentCreator | None) -> str | None:
+        """Have an agent made for a task that nobody can do, register it, and return its id.
+
+        Returns None, with a warning logged, when there is no creator, when it fails, or when what it made cannot do
+        the task: the task then stays unassigned, and everything else goes on.
+        """
+        if agent_creator is None:
+            return None
+        context = {
+            "task_id": task.task_id,
+            "task_type": task.task_type,
+            "requirements": sorted(task.requirements),
+            "inputs": dict(task.inputs),
+            "metadata": dict(task.metadata),
+        }
+        try:
+            agent = await agent_creator.create_agent_for_task(task.description or task.task_type, context)
+            capability = agent_creator.convert_to_agent_capability(agent)
+        except Exception:  # foreign code: whatever it raises must not stop the routing of the other tasks
+            logger.warning("No agent could be created for task %r; it stays unassigned.", task.task_id, exc_info=True)
+            return None
+        refusal = _why_not_registered(task, capability, self.agent_registry)
+        if refusal is not None:
+            logger.warning("The agent created for task %r was refused: %s.", task.task_id, refusal)
+            return None
+        self.agent_registry = self.agent_registry.with_agent(capability, agent if isinstance(agent, Agent) else None)
+        self._workload[capability.agent_id] = 0
+        return capability.agent_id
+
+    def get_agent_workload(self) -> dict[str, int]:
+        """Return how many tasks each agent has in the plan that was routed last, agents without any included."""
+        return {agent_id: self._workload.get(agent_id, 0) for agent_id in self.agent_registry}
+
+    def _apply_routing_logic(self, task: Task, available_agents: Iterable[str] | None = None) -> tuple[str | None, str]:
+        """Keep this name: documented code calls it."""
+        choice = choose_agent(task, self.agent_registry, self.rules, self._available(available_agents))
+        return choice.agent_id, choice.explanation
+
+    async def _route(
+        self,
+        levels: Sequence[Sequence[Task]],
+        available_agents: Iterable[str] | None,
+        agent_creator: AgentCreator | None,
+    ) -> RoutingPlan:
+        available = self._available(available_agents)
+        tasks = {task.task_id: task for level in levels for task in level}
+        plan = RoutingPlan()
+        for choice in choose_agents(levels, self.agent_registry, self.rules, available):
+            agent_id, explanation = choice.agent_id, choice.explanation
+            if agent_id is None and agent_creator is not None:
+                agent_id, explanation = await self._find_or_create(
+                    tasks[choice.task_id], agent_creator, available, explanation
+                )
+            if agent_id is None:
+                plan.unassigned[choice.task_id] = explanation
+            else:
+                plan.assignments[choice.task_id] = agent_id
+                plan.explanations[choice.task_id] = explanation
+        return plan
+
+    async def _find_or_create(
+        self, task: Task, agent_creator: AgentCreator, available: set[str], missing: str
+    ) -> tuple[str | None, str]:
+        # An agent created for an earlier task of this plan may do this one as well.
+        again = choose_agent(task, self.agent_registry, self.rules, available)
+        if again.agent_id is not None:
+            return again.agent_id, again.explanation
+        agent_id = await self.create_specialized_agent(task, agent_creator)
+        if agent_id is None:
+            return None, f"{missing} An agent was to be created for it, but that failed; the log says why."
+        available.add(agent_id)
+        return agent_id, f"AATC created: {agent_id}. {missing}"
+
+    def _available(self, available_agents: Iterable[str] | None) -> set[str]:
+        if available_agents is None:
+            return set(self.agent_registry)
+        available = set(available_agents)
+        unknown = sorted(available.difference(self.agent_registry))
+        if unknown:
+            known = ", ".join(self.agent_registry) or "none"
+            raise InvalidAgents(f"There is no agent {unknown[0]!r} to make available. There are: {known}.")
+        return available
+
+
+async def _optimize(
+    plan: RoutingPlan,
+    dag: TaskDAG,
+    optimizer: PlanOptimizer,
+    constraints: Any,
+    registry: AgentRegistry,
+    available: set[str],
+) -> None:
+    """Write the optimiser's plan into `plan`; if it fails, or moves a task where it cannot be done, leave `plan` be."""
+    try:
+        optimized = await optimizer.optimize_routing_plan(
+            initial_plan=dict(plan.assignments), dag=dag, constraints=constraints
+        )
+        fault = _find_fault(optimized.assignments, plan, dag, registry, available)
+        if fault is not None:
+            raise InvalidAgents(fault)
+    except Exception as error:  # documented: the baseline stands whatever happens in the optimiser
+        logger.warning("The cost optimiser failed, so the plan stands as routed: %s", error)
+        plan.metadata["daao_error"] = f"{type(error).__name__}: {error}"
+        return
+    gain = (
+        f": the plan as a whole is expected to cost ${optimized.cost_savings:.4f} less"
+        if optimized.cost_savings > 0
+        else ", so that the plan keeps its constraints"
+    )
+    for task_id, agent_id in optimized.assignments.items():
+        before = plan.assignments[task_id]
+        if agent_id != before:
+            plan.assignments[task_id] = agent_id
+            plan.explanations[task_id] += f" Moved from {before} to {agent_id} by the cost optimiser{gain}."
+    details = dict(optimized.optimization_details)
+    plan.metadata.update(
+        daao_optimized=True,
+        cost_savings=optimized.cost_savings,
+        estimated_cost=optimized.estimated_cost,
+        baseline_cost=details.get("baseline_cost", optimized.estimated_cost + optimized.cost_savings),
+        estimated_time=optimized.estimated_time,
+        quality_score=optimized.quality_score,
+        optimization_details=details,
+    )
+
+
+def _find_fault(
+    assignments: Mapping[str, str], plan: RoutingPlan, dag: TaskDAG, registry: AgentRegistry, available: set[str]
+) -> str | None:
+    if set(assignments) != set(plan.assignments):
+        return "the optimiser gave back another set of tasks than it was given"
+    for task_id, agent_id in assignments.items():
+        if agent_id == plan.assignments[task_id]:
+            continue
+        if agent_id not in available:
+            return f"the optimiser moved task {task_id!r} to {agent_id!r}, which is not available"
+        if not registry[agent_id].takes(dag[task_id]):
+            return f"the optimiser moved task {task_id!r} to {agent_id!r}, which cannot do it"
+    return None
+
+
+def _why_not_registered(task: Task, capability: AgentCapability, registry: AgentRegistry) -> str | None:
+    if not capability.takes(task):
+        return (
+            f"{capability.agent_id} takes {', '.join(capability.task_types)} with the skills "
+            f"{', '.join(sorted(capability.skills)) or 'none'}, and the task is {task.task_type!r} "
+            f"with the requirements {', '.join(sorted(task.requirements)) or 'none'}"
+        )
+    if capability.agent_id in registry and registry[capability.agent_id] != capability:
+        return f"there is another agent with the id {capability.agent_id!r}"
+    return None
+
+
+def _rules_for(registry: AgentRegistry) -> tuple[RoutingRule, ...]:
+    # The default rules speak for the documented agents; among a user's own they would overrule better fits.
+    rules = default_rules()
+    return rules if {rule.agent_id for rule in rules}.issuperset(registry) else ()
