@@ -1,0 +1,76 @@
+"""Words as search and questions compare them: lower case, without accents, cut to a stem. English only, by rules."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a text that lists them, apart by spaces."""
+    return frozenset(text.split())
+
+
+STOP_WORDS = word_set(
+    """a about all also an and any are as at be been between both but by can could did do does doing for from find get
+    give had has have he her his how i if in into is it its let many me much my no not of on or our out please she
+    should show so some tell than that the their them then there these they this those to up us was we were what when
+    where which who whom whose why will with would you your"""
+)
+
+_WORD = re.compile(r"[^\W_]+")
+
+_ENDINGS = ("ations", "ation", "ences", "ence", "ances", "ance", "ments", "ment", "ings", "ing", "ents", "ent", "ants")
+_SHORT_ENDINGS = ("ant", "ed", "es", "ly", "e", "s")
+
+
+def plain(text: str) -> str:
+    """Return the text in lower case and without accents: `Brasília` becomes `brasilia`.
+
+    >>> plain("Brasília, São Paulo")
+    'brasilia, sao paulo'
+    """
+    parts = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in parts if not unicodedata.combining(char)).translate(_LETTERS)
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words and numbers of a text, plain, in order."""
+    return _WORD.findall(plain(text))
+
+
+def content_words(text: str) -> list[str]:
+    """Return the words of a text that carry meaning, plain, in order; all of them when every one is a stop word."""
+    words = split_words(text)
+    return [word for word in words if word not in STOP_WORDS] or words
+
+
+def stem(word: str) -> str:
+    """Return the part of a plain word that its forms share: `countries` and `country`, `opened` and `opens`.
+
+    >>> [stem(word) for word in ("countries", "country", "independence", "independent", "rivers")]
+    ['country', 'country', 'independ', 'independ', 'river']
+    """
+    word = _IRREGULAR.get(word, word)
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            return word[: -len(ending)]
+    for ending in _SHORT_ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
+            return word[: -len(ending)]
+    return word
+
+
+_IRREGULAR = dict(
+    pair.split("=", 1)
+    for pair in word_set(
+        """fell=fall fallen=fall rose=rise risen=rise built=build began=begin begun=begin became=become wrote=write
+        written=write won=win led=lead made=make took=take taken=take gave=give given=give spoke=speak spoken=speak
+        ran=run lay=lie lies=lie flew=fly men=man women=woman people=person"""
+    )
+)
+
+# Letters that Unicode does not take apart although people type them without their stroke.
+_LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ı": "i", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th"})
