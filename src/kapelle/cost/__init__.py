@@ -1,0 +1,15 @@
+"""Cost: what work is expected to take, who does it for least, and what may be spent at all.
+
+`CostProfiler` learns estimates from outcomes. `Budget` holds the spending of a run within its limits.
+"""
+
+from .budget import Amounts as Amounts
+from .budget import Budget as Budget
+from .budget import BudgetStatistics as BudgetStatistics
+from .budget import Reservation as Reservation
+from .complexity import estimate_complexities as estimate_complexities
+from .complexity import estimate_complexity as estimate_complexity
+from .profiler import CostProfiler as CostProfiler
+from .profiler import Estimate as Estimate
+from .profiler import Execution as Execution
+from .profiler import TaskProfile as TaskProfile

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kapelle.agents import AgentCapability
+from kapelle.cost import CostProfiler
+from kapelle.errors import InvalidInput
+from kapelle.ledger import Outcome, Usage
+
+
+def capability(**fields: Any) -> AgentCapability:
+    return AgentCapability(**{"agent_id": "builder_agent", "task_types": ("implement",), **fields})
+
+
+def record(profiler: CostProfiler, times: int = 1, **fields: Any) -> None:
+    execution: dict[str, Any] = {
+        "task_id": "t",
+        "agent_name": "builder_agent",
+        "task_type": "implement",
+        "tokens_used": 1_000_000,
+        "execution_time_seconds": 12.0,
+        "success": True,
+        "cost_tier": "medium",
+    }
+    for _ in range(times):
+        profiler.record_execution(**{**execution, **fields})
+
+
+def test_nothing_known_gives_the_documented_defaults() -> None:
+    profiler = CostProfiler()
+    assert profiler.estimate_cost("anyone", "anything") == 0.01
+    assert profiler.estimate_time("anyone", "anything", task_complexity=1.5) == 15.0
+    assert profiler.estimate_success_rate("anyone", "anything") == 0.85
+
+
+def test_tokens_are_priced_by_the_tier_unless_a_cost_is_reported() -> None:
+    profiler = CostProfiler()
+    record(profiler, tokens_used=850_000)
+    record(profiler, agent_name="other", cost_usd=0.5)
+    assert profiler.estimate_cost("builder_agent", "implement") == 2.55
+    assert profiler.estimate_cost("other", "implement", task_complexity=2.0) == 1.0
+
+
+def test_prices_may_be_reassigned_and_free_stays_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CostProfiler, "MODEL_PRICING", {"cheap": 0.03, "medium": 6.0, "expensive": 15.0})
+    profiler = CostProfiler()
+    record(profiler)
+    record(profiler, agent_name="local", cost_tier="free")
+    assert profiler.estimate_cost("builder_agent", "implement") == 6.0
+    assert profiler.estimate_cost("local", "implement") == 0.0
+
+
+def test_recent_executions_outweigh_old_ones() -> None:
+    profiler = CostProfiler()
+    record(profiler, 30, cost_usd=1.0)
+    record(profiler, 10, cost_usd=3.0, execution_time_seconds=20.0)
+    assert profiler.estimate_cost("builder_agent", "implement") == 3.0
+    assert profiler.estimate_cost("builder_agent", "implement", use_recent=False) == 1.5
+    assert profiler.estimate_time("builder_agent", "implement") == 20.0
+    assert profiler.estimate_time("builder_agent", "implement", use_recent=False) == 14.0
+
+
+def test_one_failure_does_not_condemn_an_agent_and_ten_do() -> None:
+    profiler = CostProfiler()
+    record(profiler, success=False)
+    assert profiler.estimate_success_rate("builder_agent", "implement") == pytest.approx(0.85 * 4 / 5)
+    record(profiler, 9, success=False)
+    assert profiler.estimate_success_rate("builder_agent", "implement") < 0.25
+
+
+def test_a_fall_after_long_success_shows_sooner_with_recent_outcomes() -> None:
+    profiler = CostProfiler()
+    record(profiler, 90)
+    record(profiler, 10, success=False)
+    recent = profiler.estimate_success_rate("builder_agent", "implement")
+    assert recent < 0.5 < 0.85 < profiler.estimate_success_rate("builder_agent", "implement", use_recent=False)
+
+
+def test_a_profile_says_what_was_measured() -> None:
+    profiler = CostProfiler()
+    record(profiler, 2, cost_usd=1.0, tokens_used=100)
+    record(profiler, 1, cost_usd=4.0, tokens_used=400, success=False)
+    profile = profiler.get_profile("builder_agent", "implement")
+    assert profile is not None
+    assert (profile.total_executions, profile.success_rate) == (3, 2 / 3)
+    assert (profile.avg_cost_usd, profile.cost_per_success) == (2.0, 3.0)
+    assert (profile.avg_tokens, profile.avg_seconds) == (200, 12.0)
+    assert [execution.cost_usd for execution in profile.recent] == [1.0, 1.0, 4.0]
+
+
+def test_a_profile_keeps_ten_recent_executions() -> None:
+    profiler = CostProfiler()
+    for number in range(25):
+        record(profiler, tokens_used=number)
+    profile = profiler.get_profile("builder_agent", "implement")
+    assert profile is not None
+    assert [execution.tokens for execution in profile.recent] == list(range(15, 25))
+
+
+def test_success_that_never_came_costs_infinitely_much() -> None:
+    profiler = CostProfiler()
+    record(profiler, success=False)
+    profile = profiler.get_profile("builder_agent", "implement")
+    assert profile is not None
+    assert profile.cost_per_success == math.inf
+    assert profiler.get_profile("builder_agent", "test") is None
+
+
+def test_statistics_add_up_all_agents() -> None:
+    profiler = CostProfiler()
+    assert profiler.get_statistics()["success_rate"] == 0.0
+    record(profiler, 3, cost_usd=0.5)
+    record(profiler, 1, agent_name="qa_agent", task_type="test", cost_usd=0.25, success=False)
+    assert profiler.get_statistics() == {
+        "total_executions": 4,
+        "total_cost_usd": 1.75,
+        "success_rate": 0.75,
+        "agents_tracked": 2,
+        "task_types_tracked": 2,
+    }
+
+
+def test_outcomes_of_the_ledger_are_learned_from() -> None:
+    outcome = Outcome(
+        run_id="r",
+        task_id="t",
+        task_type="implement",
+        agent="builder_agent",
+        success=True,
+        usage=Usage(input_tokens=70, output_tokens=30, calls=1),
+        cost_usd=0.5,
+        seconds=3.0,
+        features={"complexity": 2.0},
+    )
+    estimate = CostProfiler.from_outcomes([outcome]).estimate(capability(), "implement", complexity=1.0)
+    assert (estimate.cost_usd, estimate.seconds, estimate.tokens) == (0.25, 1.5, 50)
+    assert (estimate.samples, estimate.source) == (1, "learned")
+
+
+@pytest.mark.parametrize("field", ["tokens_used", "execution_time_seconds", "cost_usd", "complexity"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, "many"])
+def test_a_malformed_number_is_named_and_nothing_is_learned(field: str, bad: Any) -> None:
+    profiler = CostProfiler()
+    with pytest.raises(InvalidInput, match=field):
+        record(profiler, **{field: bad})
+    assert profiler.get_profile("builder_agent", "implement") is None
+
+
+def test_an_unknown_tier_and_a_malformed_complexity_are_named() -> None:
+    profiler = CostProfiler()
+    with pytest.raises(InvalidInput, match=r"cost_tier 'golden'.*medium"):
+        record(profiler, cost_tier="golden")
+    for estimate in (profiler.estimate_cost, profiler.estimate_time):
+        with pytest.raises(InvalidInput, match="complexity is nan"):
+            estimate("a", "b", task_complexity=math.nan)
+    with pytest.raises(InvalidInput, match="complexity is -1"):
+        profiler.estimate(capability(), "b", complexity=-1)
+
+
+def test_what_an_agent_declares_beats_the_defaults_and_ignores_complexity() -> None:
+    declared = capability(cost_usd=0.2, seconds=3.0, success_rate=0.7)
+    estimate = CostProfiler().estimate(declared, "implement", complexity=2.0)
+    assert (estimate.cost_usd, estimate.seconds, estimate.success_rate) == (0.2, 3.0, 0.7)
+    assert (estimate.samples, estimate.source) == (0, "declared")
+
+
+def test_a_free_agent_costs_nothing_and_uses_no_tokens_without_a_model() -> None:
+    estimate = CostProfiler().estimate(capability(cost_tier="free"), "implement")
+    assert (estimate.cost_usd, estimate.tokens, estimate.source) == (0.0, 0, "declared")
+
+
+def test_tiers_differ_in_price_before_anything_is_known() -> None:
+    profiler = CostProfiler()
+    costs = [profiler.estimate(capability(cost_tier=tier), "x").cost_usd for tier in ("cheap", "medium", "expensive")]
+    assert costs == pytest.approx([0.0001, 0.01, 0.05])
+    assert profiler.estimate(capability(cost_tier="medium"), "x", complexity=3.0).cost_usd == pytest.approx(0.03)
+
+
+def test_an_untried_agent_is_guessed_by_what_others_needed_for_the_type() -> None:
+    profiler = CostProfiler()
+    record(profiler, 5, agent_name="other", tokens_used=1_000_000, execution_time_seconds=40.0)
+    estimate = profiler.estimate(capability(cost_tier="expensive"), "implement")
+    assert (estimate.cost_usd, estimate.seconds, estimate.source) == (15.0, 40.0, "default")
+
+
+def test_a_declared_price_gives_way_to_outcomes_smoothly() -> None:
+    profiler, declared = CostProfiler(), capability(cost_usd=1.0, seconds=10.0)
+    record(profiler, cost_usd=2.0, execution_time_seconds=20.0)
+    first = profiler.estimate(declared, "implement")
+    assert (first.cost_usd, first.seconds) == (1.2, 12.0)
+    record(profiler, 99, cost_usd=2.0, execution_time_seconds=20.0)
+    assert profiler.estimate(declared, "implement").cost_usd == pytest.approx(2.0, rel=0.03)
+
+
+@given(outcomes=st.lists(st.booleans(), max_size=40), prior=st.floats(0, 1))
+def test_a_success_more_never_lowers_the_estimate(outcomes: list[bool], prior: float) -> None:
+    agent, worse, better = capability(success_rate=prior), CostProfiler(), CostProfiler()
+    for success in outcomes:
+        record(worse, success=success)
+        record(better, success=success)
+    record(worse, success=False)
+    record(better, success=True)
+    low, high = (profiler.estimate(agent, "implement").success_rate for profiler in (worse, better))
+    assert -1e-9 <= low <= high <= 1 + 1e-9
