@@ -8,8 +8,36 @@ from .client import Message as Message
 from .client import ModelClient as ModelClient
 from .client import ModelReply as ModelReply
 from .client import ModelRequest as ModelRequest
+from .client import PaidRefusal as PaidRefusal
 from .client import PaidReplyInvalid as PaidReplyInvalid
 from .client import Role as Role
 from .client import ToolCall as ToolCall
 from .client import ToolDefinition as ToolDefinition
+from .discovery import DEFAULT_MODELS as DEFAULT_MODELS
+from .discovery import describe_model as describe_model
+from .discovery import find_model as find_model
+from .prices import Price as Price
+from .prices import PriceTable as PriceTable
+from .pydantic_ai_client import PydanticAIClient as PydanticAIClient
+from .reply_schema import find_schema_problems as find_schema_problems
 from .reply_schema import read_json_reply as read_json_reply
+
+__all__ = [
+    "DEFAULT_MODELS",
+    "Message",
+    "ModelClient",
+    "ModelReply",
+    "ModelRequest",
+    "PaidRefusal",
+    "PaidReplyInvalid",
+    "Price",
+    "PriceTable",
+    "PydanticAIClient",
+    "Role",
+    "ToolCall",
+    "ToolDefinition",
+    "describe_model",
+    "find_model",
+    "find_schema_problems",
+    "read_json_reply",
+]

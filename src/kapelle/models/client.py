@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
-from kapelle.errors import InvalidInput, ModelReplyInvalid
+from kapelle.errors import InvalidInput, ModelRefused, ModelReplyInvalid
 from kapelle.ledger import Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -70,19 +70,20 @@ class ModelRequest:
     """What to ask a model.
 
     Raises:
-        InvalidInput: there are no messages, two tools share a name, or a number makes no sense.
+        InvalidInput: there are no messages, two tools share a name, the output schema is not an object's, or a number
+            makes no sense.
     """
 
     messages: tuple[Message, ...]
     tools: tuple[ToolDefinition, ...] = ()
     """Keep these the same, in the same order, from call to call: a change empties the provider's prompt cache."""
     output_schema: Mapping[str, Any] | None = None
-    """The JSON schema that the reply's text has to fit; then `ModelReply.data` is the parsed value."""
+    """The JSON schema of an object that the reply's text has to fit; then `ModelReply.data` is the parsed value."""
     temperature: float | None = None
     max_output_tokens: int | None = None
     """None leaves it to the provider. Budgets need a number: it bounds what the call can cost."""
     timeout_s: float = 60.0
-    """For one attempt, from sending it to the last byte of the reply; retries get the same again."""
+    """For the whole call: from sending it to the last byte of the reply, retries and their waits included."""
 
     def __post_init__(self) -> None:
         if not self.messages:
@@ -94,6 +95,9 @@ class ModelRequest:
             raise InvalidInput(f"A model request has timeout_s={self.timeout_s!r}; give more than zero seconds.")
         if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise InvalidInput(f"A model request has temperature={self.temperature!r}; give zero or more.")
+        if self.output_schema is not None and self.output_schema.get("type", "object") != "object":
+            # OpenAI and its like refuse anything else at the top, so that it would fail only where it costs.
+            raise InvalidInput("An output schema has to be of the type 'object'. Wrap the value in one.")
         if self.max_output_tokens is not None and self.max_output_tokens < 1:
             raise InvalidInput(f"A model request has max_output_tokens={self.max_output_tokens!r}; give one or more.")
 
@@ -126,6 +130,14 @@ class PaidReplyInvalid(ModelReplyInvalid):
         super().__init__(message)
 
 
+class PaidRefusal(ModelRefused):
+    """The model declined by the provider's policy, and its tokens are paid all the same: see `reply`."""
+
+    def __init__(self, message: str, *, reply: ModelReply) -> None:
+        self.reply = reply
+        super().__init__(message)
+
+
 @runtime_checkable
 class ModelClient(Protocol):
     """Asks one model."""
@@ -145,7 +157,7 @@ class ModelClient(Protocol):
             UnknownPrice: the model has no known price. Nothing was sent.
             ModelUnavailable: overloaded or unreachable, after the retries; or the stream broke off.
             ModelTimeout: no whole reply within `request.timeout_s`.
-            ModelRefused: the provider rejects the call for good.
+            ModelRefused: the provider rejects the call for good; a `PaidRefusal` when the model itself declined.
             ModelReplyInvalid: the reply cannot be read, or does not fit the `output_schema`. It is a
                 `PaidReplyInvalid` when there was a reply to pay for.
         """

@@ -1,0 +1,160 @@
+"""Translates between our messages and pydantic-ai's, both ways. Asks nobody; imports the library when called."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kapelle.documents import parse_json
+from kapelle.errors import InvalidInput, InvalidPlan, ModelReplyInvalid
+from kapelle.ledger import Usage
+
+from .client import Message, ModelRequest, ToolCall
+from .providers import read_profile
+
+if TYPE_CHECKING:
+    from pydantic_ai.messages import ModelMessage, ModelResponse
+    from pydantic_ai.models import Model, ModelRequestParameters
+    from pydantic_ai.settings import ModelSettings
+
+# Fewer than the three to four of English in the usual tokenisers, so that an estimate errs to the dear side.
+_CHARACTERS_PER_TOKEN = 2.5
+
+
+def to_messages(messages: Sequence[Message]) -> list[ModelMessage]:
+    """Return the conversation as pydantic-ai's: turns of ours alternate with replies of the model.
+
+    Raises:
+        InvalidInput: a `tool` message answers a call that nobody made.
+    """
+    from pydantic_ai import messages as theirs
+
+    tool_names = {call.call_id: call.name for message in messages for call in message.tool_calls}
+    history: list[ModelMessage] = []
+    for message in messages:
+        if message.role == "assistant":
+            reply: list[Any] = [theirs.TextPart(message.content)] if message.content else []
+            reply += [
+                theirs.ToolCallPart(call.name, dict(call.arguments), tool_call_id=call.call_id)
+                for call in message.tool_calls
+            ]
+            history.append(theirs.ModelResponse(parts=reply))
+            continue
+        part: Any
+        if message.role == "system":
+            part = theirs.SystemPromptPart(message.content)
+        elif message.role == "user":
+            part = theirs.UserPromptPart(message.content)
+        else:
+            assert message.tool_call_id is not None
+            if message.tool_call_id not in tool_names:
+                raise InvalidInput(f"A tool message answers the call {message.tool_call_id!r}, which nobody made.")
+            part = theirs.ToolReturnPart(
+                tool_names[message.tool_call_id], message.content, tool_call_id=message.tool_call_id
+            )
+        if history and isinstance(history[-1], theirs.ModelRequest):
+            history[-1] = theirs.ModelRequest(parts=[*history[-1].parts, part])
+        else:
+            history.append(theirs.ModelRequest(parts=[part]))
+    return history
+
+
+def to_parameters(request: ModelRequest, model: Model[Any]) -> ModelRequestParameters:
+    """Return tools and output schema as pydantic-ai's."""
+    from pydantic_ai.models import ModelRequestParameters
+    from pydantic_ai.output import OutputObjectDefinition
+    from pydantic_ai.tools import ToolDefinition
+
+    tools = [
+        ToolDefinition(name=tool.name, description=tool.description, parameters_json_schema=dict(tool.parameters))
+        for tool in request.tools
+    ]
+    if request.output_schema is None:
+        return ModelRequestParameters(function_tools=tools)
+    # Google takes either tools or a schema; the schema then goes into the prompt.
+    clash = bool(tools) and model.system.startswith("google")
+    native = bool(read_profile(model).get("supports_json_schema_output", False)) and not clash
+    return ModelRequestParameters(
+        function_tools=tools,
+        output_mode="native" if native else "prompted",
+        output_object=OutputObjectDefinition(json_schema=dict(request.output_schema), name="reply"),
+    )
+
+
+def to_settings(request: ModelRequest, model: Model[Any]) -> ModelSettings:
+    """Return the request's settings as pydantic-ai's. Retries are ours, so that none follows a streamed piece."""
+    settings: ModelSettings = {"max_retries": 0, "timeout": request.timeout_s}
+    if request.temperature is not None and not _picks_its_temperature(model):
+        settings["temperature"] = request.temperature
+    if request.max_output_tokens is not None:
+        settings["max_tokens"] = request.max_output_tokens
+    return settings
+
+
+def _picks_its_temperature(model: Model[Any]) -> bool:
+    # OpenAI's reasoning models refuse sampling settings, and pydantic-ai warns at every call that it drops them.
+    profile = read_profile(model)
+    reasons = profile.get("thinking_enabled_by_default", False) or profile.get("thinking_always_enabled", False)
+    return bool(profile.get("openai_supports_reasoning", False) and reasons)
+
+
+def read_text(response: ModelResponse) -> str:
+    """Return the text of a reply, its thinking left out."""
+    from pydantic_ai.messages import TextPart
+
+    return "".join(part.content for part in response.parts if isinstance(part, TextPart))
+
+
+def read_tool_calls(response: ModelResponse) -> tuple[ToolCall, ...]:
+    """Return what the model asks for.
+
+    Raises:
+        ModelReplyInvalid: the arguments of a call are not a JSON object.
+    """
+    from pydantic_ai.messages import ToolCallPart
+
+    return tuple(
+        ToolCall(call_id=part.tool_call_id, name=part.tool_name, arguments=_read_arguments(part.tool_name, part.args))
+        for part in response.parts
+        if isinstance(part, ToolCallPart)
+    )
+
+
+def _read_arguments(tool: str, arguments: Any) -> dict[str, Any]:
+    if isinstance(arguments, str) and arguments.strip():
+        try:
+            arguments = parse_json(arguments, place=f"the arguments for the tool {tool!r}")
+        except InvalidPlan as error:
+            raise ModelReplyInvalid(f"The model called a tool with malformed arguments. {error}") from error
+    arguments = arguments or {}
+    if not isinstance(arguments, dict):
+        raise ModelReplyInvalid(f"The model called the tool {tool!r} with {arguments!r}, which is not an object.")
+    return arguments
+
+
+def read_usage(response: ModelResponse, request: ModelRequest) -> Usage:
+    """Return what the provider counted; where it counted nothing, an estimate on the dear side, from the lengths.
+
+    Some servers do not report usage, and a budget must not take silence for zero.
+    """
+    theirs = response.usage
+    if theirs.input_tokens or theirs.output_tokens:
+        return Usage(
+            input_tokens=theirs.input_tokens,
+            cached_tokens=min(theirs.cache_read_tokens, theirs.input_tokens),
+            output_tokens=theirs.output_tokens,
+            calls=1,
+        )
+    asked = [message.content for message in request.messages]
+    asked += [f"{call.name} {dict(call.arguments)}" for message in request.messages for call in message.tool_calls]
+    asked += [f"{tool.name} {tool.description} {dict(tool.parameters)}" for tool in request.tools]
+    asked += [str(dict(request.output_schema or {}))]
+    said = [f"{getattr(part, 'content', '')}{getattr(part, 'args', '')}" for part in response.parts]
+    return Usage(
+        input_tokens=_estimate_tokens(" ".join(asked)), output_tokens=_estimate_tokens(" ".join(said)), calls=1
+    )
+
+
+def _estimate_tokens(text: str) -> int:
+    return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
