@@ -52,7 +52,9 @@ class ModelAgent:
         reply = await self._client.complete(
             ModelRequest(
                 messages=(
-                    Message(role="system", content=self._instructions or "Do the task you are given. Be brief and exact."),
+                    Message(
+                        role="system", content=self._instructions or "Do the task you are given. Be brief and exact."
+                    ),
                     Message(role="user", content=_task_prompt(task, context)),
                 ),
                 max_output_tokens=self._max_output_tokens,
@@ -96,7 +98,9 @@ def as_agent(found: Any) -> Agent:
         return found
     if callable(found):
         return CallableAgent(found)
-    raise InvalidAgents(f"{found!r} is no agent. Give a function, an object with `async run(task, context)`, or a pydantic-ai Agent.")
+    raise InvalidAgents(
+        f"{found!r} is no agent. Give a function, an object with `async run(task, context)`, or a pydantic-ai Agent."
+    )
 
 
 class RegisteredAgent:
@@ -158,7 +162,7 @@ def agent(
 
     def register(function: AgentFunction) -> RegisteredAgent:
         capability = AgentCapability(
-            agent_id=agent_id or getattr(function, "__name__", type(function).__name__),
+            agent_id=agent_id or str(getattr(function, "__name__", type(function).__name__)),
             task_types=tuple(task_types),
             skills=frozenset(skills),
             cost_usd=cost_usd,
@@ -182,7 +186,9 @@ def _counts_two_arguments(function: AgentFunction) -> bool:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # builtins without a signature take the task alone
         return False
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    positional = [
+        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+    ]
     return len(positional) >= 2
 
 

@@ -42,6 +42,8 @@ class Outcome:
         for name in ("cost_usd", "seconds", "at"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
-                raise InvalidInput(f"The outcome of task {self.task_id!r} has {name}={value!r}; it must be zero or more.")
+                raise InvalidInput(
+                    f"The outcome of task {self.task_id!r} has {name}={value!r}; it must be zero or more."
+                )
         if self.quality is not None and not 0 <= self.quality <= 1:
             raise InvalidInput(f"The outcome of task {self.task_id!r} has quality={self.quality!r}, outside 0..1.")

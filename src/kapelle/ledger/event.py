@@ -1,0 +1,78 @@
+"""What happens in a run, as events: the states a run and its tasks can be in, and which event leads where.
+
+    run:   planning ──planned, routed──> planning ──approved──> running ──finished──> done | partial | failed | stopped
+                                         planning ──finished──> failed (no plan, or not approved)
+    task:  waiting ──started──> running ──finished──> done
+                                running ──failed────> failed
+                                running ──cancelled─> cancelled
+           waiting ──skipped──> skipped
+
+The tables below are the definition; `tests/ledger/test_event.py` holds every other step to be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+RunState = Literal["planning", "running", "done", "partial", "failed", "stopped"]
+"""`partial`: it ended with some tasks failed. `stopped`: a limit or a person ended it early."""
+TaskState = Literal["waiting", "running", "done", "failed", "cancelled", "skipped"]
+
+EventKind = Literal[
+    "run_started",
+    "run_planned",
+    "run_routed",
+    "run_approved",
+    "run_rejected",
+    "run_finished",
+    "task_started",
+    "task_finished",
+    "task_failed",
+    "task_cancelled",
+    "task_skipped",
+]
+
+ENDED: frozenset[RunState] = frozenset({"done", "partial", "failed", "stopped"})
+
+RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
+    (None, "run_started"): "planning",
+    ("planning", "run_planned"): "planning",
+    ("planning", "run_routed"): "planning",
+    ("planning", "run_rejected"): "planning",
+    ("planning", "run_approved"): "running",
+    ("planning", "run_finished"): None,  # the event itself names the end state
+    ("running", "run_finished"): None,
+    ("running", "task_started"): "running",
+    ("running", "task_finished"): "running",
+    ("running", "task_failed"): "running",
+    ("running", "task_cancelled"): "running",
+    ("running", "task_skipped"): "running",
+}
+"""The state after an event; None where the event's data name it. What is not here must not happen."""
+
+TASK_STEPS: Mapping[tuple[TaskState, EventKind], TaskState] = {
+    ("waiting", "task_started"): "running",
+    ("waiting", "task_skipped"): "skipped",
+    ("running", "task_finished"): "done",
+    ("running", "task_failed"): "failed",
+    ("running", "task_cancelled"): "cancelled",
+}
+
+EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One thing that happened in a run. Events are only ever appended."""
+
+    run_id: str
+    seq: int
+    """Position in its run, from 0, without gaps."""
+    at: float
+    """Seconds since the epoch."""
+    kind: EventKind
+    task_id: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Plain JSON values."""

@@ -1,0 +1,178 @@
+"""A run as a value: the request, the plan, what became of every task; and the same told to a person.
+
+Only `rebuild_run` (see rebuild) makes one, from the events in the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapelle.graph import TaskDAG, render_output
+
+from .amounts import format_seconds, format_usd
+from .event import ENDED, Event, RunState, TaskState
+from .usage import Usage
+
+_MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "running": "…", "waiting": "·"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskRun:
+    """What became of one task of a run."""
+
+    task_id: str
+    state: TaskState = "waiting"
+    agent: str | None = None
+    output: Any = None
+    reason: str | None = None
+    """Why it failed, was cancelled or was skipped."""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    quality: float | None = None
+    started_at: float | None = None
+    """Seconds since the epoch."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """A request, what was planned for it, and what became of it."""
+
+    run_id: str
+    request: str
+    state: RunState = "planning"
+    stop_reason: str | None = None
+    """Why it did not end as `done`, in a sentence."""
+    answer: str = ""
+    """What to show the user: the output of the last tasks as text, as far as they were done."""
+    graph: TaskDAG | None = None
+    planner: str = ""
+    notes: tuple[str, ...] = ()
+    """What planning wants the user to know."""
+    assignments: Mapping[str, str] = field(default_factory=dict)
+    explanations: Mapping[str, str] = field(default_factory=dict)
+    estimates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Per task, what was expected before it ran: cost_usd, seconds, success_rate, samples, source."""
+    issues: tuple[Mapping[str, Any], ...] = ()
+    routing: Mapping[str, Any] = field(default_factory=dict)
+    """What routing and cost optimisation reported: savings, baseline, solver."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Budget, deadline, quality and model that the run was started with."""
+    tasks: Mapping[str, TaskRun] = field(default_factory=dict)
+    started_at: float = 0.0
+    approved_at: float | None = None
+    finished_at: float | None = None
+    events: tuple[Event, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The outputs of the tasks that are done, by task id."""
+        return {task_id: task.output for task_id, task in self.tasks.items() if task.state == "done"}
+
+    @property
+    def cost_usd(self) -> float:
+        """What the run has cost, failed tasks included."""
+        return sum(task.cost_usd for task in self.tasks.values())
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens and calls of all tasks together."""
+        return sum((task.usage for task in self.tasks.values()), Usage())
+
+    @property
+    def cost_by_agent(self) -> dict[str, float]:
+        """Dollars per agent, dearest first."""
+        costs: dict[str, float] = {}
+        for task in self.tasks.values():
+            if task.agent is not None:
+                costs[task.agent] = costs.get(task.agent, 0.0) + task.cost_usd
+        return dict(sorted(costs.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will happen any more."""
+        return self.state in ENDED
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of the whole run; None while it is under way."""
+        return None if self.finished_at is None else max(0.0, self.finished_at - self.started_at)
+
+    @property
+    def critical_path_seconds(self) -> float | None:
+        """The least time in which these tasks could have run, given how long each really took."""
+        if self.graph is None:
+            return None
+        return self.graph.critical_path({task_id: task.seconds for task_id, task in self.tasks.items()}).seconds
+
+    def explain(self) -> str:
+        """Return the run as a text for people: plan, who did what and why, what it cost, what went wrong."""
+        return "\n".join(_lines(self))
+
+
+def _lines(run: Run) -> Iterator[str]:
+    yield f"Run {run.run_id}: {run.state}"
+    yield f"Request: {run.request}"
+    if run.stop_reason:
+        yield f"Why it ended so: {run.stop_reason}"
+    yield ""
+    if run.graph is None:
+        yield "No plan was made."
+    else:
+        yield f"Plan by {run.planner}: {len(run.tasks)} tasks on {len(run.graph.levels())} levels"
+        for note in run.notes:
+            yield f"  note: {note}"
+        for level, task_ids in enumerate(run.graph.levels()):
+            yield f"  level {level}"
+            for task_id in task_ids:
+                yield from _task_lines(run, run.tasks[task_id])
+    for issue in run.issues:
+        place = f"{issue['task_id']}: " if issue.get("task_id") else ""
+        yield f"  {issue['severity']}: {place}{issue['message']} {issue['way_out']}"
+    yield ""
+    yield from _totals(run)
+
+
+def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
+    assert run.graph is not None
+    definition = run.graph.tasks[task.task_id]
+    waits = run.graph.dependencies(task.task_id)
+    after = f"  (after {', '.join(waits)})" if waits else ""
+    yield f"    {_MARKS[task.state]} {task.task_id} [{definition.task_type}] {definition.description}{after}"
+    agent = task.agent or run.assignments.get(task.task_id)
+    if agent is not None:
+        yield f"        agent: {agent}: {run.explanations.get(task.task_id, 'no reason was recorded')}"
+    expected = run.estimates.get(task.task_id)
+    if expected is not None:
+        source = expected.get("source", "unknown")
+        samples = expected.get("samples", 0)
+        known = f"learned from {samples} outcomes" if samples else f"{source}, no outcomes yet"
+        yield (
+            f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
+            f"{expected['success_rate']:.0%} success ({known})"
+        )
+    if task.state in ("done", "failed"):
+        yield f"        took: {format_usd(task.cost_usd)}, {format_seconds(task.seconds)}"
+    if task.reason:
+        yield f"        {task.state}: {task.reason}"
+    if task.state == "done":
+        text = " ".join(render_output(task.output).split())
+        yield f"        result: {text[:160]}{'…' if len(text) > 160 else ''}"
+
+
+def _totals(run: Run) -> Iterator[str]:
+    usage = run.usage
+    tokens = f", {usage.tokens:,} tokens ({usage.cached_tokens:,} cached)" if usage.tokens else ""
+    budget = run.settings.get("budget_usd")
+    limit = f" of {format_usd(budget)}" if budget is not None else ""
+    yield f"Cost: {format_usd(run.cost_usd)}{limit}{tokens}"
+    for agent, cost in run.cost_by_agent.items():
+        count = sum(1 for task in run.tasks.values() if task.agent == agent)
+        yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
+    if run.seconds is not None:
+        path = run.critical_path_seconds
+        work = sum(task.seconds for task in run.tasks.values())
+        against = f"; critical path {format_seconds(path)}, work {format_seconds(work)}" if path is not None else ""
+        yield f"Time: {format_seconds(run.seconds)}{against}"

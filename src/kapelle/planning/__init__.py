@@ -1,0 +1,11 @@
+"""Planning: a request becomes a graph of tasks, by a file, a model or rules."""
+
+from .model_planner import PLAN_SCHEMA as PLAN_SCHEMA
+from .model_planner import ModelPlanner as ModelPlanner
+from .model_planner import read_model_plan as read_model_plan
+from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
+from .plan_file import parse_plan as parse_plan
+from .plan_file import read_plan as read_plan
+from .planner import Plan as Plan
+from .planner import Planner as Planner
+from .rule_planner import RulePlanner as RulePlanner

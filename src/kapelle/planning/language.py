@@ -1,0 +1,217 @@
+"""Takes English requests apart: steps, enumerations, attributes of things. Knows nothing of tasks or agents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+# Names that hold an "and" and are one thing all the same.
+_JOINED_NAMES = (
+    "Bosnia and Herzegovina", "Trinidad and Tobago", "Antigua and Barbuda", "Saint Kitts and Nevis",
+    "São Tomé and Príncipe", "Sao Tome and Principe", "Newfoundland and Labrador", "Turks and Caicos",
+    "research and development", "terms and conditions", "pros and cons", "supply and demand",
+)  # fmt: skip
+_GLUE = "\u2060"  # word joiner: holds a protected name together while its surroundings are split
+_COMMA = "\u2063"  # invisible separator: stands for a comma inside quotes
+
+_SEQUENCE = r"(?:(?:and\s+)?then|after\s+that|afterwards?|next|finally|lastly|at\s+the\s+end|in\s+the\s+end)"
+_POLITE = re.compile(
+    r"^(?:please|kindly|hey|hi|hello|can you|could you|would you|will you|i want you to|i would like you to|"
+    r"i(?:'d| would) like to know|i want to know|i need to know|let me know|help me(?: to)?|"
+    r"first(?:ly)?|also|second(?:ly)?|third(?:ly)?)\b[\s,:]*",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)])\s+")
+_BACK = re.compile(
+    r"\b(?:it|its|them|their|they|he|she|his|her|him|these|those|this|that|both|each of them|the\s+(?:above|two|three|"
+    r"(?:\w+\s+)?(?:results?|findings?|answers?|list|figures?|numbers?|data|output|facts?|information|comparison)))\b",
+    re.IGNORECASE,
+)
+_NOT_BACK = re.compile(r"\bthat\s+(?:is|are|was|were|has|have|flows?|lies?|borders?|begins?|ends?)\b", re.IGNORECASE)
+
+# Heads of names, not relations: "the city of Paris" is Paris, "the capital of France" is something to find out.
+_NAMING_NOUNS = frozenset({
+    "city", "state", "republic", "kingdom", "town", "province", "isle", "island", "islands", "gulf", "bay", "cape",
+    "strait", "sea", "lake", "union", "people", "use", "end", "start", "rest", "sake", "number", "list", "most",
+    "many", "some", "all", "one", "kind", "part",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One thing that the request asks for."""
+
+    text: str
+    follows: bool = False
+    """The words say that it comes after the step before: "then", "finally"."""
+
+    @property
+    def refers_back(self) -> bool:
+        """Whether it speaks of something that came before: "it", "their", "the results"."""
+        return bool(_BACK.search(_NOT_BACK.sub("", self.text)))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fact:
+    """Something to find out: an attribute of a thing, where the thing may have to be found out first."""
+
+    attribute: str
+    """`population`; empty when the thing itself is what to look up."""
+    of: str | Fact
+
+    @property
+    def text(self) -> str:
+        """The fact in words."""
+        thing = self.of if isinstance(self.of, str) else f"the {self.of.text}"
+        return f"{self.attribute} of {thing}" if self.attribute else thing
+
+
+def split_steps(request: str, verbs: Collection[str]) -> list[Step]:
+    """Return what a request asks for, part by part, in its order.
+
+    A part ends at a line, a sentence, a semicolon, a "then", or before one of `verbs` after a comma or an "and".
+    """
+    verb = "|".join(sorted((re.escape(word) for word in verbs), key=len, reverse=True)) or r"(?!)"
+    question = r"what|who|whom|whose|when|where|which|why|how"
+    cut = re.compile(
+        rf"\s*(?:,\s*)?(?:\band\s+)?(?P<seq>\b{_SEQUENCE}\b)[\s,:]+|"
+        rf"\s*,\s*(?:and\s+)?(?=(?:{verb})\b(?!\s*[,.;]|\s+(?:of|in|and)\b))|"
+        rf"\s+and\s+(?=(?:{verb})\s+(?!of\b|in\b|and\b)\w)|"
+        rf"\s*,?\s+and\s+(?=(?:{question})\b)|"
+        r"\s*;\s*",
+        re.IGNORECASE,
+    )
+    steps: list[Step] = []
+    for sentence in _sentences(request):
+        position, follows = 0, False
+        for match in cut.finditer(sentence):
+            _add(steps, sentence[position : match.start()], follows)
+            position, follows = match.end(), match["seq"] is not None
+        _add(steps, sentence[position:], follows)
+    return steps
+
+
+def split_items(text: str) -> list[str]:
+    """Return the items of an enumeration: `France, Germany and Italy`. A text without one is its only item."""
+    text = _protect(text.strip())
+    text = re.sub(r"^(?:both|either|each of|all of)\s+", "", text, flags=re.IGNORECASE)
+    parts = re.split(r"\s*,\s*(?:and|or|&)\s+|\s*,\s*|\s+(?:and|or|&|vs\.?|versus)\s+", text)
+    return [_restore(part).strip(" \"'") for part in parts if part.strip(" \"'")]
+
+
+def parse_facts(phrase: str) -> list[Fact]:
+    """Return the facts that a noun phrase asks for.
+
+    >>> [fact.text for fact in parse_facts("the capitals of France and Germany")]
+    ['capital of France', 'capital of Germany']
+    >>> [fact.text for fact in parse_facts("the population of the capital of Peru")]
+    ['population of the capital of Peru']
+    """
+    phrase = phrase.strip().rstrip("?.!").strip()
+    parts = split_items(phrase)
+    if len(parts) > 1 and all(_stands_alone(part) for part in parts):
+        facts: list[Fact] = []
+        for part in parts:
+            owned = re.fullmatch(r"(?:its|their)\s+(.+)", part, re.IGNORECASE)
+            if owned is not None and facts:
+                facts.append(Fact(attribute=_singular(owned[1]), of=facts[-1]))
+            else:
+                facts += parse_facts(part)
+        return facts
+    found = re.fullmatch(r"(?:the\s+)?(?P<attributes>[^?]+?)\s+(?:of|for)\s+(?P<things>.+)", phrase, re.IGNORECASE)
+    if found is None or not _is_attribute(found["attributes"]):
+        return [Fact(attribute="", of=_bare(part)) for part in parts]
+    things = _things(found["things"])
+    # "The capitals of France and Germany" asks for one capital each; "the rivers of Europe" asks for all of them.
+    number = _singular if len(things) > 1 else str
+    attributes = [number(_bare(part)) for part in split_items(found["attributes"])]
+    return [Fact(attribute=attribute, of=thing) for thing in things for attribute in attributes]
+
+
+def replace_pronoun(text: str, name: str) -> str:
+    """Return the text with "its X" as "the X of NAME", and "it", "they", "them" as the name."""
+    text = re.sub(r"\b(?:its|their|his|her)\s+", f"\0{name}\0 ", text, count=1, flags=re.IGNORECASE)
+    owned = re.search(rf"\0{re.escape(name)}\0 (?P<what>[^,.;?]+?)(?=$|[,.;?]|\s+and\s+(?:its|their|his|her)\b)", text)
+    if owned is not None:
+        things = " and ".join(split_items(owned["what"]))
+        text = f"{text[: owned.start()]}the {things} of {name}{text[owned.end() :]}"
+        return replace_pronoun(text, name)
+    text = text.replace("\0", "")
+    return re.sub(r"\b(?:it|them|they|he|she|him|each of them)\b", lambda _: name, text, flags=re.IGNORECASE)
+
+
+def _sentences(request: str) -> list[str]:
+    found: list[str] = []
+    for line in request.splitlines():
+        line = _BULLET.sub("", line).strip()
+        # A sentence ends at a mark before a space and a capital or a quote: "3.5 km" and "notes.md" do not end one.
+        found += [part for part in re.split(r"(?<=[.?!])\s+(?=[A-Z\"'(])", line) if part.strip()]
+    return found
+
+
+def _add(steps: list[Step], text: str, follows: bool) -> None:
+    text = text.strip(" \t,;:").rstrip(".!").strip()
+    lead = re.match(rf"{_SEQUENCE}\b[\s,:]*", text, re.IGNORECASE)
+    if lead is not None:
+        text, follows = text[lead.end() :], True
+    while (polite := _POLITE.match(text)) is not None and polite.end() > 0:
+        text = text[polite.end() :]
+    text = re.sub(r"\s+please$", "", text.strip(), flags=re.IGNORECASE)
+    if text and text.lower() not in ("and", "or"):
+        steps.append(Step(text=text, follows=follows and bool(steps)))
+
+
+def _things(text: str) -> list[str | Fact]:
+    """The things that an attribute belongs to; what has to be found out first is a Fact."""
+    inner = re.fullmatch(r"the\s+(?P<words>.+?)\s+(?P<link>of|in)\s+(?P<rest>.+)", text.strip(), re.IGNORECASE)
+    if inner is not None and _is_relation(inner["words"]):
+        noun = _singular(inner["words"])
+        if inner["link"] == "in":
+            return [Fact(attribute="", of=f"{noun} in {thing}") for thing in split_items(inner["rest"])]
+        return [Fact(attribute=noun, of=thing) for thing in _things(inner["rest"])]
+    return [_bare(part) for part in split_items(text)]
+
+
+def _is_relation(words: str) -> bool:
+    return words == words.lower() and words.split()[-1] not in _NAMING_NOUNS and len(words.split()) <= 3
+
+
+def _is_attribute(words: str) -> bool:
+    """Whether the words before "of" name an attribute: lower case, short, and no name such as "Republic of"."""
+    last = words.split()[-1]
+    return last == last.lower() and last not in _NAMING_NOUNS and all(len(p.split()) <= 4 for p in split_items(words))
+
+
+def _stands_alone(part: str) -> bool:
+    """Whether an item of an enumeration brings its own attribute: "the longest river in Italy", unlike "Italy"."""
+    return bool(re.search(r"\b[a-z]+\s+(?:of|in)\s+", part)) or bool(re.match(r"(?:its|their)\s", part, re.IGNORECASE))
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"^(?:the|a|an)\s+", "", text.strip(" \"'"), flags=re.IGNORECASE)
+
+
+def _singular(words: str) -> str:
+    """The last word in the singular: capitals, countries, boxes; not: species, gas, status."""
+    head, _, last = words.rpartition(" ")
+    if last.endswith("ies") and last not in ("species", "series") and len(last) > 4:
+        last = last[:-3] + "y"
+    elif last.endswith(("xes", "ches", "shes", "sses")):
+        last = last[:-2]
+    elif last.endswith("s") and not last.endswith(("ss", "us", "is", "species", "series")) and len(last) > 3:
+        last = last[:-1]
+    return f"{head} {last}".strip()
+
+
+def _protect(text: str) -> str:
+    for name in _JOINED_NAMES:
+        text = re.sub(re.escape(name), lambda match: match[0].replace(" ", _GLUE), text, flags=re.IGNORECASE)
+    # What stands in quotes is one thing.
+    return re.sub(
+        r"\"[^\"]+\"|(?<!\w)'[^']+'(?!\w)", lambda match: match[0].replace(" ", _GLUE).replace(",", _COMMA), text
+    )
+
+
+def _restore(text: str) -> str:
+    return text.replace(_GLUE, " ").replace(_COMMA, ",")

@@ -1,0 +1,38 @@
+"""What a planner does: a request goes in, a graph of tasks comes out. Gives no task to an agent: see routing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from kapelle.agents import AgentCapability
+from kapelle.graph import TaskDAG
+from kapelle.ledger import Usage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A graph of tasks for a request, and what planning it took."""
+
+    request: str
+    graph: TaskDAG
+    planner: str
+    """Who planned, for people: `rules`, `model openai:...`, `file plan.yaml`."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about how the request was understood."""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+
+
+class Planner(Protocol):
+    """Turns a request into a graph of tasks."""
+
+    async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
+        """Return the tasks that fulfil the request, in terms of what these agents take.
+
+        Raises:
+            CannotPlan: this planner does not understand the request; the message says which part.
+            InvalidPlan: a model's plan stayed malformed after it was asked once more.
+        """
+        ...
