@@ -21,23 +21,3 @@ from .prices import PriceTable as PriceTable
 from .pydantic_ai_client import PydanticAIClient as PydanticAIClient
 from .reply_schema import find_schema_problems as find_schema_problems
 from .reply_schema import read_json_reply as read_json_reply
-
-__all__ = [
-    "DEFAULT_MODELS",
-    "Message",
-    "ModelClient",
-    "ModelReply",
-    "ModelRequest",
-    "PaidRefusal",
-    "PaidReplyInvalid",
-    "Price",
-    "PriceTable",
-    "PydanticAIClient",
-    "Role",
-    "ToolCall",
-    "ToolDefinition",
-    "describe_model",
-    "find_model",
-    "find_schema_problems",
-    "read_json_reply",
-]

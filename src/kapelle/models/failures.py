@@ -57,7 +57,7 @@ def explain_failure(model: str, error: Exception) -> Failure:
     if isinstance(error, theirs.ContentFilterError):
         return Failure(error=ModelRefused(f"{words} The provider's policy stopped the reply. Reword the request."))
     if isinstance(error, theirs.UserError):
-        return Failure(error=InvalidInput(f"{words}"))
+        return Failure(error=InvalidInput(words))
     # What is left is the library stumbling over a body that it did not expect.
     return Failure(error=ModelReplyInvalid(f"{words} The provider's reply cannot be read."))
 
@@ -100,7 +100,7 @@ def _describe(error: Exception) -> str:
     if isinstance(error, ModelHTTPError):
         text = f"HTTP {error.status_code}: {_body_text(error.body)}"
     else:
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        text = f"{type(error).__name__}: {_shorten(str(error))}" if str(error) else type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
@@ -108,5 +108,9 @@ def _body_text(body: object) -> str:
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         body = body["error"]
     message = body.get("message") if isinstance(body, dict) else body
-    text = " ".join(str(message if message else body).split())
-    return text if len(text) <= _LONGEST_BODY else f"{text[:_LONGEST_BODY]}..."
+    return _shorten(str(message if message else body))
+
+
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_BODY else f"{line[:_LONGEST_BODY]}..."

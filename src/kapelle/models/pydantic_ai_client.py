@@ -115,7 +115,7 @@ class PydanticAIClient:
                     raise failure.error from error
                 if loop.time() + wait_s >= deadline:
                     raise ModelUnavailable(
-                        f"{failure.error} It has to be waited for {wait_s:g} seconds, longer than this call has left."
+                        f"{failure.error} The next attempt is due in {wait_s:g} seconds, when this call is over."
                     ) from error
             retries += 1
             await self._sleep(wait_s)
@@ -136,6 +136,9 @@ class PydanticAIClient:
         return f"PydanticAIClient({self.model!r}, base_url={self.base_url!r})"
 
     def _build(self) -> Model[Any]:
+        # Loaded here as well: the first call would hold the event loop up for as long as it takes.
+        import pydantic_ai.direct  # noqa: F401
+
         return build_model(self.model, base_url=self.base_url, api_key=self._api_key)
 
     async def _open(self) -> Model[Any]:

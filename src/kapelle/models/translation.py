@@ -126,7 +126,7 @@ def _read_arguments(tool: str, arguments: Any) -> dict[str, Any]:
         try:
             arguments = parse_json(arguments, place=f"the arguments for the tool {tool!r}")
         except InvalidPlan as error:
-            raise ModelReplyInvalid(f"The model called a tool with malformed arguments. {error}") from error
+            raise ModelReplyInvalid(f"The model called a tool that cannot be called so: {error}") from error
     arguments = arguments or {}
     if not isinstance(arguments, dict):
         raise ModelReplyInvalid(f"The model called the tool {tool!r} with {arguments!r}, which is not an object.")
