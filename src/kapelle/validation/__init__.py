@@ -1,0 +1,10 @@
+"""Validation: proves a plan before a cent is spent. The only place where an ApprovedPlan is made."""
+
+from .approved import ApprovedPlan as ApprovedPlan
+from .issue import Issue as Issue
+from .issue import IssueKind as IssueKind
+from .issue import Severity as Severity
+from .reward_model import LearnedRewardModel as LearnedRewardModel
+from .reward_model import TaskOutcome as TaskOutcome
+from .validator import AOPValidator as AOPValidator
+from .validator import ValidationResult as ValidationResult

@@ -1,0 +1,86 @@
+"""A plan that the validator approved: the only thing that execution accepts. Only this folder can make one.
+
+Python cannot make a forgery impossible, only deliberate: the constructor asks for a token that is not exported, and the
+ways around a constructor (`dataclasses.replace`, copying with changes, pickling, subclasses) are closed. What was
+approved cannot change afterwards either: the graph is sealed, and the mappings are read-only copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from kapelle.cost import Estimate
+from kapelle.errors import InvalidInput
+from kapelle.graph import TaskDAG
+
+from .issue import Issue
+
+APPROVAL = object()
+"""What the validator shows the constructor."""
+
+_WAY_OUT = "Have the plan checked by AOPValidator.validate_routing_plan; its result holds the approved plan."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ApprovedPlan:
+    """A graph whose every task has an agent that can do it, within the limits that were given.
+
+    Raises:
+        InvalidInput: anything but the validator tries to make one.
+    """
+
+    dag: TaskDAG
+    """Sealed: a change is a new version, and needs a new approval."""
+    assignments: Mapping[str, str]
+    """Task id to agent id, for every task."""
+    explanations: Mapping[str, str]
+    """Task id to the reason for its agent, where the routing gave one."""
+    estimates: Mapping[str, Estimate]
+    """Task id to what the task is expected to take, for every task."""
+    score: float
+    """The validator's score in 0..1."""
+    estimated_cost: float
+    """Dollars for all tasks."""
+    estimated_time: float
+    """Seconds along the critical path."""
+    max_budget: float | None = None
+    """Dollars that the plan was approved for; None: no limit was given."""
+    max_time: float | None = None
+    """Seconds that the plan was approved for."""
+    min_quality: float | None = None
+    """Share of successes that the plan was approved for."""
+    request: str | None = None
+    """The user's words, where they were given."""
+    warnings: tuple[Issue, ...] = ()
+    """What the validator noted without refusing."""
+    approval: InitVar[object] = None
+
+    def __post_init__(self, approval: object) -> None:
+        if approval is not APPROVAL:
+            raise InvalidInput(f"Only the validator makes an ApprovedPlan. {_WAY_OUT}")
+        put = object.__setattr__
+        put(self, "dag", self.dag.sealed())
+        for name in ("assignments", "explanations", "estimates"):
+            put(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        raise InvalidInput(f"ApprovedPlan has no subclasses: one could skip the approval. {_WAY_OUT}")
+
+    def __copy__(self) -> ApprovedPlan:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ApprovedPlan:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise InvalidInput(f"An ApprovedPlan is not pickled: approve it again where it is to run. {_WAY_OUT}")
+
+    # A frozen dataclass with slots is given a __setstate__ that fills any instance; this one fills none.
+    def __getstate__(self) -> NoReturn:
+        raise InvalidInput(f"An ApprovedPlan is not pickled: approve it again where it is to run. {_WAY_OUT}")
+
+    def __setstate__(self, state: object) -> NoReturn:
+        raise InvalidInput(f"Only the validator makes an ApprovedPlan. {_WAY_OUT}")

@@ -1,0 +1,266 @@
+"""The checks of a plan, each a pure function that yields its findings.
+
+Solvability, completeness and non-redundancy are AOP's criteria (arXiv:2410.02189), here in their checkable form: what
+the graph and the agents declare. Whether the tasks cover the request, and edits that repair a plan, are not here.
+
+Estimates are expectations. A plan over its budget is refused, because money cannot be given back. A late plan is
+refused only where what is known of its agents' times proves it; where times are guesses it is a warning, since the run
+stops at its deadline with the results so far.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from kapelle.agents import AgentCapability
+from kapelle.cost import Estimate
+from kapelle.graph import Task, TaskDAG
+from kapelle.routing import RoutingPlan
+
+from .issue import Issue, Severity
+
+TOLERANCE = 1e-9
+"""Relative room for rounding: a plan that was optimised to a limit keeps it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """What is checked: the plan, what it was made for, and what it is expected to take."""
+
+    plan: RoutingPlan
+    dag: TaskDAG
+    agents: Mapping[str, AgentCapability]
+    estimates: Mapping[str, Estimate]
+    """For the tasks whose agent can do them."""
+    cost: float
+    seconds: float
+    max_budget: float | None = None
+    max_time: float | None = None
+    min_quality: float | None = None
+
+
+def find_unassigned(case: Case) -> Iterator[Issue]:
+    """Completeness: every task has an agent, and every assignment has a task."""
+    for task in case.dag:
+        if task.task_id not in case.plan.assignments:
+            yield Issue(
+                kind="complete",
+                severity="error",
+                task_id=task.task_id,
+                message=f"Task {task.task_id!r} ({task.task_type}) has no agent.",
+                way_out=case.plan.unassigned.get(task.task_id, "Route the graph again, or assign the task."),
+            )
+    for task_id, agent_id in case.plan.assignments.items():
+        if task_id not in case.dag:
+            yield Issue(
+                kind="complete",
+                severity="error",
+                task_id=task_id,
+                message=f"The plan assigns {task_id!r} to {agent_id!r}, but there is no such task in the graph.",
+                way_out="Route this graph, or remove the assignment.",
+            )
+
+
+def find_unsolvable(case: Case) -> Iterator[Issue]:
+    """Solvability: the agent exists, takes the task's type, and has the skills."""
+    for task in case.dag:
+        agent_id = case.plan.assignments.get(task.task_id)
+        if agent_id is None:
+            continue
+        fault = _why_unable(task, agent_id, case.agents)
+        if fault is not None:
+            able = [agent.agent_id for agent in case.agents.values() if agent.takes(task)]
+            yield Issue(
+                kind="solvable",
+                severity="error",
+                task_id=task.task_id,
+                message=f"Task {task.task_id!r} is assigned to {agent_id!r}, {fault}.",
+                way_out=f"Assign it to {_listed(able)}." if able else f"Add an agent with {_wanted(task)}.",
+            )
+
+
+def find_redundant(case: Case) -> Iterator[Issue]:
+    """Non-redundancy: no two tasks do the same work on the same inputs.
+
+    The same type, inputs, requirements and dependencies are the same work unless the descriptions tell them apart. One
+    without a description is not told apart if there are inputs to say what it is about.
+    """
+    seen: dict[tuple[object, ...], list[Task]] = defaultdict(list)
+    for task in case.dag:
+        dependencies = frozenset(task.dependencies)
+        inputs = json.dumps(task.inputs, sort_keys=True)
+        alike = seen[(task.task_type, inputs, task.requirements, dependencies)]
+        twin = next((other for other in alike if _same_words(task, other)), None)
+        if twin is None:
+            alike.append(task)
+            continue
+        yield Issue(
+            kind="redundant",
+            severity="warning",
+            task_id=task.task_id,
+            message=f"Task {task.task_id!r} does the same as {twin.task_id!r}: same type, inputs and dependencies.",
+            way_out=f"Let what waits for {task.task_id!r} use {twin.task_id!r}, and remove {task.task_id!r}.",
+        )
+
+
+def find_overspending(case: Case) -> Iterator[Issue]:
+    """The budget holds the expected cost."""
+    if case.max_budget is None or case.cost <= case.max_budget * (1 + TOLERANCE):
+        return
+    dearest = sorted(case.estimates, key=lambda task_id: -case.estimates[task_id].cost_usd)[:3]
+    where = ", ".join(f"{task_id} ${case.estimates[task_id].cost_usd:.4g}" for task_id in dearest)
+    yield Issue(
+        kind="budget",
+        severity="error",
+        message=(
+            f"The plan is expected to cost ${case.cost:.4g}, and the budget is ${case.max_budget:.4g}"
+            + (f"; dearest: {where}." if where else ".")
+        ),
+        way_out="Raise the budget, enable cost optimisation, or lower the quality that is asked for.",
+    )
+
+
+def find_lateness(case: Case) -> Iterator[Issue]:
+    """The critical path fits into the time, and every task can be done by its own deadline."""
+    if case.max_time is None and all(task.deadline_s is None for task in case.dag):
+        return
+    expected = _earliest_finishes(case, guesses=True)
+    proven = _earliest_finishes(case, guesses=False)
+    if case.max_time is not None and case.seconds > case.max_time * (1 + TOLERANCE):
+        path = case.dag.critical_path({task.task_id: _seconds(case, task, guesses=True) for task in case.dag}).tasks
+        yield _late(
+            None,
+            f"The plan is expected to take {case.seconds:.4g} s along {' -> '.join(path)}, and the time is "
+            f"{case.max_time:.4g} s",
+            is_proven=max(proven.values(), default=0.0) > case.max_time * (1 + TOLERANCE),
+        )
+    for task in case.dag:
+        if task.deadline_s is not None and expected[task.task_id] > task.deadline_s * (1 + TOLERANCE):
+            yield _late(
+                task.task_id,
+                f"Task {task.task_id!r} is due after {task.deadline_s:.4g} s and expected after "
+                f"{expected[task.task_id]:.4g} s at the earliest",
+                is_proven=proven[task.task_id] > task.deadline_s * (1 + TOLERANCE),
+            )
+
+
+def find_queues(case: Case) -> Iterator[Issue]:
+    """Capacity: agents with more tasks at one level than they do at a time. They queue, so it is only a warning."""
+    for number, level in enumerate(case.dag.levels()):
+        load = Counter(case.plan.assignments[task_id] for task_id in level if task_id in case.plan.assignments)
+        for agent_id, count in load.items():
+            agent = case.agents.get(agent_id)
+            if agent is not None and count > agent.max_concurrency:
+                yield Issue(
+                    kind="capacity",
+                    severity="warning",
+                    message=(
+                        f"{agent_id} has {count} tasks at level {number} and does {agent.max_concurrency} at a time: "
+                        "the others wait."
+                    ),
+                    way_out="Raise its max_concurrency, or add an agent that shares the work.",
+                )
+
+
+def find_poor_quality(case: Case) -> Iterator[Issue]:
+    """The share of tasks that are expected to succeed reaches what is asked for."""
+    if case.min_quality is None or not case.estimates:
+        return
+    rates = {task_id: estimate.success_rate for task_id, estimate in case.estimates.items()}
+    mean = math.fsum(rates.values()) / len(rates)
+    if mean < case.min_quality * (1 - TOLERANCE):
+        weakest = min(rates, key=lambda task_id: rates[task_id])
+        yield Issue(
+            kind="quality",
+            severity="error",
+            task_id=weakest,
+            message=(
+                f"{mean:.1%} of the tasks are expected to succeed, and {case.min_quality:.1%} are asked for; the "
+                f"weakest is {weakest!r} at {case.plan.assignments[weakest]} with {rates[weakest]:.1%}."
+            ),
+            way_out="Give the weakest tasks better agents, or ask for less.",
+        )
+
+
+CHECKS = (
+    find_unassigned,
+    find_unsolvable,
+    find_overspending,
+    find_lateness,
+    find_poor_quality,
+    find_redundant,
+    find_queues,
+)
+
+
+def find_issues(case: Case) -> tuple[Issue, ...]:
+    """Return every finding, errors first."""
+    found = [issue for check in CHECKS for issue in check(case)]
+    return tuple(sorted(found, key=lambda issue: issue.severity != "error"))
+
+
+def _why_unable(task: Task, agent_id: str, agents: Mapping[str, AgentCapability]) -> str | None:
+    agent = agents.get(agent_id)
+    if agent is None:
+        return "and there is no such agent"
+    if task.task_type not in agent.task_types and "*" not in agent.task_types:
+        return f"which does not take {task.task_type!r}"
+    lacking = task.requirements - agent.skills
+    return f"which lacks {', '.join(map(repr, sorted(lacking)))}" if lacking else None
+
+
+def _wanted(task: Task) -> str:
+    skills = f" and skills: [{', '.join(sorted(task.requirements))}]" if task.requirements else ""
+    return f"task_types: [{task.task_type}]{skills}"
+
+
+def _same_words(task: Task, other: Task) -> bool:
+    mine, theirs = _words(task.description), _words(other.description)
+    return mine == theirs or (bool(task.inputs) and not (mine and theirs))
+
+
+def _words(text: str) -> list[str]:
+    return text.casefold().split()
+
+
+def _late(task_id: str | None, message: str, *, is_proven: bool) -> Issue:
+    severity: Severity = "error" if is_proven else "warning"
+    return Issue(
+        kind="deadline",
+        severity=severity,
+        task_id=task_id,
+        message=message + ("." if is_proven else "; but that rests on guesses, as some agents declare no time."),
+        way_out=(
+            "Give more time, or faster agents to the tasks on that path."
+            if is_proven
+            else "Declare the agents' seconds to have it proven; the run stops at its deadline in any case."
+        ),
+    )
+
+
+def _earliest_finishes(case: Case, *, guesses: bool) -> dict[str, float]:
+    finishes: dict[str, float] = {}
+    for task_id in case.dag.topological_order():
+        start = max((finishes[before] for before in case.dag.dependencies(task_id)), default=0.0)
+        finishes[task_id] = start + _seconds(case, case.dag[task_id], guesses=guesses)
+    return finishes
+
+
+def _seconds(case: Case, task: Task, *, guesses: bool) -> float:
+    """Return a task's expected seconds; without guesses, nothing where the agent neither declares nor has a record."""
+    estimate = case.estimates.get(task.task_id)
+    if estimate is None:
+        return 0.0
+    agent = case.agents[case.plan.assignments[task.task_id]]
+    is_guess = agent.seconds is None and estimate.samples == 0
+    return 0.0 if is_guess and not guesses else estimate.seconds
+
+
+def _listed(names: Collection[str], *, most: int = 5) -> str:
+    some = list(names)[:most]
+    rest = f" or {len(names) - most} others" if len(names) > most else ""
+    return " or ".join(some) + rest

@@ -1,0 +1,110 @@
+"""Figures about a plan, each in 0..1: how likely it succeeds, how well agents fit, where its cost and time lie.
+
+    success     geometric mean of the tasks' success rates: a plan of n such tasks succeeds with this to the power of n,
+                so that long and short plans compare
+    fit         share of what the tasks ask for (type and required skills) that their agents name
+    cost, time  0 where no other assignment could be cheaper or faster, 1 where none could be dearer or slower
+
+Cost and time are relative to the agents at hand, and need no budget. Tasks without an able agent count as failures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kapelle.agents import AgentCapability
+from kapelle.cost import CostProfiler, Estimate, estimate_complexities
+from kapelle.graph import TaskDAG
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bounds:
+    """The least and the most that a plan could take, over all agents that can do its tasks."""
+
+    least: float
+    most: float
+
+    def position_of(self, value: float) -> float:
+        """Return where a value lies between the bounds, in 0..1; 0 where there is no choice."""
+        width = self.most - self.least
+        return min(max((value - self.least) / width, 0.0), 1.0) if width > 0 else 0.0
+
+
+def estimate_tasks(
+    assignments: Mapping[str, str], dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler
+) -> dict[str, Estimate]:
+    """Return what each task is expected to take, for the tasks that are assigned to an agent that can do them."""
+    complexities = estimate_complexities(dag)
+    return {
+        task.task_id: profiler.estimate(agent, task.task_type, complexities[task.task_id])
+        for task in dag
+        if (agent := agents.get(assignments.get(task.task_id, ""))) is not None and agent.takes(task)
+    }
+
+
+def total_cost(estimates: Mapping[str, Estimate]) -> float:
+    """Return the dollars for all tasks."""
+    return math.fsum(estimate.cost_usd for estimate in estimates.values())
+
+
+def critical_seconds(estimates: Mapping[str, Estimate], dag: TaskDAG) -> float:
+    """Return the seconds along the critical path; tasks without an estimate take none."""
+    seconds = {task.task_id: estimates[task.task_id].seconds if task.task_id in estimates else 0.0 for task in dag}
+    return dag.critical_path(seconds).seconds
+
+
+def success_rate(estimates: Mapping[str, Estimate], dag: TaskDAG) -> float:
+    """Return the geometric mean of the tasks' success rates; 1 for an empty graph."""
+    rates = [estimates[task.task_id].success_rate if task.task_id in estimates else 0.0 for task in dag]
+    if not rates:
+        return 1.0
+    if min(rates) <= 0:
+        return 0.0
+    return min(math.exp(math.fsum(map(math.log, rates)) / len(rates)), 1.0)
+
+
+def agent_fit(assignments: Mapping[str, str], dag: TaskDAG, agents: Mapping[str, AgentCapability]) -> float:
+    """Return the share of what the tasks ask for that their agents name; 1 for an empty graph."""
+    shares = []
+    for task in dag:
+        agent = agents.get(assignments.get(task.task_id, ""))
+        if agent is None or not agent.takes(task):
+            shares.append(0.0)
+            continue
+        named = (task.task_type in agent.task_types) + len(task.requirements)
+        shares.append(named / (1 + len(task.requirements)))
+    return math.fsum(shares) / len(shares) if shares else 1.0
+
+
+def cost_bounds(dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler) -> Bounds:
+    """Return the dollars of the cheapest and of the dearest assignment."""
+    ranges = _ranges(dag, agents, profiler, "cost_usd")
+    return Bounds(
+        least=math.fsum(low for low, _ in ranges.values()), most=math.fsum(high for _, high in ranges.values())
+    )
+
+
+def time_bounds(dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler) -> Bounds:
+    """Return the critical path's seconds with the fastest and with the slowest agent for every task."""
+    ranges = _ranges(dag, agents, profiler, "seconds")
+    return Bounds(
+        least=dag.critical_path({task_id: low for task_id, (low, _) in ranges.items()}).seconds,
+        most=dag.critical_path({task_id: high for task_id, (_, high) in ranges.items()}).seconds,
+    )
+
+
+def _ranges(
+    dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler, field: str
+) -> dict[str, tuple[float, float]]:
+    complexities = estimate_complexities(dag)
+    ranges = {}
+    for task in dag:
+        values = [
+            getattr(profiler.estimate(agent, task.task_type, complexities[task.task_id]), field)
+            for agent in agents.values()
+            if agent.takes(task)
+        ]
+        ranges[task.task_id] = (min(values, default=0.0), max(values, default=0.0))
+    return ranges
