@@ -93,7 +93,7 @@ def test_a_reply_brings_its_text_usage_and_cost() -> None:
     assert reply == ModelReply(
         text="Guten Tag",
         usage=Usage(input_tokens=1000, cached_tokens=600, output_tokens=50, calls=1),
-        cost_usd=pytest.approx((400 * 10 + 600 * 1 + 50 * 40) / 1e6),
+        cost_usd=(400 * 10 + 600 * 1 + 50 * 40) / 1e6,
         model="local:test-model",
         finish_reason="stop",
     )
