@@ -52,6 +52,7 @@ class ScriptedOptimizer:
 
     def __init__(self, answer: Optimized | Exception) -> None:
         self.answer = answer
+        self.agent_registry = AgentRegistry()
         self.asked: list[tuple[Any, TaskDAG, Any]] = []
 
     async def optimize_routing_plan(self, initial_plan: Any, dag: TaskDAG, constraints: Any = None) -> Optimized:
@@ -216,6 +217,19 @@ def test_a_failing_optimiser_leaves_the_baseline_and_a_warning(caplog: pytest.Lo
     assert "solver gone" in caplog.text
 
 
+@pytest.mark.parametrize("status", ["infeasible", "unknown"])
+def test_where_no_plan_keeps_the_limits_the_baseline_stands_with_its_figures(
+    status: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    details = {"status": status, "baseline_cost": 2.0, "binding": {"max_total_cost": 1.5}}
+    router, _ = optimising(Optimized({"a": "atlas"}, cost_savings=0.0, optimization_details=details))
+    plan = route(TaskDAG([task("a")]), router)
+    assert "daao_optimized" not in plan.metadata
+    assert plan.metadata["estimated_cost"] == 2.0
+    assert "max_total_cost" in plan.metadata["daao_error"]
+    assert "stands as routed" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("assignments", "said"),
     [
@@ -292,6 +306,20 @@ def test_a_creator_that_fails_leaves_the_task_unassigned_and_says_so(
     assert "No agent takes 'scrape'" in plan.unassigned["a"]
     assert said in caplog.text
     assert router.agent_registry is TWO
+
+
+def test_an_optimiser_that_shares_the_registry_is_told_of_the_new_agent() -> None:
+    router, optimizer = optimising(Optimized({"a": "dynamic_1"}))
+    optimizer.agent_registry = router.agent_registry
+    plan = route(TaskDAG([task("a", "scrape")]), router, agent_creator=ScriptedCreator(agent("dynamic_1", "scrape")))
+    assert plan.metadata["daao_optimized"]
+    assert optimizer.agent_registry is router.agent_registry
+
+
+def test_an_optimiser_with_its_own_registry_keeps_it() -> None:
+    router, optimizer = optimising(Optimized({"a": "dynamic_1"}))
+    route(TaskDAG([task("a", "scrape")]), router, agent_creator=ScriptedCreator(agent("dynamic_1", "scrape")))
+    assert optimizer.agent_registry == AgentRegistry()
 
 
 def test_without_a_creator_none_is_created() -> None:

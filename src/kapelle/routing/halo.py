@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from kapelle.agents import Agent, AgentCapability, AgentRegistry
 from kapelle.errors import InvalidAgents, InvalidGraph
@@ -23,6 +23,9 @@ from .plan import RoutingPlan
 from .rules import RoutingRule, check_rule_ids, default_rules
 
 logger = logging.getLogger(__name__)
+
+_NO_PLAN = ("infeasible", "unknown")
+"""What an optimiser's `status` says when its assignments are only those it was given."""
 
 
 class OptimizedAssignments(Protocol):
@@ -48,6 +51,11 @@ class PlanOptimizer(Protocol):
     async def optimize_routing_plan(
         self, initial_plan: Any, dag: TaskDAG, constraints: Any = None
     ) -> OptimizedAssignments: ...
+
+
+@runtime_checkable
+class _HasRegistry(Protocol):
+    agent_registry: Mapping[str, AgentCapability]
 
 
 class AgentCreator(Protocol):
@@ -175,7 +183,11 @@ is its trade. No other agent could.
         if refusal is not None:
             logger.warning("The agent created for task %r was refused: %s.", task.task_id, refusal)
             return None
-        self.agent_registry = self.agent_registry.with_agent(capability, agent if isinstance(agent, Agent) else None)
+        before = self.agent_registry
+        self.agent_registry = before.with_agent(capability, agent if isinstance(agent, Agent) else None)
+        if isinstance(self.daao_optimizer, _HasRegistry) and self.daao_optimizer.agent_registry is before:
+            # It was built with this router's agents; without the new one it would refuse every plan that has it.
+            self.daao_optimizer.agent_registry = self.agent_registry
         self._workload[capability.agent_id] = 0
         return capability.agent_id
 
@@ -254,6 +266,22 @@ async def _optimize(
         logger.warning("The cost optimiser failed, so the plan stands as routed: %s", error)
         plan.metadata["daao_error"] = f"{type(error).__name__}: {error}"
         return
+    details = dict(optimized.optimization_details)
+    plan.metadata.update(
+        cost_savings=optimized.cost_savings,
+        estimated_cost=optimized.estimated_cost,
+        baseline_cost=details.get("baseline_cost", optimized.estimated_cost + optimized.cost_savings),
+        estimated_time=optimized.estimated_time,
+        quality_score=optimized.quality_score,
+        optimization_details=details,
+    )
+    if details.get("status") in _NO_PLAN:
+        # The figures are those of the plan as routed: the validator holds them against the same limits.
+        obstacle = details.get("binding") or details.get("missed")
+        plan.metadata["daao_error"] = f"{details['status']}: no plan was found within the limits ({obstacle})"
+        logger.warning("The cost optimiser found no plan within the limits (%s); the plan stands as routed.", obstacle)
+        return
+    plan.metadata["daao_optimized"] = True
     gain = (
         f": the plan as a whole is expected to cost ${optimized.cost_savings:.4f} less"
         if optimized.cost_savings > 0
@@ -264,16 +292,6 @@ async def _optimize(
         if agent_id != before:
             plan.assignments[task_id] = agent_id
             plan.explanations[task_id] += f" Moved from {before} to {agent_id} by the cost optimiser{gain}."
-    details = dict(optimized.optimization_details)
-    plan.metadata.update(
-        daao_optimized=True,
-        cost_savings=optimized.cost_savings,
-        estimated_cost=optimized.estimated_cost,
-        baseline_cost=details.get("baseline_cost", optimized.estimated_cost + optimized.cost_savings),
-        estimated_time=optimized.estimated_time,
-        quality_score=optimized.quality_score,
-        optimization_details=details,
-    )
 
 
 def _find_fault(

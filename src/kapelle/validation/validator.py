@@ -231,7 +231,7 @@ class AOPValidator:
 
     def _settle_cost(self, plan: RoutingPlan, summed: float) -> tuple[float, tuple[Issue, ...]]:
         """Return the cost to hold against the budget: the sum of our estimates, or the optimiser's figure."""
-        stated = plan.metadata.get("estimated_cost") if plan.metadata.get("daao_optimized") else None
+        stated = plan.metadata.get("estimated_cost")
         if stated is None:
             return summed, ()
         fault = _why_inconsistent(plan, stated)
