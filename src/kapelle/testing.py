@@ -1,7 +1,8 @@
-"""Public fakes, for users' own tests as for ours: no network, no key, no clock.
+"""Public fakes, for users' own tests as for ours: no network, no key, no waiting.
 
 `ScriptedModel` stands in for a language model. It does what the real client does with a reply (streaming, reading
-JSON against a schema, pricing), so that code which passes with the fake meets no surprise later.
+JSON against a schema, pricing), so that code which passes with the fake meets no surprise later. `ScriptedAgent` stands
+in for an agent, and `VirtualClock` for time: an hour of a run passes in a moment, and exactly.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import selectors
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, TypeVar
 
+from kapelle.agents import AgentCapability, AgentResult, TaskContext
 from kapelle.errors import ModelReplyInvalid
+from kapelle.graph import Task
 from kapelle.ledger import Usage
 from kapelle.models import ModelReply, ModelRequest, PaidReplyInvalid, read_json_reply
+
+_T = TypeVar("_T")
 
 
 class ScriptedModel:
@@ -101,6 +107,118 @@ class ScriptedModel:
             finish_reason="stop",
             data=None if isinstance(scripted, str) else json.loads(text),
         )
+
+
+class VirtualClock:
+    """Time that passes only when everyone waits for it: `run` gives a coroutine an event loop on this clock.
+
+    Durations are then exact, and waiting takes no time. Code on other threads does not see this clock.
+
+    >>> clock = VirtualClock()
+    >>> async def nap():
+    ...     await asyncio.sleep(3600)
+    ...     return clock()
+    >>> clock.run(nap())
+    3600.0
+    """
+
+    def __init__(self, start: float = 0.0) -> None:
+        self._now = start
+
+    def __call__(self) -> float:
+        """Return the seconds that have passed."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass at once."""
+        self._now += max(0.0, seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, on this clock, when run by it."""
+        await asyncio.sleep(seconds)
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine to its end, as `asyncio.run` does, in an event loop on this clock."""
+        with asyncio.Runner(loop_factory=lambda: _VirtualLoop(self)) as runner:
+            return runner.run(coroutine)
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        super().__init__(_JumpingSelector(clock))
+
+    def time(self) -> float:
+        return self._clock()
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Where an event loop would wait for the next timer, this lets the clock jump there."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0 if timeout is not None else None)
+        if not ready and timeout is not None:
+            self._clock.advance(timeout)
+        return ready
+
+
+class ScriptedAgent:
+    """An agent that plays outputs back, by task id or type, and remembers the tasks it was given in `tasks`.
+
+    An output may be a value, an exception, which is raised, or a function of (task, context). Each task takes
+    `seconds`, by the event loop's clock.
+
+    >>> from kapelle.agents import TaskContext
+    >>> from kapelle.graph import Task
+    >>> agent = ScriptedAgent({"lookup": "Paris"})
+    >>> context = TaskContext(run_id="r", request="")
+    >>> asyncio.run(agent.run(Task(task_id="s1", task_type="lookup"), context)).output
+    'Paris'
+    """
+
+    def __init__(
+        self,
+        outputs: Mapping[str, Any] | None = None,
+        *,
+        seconds: float | Mapping[str, float] = 0.0,
+        cost_usd: float | None = None,
+    ) -> None:
+        self.tasks: list[Task] = []
+        self.contexts: list[TaskContext] = []
+        self.started: dict[str, float] = {}
+        """When each task was started, by the event loop's clock."""
+        self.most_at_once = 0
+        self._at_once = 0
+        self._outputs = outputs or {}
+        self._seconds = seconds
+        self._cost_usd = cost_usd
+
+    def card(self, agent_id: str, *task_types: str, **options: Any) -> AgentCapability:
+        """Return a capability for this agent; free unless the options say otherwise."""
+        return AgentCapability(agent_id=agent_id, task_types=task_types, **{"cost_tier": "free", **options})
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        """Play the output of this task."""
+        self.tasks.append(task)
+        self.contexts.append(context)
+        self.started[task.task_id] = asyncio.get_running_loop().time()
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            seconds = self._seconds.get(task.task_id, 0.0) if isinstance(self._seconds, Mapping) else self._seconds
+            await asyncio.sleep(seconds)
+        finally:
+            self._at_once -= 1
+        output = self._outputs.get(task.task_id, self._outputs.get(task.task_type, f"{task.task_id} done"))
+        if callable(output):
+            output = output(task, context)
+        if isinstance(output, BaseException):
+            raise output
+        return output if isinstance(output, AgentResult) else AgentResult(output=output, cost_usd=self._cost_usd)
 
 
 def _pieces(text: str) -> Iterable[str]:

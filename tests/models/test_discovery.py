@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,9 @@ def test_none_turns_models_off() -> None:
     assert find_model("none", {"OPENAI_API_KEY": "k"}) is None
 
 
-def test_a_missing_extra_says_how_to_install_it() -> None:
+def test_a_missing_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydantic_ai.providers.anthropic", None)
+
     with pytest.raises(InvalidInput, match=r"pip install 'kapelle\[anthropic\]'"):
         find_model(None, {"ANTHROPIC_API_KEY": "k"})
 

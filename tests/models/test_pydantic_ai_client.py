@@ -107,6 +107,13 @@ def test_settings_reach_the_server() -> None:
     assert server.requests[0].body["max_tokens"] == 77
 
 
+def test_a_model_that_reasons_is_asked_without_a_temperature() -> None:
+    """Its provider would refuse it; that the library drops it with a warning would fail this test."""
+    _, server = ask([chat("ok")], request(temperature=0.25), model="openai-responses:gpt-6-luna")
+
+    assert "temperature" not in server.requests[0].body
+
+
 def test_a_conversation_keeps_its_roles_and_its_tool_answers() -> None:
     call = ToolCall(call_id="c1", name="add", arguments={"a": 1, "b": 2})
     messages = (
@@ -475,14 +482,22 @@ def test_a_pydantic_ai_model_can_be_brought_along() -> None:
 @pytest.mark.parametrize(
     ("model", "way_out"),
     [
-        ("openai:gpt-6-luna", "OPENAI_API_KEY"),
         ("anthropic:claude-haiku-5-5", r"kapelle\[anthropic\]"),
         ("groq:llama-3.1-8b-instant", r"pydantic-ai-slim\[groq\]"),
     ],
 )
-def test_what_is_missing_for_a_model_is_said_when_the_client_is_made(model: str, way_out: str) -> None:
+def test_a_missing_package_is_named_when_the_client_is_made(
+    model: str, way_out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, f"pydantic_ai.providers.{model.partition(':')[0]}", None)
+
     with pytest.raises(InvalidInput, match=way_out):
         PydanticAIClient(model, prices=PriceTable())
+
+
+def test_a_missing_key_is_named_when_the_client_is_made() -> None:
+    with pytest.raises(InvalidInput, match="OPENAI_API_KEY"):
+        PydanticAIClient("openai:gpt-6-luna", prices=PriceTable())
 
 
 def test_importing_models_loads_no_provider_library() -> None:

@@ -80,6 +80,7 @@ class ModelRequest:
     output_schema: Mapping[str, Any] | None = None
     """The JSON schema of an object that the reply's text has to fit; then `ModelReply.data` is the parsed value."""
     temperature: float | None = None
+    """Models that reason before they answer take none, and are then asked without it."""
     max_output_tokens: int | None = None
     """None leaves it to the provider. Budgets need a number: it bounds what the call can cost."""
     timeout_s: float = 60.0

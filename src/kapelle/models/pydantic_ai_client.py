@@ -100,7 +100,8 @@ class PydanticAIClient:
                     response = await _ask(model, request, listener)
                 return self._to_reply(response, request)
             except Exception as error:
-                if listener is not None and error is listener.error:
+                # A warning is raised only where the user wants warnings to be errors.
+                if isinstance(error, Warning) or (listener is not None and error is listener.error):
                     raise
                 if isinstance(error, TimeoutError) and limit.expired():
                     raise ModelTimeout(

@@ -93,8 +93,10 @@ def to_settings(request: ModelRequest, model: Model[Any]) -> ModelSettings:
 
 
 def _picks_its_temperature(model: Model[Any]) -> bool:
-    # OpenAI's reasoning models refuse sampling settings, and pydantic-ai warns at every call that it drops them.
+    # Models that reason refuse sampling settings, and pydantic-ai warns at every call that it drops them.
     profile = read_profile(model)
+    if profile.get("anthropic_disallows_sampling_settings", False):
+        return True
     reasons = profile.get("thinking_enabled_by_default", False) or profile.get("thinking_always_enabled", False)
     return bool(profile.get("openai_supports_reasoning", False) and reasons)
 
