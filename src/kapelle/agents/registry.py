@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +48,9 @@ class AgentRegistry(Mapping[str, AgentCapability]):
         return cls(_parse_agents(roster, place="roster.yaml")[0])
 
     @classmethod
-    def from_yaml(cls, path: Path | str, *, runner: Callable[[AgentCapability, str], Agent] | None = None) -> AgentRegistry:
+    def from_yaml(
+        cls, path: Path | str, *, runner: Callable[[AgentCapability, str], Agent] | None = None
+    ) -> AgentRegistry:
         """Read agents from a YAML file: a list `agents`, each with the fields of AgentCapability.
 
         An agent is run by the Python object that its `run` names (`package.module:name`: a callable, an Agent or a
@@ -94,6 +96,12 @@ class AgentRegistry(Mapping[str, AgentCapability]):
             registry = registry.with_agent(capability, other._runners.get(capability.agent_id))
         return registry
 
+    def without(self, others: Collection[str]) -> AgentRegistry:
+        """Return a registry that lacks the agents with these ids."""
+        kept = [capability for capability in self.values() if capability.agent_id not in others]
+        ids = {capability.agent_id for capability in kept}
+        return AgentRegistry(kept, runners={key: value for key, value in self._runners.items() if key in ids})
+
     def runnable(self) -> AgentRegistry:
         """Return a registry of only those agents that can do work."""
         return AgentRegistry((self[agent_id] for agent_id in self if agent_id in self._runners), runners=self._runners)
@@ -107,7 +115,9 @@ class AgentRegistry(Mapping[str, AgentCapability]):
         if agent_id not in self._capabilities:
             raise InvalidAgents(f"There is no agent {agent_id!r}. There are: {', '.join(self) or 'none'}.")
         if agent_id not in self._runners:
-            raise InvalidAgents(f"Nothing runs the agent {agent_id!r}. Configure a model (KAPELLE_MODEL) or give a runner.")
+            raise InvalidAgents(
+                f"Nothing runs the agent {agent_id!r}. Configure a model (KAPELLE_MODEL) or give a runner."
+            )
         return self._runners[agent_id]
 
     def for_task(self, task: Task) -> tuple[AgentCapability, ...]:

@@ -3,6 +3,7 @@
     {s1}              the whole output of s1
     {s1.capital}      a field of it
     {s1[0]}           an item of it
+    {s1.answer}       its bare answer: the field of that name, else the whole output as text
     {country_2_from_s1}   the form that graph-planning prompts teach: a named or numbered part of s1's output
     {{s1}}            the literal text {s1}
 
@@ -22,8 +23,8 @@ from typing import Any
 from kapelle.errors import InvalidGraph
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
-_REFERENCE = r"\{(" + _NAME + r")((?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,9}\])*)\}"
-_PATTERN = re.compile(r"\{\{|\}\}|" + _REFERENCE + r"|[{}]")
+REFERENCE_PATTERN = r"\{(" + _NAME + r")((?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,9}\])*)\}"
+_PATTERN = re.compile(r"\{\{|\}\}|" + REFERENCE_PATTERN + r"|[{}]")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 _PART_OF = re.compile(r"(?P<part>[A-Za-z0-9_]+)_from_(?P<task>" + _NAME + r")")
 _NUMBERED = re.compile(r".*_([0-9]{1,9})")
@@ -227,6 +228,8 @@ def _follow(value: Any, step: str | int, task_id: str) -> Any:
             return items[number - 1]
     if isinstance(value, str):
         return value  # a named part of a plain text: the text is the best there is
+    if step == "answer":
+        return render_output(value)  # every output has an answer: see the head of this file
     raise LookupError(f"the output of {task_id!r} has no part {step!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Any, Literal, get_args
 from kapelle.errors import InvalidGraph
 
 from .json_values import copy_json_value
-from .references import find_references, names_a_part
+from .references import find_references, names_a_part, resolve_references
 
 Risk = Literal["low", "medium", "high"]
 RISKS: tuple[Risk, ...] = get_args(Risk)
@@ -61,6 +62,7 @@ class Task:
         put = object.__setattr__  # the documented way to normalise a frozen value while it is built
         put(self, "depends_on", tuple(dict.fromkeys(_texts(self, "depends_on"))))
         put(self, "requirements", frozenset(_texts(self, "requirements")))
+        put(self, "deadline_s", None if self.deadline_s is None else float(self.deadline_s))
         for name in ("inputs", "metadata"):
             value = getattr(self, name)
             if not isinstance(value, Mapping):
@@ -71,6 +73,18 @@ class Task:
         put(self, "dependencies", tuple(dict.fromkeys((*self.depends_on, *referred))))
         if self.task_id in self.dependencies:
             raise InvalidGraph(f"Task {self.task_id!r} depends on itself. Remove that edge or reference.")
+
+    def resolved(self, outputs: Mapping[str, Any]) -> Task:
+        """Return the task as its agent sees it: every reference in `inputs` replaced by the output it names.
+
+        What an output holds is data: braces in it are no references.
+
+        Raises:
+            LookupError: an output, or the part of it that a reference names, does not exist.
+        """
+        seen = copy.copy(self)  # not `replace`, which would read the outputs as references again
+        object.__setattr__(seen, "inputs", resolve_references(self.inputs, outputs))
+        return seen
 
     def to_dict(self) -> dict[str, Any]:
         """Return the task as plain JSON values; fields that hold their default are left out."""

@@ -10,6 +10,8 @@ from .event import Event as Event
 from .event import EventKind as EventKind
 from .event import RunState as RunState
 from .event import TaskState as TaskState
+from .journal import EventWatcher as EventWatcher
+from .journal import Journal as Journal
 from .ledger import Ledger as Ledger
 from .ledger import RunSummary as RunSummary
 from .outcome import Outcome as Outcome

@@ -48,7 +48,15 @@ def _apply(run: Run | None, event: Event) -> Run:
             graph = TaskDAG.from_dict(event.data["graph"])
             tasks = {task_id: TaskRun(task_id=task_id) for task_id in graph.tasks}
             notes = tuple(event.data.get("notes", ()))
-            return replace(run, graph=graph, tasks=tasks, planner=event.data["planner"], notes=notes)
+            return replace(
+                run,
+                graph=graph,
+                tasks=tasks,
+                planner=event.data["planner"],
+                planning_cost_usd=event.data.get("cost_usd", 0.0),
+                planning_usage=Usage(**event.data.get("usage", {})),
+                notes=notes,
+            )
         case "run_routed":
             return replace(
                 run,

@@ -49,6 +49,8 @@ class Run:
     """What to show the user: the output of the last tasks as text, as far as they were done."""
     graph: TaskDAG | None = None
     planner: str = ""
+    planning_cost_usd: float = 0.0
+    planning_usage: Usage = Usage()
     notes: tuple[str, ...] = ()
     """What planning wants the user to know."""
     assignments: Mapping[str, str] = field(default_factory=dict)
@@ -73,13 +75,13 @@ class Run:
 
     @property
     def cost_usd(self) -> float:
-        """What the run has cost, failed tasks included."""
-        return sum(task.cost_usd for task in self.tasks.values())
+        """What the run has cost, planning and failed tasks included."""
+        return self.planning_cost_usd + sum(task.cost_usd for task in self.tasks.values())
 
     @property
     def usage(self) -> Usage:
-        """Tokens and calls of all tasks together."""
-        return sum((task.usage for task in self.tasks.values()), Usage())
+        """Tokens and calls of planning and of all tasks together."""
+        return sum((task.usage for task in self.tasks.values()), self.planning_usage)
 
     @property
     def cost_by_agent(self) -> dict[str, float]:
@@ -168,6 +170,8 @@ def _totals(run: Run) -> Iterator[str]:
     budget = run.settings.get("budget_usd")
     limit = f" of {format_usd(budget)}" if budget is not None else ""
     yield f"Cost: {format_usd(run.cost_usd)}{limit}{tokens}"
+    if run.planning_cost_usd:
+        yield f"  planning: {format_usd(run.planning_cost_usd)}"
     for agent, cost in run.cost_by_agent.items():
         count = sum(1 for task in run.tasks.values() if task.agent == agent)
         yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"

@@ -1,0 +1,6 @@
+"""Execution: approved plans, and nothing else, run as data flow."""
+
+from .answer import compose_answer as compose_answer
+from .executor import Ending as Ending
+from .executor import ExecutionLimits as ExecutionLimits
+from .executor import Executor as Executor

@@ -1,0 +1,422 @@
+"""Runs an approved plan as data flow: a task starts the moment its own inputs are done, the most urgent first.
+
+One coroutine decides; each attempt at a task is an asyncio task that reports to its queue. There are no levels and no
+barriers. Before a task is dispatched its estimate is reserved in the budget, and its start is in the ledger; when it
+ends, what it used is committed and its outcome is in the ledger. A failure skips the tasks that need its output, with
+the reason; everything else goes on.
+
+Urgency is the length of the longest expected path from a task to the end of the plan: the list-scheduling rule of Hu
+(1961), with `Task.priority` above it. Not covered here: retries, fallbacks, resume (a later part of this folder).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import pydantic_core
+
+from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
+from kapelle.cost import Budget, Estimate, Reservation, estimate_complexities
+from kapelle.errors import AgentFailed, BudgetExceeded, InvalidInput, KapelleError
+from kapelle.graph import Task
+from kapelle.ledger import Journal, Outcome, Usage
+from kapelle.validation import ApprovedPlan
+
+logger = logging.getLogger(__name__)
+
+MAX_REASON_CHARS = 2_000
+"""What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionLimits:
+    """How long things may take. None is no limit."""
+
+    task_timeout_s: float | None = 300.0
+    """For one task; a task's own `deadline_s` may end it sooner."""
+    deadline_s: float | None = None
+    """For the whole execution: then what runs is cancelled and what waits is skipped."""
+    grace_s: float = 2.0
+    """How long a cancelled agent may tidy up before it is left to itself."""
+
+    def __post_init__(self) -> None:
+        for name in ("task_timeout_s", "deadline_s"):
+            value = getattr(self, name)
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise InvalidInput(f"{name}={value!r} is no time limit; give positive seconds.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How an execution ended."""
+
+    state: Literal["done", "partial", "failed", "stopped"]
+    stop_reason: str | None
+    outputs: Mapping[str, Any]
+
+
+class Executor:
+    """Runs approved plans with the agents of a registry."""
+
+    def __init__(self, agents: AgentRegistry, *, timer: Callable[[], float] = time.perf_counter) -> None:
+        self._agents = agents
+        self._timer = timer
+
+    async def execute(
+        self,
+        plan: ApprovedPlan,
+        journal: Journal,
+        *,
+        budget: Budget,
+        request: str = "",
+        limits: ExecutionLimits = ExecutionLimits(),
+    ) -> Ending:
+        """Run the plan to its end, and return how it ended. Every step is in the journal before its effect.
+
+        Raises:
+            InvalidInput: the plan did not come from validation, or nothing runs one of its agents; nothing has run.
+            asyncio.CancelledError: the caller was cancelled. What ran is cancelled and journaled before this is raised.
+        """
+        if not isinstance(plan, ApprovedPlan):
+            raise InvalidInput(f"Only a plan that the validator approved can run, not {type(plan).__name__}.")
+        for agent_id in set(plan.assignments.values()):
+            self._agents.runner(agent_id)
+        return await _Execution(self._agents, self._timer, plan, journal, budget, request, limits).run()
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Attempt:
+    """One task at work."""
+
+    task: Task
+    agent: AgentCapability
+    reservation: Reservation
+    started: float
+    work: asyncio.Task[AgentResult] | None = None
+    alarm: asyncio.TimerHandle | None = None
+    expired: str | None = None
+    """Why its time was over, if it was; then what it still reports no longer counts."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Progress:
+    """What has become of the tasks so far."""
+
+    missing: dict[str, int]
+    """Per waiting task, how many of its dependencies are not done."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    unaffordable: dict[str, str] = field(default_factory=dict)
+
+
+_DEADLINE = object()
+
+
+class _Execution:
+    """One run of one plan. `run` is the loop; everything else is a step of it."""
+
+    def __init__(
+        self,
+        agents: AgentRegistry,
+        timer: Callable[[], float],
+        plan: ApprovedPlan,
+        journal: Journal,
+        budget: Budget,
+        request: str,
+        limits: ExecutionLimits,
+    ) -> None:
+        self._agents = agents
+        self._timer = timer
+        self._plan = plan
+        self._graph = plan.dag
+        self._journal = journal
+        self._budget = budget
+        self._request = request
+        self._limits = limits
+        urgency = self._graph.urgency({task_id: estimate.seconds for task_id, estimate in plan.estimates.items()})
+        # Among equals the plan's order decides, so that a run is repeatable.
+        self._rank = {
+            task.task_id: (-task.priority, -urgency[task.task_id], position)
+            for position, task in enumerate(self._graph)
+        }
+        self._complexity = estimate_complexities(self._graph)
+        self._progress = _Progress(missing={task.task_id: len(task.dependencies) for task in self._graph})
+        self._ready: list[tuple[tuple[float, float, int], str]] = []
+        self._parked: dict[str, list[tuple[tuple[float, float, int], str]]] = defaultdict(list)
+        """Ready tasks whose agent is busy, by agent."""
+        self._short: list[tuple[tuple[float, float, int], str]] = []
+        """Ready tasks that the budget cannot hold until running ones give back what they did not need."""
+        self._running: dict[str, _Attempt] = {}
+        self._abandoned: set[asyncio.Task[AgentResult]] = set()
+        """Attempts whose time was over and that have not ended yet."""
+        self._busy: dict[str, int] = defaultdict(int)
+        self._reports: asyncio.Queue[Any] = asyncio.Queue()
+        self._started = 0.0
+
+    async def run(self) -> Ending:
+        self._started = self._timer()
+        alarm = self._set_alarm(self._limits.deadline_s)
+        for task_id in self._graph.sources:
+            self._push(task_id)
+        try:
+            while True:
+                self._dispatch()
+                if not self._running:
+                    break
+                report = await self._reports.get()
+                if report is _DEADLINE:
+                    return await self._stop(f"The deadline of {self._limits.deadline_s:g} s was reached.")
+                self._settle(report)
+        except asyncio.CancelledError:
+            await self._stop("It was interrupted.")
+            raise
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+            # Nothing outlives the run: not an agent whose time was over, and none if the journal cannot be written.
+            for work in (*self._abandoned, *(attempt.work for attempt in self._running.values())):
+                if work is not None:
+                    work.cancel()
+        return self._ending()
+
+    def _dispatch(self) -> None:
+        """Start everything that is ready, as far as agents are free and the budget holds."""
+        while self._ready:
+            rank, task_id = heapq.heappop(self._ready)
+            task = self._graph[task_id]
+            agent = self._agents[self._plan.assignments[task_id]]
+            if self._busy[agent.agent_id] >= agent.max_concurrency:
+                heapq.heappush(self._parked[agent.agent_id], (rank, task_id))
+                continue
+            estimate = self._plan.estimates[task_id]
+            try:
+                reservation = self._budget.reserve(
+                    usd=estimate.cost_usd, tokens=estimate.tokens, seconds=estimate.seconds
+                )
+            except BudgetExceeded as error:
+                if self._running:
+                    self._short.append((rank, task_id))
+                else:
+                    self._skip(task_id, f"The budget does not reach: {error}", unaffordable=True)
+                continue
+            self._start(task, agent, estimate, reservation)
+
+    def _start(self, task: Task, agent: AgentCapability, estimate: Estimate, reservation: Reservation) -> None:
+        try:
+            self._journal.write(
+                "task_started",
+                {"agent": agent.agent_id, "reserved_usd": estimate.cost_usd},
+                task_id=task.task_id,
+            )
+        except BaseException:
+            self._budget.release(reservation)
+            raise
+        attempt = _Attempt(task=task, agent=agent, reservation=reservation, started=self._timer())
+        self._busy[agent.agent_id] += 1
+        self._running[task.task_id] = attempt
+        attempt.work = asyncio.create_task(self._work(attempt), name=f"{self._journal.run_id}:{task.task_id}")
+        attempt.work.add_done_callback(lambda _: self._report(attempt))
+        seconds = self._seconds_for(task)
+        if seconds is not None:
+            attempt.alarm = asyncio.get_running_loop().call_later(seconds, self._expire, attempt, seconds)
+
+    async def _work(self, attempt: _Attempt) -> AgentResult:
+        task = attempt.task
+        upstream = {task_id: self._progress.outputs[task_id] for task_id in task.dependencies}
+        try:
+            resolved = task.resolved(upstream)
+        except LookupError as error:
+            raise AgentFailed(f"An input cannot be filled: {error.args[0]}.") from error
+        context = TaskContext(
+            run_id=self._journal.run_id,
+            request=self._request,
+            upstream=upstream,
+            upstream_tasks={task_id: self._graph[task_id] for task_id in task.dependencies},
+            idempotency_key=f"{self._journal.run_id}/{task.task_id}",
+        )
+        return await self._agents.runner(attempt.agent.agent_id).run(resolved, context)
+
+    def _report(self, attempt: _Attempt) -> None:
+        assert attempt.work is not None
+        if attempt.expired is None:
+            self._reports.put_nowait(attempt)
+        else:
+            self._abandoned.discard(attempt.work)
+            if not attempt.work.cancelled() and (error := attempt.work.exception()) is not None:
+                logger.info("Task %r failed after its time was over: %s", attempt.task.task_id, error)
+
+    def _expire(self, attempt: _Attempt, seconds: float) -> None:
+        """The time of an attempt is over. An agent that ignores its cancellation holds up nobody."""
+        assert attempt.work is not None
+        if attempt.work.done():
+            return
+        attempt.expired = f"It took longer than its {seconds:g} s."
+        self._abandoned.add(attempt.work)
+        attempt.work.cancel()
+        self._reports.put_nowait(attempt)
+
+    def _settle(self, attempt: _Attempt) -> None:
+        """An attempt has ended: write it down, settle the budget, and see who can start now."""
+        task_id, agent = attempt.task.task_id, attempt.agent
+        del self._running[task_id]
+        self._busy[agent.agent_id] -= 1
+        if attempt.alarm is not None:
+            attempt.alarm.cancel()
+        seconds = max(0.0, self._timer() - attempt.started)
+        result, reason = _read_result(attempt)
+        # A failed call may have been billed: a declared price is charged, for a hard budget errs on the safe side.
+        usage = Usage() if result is None else result.usage
+        reported = None if result is None else result.cost_usd
+        cost_usd = reported if reported is not None else (agent.cost_usd or 0.0)
+        self._budget.commit(attempt.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
+        outcome = self._outcome(attempt, result, reason, cost_usd, seconds)
+        data = {"cost_usd": cost_usd, "seconds": seconds, "usage": asdict(usage)}
+        if result is not None and reason is None:
+            self._progress.outputs[task_id] = result.output
+            data |= {"output": result.output, "quality": result.quality}
+            self._journal.write("task_finished", data, task_id=task_id, outcome=outcome)
+            self._release_dependents(task_id)
+        else:
+            self._progress.failed[task_id] = reason or ""
+            self._journal.write("task_failed", {**data, "reason": reason}, task_id=task_id, outcome=outcome)
+            self._skip_dependents(task_id, f"It needs the output of {task_id!r}, which failed.")
+        if self._parked[agent.agent_id]:
+            heapq.heappush(self._ready, heapq.heappop(self._parked[agent.agent_id]))
+        for waiting in self._short:
+            heapq.heappush(self._ready, waiting)
+        self._short.clear()
+
+    def _release_dependents(self, task_id: str) -> None:
+        for dependent in self._graph.dependents(task_id):
+            self._progress.missing[dependent] -= 1
+            if self._progress.missing[dependent] == 0 and dependent not in self._progress.skipped:
+                self._push(dependent)
+
+    def _skip(self, task_id: str, reason: str, *, unaffordable: bool = False) -> None:
+        self._journal.write("task_skipped", {"reason": reason}, task_id=task_id)
+        self._progress.skipped[task_id] = reason
+        if unaffordable:
+            self._progress.unaffordable[task_id] = reason
+        self._skip_dependents(task_id, f"It needs the output of {task_id!r}, which was skipped.")
+
+    def _skip_dependents(self, task_id: str, reason: str) -> None:
+        reasons = [(dependent, reason) for dependent in self._graph.dependents(task_id)]
+        while reasons:
+            dependent, why = reasons.pop()
+            if dependent in self._progress.skipped:
+                continue
+            self._journal.write("task_skipped", {"reason": why}, task_id=dependent)
+            self._progress.skipped[dependent] = why
+            reasons += [
+                (later, f"It needs the output of {dependent!r}, which was skipped.")
+                for later in self._graph.dependents(dependent)
+            ]
+
+    async def _stop(self, reason: str) -> Ending:
+        """Cancel what runs, skip what waits, and write both down."""
+        running = list(self._running.values())
+        works = {attempt.work for attempt in running if attempt.work is not None}
+        for attempt in running:
+            attempt.expired = attempt.expired or reason
+            if attempt.alarm is not None:
+                attempt.alarm.cancel()
+        for work in works:
+            work.cancel()
+        if works:
+            await asyncio.wait(works, timeout=self._limits.grace_s)
+        for attempt in running:
+            seconds = max(0.0, self._timer() - attempt.started)
+            cost_usd = attempt.agent.cost_usd or 0.0
+            self._budget.commit(attempt.reservation, usd=cost_usd, tokens=0, seconds=seconds)
+            data = {"reason": reason, "cost_usd": cost_usd, "seconds": seconds}
+            self._journal.write("task_cancelled", data, task_id=attempt.task.task_id)
+        over = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._running}
+        self._running.clear()
+        for task_id in self._graph.topological_order():
+            if task_id not in over:
+                self._journal.write("task_skipped", {"reason": reason}, task_id=task_id)
+                self._progress.skipped[task_id] = reason
+        return Ending(state="stopped", stop_reason=reason, outputs=self._progress.outputs)
+
+    def _ending(self) -> Ending:
+        progress = self._progress
+        if len(progress.outputs) == len(self._graph):
+            return Ending(state="done", stop_reason=None, outputs=progress.outputs)
+        total = len(self._graph)
+        if progress.failed:
+            first, reason = next(iter(progress.failed.items()))
+            count = len(progress.failed)
+            text = f"{count} of {total} tasks failed" + (
+                f", and {len(progress.skipped)} were skipped" if progress.skipped else ""
+            )
+            state: Literal["partial", "failed"] = "partial" if progress.outputs else "failed"
+            return Ending(state=state, stop_reason=f"{text}. First: {first!r}: {reason}", outputs=progress.outputs)
+        first, reason = next(iter(progress.unaffordable.items()))
+        text = f"{len(progress.skipped)} of {total} tasks were skipped. {first!r}: {reason}"
+        return Ending(state="stopped", stop_reason=text, outputs=progress.outputs)
+
+    def _outcome(
+        self, attempt: _Attempt, result: AgentResult | None, reason: str | None, cost_usd: float, seconds: float
+    ) -> Outcome:
+        task = attempt.task
+        return Outcome(
+            run_id=self._journal.run_id,
+            task_id=task.task_id,
+            task_type=task.task_type,
+            agent=attempt.agent.agent_id,
+            success=reason is None,
+            quality=None if result is None else result.quality,
+            usage=Usage() if result is None else result.usage,
+            cost_usd=cost_usd,
+            seconds=seconds,
+            error=reason,
+            features={"complexity": self._complexity[task.task_id], "dependencies": len(task.dependencies)},
+            at=time.time(),
+        )
+
+    def _push(self, task_id: str) -> None:
+        heapq.heappush(self._ready, (self._rank[task_id], task_id))
+
+    def _seconds_for(self, task: Task) -> float | None:
+        limits = [self._limits.task_timeout_s] if self._limits.task_timeout_s is not None else []
+        if task.deadline_s is not None:
+            limits.append(max(0.0, task.deadline_s - (self._timer() - self._started)))
+        return min(limits, default=None)
+
+    def _set_alarm(self, seconds: float | None) -> asyncio.TimerHandle | None:
+        if seconds is None:
+            return None
+        return asyncio.get_running_loop().call_later(seconds, self._reports.put_nowait, _DEADLINE)
+
+
+def _read_result(attempt: _Attempt) -> tuple[AgentResult | None, str | None]:
+    """Return what an ended attempt gave and, if it failed, why. Agents are untrusted: their output may be anything."""
+    assert attempt.work is not None
+    if attempt.expired is not None:
+        return None, attempt.expired
+    if attempt.work.cancelled():
+        return None, "The agent cancelled itself."
+    error = attempt.work.exception()
+    if error is not None:
+        if not isinstance(error, Exception):
+            raise error  # KeyboardInterrupt and SystemExit are not the agent's to decide
+        text = str(error) if isinstance(error, KapelleError) else f"{type(error).__name__}: {error}"
+        return None, text[:MAX_REASON_CHARS]
+    result = attempt.work.result()
+    if not isinstance(result, AgentResult):
+        return None, f"The agent returned {type(result).__name__} instead of an AgentResult."
+    try:
+        # Plain JSON values only: what cannot be written down cannot be resumed, shown or learned from.
+        output = pydantic_core.to_jsonable_python(result.output, inf_nan_mode="strings")
+    except (ValueError, TypeError, RecursionError) as problem:
+        return result, f"The agent's output cannot be written as JSON: {problem}"[:MAX_REASON_CHARS]
+    return AgentResult(output=output, usage=result.usage, cost_usd=result.cost_usd, quality=result.quality), None

@@ -1,0 +1,59 @@
+"""One run's pen: every event goes to the ledger first, and then to whoever watches the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .event import Event, EventKind
+from .ledger import Ledger
+from .outcome import Outcome
+from .rebuild import rebuild_run
+from .run import Run
+
+logger = logging.getLogger(__name__)
+
+EventWatcher = Callable[[Event], None]
+
+
+class Journal:
+    """Writes the events of one run. What a watcher raises is logged, and never ends the run: the ledger has it all."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        run_id: str,
+        *,
+        on_event: EventWatcher | None = None,
+        on_outcome: Callable[[Outcome], None] | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self._ledger = ledger
+        self._on_event = on_event
+        self._on_outcome = on_outcome
+        self._events: list[Event] = []
+
+    def write(
+        self,
+        kind: EventKind,
+        data: Mapping[str, Any] | None = None,
+        *,
+        task_id: str | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        """Write one event, with the outcome that belongs to it. It is durable when this returns."""
+        event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcome=outcome)
+        self._events.append(event)
+        if outcome is not None and self._on_outcome is not None:
+            self._on_outcome(outcome)
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:
+                logger.exception("A watcher of run %s failed at %r; it is not called again.", self.run_id, kind)
+                self._on_event = None
+
+    def run(self) -> Run:
+        """Return the run as its events tell it so far."""
+        return rebuild_run(self._events)

@@ -1,0 +1,87 @@
+"""The state machines are tables: what stands in them happens, everything else is refused."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from kapelle.errors import LedgerCorrupt
+from kapelle.graph import Task, TaskDAG
+from kapelle.ledger import EVENT_KINDS, RUN_STEPS, TASK_STEPS, Event, EventKind, rebuild_run
+
+GRAPH = TaskDAG([Task(task_id="a", task_type="work")]).to_dict()
+DATA: dict[str, dict[str, object]] = {
+    "run_started": {"request": "test"},
+    "run_planned": {"graph": GRAPH, "planner": "test"},
+    "run_routed": {"assignments": {}, "explanations": {}},
+    "run_approved": {"estimates": {}, "issues": []},
+    "run_rejected": {"issues": []},
+    "run_finished": {"state": "done", "answer": ""},
+}
+PATHS: dict[str | None, list[EventKind]] = {
+    None: [],
+    "planning": ["run_started", "run_planned"],
+    "running": ["run_started", "run_planned", "run_approved"],
+    "done": ["run_started", "run_planned", "run_approved", "run_finished"],
+}
+TASK_PATHS: dict[str, list[EventKind]] = {
+    "waiting": [],
+    "running": ["task_started"],
+    "done": ["task_started", "task_finished"],
+    "failed": ["task_started", "task_failed"],
+    "cancelled": ["task_started", "task_cancelled"],
+    "skipped": ["task_skipped"],
+}
+
+
+def events(*kinds: EventKind) -> list[Event]:
+    return [
+        Event(
+            run_id="r",
+            seq=seq,
+            at=float(seq),
+            kind=kind,
+            task_id="a" if kind.startswith("task_") else None,
+            data=DATA.get(kind, {}),
+        )
+        for seq, kind in enumerate(kinds)
+    ]
+
+
+STARTED_FIRST: tuple[EventKind, ...] = ("task_finished", "task_failed", "task_cancelled")
+
+
+@pytest.mark.parametrize(("state", "kind"), list(itertools.product(PATHS, EVENT_KINDS)))
+def test_a_run_takes_exactly_the_steps_of_the_table(state: str | None, kind: EventKind) -> None:
+    before: list[EventKind] = ["task_started"] if kind in STARTED_FIRST and state == "running" else []
+    path = events(*PATHS[state], *before, kind)
+    if (state, kind) in RUN_STEPS:
+        assert len(rebuild_run(path).events) == len(path)
+    else:
+        with pytest.raises(LedgerCorrupt, match="cannot follow in state"):
+            rebuild_run(path)
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    list(itertools.product(TASK_PATHS, [kind for kind in EVENT_KINDS if kind.startswith("task_")])),
+)
+def test_a_task_takes_exactly_the_steps_of_the_table(state: str, kind: EventKind) -> None:
+    path = events(*PATHS["running"], *TASK_PATHS[state], kind)
+    if (state, kind) in TASK_STEPS:
+        assert rebuild_run(path).tasks["a"].state == TASK_STEPS[(state, kind)]  # type: ignore[index]  # as in the table
+    else:
+        with pytest.raises(LedgerCorrupt, match=f"'a', which is {state}"):
+            rebuild_run(path)
+
+
+def test_a_gap_in_the_events_is_noticed() -> None:
+    first, _, third = events("run_started", "run_planned", "run_approved")
+    with pytest.raises(LedgerCorrupt, match="event 1 is missing"):
+        rebuild_run([first, third])
+
+
+def test_no_events_are_no_run() -> None:
+    with pytest.raises(LedgerCorrupt, match="without events"):
+        rebuild_run([])
