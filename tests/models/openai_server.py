@@ -188,10 +188,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif reply.pieces is None:
             self._send(reply.status, reply.body, reply.headers)
-        elif request.path.endswith("/responses"):
-            self._send(200, json.dumps(_response_body(reply, request)).encode(), reply.headers)
         elif request.body.get("stream"):
             self._stream(reply, request)
+        elif request.path.endswith("/responses"):
+            self._send(200, json.dumps(_response_body(reply, request)).encode(), reply.headers)
         else:
             self._send(200, json.dumps(_completion_body(reply, request)).encode(), reply.headers)
 
@@ -207,7 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for index, chunk in enumerate(_stream_chunks(reply, request)):
+        chunks = _response_events if request.path.endswith("/responses") else _stream_chunks
+        for index, chunk in enumerate(chunks(reply, request)):
             if index == reply.breaks_after:
                 self.close_connection = True
                 return
@@ -253,6 +254,27 @@ def _stream_chunks(reply: ServerReply, request: ServerRequest) -> Iterable[dict[
     yield chunk({}, reply.finish_reason)
     if reply.usage is not None and request.body.get("stream_options", {}).get("include_usage"):
         yield {**head, "choices": [], "usage": reply.usage}
+
+
+def _response_events(reply: ServerReply, request: ServerRequest) -> Iterable[dict[str, Any]]:
+    whole = _response_body(reply, request)
+    begun = {**whole, "status": "in_progress", "output": [], "usage": None}
+    item = {**whole["output"][0], "status": "in_progress", "content": []}
+    part = {"type": "output_text", "text": "", "annotations": []}
+    place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    events: list[dict[str, Any]] = [
+        {"type": "response.created", "response": begun},
+        {"type": "response.output_item.added", "output_index": 0, "item": item},
+        {"type": "response.content_part.added", "part": part, **place},
+        *(
+            {"type": "response.output_text.delta", "delta": piece, "logprobs": [], **place}
+            for piece in reply.pieces or ()
+        ),
+        {"type": "response.output_text.done", "text": reply.message["content"], "logprobs": [], **place},
+        {"type": "response.output_item.done", "output_index": 0, "item": whole["output"][0]},
+        {"type": "response.completed", "response": whole},
+    ]
+    return ({**event, "sequence_number": number} for number, event in enumerate(events))
 
 
 def _response_body(reply: ServerReply, request: ServerRequest) -> dict[str, Any]:

@@ -177,7 +177,7 @@ _VARIABLES = [
 words = st.text(max_size=20) | st.sampled_from(_TELLING_WORDS)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.none() | words, st.dictionaries(st.sampled_from(_VARIABLES), words))
 def test_whatever_the_environment_holds_is_a_client_or_nothing_or_invalid_input(
     name: str | None, environ: dict[str, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import subprocess
 import sys
@@ -455,6 +456,43 @@ def test_the_responses_api_is_spoken_where_it_is_asked_for() -> None:
 
     assert (reply.text, reply.usage.cached_tokens) == ("ok", 4)
     assert server.requests[0].path == "/v1/responses"
+
+
+def test_the_responses_api_streams() -> None:
+    heard: list[str] = []
+
+    reply, _ = ask(
+        [chat("one two", input_tokens=10, cached_tokens=4)], model="openai-responses:test-model", on_text=heard.append
+    )
+
+    assert (reply.text, heard) == ("one two", ["one ", "two"])
+    assert reply.usage == Usage(input_tokens=10, cached_tokens=4, output_tokens=20, calls=1)
+
+
+def test_a_responses_stream_that_breaks_off_is_not_taken_for_a_whole_reply() -> None:
+    heard: list[str] = []
+
+    with pytest.raises(ModelUnavailable):
+        ask(
+            [broken_stream(chat("one two three"), after=5), chat("again")],
+            model="openai-responses:test-model",
+            on_text=heard.append,
+        )
+
+    assert heard == ["one ", "two "]
+
+
+def test_a_responses_stream_without_an_end_is_not_taken_for_a_whole_reply() -> None:
+    created = {"type": "response.created", "sequence_number": 0, "response": {"id": "r", "status": "in_progress"}}
+    heard: list[str] = []
+
+    reply, server = ask(
+        [raw(f"data: {json.dumps(created)}\n\n"), chat("again")],
+        model="openai-responses:test-model",
+        on_text=heard.append,
+    )
+
+    assert (reply.text, heard, len(server.requests)) == ("again", ["again"], 2)
 
 
 def test_a_key_goes_where_it_was_given_for(monkeypatch: pytest.MonkeyPatch) -> None:

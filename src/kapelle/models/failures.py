@@ -15,6 +15,7 @@ from kapelle.errors import (
     ModelReplyInvalid,
     ModelTimeout,
     ModelUnavailable,
+    TryAgain,
 )
 
 _TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
@@ -40,7 +41,7 @@ def explain_failure(model: str, error: Exception) -> Failure:
 
     words = f"{model}: {_describe(error)}"
     if isinstance(error, KapelleError):
-        return Failure(error=error)
+        return Failure(error=error, may_retry=isinstance(error, TryAgain))
     if isinstance(error, theirs.ModelTimeoutError) and error.phase not in ("connect", "pool"):
         return Failure(error=ModelTimeout(f"{words} Give it more time, or ask for less."))
     if isinstance(error, theirs.ModelRequestTimeout):

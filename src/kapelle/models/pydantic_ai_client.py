@@ -108,11 +108,11 @@ class PydanticAIClient:
                         f"{self.model} did not answer within {request.timeout_s:g} seconds. Give it more time."
                     ) from error
                 failure = explain_failure(self.model, error)
-                if failure.error is error:
-                    raise
                 wait_s = self._choose_wait_s(failure, retries)
                 heard = listener is not None and listener.pieces > 0
                 if not failure.may_retry or heard or retries >= self._max_retries:
+                    if failure.error is error:
+                        raise
                     raise failure.error from error
                 if loop.time() + wait_s >= deadline:
                     raise ModelUnavailable(
@@ -236,7 +236,10 @@ async def _ask(model: Model[Any], request: ModelRequest, listener: _Listener | N
     ) as stream:
         async for event in stream:
             listener.hear(_read_piece(event))
-        return stream.get()
+        response = stream.get()
+    if response.state != "complete":
+        raise ModelUnavailable(f"{model.model_name}: the stream ended before the reply did ({response.state}).")
+    return response
 
 
 def _read_piece(event: Any) -> str:
