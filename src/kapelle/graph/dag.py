@@ -15,6 +15,7 @@ from typing import Any
 from kapelle.errors import CycleFound, InvalidGraph, UnknownTask
 
 from . import topology
+from .graph_xml import parse_graph, write_graph
 from .patch import GraphPatch, apply_patch
 from .task import Task
 
@@ -207,6 +208,29 @@ class TaskDAG:
         if unknown:
             raise InvalidGraph(f"A graph has no field {unknown[0]!r}. Use 'tasks' and 'version'.")
         return cls(map(Task.from_dict, values["tasks"]), version=values.get("version", 1))
+
+    def to_xml(self) -> str:
+        """Return the graph as the `<graph>` element of graph plans; `from_xml` gives back the same tasks."""
+        return write_graph(self, self._version)
+
+    @classmethod
+    def from_xml(cls, text: str) -> TaskDAG:
+        """Return the graph of the one `<graph>` element in an XML document; `graph_xml` says how it is read.
+
+        Raises:
+            InvalidPlan: it is malformed; the message names the line and the node.
+            InvalidGraph: the nodes are well-formed but make no graph (see `TaskDAG`).
+
+        >>> dag = TaskDAG.from_xml('''
+        ... <graph>
+        ...   <node id="s1">search("capital of France")</node>
+        ...   <node id="s2" depends="s1">search("population of {s1}")</node>
+        ... </graph>''')
+        >>> dag["s2"].inputs
+        {'query': 'population of {s1}'}
+        """
+        tasks, version = parse_graph(text)
+        return cls(tasks, version=version)
 
     def __len__(self) -> int:
         return len(self._tasks)
