@@ -1,6 +1,7 @@
 """Cost: what work is expected to take, who does it for least, and what may be spent at all.
 
-`CostProfiler` learns estimates from outcomes. `Budget` holds the spending of a run within its limits.
+`CostProfiler` learns estimates from outcomes. `DAAOOptimizer` moves tasks to the agents that do them at least cost
+within the limits on the whole plan. `Budget` holds the spending of a run within its limits.
 """
 
 from .budget import Amounts as Amounts
@@ -9,6 +10,10 @@ from .budget import BudgetStatistics as BudgetStatistics
 from .budget import Reservation as Reservation
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
+from .optimizer import Attempt as Attempt
+from .optimizer import DAAOOptimizer as DAAOOptimizer
+from .optimizer import OptimizationConstraints as OptimizationConstraints
+from .optimizer import OptimizedPlan as OptimizedPlan
 from .profiler import CostProfiler as CostProfiler
 from .profiler import Estimate as Estimate
 from .profiler import Execution as Execution
