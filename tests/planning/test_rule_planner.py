@@ -1,0 +1,183 @@
+"""What the rules make of requests. A plan is written here as lines `id type argument <- dependencies`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kapelle.agents import AgentCapability
+from kapelle.errors import CannotPlan, InvalidInput
+from kapelle.planning import RulePlanner
+
+AGENTS = {
+    card.agent_id: card
+    for card in (
+        AgentCapability(agent_id="search", task_types=("lookup", "search")),
+        AgentCapability(agent_id="tables", task_types=("sql",)),
+        AgentCapability(agent_id="python", task_types=("compute",)),
+        AgentCapability(agent_id="writer", task_types=("compare", "report", "summarize", "combine")),
+        AgentCapability(agent_id="builder", task_types=("implement", "test", "deploy")),
+    )
+}
+
+
+def plan(request: str) -> list[str]:
+    """Plan a request, and return the tasks as lines."""
+    graph = asyncio.run(RulePlanner().plan(request, AGENTS)).graph
+    lines = []
+    for task in graph:
+        argument = next(
+            (task.inputs[key] for key in ("query", "question", "expression", "sql") if key in task.inputs), ""
+        )
+        arrow = f" <- {' '.join(task.dependencies)}" if task.dependencies else ""
+        lines.append(f"{task.task_id} {task.task_type} {argument}".strip() + arrow)
+    return lines
+
+
+@pytest.mark.parametrize(
+    ("request_text", "wanted"),
+    [
+        (
+            "Compare the capitals of France and Germany",
+            [
+                "s1 lookup capital of France",
+                "s2 lookup capital of Germany",
+                "s3 compare Compare the capitals of France and Germany <- s1 s2",
+            ],
+        ),
+        (
+            "What are the populations of the capitals of France and Germany?",
+            [
+                "s1 lookup capital of France",
+                "s2 lookup population of {s1.answer} <- s1",
+                "s3 lookup capital of Germany",
+                "s4 lookup population of {s3.answer} <- s3",
+                "s5 combine <- s2 s4",
+            ],
+        ),
+        (
+            "For each of Peru, Chile and Bolivia, find its capital and its area; then write a report",
+            [
+                "s1 lookup capital of Peru",
+                "s2 lookup area of Peru",
+                "s3 lookup capital of Chile",
+                "s4 lookup area of Chile",
+                "s5 lookup capital of Bolivia",
+                "s6 lookup area of Bolivia",
+                "s7 report <- s1 s2 s3 s4 s5 s6",
+            ],
+        ),
+        (
+            "Find the capital of France, then find its population",
+            ["s1 lookup capital of France", "s2 lookup the population of {s1.answer} <- s1"],
+        ),
+        ("Implement the login page, test it, and deploy it", ["s1 implement", "s2 test <- s1", "s3 deploy <- s2"]),
+        (
+            "Which is longer, the Rhine or the Danube?",
+            [
+                "s1 lookup length of Rhine",
+                "s2 lookup length of Danube",
+                "s3 compare Which is longer, the Rhine or the Danube? <- s1 s2",
+            ],
+        ),
+        (
+            "Find the capital of Bosnia and Herzegovina and the longest river in Italy. Summarize the results.",
+            [
+                "s1 lookup capital of Bosnia and Herzegovina",
+                "s2 lookup longest river in Italy",
+                "s3 summarize <- s1 s2",
+            ],
+        ),
+        ("average population per continent", ["s1 sql average population per continent"]),
+        ("What is 12% of 340?", ["s1 compute 12 / 100 * 340"]),
+        ("Please calculate (3 + 4) * 2^3", ["s1 compute (3 + 4) * 2**3"]),
+        ("SELECT name FROM countries", ["s1 sql SELECT name FROM countries"]),
+        (
+            "What is the capital of France and how many countries are in Asia?",
+            ["s1 lookup capital of France", "s2 sql how many countries are in Asia?", "s3 combine <- s1 s2"],
+        ),
+        (
+            "Find the capitals of Peru and Chile, compare their populations, then write a report",
+            [
+                "s1 lookup capital of Peru",
+                "s2 lookup capital of Chile",
+                "s3 lookup the populations of {s1.answer} <- s1",
+                "s4 lookup the populations of {s2.answer} <- s2",
+                "s5 compare compare their populations <- s3 s4",
+                "s6 report <- s5",
+            ],
+        ),
+        (
+            "Who wrote Hamlet? Where was he born?",
+            ["s1 lookup Who wrote Hamlet", "s2 lookup Where was {s1.answer} born <- s1"],
+        ),
+        (
+            "- capital of Peru\n- capital of Chile",
+            ["s1 lookup capital of Peru", "s2 lookup capital of Chile", "s3 combine <- s1 s2"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_request_becomes_the_tasks_it_asks_for(request_text: str, wanted: list[str]) -> None:
+    assert plan(request_text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("request_text", "words"),
+    [
+        ("Make me happy", "No rule fits 'Make me happy'"),
+        ("", "The request is empty"),
+        ("...", "Nothing in the request says what to do"),
+        ("For each country in Europe, find its capital", "known only while it runs"),
+        ("Compare France", "a comparison needs two things"),
+        ("Write a report", "about what?"),
+        ("x" * 30_000, "at most 20,000 are read"),
+    ],
+)
+def test_what_the_rules_do_not_understand_is_said_plainly(request_text: str, words: str) -> None:
+    with pytest.raises(CannotPlan, match=words.replace("?", r"\?")):
+        plan(request_text)
+
+
+def test_the_same_fact_is_looked_up_once() -> None:
+    assert plan("Find the capital of Peru. Find the capital of Peru. Find the capital of Chile.")[:2] == [
+        "s1 lookup capital of Peru",
+        "s2 lookup capital of Chile",
+    ]
+
+
+def test_braces_in_a_request_are_text() -> None:
+    graph = asyncio.run(RulePlanner().plan("Find the meaning of {s1} and {", AGENTS)).graph
+    assert graph.edges == () or all(graph.tasks[end].task_type == "combine" for _, end in graph.edges)
+
+
+def test_a_question_that_the_tables_cannot_answer_is_looked_up() -> None:
+    planner = RulePlanner(answers_from_tables=lambda question: "continent" in question)
+    kinds = [
+        asyncio.run(planner.plan(words, AGENTS)).graph["s1"].task_type
+        for words in ("average area per continent", "how many legs has a spider?")
+    ]
+    assert kinds == ["sql", "lookup"]
+
+
+def test_a_named_file_is_read() -> None:
+    graph = asyncio.run(RulePlanner().plan("Summarize notes.md and rivers.md", AGENTS)).graph
+    assert [task.inputs.get("file") for task in graph] == ["notes.md", "rivers.md", None]
+
+
+WORDS = st.sampled_from([
+    "compare", "find", "the", "of", "and", "then", "France", "Germany", "capital", "its", "for", "each", "write",
+    "report", ",", ";", ".", "?", "'", '"', "{", "}", "{s1}", "12%", "+", "\n", "-", "it", "SELECT", "FROM", "finally",
+    "Ü", "\x00", "\ud800", "population", "which", "is", "longer", "or", "average", "per", "notes.csv", "implement",
+])  # fmt: skip
+
+
+@given(st.lists(WORDS, max_size=25).map(" ".join) | st.text(max_size=80))
+@settings(max_examples=500, deadline=None)
+def test_any_request_becomes_a_graph_or_a_clear_refusal(request_text: str) -> None:
+    try:
+        asyncio.run(RulePlanner().plan(request_text, AGENTS))
+    except InvalidInput as error:
+        assert str(error)  # noqa: PT017 - either outcome is right; no other exception is
