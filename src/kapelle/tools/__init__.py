@@ -3,6 +3,10 @@
 from .sandbox import Sandbox as Sandbox
 from .sandbox import SandboxLimits as SandboxLimits
 from .sandbox import SandboxResult as SandboxResult
+from .table_questions import Cell as Cell
+from .table_questions import NotUnderstood as NotUnderstood
+from .table_questions import TablePlan as TablePlan
+from .table_questions import TableQuestions as TableQuestions
 from .tables import Column as Column
 from .tables import SkippedTable as SkippedTable
 from .tables import Table as Table
@@ -10,3 +14,4 @@ from .tables import TableResult as TableResult
 from .tables import Tables as Tables
 from .tables import quote_name as quote_name
 from .tables import quote_value as quote_value
+from .tables import safe_names as safe_names
