@@ -119,6 +119,11 @@ def test_rules_that_share_an_id_are_refused() -> None:
         HALORouter(TWO, rules=[rule, rule])
 
 
+def test_a_rule_for_an_agent_that_is_not_there_is_warned_of_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    HALORouter(TWO, rules=[RoutingRule(rule_id="near", task_types=("lookup",), agent_id="atlsa")])
+    assert "'near' (atlsa)" in caplog.text
+
+
 def test_only_available_agents_are_chosen() -> None:
     plan = route(TaskDAG([task("a"), task("b", "write")]), HALORouter(TWO), available_agents=["gazetteer"])
     assert plan.assignments == {"a": "gazetteer"}

@@ -97,6 +97,8 @@ is its trade. No other agent could.
         """The agents it chooses from. An immutable value: an agent that is created makes a new registry."""
         self.rules = _rules_for(self.agent_registry) if rules is None else tuple(rules)
         check_rule_ids(self.rules)
+        if rules is not None:
+            _warn_of_absent_agents(self.rules, self.agent_registry)
         self.enable_cost_optimization = enable_cost_optimization
         self.cost_profiler = cost_profiler
         """Kept for those who ask the router for it; the router itself reads no prices."""
@@ -319,6 +321,13 @@ def _why_not_registered(task: Task, capability: AgentCapability, registry: Agent
     if capability.agent_id in registry and registry[capability.agent_id] != capability:
         return f"there is another agent with the id {capability.agent_id!r}"
     return None
+
+
+def _warn_of_absent_agents(rules: Iterable[RoutingRule], registry: AgentRegistry) -> None:
+    # No error: one file of rules may serve several registries, and agents can be created later.
+    absent = [f"{rule.rule_id!r} ({rule.agent_id})" for rule in rules if rule.agent_id not in registry]
+    if absent:
+        logger.warning("These rules name agents that are not registered, and say nothing: %s.", ", ".join(absent))
 
 
 def _rules_for(registry: AgentRegistry) -> tuple[RoutingRule, ...]:

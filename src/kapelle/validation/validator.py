@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -72,7 +73,7 @@ class AOPValidator:
         agent_registry: Mapping[str, AgentCapability],
         cost_profiler: CostProfiler | None = None,
         enable_learned_model: bool = False,
-        reward_model_path: str | None = None,
+        reward_model_path: Path | str | None = None,
     ) -> None:
         self.agent_registry = agent_registry
         self.cost_profiler = cost_profiler
