@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, overload
 
 from kapelle.errors import AgentFailed, InvalidAgents
@@ -73,7 +73,7 @@ class PydanticAIAgent:
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         result = await self._agent.run(_task_prompt(task, context))
-        spent = result.usage() if callable(result.usage) else result.usage
+        spent = result.usage
         usage = Usage(
             input_tokens=spent.input_tokens,
             cached_tokens=min(spent.cache_read_tokens, spent.input_tokens),
@@ -83,7 +83,7 @@ class PydanticAIAgent:
         output = result.output
         if hasattr(output, "model_dump"):
             output = output.model_dump(mode="json")
-        return AgentResult(output=output, usage=usage)
+        return AgentResult(output=output, usage=usage, cost_usd=_library_cost_usd(result.new_messages()))
 
 
 def as_agent(found: Any) -> Agent:
@@ -145,13 +145,15 @@ def agent(
     task_types: list[str] | tuple[str, ...] = ("*",),
     skills: list[str] | tuple[str, ...] = (),
     cost_usd: float | None = None,
-    cost_tier: CostTier = "cheap",
+    cost_tier: CostTier = "free",
     seconds: float | None = None,
     success_rate: float = 0.85,
     max_concurrency: int = 10,
     agent_id: str | None = None,
 ) -> RegisteredAgent | Callable[[AgentFunction], RegisteredAgent]:
     """Make an agent of a function `(task)` or `(task, context)`, plain or async. Its id is the function's name.
+
+    What it costs per task is `cost_usd`; a function that declares nothing costs nothing.
 
     >>> @agent(task_types=["lookup"], cost_usd=0.001)
     ... async def atlas(task):
@@ -175,6 +177,14 @@ def agent(
         return RegisteredAgent(function, capability)
 
     return register if function is None else register(function)
+
+
+def _library_cost_usd(messages: Iterable[Any]) -> float | None:
+    """Dollars for the model's replies, by the library's own table; None where it does not know one of them."""
+    try:
+        return float(sum(message.cost().total_price for message in messages if message.kind == "response"))
+    except (LookupError, ValueError, AssertionError):  # what the library raises for an unknown model or usage
+        return None
 
 
 def _is_async(function: AgentFunction) -> bool:
