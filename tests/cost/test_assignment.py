@@ -19,7 +19,8 @@ AGENTS = ("ada", "bob", "cem")
 def problems(draw: st.DrawFn) -> Problem:
     slots = []
     for number in range(draw(st.integers(1, 5))):
-        agents = draw(st.permutations(AGENTS))[: draw(st.integers(1, 3))]
+        counts = draw(st.sampled_from([True, True, False]))
+        agents = draw(st.permutations(AGENTS))[: draw(st.integers(1, 3)) if counts else 1]
         candidates = tuple(
             Candidate(
                 agent=agent,
@@ -30,9 +31,7 @@ def problems(draw: st.DrawFn) -> Problem:
             for agent in agents
         )
         before = draw(st.sets(st.integers(0, number - 1), max_size=2)) if number else set()
-        slots.append(
-            Slot(candidates=candidates, before=tuple(sorted(before)), counts=draw(st.sampled_from([True, True, False])))
-        )
+        slots.append(Slot(candidates=candidates, before=tuple(sorted(before)), counts=counts))
     limits = Limits(
         max_cost=draw(st.none() | st.integers(0, 12).map(lambda cents: cents / 100)),
         max_seconds=draw(st.none() | st.integers(0, 12).map(lambda halves: halves / 2)),

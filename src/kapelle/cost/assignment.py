@@ -46,7 +46,12 @@ class Slot:
     before: tuple[int, ...] = ()
     """Positions of the slots that must be done first; all of them lie before this one."""
     counts: bool = True
-    """Whether its quality counts: that of a finished task is no longer expected, it is known."""
+    """Whether its quality counts: that of a finished task is no longer expected, it is known. Such a slot has one
+    candidate."""
+
+    def __post_init__(self) -> None:
+        assert self.candidates
+        assert self.counts or len(self.candidates) == 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,9 +20,9 @@ from .assignment import Choice, Limits, Problem
 Goal = Literal["cost", "tie", "seconds", "quality", "excess"]
 """What to minimise: cost; quality lost, then seconds, then changes; the critical path; quality lost; tasks too many."""
 
-# In one objective, the weights of a criterion and the next: quality counts to 1e-4 of a task, seconds to 1e-4 of all.
-_SECONDS_WEIGHT = 1e-4
-_CHANGE_WEIGHT = 1e-8
+# The weights of the criteria for ties in one objective: 1e-4 of a task's success outweighs all seconds, 1e-3 of all
+# seconds outweighs all changes. HiGHS prices to 1e-7, so one change of a hundred must weigh more than that.
+_LOST_WEIGHT, _SECONDS_WEIGHT, _CHANGE_WEIGHT = 1e4, 1.0, 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +113,8 @@ class _Model:
             if goal == "quality":
                 return lost
             if goal == "tie":
-                return lost + _SECONDS_WEIGHT * seconds / all_seconds + _CHANGE_WEIGHT * (position > 0) / len(slots)
+                changed = _CHANGE_WEIGHT * (position > 0) / len(slots)
+                return _LOST_WEIGHT * lost + _SECONDS_WEIGHT * seconds / all_seconds + changed
             return 0.0
 
         for slot in slots:

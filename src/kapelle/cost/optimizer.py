@@ -137,10 +137,13 @@ class DAAOOptimizer:
     ) -> OptimizedPlan:
         """Return the cheapest plan within the limits. Tasks that the initial plan leaves out stay out.
 
+        What an `OptimizedPlan` knows of tasks that were worked on stays known, and finished ones keep their agents.
+
         Raises:
             InvalidInput: the plan names a task that the graph does not have, or an agent that is not registered.
         """
-        return await self._optimize(_assignments(initial_plan), dag, constraints, attempts={})
+        attempts = initial_plan.attempts if isinstance(initial_plan, OptimizedPlan) else {}
+        return await self._optimize(_assignments(initial_plan), dag, constraints, attempts=attempts)
 
     async def replan_from_feedback(
         self,

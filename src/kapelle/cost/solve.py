@@ -20,8 +20,8 @@ from .lagrangian import search
 
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 
-LARGE = 1200
-"""Candidates in all (60 tasks of 20 agents) above which a heuristic looks for a plan before HiGHS does."""
+LARGE = 500
+"""Candidates in all (33 tasks of 15 agents) above which a heuristic looks for a plan before HiGHS does."""
 HUGE = 20_000
 """Candidates that no other beats above which HiGHS takes minutes, whatever its time limit: the heuristic must do."""
 _EXPLAIN_GAP = 1e-3
