@@ -7,16 +7,18 @@ the other's output. Plans change by patches, which make a new version and leave 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from kapelle.errors import CycleFound, InvalidGraph, UnknownTask
 
 from . import topology
 from .graph_xml import parse_graph, write_graph
+from .mermaid import draw_mermaid
 from .patch import GraphPatch, apply_patch
+from .svg import draw_svg
 from .task import Task
 
 
@@ -231,6 +233,35 @@ class TaskDAG:
         """
         tasks, version = parse_graph(text)
         return cls(tasks, version=version)
+
+    def to_mermaid(
+        self,
+        *,
+        direction: Literal["LR", "TD"] = "LR",
+        status: Mapping[str, str] | None = None,
+        notes: Mapping[str, str] | None = None,
+        critical_path: Sequence[str] = (),
+    ) -> str:
+        """Return the graph as a Mermaid flowchart, from left to right or top down; the rest is as in `to_svg`."""
+        return draw_mermaid(self, direction=direction, status=status, notes=notes, critical_path=critical_path)
+
+    def to_svg(
+        self,
+        *,
+        status: Mapping[str, str] | None = None,
+        notes: Mapping[str, str] | None = None,
+        critical_path: Sequence[str] = (),
+    ) -> str:
+        """Return a picture of the graph, a column for each level.
+
+        Args:
+            status: the state of each task, to colour its box: waiting, running, done, failed, cancelled or skipped.
+            notes: a line for each task, such as the agent that does it.
+            critical_path: tasks to emphasise, with the edges between neighbours (see `CriticalPath.tasks`).
+        """
+        return draw_svg(
+            tuple(self), self._predecessors, self._successors, status=status, notes=notes, critical_path=critical_path
+        )
 
     def __len__(self) -> int:
         return len(self._tasks)

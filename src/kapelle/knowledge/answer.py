@@ -119,9 +119,15 @@ class _Question:
             must=frozenset(stem(word) for word in words if word in names | numbers),
             must_in_sentence=frozenset(stem(word) for word in words if _is_rank(word)),
             asks_for=asks_for,
-            topic=topic[1] if topic else "",
+            topic=topic[1] if topic else _name_alone(plain_text),
             attribute=attribute[1] if attribute and attribute[1] not in STOP_WORDS else "",
         )
+
+
+def _name_alone(plain_text: str) -> str:
+    """Return what a request for a name and nothing else is about: "the Danube"."""
+    match = re.fullmatch(r"(?:the )?((?:[\w-]+ ?){1,3})", plain_text.strip())
+    return match[1].strip() if match and " of" not in match[1] else ""
 
 
 _ASKS = (

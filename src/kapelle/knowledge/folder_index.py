@@ -13,6 +13,7 @@ import re
 import sqlite3
 import stat
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,7 @@ class FolderIndex:
         """Files that were left out at the last look, with the reason."""
         self._lock = threading.Lock()
         self._store = sqlite3.connect(database or ":memory:", check_same_thread=False, isolation_level=None)
+        weakref.finalize(self, self._store.close)
         self._store.executescript(
             """
             CREATE TABLE IF NOT EXISTS files(file TEXT PRIMARY KEY, mtime_ns INTEGER, size INTEGER);
@@ -103,6 +105,25 @@ class FolderIndex:
         return tuple(
             Passage(file=file, heading=heading, text=text, first_line=first, last_line=last, score=round(score, 6))
             for file, heading, text, first, last, score in rows
+        )
+
+    def passages_of(self, file: str) -> tuple[Passage, ...]:
+        """Return the passages of one file in their order; none when it is not in the index.
+
+        The file is named by its path inside the folder, or by its name alone if only one is called that.
+        """
+        with self._lock:
+            self._refresh()
+            known = [row[0] for row in self._store.execute("SELECT file FROM files ORDER BY file")]
+            named = [path for path in known if path == file] or [path for path in known if Path(path).name == file]
+            if len(named) != 1:
+                return ()
+            rows = self._store.execute(
+                "SELECT file, heading, text, first_line, last_line FROM passages WHERE file = ? ORDER BY rowid", named
+            ).fetchall()
+        return tuple(
+            Passage(file=path, heading=heading, text=text, first_line=first, last_line=last)
+            for path, heading, text, first, last in rows
         )
 
     def count_passages(self, word: str | None = None) -> int:

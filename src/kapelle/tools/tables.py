@@ -19,6 +19,7 @@ import stat
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +181,7 @@ class Tables:
             else:
                 loading.attach(path, name)
         _protect(loading.store)
+        weakref.finalize(self, loading.store.close)
         self._store, self._seen = loading.store, seen
         self._tables, self._lines, self.skipped = tuple(loading.tables), loading.lines, tuple(loading.skipped)
         self._generation += 1

@@ -1,0 +1,339 @@
+"""The command line: arguments in, engine call, text out. Answers go to standard output, everything else to the other.
+
+Exit codes: 0 the run is done; 1 it ended without being done, or a provider is out of reach; 2 what was given is wrong,
+and nothing has run; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import kapelle
+from kapelle import terminal
+from kapelle.agents import AgentRegistry
+from kapelle.engine import Engine, Proposal
+from kapelle.errors import InvalidInput, KapelleError, NotFound
+from kapelle.ledger import Run, SqliteLedger, ledger_path
+from kapelle.planning import PLAN_SUFFIXES
+
+app = typer.Typer(
+    name="kapelle",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="The conductor for AI agents: plans a request, gives every task to the agent that does it at least cost, "
+    "proves the plan, and runs it as data flow.",
+    epilog="Example: [bold]kapelle run 'Compare the capitals of France and Germany' --data examples/atlas/data[/bold]",
+)
+
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of documents and tables that local agents may read.")]
+Agents = Annotated[Path | None, typer.Option("--agents", help="YAML file that describes agents of your own.")]
+Model = Annotated[
+    str | None, typer.Option("--model", help="provider:name, or 'none'. Default: the environment, see KAPELLE_MODEL.")
+]
+Db = Annotated[str | None, typer.Option("--db", help="Ledger file. Default: KAPELLE_DB, else your data directory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Budget = Annotated[float | None, typer.Option("--budget", help="Dollars that the run may cost, planning included.")]
+Deadline = Annotated[float | None, typer.Option("--deadline", help="Seconds that the run may take.")]
+Quality = Annotated[float | None, typer.Option("--quality", help="Least expected share of tasks that succeed, 0 to 1.")]
+Svg = Annotated[Path | None, typer.Option("--svg", help="Draw the graph into this file.")]
+
+
+@app.command(epilog="Example: [bold]kapelle run plan.yaml --budget 0.50 --svg run.svg[/bold]")
+def run(
+    request: Annotated[str, typer.Argument(help="What you want, in words; or a plan file (.xml, .yaml, .json).")],
+    data: Data = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    quality: Quality = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Tokens that all agents may use.")] = None,
+    model: Model = None,
+    agents: Agents = None,
+    db: Db = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer into this file too.")] = None,
+    svg: Svg = None,
+    as_json: Json = False,
+) -> None:
+    """Plan a request and run it."""
+    out, err = _console(), _console(stderr=True)
+    _check_targets(output, svg)
+    with _engine(agents, data, model, db) as engine:
+        if not as_json:
+            err.print(engine.team.model_note, style="dim", markup=False, highlight=False)
+        progress = terminal.LiveProgress(err, quiet=as_json)
+        try:
+            with progress:
+                finished = asyncio.run(
+                    engine.run(
+                        _request(request),
+                        budget_usd=budget,
+                        deadline_s=deadline,
+                        min_quality=quality,
+                        max_tokens=max_tokens,
+                        on_event=progress.watch,
+                    )
+                )
+        except KeyboardInterrupt:
+            if progress.run_id is None:
+                raise
+            finished = engine.ledger.run(progress.run_id)
+            _report(finished, out, err, as_json, output, svg)
+            raise typer.Exit(130) from None
+    _report(finished, out, err, as_json, output, svg)
+    raise typer.Exit(0 if finished.state == "done" else 1)
+
+
+@app.command(
+    epilog="Example: [bold]kapelle plan 'the area of Peru, Chile and Bolivia, then a report' --svg p.svg[/bold]"
+)
+def plan(
+    request: Annotated[str, typer.Argument(help="What you want, in words; or a plan file.")],
+    data: Data = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    quality: Quality = None,
+    model: Model = None,
+    agents: Agents = None,
+    db: Db = None,
+    svg: Svg = None,
+    xml: Annotated[
+        bool, typer.Option("--xml", help="Print the graph as XML, ready for `kapelle run FILE.xml`.")
+    ] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the graph as a Mermaid flowchart.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a request would become, without running it."""
+    out = _console()
+    _check_targets(svg)
+    with _engine(agents, data, model, db) as engine:
+        proposal = asyncio.run(
+            engine.plan(_request(request), budget_usd=budget, deadline_s=deadline, min_quality=quality)
+        )
+    if svg is not None:
+        _write(svg, terminal.picture(proposal.plan.graph, states={}, agents=proposal.routing.assignments))
+    if as_json:
+        _print_json(_proposal_json(proposal))
+    elif xml:
+        print(proposal.plan.graph.to_xml())
+    elif mermaid:
+        print(proposal.plan.graph.to_mermaid())
+    else:
+        terminal.show_proposal(out, proposal)
+    raise typer.Exit(0 if proposal.validation.passed else 2)
+
+
+@app.command(epilog="Example: [bold]kapelle explain last[/bold]")
+def explain(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")],
+    db: Db = None,
+    svg: Svg = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what happened in a run: who did what and why, what it cost, what went wrong."""
+    _check_targets(svg)
+    with _existing_ledger(db) as ledger:
+        found = ledger.run(run_id)
+    _draw(found, svg)
+    if as_json:
+        _print_json(_run_json(found))
+    else:
+        print(found.explain())
+
+
+@app.command(epilog="Example: [bold]kapelle runs --limit 5[/bold]")
+def runs(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, newest first.")] = 20,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """List the runs in the ledger."""
+    with _existing_ledger(db) as ledger:
+        found = ledger.runs(limit=limit)
+    if as_json:
+        _print_json({"runs": [asdict(summary) for summary in found]})
+    else:
+        terminal.show_runs(_console(), found)
+
+
+@app.command(epilog="Example: [bold]kapelle agents --data examples/atlas/data[/bold]")
+def agents(
+    data: Data = None,
+    agents_file: Agents = None,
+    model: Model = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """List the agents: what they take, what they cost, and what the ledger knows of them."""
+    with _engine(agents_file, data, model, db) as engine:
+        registry, note = engine.team.registry, engine.team.model_note
+        if as_json:
+            runnable = registry.runnable()
+            cards = [
+                {**asdict(card), "skills": sorted(card.skills), "runnable": agent_id in runnable}
+                for agent_id, card in registry.items()
+            ]
+            _print_json({"agents": cards, "model": engine.team.model_name})
+        else:
+            terminal.show_agents(_console(), registry, engine.profiler, note)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"kapelle {kapelle.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+def main() -> None:
+    """Run the command line: errors become one line and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ✓ shows ?, and the run goes on
+    try:
+        app()
+    except KapelleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader, such as `head`, has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr)
+    # A file or a pipe has no width: its lines stay whole.
+    return console if console.is_terminal else Console(stderr=stderr, width=int(os.environ.get("COLUMNS", "160")))
+
+
+@contextmanager
+def _engine(agents_file: Path | None, data: Path | None, model: str | None, db: str | None) -> Iterator[Engine]:
+    if agents_file is not None and str(agents_file.parent.resolve()) not in sys.path:
+        sys.path.insert(0, str(agents_file.parent.resolve()))  # `run: module:name` is found beside the file
+    own = AgentRegistry.from_yaml(agents_file) if agents_file is not None else AgentRegistry()
+    with SqliteLedger(ledger_path(db)) as ledger:
+        yield Engine(own, data=data, model=model, ledger=ledger)
+
+
+@contextmanager
+def _existing_ledger(db: str | None) -> Iterator[SqliteLedger]:
+    path = Path(ledger_path(db)).expanduser()
+    if not path.exists():
+        raise NotFound(f"There is no ledger at {str(path)!r}. `kapelle run` makes one; --db names another.")
+    with SqliteLedger(path) as ledger:
+        yield ledger
+
+
+def _request(text: str) -> str | Path:
+    """Words are words; a single word with a plan file's ending is that file, so that a typing error says so."""
+    path = Path(text)
+    if path.suffix.lower() in PLAN_SUFFIXES and (len(text.split()) == 1 or path.is_file()):
+        return path
+    return text
+
+
+def _report(run: Run, out: Console, err: Console, as_json: bool, output: Path | None, svg: Path | None) -> None:
+    _draw(run, svg)
+    if output is not None and run.answer:
+        _write(output, run.answer + "\n")
+    if as_json:
+        _print_json(_run_json(run))
+        return
+    terminal.show_run(err, run)
+    if run.answer:
+        terminal.show_answer(out, run.answer)
+
+
+def _draw(run: Run, svg: Path | None) -> None:
+    if svg is not None and run.graph is not None:
+        states = {task_id: task.state for task_id, task in run.tasks.items()}
+        _write(svg, terminal.picture(run.graph, states=states, agents=run.assignments))
+
+
+def _check_targets(*paths: Path | None) -> None:
+    """Refuse a target that cannot be written before anything runs, for a lost answer cannot be bought back."""
+    for path in paths:
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise InvalidInput(f"Cannot write {str(path)!r}: its folder does not exist, or it is a folder.")
+
+
+def _write(path: Path, text: str) -> None:
+    """Write beside, then rename: a full disk leaves no half of a file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise InvalidInput(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _run_json(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "request": run.request,
+        "state": run.state,
+        "stop_reason": run.stop_reason,
+        "answer": run.answer,
+        "cost_usd": run.cost_usd,
+        "cost_by_agent": run.cost_by_agent,
+        "usage": asdict(run.usage),
+        "seconds": run.seconds,
+        "critical_path_seconds": run.critical_path_seconds,
+        "planner": run.planner,
+        "notes": list(run.notes),
+        "issues": list(run.issues),
+        "settings": dict(run.settings),
+        "graph": None if run.graph is None else run.graph.to_dict(),
+        "assignments": dict(run.assignments),
+        "explanations": dict(run.explanations),
+        "tasks": {task_id: asdict(task) for task_id, task in run.tasks.items()},
+    }
+
+
+def _proposal_json(proposal: Proposal) -> dict[str, Any]:
+    validation = proposal.validation
+    return {
+        "request": proposal.plan.request,
+        "planner": proposal.plan.planner,
+        "notes": list(proposal.plan.notes),
+        "cost_of_planning_usd": proposal.plan.cost_usd,
+        "graph": proposal.plan.graph.to_dict(),
+        "levels": [list(level) for level in proposal.plan.graph.levels()],
+        "assignments": dict(proposal.routing.assignments),
+        "explanations": dict(proposal.routing.explanations),
+        "unassigned": dict(proposal.routing.unassigned),
+        "routing": dict(proposal.routing.metadata),
+        "approved": validation.passed,
+        "issues": [asdict(issue) for issue in validation.issues],
+        "score": validation.quality_score,
+        "estimated_cost_usd": validation.estimated_cost,
+        "estimated_seconds": validation.estimated_time,
+        "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
+    }

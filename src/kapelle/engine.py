@@ -1,0 +1,310 @@
+"""The page to read first: `Engine.run` takes a request all the way through.
+
+    request --planning--> graph --routing, cost--> assignments --validation--> approved plan --execution--> run
+
+Every arrow leaves an event in the ledger, and the run that is returned is rebuilt from those events and nothing else.
+The outcomes in the ledger are what the next run's estimates are learned from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from kapelle.agents import Agent, AgentCapability, AgentRegistry, RegisteredAgent
+from kapelle.cost import Budget, CostProfiler, DAAOOptimizer, OptimizationConstraints
+from kapelle.errors import InvalidAgents, InvalidInput, KapelleError, PlanRejected
+from kapelle.execution import ExecutionLimits, Executor, compose_answer
+from kapelle.ledger import EventWatcher, Journal, Ledger, Run, SqliteLedger, ledger_path
+from kapelle.models import ModelClient
+from kapelle.planning import Plan, Planner, RulePlanner, read_plan
+from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
+from kapelle.validation import AOPValidator, ValidationResult
+
+from .team import Team, assemble_team
+
+AgentLike = RegisteredAgent | tuple[AgentCapability, Agent]
+"""What `agents=` takes, one by one: a function under `@agent`, or a capability with its runner."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """What the user asks of a run, besides its request.
+
+    Raises:
+        InvalidInput: a limit is negative or not finite, or the quality lies outside 0..1.
+    """
+
+    budget_usd: float | None = None
+    """Dollars that the run may cost, planning included; None is no limit."""
+    deadline_s: float | None = None
+    """Seconds that it may take."""
+    min_quality: float | None = None
+    """Mean expected success of the tasks; None keeps what routing would reach without looking at costs."""
+    max_tokens: int | None = None
+    """Tokens that all agents together may use."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("budget_usd", 0.0), ("deadline_s", 1e-9), ("max_tokens", 0)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
+                raise InvalidInput(f"{name}={value!r} is no limit. Give a positive number.")
+        if self.min_quality is not None and not 0 <= self.min_quality <= 1:
+            raise InvalidInput(f"min_quality={self.min_quality!r} lies outside 0..1.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """A request as it would be run: the plan, who would do what, and what the validator says. Nothing has run."""
+
+    plan: Plan
+    routing: RoutingPlan
+    validation: ValidationResult
+
+
+class Engine:
+    """Conducts agents.
+
+    Args:
+        agents: The user's own agents, or a whole registry.
+        data: A folder of documents and tables that local agents may read.
+        model: A model's name (`provider:name`), a ModelClient, or `none`; by default the environment decides.
+        ledger: Where runs are recorded; by default `KAPELLE_DB`, else a file in the user's data directory.
+        planner: Replaces the planner that the model, or its absence, would decide.
+        rules: Replaces the routing rules.
+
+    >>> import asyncio
+    >>> from kapelle import SqliteLedger, agent
+    >>> @agent(task_types=["lookup"], cost_usd=0.001)
+    ... async def atlas(task):
+    ...     return {"capital of France": "Paris", "capital of Germany": "Berlin"}[task.inputs["query"]]
+    >>> engine = Engine(agents=[atlas], model="none", ledger=SqliteLedger(":memory:"))
+    >>> run = asyncio.run(engine.run("Compare the capitals of France and Germany", budget_usd=0.50))
+    >>> run.state, run.cost_usd
+    ('done', 0.002)
+    """
+
+    def __init__(
+        self,
+        agents: AgentRegistry | Iterable[AgentLike] = (),
+        *,
+        data: Path | str | None = None,
+        model: str | ModelClient | None = None,
+        ledger: Ledger | None = None,
+        planner: Planner | None = None,
+        rules: Iterable[RoutingRule] | None = None,
+        environ: Mapping[str, str] | None = None,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        self.team: Team = assemble_team(_registry(agents), data=data, model=model, environ=environ)
+        self.ledger: Ledger = ledger if ledger is not None else SqliteLedger(ledger_path(environ=environ))
+        self.profiler = CostProfiler()
+        for outcome in self.ledger.outcomes():
+            self.profiler.record_outcome(outcome)
+        registry = self.team.registry
+        self.planner: Planner = planner or self.team.planner
+        # The router knows everyone, so that it can say who could do a task if only a model were there.
+        self.router = HALORouter(
+            registry,
+            rules=self.team.rules if rules is None else rules,
+            enable_cost_optimization=True,
+            cost_profiler=self.profiler,
+            daao_optimizer=DAAOOptimizer(self.profiler, registry.runnable()),
+        )
+        self.validator = AOPValidator(registry, self.profiler)
+        self.executor = Executor(registry, timer=timer)
+
+    async def run(
+        self,
+        request: str | Path | Plan,
+        *,
+        budget_usd: float | None = None,
+        deadline_s: float | None = None,
+        min_quality: float | None = None,
+        max_tokens: int | None = None,
+        on_event: EventWatcher | None = None,
+    ) -> Run:
+        """Plan, route, validate and run a request, and return the run with its answer and costs.
+
+        Args:
+            request: The user's words; or a plan: a file (as a Path), or a Plan.
+            budget_usd, deadline_s, min_quality, max_tokens: See Terms.
+            on_event: Called with every event as it happens.
+
+        Raises:
+            InvalidInput: nothing has run: the request, a limit or the plan is wrong, or the plan was refused.
+            KapelleError: the model that plans, or the ledger, is out of reach.
+            asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
+        """
+        terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
+        given = _given_plan(request)
+        words = given.request if given is not None else _check_words(request)
+        budget = Budget(usd=budget_usd, tokens=max_tokens)
+        started = time.monotonic()
+        journal = Journal(
+            self.ledger, self.ledger.new_run_id(), on_event=on_event, on_outcome=self.profiler.record_outcome
+        )
+        journal.write("run_started", {"request": words, "settings": {**asdict(terms), "model": self.team.model_name}})
+        try:
+            plan = given or await self._plan(words, budget)
+            journal.write("run_planned", _planned(plan))
+            routing = await self._route(plan, terms, budget)
+            journal.write("run_routed", _routed(routing))
+            validation = await self._validate(plan, routing, terms, budget)
+            if validation.approved is None:
+                journal.write("run_rejected", _validated(validation))
+                raise PlanRejected(validation.errors)
+            journal.write("run_approved", _validated(validation))
+            left_s = None if deadline_s is None else max(1e-3, deadline_s - (time.monotonic() - started))
+            ending = await self.executor.execute(
+                validation.approved, journal, budget=budget, request=words, limits=ExecutionLimits(deadline_s=left_s)
+            )
+        except (KapelleError, asyncio.CancelledError) as error:
+            self._close(journal, error)
+            raise
+        answer = compose_answer(plan.graph, ending.outputs)
+        journal.write("run_finished", {"state": ending.state, "stop_reason": ending.stop_reason, "answer": answer})
+        return journal.run()
+
+    async def plan(
+        self,
+        request: str | Path | Plan,
+        *,
+        budget_usd: float | None = None,
+        deadline_s: float | None = None,
+        min_quality: float | None = None,
+    ) -> Proposal:
+        """Return what `run` would do, without doing it. Costs nothing but the call of a model that plans.
+
+        Raises:
+            InvalidInput: the request, a limit or the plan is wrong. A plan that validation refuses is no error here.
+        """
+        terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
+        budget = Budget(usd=budget_usd)
+        plan = _given_plan(request) or await self._plan(_check_words(request), budget)
+        routing = await self._route(plan, terms, budget)
+        return Proposal(plan=plan, routing=routing, validation=await self._validate(plan, routing, terms, budget))
+
+    def close(self) -> None:
+        """Close the ledger. Closing twice is allowed."""
+        self.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def _plan(self, words: str, budget: Budget) -> Plan:
+        reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
+        try:
+            plan = await self.planner.plan(words, self.team.registry.runnable())
+        except BaseException:
+            # What a failed call cost is unknown, so all that was set aside for it counts as spent.
+            budget.commit(reservation)
+            raise
+        budget.commit(reservation, usd=plan.cost_usd, tokens=plan.usage.tokens)
+        return plan
+
+    async def _route(self, plan: Plan, terms: Terms, budget: Budget) -> RoutingPlan:
+        left = budget.left.usd
+        constraints = OptimizationConstraints(
+            max_total_cost=left if math.isfinite(left) else None,
+            max_total_time=terms.deadline_s,
+            min_quality_score=terms.min_quality,
+        )
+        return await self.router.route_tasks(
+            plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
+        )
+
+    async def _validate(self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget) -> ValidationResult:
+        left = budget.left.usd
+        return await self.validator.validate_routing_plan(
+            routing,
+            plan.graph,
+            max_budget=left if math.isfinite(left) else None,
+            max_time=terms.deadline_s,
+            min_quality=terms.min_quality,
+            request=plan.request,
+        )
+
+    def _close(self, journal: Journal, error: BaseException) -> None:
+        """Write down how a run ended that did not come to its end."""
+        interrupted = isinstance(error, asyncio.CancelledError)
+        run = journal.run()
+        answer = compose_answer(run.graph, run.results) if run.graph is not None else ""
+        journal.write(
+            "run_finished",
+            {
+                "state": "stopped" if interrupted else "failed",
+                "stop_reason": "It was interrupted." if interrupted else str(error),
+                "answer": answer,
+            },
+        )
+
+
+def _registry(agents: AgentRegistry | Iterable[AgentLike]) -> AgentRegistry:
+    if isinstance(agents, AgentRegistry):
+        return agents
+    pairs: list[tuple[AgentCapability, Agent]] = []
+    for entry in agents:
+        if isinstance(entry, RegisteredAgent):
+            pairs.append((entry.capability, entry))
+        elif isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], AgentCapability):
+            pairs.append(entry)
+        else:
+            raise InvalidAgents(
+                f"{entry!r} is no agent. Put @agent above a function, or give (AgentCapability, Agent)."
+            )
+    return AgentRegistry(
+        (capability for capability, _ in pairs), runners={capability.agent_id: runner for capability, runner in pairs}
+    )
+
+
+def _given_plan(request: str | Path | Plan) -> Plan | None:
+    if isinstance(request, Plan):
+        return request
+    return read_plan(request) if isinstance(request, Path) else None
+
+
+def _check_words(request: object) -> str:
+    if not isinstance(request, str):
+        raise InvalidInput(f"A request is a text, a Path to a plan file or a Plan, not {type(request).__name__}.")
+    return request.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate could not be stored or printed
+
+
+def _planned(plan: Plan) -> dict[str, Any]:
+    return {
+        "graph": plan.graph.to_dict(),
+        "planner": plan.planner,
+        "notes": list(plan.notes),
+        "usage": asdict(plan.usage),
+        "cost_usd": plan.cost_usd,
+    }
+
+
+def _routed(routing: RoutingPlan) -> dict[str, Any]:
+    return {
+        "assignments": dict(routing.assignments),
+        "explanations": dict(routing.explanations),
+        "unassigned": dict(routing.unassigned),
+        "metadata": dict(routing.metadata),
+    }
+
+
+def _validated(validation: ValidationResult) -> dict[str, Any]:
+    return {
+        "score": validation.quality_score,
+        "issues": [asdict(issue) for issue in validation.issues],
+        "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
+    }
+
+
+__all__ = ["AgentLike", "Engine", "Proposal", "RulePlanner", "Terms"]

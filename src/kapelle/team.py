@@ -1,0 +1,128 @@
+"""Who works for an engine: the user's agents, those that need no model, and the documented ones where a model is found.
+
+The engine's page stays a page because all of what depends on the machine and the environment is settled here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kapelle.agents import AgentCapability, AgentRegistry, ModelAgent
+from kapelle.agents.local import local_agents, understands_table_questions
+from kapelle.errors import NotFound, UnknownPrice
+from kapelle.models import ModelClient, PriceTable, describe_model, find_model
+from kapelle.planning import ModelPlanner, Planner, RulePlanner
+from kapelle.routing import RoutingRule
+
+TASK_TOKENS = (2_000, 700)
+"""Input and output tokens that one task of a model's agent is taken for until outcomes say better."""
+PLANNING_TOKENS = (3_000, 2_000)
+"""Input and output tokens that are set aside for the call that plans, and for asking once more."""
+DATA_TYPES = ("lookup", "search", "sql", "query", "aggregate", "count")
+"""Work that the folder a user gave is asked for first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Team:
+    """Everyone who can take part in a run, and who plans it."""
+
+    registry: AgentRegistry
+    planner: Planner
+    rules: tuple[RoutingRule, ...]
+    model_name: str | None
+    """`provider:name`; None without a model."""
+    model_note: str
+    """Which model was found and where, in a line for people."""
+    planning_cost_usd: float = 0.0
+    """Dollars to set aside for planning."""
+    planning_tokens: int = 0
+
+
+def assemble_team(
+    own: AgentRegistry, *, data: Path | str | None, model: str | ModelClient | None, environ: Mapping[str, str]
+) -> Team:
+    """Return the agents and the planner for what is configured.
+
+    Raises:
+        NotFound: the data folder does not exist.
+        InvalidInput: the model or its settings in the environment are wrong.
+    """
+    folder = _check_folder(data)
+    client = find_model(model, environ) if model is None or isinstance(model, str) else model
+    registry = AgentRegistry()
+    if client is None:
+        registry = registry.merged(AgentRegistry.default())  # known to planning and routing, though nothing runs them
+    else:
+        registry = registry.merged(_with_model(AgentRegistry.default(), client, environ))
+    local = local_agents(folder)
+    for capability, runner in local:
+        registry = registry.with_agent(capability, runner)
+    registry = own.merged(registry.without(own))
+    rules = tuple(_data_rules(own, [capability for capability, _ in local])) if folder is not None else ()
+    if client is None:
+        planner: Planner = RulePlanner(answers_from_tables=understands_table_questions(folder))
+        note = "No model is configured: requests are split by rules, and agents that need none do the work."
+        return Team(registry=registry, planner=planner, rules=rules, model_name=None, model_note=note)
+    tokens_in, tokens_out = PLANNING_TOKENS
+    return Team(
+        registry=registry,
+        planner=ModelPlanner(client),
+        rules=rules,
+        model_name=client.model,
+        model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
+        planning_cost_usd=_try_price(client, environ, PLANNING_TOKENS) or 0.0,
+        planning_tokens=tokens_in + tokens_out,
+    )
+
+
+def _check_folder(data: Path | str | None) -> Path | None:
+    if data is None:
+        return None
+    folder = Path(data).expanduser()
+    if not folder.is_dir():
+        raise NotFound(f"There is no folder {str(data)!r}. Name a folder of documents and tables with --data.")
+    return folder
+
+
+def _with_model(roster: AgentRegistry, client: ModelClient, environ: Mapping[str, str]) -> AgentRegistry:
+    price = _try_price(client, environ, TASK_TOKENS)
+    cards = [replace(card, model=client.model, cost_usd=price) for card in roster.values()]
+    return AgentRegistry(cards, runners={card.agent_id: ModelAgent(client, _instructions(card)) for card in cards})
+
+
+def _instructions(card: AgentCapability) -> str:
+    role = card.agent_id.removesuffix("_agent").replace("_", " ")
+    return (
+        f"You are the {role} of a team. {card.description} Your skills: {', '.join(sorted(card.skills))}.\n"
+        "Do the task you are given, and only that. Use the results of earlier tasks as they are; do not invent facts. "
+        "Answer with the result itself, without preamble."
+    )
+
+
+def _try_price(client: ModelClient, environ: Mapping[str, str], tokens: tuple[int, int]) -> float | None:
+    """Dollars for a call of so many tokens; None where no table knows the model: then its own reports must tell."""
+    try:
+        return PriceTable.from_environment(environ).estimate_usd(
+            client.model,
+            input_tokens=tokens[0],
+            output_tokens=tokens[1],
+            base_url=getattr(client, "base_url", None),
+        )
+    except UnknownPrice:
+        return None
+
+
+def _data_rules(own: AgentRegistry, local: list[AgentCapability]) -> Iterator[RoutingRule]:
+    """Who gave a folder wants it asked first, unless an agent of their own takes that kind of work."""
+    taken = set(own.task_types)
+    for kind in DATA_TYPES:
+        card = next((card for card in local if kind in card.task_types), None)
+        if card is not None and kind not in taken and "*" not in taken:
+            yield RoutingRule(
+                rule_id=f"folder-first-{kind}",
+                task_types=(kind,),
+                agent_id=card.agent_id,
+                reason="the folder that was given is asked first",
+            )
