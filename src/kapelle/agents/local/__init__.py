@@ -1,0 +1,11 @@
+"""Agents that need no model, key or network: search in a folder, SQL over its tables, sandboxed Python, writing.
+
+They look up, count, compute and put together. They do not think: what they cannot do they refuse, with the reason.
+"""
+
+from .python import PythonAgent as PythonAgent
+from .roster import local_agents as local_agents
+from .roster import understands_table_questions as understands_table_questions
+from .search import FolderSearchAgent as FolderSearchAgent
+from .sql import SqlAgent as SqlAgent
+from .writer import WriterAgent as WriterAgent

@@ -1,0 +1,83 @@
+"""Runs Python and arithmetic in the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from kapelle.agents import AgentResult, TaskContext
+from kapelle.errors import AgentFailed
+from kapelle.graph import Task
+from kapelle.tools import Sandbox
+
+from .inputs import read_text, show_number
+
+
+class PythonAgent:
+    """Runs the input `code`, with the other inputs as variables, or calculates the input `expression`.
+
+    The output holds `text`, `answer` (the value of the last expression) and `printed`.
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        """Run it; see the class.
+
+        Raises:
+            AgentFailed: the program failed, or the expression is no arithmetic.
+            RefusedQuery: it wanted what it may not have.
+        """
+        return await asyncio.to_thread(self._run, task)
+
+    def _run(self, task: Task) -> AgentResult:
+        code = task.inputs.get("code")
+        if isinstance(code, str) and code.strip():
+            variables = {name: value for name, value in task.inputs.items() if name != "code" and name.isidentifier()}
+            result = self._sandbox.run(code, variables)
+            text = result.printed.rstrip("\n") or show_number(result.value) or "The program ended without a value."
+            output: dict[str, Any] = {"text": text, "answer": result.value, "printed": result.printed}
+            return AgentResult(output=output, cost_usd=0.0)
+        asked = read_text(task, "expression", "query", "question", "request") or task.description
+        value = self._sandbox.run(as_arithmetic(asked)).value
+        if isinstance(value, float):
+            value = float(f"{value:.12g}")  # 0.1 + 0.2 is 0.3 to whoever asks for it
+        total = f"{value:,.12g}" if isinstance(value, float) else show_number(value)
+        shown = f"{_LEAD.sub('', asked.strip()).rstrip('?=. ')} = {total}"
+        return AgentResult(output={"text": shown, "answer": value, "printed": ""}, cost_usd=0.0)
+
+
+_LEAD = re.compile(
+    r"^(?:what(?:'s| is| are)|how much (?:is|are)|calculate|compute|evaluate|the result of)\s+", re.IGNORECASE
+)
+_WORDS = (
+    (r"(?<=\d),(?=\d{3}\b)", ""),
+    (r"(\d+(?:\.\d+)?)\s*(?:%|per ?cent)\s+of\s+", r"(\1/100)*"),
+    (r"(\d+(?:\.\d+)?)\s*(?:%|per ?cent)(?!\s*[\d(])", r"(\1/100)"),
+    (r"\bsquared\b", "**2"),
+    (r"\bto the power of\b|\^", "**"),
+    (r"\bplus\b", "+"),
+    (r"\bminus\b|[−–]", "-"),
+    (r"\bmultiplied by\b|\btimes\b|[×·]", "*"),
+    (r"\bdivided by\b|[÷]", "/"),
+)
+_ARITHMETIC = re.compile(r"[\d\s.()+\-*/%eE]+")
+
+
+def as_arithmetic(text: str) -> str:
+    """Return arithmetic in words and signs as a Python expression.
+
+    >>> as_arithmetic("What is 12% of 1,340?"), as_arithmetic("2 ^ 10"), as_arithmetic("3 times (4 plus 5)")
+    ('(12/100)*1340', '2 ** 10', '3 * (4 + 5)')
+
+    Raises:
+        AgentFailed: it is no arithmetic.
+    """
+    expression = _LEAD.sub("", text.strip()).rstrip("?=. ")
+    for pattern, replacement in _WORDS:
+        expression = re.sub(pattern, replacement, expression, flags=re.IGNORECASE)
+    if not _ARITHMETIC.fullmatch(expression) or not re.search(r"\d", expression):
+        raise AgentFailed(f"{text!r} is no arithmetic. Use numbers, + - * / ** % and brackets, or send `code`.")
+    return expression.strip()

@@ -1,0 +1,94 @@
+"""Which local agents there are for a folder, and what they say they can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kapelle.agents import Agent, AgentCapability
+from kapelle.knowledge import FolderIndex
+from kapelle.tools import Sandbox, TablePlan, TableQuestions, Tables
+
+from .python import PythonAgent
+from .search import FolderSearchAgent
+from .sql import SqlAgent
+from .writer import WriterAgent
+
+
+def local_agents(folder: Path | None) -> list[tuple[AgentCapability, Agent]]:
+    """Return the local agents with their cards; search and SQL only when the folder holds texts or tables for them.
+
+    The success rates are guesses for the first runs, on the low side; outcomes replace them.
+
+    Raises:
+        NotFound: there is no such folder.
+    """
+    agents: list[tuple[AgentCapability, Agent]] = []
+    if folder is not None:
+        index, tables = FolderIndex(folder), Tables(folder)
+        questions = TableQuestions(tables) if tables.tables else None
+        if questions is not None or index.count_passages():
+            agents.append(
+                (SEARCH_CARD, FolderSearchAgent(index, tables=tables if questions else None, questions=questions))
+            )
+        if questions is not None:
+            agents.append((SQL_CARD, SqlAgent(tables, questions)))
+    agents.append((PYTHON_CARD, PythonAgent(Sandbox())))
+    agents.append((WRITER_CARD, WriterAgent()))
+    return agents
+
+
+def understands_table_questions(folder: Path | None) -> Callable[[str], bool] | None:
+    """Return a test of whether a question is one that the tables of the folder answer; None without tables."""
+    if folder is None:
+        return None
+    tables = Tables(folder)
+    if not tables.tables:
+        return None
+    questions = TableQuestions(tables)
+    return lambda question: isinstance(questions.plan(question), TablePlan)
+
+
+SEARCH_CARD = AgentCapability(
+    agent_id="folder-search",
+    task_types=("lookup", "search", "research"),
+    skills=frozenset({"search", "lookup", "research", "documents", "facts", "citations", "local"}),
+    cost_tier="free",
+    cost_usd=0.0,
+    seconds=0.05,
+    success_rate=0.75,
+    description="Finds facts in the folder's documents and tables, with their place, or says that there are none.",
+)
+
+SQL_CARD = AgentCapability(
+    agent_id="folder-sql",
+    task_types=("sql", "query", "aggregate", "count"),
+    skills=frozenset({"sql", "tables", "csv", "aggregate", "count", "data", "local"}),
+    cost_tier="free",
+    cost_usd=0.0,
+    seconds=0.05,
+    success_rate=0.75,
+    description="Answers SQL, and plain questions that its rules understand, from the folder's CSV and SQLite files.",
+)
+
+PYTHON_CARD = AgentCapability(
+    agent_id="sandbox-python",
+    task_types=("python", "compute", "calculate"),
+    skills=frozenset({"python", "arithmetic", "compute", "local"}),
+    cost_tier="free",
+    cost_usd=0.0,
+    seconds=0.05,
+    success_rate=0.95,
+    description="Runs Python, and arithmetic such as '12% of 340', in a sandbox without files or network.",
+)
+
+WRITER_CARD = AgentCapability(
+    agent_id="local-writer",
+    task_types=("write", "report", "compare", "summarize", "combine", "join", "answer"),
+    skills=frozenset({"write", "report", "compare", "summarize", "markdown", "local"}),
+    cost_tier="free",
+    cost_usd=0.0,
+    seconds=0.01,
+    success_rate=0.85,
+    description="Puts the results of other tasks together as Markdown: reports, comparisons, summaries. Adds no facts.",
+)

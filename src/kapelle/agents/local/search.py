@@ -1,0 +1,180 @@
+"""Looks things up in a folder: an exact cell of a table first, then a sentence of a document, with its place."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+from kapelle.agents import AgentResult, TaskContext
+from kapelle.errors import AgentFailed, RefusedQuery
+from kapelle.graph import Task
+from kapelle.knowledge import FolderIndex, Passage, find_answer
+from kapelle.tools import Cell, TablePlan, TableQuestions, Tables, quote_name, quote_value
+
+from .inputs import read_text, require_text, show_number
+from .sql import describe_result
+
+PASSAGES = 8
+MAX_READ_CHARS = 4_000
+MAX_LISTED_ROWS = 100
+
+
+class FolderSearchAgent:
+    """Answers the input `query` from the tables and documents of a folder; the input `file` keeps to one document.
+
+    The output holds `text`, `answer` (the bare value or sentence), `passages`, `sources`, and for a cell of a table
+    `fact` (subject, attribute, value, unit). A `lookup` needs an answer; `search` and `research` are content with
+    passages.
+    """
+
+    def __init__(
+        self, index: FolderIndex, *, tables: Tables | None = None, questions: TableQuestions | None = None
+    ) -> None:
+        self._index = index
+        self._tables = tables
+        self._questions = questions
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        """Look it up; see the class.
+
+        Raises:
+            AgentFailed: nothing that fits is in the folder.
+        """
+        return await asyncio.to_thread(self._run, task)
+
+    def _run(self, task: Task) -> AgentResult:
+        query = require_text(task, "query", "question", "request")
+        file = read_text(task, "file")
+        output = self._from_file(query, file) if file else self._from_folder(query, task.task_type)
+        return AgentResult(output=output, cost_usd=0.0)
+
+    def _from_folder(self, query: str, task_type: str) -> dict[str, Any]:
+        plan = self._questions.plan(query) if self._questions is not None else None
+        if isinstance(plan, TablePlan) and plan.cell is not None:
+            exact = self._from_cell(plan.cell)
+            if exact is not None:
+                return exact
+        passages = self._index.search(query, limit=PASSAGES)
+        said = self._from_passages(query, passages)
+        if said is not None:
+            return said
+        if isinstance(plan, TablePlan):
+            listed = self._from_tables(plan)
+            if listed is not None:
+                return listed
+        if task_type in ("search", "research") and passages:
+            return _only_passages(passages)
+        raise AgentFailed(self._not_found(query, passages))
+
+    def _from_cell(self, cell: Cell) -> dict[str, Any] | None:
+        assert self._tables is not None
+        table = next(table for table in self._tables.tables if table.name == cell.table)
+        column = table.column(cell.column)
+        sql = (
+            f"SELECT rowid, {quote_name(cell.column)} FROM {quote_name(cell.table)} "  # noqa: S608 - quoted
+            f"WHERE {quote_name(cell.label)} = {quote_value(cell.value)}"
+        )
+        try:
+            rows = self._tables.query(sql, max_rows=2).rows
+        except RefusedQuery:  # a view of an SQLite file may have no row numbers
+            rows = self._tables.query(sql.replace("rowid,", "NULL,", 1), max_rows=2).rows
+        if len(rows) != 1 or rows[0][1] is None or column is None:
+            return None  # two rows of one name, or an empty cell: no exact answer
+        place = table.file if rows[0][0] is None else self._tables.place_of(cell.table, rows[0][0])
+        name, unit = _name_and_unit(cell.column)
+        shown = show_number(rows[0][1]) + (f" {unit}" if unit else "")
+        return {
+            "text": f"{_upper_first(name)} of {cell.value}: {shown} ({place})",
+            "answer": rows[0][1],
+            "fact": {"subject": cell.value, "attribute": name, "value": rows[0][1], "unit": unit},
+            "passages": [],
+            "sources": [place],
+        }
+
+    def _from_passages(self, query: str, passages: tuple[Passage, ...]) -> dict[str, Any] | None:
+        total = self._index.count_passages()
+
+        def rarity(word: str) -> float:
+            return math.log(1 + (total + 1) / (self._index.count_passages(word) + 0.5))
+
+        found = find_answer(query, passages, rarity=rarity)
+        if found is None:
+            return None
+        subject = found.subject if found.subject.casefold() not in found.sentence.casefold() else ""
+        return {
+            "text": (f"{subject}: " if subject else "") + f"{found.sentence} ({found.citation})",
+            "answer": found.value,
+            "passages": [_as_json(passage) for passage in passages],
+            "sources": [found.citation],
+        }
+
+    def _from_tables(self, plan: TablePlan) -> dict[str, Any] | None:
+        assert self._tables is not None
+        result = self._tables.query(plan.sql, max_rows=MAX_LISTED_ROWS)
+        if not result.rows:
+            return None
+        files = [table.file for table in self._tables.tables if table.name in plan.tables]
+        return {**describe_result(result, plan.sql, plan.understood, files), "passages": []}
+
+    def _from_file(self, query: str, file: str) -> dict[str, Any]:
+        passages = self._index.passages_of(file)
+        if not passages:
+            raise AgentFailed(f"There is no document {file!r} in the folder. Check the name.")
+        said = self._from_passages(query.replace(file, " ").strip(), passages) if query.strip() != file else None
+        if said is not None:
+            return said
+        text = "\n\n".join(passage.text for passage in passages)
+        cut = text[:MAX_READ_CHARS] + (" ..." if len(text) > MAX_READ_CHARS else "")
+        return {
+            "text": cut,
+            "answer": cut,
+            "passages": [_as_json(passage) for passage in passages],
+            "sources": [passages[0].file],
+        }
+
+    def _not_found(self, query: str, passages: tuple[Passage, ...]) -> str:
+        near = f" The nearest passage is {passages[0].citation}." if passages else ""
+        return (
+            f"Nothing in the folder answers {query!r}.{near} Ask in the words of the documents, add one that says it, "
+            "or configure a model (KAPELLE_MODEL)."
+        )
+
+
+def _only_passages(passages: tuple[Passage, ...]) -> dict[str, Any]:
+    lines = [f"- {' '.join(passage.text.split())} ({passage.citation})" for passage in passages[:3]]
+    return {
+        "text": "\n".join(lines),
+        "answer": " ".join(passages[0].text.split()),
+        "passages": [_as_json(passage) for passage in passages],
+        "sources": [passage.citation for passage in passages[:3]],
+    }
+
+
+def _as_json(passage: Passage) -> dict[str, Any]:
+    lines = f"{passage.first_line}-{passage.last_line}"
+    return {"file": passage.file, "lines": lines, "text": passage.text, "score": passage.score}
+
+
+_UNITS = {
+    "km2": "km²",
+    "m2": "m²",
+    "km": "km",
+    "m": "m",
+    "kg": "kg",
+    "usd": "USD",
+    "eur": "EUR",
+    "mi": "mi",
+    "ft": "ft",
+}
+
+
+def _name_and_unit(column: str) -> tuple[str, str]:
+    name, _, last = column.rpartition("_")
+    if name and last in _UNITS:
+        return name.replace("_", " "), _UNITS[last]
+    return column.replace("_", " "), ""
+
+
+def _upper_first(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,194 @@
+"""Writes Markdown from what other tasks found: reports, comparisons, summaries. Adds no fact of its own.
+
+It arranges, quotes, and calculates a difference and a ratio where two numbers measure the same. It writes no files.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kapelle.agents import AgentResult, TaskContext
+from kapelle.errors import AgentFailed
+from kapelle.graph import Task
+
+from .inputs import as_text, read_text, show_number
+
+MAX_CELL_CHARS = 300
+
+
+class WriterAgent:
+    """Composes Markdown from the outputs of the tasks before it; the inputs `title` and `style` (`brief`) are optional.
+
+    The output holds `text`, `answer` and `body` (both without title and sources) and `sources`.
+    """
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        """Write it; see the class.
+
+        Raises:
+            AgentFailed: there is nothing to write from.
+        """
+        findings = [_read(task_id, output, context) for task_id, output in context.upstream.items()]
+        findings = [finding for finding in findings if finding.text]
+        if not findings:
+            own = read_text(task, "text", "content", "input")
+            if not own:
+                raise AgentFailed(
+                    f"Task {task.task_id!r} has nothing to write from: no task before it found anything. "
+                    "Let it depend on tasks that do, or configure a model (KAPELLE_MODEL)."
+                )
+            findings = [_Finding(heading="", text=own)]
+        title = " ".join(read_text(task, "title").split())
+        brief = read_text(task, "style").lower() in ("brief", "short")
+        sources = list(dict.fromkeys(source for finding in findings for source in finding.sources))
+        if task.task_type == "compare":
+            body = _compare(findings)
+        elif task.task_type == "summarize" or brief:
+            body = _summarize(findings)
+        elif task.task_type in ("combine", "join", "answer"):
+            body = _combine(findings)
+        else:
+            title = title or " ".join(task.description.split()) or "Report"
+            body = _report(findings)
+        text = (f"# {title}\n\n" if title else "") + body + _list_of(sources)
+        return AgentResult(output={"text": text, "answer": body, "body": body, "sources": sources}, cost_usd=0.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Finding:
+    """What one task found."""
+
+    heading: str
+    text: str
+    sources: tuple[str, ...] = ()
+    measure: _Measure | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Measure:
+    """A number, and what it is the number of."""
+
+    subject: str
+    attribute: str
+    value: float
+    unit: str
+
+
+def _read(task_id: str, output: Any, context: TaskContext) -> _Finding:
+    task = context.upstream_tasks.get(task_id)
+    heading = " ".join((task.description if task is not None else "").split()) or task_id
+    heading = re.sub(r"^look up:? (?:the )?", "", heading, flags=re.IGNORECASE).rstrip(".")
+    heading = heading[:1].upper() + heading[1:]
+    if not isinstance(output, Mapping):
+        return _Finding(heading=heading, text=as_text(output).strip())
+    text = as_text(output.get("body") or output).strip()
+    sources = output.get("sources")
+    listed = tuple(str(source) for source in sources) if isinstance(sources, (list, tuple)) else ()
+    return _Finding(heading=heading, text=text, sources=listed, measure=_measure(output, heading))
+
+
+def _measure(output: Mapping[str, Any], heading: str) -> _Measure | None:
+    fact = output.get("fact")
+    if isinstance(fact, Mapping):
+        value = _finite_number(fact.get("value"))
+        subject = str(fact.get("subject", "")) or heading
+        if value is not None:
+            return _Measure(
+                subject=subject, attribute=str(fact.get("attribute", "")), value=value, unit=str(fact.get("unit", ""))
+            )
+    return None
+
+
+def _finite_number(value: Any) -> float | None:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return value if known else None
+
+
+def _report(findings: list[_Finding]) -> str:
+    return "\n\n".join(
+        f"## {finding.heading}\n\n{_under(finding.text)}" if finding.heading else finding.text for finding in findings
+    )
+
+
+def _under(text: str) -> str:
+    """Move the headings of a text below the section that it stands in."""
+    return re.sub(r"^(#{1,4}) ", r"##\1 ", text, flags=re.MULTILINE)
+
+
+def _combine(findings: list[_Finding]) -> str:
+    if len(findings) == 1:
+        return findings[0].text
+    plain = all("\n" not in finding.text for finding in findings)
+    if plain:
+        return "\n".join(f"- {finding.text}" for finding in findings)
+    return _report(findings)
+
+
+def _summarize(findings: list[_Finding]) -> str:
+    if len(findings) == 1:
+        return _first_sentences(findings[0].text, 3)
+    parts = [_first_sentences(finding.text, 1) for finding in findings]
+    return "\n".join(f"\n{part}\n" if "\n" in part else f"- {part}" for part in parts).strip("\n")
+
+
+def _first_sentences(text: str, most: int) -> str:
+    plain = re.sub(r"^#{1,6} .*$", "", text, flags=re.MULTILINE).strip()
+    prose = re.sub(r"^(?:\|.*)$", "", plain, flags=re.MULTILINE).strip()
+    if prose.endswith(":") or not prose:
+        return plain  # it is a table, which has no first sentence
+    plain = prose
+    plain = " ".join(plain.split())
+    sentences = re.split(r"(?<=[.!?])\s+(?=[^\W\d_a-z])", plain)
+    return " ".join(sentences[:most])
+
+
+def _compare(findings: list[_Finding]) -> str:
+    measures = [finding.measure for finding in findings]
+    known = [measure for measure in measures if measure is not None]
+    same = len(known) == len(findings) >= 2 and len({(measure.attribute, measure.unit) for measure in known}) == 1
+    if not same or not known[0].attribute:
+        lines = ["| | |", "| --- | --- |"]
+        lines += [f"| {_cell(finding.heading)} | {_cell(finding.text)} |" for finding in findings]
+        return "\n".join(lines)
+    unit = f" ({known[0].unit})" if known[0].unit else ""
+    lines = [f"| | {known[0].attribute}{unit} |", "| --- | ---: |"]
+    lines += [f"| {_cell(measure.subject)} | {show_number(measure.value)} |" for measure in known]
+    return "\n".join(lines) + "\n\n" + _difference(known)
+
+
+def _difference(measures: list[_Measure]) -> str:
+    ordered = sorted(measures, key=lambda measure: measure.value, reverse=True)
+    high, low = ordered[0], ordered[-1]
+    attribute, unit = high.attribute, f" {high.unit}" if high.unit else ""
+    if high.value == low.value:
+        return f"The {attribute} is the same: {show_number(high.value)}{unit}."
+    gap = f"The difference is {show_number(high.value - low.value)}{unit}"
+    ratio = ""
+    if low.value > 0:
+        ratio = f"; the {attribute} of {high.subject} is {_ratio(high.value / low.value)} times that of {low.subject}"
+    if len(ordered) == 2:
+        return f"{gap}{ratio}."
+    return (
+        f"Largest: {high.subject} ({show_number(high.value)}{unit}). Smallest: {low.subject} "
+        f"({show_number(low.value)}{unit}). {gap}{ratio}."
+    )
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.1f}" if ratio < 1000 else f"{ratio:,.0f}"
+
+
+def _cell(text: str) -> str:
+    flat = " ".join(text.split()).replace("|", "\\|")
+    return flat if len(flat) <= MAX_CELL_CHARS else flat[: MAX_CELL_CHARS - 4] + " ..."
+
+
+def _list_of(sources: list[str]) -> str:
+    if not sources:
+        return ""
+    lines = "\n".join(f"{number}. {source}" for number, source in enumerate(sources, start=1))
+    return f"\n\n## Sources\n\n{lines}"
