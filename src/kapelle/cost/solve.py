@@ -83,9 +83,10 @@ def solve(problem: Problem, *, time_limit_s: float, gap: float) -> Solution:
         solver = "highs"
         if result.status == "infeasible" and best is None:
             return _give_up(problem, "infeasible", solver=solver, bound=bound)
+        if result.status != "infeasible":
+            bound = max(bound, result.bound)
         if result.choice is not None and set(small.shortfalls(result.choice)) <= {"max_total_cost"}:
             best = _better(small, best, result.choice)
-            bound = max(bound, result.bound)
             proven = result.status == "optimal"
             if proven and small.allows(result.choice):
                 best = _break_ties(small, result.choice, time_limit_s=_TIE_SHARE * time_limit_s)
