@@ -21,6 +21,9 @@ NOTES = [
     passage(
         "Before Brasília, the capital of Brazil was Rio de Janeiro.\nBrasília is the capital of Brazil.", "Brasília"
     ),
+    passage("Canada is large. Its capital is Ottawa, in the province of Ontario.", "Canada"),
+    passage("The four largest islands of Japan have names.", "Japan"),
+    passage("| `file` | the capital of each country |", "Data"),
     passage("The Taj Mahal was built by order of Shah Jahan.", "India"),
 ]
 
@@ -33,7 +36,7 @@ NOTES = [
         ("When was the Suez Canal opened?", "1869"),
         ("How many states does Germany have?", "sixteen"),
         ("What is the second longest river of Europe?", NOTES[3].text),
-        ("Who built the Taj Mahal?", NOTES[5].text),
+        ("Who built the Taj Mahal?", NOTES[-1].text),
     ],
 )
 def test_the_thing_asked_for_is_cut_out(question: str, value: str) -> None:
@@ -51,6 +54,9 @@ def test_the_thing_asked_for_is_cut_out(question: str, value: str) -> None:
         "How many people live in Germany?",
         "Who opened the Suez Canal?",
         "What is the population of France?",
+        "What is the capital of Ontario?",
+        "How many islands does Japan have?",
+        "capital of each country",
         "",
         "the of and",
     ],

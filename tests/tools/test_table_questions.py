@@ -93,6 +93,7 @@ def test_an_adjective_with_a_unit_is_told_apart_by_the_unit() -> None:
         ("which country has the fewest rivers", "fewest"),
         ("what rivers are in Germany and France", "both"),
         ("the longest and the shortest river", "more than one"),
+        ("how many people live in cities in Germany", "total"),
         ("cities", "not clear"),
         ("", "names no table"),
         ("x" * 3000, "too long"),

@@ -99,6 +99,11 @@ class _Question:
     attribute: str
     """`capital` for "capital of France", empty where the question has another form."""
 
+    attribute_of: frozenset[str]
+    """Stems of what it is an attribute of: `franc` for "capital of France"."""
+    counted: str
+    """Stem of what "how many" counts."""
+
     @staticmethod
     def read(question: str) -> _Question:
         plain_text = plain(question)
@@ -112,7 +117,8 @@ class _Question:
         )
         names = {plain(name) for name in re.findall(r"(?<!^)(?<![.?!] )\b[^\W\d_a-z]\w*", question)}
         numbers = {word for word in words if word.isdigit()}
-        attribute = re.search(r"\b(\w+) of\b", plain_text)
+        attribute = re.search(r"\b(\w+) of\b(.*)", plain_text)
+        counted = re.search(r"\bhow many (\w+)", plain_text)
         topic = re.fullmatch(r"(?:what|who|where) (?:is|are|was|were) (?:an? |the )?([\w -]+?)\??", plain_text.strip())
         return _Question(
             words=words,
@@ -121,6 +127,10 @@ class _Question:
             asks_for=asks_for,
             topic=topic[1] if topic else _name_alone(plain_text),
             attribute=attribute[1] if attribute and attribute[1] not in STOP_WORDS else "",
+            attribute_of=frozenset(
+                stem(word) for word in split_words(attribute[2] if attribute else "") if word not in STOP_WORDS
+            ),
+            counted=stem(counted[1]) if counted else "",
         )
 
 
@@ -177,7 +187,7 @@ def _fit(wanted: _Question, weights: dict[str, float], sentence: str, heading: s
     own_share = sum(weight for word, weight in weights.items() if stem(word) in own) / total
     if coverage < LEAST_COVERAGE or own_share < LEAST_OWN_SHARE:
         return None
-    if not _holds(wanted, sentence):
+    if not _holds(wanted, sentence) or _is_of_another(wanted, sentence, heading):
         return None
     rank = coverage + 0.5 * own_share - 0.002 * len(words)
     if _PAST.search(sentence):
@@ -196,6 +206,8 @@ def _fit(wanted: _Question, weights: dict[str, float], sentence: str, heading: s
 def _holds(wanted: _Question, sentence: str) -> bool:
     if wanted.asks_for == "date":
         return _DATE.search(sentence) is not None
+    if wanted.counted:
+        return _counts(wanted.counted, sentence)
     if wanted.asks_for == "number":
         numbers = {plain(match[0]) for match in _NUMBER.finditer(sentence)}
         return bool(numbers - set(wanted.words) - {"one"})
@@ -208,6 +220,32 @@ def _holds(wanted: _Question, sentence: str) -> bool:
     return True
 
 
+def _counts(counted: str, sentence: str) -> bool:
+    """Whether a number stands before what is counted: "sixteen states", but not "the four largest islands"."""
+    words = split_words(sentence)
+    return any(
+        stem(word) == counted
+        and any(
+            _NUMBER.fullmatch(words[before]) and not any(_is_rank(between) for between in words[before + 1 : place])
+            for before in range(max(0, place - 2), place)
+        )
+        for place, word in enumerate(words)
+    )
+
+
+def _is_of_another(wanted: _Question, sentence: str, heading: set[str]) -> bool:
+    """Whether the sentence gives this attribute of something else: "its capital" under another heading."""
+    if not (wanted.attribute and wanted.attribute_of):
+        return False
+    word = re.escape(wanted.attribute)
+    if re.search(rf"\b(?:its|their|the) {word} is\b", plain(sentence)):
+        return not wanted.attribute_of <= heading
+    named = [
+        {stem(one) for one in split_words(match[1])} for match in re.finditer(rf"\b{word} of\b(.*)", plain(sentence))
+    ]
+    return bool(named) and not any(wanted.attribute_of <= found for found in named)
+
+
 def _cut_out(wanted: _Question, sentence: str, heading: str) -> str:
     """Return the bare thing asked for, or nothing where that would be a guess."""
     if wanted.asks_for == "date":
@@ -216,7 +254,7 @@ def _cut_out(wanted: _Question, sentence: str, heading: str) -> str:
     if wanted.asks_for == "number":
         numbers = [match[0] for match in _NUMBER.finditer(sentence) if plain(match[0]) not in wanted.words]
         return numbers[0] if len(numbers) == 1 else ""
-    if wanted.attribute and wanted.asks_for == "anything":
+    if wanted.attribute and wanted.asks_for == "anything" and not _PAST.search(sentence):
         return _attribute_value(wanted.attribute, sentence)
     return ""
 
@@ -251,7 +289,7 @@ def _sentences(passage: Passage) -> Iterator[tuple[str, int]]:
         if end < len(text) and _ABBREVIATIONS.search(part):
             continue
         sentence = re.sub(r"^(?:[-*+]|\d+[.)])\s+", "", " ".join(part.split()))
-        if sentence:
+        if sentence and not sentence.startswith("|"):  # a row of a Markdown table is no sentence
             lead = len(part) - len(part.lstrip())
             yield sentence, passage.first_line + text.count("\n", 0, start + lead)
         start = end

@@ -8,6 +8,7 @@ Changed files (by time and size) are read again at the next search. Tables are n
 from __future__ import annotations
 
 import html.parser
+import math
 import os
 import re
 import sqlite3
@@ -126,17 +127,24 @@ class FolderIndex:
             for path, heading, text, first, last in rows
         )
 
-    def count_passages(self, word: str | None = None) -> int:
-        """Return how many passages there are, or how many hold the word in some form."""
+    def count_passages(self) -> int:
+        """Return how many passages there are."""
         with self._lock:
             self._refresh()
-            if word is None:
-                return int(self._store.execute("SELECT count(*) FROM passages").fetchone()[0])
-            terms = _fts_terms(word)
-            if not terms:
-                return 0
-            found = self._store.execute("SELECT count(*) FROM passages WHERE passages MATCH ?", (" ".join(terms),))
-            return int(found.fetchone()[0])
+            return int(self._store.execute("SELECT count(*) FROM passages").fetchone()[0])
+
+    def weigh(self, text: str) -> dict[str, float]:
+        """Return a weight for every word of a text that carries meaning: the rarer in the folder, the more it says."""
+        with self._lock:
+            self._refresh()
+            total = self._store.execute("SELECT count(*) FROM passages").fetchone()[0]
+            weights: dict[str, float] = {}
+            for word in dict.fromkeys(content_words(text)[: 2 * MAX_QUERY_WORDS]):
+                found = self._store.execute(
+                    "SELECT count(*) FROM passages WHERE passages MATCH ?", (" ".join(_fts_terms(word)),)
+                )
+                weights[word] = math.log(1 + (total + 1) / (found.fetchone()[0] + 0.5))
+            return weights
 
     def close(self) -> None:
         """Close the database. The index cannot be used afterwards."""

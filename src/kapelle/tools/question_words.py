@@ -103,7 +103,7 @@ _say(
     "their|this|these|those|s|it|exist|located|lie|lies|found|live|lives|living|called|named|are there|is there|entire|"
     "in the world|of the world|on earth|worldwide|in our data|in the data|in the table|in the folder|together with|"
     "run through|runs through|flow through|flows through|pass through|passes through|running through|flowing through|"
-    "spoken|use|uses|using|used|where|compare",
+    "spoken|speak|speaks|use|uses|using|used|where|compare",
     "filler",
 )
 

@@ -205,6 +205,7 @@ class _Resolving:
     aggregate: tuple[str, _Wanted] | None = None
     group: _Wanted | None = None
     counts: bool = False
+    asks_for_one_number: bool = False
     outputs: list[_Wanted] = field(default_factory=list)
     values: list[tuple[_Mention, str]] = field(default_factory=list)
     bound: dict[int, tuple[ValueLink, ...]] = field(default_factory=dict)
@@ -390,6 +391,7 @@ class _Resolving:
             elif _is_number_word(following) and following is not None and not following.used:
                 following.used = True  # "how many people live in France" asks for a cell
                 self.outputs.append(_wanted(following))
+                self.asks_for_one_number = True
             else:
                 raise _Unsure(f"It is not clear what {mention.text!r} counts. Name a table.")
 
@@ -654,6 +656,8 @@ class _Resolving:
             link, join = self._choose(*self.values[0])
             if join is None and link.column == label and not label.holds_lists:
                 cell = Cell(table=self.target.name, label=label.name, value=link.value, column=columns[0].name)
+        if self.asks_for_one_number and cell is None:
+            raise _Unsure(f"That could be one number for each of several {self.target.name!r}. Ask for the total.")
         linked = self._through_link()
         if linked is not None:
             select = f"DISTINCT {quote_name(label.name)}"

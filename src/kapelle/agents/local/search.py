@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext
@@ -93,12 +92,8 @@ class FolderSearchAgent:
         }
 
     def _from_passages(self, query: str, passages: tuple[Passage, ...]) -> dict[str, Any] | None:
-        total = self._index.count_passages()
-
-        def rarity(word: str) -> float:
-            return math.log(1 + (total + 1) / (self._index.count_passages(word) + 0.5))
-
-        found = find_answer(query, passages, rarity=rarity)
+        weights = self._index.weigh(query)
+        found = find_answer(query, passages, rarity=lambda word: weights.get(word, 1.0))
         if found is None:
             return None
         subject = found.subject if found.subject.casefold() not in found.sentence.casefold() else ""
