@@ -92,19 +92,19 @@ def test_escaped_text_survives(text: str) -> None:
     assert find_references(escape_braces(text)) == ()
 
 
-@given(json_values(input_texts(["s1", "s2"])))
+@given(json_values(input_texts(("s1", "s2"))))
 def test_replacing_references_by_themselves_changes_nothing(value: Any) -> None:
     assert rename_references(value, lambda task_id: task_id) == value
 
 
-@given(json_values(input_texts(["s1", "s2"])))
+@given(json_values(input_texts(("s1", "s2"))))
 def test_renamed_references_keep_their_paths(value: Any) -> None:
     renamed = rename_references(value, lambda task_id: f"x_{task_id}")
     expected = [Reference(task_id=f"x_{one.task_id}", path=one.path) for one in find_references(value)]
     assert list(find_references(renamed)) == expected
 
 
-@given(json_values(input_texts(["s1", "s2"])))
+@given(json_values(input_texts(("s1", "s2"))))
 def test_a_reference_can_be_written_and_read(value: Any) -> None:
     for reference in find_references(value):
         assert find_references(str(reference)) == (reference,)

@@ -320,13 +320,12 @@ class TaskDAG:
         return topology.longest_paths(self._successors, order, weights)
 
     def _durations(self, seconds: Mapping[str, float]) -> list[float]:
-        missing = [task_id for task_id in self._ids if task_id not in seconds]
-        if missing:
-            raise InvalidGraph(f"No seconds are given for the task {missing[0]!r} ({len(missing)} such tasks).")
-        durations = [float(seconds[task_id]) for task_id in self._ids]
-        for task_id, duration in zip(self._ids, durations, strict=True):
+        try:
+            durations = [seconds[task_id] for task_id in self._ids]
+        except KeyError:
+            missing = [task_id for task_id in self._ids if task_id not in seconds]
+            raise InvalidGraph(f"No seconds are given for {missing[0]!r} ({len(missing)} such tasks).") from None
+        for number, duration in enumerate(durations):
             if not 0 <= duration < math.inf:
-                raise InvalidGraph(
-                    f"The task {task_id!r} takes {duration} seconds. Give a number that is not negative."
-                )
+                raise InvalidGraph(f"Task {self._ids[number]!r} takes {duration!r} seconds. Give zero or more.")
         return durations

@@ -86,13 +86,15 @@ def find_cycle(predecessors: Adjacency, successors: Adjacency) -> list[int] | No
 def longest_paths(successors: Adjacency, order: Sequence[int], weights: Sequence[float]) -> list[float]:
     """Return for every node the weight of the heaviest path that starts with it, its own weight included.
 
-    `order` is a topological order of all nodes.
+    `order` is a topological order of all nodes; no weight is negative.
     """
     longest = list(weights)
     for node in reversed(order):
-        after = successors[node]
-        if after:
-            longest[node] += max([longest[other] for other in after])
+        rest = 0.0
+        for after in successors[node]:
+            if longest[after] > rest:
+                rest = longest[after]
+        longest[node] += rest
     return longest
 
 

@@ -1,0 +1,74 @@
+"""The words that stand for a task in a picture: one line, no control characters, cut to the space there is."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+from .references import render_output
+from .task import Task
+
+STATES = ("waiting", "running", "done", "failed", "cancelled", "skipped")
+"""The states of a task that pictures have a colour for; any other is shown by its name alone."""
+
+
+def describe_task(task: Task) -> str:
+    """Return what the task does as one line: its description, or else its inputs."""
+    if task.description.strip():
+        return clean_text(task.description)
+    query = task.inputs.get("query")
+    if isinstance(query, str) and len(task.inputs) == 1:
+        return clean_text(query)
+    return clean_text(", ".join(f"{name}: {_shown(value)}" for name, value in task.inputs.items()))
+
+
+def clean_text(text: str) -> str:
+    """Return the text as one line without characters that show nothing or turn the rest of a line around."""
+    line = " ".join(text.split())
+    return line if line.isprintable() else "".join("\ufffd" if _is_hidden(char) else char for char in line)
+
+
+def cut_text(text: str, width: int) -> str:
+    """Return the text, or as much of it as fits in `width` columns with an ellipsis; wide characters take two."""
+    if text.isascii() and len(text) <= width:
+        return text
+    used = 0
+    fits = 0
+    for position, char in enumerate(text):
+        used += _columns(char)
+        if used <= width - 1:
+            fits = position + 1
+        if used > width:
+            return text[:fits].rstrip() + "…"
+    return text
+
+
+def wrap_text(text: str, width: int, lines: int) -> list[str]:
+    """Return at most so many lines, broken at spaces where there are any, the last one cut."""
+    wrapped: list[str] = []
+    rest = text
+    while rest and len(wrapped) < lines - 1:
+        line = cut_text(rest, width)
+        if line == rest:
+            break
+        line = line[:-1]
+        at = len(line) if rest[len(line) :].startswith(" ") else line.rfind(" ")
+        line = line[:at] if at > 0 else line
+        wrapped.append(line.rstrip())
+        rest = rest[len(line) :].lstrip()
+    return [*wrapped, cut_text(rest, width)] if rest else wrapped
+
+
+def _shown(value: Any) -> str:
+    return render_output(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _is_hidden(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\u200c\u200d"  # these join letters, emoji
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
