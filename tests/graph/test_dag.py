@@ -7,10 +7,10 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies.graphs import full_graphs, plain_graphs
 
 from kapelle.errors import CycleFound, InvalidGraph, UnknownTask
 from kapelle.graph import Task, TaskDAG
+from tests.strategies.graphs import full_graphs, plain_graphs
 
 
 def task(task_id: str, *depends_on: str, **inputs: object) -> Task:

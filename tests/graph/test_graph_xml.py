@@ -5,11 +5,11 @@ from contextlib import suppress
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.strategies.graphs import full_graphs
 
 from kapelle.documents import MAX_DOCUMENT_BYTES
 from kapelle.errors import CycleFound, InvalidInput, InvalidPlan, UnknownTask
 from kapelle.graph import MAX_TASKS, Task, TaskDAG
+from tests.strategies.graphs import full_graphs
 
 
 def read(*nodes: str) -> TaskDAG:
@@ -158,6 +158,20 @@ def test_size_and_number_are_limited() -> None:
         read(f'<node id="s1">search("{"|x" * (MAX_TASKS + 1)}")</node>')
     with pytest.raises(InvalidPlan, match=f"more than {MAX_TASKS:,} nodes"):
         read(*(f'<node id="s{number}"/>' for number in range(MAX_TASKS + 1)))
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [f'<node id="s1">search("{"a|" * 5000}", note="{"x" * 100_000}")</node>'],
+        [f'<node id="s1">search("{"a|" * 5000}")</node>', f'<node id="s2">think("{"{s1}" * 10_000}")</node>'],
+        [f'<node id="s1">search("{"a|" * 5000}")</node>']
+        + [f'<node id="t{number}" depends="s1"/>' for number in range(4000)],
+    ],
+)
+def test_a_short_text_cannot_ask_for_gigabytes(nodes: list[str]) -> None:
+    with pytest.raises(InvalidInput, match=r"more than|too long"):
+        read(*nodes)
 
 
 def test_line_numbers_count_from_the_start_of_the_text() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import re
 
 from hypothesis import given
-from tests.strategies.graphs import full_graphs
 
 from kapelle.graph import Task, TaskDAG
+from tests.strategies.graphs import full_graphs
 
 LINE = re.compile(
     r"""flowchart\ (LR|TD)

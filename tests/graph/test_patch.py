@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies.graphs import plain_graphs
 
 from kapelle.errors import CycleFound, InvalidGraph, UnknownTask
 from kapelle.graph import GraphPatch, Task, TaskDAG
+from tests.strategies.graphs import plain_graphs
 
 
 def task(task_id: str, *depends_on: str, **inputs: Any) -> Task:
@@ -134,6 +134,17 @@ def test_patches_that_do_not_fit_are_refused_with_the_names(
     with pytest.raises(error, match=names):
         dag.patched(patch)
     assert dag == chain()
+
+
+def test_a_patch_cannot_multiply_edges_without_end() -> None:
+    many = range(600)
+    dag = TaskDAG(
+        [task(f"a{n}") for n in many] + [task("hub", *(f"a{n}" for n in many))] + [task(f"b{n}", "hub") for n in many]
+    )
+    with pytest.raises(InvalidGraph, match="Put a task between"):
+        dag.patched(GraphPatch(remove=("hub",)))
+    with pytest.raises(InvalidGraph, match="Put a task between"):
+        dag.patched(GraphPatch(expand={"hub": [task(f"c{n}") for n in many]}))
 
 
 def test_a_task_is_changed_in_one_way() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.strategies.graphs import input_texts, json_values
 
 from kapelle.errors import InvalidGraph
 from kapelle.graph import (
@@ -18,6 +17,7 @@ from kapelle.graph import (
     replace_references,
     resolve_references,
 )
+from tests.strategies.graphs import input_texts, json_values
 
 OUTPUTS = {
     "s1": {"capital": "Paris", "rivers": ["Seine", {"name": "Marne"}]},

@@ -7,9 +7,9 @@ from xml.etree.ElementTree import Element
 
 from defusedxml.ElementTree import fromstring
 from hypothesis import given
-from tests.strategies.graphs import full_graphs, plain_graphs
 
 from kapelle.graph import Task, TaskDAG
+from tests.strategies.graphs import full_graphs, plain_graphs
 
 SVG = "{http://www.w3.org/2000/svg}"
 Point = tuple[float, float]

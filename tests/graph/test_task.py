@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from tests.strategies.graphs import full_graphs
 
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task, TaskDAG
+from tests.strategies.graphs import full_graphs
 
 
 def make(**fields: Any) -> Task:

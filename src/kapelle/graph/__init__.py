@@ -1,6 +1,8 @@
 """Tasks, and graphs of them: what is to be done, and what has to wait for what. Pure: no I/O, no clock.
 
-Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its meaning, `topology` holds the algorithms.
+Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its meaning, `topology` holds the algorithms,
+`patch` says what becomes of a plan that changes. `graph_xml` and `calls` read and write the `<graph>` of graph plans;
+`svg` (with `layout`) and `mermaid` draw.
 """
 
 from .dag import CriticalPath as CriticalPath

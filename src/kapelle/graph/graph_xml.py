@@ -73,8 +73,9 @@ def parse_graph(text: str) -> tuple[list[Task], int]:
     ids = {node.task_id for node in nodes}
     tasks: list[Task] = []
     parts: dict[str, list[str]] = {}
+    room = _Room()
     for node in nodes:
-        made = _make_tasks(node, ids, room=MAX_TASKS - len(tasks))
+        made = _make_tasks(node, ids, room)
         tasks += made
         if made[0].task_id != node.task_id:
             parts[node.task_id] = [task.task_id for task in made]
@@ -235,14 +236,30 @@ def _refuse_unknown(attributes: Mapping[str, str], known: tuple[str, ...], place
         raise InvalidPlan(f"There is no attribute {unknown[0]!r}. Use {', '.join(known)}.", place=place)
 
 
-def _make_tasks(node: _Node, ids: set[str], *, room: int) -> list[Task]:
+class _Room:
+    """Counts what parallel searches unfold to: each repeats its node, so a short text could ask for gigabytes."""
+
+    def __init__(self) -> None:
+        self._tasks = MAX_TASKS
+        self._characters = MAX_DOCUMENT_BYTES
+
+    def use(self, node: _Node, queries: list[str]) -> None:
+        self._tasks -= max(1, len(queries))
+        if self._tasks < 0:
+            raise InvalidPlan(f"The graph has more than {MAX_TASKS:,} tasks. Split the plan.")
+        repeated = len(node.text) + sum(map(len, node.attributes.values())) - sum(map(len, queries))
+        self._characters -= len(queries) * repeated
+        if self._characters < 0:
+            raise InvalidPlan("The parallel searches repeat too long arguments. Give these to one task before them.")
+
+
+def _make_tasks(node: _Node, ids: set[str], room: _Room) -> list[Task]:
     """Return the task of a node, or the tasks of its parallel searches; `ids` gains the ids of these."""
     try:
         call = _read_call(node)
         task = _make_task(node, call)
         queries = _split_query(task, call)
-        if max(1, len(queries)) > room:
-            raise InvalidPlan(f"The graph has more than {MAX_TASKS:,} tasks. Split the plan.")
+        room.use(node, queries)
         if not queries:
             return [task]
         names = _free_names(task.task_id, len(queries), ids)

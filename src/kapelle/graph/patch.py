@@ -22,6 +22,10 @@ from kapelle.errors import InvalidGraph
 from .references import Reference, part_number, replace_references
 from .task import Task
 
+MAX_NEW_EDGES = 200_000
+"""What one patch may add in edges and references. A few lines can ask for the product of all they name: that many
+tasks waiting for that many parts. Graphs that people run have a few edges a task, and at most 10,000 tasks."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GraphPatch:
@@ -75,15 +79,16 @@ def apply_patch(tasks: Mapping[str, Task], patch: GraphPatch, *, finished: Colle
     _check_touched(tasks, patch, finished)
     replacing = {task.task_id: task for task in patch.replace}
     removed = frozenset(patch.remove)
+    room = _Room()
     changed: list[Task] = []
     for task_id, task in tasks.items():
         if task_id in patch.expand:
-            inherited = _bridge_removed(task.dependencies, tasks, removed)
-            changed += _inherit_dependencies(tuple(patch.expand[task_id]), inherited)
+            inherited = _bridge_removed(task.dependencies, tasks, removed, room)
+            changed += _inherit_dependencies(tuple(patch.expand[task_id]), inherited, room)
         elif task_id in replacing:
             changed.append(replacing[task_id])
         elif task_id not in removed:
-            changed.append(_skip_removed(task, tasks, removed))
+            changed.append(_skip_removed(task, tasks, removed, room))
     changed += patch.add
     sinks = {compound: find_sinks(tuple(parts)) for compound, parts in patch.expand.items()}
     return redirect_dependents(changed, sinks)
@@ -97,8 +102,24 @@ def find_sinks(tasks: Sequence[Task]) -> tuple[str, ...]:
 
 def redirect_dependents(tasks: Iterable[Task], parts: Mapping[str, Sequence[str]]) -> list[Task]:
     """Return the tasks with every edge and reference to a key of `parts` turned to the tasks that took its place."""
-    stand_ins = _find_stand_ins(parts)
-    return [_redirect(task, parts, stand_ins) for task in tasks]
+    room = _Room()
+    stand_ins = _find_stand_ins(parts, room)
+    return [_redirect(task, parts, stand_ins, room) for task in tasks]
+
+
+class _Room:
+    """Counts the edges and references that a patch adds."""
+
+    def __init__(self) -> None:
+        self._left = MAX_NEW_EDGES
+
+    def use(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise InvalidGraph(
+                f"The change would add more than {MAX_NEW_EDGES:,} edges and references. "
+                "Put a task between those that wait and those that are waited for."
+            )
 
 
 def _check_touched(tasks: Mapping[str, Task], patch: GraphPatch, finished: Collection[str]) -> None:
@@ -115,15 +136,17 @@ def _check_touched(tasks: Mapping[str, Task], patch: GraphPatch, finished: Colle
         raise InvalidGraph(f"The patch adds {_listed(taken)}, which the graph already has. Choose new ids.")
 
 
-def _inherit_dependencies(parts: Sequence[Task], inherited: Sequence[str]) -> list[Task]:
+def _inherit_dependencies(parts: Sequence[Task], inherited: Sequence[str], room: _Room) -> list[Task]:
     inside = {task.task_id for task in parts}
-    return [
-        task if inside.intersection(task.dependencies) else replace(task, depends_on=(*task.depends_on, *inherited))
-        for task in parts
-    ]
+    return [task if inside.intersection(task.dependencies) else _wait_also_for(task, inherited, room) for task in parts]
 
 
-def _skip_removed(task: Task, tasks: Mapping[str, Task], removed: frozenset[str]) -> Task:
+def _wait_also_for(task: Task, others: Sequence[str], room: _Room) -> Task:
+    room.use(len(others))
+    return replace(task, depends_on=(*task.depends_on, *others))
+
+
+def _skip_removed(task: Task, tasks: Mapping[str, Task], removed: frozenset[str], room: _Room) -> Task:
     """Return the task with edges to removed tasks turned to what those waited for."""
     lost = task.references & removed
     if lost:
@@ -134,10 +157,12 @@ def _skip_removed(task: Task, tasks: Mapping[str, Task], removed: frozenset[str]
         )
     if removed.isdisjoint(task.depends_on):
         return task
-    return replace(task, depends_on=_bridge_removed(task.depends_on, tasks, removed))
+    return replace(task, depends_on=_bridge_removed(task.depends_on, tasks, removed, room))
 
 
-def _bridge_removed(dependencies: Sequence[str], tasks: Mapping[str, Task], removed: frozenset[str]) -> tuple[str, ...]:
+def _bridge_removed(
+    dependencies: Sequence[str], tasks: Mapping[str, Task], removed: frozenset[str], room: _Room
+) -> tuple[str, ...]:
     """Return the dependencies with each removed task replaced by what it waited for, however many are in a row."""
     bridged: dict[str, None] = {}
     stack = list(reversed(dependencies))
@@ -148,15 +173,20 @@ def _bridge_removed(dependencies: Sequence[str], tasks: Mapping[str, Task], remo
             bridged[other] = None
         elif other not in seen:
             seen.add(other)
+            room.use(len(tasks[other].dependencies))
             stack += reversed(tasks[other].dependencies)
     return tuple(bridged)
 
 
 def _redirect(
-    task: Task, parts: Mapping[str, Sequence[str]], stand_ins: Callable[[Reference], Sequence[Reference]]
+    task: Task,
+    parts: Mapping[str, Sequence[str]],
+    stand_ins: Callable[[Reference], Sequence[Reference]],
+    room: _Room,
 ) -> Task:
     if parts.keys().isdisjoint(task.dependencies):
         return task
+    room.use(sum(len(parts.get(other, ())) for other in task.depends_on))
     depends_on = [part for other in task.depends_on for part in parts.get(other, (other,))]
     try:
         inputs = replace_references(task.inputs, stand_ins)
@@ -165,7 +195,7 @@ def _redirect(
     return replace(task, depends_on=tuple(depends_on), inputs=inputs)
 
 
-def _find_stand_ins(parts: Mapping[str, Sequence[str]]) -> Callable[[Reference], Sequence[Reference]]:
+def _find_stand_ins(parts: Mapping[str, Sequence[str]], room: _Room) -> Callable[[Reference], Sequence[Reference]]:
     def find(reference: Reference) -> Sequence[Reference]:
         now = parts.get(reference.task_id)
         if now is None:
@@ -173,6 +203,7 @@ def _find_stand_ins(parts: Mapping[str, Sequence[str]]) -> Callable[[Reference],
         if len(now) == 1:
             return (replace(reference, task_id=now[0]),)
         if not reference.path:
+            room.use(len(now))
             return [Reference(task_id=part) for part in now]
         step, *path = reference.path
         number = part_number(step) if isinstance(step, str) else step + 1

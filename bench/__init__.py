@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench.<name> [--seed N] [--json]`; baselines run in the same run."""
