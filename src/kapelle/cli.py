@@ -337,3 +337,7 @@ def _proposal_json(proposal: Proposal) -> dict[str, Any]:
         "estimated_seconds": validation.estimated_time,
         "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
     }
+
+
+if __name__ == "__main__":
+    main()

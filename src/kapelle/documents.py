@@ -84,6 +84,6 @@ def _path_text(location: Sequence[int | str]) -> str:
 class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]  # the stubs leave it untyped
             raise yaml.composer.ComposerError(None, None, "aliases are not allowed here", event.start_mark)
         return super().compose_node(parent, index)

@@ -205,7 +205,7 @@ class Engine:
     async def _plan(self, words: str, budget: Budget) -> Plan:
         reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
         try:
-            plan = await self.planner.plan(words, self.team.registry.runnable())
+            plan = await self.planner.plan(words, self.team.registry)
         except BaseException:
             # What a failed call cost is unknown, so all that was set aside for it counts as spent.
             budget.commit(reservation)
@@ -220,9 +220,12 @@ class Engine:
             max_total_time=terms.deadline_s,
             min_quality_score=terms.min_quality,
         )
-        return await self.router.route_tasks(
+        routing = await self.router.route_tasks(
             plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
         )
+        for task_id in routing.unassigned:
+            routing.unassigned[task_id] += self.team.hint_for(plan.graph[task_id])
+        return routing
 
     async def _validate(self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget) -> ValidationResult:
         left = budget.left.usd

@@ -12,6 +12,7 @@ from pathlib import Path
 from kapelle.agents import AgentCapability, AgentRegistry, ModelAgent
 from kapelle.agents.local import local_agents, understands_table_questions
 from kapelle.errors import NotFound, UnknownPrice
+from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
 from kapelle.planning import ModelPlanner, Planner, RulePlanner
 from kapelle.routing import RoutingRule
@@ -20,6 +21,8 @@ TASK_TOKENS = (2_000, 700)
 """Input and output tokens that one task of a model's agent is taken for until outcomes say better."""
 PLANNING_TOKENS = (3_000, 2_000)
 """Input and output tokens that are set aside for the call that plans, and for asking once more."""
+WRITTEN_TYPES = frozenset({"write", "report", "compare", "summarize", "answer"})
+"""Work that asks for a writer's judgement."""
 DATA_TYPES = ("lookup", "search", "sql", "query", "aggregate", "count")
 """Work that the folder a user gave is asked for first."""
 
@@ -38,6 +41,13 @@ class Team:
     planning_cost_usd: float = 0.0
     """Dollars to set aside for planning."""
     planning_tokens: int = 0
+    has_data: bool = False
+
+    def hint_for(self, task: Task) -> str:
+        """What else would help where nobody can do a task; empty if nothing comes to mind."""
+        if not self.has_data and task.task_type in DATA_TYPES:
+            return " Or name a folder of documents and tables to look in: --data FOLDER, or Engine(data=...)."
+        return ""
 
 
 def assemble_team(
@@ -56,7 +66,7 @@ def assemble_team(
         registry = registry.merged(AgentRegistry.default())  # known to planning and routing, though nothing runs them
     else:
         registry = registry.merged(_with_model(AgentRegistry.default(), client, environ))
-    local = local_agents(folder)
+    local = [(card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder)]
     for capability, runner in local:
         registry = registry.with_agent(capability, runner)
     registry = own.merged(registry.without(own))
@@ -64,7 +74,14 @@ def assemble_team(
     if client is None:
         planner: Planner = RulePlanner(answers_from_tables=understands_table_questions(folder))
         note = "No model is configured: requests are split by rules, and agents that need none do the work."
-        return Team(registry=registry, planner=planner, rules=rules, model_name=None, model_note=note)
+        return Team(
+            registry=registry,
+            planner=planner,
+            rules=rules,
+            model_name=None,
+            model_note=note,
+            has_data=folder is not None,
+        )
     tokens_in, tokens_out = PLANNING_TOKENS
     return Team(
         registry=registry,
@@ -74,6 +91,7 @@ def assemble_team(
         model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
         planning_cost_usd=_try_price(client, environ, PLANNING_TOKENS) or 0.0,
         planning_tokens=tokens_in + tokens_out,
+        has_data=folder is not None,
     )
 
 
@@ -90,6 +108,13 @@ def _with_model(roster: AgentRegistry, client: ModelClient, environ: Mapping[str
     price = _try_price(client, environ, TASK_TOKENS)
     cards = [replace(card, model=client.model, cost_usd=price) for card in roster.values()]
     return AgentRegistry(cards, runners={card.agent_id: ModelAgent(client, _instructions(card)) for card in cards})
+
+
+def _beside_a_model(card: AgentCapability) -> AgentCapability:
+    """What a local agent takes where a model is there too. A model writes better than a template, and nothing measures
+    yet how much better, so price alone must not decide: the template only joins."""
+    kept = tuple(kind for kind in card.task_types if kind not in WRITTEN_TYPES)
+    return replace(card, task_types=kept)
 
 
 def _instructions(card: AgentCapability) -> str:

@@ -154,6 +154,8 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
     """Print a plan that has not run: who would do what, in which order, for how much, and what is wrong with it."""
     graph, routing, validation = proposal.plan.graph, proposal.routing, proposal.validation
     tree = Tree(Text(f"{_shorten(proposal.plan.request, 100)}  (planned by {proposal.plan.planner})", style="bold"))
+    told: dict[str, str] = {}
+    """Reasons already given, and for which task: forty tasks alike need them once."""
     for number, level in enumerate(graph.levels()):
         branch = tree.add(Text(f"level {number}" + (": at the same time" if len(level) > 1 else ""), style="dim"))
         for task_id in level:
@@ -170,7 +172,9 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
                     expected = f"  ~{format_usd(estimate.cost_usd)}, {format_seconds(estimate.seconds)}"
                     expected += f", {estimate.success_rate:.0%} success"
                 node.add(Text(routing.assignments[task_id] + expected, style="cyan"))
-                node.add(Text(routing.explanations.get(task_id, ""), style="dim"))
+                why = routing.explanations.get(task_id, "")
+                node.add(Text(f"as {told[why]}" if why in told else why, style="dim"))
+                told.setdefault(why, task_id)
             elif task_id in routing.unassigned:
                 node.add(Text(f"no agent: {routing.unassigned[task_id]}", style="red"))
     console.print(tree)
@@ -230,7 +234,7 @@ def picture(graph: TaskDAG, *, states: Mapping[str, str], agents: Mapping[str, s
 
 
 def _expected(event: Event) -> float:
-    return sum(estimate["cost_usd"] for estimate in event.data["estimates"].values())
+    return float(sum(estimate["cost_usd"] for estimate in event.data["estimates"].values()))
 
 
 def _mark(task: TaskRun) -> Text:

@@ -233,7 +233,7 @@ class DAAOOptimizer:
             details["binding"], details["binding_note"] = await asyncio.to_thread(
                 explain_infeasible, problem, time_limit_s=self._time_limit_s
             )
-            logger.warning("No plan keeps the limits: %s", details["binding"])
+            logger.info("No plan keeps the limits: %s", details["binding"])
 
         chosen = {
             task_id: slot.candidates[at].agent

@@ -22,6 +22,9 @@ _POLITE = re.compile(
     r"first(?:ly)?|also|second(?:ly)?|third(?:ly)?)\b[\s,:]*",
     re.IGNORECASE,
 )
+_LISTING = re.compile(
+    r"\s*(?:please\s+)?(?:write|draft|compose|prepare|produce|create|report|summari[sz]e)\b[^:;]*:\s", re.IGNORECASE
+)
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)])\s+")
 _BACK = re.compile(
     r"\b(?:it|its|them|their|they|he|she|his|her|him|these|those|this|that|both|each of them|the\s+(?:above|two|three|"
@@ -85,7 +88,10 @@ def split_steps(request: str, verbs: Collection[str]) -> list[Step]:
     steps: list[Step] = []
     for sentence in _sentences(request):
         position, follows = 0, False
+        listed = _LISTING.match(sentence)
         for match in cut.finditer(sentence):
+            if listed is not None and match.start() >= listed.end() and match["seq"] is None and ";" not in match[0]:
+                continue  # what a report is to cover stays together: "a report on X: its A, its B and what C is"
             _add(steps, sentence[position : match.start()], follows)
             position, follows = match.end(), match["seq"] is not None
         _add(steps, sentence[position:], follows)

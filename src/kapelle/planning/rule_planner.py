@@ -218,17 +218,35 @@ class _Draft:
         return self._look_up(step, after, apart)
 
     def _write(self, kinds: tuple[str, ...], text: str, topic: str, after: tuple[str, ...]) -> tuple[str, ...]:
-        """A report or summary: over what came before, or over what its topic asks for."""
+        """A report or summary: over what came before, or over what its topic asks for.
+
+        `topic` may list what to cover: "the Danube: its length, the countries it runs through".
+        """
+        head, _, aspects = topic.partition(": ")
         sources = self._ends()
         named = _FILE.findall(topic)
         if named:
             sources = tuple(self._read(name, after) for name in named)
+        elif aspects:
+            subject = parse_facts(head)[0].text
+            covered = (_aspect_of(subject, aspect) for aspect in split_items(aspects))
+            sources = tuple(end for aspect in covered for end in self._tasks_of(Step(text=aspect), apart=True))
         elif topic and not sources:
             sources = tuple(self._fact(fact, after) for fact in parse_facts(topic))
         if not sources:
             raise CannotPlan(f"{text!r}: about what? Say the topic, such as 'a report on the rivers of Europe'.")
-        title = _title(topic if topic and not Step(text=topic).refers_back else self.request)
-        return (self._task(self._type(kinds), _title(text), {"title": escape_braces(title)}, depends_on=sources),)
+        # "Then write a report" is about what was asked before it.
+        about = head if head and not Step(text=head).refers_back else self._asked_before(text)
+        inputs = {"title": escape_braces(_title(about))}
+        return (self._task(self._type(kinds), _title(text), inputs, depends_on=sources),)
+
+    def _asked_before(self, text: str) -> str:
+        """The request up to this step, without the words that lead to it."""
+        before = self.request[: max(0, self.request.find(text))]
+        before = re.sub(
+            r"(?:[\s,;.:]|\b(?:and|then|finally|next|please|after that)\b)+$", "", before, flags=re.IGNORECASE
+        )
+        return before if 0 < len(before) <= 100 else before.partition(". ")[0][:100] or text
 
     def _compare(self, text: str, facts: list[Fact], step: Step, after: tuple[str, ...]) -> tuple[str, ...]:
         # "Compare them": what is to be compared is already being found out.
@@ -256,7 +274,13 @@ class _Draft:
 
     def _look_up(self, step: Step, after: tuple[str, ...], apart: bool) -> tuple[str, ...]:
         text = _without_verb(step.text)
-        if text == step.text and not _QUESTION.match(text) and not _FILE.search(text) and " of " not in text:
+        if (
+            not apart
+            and text == step.text
+            and not _QUESTION.match(text)
+            and not _FILE.search(text)
+            and " of " not in text
+        ):
             raise CannotPlan(f"No rule fits {step.text!r}. {_KNOWN}")
         if (file := _FILE.search(text)) is not None:
             return (self._read(file[0], after, question=text),)
@@ -380,6 +404,14 @@ def _measured(adjective: str, things: list[str]) -> list[Fact]:
     measure = _MEASURES.get(" ".join(adjective.lower().split()))
     things = [re.sub(r"^(?:the)\s+", "", thing, flags=re.IGNORECASE) for thing in things]
     return [Fact(attribute=measure or "", of=thing) for thing in things]
+
+
+def _aspect_of(subject: str, aspect: str) -> str:
+    """What to find out about a subject: "its length" and "length" alike are "the length of" it."""
+    about = replace_pronoun(aspect, subject)
+    if about == aspect and re.fullmatch(r"(?:the )?[a-z]+(?: [a-z]+)?", aspect):
+        return f"{aspect} of {subject}"
+    return about
 
 
 def _without_verb(text: str) -> str:

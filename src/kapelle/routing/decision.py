@@ -192,6 +192,12 @@ def _why_lost(loser: AgentCapability, winner: AgentCapability, fit: _Fit) -> str
 def _what_is_missing(task: Task, registry: AgentRegistry, available: Collection[str]) -> str:
     kind = task.task_type
     able_elsewhere = [agent.agent_id for agent in registry.for_task(task)]
+    runnable = registry.runnable()
+    if able_elsewhere and not any(agent_id in runnable for agent_id in able_elsewhere):
+        return (
+            f"{_listed(able_elsewhere)} could do {kind!r}, but without a model nobody runs such an agent. "
+            f"Configure a model (KAPELLE_MODEL), or add an agent of your own that takes {kind!r}."
+        )
     if able_elsewhere:
         return (
             f"No available agent can do {kind!r}, but {_listed(able_elsewhere)} could. "

@@ -281,7 +281,7 @@ async def _optimize(
         # The figures are those of the plan as routed: the validator holds them against the same limits.
         obstacle = details.get("binding") or details.get("missed")
         plan.metadata["daao_error"] = f"{details['status']}: no plan was found within the limits ({obstacle})"
-        logger.warning("The cost optimiser found no plan within the limits (%s); the plan stands as routed.", obstacle)
+        logger.info("The cost optimiser found no plan within the limits (%s); the plan stands as routed.", obstacle)
         return
     plan.metadata["daao_optimized"] = True
     gain = (

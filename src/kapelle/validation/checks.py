@@ -120,8 +120,25 @@ def find_overspending(case: Case) -> Iterator[Issue]:
             f"The plan is expected to cost ${case.cost:.4g}, and the budget is ${case.max_budget:.4g}"
             + (f"; dearest: {where}." if where else ".")
         ),
-        way_out="Raise the budget, enable cost optimisation, or lower the quality that is asked for.",
+        way_out=_relaxations(case) or "Raise the budget, enable cost optimisation, or ask for less quality.",
     )
+
+
+def _relaxations(case: Case) -> str:
+    """What the cost optimiser says would make room, if it was asked and found no plan; else nothing."""
+    details = case.plan.metadata.get("optimization_details")
+    binding = details.get("binding") if isinstance(details, Mapping) else None
+    if not isinstance(binding, Mapping) or not binding:
+        return ""
+    words = {
+        "max_total_cost": "raise the budget by ${:.4g}",
+        "max_total_time": "allow {:.3g} s more",
+        "min_quality_score": "ask for {:.3g} less quality",
+        "agent_capacity": "let agents take {:g} more tasks",
+    }
+    ways = [words[limit].format(amount) for limit, amount in binding.items() if limit in words]
+    text = " or ".join(ways)
+    return f"{text[:1].upper()}{text[1:]}: no other choice of agents makes room for less." if ways else ""
 
 
 def find_lateness(case: Case) -> Iterator[Issue]:

@@ -18,6 +18,8 @@ from kapelle.graph import Task
 from .inputs import as_text, read_text, show_number
 
 MAX_CELL_CHARS = 300
+MAX_SHORT_CHARS = 60
+"""An answer up to this length is a value, and has its place in a table; longer ones are prose."""
 
 
 class WriterAgent:
@@ -66,6 +68,16 @@ class _Finding:
     text: str
     sources: tuple[str, ...] = ()
     measure: _Measure | None = None
+    cell: _Cell | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Cell:
+    """One value that has its place in a table: what it belongs to, and what it tells of that."""
+
+    subject: str
+    attribute: str
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +100,9 @@ def _read(task_id: str, output: Any, context: TaskContext) -> _Finding:
     text = as_text(output.get("body") or output).strip()
     sources = output.get("sources")
     listed = tuple(str(source) for source in sources) if isinstance(sources, (list, tuple)) else ()
-    return _Finding(heading=heading, text=text, sources=listed, measure=_measure(output, heading))
+    return _Finding(
+        heading=heading, text=text, sources=listed, measure=_measure(output, heading), cell=_place(output, heading)
+    )
 
 
 def _measure(output: Mapping[str, Any], heading: str) -> _Measure | None:
@@ -103,12 +117,57 @@ def _measure(output: Mapping[str, Any], heading: str) -> _Measure | None:
     return None
 
 
+def _place(output: Mapping[str, Any], heading: str) -> _Cell | None:
+    """Where a finding belongs in a table: as its `fact` says, or as a task "population of Peru" was answered."""
+    fact = output.get("fact")
+    if isinstance(fact, Mapping) and fact.get("subject") and fact.get("attribute"):
+        number = _finite_number(fact.get("value"))
+        text = str(fact.get("value", "")) if number is None else show_number(number)
+        unit = f" {fact['unit']}" if fact.get("unit") else ""
+        return _Cell(subject=str(fact["subject"]), attribute=str(fact["attribute"]), text=text + unit)
+    asked = re.fullmatch(r"(?P<attribute>[^?]+?) of (?P<subject>[^?]+)", heading)
+    answer = output.get("answer")
+    if asked is None or not isinstance(answer, str) or not 0 < len(answer) <= MAX_SHORT_CHARS:
+        return None
+    return _Cell(subject=asked["subject"], attribute=asked["attribute"].lower(), text=answer)
+
+
 def _finite_number(value: Any) -> float | None:
     known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return value if known else None
 
 
 def _report(findings: list[_Finding]) -> str:
+    tabled = _tabled(findings)
+    sections = [_table([finding.cell for finding in tabled if finding.cell is not None])] if tabled else []
+    rest = [finding for finding in findings if finding not in tabled]
+    return "\n\n".join([*sections, *([_sections(rest)] if rest else [])])
+
+
+def _tabled(findings: list[_Finding]) -> list[_Finding]:
+    """The findings that make one table: the same facts about several things, each told once."""
+    placed = [finding for finding in findings if finding.cell is not None]
+    places = [(finding.cell.subject.lower(), finding.cell.attribute.lower()) for finding in placed if finding.cell]
+    subjects, attributes = {subject for subject, _ in places}, {attribute for _, attribute in places}
+    full = len(set(places)) == len(places) == len(subjects) * len(attributes)
+    return placed if full and len(subjects) >= 2 and len(places) >= 3 else []
+
+
+def _table(cells: list[_Cell]) -> str:
+    subjects = list(dict.fromkeys(cell.subject for cell in cells))
+    attributes = list(dict.fromkeys(cell.attribute for cell in cells))
+    text = {(cell.subject, cell.attribute): cell.text for cell in cells}
+    lines = [
+        f"| | {' | '.join(_cell(attribute) for attribute in attributes)} |",
+        "| --- |" + " --- |" * len(attributes),
+    ]
+    for subject in subjects:
+        row = (_cell(text.get((subject, attribute), "")) for attribute in attributes)
+        lines.append(f"| {_cell(subject)} | {' | '.join(row)} |")
+    return "\n".join(lines)
+
+
+def _sections(findings: list[_Finding]) -> str:
     return "\n\n".join(
         f"## {finding.heading}\n\n{_under(finding.text)}" if finding.heading else finding.text for finding in findings
     )
@@ -150,6 +209,8 @@ def _compare(findings: list[_Finding]) -> str:
     measures = [finding.measure for finding in findings]
     known = [measure for measure in measures if measure is not None]
     same = len(known) == len(findings) >= 2 and len({(measure.attribute, measure.unit) for measure in known}) == 1
+    if len(tabled := _tabled(findings)) == len(findings) and not same:
+        return _table([finding.cell for finding in tabled if finding.cell is not None])
     if not same or not known[0].attribute:
         lines = ["| | |", "| --- | --- |"]
         lines += [f"| {_cell(finding.heading)} | {_cell(finding.text)} |" for finding in findings]

@@ -1,0 +1,248 @@
+"""The whole way: words in, answer out, and the ledger tells the same."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kapelle import (
+    AgentCapability,
+    AgentRegistry,
+    CannotPlan,
+    Engine,
+    InvalidAgents,
+    InvalidInput,
+    InvalidPlan,
+    ModelUnavailable,
+    Plan,
+    PlanRejected,
+    SqliteLedger,
+    Task,
+    TaskDAG,
+    agent,
+)
+from kapelle.ledger import Event, Run
+from kapelle.testing import ScriptedAgent, ScriptedModel, VirtualClock
+from tests.models.openai_server import OpenAIServer, chat
+
+ATLAS = Path(__file__).parent.parent / "examples" / "atlas" / "data"
+CAPITALS = {"capital of France": "Paris", "capital of Germany": "Berlin"}
+
+
+@agent(task_types=["lookup"], cost_usd=0.001)
+async def atlas(task: Any) -> str:
+    """Knows two capitals."""
+    return CAPITALS[task.inputs["query"]]
+
+
+def offline(*agents: Any, **options: Any) -> Engine:
+    return Engine(agents=agents, model="none", ledger=options.pop("ledger", SqliteLedger()), **options)
+
+
+def go(engine: Engine, request: Any, **terms: Any) -> Run:
+    return asyncio.run(engine.run(request, **terms))
+
+
+def test_a_request_is_planned_routed_priced_validated_run_and_answered() -> None:
+    run = go(offline(atlas), "Compare the capitals of France and Germany", budget_usd=0.50)
+    assert (run.state, run.cost_usd, run.cost_by_agent) == ("done", 0.002, {"atlas": 0.002, "local-writer": 0.0})
+    assert "Paris" in run.answer
+    assert "Berlin" in run.answer
+    assert [event.kind for event in run.events[:4]] == ["run_started", "run_planned", "run_routed", "run_approved"]
+    assert "atlas takes 'lookup'" in run.explain()
+
+
+def test_a_run_read_back_is_the_run_that_was_returned(tmp_path: Path) -> None:
+    run = go(offline(atlas, ledger=SqliteLedger(tmp_path / "l.sqlite")), "Compare the capitals of France and Germany")
+    read = SqliteLedger(tmp_path / "l.sqlite").run(run.run_id)
+    assert (read, read.events) == (run, run.events)
+
+
+def test_local_agents_answer_from_a_folder_with_sources() -> None:
+    run = go(offline(data=ATLAS), "Compare the population of France and Germany. Then write a report.")
+    assert run.state == "done"
+    assert "countries.csv:" in run.answer
+    assert "84,500,000" in run.answer
+
+
+def test_outcomes_teach_the_next_estimate() -> None:
+    engine = offline(atlas)
+    first = go(engine, "Find the capital of France")
+    second = go(engine, "Find the capital of France")
+    assert (first.estimates["s1"]["samples"], second.estimates["s1"]["samples"]) == (0, 1)
+
+
+def test_an_engine_on_an_old_ledger_knows_its_outcomes(tmp_path: Path) -> None:
+    go(offline(atlas, ledger=SqliteLedger(tmp_path / "l.sqlite")), "Find the capital of France")
+    run = go(offline(atlas, ledger=SqliteLedger(tmp_path / "l.sqlite")), "Find the capital of France")
+    assert run.estimates["s1"]["source"] == "learned"
+
+
+def test_a_plan_over_budget_is_refused_and_recorded_and_nothing_ran() -> None:
+    engine, seen = offline(atlas), list[Event]()
+    with pytest.raises(PlanRejected, match=r"expected to cost \$0.002, and the budget is \$0.0015"):
+        go(engine, "Compare the capitals of France and Germany", budget_usd=0.0015, on_event=seen.append)
+    run = engine.ledger.run("last")
+    assert (run.state, run.cost_usd) == ("failed", 0)
+    assert not any(event.kind.startswith("task_") for event in seen)
+
+
+def test_a_task_nobody_takes_is_named_with_the_way_out() -> None:
+    with pytest.raises(PlanRejected, match=r"'s1' \(lookup\) has no agent.*--data FOLDER"):
+        go(offline(), "Find the capital of France")
+
+
+def test_what_cannot_be_planned_is_recorded_as_failed() -> None:
+    engine = offline(atlas)
+    with pytest.raises(CannotPlan, match="No rule fits"):
+        go(engine, "Make me happy")
+    assert engine.ledger.run("last").state == "failed"
+
+
+def test_the_cheaper_agent_is_chosen_among_equals() -> None:
+    cheap, dear = ScriptedAgent(), ScriptedAgent()
+    pairs = [(dear.card("dear", "lookup", cost_usd=0.5), dear), (cheap.card("cheap", "lookup", cost_usd=0.1), cheap)]
+    run = go(offline(*pairs), "Find the capital of France")
+    assert run.assignments == {"s1": "cheap"}
+    assert run.cost_usd == 0.1
+
+
+def test_a_quality_of_the_users_own_beats_the_price() -> None:
+    cheap, sure = ScriptedAgent(), ScriptedAgent()
+    pairs = [
+        (cheap.card("cheap", "lookup", cost_usd=0.1, success_rate=0.6), cheap),
+        (sure.card("sure", "lookup", cost_usd=0.5, success_rate=0.99), sure),
+    ]
+    assert go(offline(*pairs), "Find the capital of France", min_quality=0.5).assignments == {"s1": "cheap"}
+    assert go(offline(*pairs), "Find the capital of France", min_quality=0.95).assignments == {"s1": "sure"}
+
+
+def test_a_plan_file_and_a_plan_value_run_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("tasks: [{id: a, type: lookup, inputs: {query: capital of France}}]")
+    graph = TaskDAG([Task(task_id="a", task_type="lookup", inputs={"query": "capital of France"})])
+    assert go(offline(atlas), tmp_path / "plan.yaml").results == {"a": "Paris"}
+    assert go(offline(atlas), Plan(request="x", graph=graph, planner="test")).results == {"a": "Paris"}
+
+
+def test_a_malformed_plan_file_leaves_no_run(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("tasks: 3")
+    engine = offline(atlas)
+    with pytest.raises(InvalidPlan):
+        go(engine, tmp_path / "plan.yaml")
+    assert engine.ledger.runs() == ()
+
+
+def test_the_deadline_stops_a_run_with_what_is_done() -> None:
+    clock = VirtualClock()
+    slow = ScriptedAgent(seconds={"a": 1, "b": 500})
+    engine = offline((slow.card("slow", "work"), slow), timer=clock)
+    graph = TaskDAG([Task(task_id="a", task_type="work"), Task(task_id="b", task_type="work")])
+    run = clock.run(engine.run(Plan(request="x", graph=graph, planner="test"), deadline_s=60))
+    assert (run.state, run.results) == ("stopped", {"a": "a done"})
+    assert "deadline" in (run.stop_reason or "")
+
+
+def test_cancelling_leaves_a_clean_run() -> None:
+    clock, slow = VirtualClock(), ScriptedAgent(seconds=500)
+    engine = offline((slow.card("slow", "lookup"), slow), timer=clock)
+
+    async def interrupt() -> None:
+        running = asyncio.create_task(engine.run("Find the capital of France"))
+        await clock.sleep(1)
+        running.cancel()
+        await running
+
+    with pytest.raises(asyncio.CancelledError):
+        clock.run(interrupt())
+    run = engine.ledger.run("last")
+    assert (run.state, run.stop_reason, run.tasks["s1"].state) == ("stopped", "It was interrupted.", "cancelled")
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"budget_usd": -1},
+        {"budget_usd": float("nan")},
+        {"deadline_s": 0},
+        {"deadline_s": float("inf")},
+        {"min_quality": 1.5},
+        {"max_tokens": -3},
+    ],
+)
+def test_a_limit_that_is_none_is_refused_before_anything_happens(terms: dict[str, Any]) -> None:
+    engine = offline(atlas)
+    with pytest.raises(InvalidInput):
+        go(engine, "Find the capital of France", **terms)
+    assert engine.ledger.runs() == ()
+
+
+def test_what_is_no_agent_is_refused() -> None:
+    with pytest.raises(InvalidAgents, match="Put @agent above a function"):
+        Engine(agents=[lambda task: 1], model="none", ledger=SqliteLedger())  # type: ignore[list-item]  # the point
+
+
+def planned(task_id: str, kind: str, *after: str, **inputs: str) -> dict[str, Any]:
+    pairs = [{"name": name, "value": value} for name, value in inputs.items()]
+    return {
+        "id": task_id,
+        "type": kind,
+        "description": f"{kind} {task_id}",
+        "inputs": pairs,
+        "depends_on": list(after),
+        "requires": [],
+    }
+
+
+MODEL_PLAN = {"tasks": [planned("s1", "lookup"), planned("s2", "write", "s1", fact="{s1}")]}
+
+
+def test_with_a_model_the_same_engine_plans_and_works_with_it() -> None:
+    model = ScriptedModel([MODEL_PLAN, "Paris", "It is Paris."], cost_usd=0.01)
+    engine = Engine(model=model, ledger=SqliteLedger())
+    run = go(engine, "What is the capital of France?", budget_usd=1.0)
+    assert (run.state, run.planner, run.answer) == ("done", "model scripted:model", "It is Paris.")
+    assert (run.planning_cost_usd, round(run.cost_usd, 9)) == (0.01, 0.03)
+    assert run.assignments["s1"] == "support_agent"
+
+
+def test_a_model_that_plans_over_the_budget_stops_the_run_before_any_task() -> None:
+    model = ScriptedModel([MODEL_PLAN], cost_usd=0.9)
+    engine = Engine(model=model, ledger=SqliteLedger())
+    with pytest.raises(PlanRejected, match="the budget is"):
+        go(engine, "What is the capital of France?", budget_usd=0.9)
+    assert model.calls == 1
+
+
+def test_a_planner_out_of_reach_is_recorded_with_the_reason() -> None:
+    engine = Engine(model=ScriptedModel([ModelUnavailable("overloaded")]), ledger=SqliteLedger())
+    with pytest.raises(ModelUnavailable):
+        go(engine, "What is the capital of France?")
+    assert engine.ledger.run("last").stop_reason == "overloaded"
+
+
+def test_a_model_that_the_environment_names_is_used_over_http() -> None:
+    script = [chat(json.dumps(MODEL_PLAN)), chat("Paris"), chat("It is Paris.", cached_tokens=64)]
+    with OpenAIServer(script) as server:
+        environ = {"KAPELLE_MODEL": "local:small", "KAPELLE_BASE_URL": server.base_url}
+        run = go(Engine(ledger=SqliteLedger(), environ=environ), "What is the capital of France?", budget_usd=0.1)
+    assert (run.state, run.answer, run.usage.cached_tokens, run.usage.calls) == ("done", "It is Paris.", 64, 3)
+    assert "Paris" in json.dumps(server.requests[2].body)
+
+
+def test_an_engine_takes_a_whole_registry() -> None:
+    runner = ScriptedAgent({"lookup": "Lima"})
+    card = AgentCapability(agent_id="mine", task_types=("lookup",), cost_tier="free")
+    engine = Engine(AgentRegistry([card], runners={"mine": runner}), model="none", ledger=SqliteLedger())
+    assert go(engine, "Find the capital of Peru").answer == "Lima"
+
+
+def test_plan_shows_what_run_would_do_and_runs_nothing() -> None:
+    engine = offline(atlas)
+    proposal = asyncio.run(engine.plan("Compare the capitals of France and Germany"))
+    assert proposal.routing.assignments == {"s1": "atlas", "s2": "atlas", "s3": "local-writer"}
+    assert proposal.validation.passed
+    assert engine.ledger.runs() == ()
