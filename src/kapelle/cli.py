@@ -54,7 +54,10 @@ Svg = Annotated[Path | None, typer.Option("--svg", help="Draw the graph into thi
 
 @app.command(epilog="Example: [bold]kapelle run plan.yaml --budget 0.50 --svg run.svg[/bold]")
 def run(
-    request: Annotated[str, typer.Argument(help="What you want, in words; or a plan file (.xml, .yaml, .json).")],
+    request: Annotated[
+        str,
+        typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file (.xml, .yaml, .json)."),
+    ],
     data: Data = None,
     budget: Budget = None,
     deadline: Deadline = None,
@@ -100,7 +103,7 @@ def run(
     epilog="Example: [bold]kapelle plan 'the area of Peru, Chile and Bolivia, then a report' --svg p.svg[/bold]"
 )
 def plan(
-    request: Annotated[str, typer.Argument(help="What you want, in words; or a plan file.")],
+    request: Annotated[str, typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file.")],
     data: Data = None,
     budget: Budget = None,
     deadline: Deadline = None,
@@ -210,7 +213,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that knows no ✓ shows ?, and the run goes on
     try:
-        app()
+        app(prog_name="kapelle")
     except KapelleError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.models.openai_server import OpenAIServer, chat
 
 from kapelle.errors import InvalidInput, UnknownPrice
 from kapelle.models import Message, ModelRequest, PydanticAIClient, describe_model, find_model
+from tests.models.openai_server import OpenAIServer, chat
 
 LOCAL = "http://127.0.0.1:9/v1"
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from tests.models.openai_server import OpenAIServer, ServerReply, broken_stream, chat, failure, hang, raw
 
 from kapelle.errors import (
     InvalidInput,
@@ -35,6 +34,7 @@ from kapelle.models import (
     ToolCall,
     ToolDefinition,
 )
+from tests.models.openai_server import OpenAIServer, ServerReply, broken_stream, chat, failure, hang, raw
 
 PRICES = PriceTable({"test-model": Price(input_usd=10.0, cached_usd=1.0, output_usd=40.0)})
 

@@ -228,6 +228,7 @@ def test_where_no_plan_keeps_the_limits_the_baseline_stands_with_its_figures(
 ) -> None:
     details = {"status": status, "baseline_cost": 2.0, "binding": {"max_total_cost": 1.5}}
     router, _ = optimising(Optimized({"a": "atlas"}, cost_savings=0.0, optimization_details=details))
+    caplog.set_level(logging.INFO)
     plan = route(TaskDAG([task("a")]), router)
     assert "daao_optimized" not in plan.metadata
     assert plan.metadata["estimated_cost"] == 2.0

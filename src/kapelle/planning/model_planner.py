@@ -42,6 +42,7 @@ class ModelPlanner:
         ]
         usage, cost_usd = Usage(), 0.0
         wrong: KapelleError | None = None
+        said = ""
         for _ in range(ATTEMPTS):
             try:
                 reply = await self._client.complete(

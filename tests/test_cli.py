@@ -1,0 +1,217 @@
+"""The command line, run in process: what it prints, what it returns, and that bad input never breaks anything."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kapelle import cli
+from kapelle.ledger import SqliteLedger, ledger_path
+from tests.models.openai_server import OpenAIServer, chat, failure, raw
+
+ROOT = Path(__file__).parent.parent
+ATLAS = str(ROOT / "examples" / "atlas" / "data")
+OWN = str(ROOT / "examples" / "atlas" / "agents.yaml")
+COMPARE = "Compare the population of France and Germany"
+
+
+class Outcome:
+    """What a command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def kapelle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+    """Return a function that runs a command as a shell would, and gives its exit code and output."""
+
+    def run(*words: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["kapelle", *words])
+        monkeypatch.setenv("COLUMNS", "140")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code
+        out, err = capfd.readouterr()
+        return Outcome(code if isinstance(code, int) else 1, out, err)
+
+    return run
+
+
+def test_run_prints_the_answer_on_standard_output_and_the_rest_beside_it(kapelle: Any) -> None:
+    done = kapelle("run", COMPARE, "--data", ATLAS)
+    assert (done.code, "84,500,000" in done.out) == (0, True)
+    assert "No model is configured" in done.err
+    assert "critical path" in done.err
+    assert "started" not in done.out
+
+
+def test_json_is_one_object(kapelle: Any) -> None:
+    done = kapelle("run", COMPARE, "--data", ATLAS, "--json", "--budget", "1")
+    assert (done.code, done.err, done.out.count("\n")) == (0, "", 1)
+    assert (done.data["state"], done.data["settings"]["budget_usd"]) == ("done", 1.0)
+    assert set(done.data["tasks"]) == {"s1", "s2", "s3"}
+
+
+def test_plan_shows_levels_agents_and_reasons_and_runs_nothing(kapelle: Any) -> None:
+    done = kapelle("plan", COMPARE, "--data", ATLAS)
+    assert done.code == 0
+    for words in ("level 0: at the same time", "folder-search", "after s1, s2", "approved: expected $0"):
+        assert words in done.out
+    assert kapelle("runs", "--json").data == {"runs": []}
+
+
+@pytest.mark.parametrize(("option", "words"), [("--xml", "<graph>"), ("--mermaid", "flowchart")])
+def test_plan_prints_the_graph_for_other_tools(kapelle: Any, option: str, words: str) -> None:
+    assert words in kapelle("plan", COMPARE, "--data", ATLAS, option).out
+
+
+def test_what_plan_writes_as_xml_run_reads(kapelle: Any, tmp_path: Path) -> None:
+    (tmp_path / "plan.xml").write_text(kapelle("plan", COMPARE, "--data", ATLAS, "--xml").out)
+    assert kapelle("run", str(tmp_path / "plan.xml"), "--data", ATLAS, "--json").data["state"] == "done"
+
+
+def test_a_run_is_explained_listed_and_drawn(kapelle: Any, tmp_path: Path) -> None:
+    kapelle("run", COMPARE, "--data", ATLAS, "--svg", str(tmp_path / "run.svg"), "-o", str(tmp_path / "answer.md"))
+    assert "agent: folder-search" in kapelle("explain", "last").out
+    assert COMPARE in kapelle("runs").out
+    assert (tmp_path / "run.svg").read_text().startswith("<svg")
+    assert "84,500,000" in (tmp_path / "answer.md").read_text()
+
+
+def test_agents_lists_prices_and_who_lacks_a_model(kapelle: Any) -> None:
+    done = kapelle("agents", "--agents", OWN, "--data", ATLAS)
+    assert "gazetteer" in done.out
+    assert "$0.0020 a task" in done.out
+    assert done.out.count("needs a model") == 15
+
+
+def test_a_run_that_fails_returns_one_and_keeps_its_reason(kapelle: Any) -> None:
+    done = kapelle("run", "Find the capital of Atlantis", "--data", ATLAS)
+    assert (done.code, done.out) == (1, "")
+    assert "Nothing in the folder answers 'capital of Atlantis'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "Make me happy"], "No rule fits 'Make me happy'"),
+        (["run", COMPARE, "--data", "/nowhere"], "There is no folder '/nowhere'"),
+        (["run", "plan.yaml"], "Cannot read 'plan.yaml'"),
+        (["run", COMPARE, "--budget", "-1"], "budget_usd=-1.0"),
+        (["run", COMPARE, "--budget", "nan"], "budget_usd=nan"),
+        (["run", COMPARE, "--quality", "7"], "min_quality=7.0"),
+        (["run", COMPARE, "--model", "no such model"], "--model"),
+        (["run", COMPARE, "--agents", "/nowhere.yaml"], "/nowhere.yaml"),
+        (["run", COMPARE, "--svg", "/nowhere/run.svg"], "Cannot write"),
+        (["run", COMPARE, "--db", "/"], "--db"),
+        (["run", COMPARE, "--db", "postgresql://x/y"], "SQLite files only"),
+        (["explain", "nope"], "There is no ledger"),
+        (["run"], "Missing argument"),
+        (["run", COMPARE, "--budget", "lots"], "--budget"),
+        (["dance"], "No such command"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_exit_code_two(kapelle: Any, words: list[str], said: str) -> None:
+    done = kapelle(*words)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert "Traceback" not in done.err
+
+
+def test_help_shows_examples(kapelle: Any) -> None:
+    for command in ("run", "plan", "explain", "runs", "agents"):
+        done = kapelle(command, "--help")
+        assert (done.code, f"kapelle {command}" in done.out) == (0, True)
+
+
+def test_version_is_printed(kapelle: Any) -> None:
+    assert kapelle("--version").out.startswith("kapelle 0.")
+
+
+GOOD_PLAN = """tasks:
+  - {id: s1, type: lookup, inputs: {query: capital of Peru}}
+  - {id: s2, type: report, depends_on: [s1]}
+"""
+FRAGMENTS = st.sampled_from([
+    "<graph>", "</graph>", "<node id='a'>", 'search("x")', "depends='b'", "&amp;", "&x;", "<!DOCTYPE x>", "{s1}", "{",
+    "}}", "tasks:", "- id: a", "type: lookup", "inputs:", "*a", "&a", "!!python/name:os.system", "[", "]", '"', "'",
+    "\x00", "\ud800", "null", "1e999", "-1", "NaN", "depends_on: [s2]", "\n", "  ", "é", "🙂", "|", "%", "<![CDATA[",
+])  # fmt: skip
+PLAN_TEXTS = st.lists(FRAGMENTS, max_size=12).map("".join) | st.builds(
+    lambda at, cut, put: GOOD_PLAN[:at] + put + GOOD_PLAN[at + cut :],
+    st.integers(0, len(GOOD_PLAN)),
+    st.integers(0, 10),
+    FRAGMENTS,
+)
+OPTION_VALUES = st.sampled_from(
+    ["0", "-1", "nan", "inf", "1e308", "1e-300", "", "x", "0.5", "1", "2", "\x00", "--", "Ⅷ", "1_0"]
+)
+OPTIONS = st.lists(
+    st.tuples(st.sampled_from(["--budget", "--deadline", "--quality", "--max-tokens"]), OPTION_VALUES), max_size=3
+)
+FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def assert_the_ledger_is_consistent() -> None:
+    """The newest run, if any was begun, has ended and can be rebuilt. Older ones were looked at before."""
+    if Path(ledger_path()).exists():
+        with SqliteLedger(ledger_path()) as ledger:
+            for summary in ledger.runs(limit=1):
+                assert ledger.run(summary.run_id).ended
+
+
+def assert_clean(done: Outcome) -> None:
+    assert done.code in (0, 1, 2)
+    assert "Traceback" not in done.err + done.out
+    assert done.code != 2 or done.err.strip()
+
+
+@given(PLAN_TEXTS, st.sampled_from([".yaml", ".json", ".xml"]), OPTIONS)
+@FUZZ
+def test_any_plan_file_with_any_options_ends_cleanly(
+    kapelle: Any, tmp_path: Path, text: str, suffix: str, options: list[tuple[str, str]]
+) -> None:
+    path = tmp_path / f"plan{suffix}"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    done = kapelle("run", str(path), "--data", ATLAS, *(word for pair in options for word in pair))
+    assert_clean(done)
+    assert_the_ledger_is_consistent()
+
+
+TASK = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from(["s1", "s2", "", "a b", "{s1}"]),
+        "type": st.sampled_from(["lookup", "write", "", "fly"]),
+        "description": st.text(max_size=5),
+        "inputs": st.lists(st.fixed_dictionaries({"name": st.text(max_size=3), "value": FRAGMENTS}), max_size=2),
+        "depends_on": st.lists(st.sampled_from(["s1", "s2", "s9"]), max_size=2),
+        "requires": st.lists(st.sampled_from(["sql", "x"]), max_size=1),
+    }
+)
+REPLIES = (
+    st.builds(lambda tasks: chat(json.dumps({"tasks": tasks})), st.lists(TASK, max_size=3))
+    | st.builds(lambda text: chat(text), st.text(max_size=20))
+    | st.builds(lambda body: raw(body), st.binary(max_size=40))
+    | st.sampled_from([failure(400), failure(401), chat(None), chat('{"tasks": 3}'), raw("{}")])
+)
+
+
+@given(st.lists(REPLIES, min_size=1, max_size=4))
+@settings(FUZZ, max_examples=100)
+def test_any_reply_of_a_model_ends_cleanly(kapelle: Any, monkeypatch: pytest.MonkeyPatch, replies: list[Any]) -> None:
+    with OpenAIServer(replies) as server:
+        monkeypatch.setenv("KAPELLE_MODEL", "local:small")
+        monkeypatch.setenv("KAPELLE_BASE_URL", server.base_url)
+        assert_clean(kapelle("run", "What is the capital of France?"))
+    assert_the_ledger_is_consistent()
