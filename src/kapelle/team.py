@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kapelle.agents import AgentCapability, AgentRegistry, ModelAgent
-from kapelle.agents.local import local_agents, understands_table_questions
 from kapelle.errors import NotFound, UnknownPrice
 from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
@@ -59,6 +58,8 @@ def assemble_team(
         NotFound: the data folder does not exist.
         InvalidInput: the model or its settings in the environment are wrong.
     """
+    from kapelle.agents.local import local_agents, understands_table_questions  # 40 ms, and no one else needs it
+
     folder = _check_folder(data)
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
     registry = AgentRegistry()

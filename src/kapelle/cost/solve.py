@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from . import mip
 from .assignment import Choice, Limits, Problem, cheapest_choice, exceeds, fastest_choice, reduce_problem, safest_choice
-from .lagrangian import search
+
+if TYPE_CHECKING:
+    from . import mip
 
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 
@@ -72,6 +73,9 @@ def solve(problem: Problem, *, time_limit_s: float, gap: float) -> Solution:
     initial = (0,) * len(problem.slots)
     best = reduced.translate(initial) if problem.allows(initial) else None
     bound, proven, solver = 0.0, False, "none"
+    # NumPy takes 50 ms to import: only where a plan needs more than the trivial argument.
+    from . import mip
+    from .lagrangian import search
 
     if _candidates(problem) > LARGE:
         found, bound = search(small)
@@ -112,6 +116,8 @@ def explain_infeasible(problem: Problem, *, time_limit_s: float) -> tuple[dict[s
     First choice: limits of which relaxing one alone, by that much, is enough. If there is none, those that no plan can
     keep even by itself, and how much they miss at least.
     """
+    from . import mip  # see `solve`
+
     alone = _missed_alone(problem)
     small = reduce_problem(problem).problem
     relaxations = [one for one in _relaxations(small.limits) if set(alone) <= {one[0]}]
@@ -158,6 +164,8 @@ def _relaxations(limits: Limits) -> list[tuple[str, mip.Goal, Limits]]:
 
 def _break_ties(problem: Problem, best: Choice, *, time_limit_s: float) -> Choice:
     """Return the best of the plans that cost no more than `best`."""
+    from . import mip  # see `solve`
+
     limits = dataclasses.replace(problem.limits, max_cost=problem.totals(best).cost)
     found = mip.minimize(problem, "tie", limits=limits, time_limit_s=time_limit_s, start=best).choice
     return _better(problem, best, found if found is not None and problem.allows(found) else None) or best
