@@ -28,11 +28,12 @@ _STYLES = {
     "cancelled": "yellow",
     "running": "cyan",
     "waiting": "dim",
+    "expanded": "cyan",
     "partial": "yellow",
     "stopped": "yellow",
     "planning": "cyan",
 }
-_MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "waiting": "·"}
+_MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "waiting": "·", "expanded": "+"}
 _MOST_ROWS = 30
 """Tasks shown at a time while a large plan runs; those at work come first."""
 
@@ -84,6 +85,10 @@ class LiveProgress:
                 self._say(f"{event.task_id} started ({event.data['agent']})")
             case "task_finished":
                 self._say(f"{event.task_id} done in {format_seconds(event.data['seconds'])}")
+            case "task_expanded":
+                self._say(f"{event.task_id} expanded: {len(event.data['graph']['tasks'])} tasks now")
+            case "graph_patched":
+                self._say(f"{event.data['replaces']} is planned anew: {event.data['reason']}")
             case "task_failed" | "task_skipped" | "task_cancelled":
                 self._say(f"{event.task_id} {event.kind.removeprefix('task_')}: {event.data['reason']}")
             case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,17 @@ from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import EVENT_KINDS, RUN_STEPS, TASK_STEPS, Event, EventKind, rebuild_run
 
 GRAPH = TaskDAG([Task(task_id="a", task_type="work")]).to_dict()
-DATA: dict[str, dict[str, object]] = {
+GROWN = {"graph": TaskDAG([Task(task_id="b", task_type="work")]).to_dict()}
+GROWN |= {"assignments": {}, "explanations": {}, "estimates": {}}
+DATA: dict[str, dict[str, Any]] = {
     "run_started": {"request": "test"},
     "run_planned": {"graph": GRAPH, "planner": "test"},
     "run_routed": {"assignments": {}, "explanations": {}},
     "run_approved": {"estimates": {}, "issues": []},
     "run_rejected": {"issues": []},
     "run_finished": {"state": "done", "answer": ""},
+    "graph_patched": GROWN,
+    "task_expanded": GROWN,
 }
 PATHS: dict[str | None, list[EventKind]] = {
     None: [],
@@ -32,6 +37,7 @@ TASK_PATHS: dict[str, list[EventKind]] = {
     "failed": ["task_started", "task_failed"],
     "cancelled": ["task_started", "task_cancelled"],
     "skipped": ["task_skipped"],
+    "expanded": ["task_started", "task_expanded"],
 }
 
 
@@ -49,7 +55,7 @@ def events(*kinds: EventKind) -> list[Event]:
     ]
 
 
-STARTED_FIRST: tuple[EventKind, ...] = ("task_finished", "task_failed", "task_cancelled")
+STARTED_FIRST: tuple[EventKind, ...] = ("task_finished", "task_failed", "task_cancelled", "task_expanded")
 
 
 @pytest.mark.parametrize(("state", "kind"), list(itertools.product(PATHS, EVENT_KINDS)))
@@ -70,9 +76,10 @@ def test_a_run_takes_exactly_the_steps_of_the_table(state: str | None, kind: Eve
 def test_a_task_takes_exactly_the_steps_of_the_table(state: str, kind: EventKind) -> None:
     path = events(*PATHS["running"], *TASK_PATHS[state], kind)
     if (state, kind) in TASK_STEPS:
-        assert rebuild_run(path).tasks["a"].state == TASK_STEPS[(state, kind)]  # type: ignore[index]  # as in the table
+        run = rebuild_run(path)
+        assert {**run.replaced, **run.tasks}["a"].state == TASK_STEPS[(state, kind)]  # type: ignore[index]  # as in the table
     else:
-        with pytest.raises(LedgerCorrupt, match=f"'a', which is {state}"):
+        with pytest.raises(LedgerCorrupt, match="cannot happen to task 'a', which is"):
             rebuild_run(path)
 
 

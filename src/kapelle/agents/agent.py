@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from kapelle.errors import InvalidInput
-from kapelle.graph import Task
+from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Usage
 
 
@@ -38,6 +38,8 @@ class AgentResult:
     """What it really cost; None takes the price that the agent declared."""
     quality: float | None = None
     """The agent's own measure of the result in 0..1, where it has one."""
+    expansion: TaskDAG | None = None
+    """Instead of an output: tasks that are to take this one's place. What depends on it then waits for their ends."""
 
     def __post_init__(self) -> None:
         if self.cost_usd is not None and not (math.isfinite(self.cost_usd) and self.cost_usd >= 0):

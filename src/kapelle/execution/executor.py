@@ -6,7 +6,8 @@ ends, what it used is committed and its outcome is in the ledger. A failure skip
 the reason; everything else goes on.
 
 Urgency is the length of the longest expected path from a task to the end of the plan: the list-scheduling rule of Hu
-(1961), with `Task.priority` above it. Not covered here: retries, fallbacks, resume (a later part of this folder).
+(1961), with `Task.priority` above it. A graph may grow while it runs: see growth. Not covered here: retries, fallbacks,
+resume (a later part of this folder).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import pydantic_core
@@ -26,9 +27,11 @@ import pydantic_core
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
 from kapelle.cost import Budget, Estimate, Reservation, estimate_complexities
 from kapelle.errors import AgentFailed, BudgetExceeded, InvalidInput, KapelleError
-from kapelle.graph import Task
+from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome, Usage
 from kapelle.validation import ApprovedPlan
+
+from .growth import GrowthLimits, PlanApprover, Replanner, grow
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,17 @@ class ExecutionLimits:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Growth:
+    """Who approves what a graph grows into, who plans anew, and how far it may go."""
+
+    approver: PlanApprover
+    replanner: Replanner | None = None
+    replanning_cost_usd: float = 0.0
+    """Dollars to set aside for planning the work of one failed task anew."""
+    limits: GrowthLimits = field(default_factory=GrowthLimits)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ending:
     """How an execution ended."""
 
@@ -78,8 +92,11 @@ class Executor:
         budget: Budget,
         request: str = "",
         limits: ExecutionLimits = ExecutionLimits(),
+        growth: Growth | None = None,
     ) -> Ending:
         """Run the plan to its end, and return how it ended. Every step is in the journal before its effect.
+
+        Without `growth` the graph stays as it is: a task that expands fails, and a failed one is not planned anew.
 
         Raises:
             InvalidInput: the plan did not come from validation, or nothing runs one of its agents; nothing has run.
@@ -89,7 +106,7 @@ class Executor:
             raise InvalidInput(f"Only a plan that the validator approved can run, not {type(plan).__name__}.")
         for agent_id in set(plan.assignments.values()):
             self._agents.runner(agent_id)
-        return await _Execution(self._agents, self._timer, plan, journal, budget, request, limits).run()
+        return await _Execution(self._agents, self._timer, plan, journal, budget, request, limits, growth).run()
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -106,11 +123,21 @@ class _Attempt:
     """Why its time was over, if it was; then what it still reports no longer counts."""
 
 
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Replanning:
+    """A failed task whose work is being planned anew."""
+
+    task: Task
+    reason: str
+    reservation: Reservation
+    work: asyncio.Task[AgentResult | None] | None = None
+
+
 @dataclass(kw_only=True, slots=True)
 class _Progress:
     """What has become of the tasks so far."""
 
-    missing: dict[str, int]
+    missing: dict[str, int] = field(default_factory=dict)
     """Per waiting task, how many of its dependencies are not done."""
     outputs: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -133,6 +160,7 @@ class _Execution:
         budget: Budget,
         request: str,
         limits: ExecutionLimits,
+        growth: Growth | None,
     ) -> None:
         self._agents = agents
         self._timer = timer
@@ -142,40 +170,38 @@ class _Execution:
         self._budget = budget
         self._request = request
         self._limits = limits
-        urgency = self._graph.urgency({task_id: estimate.seconds for task_id, estimate in plan.estimates.items()})
-        # Among equals the plan's order decides, so that a run is repeatable.
-        self._rank = {
-            task.task_id: (-task.priority, -urgency[task.task_id], position)
-            for position, task in enumerate(self._graph)
-        }
-        self._complexity = estimate_complexities(self._graph)
-        self._progress = _Progress(missing={task.task_id: len(task.dependencies) for task in self._graph})
+        self._growth = growth
+        self._progress = _Progress()
         self._ready: list[tuple[tuple[float, float, int], str]] = []
         self._parked: dict[str, list[tuple[tuple[float, float, int], str]]] = defaultdict(list)
         """Ready tasks whose agent is busy, by agent."""
         self._short: list[tuple[tuple[float, float, int], str]] = []
         """Ready tasks that the budget cannot hold until running ones give back what they did not need."""
         self._running: dict[str, _Attempt] = {}
+        self._replanning: dict[str, _Replanning] = {}
+        """Failed tasks whose work is being planned anew."""
         self._abandoned: set[asyncio.Task[AgentResult]] = set()
         """Attempts whose time was over and that have not ended yet."""
         self._busy: dict[str, int] = defaultdict(int)
         self._reports: asyncio.Queue[Any] = asyncio.Queue()
         self._started = 0.0
+        self._adopt(plan)
 
     async def run(self) -> Ending:
         self._started = self._timer()
         alarm = self._set_alarm(self._limits.deadline_s)
-        for task_id in self._graph.sources:
-            self._push(task_id)
         try:
             while True:
                 self._dispatch()
-                if not self._running:
+                if not self._running and not self._replanning:
                     break
                 report = await self._reports.get()
                 if report is _DEADLINE:
                     return await self._stop(f"The deadline of {self._limits.deadline_s:g} s was reached.")
-                self._settle(report)
+                if isinstance(report, _Replanning):
+                    await self._take_new_plan(report)
+                else:
+                    await self._settle(report)
         except asyncio.CancelledError:
             await self._stop("It was interrupted.")
             raise
@@ -183,10 +209,31 @@ class _Execution:
             if alarm is not None:
                 alarm.cancel()
             # Nothing outlives the run: not an agent whose time was over, and none if the journal cannot be written.
-            for work in (*self._abandoned, *(attempt.work for attempt in self._running.values())):
+            works = (*self._abandoned, *(attempt.work for attempt in self._running.values()))
+            for work in (*works, *(replanning.work for replanning in self._replanning.values())):
                 if work is not None:
                     work.cancel()
         return self._ending()
+
+    def _adopt(self, plan: ApprovedPlan) -> None:
+        """Take on a plan: the first one, or one for a graph that has grown. What is over or runs stays so."""
+        self._plan, self._graph = plan, plan.dag
+        urgency = self._graph.urgency({task_id: plan.estimates[task_id].seconds for task_id in self._graph.tasks})
+        # Among equals the plan's order decides, so that a run is repeatable.
+        self._rank = {
+            task.task_id: (-task.priority, -urgency[task.task_id], position)
+            for position, task in enumerate(self._graph)
+        }
+        self._complexity = estimate_complexities(self._graph)
+        self._ready, self._short = [], []
+        self._parked.clear()
+        begun = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._running}
+        for task in self._graph:
+            if task.task_id not in begun:
+                missing = sum(1 for before in task.dependencies if before not in self._progress.outputs)
+                self._progress.missing[task.task_id] = missing
+                if missing == 0:
+                    self._push(task.task_id)
 
     def _dispatch(self) -> None:
         """Start everything that is ready, as far as agents are free and the budget holds."""
@@ -203,7 +250,7 @@ class _Execution:
                     usd=estimate.cost_usd, tokens=estimate.tokens, seconds=estimate.seconds
                 )
             except BudgetExceeded as error:
-                if self._running:
+                if self._running or self._replanning:
                     self._short.append((rank, task_id))
                 else:
                     self._skip(task_id, f"The budget does not reach: {error}", unaffordable=True)
@@ -230,20 +277,21 @@ class _Execution:
             attempt.alarm = asyncio.get_running_loop().call_later(seconds, self._expire, attempt, seconds)
 
     async def _work(self, attempt: _Attempt) -> AgentResult:
-        task = attempt.task
-        upstream = {task_id: self._progress.outputs[task_id] for task_id in task.dependencies}
+        context = self._context(attempt.task)
         try:
-            resolved = task.resolved(upstream)
+            resolved = attempt.task.resolved(context.upstream)
         except LookupError as error:
             raise AgentFailed(f"An input cannot be filled: {error.args[0]}.") from error
-        context = TaskContext(
+        return await self._agents.runner(attempt.agent.agent_id).run(resolved, context)
+
+    def _context(self, task: Task) -> TaskContext:
+        return TaskContext(
             run_id=self._journal.run_id,
             request=self._request,
-            upstream=upstream,
+            upstream={task_id: self._progress.outputs[task_id] for task_id in task.dependencies},
             upstream_tasks={task_id: self._graph[task_id] for task_id in task.dependencies},
             idempotency_key=f"{self._journal.run_id}/{task.task_id}",
         )
-        return await self._agents.runner(attempt.agent.agent_id).run(resolved, context)
 
     def _report(self, attempt: _Attempt) -> None:
         assert attempt.work is not None
@@ -264,10 +312,10 @@ class _Execution:
         attempt.work.cancel()
         self._reports.put_nowait(attempt)
 
-    def _settle(self, attempt: _Attempt) -> None:
+    async def _settle(self, attempt: _Attempt) -> None:
         """An attempt has ended: write it down, settle the budget, and see who can start now."""
-        task_id, agent = attempt.task.task_id, attempt.agent
-        del self._running[task_id]
+        task, agent = attempt.task, attempt.agent
+        del self._running[task.task_id]
         self._busy[agent.agent_id] -= 1
         if attempt.alarm is not None:
             attempt.alarm.cancel()
@@ -278,22 +326,97 @@ class _Execution:
         reported = None if result is None else result.cost_usd
         cost_usd = reported if reported is not None else (agent.cost_usd or 0.0)
         self._budget.commit(attempt.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
-        outcome = self._outcome(attempt, result, reason, cost_usd, seconds)
         data = {"cost_usd": cost_usd, "seconds": seconds, "usage": asdict(usage)}
-        if result is not None and reason is None:
-            self._progress.outputs[task_id] = result.output
+        plan: ApprovedPlan | None = None
+        if result is not None and reason is None and result.expansion is not None:
+            plan, reason = await self._approve_growth(task, result.expansion)
+        outcome = self._outcome(attempt, result, reason, cost_usd, seconds)
+        if plan is not None:
+            self._journal.write("task_expanded", {**data, **_grown(plan)}, task_id=task.task_id, outcome=outcome)
+            self._adopt(plan)
+        elif result is not None and reason is None:
+            self._progress.outputs[task.task_id] = result.output
             data |= {"output": result.output, "quality": result.quality}
-            self._journal.write("task_finished", data, task_id=task_id, outcome=outcome)
-            self._release_dependents(task_id)
+            self._journal.write("task_finished", data, task_id=task.task_id, outcome=outcome)
+            self._release_dependents(task.task_id)
         else:
-            self._progress.failed[task_id] = reason or ""
-            self._journal.write("task_failed", {**data, "reason": reason}, task_id=task_id, outcome=outcome)
-            self._skip_dependents(task_id, f"It needs the output of {task_id!r}, which failed.")
+            self._progress.failed[task.task_id] = reason or ""
+            self._journal.write("task_failed", {**data, "reason": reason}, task_id=task.task_id, outcome=outcome)
+            if not self._start_replanning(task, reason or ""):
+                self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
         if self._parked[agent.agent_id]:
             heapq.heappush(self._ready, heapq.heappop(self._parked[agent.agent_id]))
+        self._retry_short()
+
+    def _retry_short(self) -> None:
         for waiting in self._short:
             heapq.heappush(self._ready, waiting)
         self._short.clear()
+
+    async def _approve_growth(
+        self, task: Task, subgraph: TaskDAG, *, replan: bool = False
+    ) -> tuple[ApprovedPlan | None, str | None]:
+        """Return the approved plan in which the subgraph has a task's place, or why there is none."""
+        if self._growth is None:
+            return None, "It expanded into other tasks, and this run does not let its graph grow."
+        try:
+            dag = grow(self._graph, task, subgraph, self._growth.limits, replan=replan)
+            return await self._growth.approver.approve(dag, self._plan, frozenset(self._progress.outputs)), None
+        except InvalidInput as error:
+            return None, f"What it expanded into was refused: {error}"[:MAX_REASON_CHARS]
+
+    def _start_replanning(self, task: Task, reason: str) -> bool:
+        """Let the work of a failed task be planned anew, if somebody can, may, and the budget holds it."""
+        growth = self._growth
+        if growth is None or growth.replanner is None:
+            return False
+        if int(task.metadata.get("replans", 0)) >= growth.limits.max_replans:
+            return False
+        try:
+            reservation = self._budget.reserve(usd=growth.replanning_cost_usd)
+        except BudgetExceeded:
+            return False
+        replanning = _Replanning(task=task, reason=reason, reservation=reservation)
+        replanning.work = asyncio.create_task(growth.replanner.replan(task, reason, self._context(task)))
+        replanning.work.add_done_callback(lambda _: self._report_replanning(replanning))
+        self._replanning[task.task_id] = replanning
+        return True
+
+    def _report_replanning(self, replanning: _Replanning) -> None:
+        assert replanning.work is not None
+        if not replanning.work.cancelled():
+            replanning.work.exception()  # seen: asyncio does not complain if the run has ended meanwhile
+        self._reports.put_nowait(replanning)
+
+    async def _take_new_plan(self, replanning: _Replanning) -> None:
+        """The work of a failed task was planned anew, or there is no other way."""
+        task = replanning.task
+        if self._replanning.pop(task.task_id, None) is None:
+            return
+        assert replanning.work is not None
+        result: AgentResult | None = None
+        problem: str | None = None
+        if replanning.work.cancelled() or (error := replanning.work.exception()) is not None:
+            problem = "planning it anew failed" + ("" if replanning.work.cancelled() else f": {error}")
+            self._budget.commit(replanning.reservation)  # what it cost is unknown: all that was set aside
+        else:
+            result = replanning.work.result()
+            cost_usd = 0.0 if result is None else (result.cost_usd or 0.0)
+            self._budget.commit(replanning.reservation, usd=cost_usd)
+        plan: ApprovedPlan | None = None
+        if result is not None and result.expansion is not None:
+            plan, problem = await self._approve_growth(task, result.expansion, replan=True)
+        if plan is not None and result is not None:
+            del self._progress.failed[task.task_id]
+            data = {"replaces": task.task_id, "reason": replanning.reason, **_grown(plan)}
+            data |= {"planning_cost_usd": result.cost_usd or 0.0, "planning_usage": asdict(result.usage)}
+            self._journal.write("graph_patched", data)
+            self._adopt(plan)
+        else:
+            if problem is not None:
+                logger.info("Task %r is not planned anew: %s", task.task_id, problem)
+            self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
+        self._retry_short()
 
     def _release_dependents(self, task_id: str) -> None:
         for dependent in self._graph.dependents(task_id):
@@ -339,6 +462,11 @@ class _Execution:
             self._budget.commit(attempt.reservation, usd=cost_usd, tokens=0, seconds=seconds)
             data = {"reason": reason, "cost_usd": cost_usd, "seconds": seconds}
             self._journal.write("task_cancelled", data, task_id=attempt.task.task_id)
+        for replanning in self._replanning.values():
+            assert replanning.work is not None
+            replanning.work.cancel()
+            self._budget.commit(replanning.reservation)
+        self._replanning.clear()
         over = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._running}
         self._running.clear()
         for task_id in self._graph.topological_order():
@@ -349,7 +477,7 @@ class _Execution:
 
     def _ending(self) -> Ending:
         progress = self._progress
-        if len(progress.outputs) == len(self._graph):
+        if all(task_id in progress.outputs for task_id in self._graph.tasks):
             return Ending(state="done", stop_reason=None, outputs=progress.outputs)
         total = len(self._graph)
         if progress.failed:
@@ -419,4 +547,14 @@ def _read_result(attempt: _Attempt) -> tuple[AgentResult | None, str | None]:
         output = pydantic_core.to_jsonable_python(result.output, inf_nan_mode="strings")
     except (ValueError, TypeError, RecursionError) as problem:
         return result, f"The agent's output cannot be written as JSON: {problem}"[:MAX_REASON_CHARS]
-    return AgentResult(output=output, usage=result.usage, cost_usd=result.cost_usd, quality=result.quality), None
+    return replace(result, output=output), None
+
+
+def _grown(plan: ApprovedPlan) -> dict[str, Any]:
+    """What the journal needs to know of a graph that has grown."""
+    return {
+        "graph": plan.dag.to_dict(),
+        "assignments": dict(plan.assignments),
+        "explanations": dict(plan.explanations),
+        "estimates": {task_id: asdict(estimate) for task_id, estimate in plan.estimates.items()},
+    }

@@ -5,6 +5,7 @@
     task:  waiting ──started──> running ──finished──> done
                                 running ──failed────> failed
                                 running ──cancelled─> cancelled
+                                running ──expanded──> expanded (other tasks take its place)
            waiting ──skipped──> skipped
 
 The tables below are the definition; `tests/ledger/test_event.py` holds every other step to be refused.
@@ -18,7 +19,7 @@ from typing import Any, Literal, get_args
 
 RunState = Literal["planning", "running", "done", "partial", "failed", "stopped"]
 """`partial`: it ended with some tasks failed. `stopped`: a limit or a person ended it early."""
-TaskState = Literal["waiting", "running", "done", "failed", "cancelled", "skipped"]
+TaskState = Literal["waiting", "running", "done", "failed", "cancelled", "skipped", "expanded"]
 
 EventKind = Literal[
     "run_started",
@@ -27,11 +28,13 @@ EventKind = Literal[
     "run_approved",
     "run_rejected",
     "run_finished",
+    "graph_patched",
     "task_started",
     "task_finished",
     "task_failed",
     "task_cancelled",
     "task_skipped",
+    "task_expanded",
 ]
 
 ENDED: frozenset[RunState] = frozenset({"done", "partial", "failed", "stopped"})
@@ -49,6 +52,8 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("running", "task_failed"): "running",
     ("running", "task_cancelled"): "running",
     ("running", "task_skipped"): "running",
+    ("running", "task_expanded"): "running",
+    ("running", "graph_patched"): "running",
 }
 """The state after an event; None where the event's data name it. What is not here must not happen."""
 
@@ -58,6 +63,7 @@ TASK_STEPS: Mapping[tuple[TaskState, EventKind], TaskState] = {
     ("running", "task_finished"): "done",
     ("running", "task_failed"): "failed",
     ("running", "task_cancelled"): "cancelled",
+    ("running", "task_expanded"): "expanded",
 }
 
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)

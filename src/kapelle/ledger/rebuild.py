@@ -82,8 +82,30 @@ def _apply(run: Run | None, event: Event) -> Run:
                 answer=event.data.get("answer", ""),
                 finished_at=event.at,
             )
+        case "graph_patched":
+            return _patch(run, event)
+        case "task_expanded":
+            return _patch(_apply_to_task(run, event), event)
         case _:
             return _apply_to_task(run, event)
+
+
+def _patch(run: Run, event: Event) -> Run:
+    """Take on a new version of the graph. Tasks that stay keep what became of them; those that are gone are kept too."""
+    data = event.data
+    graph = TaskDAG.from_dict(data["graph"])
+    gone = {task_id: task for task_id, task in run.tasks.items() if task_id not in graph}
+    return replace(
+        run,
+        graph=graph,
+        tasks={task_id: run.tasks.get(task_id, TaskRun(task_id=task_id)) for task_id in graph.tasks},
+        replaced={**run.replaced, **gone},
+        assignments={**run.assignments, **data["assignments"]},
+        explanations={**run.explanations, **data["explanations"]},
+        estimates={**run.estimates, **data["estimates"]},
+        planning_cost_usd=run.planning_cost_usd + data.get("planning_cost_usd", 0.0),
+        planning_usage=run.planning_usage + Usage(**data.get("planning_usage", {})),
+    )
 
 
 def _apply_to_task(run: Run, event: Event) -> Run:

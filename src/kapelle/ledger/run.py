@@ -15,7 +15,7 @@ from .amounts import format_seconds, format_usd
 from .event import ENDED, Event, RunState, TaskState
 from .usage import Usage
 
-_MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "running": "…", "waiting": "·"}
+_MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "running": "…", "waiting": "·", "expanded": "+"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +63,9 @@ class Run:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Budget, deadline, quality and model that the run was started with."""
     tasks: Mapping[str, TaskRun] = field(default_factory=dict)
+    """The tasks of the graph as it is now."""
+    replaced: Mapping[str, TaskRun] = field(default_factory=dict)
+    """Tasks whose place others have taken: they were expanded, or planned anew after a failure."""
     started_at: float = 0.0
     approved_at: float | None = None
     finished_at: float | None = None
@@ -76,21 +79,25 @@ class Run:
     @property
     def cost_usd(self) -> float:
         """What the run has cost, planning and failed tasks included."""
-        return self.planning_cost_usd + sum(task.cost_usd for task in self.tasks.values())
+        return self.planning_cost_usd + sum(task.cost_usd for task in self._all())
 
     @property
     def usage(self) -> Usage:
         """Tokens and calls of planning and of all tasks together."""
-        return sum((task.usage for task in self.tasks.values()), self.planning_usage)
+        return sum((task.usage for task in self._all()), self.planning_usage)
 
     @property
     def cost_by_agent(self) -> dict[str, float]:
         """Dollars per agent, dearest first."""
         costs: dict[str, float] = {}
-        for task in self.tasks.values():
+        for task in self._all():
             if task.agent is not None:
                 costs[task.agent] = costs.get(task.agent, 0.0) + task.cost_usd
         return dict(sorted(costs.items(), key=lambda item: (-item[1], item[0])))
+
+    def _all(self) -> Iterator[TaskRun]:
+        yield from self.replaced.values()
+        yield from self.tasks.values()
 
     @property
     def ended(self) -> bool:
@@ -130,6 +137,9 @@ def _lines(run: Run) -> Iterator[str]:
             yield f"  level {level}"
             for task_id in task_ids:
                 yield from _task_lines(run, run.tasks[task_id])
+    for task in run.replaced.values():
+        what = "failed, and was planned anew" if task.state == "failed" else "was expanded"
+        yield f"  {task.task_id} {what} ({task.agent}){': ' + task.reason if task.reason else ''}"
     for issue in run.issues:
         place = f"{issue['task_id']}: " if issue.get("task_id") else ""
         yield f"  {issue['severity']}: {place}{issue['message']} {issue['way_out']}"

@@ -1,0 +1,90 @@
+"""What a graph may grow into while it runs: other tasks take the place of one task. Pure; the executor applies it.
+
+A task is expanded when its agent returns tasks instead of an output, or planned anew when it failed. Either way its
+place, and nothing else, is taken by a subgraph: what depended on it waits for the subgraph's ends, so the change is
+contained. Growth ends: a subgraph is one level deeper than the task it replaces, and depth and size have limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from kapelle.agents import AgentResult, TaskContext
+from kapelle.errors import InvalidGraph, InvalidInput
+from kapelle.graph import GraphPatch, Task, TaskDAG, rename_references
+from kapelle.validation import ApprovedPlan
+
+DEPTH = "depth"
+"""In a task's metadata: how many expansions it is away from the first plan. Absent means none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrowthLimits:
+    """How far a graph may grow while it runs."""
+
+    max_depth: int = 4
+    """Expansions of expansions. A planner that always expands ends here."""
+    max_tasks: int = 1_000
+    """Tasks in the graph, finished ones included."""
+    max_replans: int = 2
+    """How often the work of one task is planned anew after failures."""
+
+    def __post_init__(self) -> None:
+        if min(self.max_depth, self.max_tasks, self.max_replans) < 0:
+            raise InvalidInput(f"A limit of growth cannot be negative: {self!r}")
+
+
+class PlanApprover(Protocol):
+    """Routes and validates a graph that has grown."""
+
+    async def approve(self, dag: TaskDAG, current: ApprovedPlan, finished: Collection[str]) -> ApprovedPlan:
+        """Return the approved plan for the grown graph; what `current` assigns stays assigned.
+
+        Raises:
+            PlanRejected: the new tasks cannot be done within what is left.
+        """
+        ...
+
+
+class Replanner(Protocol):
+    """Plans the work of a failed task anew."""
+
+    async def replan(self, task: Task, reason: str, context: TaskContext) -> AgentResult | None:
+        """Return other tasks that do the work, as an expansion; None if there is no other way."""
+        ...
+
+
+def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, replan: bool = False) -> TaskDAG:
+    """Return the graph in which the subgraph has taken the place of a task.
+
+    The subgraph's ids become `TASK-ID`, so that two expansions never clash.
+
+    Raises:
+        InvalidGraph: it would grow too deep or too large, the subgraph is empty, or the two do not fit together.
+    """
+    depth = int(task.metadata.get(DEPTH, 0)) + 1
+    replans = int(task.metadata.get("replans", 0)) + int(replan)
+    if depth > limits.max_depth:
+        raise InvalidGraph(
+            f"Task {task.task_id!r} is {limits.max_depth} expansions deep, and expands again. Plan it in fewer steps, "
+            "or allow a greater max_depth."
+        )
+    if len(dag) - 1 + len(subgraph) > limits.max_tasks:
+        raise InvalidGraph(
+            f"Expanding task {task.task_id!r} into {len(subgraph)} tasks would make {len(dag) - 1 + len(subgraph)} in "
+            f"all; at most {limits.max_tasks} are allowed. Ask for less at a time, or allow a greater max_tasks."
+        )
+    ids = {inner: f"{task.task_id}-{inner}" for inner in subgraph.tasks}
+    tasks = tuple(
+        replace(
+            inner,
+            task_id=ids[inner.task_id],
+            depends_on=tuple(ids[before] for before in inner.depends_on),
+            inputs=rename_references(inner.inputs, lambda name: ids.get(name, name)),
+            metadata={**inner.metadata, DEPTH: depth, "parent": task.task_id, "replans": replans},
+        )
+        for inner in subgraph
+    )
+    return dag.patched(GraphPatch(expand={task.task_id: tasks}))
