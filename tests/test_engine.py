@@ -246,3 +246,27 @@ def test_plan_shows_what_run_would_do_and_runs_nothing() -> None:
     assert proposal.routing.assignments == {"s1": "atlas", "s2": "atlas", "s3": "local-writer"}
     assert proposal.validation.passed
     assert engine.ledger.runs() == ()
+
+
+def test_a_graph_grows_by_what_the_tables_answer() -> None:
+    run = go(offline(data=ATLAS), "For each country in South America, find its capital; then write a report.")
+    assert run.state == "done"
+    assert len(run.tasks) > 6
+    for words in ("| Peru | Lima |", "| Chile | Santiago |"):
+        assert words in run.answer
+
+
+def test_what_a_graph_grows_by_has_to_fit_into_the_budget() -> None:
+    run = go(offline(atlas, data=ATLAS), "For each country in South America, find its capital", budget_usd=0.002)
+    assert run.state == "partial"
+    assert "expanded into was refused" in (run.stop_reason or "")
+    assert run.cost_usd == 0
+
+
+def test_with_a_model_a_failed_task_is_planned_anew() -> None:
+    failing = {"tasks": [planned("s1", "lookup", query="capital of Peru")]}
+    other_way = {"tasks": [planned("s1", "write")]}
+    model = ScriptedModel([failing, other_way, "Lima"], cost_usd=0.01)
+    run = go(Engine(agents=[atlas], model=model, ledger=SqliteLedger()), "What is the capital of Peru?", budget_usd=1.0)
+    assert (run.state, run.answer, run.replaced["s1"].state) == ("done", "Lima", "failed")
+    assert round(run.cost_usd, 9) == 0.031

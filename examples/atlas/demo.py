@@ -52,6 +52,11 @@ STEPS: tuple[tuple[str, str, int], ...] = (
         f"kapelle run {PRICED} --budget 0.02 --quality 0.9",
         0,
     ),
+    (
+        "A graph that grows: which countries these are is known only when the tables have answered.",
+        f"kapelle run 'For each country in South America, find its capital and its area; then write a report.' {DATA}",
+        0,
+    ),
     ("All runs.", "kapelle runs", 0),
 )
 

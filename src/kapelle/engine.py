@@ -12,20 +12,21 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from kapelle.agents import Agent, AgentCapability, AgentRegistry, RegisteredAgent
 from kapelle.cost import Budget, CostProfiler, DAAOOptimizer, OptimizationConstraints
 from kapelle.errors import InvalidAgents, InvalidInput, KapelleError, PlanRejected
-from kapelle.execution import ExecutionLimits, Executor, compose_answer
+from kapelle.execution import ExecutionLimits, Executor, Growth, compose_answer
+from kapelle.graph import TaskDAG
 from kapelle.ledger import EventWatcher, Journal, Ledger, Run, SqliteLedger, ledger_path
 from kapelle.models import ModelClient
 from kapelle.planning import Plan, Planner, RulePlanner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
-from kapelle.validation import AOPValidator, ValidationResult
+from kapelle.validation import AOPValidator, ApprovedPlan, ValidationResult
 
 from .team import Team, assemble_team
 
@@ -111,12 +112,13 @@ class Engine:
         registry = self.team.registry
         self.planner: Planner = planner or self.team.planner
         # The router knows everyone, so that it can say who could do a task if only a model were there.
+        optimizer = DAAOOptimizer(self.profiler, registry.runnable())
         self.router = HALORouter(
             registry,
             rules=self.team.rules if rules is None else rules,
             enable_cost_optimization=True,
             cost_profiler=self.profiler,
-            daao_optimizer=DAAOOptimizer(self.profiler, registry.runnable()),
+            daao_optimizer=optimizer,
         )
         self.validator = AOPValidator(registry, self.profiler)
         self.executor = Executor(registry, timer=timer)
@@ -155,7 +157,7 @@ class Engine:
         try:
             plan = given or await self._plan(words, budget)
             journal.write("run_planned", _planned(plan))
-            routing = await self._route(plan, terms, budget)
+            routing = await self._route(plan, terms, budget.left.usd)
             journal.write("run_routed", _routed(routing))
             validation = await self._validate(plan, routing, terms, budget)
             if validation.approved is None:
@@ -164,12 +166,18 @@ class Engine:
             journal.write("run_approved", _validated(validation))
             left_s = None if deadline_s is None else max(1e-3, deadline_s - (time.monotonic() - started))
             ending = await self.executor.execute(
-                validation.approved, journal, budget=budget, request=words, limits=ExecutionLimits(deadline_s=left_s)
+                validation.approved,
+                journal,
+                budget=budget,
+                request=words,
+                limits=ExecutionLimits(deadline_s=left_s),
+                growth=self._growth(terms, budget),
             )
         except (KapelleError, asyncio.CancelledError) as error:
             self._close(journal, error)
             raise
-        answer = compose_answer(plan.graph, ending.outputs)
+        graph = journal.run().graph
+        answer = compose_answer(graph, ending.outputs) if graph is not None else ""
         journal.write("run_finished", {"state": ending.state, "stop_reason": ending.stop_reason, "answer": answer})
         return journal.run()
 
@@ -189,7 +197,7 @@ class Engine:
         terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
         budget = Budget(usd=budget_usd)
         plan = _given_plan(request) or await self._plan(_check_words(request), budget)
-        routing = await self._route(plan, terms, budget)
+        routing = await self._route(plan, terms, budget.left.usd)
         return Proposal(plan=plan, routing=routing, validation=await self._validate(plan, routing, terms, budget))
 
     def close(self) -> None:
@@ -213,10 +221,9 @@ class Engine:
         budget.commit(reservation, usd=plan.cost_usd, tokens=plan.usage.tokens)
         return plan
 
-    async def _route(self, plan: Plan, terms: Terms, budget: Budget) -> RoutingPlan:
-        left = budget.left.usd
+    async def _route(self, plan: Plan, terms: Terms, left_usd: float) -> RoutingPlan:
         constraints = OptimizationConstraints(
-            max_total_cost=left if math.isfinite(left) else None,
+            max_total_cost=_finite(left_usd),
             max_total_time=terms.deadline_s,
             min_quality_score=terms.min_quality,
         )
@@ -228,14 +235,20 @@ class Engine:
         return routing
 
     async def _validate(self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget) -> ValidationResult:
-        left = budget.left.usd
         return await self.validator.validate_routing_plan(
             routing,
             plan.graph,
-            max_budget=left if math.isfinite(left) else None,
+            max_budget=_finite(budget.left.usd),
             max_time=terms.deadline_s,
             min_quality=terms.min_quality,
             request=plan.request,
+        )
+
+    def _growth(self, terms: Terms, budget: Budget) -> Growth:
+        return Growth(
+            approver=_Approver(self, terms, budget),
+            replanner=self.team.replanner,
+            replanning_cost_usd=self.team.planning_cost_usd,
         )
 
     def _close(self, journal: Journal, error: BaseException) -> None:
@@ -251,6 +264,44 @@ class Engine:
                 "answer": answer,
             },
         )
+
+
+class _Approver:
+    """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
+
+    def __init__(self, engine: Engine, terms: Terms, budget: Budget) -> None:
+        self._engine = engine
+        self._terms = terms
+        self._budget = budget
+
+    async def approve(self, dag: TaskDAG, current: ApprovedPlan, finished: Collection[str]) -> ApprovedPlan:
+        known = {task_id: agent for task_id, agent in current.assignments.items() if task_id in dag}
+        # New tasks refer to each other only (see `grow`), so they make a graph of their own that can be optimised.
+        new = {task.task_id: task for task in dag if task.task_id not in known}
+        part = TaskDAG(
+            replace(task, depends_on=tuple(before for before in task.depends_on if before in new))
+            for task in new.values()
+        )
+        ahead = sum(current.estimates[task_id].cost_usd for task_id in known if task_id not in finished)
+        left = max(0.0, self._budget.left.usd - ahead)
+        plan = Plan(request=current.request or "", graph=part, planner="expansion")
+        routing = await self._engine._route(plan, replace(self._terms, deadline_s=None), left)
+        merged = RoutingPlan(
+            assignments={**known, **routing.assignments},
+            explanations={**current.explanations, **routing.explanations},
+            unassigned=routing.unassigned,
+        )
+        spent = sum(current.estimates[task_id].cost_usd for task_id in known if task_id in finished)
+        validation = await self._engine.validator.validate_routing_plan(
+            merged, dag, max_budget=_finite(self._budget.left.usd + spent), request=current.request
+        )
+        if validation.approved is None:
+            raise PlanRejected(validation.errors)
+        return validation.approved
+
+
+def _finite(amount: float) -> float | None:
+    return amount if math.isfinite(amount) else None
 
 
 def _registry(agents: AgentRegistry | Iterable[AgentLike]) -> AgentRegistry:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from kapelle.agents import AgentCapability, AgentRegistry, ModelAgent
 from kapelle.errors import NotFound, UnknownPrice
+from kapelle.execution import Replanner
 from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
-from kapelle.planning import ModelPlanner, Planner, RulePlanner
+from kapelle.planning import EXPAND_TYPE, FOR_EACH_CARD, ForEachAgent, HTDAGPlanner, ModelPlanner, Planner, RulePlanner
 from kapelle.routing import RoutingRule
 
 TASK_TOKENS = (2_000, 700)
@@ -32,6 +33,8 @@ class Team:
 
     registry: AgentRegistry
     planner: Planner
+    replanner: Replanner | None = None
+    """Who plans the work of a failed task anew."""
     rules: tuple[RoutingRule, ...]
     model_name: str | None
     """`provider:name`; None without a model."""
@@ -66,33 +69,50 @@ def assemble_team(
     if client is None:
         registry = registry.merged(AgentRegistry.default())  # known to planning and routing, though nothing runs them
     else:
-        registry = registry.merged(_with_model(AgentRegistry.default(), client, environ))
+        registry = registry.merged(_with_model(_beside(own, AgentRegistry.default()), client, environ))
     local = [(card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder)]
     for capability, runner in local:
         registry = registry.with_agent(capability, runner)
-    registry = own.merged(registry.without(own))
+    rule_planner = RulePlanner(answers_from_tables=understands_table_questions(folder))
+    # Planning agents need to know who is there, themselves included: they ask when they are asked.
+    registry = registry.with_agent(FOR_EACH_CARD, ForEachAgent(rule_planner, lambda: team.registry))
     rules = tuple(_data_rules(own, [capability for capability, _ in local])) if folder is not None else ()
     if client is None:
-        planner: Planner = RulePlanner(answers_from_tables=understands_table_questions(folder))
-        note = "No model is configured: requests are split by rules, and agents that need none do the work."
-        return Team(
-            registry=registry,
-            planner=planner,
+        team = Team(
+            registry=own.merged(registry.without(own)),
+            planner=rule_planner,
             rules=rules,
             model_name=None,
-            model_note=note,
+            model_note="No model is configured: requests are split by rules, and agents that need none do the work.",
             has_data=folder is not None,
         )
-    tokens_in, tokens_out = PLANNING_TOKENS
-    return Team(
-        registry=registry,
-        planner=ModelPlanner(client),
+        return team
+    planner = HTDAGPlanner(ModelPlanner(client), lambda: team.registry)
+    price = _try_price(client, environ, PLANNING_TOKENS)
+    registry = registry.with_agent(_planner_card(client, price), planner)
+    team = Team(
+        registry=own.merged(registry.without(own)),
+        planner=planner,
+        replanner=planner,
         rules=rules,
         model_name=client.model,
         model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
-        planning_cost_usd=_try_price(client, environ, PLANNING_TOKENS) or 0.0,
-        planning_tokens=tokens_in + tokens_out,
+        planning_cost_usd=price or 0.0,
+        planning_tokens=sum(PLANNING_TOKENS),
         has_data=folder is not None,
+    )
+    return team
+
+
+def _planner_card(client: ModelClient, price: float | None) -> AgentCapability:
+    return AgentCapability(
+        agent_id="planner",
+        task_types=(EXPAND_TYPE,),
+        skills=frozenset({"planning"}),
+        model=client.model,
+        cost_usd=price,
+        description="Plans, while the request runs, a part whose tasks depend on earlier results. Say in the "
+        "description what is to be reached; depend on the tasks whose results it needs.",
     )
 
 
@@ -103,6 +123,16 @@ def _check_folder(data: Path | str | None) -> Path | None:
     if not folder.is_dir():
         raise NotFound(f"There is no folder {str(data)!r}. Name a folder of documents and tables with --data.")
     return folder
+
+
+def _beside(own: AgentRegistry, roster: AgentRegistry) -> AgentRegistry:
+    """The documented agents, for work that no agent of the user's own declares: who brings an agent wants it asked."""
+    cards = []
+    for card in roster.values():
+        kept = tuple(kind for kind in card.task_types if kind not in own.task_types)
+        if kept:
+            cards.append(replace(card, task_types=kept))
+    return AgentRegistry(cards)
 
 
 def _with_model(roster: AgentRegistry, client: ModelClient, environ: Mapping[str, str]) -> AgentRegistry:

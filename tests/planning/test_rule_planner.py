@@ -141,6 +141,28 @@ def test_what_the_rules_do_not_understand_is_said_plainly(request_text: str, wor
         plan(request_text)
 
 
+def test_items_that_are_known_only_later_become_a_task_that_grows() -> None:
+    grows = AgentCapability(agent_id="for-each", task_types=("for_each",))
+    request = "For each country in South America, find its capital and its area; then write a report"
+    graph = asyncio.run(RulePlanner().plan(request, {**AGENTS, "for-each": grows})).graph
+    assert [(task.task_type, task.dependencies) for task in graph] == [
+        ("lookup", ()),
+        ("for_each", ("s1",)),
+        ("report", ("s2",)),
+    ]
+    assert graph["s2"].inputs == {"items": "{s1}", "body": "find its capital and its area"}
+
+
+def test_a_body_is_planned_for_each_item() -> None:
+    graph = RulePlanner().plan_each(["Peru", "Chile"], "find its capital and its area", AGENTS)
+    assert [task.inputs["query"] for task in graph] == [
+        "capital of Peru",
+        "area of Peru",
+        "capital of Chile",
+        "area of Chile",
+    ]
+
+
 def test_the_same_fact_is_looked_up_once() -> None:
     assert plan("Find the capital of Peru. Find the capital of Peru. Find the capital of Chile.")[:2] == [
         "s1 lookup capital of Peru",

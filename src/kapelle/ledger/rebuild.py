@@ -91,7 +91,7 @@ def _apply(run: Run | None, event: Event) -> Run:
 
 
 def _patch(run: Run, event: Event) -> Run:
-    """Take on a new version of the graph. Tasks that stay keep what became of them; those that are gone are kept too."""
+    """Take on a new version of the graph. Tasks keep what became of them, also those that it no longer has."""
     data = event.data
     graph = TaskDAG.from_dict(data["graph"])
     gone = {task_id: task for task_id, task in run.tasks.items() if task_id not in graph}

@@ -1,5 +1,10 @@
 """Planning: a request becomes a graph of tasks, by a file, a model or rules."""
 
+from .for_each import FOR_EACH_CARD as FOR_EACH_CARD
+from .for_each import ForEachAgent as ForEachAgent
+from .for_each import read_items as read_items
+from .htdag import EXPAND_TYPE as EXPAND_TYPE
+from .htdag import HTDAGPlanner as HTDAGPlanner
 from .model_planner import PLAN_SCHEMA as PLAN_SCHEMA
 from .model_planner import ModelPlanner as ModelPlanner
 from .model_planner import read_model_plan as read_model_plan

@@ -9,7 +9,7 @@ tables ("average population per continent"), arithmetic, named files, verbs that
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ _WHAT_IS = re.compile(
     re.IGNORECASE,
 )
 _TABLE_WORDS = re.compile(
-    r"\b(?:how many|number of|count|total|sum of|average|mean|median|maximum|minimum|top \d+|"
+    r"\b(?:(?:how many|number of|count|total|sum of|average|mean|median|maximum|minimum|top \d+)\b|"
     r"(?:which|what|the|list)\s+(?:the\s+)?\d+\s|per\s+[a-z]+|by\s+[a-z]+|(?:more|less|fewer|greater|larger|longer|higher)\s+than\s+\d|"
     r"(?:over|under|above|below)\s+\d)",
     re.IGNORECASE,
@@ -64,6 +64,10 @@ _ARITHMETIC = re.compile(
 )
 _EACH = re.compile(r"for\s+(?:each|every|all)\s+(?:of\s+)?(?:the\s+)?(?P<items>.+?)[,:]?", re.IGNORECASE)
 _EACH_AFTER = re.compile(r"(?P<body>.+?),?\s+for\s+(?:each|every|all)\s+of\s+(?:the\s+)?(?P<items>.+)", re.IGNORECASE)
+_OF_EACH = re.compile(
+    r"(?:the\s+)?(?P<attributes>[a-z ,]+?)\s+of\s+(?:each|every)\s+(?:of\s+)?(?:the\s+)?(?P<items>.+)", re.IGNORECASE
+)
+_HEAD = re.compile(r"(.*?)(?:(\s(?:in|of|with|on|along|from|that|over|above|under|below)\b)(.*)|$)", re.DOTALL)
 _WRITING = re.compile(
     r"(?:write|draft|compose|prepare|produce|create|make|generate|give me|report)\b\s*(?:me\s+|up\s+)?(?:a|an|the)?\s*"
     r"(?:(?:short|brief|concise|detailed|final|one-page|written|markdown|full)\s+)*"
@@ -99,6 +103,10 @@ _MEASURES = {
 }  # fmt: skip
 
 
+FOR_EACH_TYPE = "for_each"
+"""A task that becomes one per item of its input `items`, each doing `body`: see for_each."""
+
+
 class RulePlanner:
     """Splits requests by rules.
 
@@ -110,8 +118,8 @@ class RulePlanner:
         self._answers_from_tables = answers_from_tables
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
-        types = tuple(dict.fromkeys(kind for agent in agents.values() for kind in agent.task_types))
-        draft = _Draft(request=request, task_types=types, answers_from_tables=self._answers_from_tables)
+        types = _task_types(agents)
+        draft = self._draft(request, types)
         for step in _steps(request, types):
             draft.add(step)
         graph = draft.finish()
@@ -119,6 +127,25 @@ class RulePlanner:
         note = f"Split by rules, without a model, into {len(graph)} task{'s' if len(graph) != 1 else ''}"
         note += f" on {depth} levels." if depth > 1 else "."
         return Plan(request=request, graph=graph, planner="rules", notes=(note,))
+
+    def plan_each(self, items: Sequence[str], body: str, agents: Mapping[str, AgentCapability]) -> TaskDAG:
+        """Return tasks that do the body for each item: "find its capital" for Peru and Chile.
+
+        Raises:
+            CannotPlan: the body is not understood.
+        """
+        types = _task_types(agents)
+        draft = self._draft(body, types)
+        for step in _steps(body, types):
+            draft.repeat(items, step)
+        return TaskDAG(draft.tasks)
+
+    def _draft(self, request: str, types: tuple[str, ...]) -> _Draft:
+        return _Draft(request=request, task_types=types, answers_from_tables=self._answers_from_tables)
+
+
+def _task_types(agents: Mapping[str, AgentCapability]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(kind for agent in agents.values() for kind in agent.task_types))
 
 
 def _steps(request: str, task_types: Collection[str]) -> list[Step]:
@@ -147,19 +174,28 @@ class _Draft:
     last: tuple[str, ...] = ()
     each: tuple[str, ...] = ()
     """The items of a "for each of ..." that is still open."""
+    each_of: str | None = None
+    """The task that finds the items of a "for each ..." that is still open, where they are not named."""
 
     def add(self, step: Step) -> None:
         """Add the tasks of one step."""
         if (each := _EACH.fullmatch(step.text)) is not None:
             self._open_each(each["items"], step)
             return
+        if (of_each := _OF_EACH.fullmatch(_without_verb(step.text))) is not None:
+            self._open_each(of_each["items"], step)
+            step = Step(text=f"find its {of_each['attributes']}")
         if (after := _EACH_AFTER.fullmatch(step.text)) is not None and len(split_items(after["items"])) > 1:
-            self._for_items(split_items(after["items"]), Step(text=after["body"]))
+            self.repeat(split_items(after["items"]), Step(text=after["body"]))
             return
-        if self.each and step.refers_back and not step.follows and not self._joins(step):
-            self._for_items(self.each, step)
-            return
-        self.each = ()
+        if step.refers_back and not step.follows and not self._joins(step):
+            if self.each:
+                self.repeat(self.each, step)
+                return
+            if self.each_of is not None:
+                self.last = (*(() if self.last == (self.each_of,) else self.last), self._repeat(self.each_of, step))
+                return
+        self.each, self.each_of = (), None
         self.last = self._tasks_of(step)
 
     def finish(self) -> TaskDAG:
@@ -168,7 +204,8 @@ class _Draft:
             raise CannotPlan("Nothing in the request says what to do. " + _KNOWN)
         graph = TaskDAG(self.tasks)
         kind = self._first_type(_COMBINE)
-        if len(graph.sinks) > 1 and kind is not None:
+        grows = graph[graph.sinks[0]].task_type == FOR_EACH_TYPE  # its place will be taken by many
+        if (len(graph.sinks) > 1 or grows) and kind is not None:
             inputs = {"title": escape_braces(_title(self.request))}
             self._task(kind, "Put the answers together", inputs, depends_on=graph.sinks)
             graph = TaskDAG(self.tasks)
@@ -176,19 +213,32 @@ class _Draft:
 
     def _open_each(self, items_text: str, step: Step) -> None:
         items = split_items(items_text)
-        if len(items) < 2:
+        if len(items) > 1:
+            self.each, self.each_of, self.last = tuple(items), None, ()
+        elif FOR_EACH_TYPE in self.task_types:
+            (self.each_of,) = self.last = self._tasks_of(Step(text=f"list the {_plural(items_text)}"))
+        else:
             raise CannotPlan(
                 f"{step.text!r}: which items these are is known only while it runs. "
                 "Name them (for each of A, B and C), or configure a model (KAPELLE_MODEL)."
             )
-        self.each = tuple(items)
-        self.last = ()
 
-    def _for_items(self, items: Iterable[str], step: Step) -> None:
+    def _repeat(self, source: str, step: Step) -> str:
+        """A task that becomes one task per item when the items are known."""
+        inputs = {"items": f"{{{source}}}", "body": escape_braces(step.text)}
+        return self._task(FOR_EACH_TYPE, _title(f"for each of these: {step.text}"), inputs)
+
+    def repeat(self, items: Iterable[str], step: Step) -> None:
+        """Add the tasks of one step for each of these items."""
         ends: list[str] = []
         before = self.last
         for item in items:
-            ends += self._tasks_of(Step(text=replace_pronoun(step.text, item)), apart=True)
+            about = replace_pronoun(step.text, item)
+            if about == step.text:  # "find the capital, for each of ..." leaves its "of it" unsaid
+                if _without_verb(about) == about:
+                    raise CannotPlan(f"No rule fits {step.text!r} for each item. {_KNOWN}")
+                about = f"{about} of {item}"
+            ends += self._tasks_of(Step(text=about), apart=True)
         self.last = (*before, *ends)
 
     def _joins(self, step: Step) -> bool:
@@ -417,6 +467,16 @@ def _aspect_of(subject: str, aspect: str) -> str:
 def _without_verb(text: str) -> str:
     verbs = "|".join(re.escape(verb) for verb in _FIND_VERBS)
     return re.sub(rf"^(?:{verbs})\b[\s:,]*", "", text, count=1, flags=re.IGNORECASE) or text
+
+
+def _plural(phrase: str) -> str:
+    """The noun at the head of a phrase in the plural: "country in Europe" becomes "countries in Europe"."""
+    head, joint, rest = _HEAD.match(phrase).groups()  # type: ignore[union-attr]  # it matches any text
+    if re.search(r"[^aeiou]y$", head):
+        head = head[:-1] + "ies"
+    elif not head.endswith("s"):
+        head += "es" if head.endswith(("x", "ch", "sh")) else "s"
+    return f"{head}{joint or ''}{rest or ''}"
 
 
 def _title(text: str) -> str:
