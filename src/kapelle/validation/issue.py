@@ -1,11 +1,26 @@
-"""One finding of the validator: what is wrong, where, and the way out."""
+"""One finding of the validator: what is wrong, where, the way out, and, where one is known, the edit that mends it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-IssueKind = Literal["solvable", "complete", "redundant", "budget", "deadline", "capacity", "quality", "estimate"]
+from .edit import Edit
+
+IssueKind = Literal[
+    "solvable",
+    "complete",
+    "redundant",
+    "structure",
+    "schema",
+    "goal",
+    "budget",
+    "deadline",
+    "capacity",
+    "quality",
+    "estimate",
+    "size",
+]
 """The first three are AOP's criteria (arXiv:2410.02189): solvability, completeness, non-redundancy."""
 Severity = Literal["error", "warning"]
 
@@ -24,6 +39,8 @@ class Issue:
     """The task it is about; None where it is about the whole plan."""
     message: str
     way_out: str
+    edit: Edit | None = None
+    """A change that is expected to mend it; None where only a person or a planner can."""
 
     def __str__(self) -> str:
         return f"{self.severity} ({self.kind}): {self.message} {self.way_out}"

@@ -1,0 +1,189 @@
+"""Checks a plan that is not a graph yet, as a model or a person wrote it, and makes a graph of it.
+
+A draft may dangle, repeat ids and go in circles. `validate_draft` says what is wrong; `repair_draft` applies the edits
+that come with it, one at a time, each kept only if it leaves strictly fewer errors. What an edit cannot mend is reported
+as it is. A task that only repeats another is an error here, where it costs nothing to leave it out; in a routed plan it
+is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from kapelle.agents import AgentCapability
+from kapelle.errors import InvalidGraph, InvalidInput
+from kapelle.graph import MAX_TASKS, Task, TaskDAG
+from kapelle.models import ToolDefinition
+
+from .completeness import find_uncovered
+from .coverage import read_task
+from .edit import Edit
+from .goal import find_goal_faults
+from .issue import Issue
+from .redundancy import find_redundant
+from .schemas import ToolSignature, as_tools, find_tool_faults
+from .structure import find_structure_faults
+
+MAX_ROUNDS = 3
+"""How often a repaired plan is checked for what the repair has laid open."""
+MAX_EDITS = 40
+"""Edits that are tried in one round; a plan with more faults is better planned again."""
+
+Tools = Iterable[ToolSignature | ToolDefinition] | Mapping[str, ToolSignature]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanDraft:
+    """Tasks as they were written down, and what they are for."""
+
+    tasks: tuple[Task, ...]
+    request: str | None = None
+    tools: Mapping[str, ToolSignature] = field(default_factory=dict)
+    """The tools that task types name; empty: they name kinds of work."""
+    agents: Mapping[str, AgentCapability] = field(default_factory=dict)
+    """Whose task types count as kinds of work beside the tools."""
+    in_order: bool = False
+    """Whether the author listed the tasks in the order in which they are to be done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DraftRepair:
+    """What became of a draft."""
+
+    dag: TaskDAG | None
+    """The graph, also where errors are left that keep no graph from being built; None where they do."""
+    tasks: tuple[Task, ...]
+    edits: tuple[Edit, ...]
+    """What was changed, in order."""
+    issues: tuple[Issue, ...]
+    """What is left, errors first."""
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether no error is left."""
+        return self.dag is not None and all(issue.severity != "error" for issue in self.issues)
+
+
+def validate_draft(
+    tasks: Iterable[Task],
+    *,
+    request: str | None = None,
+    tools: Tools = (),
+    agents: Mapping[str, AgentCapability] | None = None,
+    in_order: bool = False,
+) -> tuple[Issue, ...]:
+    """Return what is wrong with tasks that need not be a graph, errors first. Never raises for tasks.
+
+    >>> [str(issue) for issue in validate_draft([Task(task_id="b", task_type="search", depends_on=("a",))])]
+    ["error (structure): Task 'b' waits for 'a', which is not there. Add 'a', or correct the reference."]
+    """
+    return find_draft_issues(_read(tasks, request, tools, agents, in_order))
+
+
+def repair_draft(
+    tasks: Iterable[Task],
+    *,
+    request: str | None = None,
+    tools: Tools = (),
+    agents: Mapping[str, AgentCapability] | None = None,
+    in_order: bool = False,
+    finished: Collection[str] = (),
+    max_rounds: int = MAX_ROUNDS,
+) -> DraftRepair:
+    """Apply the edits of what `validate_draft` finds, as long as each leaves strictly fewer errors.
+
+    Raises:
+        InvalidInput: `max_rounds` is negative.
+    """
+    if max_rounds < 0:
+        raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
+    draft = _read(tasks, request, tools, agents, in_order)
+    issues = find_draft_issues(draft)
+    edits: list[Edit] = []
+    for _ in range(max_rounds):
+        before = len(edits)
+        for issue in [one for one in issues if one.severity == "error" and one.edit is not None][:MAX_EDITS]:
+            assert issue.edit is not None
+            changed = _try_edit(draft, issue.edit, issues, finished)
+            if changed is not None:
+                draft, issues = changed
+                edits.append(issue.edit)
+        if len(edits) == before or not _errors(issues):
+            break
+    try:
+        dag = TaskDAG(draft.tasks)
+    except InvalidGraph:
+        dag = None
+    return DraftRepair(dag=dag, tasks=draft.tasks, edits=tuple(edits), issues=issues)
+
+
+def find_draft_issues(draft: PlanDraft) -> tuple[Issue, ...]:
+    """Return every finding, errors first."""
+    if len(draft.tasks) > MAX_TASKS:
+        return (too_many_tasks(len(draft.tasks), is_exact=False),)
+    found = [*find_structure_faults(draft.tasks, in_order=draft.in_order, tools=draft.tools)]
+    found += find_redundant(draft.tasks, severity="error")
+    found += find_content_issues(draft.tasks, draft.request, draft.tools, draft.agents)
+    return tuple(sorted(found, key=lambda issue: issue.severity != "error"))
+
+
+def find_content_issues(
+    tasks: Sequence[Task],
+    request: str | None,
+    tools: Mapping[str, ToolSignature],
+    agents: Mapping[str, AgentCapability],
+) -> list[Issue]:
+    """Return what is wrong with what the tasks say, whatever their edges: tools, completeness, goal."""
+    texts = [read_task(task, tools[task.task_type].words if task.task_type in tools else "") for task in tasks]
+    types = frozenset(kind for agent in agents.values() for kind in agent.task_types)
+    found = [*find_tool_faults(texts, tools, types)]
+    if request and texts:
+        found += find_uncovered(texts, request, tools)
+        found += find_goal_faults(texts, request, tools)
+    return found
+
+
+def too_many_tasks(count: int, *, is_exact: bool = True) -> Issue:
+    """Return the one finding about a plan that is too large to look at."""
+    return Issue(
+        kind="size",
+        severity="error",
+        message=f"The plan has {f'{count:,}' if is_exact else f'more than {MAX_TASKS:,}'} tasks; at most {MAX_TASKS:,} are checked.",
+        way_out="Split the request, or let tasks work on lists.",
+    )
+
+
+def _read(
+    tasks: Iterable[Task],
+    request: str | None,
+    tools: Tools,
+    agents: Mapping[str, AgentCapability] | None,
+    in_order: bool,
+) -> PlanDraft:
+    return PlanDraft(
+        tasks=tuple(islice(tasks, MAX_TASKS + 1)),  # what never ends is not read to its end
+        request=request,
+        tools=as_tools(tools),
+        agents=agents or {},
+        in_order=in_order,
+    )
+
+
+def _try_edit(
+    draft: PlanDraft, edit: Edit, issues: Sequence[Issue], finished: Collection[str]
+) -> tuple[PlanDraft, tuple[Issue, ...]] | None:
+    try:
+        tasks = edit.applied_to(draft.tasks, finished=finished)
+    except InvalidGraph:
+        return None
+    changed = PlanDraft(
+        tasks=tasks, request=draft.request, tools=draft.tools, agents=draft.agents, in_order=draft.in_order
+    )
+    after = find_draft_issues(changed)
+    return (changed, after) if len(_errors(after)) < len(_errors(issues)) else None
+
+
+def _errors(issues: Sequence[Issue]) -> list[Issue]:
+    return [issue for issue in issues if issue.severity == "error"]
