@@ -28,8 +28,8 @@ FOLDS = 5
 ROUNDS = 400
 RATE = 0.1
 # How strongly weights are held near zero, and how often a feature must occur, by family: few rows, strong hold.
-HOLD = {"blanks": 1.0, "errands": 2.0, "procedure": 20.0}
-MIN_COUNT = {"blanks": 4, "errands": 3, "procedure": 8}
+HOLD = {"blanks": 1.0, "errands": 2.0, "procedure": 5.0}
+MIN_COUNT = {"blanks": 4, "errands": 3, "procedure": 3}
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
 
 

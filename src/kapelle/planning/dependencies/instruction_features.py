@@ -60,7 +60,6 @@ def instruction_features(
     yield shape, 1.0
     if last:
         yield f"{shape}, last", 1.0
-        yield f"{shape}, last of {min(len(plan.steps), 4)}", 1.0
         yield "left unused at the end", min(situation.left, 5) / 5
     if situation.before:
         yield f"{shape} after {situation.before}", 1.0
@@ -103,8 +102,6 @@ def _pair_features(plan: TextPlan, step: int, source: int) -> Iterator[tuple[str
     yield "common words", overlap(here.stems - topic, there.stems)
     if here.definite & there.stems:
         yield "names what the source speaks of", 1.0
-    if here.names & there.names:
-        yield "same name", 1.0
     if step - source > 1:
         yield "distance", min(step - source, 6) / 6
 
@@ -116,17 +113,13 @@ def _errand_features(plan: TextPlan, step: int, shape: Shape) -> Iterator[tuple[
     course = "waits" if {"after", "if"}.intersection(words[1:]) else "lists"
     yield f"{kind}, request says {words[step]}, {course}", 1.0
     yield f"{kind}, request says {words[step]}", 1.0
-    yield f"{kind}, request {course}", 1.0
+    yield f"{shape}, request {course}", 1.0
     if words[step] in ("last", "then"):
         yield f"{kind}, request says {words[step]} after {words[step - 1]}", 1.0
     if plan.request.takes_up_result[step]:
         yield f"{kind}, request takes up a result", 1.0
     if here.refers_back:
         yield f"{kind}, refers back", 1.0
-    if here.lead == "if":
-        yield f"{kind}, begins with if", 1.0
-    if here.compares:
-        yield f"{shape}, compares", 1.0
     if kind == "chain":
         yield "chain, common words", overlap(here.stems, before.stems)
         if here.verb == before.verb:
@@ -135,9 +128,6 @@ def _errand_features(plan: TextPlan, step: int, shape: Shape) -> Iterator[tuple[
 
 def _procedure_features(plan: TextPlan, step: int, shape: Shape) -> Iterator[tuple[str, float]]:
     here, before, kind = plan.steps[step], plan.steps[step - 1], _KINDS[shape]
-    if kind in ("chain", "none"):
-        for name, value in plan.tone:
-            yield f"{kind}, plan: {name}", value
     if kind != "chain":
         return
     yield f"chain, {here.manner or 'other'}", 1.0

@@ -21,7 +21,7 @@ from .question_features import BlankSituation
 from .text_plan import Features, History, Sources, TextPlan
 
 BEAM = 24
-WORK = 200
+WORK = 150
 """Histories times steps: long plans get a narrower beam, so that the time for 50 steps stays bounded."""
 
 

@@ -16,7 +16,6 @@ from typing import Literal
 
 from .reading import ReadStep, similarity
 from .request import ReadRequest, read_request
-from .tone import read_tone
 
 Family = Literal["blanks", "errands", "procedure"]
 Sources = tuple[int, ...]
@@ -59,11 +58,6 @@ class TextPlan:
             found.append(after)
             after += step.blanks
         return tuple(reversed(found))
-
-    @cached_property
-    def tone(self) -> tuple[tuple[str, float], ...]:
-        """How a procedure speaks, in numbers."""
-        return read_tone(self.steps, self.request)
 
     def alike(self, one: int, other: int) -> float:
         """How alike two steps are built, 0 to 1."""
