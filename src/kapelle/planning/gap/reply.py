@@ -1,0 +1,335 @@
+"""Reads what a planning model replied, whatever surrounds the plan and however it is quoted.
+
+Forgiven, with a note for each: prose and code fences around the plan; wrong, typographic or missing quotes; missing
+`</node>`, `</graph>`, `</think>`; bare `&` and `<` in texts; ids that are numbers; dependencies separated by anything;
+JSON with comments, trailing commas or Python's literals; several shapes of JSON; numbered lines of calls.
+
+Refused, with the line, the node and the way out, because a guess could lose work: several different graphs (one in a
+`<reflection>` revises the plan, and counts; one in `<think>` is a draft, and counts only where there is no other), text
+among the nodes that looks like work, a reply that stops in the middle, DTDs, graphs beyond the limits of `<graph>`.
+Observations and answers in a reply that plans are inventions, for nothing has run: they are returned, and are no plan.
+
+Every part of this takes time in proportion to the length of the reply.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from kapelle.errors import InvalidGraph, InvalidPlan
+from kapelle.graph import GraphPatch, Task, TaskDAG
+
+from .json_plan import JsonPlan, find_json_plans
+from .lines import find_lines
+from .markup import FoundGraph, FoundPatch, Markup, MarkupReader
+from .nodes import Node, Repairs, make_tasks, tidy_node
+
+_JSON_FIRST = re.compile(r"\s*(?:```\w*\s*\n\s*)?[\[{]")
+_THINK = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_THINK_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+
+MAX_REPLY_CHARS = 2_000_000
+"""Far more than any model writes in one reply."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GapReply:
+    """What a reply says, by the functions of graph planning."""
+
+    think: str = ""
+    graph: TaskDAG | None = None
+    """The plan; None where the reply has none."""
+    patch: GraphPatch | None = None
+    """What a reflection changes; None where it changes nothing."""
+    reflection: str = ""
+    observation: str = ""
+    answer: str = ""
+    repairs: tuple[str, ...] = ()
+    """What was mended, a sentence each, for the user."""
+
+
+def read_reply(
+    text: str, *, current: TaskDAG | None = None, finished: Collection[str] = (), cut_off: bool = False
+) -> GapReply:
+    """Return what a model replied.
+
+    Args:
+        text: The reply; untrusted.
+        current: The plan that is under way, for a reply that reflects on it. Then a `<patch>`, or a whole new graph,
+            becomes `patch`, and has been checked against the plan.
+        finished: The tasks of `current` that ran already; they stay as they are.
+        cut_off: The provider says that the reply was too long, so that the end is missing.
+
+    Raises:
+        InvalidPlan: there is no plan, patch or answer in it, or what it means is not clear; the message says where, and
+            what to do about it, for the model as well.
+
+    >>> reply = read_reply("Sure!\\n```xml\\n<graph><node id='1'>search(“capital of Peru”)</node>\\n```")
+    >>> reply.graph["s1"].inputs
+    {'query': 'capital of Peru'}
+    >>> len(reply.repairs)
+    3
+    """
+    if not isinstance(text, str):
+        raise InvalidPlan(f"The reply is a {type(text).__name__}, not a text.")
+    if len(text) > MAX_REPLY_CHARS:
+        raise InvalidPlan(f"The reply has {len(text):,} characters; at most {MAX_REPLY_CHARS:,} are read. Be shorter.")
+    text = text.encode("utf-8", "replace").decode("utf-8")  # halves of characters could not be stored or printed
+    reading = _Reading(current=current, finished=frozenset(finished), cut_off=cut_off)
+    try:
+        return reading.read(text)
+    except InvalidPlan:
+        raise
+    except InvalidGraph as error:
+        raise InvalidPlan(str(error)) from error
+
+
+def read_nodes(nodes: list[Node], repairs: Repairs, *, known: Iterable[str] = ()) -> list[list[Task]]:
+    """Return the tasks of each node, after tidying them up."""
+    ids = {node.task_id for node in nodes}
+    for node in nodes:
+        tidy_node(node, repairs, ids=ids)
+    return make_tasks(nodes, known=known)
+
+
+class _Reading:
+    """One reply being read."""
+
+    def __init__(self, *, current: TaskDAG | None, finished: frozenset[str], cut_off: bool) -> None:
+        self._current = current
+        self._finished = finished
+        self._cut_off = cut_off
+        self._repairs = Repairs()
+
+    def read(self, text: str) -> GapReply:
+        plan = self._read_whole_json(text)
+        if plan is not None:
+            return self._from_json([plan])
+        markup = self._read_markup(text)
+        if any(graph.nodes for graph in markup.graphs) or markup.patches:
+            return self._from_markup(markup)
+        rest = _without_thoughts(text)
+        plans = find_json_plans(rest, self._repairs)
+        if plans:
+            return self._from_json(plans)
+        nodes = find_lines(rest, self._repairs)
+        if nodes:
+            self._refuse_cut_off()
+            self._repairs.note("The plan was read from numbered lines")
+            return self._reply(nodes, version=None, sections=markup)
+        if markup.section("answer"):
+            return self._reply(None, version=None, sections=markup)
+        if markup.graphs:
+            raise InvalidPlan("The graph has no nodes. Give at least one.", place=f"line {markup.graphs[0].line}")
+        wanted = "<graph>" if self._current is None else "<patch>"
+        raise InvalidPlan(f"There is no {wanted} in the reply. Send one, complete.")
+
+    def _read_whole_json(self, text: str) -> JsonPlan | None:
+        """The plan of a reply that is JSON: its texts may hold tags, which then are no tags of the reply."""
+        starts_so = _JSON_FIRST.match(text) is not None
+        if not starts_so and not ("<node" in text and '=\\"' in text):
+            return None
+        repairs = Repairs()
+        try:
+            plans = [plan for plan in find_json_plans(text, repairs) if _has_work(plan)]
+        except InvalidPlan:
+            return None
+        if len(plans) != 1 or not (starts_so or plans[0].xml):
+            return None
+        self._repairs = repairs
+        return plans[0]
+
+    def _read_markup(self, text: str) -> Markup:
+        reader = MarkupReader(cut_off=self._cut_off)
+        markup = reader.close(text)
+        if any(graph.nodes for graph in markup.graphs) or markup.patches:
+            return markup
+        thoughts = markup.sections.get("think", [])
+        if len(thoughts) == 1 and ("<node" in thoughts[0] or "<patch" in thoughts[0]):
+            inner = MarkupReader(cut_off=self._cut_off, first_line=markup.think_line)
+            drafts = inner.close(thoughts[0])
+            if any(graph.nodes for graph in drafts.graphs) or drafts.patches:
+                missing = markup.think_is_open
+                markup.repairs.note("A missing </think> was added" if missing else "The plan stood inside of <think>")
+                markup.graphs, markup.patches = drafts.graphs, drafts.patches
+                for what, places in drafts.repairs.places.items():
+                    markup.repairs.places.setdefault(what, []).extend(places)
+                markup.sections = {**drafts.sections, **{k: v for k, v in markup.sections.items() if k != "think"}}
+        return markup
+
+    def _from_markup(self, markup: Markup) -> GapReply:
+        self._repairs = markup.repairs
+        if markup.patches:
+            return self._patched(_only_patch(markup.patches), markup)
+        graphs = [graph for graph in markup.graphs if graph.nodes and graph.section != "think"]
+        graphs = graphs or [graph for graph in markup.graphs if graph.nodes]
+        revised = [graph for graph in graphs if graph.section == "reflection"]
+        if revised and len(revised) < len(graphs):
+            self._repairs.note("The reflection revised the plan, and its graph counts")
+        graph = self._only_graph(revised or graphs)
+        return self._reply(graph.nodes, version=graph.version, sections=markup)
+
+    def _only_graph(self, graphs: list[FoundGraph]) -> FoundGraph:
+        """The graph that counts: the only one, or any of several that say the same."""
+        first, *others = graphs
+        said = [(node.attributes, node.text) for node in first.nodes]
+        for other in others:
+            if [(node.attributes, node.text) for node in other.nodes] != said:
+                lines = " and ".join(f"line {graph.line}" for graph in graphs[:3])
+                raise InvalidPlan(
+                    f"There are {len(graphs)} different graphs, at {lines}. Send one, the one that counts.",
+                    place=f"line {other.line}",
+                )
+        if others:
+            self._repairs.note("The same graph stood there more than once")
+        return first
+
+    def _from_json(self, plans: list[JsonPlan]) -> GapReply:
+        work = [plan for plan in plans if _has_work(plan)]
+        if not work:
+            sections = _joined_sections(plans)
+            if sections.section("answer"):
+                return self._reply(None, version=None, sections=sections)
+            raise InvalidPlan('There are no tasks in the JSON. Send {"tasks": [...]}.', place=f"line {plans[0].line}")
+        first, *others = work
+        if any(_said(plan) != _said(first) for plan in others):
+            lines = " and ".join(f"line {plan.line}" for plan in work[:3])
+            raise InvalidPlan(f"There are {len(work)} different plans, at {lines}. Send one, the one that counts.")
+        if first.xml:
+            inner = self._read_markup(first.xml)
+            inner.sections = {**{k: [v] for k, v in first.sections.items()}, **inner.sections}
+            return self._from_markup(inner)
+        sections = _joined_sections(plans)
+        if first.patch is not None:
+            return self._patched(first.patch, sections)
+        assert first.nodes is not None
+        return self._reply(first.nodes, version=None, sections=sections)
+
+    def _reply(self, nodes: list[Node] | None, *, version: str | None, sections: Markup) -> GapReply:
+        graph, patch = None, None
+        if nodes is not None:
+            if not nodes:
+                raise InvalidPlan("The plan has no tasks. Give at least one.")
+            known = self._current.tasks if self._current is not None else ()
+            made = [task for tasks in read_nodes(nodes, self._repairs, known=known) for task in tasks]
+            if self._current is None:
+                graph = TaskDAG(made, version=_read_version(version))
+            else:
+                patch = self._difference(made)
+        return GapReply(
+            think=sections.section("think"),
+            graph=graph,
+            patch=patch,
+            reflection=sections.section("reflection"),
+            observation=sections.section("observation"),
+            answer=sections.section("answer"),
+            repairs=self._repairs.notes(),
+        )
+
+    def _difference(self, made: list[Task]) -> GraphPatch | None:
+        """The patch that leads from the current plan to the graph of these tasks. What has run stays."""
+        assert self._current is not None
+        old = self._current.tasks
+        new = {task.task_id: task for task in made}
+        left_out = [task_id for task_id in old if task_id not in new and task_id not in self._finished]
+        if left_out:
+            raise InvalidPlan(
+                f"The new graph leaves out {left_out[0]!r}, which has not run. "
+                f'Repeat it, or send a patch with <remove id="{left_out[0]}"/>.'
+            )
+        return self._checked(
+            GraphPatch(
+                add=tuple(task for task_id, task in new.items() if task_id not in old),
+                replace=tuple(task for task_id, task in new.items() if task_id in old and old[task_id] != task),
+            )
+        )
+
+    def _patched(self, found: FoundPatch, sections: Markup) -> GapReply:
+        self._refuse_cut_off()
+        if self._current is None:
+            raise InvalidPlan(
+                "A patch changes a plan, and there is none yet. Send the whole plan as one <graph>.",
+                place=f"line {found.line}",
+            )
+        removed = [task_id.strip().lstrip("#") for task_id in found.remove]
+        made = read_nodes(found.nodes, self._repairs, known=self._current.tasks) if found.nodes else []
+        per_node = iter(zip(found.nodes, made, strict=True))
+        add = [task for _ in found.add for task in next(per_node)[1]]
+        replaced: list[Task] = []
+        expand: dict[str, tuple[Task, ...]] = {}
+        for _ in found.replace:
+            node, tasks = next(per_node)
+            if len(tasks) == 1 and tasks[0].task_id == node.task_id:
+                replaced += tasks
+            else:  # it became several searches
+                expand[node.task_id] = tuple(tasks)
+        for task_id, nodes in found.expand.items():
+            expand[task_id] = tuple(task for _ in nodes for task in next(per_node)[1])
+        patch = self._checked(GraphPatch(add=tuple(add), remove=tuple(removed), replace=tuple(replaced), expand=expand))
+        return GapReply(
+            think=sections.section("think"),
+            patch=patch,
+            reflection=sections.section("reflection"),
+            observation=sections.section("observation"),
+            answer=sections.section("answer"),
+            repairs=self._repairs.notes(),
+        )
+
+    def _checked(self, patch: GraphPatch) -> GraphPatch | None:
+        """The patch, if it changes anything and fits the plan."""
+        assert self._current is not None
+        if not (patch.add or patch.remove or patch.replace or patch.expand):
+            return None
+        self._current.patched(patch, finished=self._finished)
+        return patch
+
+    def _refuse_cut_off(self) -> None:
+        if self._cut_off:
+            raise InvalidPlan("The reply was cut off. Send all of it, shorter.")
+
+
+def _only_patch(patches: list[FoundPatch]) -> FoundPatch:
+    if len(patches) > 1:
+        raise InvalidPlan("There are two patches. Send one.", place=f"line {patches[1].line}")
+    return patches[0]
+
+
+def _without_thoughts(text: str) -> str:
+    """The reply without its thoughts; lines stay where they are."""
+    kept, position = [], 0
+    while (start := _THINK.search(text, position)) is not None:
+        end = _THINK_END.search(text, start.end())
+        if end is None:
+            break
+        kept += [text[position : start.start()], "\n" * text.count("\n", start.start(), end.end())]
+        position = end.end()
+    return "".join([*kept, text[position:]])
+
+
+def _joined_sections(plans: list[JsonPlan]) -> Markup:
+    joined = Markup()
+    for plan in plans:
+        for name, text in plan.sections.items():
+            joined.sections.setdefault(name, []).append(text)
+    return joined
+
+
+def _has_work(plan: JsonPlan) -> bool:
+    return plan.nodes is not None or plan.patch is not None or bool(plan.xml)
+
+
+def _said(plan: JsonPlan) -> object:
+    """What a plan says, wherever it stands."""
+    patch = plan.patch
+    nodes = None if plan.nodes is None else [(node.attributes, node.text) for node in plan.nodes]
+    changes = None if patch is None else (patch.remove, [(node.attributes, node.text) for node in patch.nodes])
+    return nodes, plan.xml, changes
+
+
+def _read_version(text: str | None) -> int:
+    try:
+        return int(text) if text is not None else 1
+    except ValueError:
+        return 1
