@@ -43,7 +43,7 @@ def plausible_graphs(draw: st.DrawFn) -> TaskDAG:
         before: list[str] = []
         if earlier:
             before = draw(st.lists(st.sampled_from(earlier), max_size=3, unique=True))
-        referred = f" of {{{before[0]}}}" if before and draw(st.booleans()) else ""
+        referred = f" of {{{before[0]}}}" if len(before) > 0 and draw(st.booleans()) else ""
         inputs = {"query": draw(WORDS) + referred}
         if draw(st.booleans()):
             inputs["limit"] = "3"
