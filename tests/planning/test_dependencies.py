@@ -209,6 +209,11 @@ def test_a_reference_may_go_back_but_closes_no_circle() -> None:
     assert infer(texts("Use #2", "Use #1")) == [("s1", "s2")]
 
 
+def test_a_step_may_name_one_result_and_leave_another_open() -> None:
+    steps = texts("When did Ada die?", "When was radio invented?", "Is ___ before #2?")
+    assert infer(steps) == [("s1", "s3"), ("s2", "s3")]
+
+
 def test_two_steps_with_one_id_are_refused_by_name() -> None:
     with pytest.raises(InvalidGraph, match="'a'"):
         infer_dependencies([PlanStep(id="a"), PlanStep(id="a")])

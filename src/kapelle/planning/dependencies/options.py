@@ -13,7 +13,7 @@ from .question_features import BlankSituation, blank_features, situate_blanks
 from .reading import overlap
 from .text_plan import Features, History, Sources, TextPlan
 
-MAX_COMBINED = 8
+MAX_COMBINED = 6
 """Of how many earlier steps every pair and triple is an option."""
 MAX_SINGLE = 12
 """How many earlier steps are options of their own for one step: the last, the first, and those with most in common."""
@@ -22,10 +22,11 @@ MAX_SINGLE = 12
 def find_options(plan: TextPlan, history: History) -> list[Sources]:
     """Return the sets of earlier steps that the next step may wait for."""
     step = len(history.sources)
-    if step in plan.decided:
-        return [plan.decided[step]]
-    if step == 0:
-        return [()]
+    decided = plan.decided.get(step, ())
+    if step == 0 or (decided and not plan.steps[step].blanks):
+        return [decided]
+    if decided:
+        return list(dict.fromkeys(tuple(sorted({*decided, *more})) for more in _blank_options(plan, step, history)))
     if plan.family == "blanks":
         return _blank_options(plan, step, history)
     singles = _near_steps(plan, step)

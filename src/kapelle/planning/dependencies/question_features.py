@@ -105,6 +105,6 @@ def _situation_features(
         yield "passes over the nearest unused", 1.0
     if situation.twin:
         likeness = plan.alike(plan.twins[step], step)
-        yield f"reads {situation.twin} answers than its twin", likeness
+        yield f"its twin reads {situation.twin} answers", likeness
         if plan.twins[step] in sources:
             yield "reads its twin", likeness

@@ -36,10 +36,9 @@ class Weights:
 
 @dataclass(slots=True)
 class ScoredEdges:
-    """The edges of a plan of text with their probabilities, and the features that spoke most for each."""
+    """The edges of a plan of text, by source and target, with their probabilities."""
 
     probability: dict[tuple[int, int], float] = field(default_factory=dict)
-    likeliest: tuple[Sources, ...] = ()
 
     def surest(self, target: int) -> Sources:
         """The likeliest source of a step, so that none with a blank goes without."""
@@ -85,7 +84,7 @@ def score_edges(plan: TextPlan, weights: Mapping[str, float]) -> ScoredEdges:
             grown += [(logp + score - norm, sources, history) for sources, score in zip(options, scores, strict=True)]
         grown.sort(key=lambda entry: -entry[0])
         beam = [(logp, history.with_next(sources)) for logp, sources, history in grown[:width]]
-    found = ScoredEdges(likeliest=beam[0][1].sources)
+    found = ScoredEdges()
     shares = [math.exp(logp - beam[0][0]) for logp, _ in beam]
     whole = sum(shares)
     for share, (_, history) in zip(shares, beam, strict=True):
