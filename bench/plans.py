@@ -6,8 +6,8 @@ What the inference is given: the request; the steps in their order, named s1, s2
 its text with every `#k` replaced by the blank `___`; of a call the tool's name and its arguments, with every variable
 (`$var1.field$`, also where a dollar is missing) replaced by the blank, so that the argument's name and what stands
 around the variable remain, but neither which variable nor which field; the schemas of the tools (argument and result
-names, types, descriptions) from `<name>-apis.json` beside the file, where there is one. What it is not given: the gold
-edges, the labels that name outputs, answers, ids of the source, the list of candidate tools.
+names, types, descriptions) from `<name>-apis.json` beside the file, else from any `*-apis.json` at hand. What it is not
+given: the gold edges, the labels that name outputs, answers, ids of the source, the list of candidate tools.
 
 Rows are split by the SHA-256 of their request: even first byte `dev`, odd `test`. Rules and weights were made on `dev`
 only; `test` is the figure to quote. A step id that a row uses twice counts once, with its first text.
@@ -246,15 +246,27 @@ def hide_variables(value: Any) -> Any:
 
 
 def load_tools(path: Path) -> dict[str, ToolSchema]:
-    """Return the schemas in `<name>-apis.json` beside the file, or none."""
+    """Return the schemas of the tools that a file's plans call, by name; none where no schema is at hand.
+
+    They are in `<name>-apis.json` beside the file; else in any `*-apis.json` beside it or beside the recorded plans.
+    """
     beside = path.parent / (path.name.split(".jsonl")[0] + "-apis.json")
-    if not beside.exists():
-        return {}
+    places = [beside] if beside.exists() else [*sorted(path.parent.glob("*-apis.json")), *_recorded_tools()]
+    tools: dict[str, ToolSchema] = {}
+    for place in places:
+        try:
+            for entry in json.loads(_read_text(place)):
+                tools.setdefault(entry["name"], read_tool(entry))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise BadData(f"{place}: no list of tools with their names ({error!r}).") from None
+    return tools
+
+
+def _recorded_tools() -> list[Path]:
     try:
-        entries = json.loads(_read_text(beside))
-        return {entry["name"]: read_tool(entry) for entry in entries}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadData(f"{beside}: no list of tools with their names ({error!r}).") from None
+        return sorted(find_files()[0].parent.glob("*-apis.json"))
+    except BadData:
+        return []
 
 
 def read_tool(entry: Mapping[str, Any]) -> ToolSchema:
