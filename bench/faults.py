@@ -26,8 +26,8 @@ the tasks in the order of the file, and knows nothing else of the gold plan. Pla
     budget              a budget below what the plan is expected to cost
 
 A dropped step leaves a trace if another step uses its result, if it held the only mention of a number or a quoted or
-capitalised name of the request, or if it was the last step of a question. The others cannot be missed by anyone who does
-not know the gold plan; both figures are printed.
+capitalised name of the request, or if it was the last step of a question. The others cannot be missed by anyone who
+does not know the gold plan; both figures are printed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ import ast
 import asyncio
 import gzip
 import hashlib
-import itertools
 import json
+import math
 import os
 import random
 import re
@@ -57,15 +57,19 @@ from kapelle.graph import Task, TaskDAG, escape_braces
 from kapelle.routing import HALORouter
 from kapelle.validation import AOPValidator, Issue, ToolSignature, repair_draft, validate_draft
 
+NO_TOOL = "do"
+"""The kind of work of a step whose tool the file does not say."""
 AGENTS = AgentRegistry(
     [
-        AgentCapability(agent_id="small", task_types=("*",), cost_usd=0.001, seconds=4.0, success_rate=0.80),
-        AgentCapability(agent_id="middle", task_types=("*",), cost_usd=0.01, seconds=6.0, success_rate=0.88),
-        AgentCapability(agent_id="large", task_types=("*",), cost_usd=0.05, seconds=9.0, success_rate=0.95),
+        AgentCapability(agent_id="small", task_types=("*", NO_TOOL), cost_usd=0.001, seconds=4.0, success_rate=0.80),
+        AgentCapability(agent_id="middle", task_types=("*", NO_TOOL), cost_usd=0.01, seconds=6.0, success_rate=0.88),
+        AgentCapability(agent_id="large", task_types=("*", NO_TOOL), cost_usd=0.05, seconds=9.0, success_rate=0.95),
     ]
 )
 STRUCTURAL = ("duplicate", "dangling_reference", "reversed_edge", "wrong_tool", "budget")
 COVERAGE = ("dropped_step", "number")
+CLEARLY = 1.25
+"""How much liker than the next a tool must be to a step to count as its tool."""
 ROOM = 1.2
 """Budget of an untouched plan, as a multiple of what it is expected to cost."""
 
@@ -132,7 +136,9 @@ def _api_tool(api: Mapping[str, Any]) -> ToolSignature:
         description=api.get("description", ""),
         parameters={
             "type": "object",
-            "properties": {name: {"description": str(spec.get("description", ""))} for name, spec in parameters.items()},
+            "properties": {
+                name: {"description": str(spec.get("description", ""))} for name, spec in parameters.items()
+            },
             "required": [name for name, spec in parameters.items() if spec.get("required") is True],
         },
         outputs=tuple(_output_names(api.get("output_parameters") or {})),
@@ -186,7 +192,7 @@ def _call_tasks(steps: Sequence[Mapping[str, Any]], waits: Mapping[str, Sequence
             step if step.startswith("[") else f".{re.sub(r'[^A-Za-z0-9_]', '_', step)}"
             for step in re.findall(r"\[\d+\]|[^.\[\]]+", match[2])
         )
-        return "{" + labels[match[1]] + path + "}"
+        return f"{{{labels[match[1]]}{path}}}"
 
     return tuple(
         Task(
@@ -219,11 +225,15 @@ def _text_tasks(
 ) -> tuple[Task, ...]:
     ids = [step["id"] for step in steps]
     refers = any(re.search(r"#\d", step["text"]) for step in steps)
-    kinds = assign_tools([step["text"] for step in steps], tools) if tools else ["answer" if refers else "do"] * len(ids)
+    kinds = (
+        assign_tools([step["text"] for step in steps], tools) if tools else ["answer" if refers else NO_TOOL] * len(ids)
+    )
     tasks = []
     for step, kind in zip(steps, kinds, strict=True):
         text = escape_braces(step["text"])
-        text = re.sub(r"#(\d+)", lambda match: "{" + ids[int(match[1]) - 1] + "}" if match[1] != "0" else match[0], text)
+        text = re.sub(
+            r"#(\d+)", lambda match: "{" + ids[int(match[1]) - 1] + "}" if match[1] != "0" else match[0], text
+        )
         tasks.append(
             Task(
                 task_id=step["id"],
@@ -237,24 +247,27 @@ def _text_tasks(
 
 
 def assign_tools(texts: Sequence[str], tools: Mapping[str, ToolSignature]) -> list[str]:
-    """Return the tool that each step most likely calls: these rows do not say it. Most common letters in a row win."""
+    """Return each step's tool, which these rows do not say, by common letters; NO_TOOL where that is unclear."""
     names = sorted(tools)
     like = [[_trigram_likeness(text, tools[name].words) for name in names] for text in texts]
-    if len(texts) > len(names) or len(names) > 7:
-        return [names[max(range(len(names)), key=scores.__getitem__)] for scores in like]
-    best = max(
-        itertools.permutations(range(len(names)), len(texts)),
-        key=lambda chosen: sum(scores[at] for scores, at in zip(like, chosen, strict=True)),
-    )
-    return [names[at] for at in best]
+    chosen = []
+    for scores in like:
+        best, second = sorted(range(len(names)), key=lambda at: -scores[at])[:2] if len(names) > 1 else (0, 0)
+        is_clear = best == second or scores[best] >= CLEARLY * scores[second]
+        chosen.append(names[best] if is_clear else NO_TOOL)
+    return chosen
 
 
 def _trigram_likeness(one: str, other: str) -> float:
     mine, theirs = (
-        {text[at : at + 4] for text in [f" {' '.join(re.findall('[a-z0-9]+', words.lower()))} "] for at in range(len(text) - 3)}
+        {
+            text[at : at + 4]
+            for text in [f" {' '.join(re.findall('[a-z0-9]+', words.lower()))} "]
+            for at in range(len(text) - 3)
+        }
         for words in (one, other)
     )
-    return len(mine & theirs) / max(1.0, (len(mine) * len(theirs)) ** 0.5)
+    return len(mine & theirs) / max(1.0, math.sqrt(len(mine) * len(theirs)))
 
 
 # -- planting -------------------------------------------------------------------------------------------------------
@@ -268,7 +281,11 @@ def drop_step(plan: Plan, rng: random.Random) -> Plan | None:
     kept = []
     for task in plan.tasks:
         if task is not lost:
-            bridged = [other for before in task.depends_on for other in (lost.depends_on if before == lost.task_id else (before,))]
+            bridged = [
+                other
+                for before in task.depends_on
+                for other in (lost.depends_on if before == lost.task_id else (before,))
+            ]
             bridged = [other for other in bridged if other != task.task_id]
             kept.append(replace(task, depends_on=tuple(dict.fromkeys(bridged))))
     return replace(plan, tasks=tuple(kept), note=_trace_of(lost, plan))
@@ -298,13 +315,22 @@ def duplicate_step(plan: Plan, rng: random.Random) -> Plan | None:
     reworded = rng.random() < 0.5
 
     def reword(text: str) -> str:
-        return rng.choice([text.upper() if "{" not in text else f"{text} ", text.rstrip(".?! "), f"Please {text}", text.replace(" the ", " ")])
+        return rng.choice(
+            [
+                text.upper() if "{" not in text else f"{text} ",
+                text.rstrip(".?! "),
+                f"Please {text}",
+                text.replace(" the ", " "),
+            ]
+        )
 
     copy = replace(task, task_id=f"{task.task_id}b")
     if reworded and task.description:
         copy = replace(copy, description=reword(task.description))
     elif reworded and set(task.inputs) == {"query"}:
-        copy = replace(copy, inputs={"query": rng.choice([task.inputs["query"].rstrip(".?! "), f" {task.inputs['query']}"])})
+        copy = replace(
+            copy, inputs={"query": rng.choice([task.inputs["query"].rstrip(".?! "), f" {task.inputs['query']}"])}
+        )
     at = plan.tasks.index(task) + 1
     return replace(plan, tasks=(*plan.tasks[:at], copy, *plan.tasks[at:]), note="reworded" if reworded else "as it is")
 
@@ -353,7 +379,10 @@ def name_wrong_tool(plan: Plan, rng: random.Random) -> Plan | None:
     """A call names another tool."""
     if len(plan.tools) < 2:
         return None
-    task = rng.choice(plan.tasks)
+    calling = [task for task in plan.tasks if task.task_type in plan.tools]
+    if not calling:
+        return None
+    task = rng.choice(calling)
     if rng.random() < 0.5:
         other = rng.choice(["doTask", f"{task.task_type}V2", "search_everything", task.task_type[:-1]])
         note = "not offered"
@@ -369,11 +398,7 @@ def name_wrong_tool(plan: Plan, rng: random.Random) -> Plan | None:
 def lose_number(plan: Plan, rng: random.Random) -> Plan | None:
     """A number of the request goes from all steps, or becomes another."""
     asked = dict.fromkeys(re.findall(r"(?<![\w.,-])\d[\d,]*(?:\.\d+)?(?![\w-]|[.,]\d)", plan.request))
-    held = [
-        number
-        for number in asked
-        if any(re.search(_number_pattern(number), _words(task)) for task in plan.tasks)
-    ]
+    held = [number for number in asked if any(re.search(_number_pattern(number), _words(task)) for task in plan.tasks)]
     if not held:
         return None
     number = rng.choice(held)
@@ -387,13 +412,15 @@ def lose_number(plan: Plan, rng: random.Random) -> Plan | None:
             return {key: item for key, item in pairs if item is not None}
         if isinstance(value, list):
             return [item for item in map(strip, value) if item is not None]
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and re.fullmatch(_number_pattern(number), str(value)):
+        if (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and re.fullmatch(_number_pattern(number), str(value))
+        ):
             return int(other) if other else None
         return value
 
-    tasks = tuple(
-        replace(task, description=strip(task.description), inputs=strip(task.inputs)) for task in plan.tasks
-    )
+    tasks = tuple(replace(task, description=strip(task.description), inputs=strip(task.inputs)) for task in plan.tasks)
     return replace(plan, tasks=tasks, note="changed" if other else "left out")
 
 
@@ -404,7 +431,10 @@ def _number_pattern(number: str) -> str:
 def cut_budget(plan: Plan, rng: random.Random) -> Plan | None:
     """A budget below what the plan is expected to cost."""
     assert plan.budget is not None
-    return replace(plan, budget=plan.budget / ROOM * 0.005 ** rng.uniform(0.02, 1.0))
+    dearest, cheapest = (choose(agent.cost_usd or 0.0 for agent in AGENTS.values()) for choose in (max, min))
+    part = (cheapest / dearest) ** rng.uniform(0.01, 1.3)
+    note = "cheaper agents can hold it" if part >= cheapest / dearest else "nobody can hold it"
+    return replace(plan, budget=plan.budget / ROOM * part, note=note)
 
 
 Planter = Callable[[Plan, random.Random], Plan | None]
@@ -426,7 +456,6 @@ class Checker:
     """Validates and repairs plans as the engine would: draft, graph, routing, plan."""
 
     def __init__(self) -> None:
-        self.validator = AOPValidator(AGENTS)
         self.router = HALORouter(AGENTS)
         self.loop = asyncio.new_event_loop()
 
@@ -434,30 +463,31 @@ class Checker:
         """Return the dollars that the plan is expected to take as it is routed."""
         dag = TaskDAG(plan.tasks)
         routing = self.loop.run_until_complete(self.router.route_tasks(dag))
-        return self.loop.run_until_complete(self.validator.validate_routing_plan(routing, dag)).estimated_cost
+        return self.loop.run_until_complete(AOPValidator(AGENTS).validate_routing_plan(routing, dag)).estimated_cost
 
     def find(self, plan: Plan) -> tuple[Issue, ...]:
         """Return what is found in a draft, and if it is a graph, in the routed plan."""
-        issues = validate_draft(plan.tasks, request=plan.request, tools=plan.tools, in_order=True)
+        issues = validate_draft(plan.tasks, request=plan.request, tools=plan.tools, agents=AGENTS, in_order=True)
         try:
             dag = TaskDAG(plan.tasks)
         except InvalidGraph:
             return issues
         routing = self.loop.run_until_complete(self.router.route_tasks(dag))
         result = self.loop.run_until_complete(
-            self.validator.validate_routing_plan(routing, dag, plan.budget, request=plan.request)
+            AOPValidator(AGENTS, tools=plan.tools).validate_routing_plan(
+                routing, dag, plan.budget, request=plan.request
+            )
         )
         return (*issues, *result.issues)
 
     def repair(self, plan: Plan) -> tuple[bool, tuple[Task, ...]]:
         """Return whether the plan is approved after repair, and its tasks then."""
-        draft = repair_draft(plan.tasks, request=plan.request, tools=plan.tools, in_order=True)
+        draft = repair_draft(plan.tasks, request=plan.request, tools=plan.tools, agents=AGENTS, in_order=True)
         if draft.dag is None or not draft.is_valid:
             return False, draft.tasks
         routing = self.loop.run_until_complete(self.router.route_tasks(draft.dag))
-        if not hasattr(self.validator,"repair"): return True, tuple(draft.dag)
         repaired = self.loop.run_until_complete(
-            self.validator.repair(routing, draft.dag, plan.budget, request=plan.request)
+            AOPValidator(AGENTS, tools=plan.tools).repair(routing, draft.dag, plan.budget, request=plan.request)
         )
         return repaired.result.passed, tuple(repaired.dag)
 
@@ -470,7 +500,10 @@ def errors_of(issues: Iterable[Issue]) -> set[tuple[str, str]]:
 def same_tasks(tasks: Iterable[Task], others: Iterable[Task]) -> bool:
     """Whether two plans have the same tasks with the same dependencies."""
     first, second = (
-        {one.task_id: (one.task_type, one.description, json.dumps(one.inputs), frozenset(one.dependencies)) for one in some}
+        {
+            one.task_id: (one.task_type, one.description, json.dumps(one.inputs), frozenset(one.dependencies))
+            for one in some
+        }
         for some in (tasks, others)
     )
     return first == second
@@ -502,7 +535,8 @@ def measure(path: Path, seed: int, split: str | None = None) -> dict[str, dict[s
             caught = bool(errors_of(checker.find(faulty)) - untouched)
             passed, tasks = checker.repair(faulty)
             counts.update(planted=1, found=caught, repaired=passed, restored=passed and same_tasks(tasks, plan.tasks))
-            counts.update({f"{faulty.note}: planted": 1, f"{faulty.note}: found": caught} if faulty.note else {})
+            varieties = {"planted": 1, "found": caught, "repaired": passed}
+            counts.update({f"{faulty.note}: {key}": value for key, value in varieties.items()})
             if not caught:
                 figures["examples"].append((name, plan.row_id, faulty.note))
     return found
@@ -524,7 +558,11 @@ def summarise(figures: Mapping[str, Any]) -> dict[str, Any]:
             "repaired": share(counts["repaired"], counts["planted"]),
             "restored": share(counts["restored"], counts["planted"]),
             "by_variety": {
-                note: {"planted": counts[f"{note}: planted"], "recall": share(counts[f"{note}: found"], counts[f"{note}: planted"])}
+                note: {
+                    "planted": counts[f"{note}: planted"],
+                    "recall": share(counts[f"{note}: found"], counts[f"{note}: planted"]),
+                    "repaired": share(counts[f"{note}: repaired"], counts[f"{note}: planted"]),
+                }
                 for note in notes
             },
         }
@@ -593,7 +631,9 @@ def main() -> None:
         Path(name).name.partition(".")[0]: {part: summarise(figures[part]) for part in figures}
         for name, figures in counted.items()
     }
-    report["all files"] = {part: summarise(pool(figures[part] for figures in counted.values() if part in figures)) for part in parts}
+    report["all files"] = {
+        part: summarise(pool(figures[part] for figures in counted.values() if part in figures)) for part in parts
+    }
     if len(parts) > 1:
         everything = [figures[part] for figures in counted.values() for part in figures]
         report["all files"]["dev and test"] = summarise(pool(everything))
@@ -618,11 +658,13 @@ def print_table(report: Mapping[str, Mapping[str, Any]]) -> None:
             )
             for fault, figures in row["faults"].items():
                 varieties = ", ".join(
-                    f"{note} {_percent(one['recall'])} of {one['planted']}" for note, one in figures["by_variety"].items()
+                    f"{note} {_percent(one['recall'])} of {one['planted']} (repaired {_percent(one['repaired'])})"
+                    for note, one in figures["by_variety"].items()
                 )
                 print(
                     f"  {fault:<20}{figures['planted']:>6} planted  recall {_percent(figures['recall']):>6}  "
-                    f"repaired {_percent(figures['repaired']):>6}  restored {_percent(figures['restored']):>6}  {varieties}"
+                    f"repaired {_percent(figures['repaired']):>6}  restored {_percent(figures['restored']):>6}  "
+                    f"{varieties}"
                 )
             print(
                 f"  structural {_percent(row['structural_recall'])}, coverage {_percent(row['coverage_recall'])} "

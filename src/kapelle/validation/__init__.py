@@ -1,6 +1,13 @@
-"""Validation: proves a plan before a cent is spent. The only place where an ApprovedPlan is made."""
+"""Validation: proves a plan before a cent is spent. The only place where an ApprovedPlan is made.
+
+`validate_draft` checks tasks that are no graph yet, `AOPValidator` a routed plan; both come with a repair. Read
+`validator` first, then `checks` and `content`.
+"""
 
 from .approved import ApprovedPlan as ApprovedPlan
+from .detector import Detection as Detection
+from .detector import ModelDetector as ModelDetector
+from .detector import PlanDetector as PlanDetector
 from .draft import DraftRepair as DraftRepair
 from .draft import PlanDraft as PlanDraft
 from .draft import repair_draft as repair_draft
@@ -9,8 +16,11 @@ from .edit import Edit as Edit
 from .issue import Issue as Issue
 from .issue import IssueKind as IssueKind
 from .issue import Severity as Severity
+from .repair import Repair as Repair
+from .result import ValidationResult as ValidationResult
 from .reward_model import LearnedRewardModel as LearnedRewardModel
 from .reward_model import TaskOutcome as TaskOutcome
 from .schemas import ToolSignature as ToolSignature
+from .solvability import Belief as Belief
+from .solvability import judge_pair as judge_pair
 from .validator import AOPValidator as AOPValidator
-from .validator import ValidationResult as ValidationResult

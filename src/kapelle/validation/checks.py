@@ -1,7 +1,8 @@
 """The checks of a plan, each a pure function that yields its findings.
 
 Solvability, completeness and non-redundancy are AOP's criteria (arXiv:2410.02189), here in their checkable form: what
-the graph and the agents declare. Whether the tasks cover the request, and edits that repair a plan, are not here.
+the graph, the agents and the ledger's outcomes say. What the tasks say (whether they cover the request, fit their
+tools, repeat each other) is checked by `content` and `redundancy`, for drafts as for plans.
 
 Estimates are expectations. A plan over its budget is refused, because money cannot be given back. A late plan is
 refused only where what is known of its agents' times proves it; where times are guesses it is a warning, since the run
@@ -10,18 +11,19 @@ stops at its deadline with the results so far.
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kapelle.agents import AgentCapability
-from kapelle.cost import Estimate
+from kapelle.cost import CostProfiler, Estimate
 from kapelle.graph import Task, TaskDAG
 from kapelle.routing import RoutingPlan
 
+from .edit import Edit
 from .issue import Issue, Severity
+from .solvability import best_agent, judge_pair, rework
 
 TOLERANCE = 1e-9
 """Relative room for rounding: a plan that was optimised to a limit keeps it."""
@@ -41,6 +43,14 @@ class Case:
     max_budget: float | None = None
     max_time: float | None = None
     min_quality: float | None = None
+    profiler: CostProfiler = field(default_factory=CostProfiler)
+    available: Collection[str] | None = None
+    """The agents that edits may give tasks to; None: all."""
+
+    @property
+    def staff(self) -> list[AgentCapability]:
+        """The agents that edits may give tasks to."""
+        return [a for a in self.agents.values() if self.available is None or a.agent_id in self.available]
 
 
 def find_unassigned(case: Case) -> Iterator[Issue]:
@@ -53,6 +63,7 @@ def find_unassigned(case: Case) -> Iterator[Issue]:
                 task_id=task.task_id,
                 message=f"Task {task.task_id!r} ({task.task_type}) has no agent.",
                 way_out=case.plan.unassigned.get(task.task_id, "Route the graph again, or assign the task."),
+                edit=_find_doer(case, task),
             )
     for task_id, agent_id in case.plan.assignments.items():
         if task_id not in case.dag:
@@ -62,6 +73,7 @@ def find_unassigned(case: Case) -> Iterator[Issue]:
                 task_id=task_id,
                 message=f"The plan assigns {task_id!r} to {agent_id!r}, but there is no such task in the graph.",
                 way_out="Route this graph, or remove the assignment.",
+                edit=Edit(summary=f"Forget the assignment of {task_id!r}.", unassign=(task_id,)),
             )
 
 
@@ -80,31 +92,40 @@ def find_unsolvable(case: Case) -> Iterator[Issue]:
                 task_id=task.task_id,
                 message=f"Task {task.task_id!r} is assigned to {agent_id!r}, {fault}.",
                 way_out=f"Assign it to {_listed(able)}." if able else f"Add an agent with {_wanted(task)}.",
+                edit=_find_doer(case, task),
             )
 
 
-def find_redundant(case: Case) -> Iterator[Issue]:
-    """Non-redundancy: no two tasks do the same work on the same inputs.
-
-    The same type, inputs, requirements and dependencies are the same work unless the descriptions tell them apart. One
-    without a description is not told apart if there are inputs to say what it is about.
-    """
-    seen: dict[tuple[object, ...], list[Task]] = defaultdict(list)
+def find_hopeless(case: Case) -> Iterator[Issue]:
+    """Solvability by experience: outcomes do not say that this agent fails at such tasks nearly always."""
     for task in case.dag:
-        dependencies = frozenset(task.dependencies)
-        inputs = json.dumps(task.inputs, sort_keys=True)
-        alike = seen[(task.task_type, inputs, task.requirements, dependencies)]
-        twin = next((other for other in alike if _same_words(task, other)), None)
-        if twin is None:
-            alike.append(task)
+        agent = case.agents.get(case.plan.assignments.get(task.task_id, ""))
+        if agent is None or not agent.takes(task):
             continue
-        yield Issue(
-            kind="redundant",
-            severity="warning",
-            task_id=task.task_id,
-            message=f"Task {task.task_id!r} does the same as {twin.task_id!r}: same type, inputs and dependencies.",
-            way_out=f"Let what waits for {task.task_id!r} use {twin.task_id!r}, and remove {task.task_id!r}.",
-        )
+        belief = judge_pair(agent, task.task_type, case.profiler)
+        if belief.is_hopeless:
+            other = best_agent(task, case.staff, case.profiler)
+            yield Issue(
+                kind="solvable",
+                severity="error",
+                task_id=task.task_id,
+                message=(
+                    f"Task {task.task_id!r} is assigned to {agent.agent_id!r}, which at {task.task_type!r} is expected "
+                    f"to succeed in {belief.mean:.0%}, at best {belief.upper:.0%} ({belief.outcomes} outcomes)."
+                ),
+                way_out=f"Assign it to {other}." if other is not None else f"Add an agent with {_wanted(task)}.",
+                edit=_assign(task, other) if other is not None else None,
+            )
+
+
+def _find_doer(case: Case, task: Task) -> Edit | None:
+    """Return the edit that gives a task to the agent that does it best; else describes it again, or splits it."""
+    other = best_agent(task, case.staff, case.profiler)
+    return _assign(task, other) if other is not None else rework(task, case.staff, case.dag.tasks)
+
+
+def _assign(task: Task, agent_id: str) -> Edit:
+    return Edit(summary=f"Give {task.task_id!r} to {agent_id}.", assign={task.task_id: agent_id})
 
 
 def find_overspending(case: Case) -> Iterator[Issue]:
@@ -206,10 +227,10 @@ def find_poor_quality(case: Case) -> Iterator[Issue]:
 CHECKS = (
     find_unassigned,
     find_unsolvable,
+    find_hopeless,
     find_overspending,
     find_lateness,
     find_poor_quality,
-    find_redundant,
     find_queues,
 )
 
@@ -233,15 +254,6 @@ def _why_unable(task: Task, agent_id: str, agents: Mapping[str, AgentCapability]
 def _wanted(task: Task) -> str:
     skills = f" and skills: [{', '.join(sorted(task.requirements))}]" if task.requirements else ""
     return f"task_types: [{task.task_type}]{skills}"
-
-
-def _same_words(task: Task, other: Task) -> bool:
-    mine, theirs = _words(task.description), _words(other.description)
-    return mine == theirs or (bool(task.inputs) and not (mine and theirs))
-
-
-def _words(text: str) -> list[str]:
-    return text.casefold().split()
 
 
 def _late(task_id: str | None, message: str, *, is_proven: bool) -> Issue:

@@ -1,9 +1,9 @@
 """Checks a plan that is not a graph yet, as a model or a person wrote it, and makes a graph of it.
 
 A draft may dangle, repeat ids and go in circles. `validate_draft` says what is wrong; `repair_draft` applies the edits
-that come with it, one at a time, each kept only if it leaves strictly fewer errors. What an edit cannot mend is reported
-as it is. A task that only repeats another is an error here, where it costs nothing to leave it out; in a routed plan it
-is a warning.
+that come with it, one at a time, each kept only if it leaves strictly fewer errors. What no edit can mend is reported.
+A task that only repeats another is an error here, where it costs nothing to leave it out; in a routed plan it is a
+warning.
 """
 
 from __future__ import annotations
@@ -15,23 +15,14 @@ from itertools import islice
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidGraph, InvalidInput
 from kapelle.graph import MAX_TASKS, Task, TaskDAG
-from kapelle.models import ToolDefinition
 
-from .completeness import find_uncovered
-from .coverage import read_task
+from .content import find_content_issues, too_many_tasks
 from .edit import Edit
-from .goal import find_goal_faults
 from .issue import Issue
 from .redundancy import find_redundant
-from .schemas import ToolSignature, as_tools, find_tool_faults
+from .repair import MAX_EDITS, MAX_ROUNDS, is_better
+from .schemas import Tools, ToolSignature, as_tools
 from .structure import find_structure_faults
-
-MAX_ROUNDS = 3
-"""How often a repaired plan is checked for what the repair has laid open."""
-MAX_EDITS = 40
-"""Edits that are tried in one round; a plan with more faults is better planned again."""
-
-Tools = Iterable[ToolSignature | ToolDefinition] | Mapping[str, ToolSignature]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,36 +114,10 @@ def find_draft_issues(draft: PlanDraft) -> tuple[Issue, ...]:
     """Return every finding, errors first."""
     if len(draft.tasks) > MAX_TASKS:
         return (too_many_tasks(len(draft.tasks), is_exact=False),)
-    found = [*find_structure_faults(draft.tasks, in_order=draft.in_order, tools=draft.tools)]
+    found = [*find_structure_faults(draft.tasks, request=draft.request, in_order=draft.in_order, tools=draft.tools)]
     found += find_redundant(draft.tasks, severity="error")
     found += find_content_issues(draft.tasks, draft.request, draft.tools, draft.agents)
     return tuple(sorted(found, key=lambda issue: issue.severity != "error"))
-
-
-def find_content_issues(
-    tasks: Sequence[Task],
-    request: str | None,
-    tools: Mapping[str, ToolSignature],
-    agents: Mapping[str, AgentCapability],
-) -> list[Issue]:
-    """Return what is wrong with what the tasks say, whatever their edges: tools, completeness, goal."""
-    texts = [read_task(task, tools[task.task_type].words if task.task_type in tools else "") for task in tasks]
-    types = frozenset(kind for agent in agents.values() for kind in agent.task_types)
-    found = [*find_tool_faults(texts, tools, types)]
-    if request and texts:
-        found += find_uncovered(texts, request, tools)
-        found += find_goal_faults(texts, request, tools)
-    return found
-
-
-def too_many_tasks(count: int, *, is_exact: bool = True) -> Issue:
-    """Return the one finding about a plan that is too large to look at."""
-    return Issue(
-        kind="size",
-        severity="error",
-        message=f"The plan has {f'{count:,}' if is_exact else f'more than {MAX_TASKS:,}'} tasks; at most {MAX_TASKS:,} are checked.",
-        way_out="Split the request, or let tasks work on lists.",
-    )
 
 
 def _read(
@@ -182,7 +147,7 @@ def _try_edit(
         tasks=tasks, request=draft.request, tools=draft.tools, agents=draft.agents, in_order=draft.in_order
     )
     after = find_draft_issues(changed)
-    return (changed, after) if len(_errors(after)) < len(_errors(issues)) else None
+    return (changed, after) if is_better(after, issues) else None
 
 
 def _errors(issues: Sequence[Issue]) -> list[Issue]:

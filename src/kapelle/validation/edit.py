@@ -32,6 +32,8 @@ class Edit:
     """New tasks."""
     assign: dict[str, str] = field(default_factory=dict)
     """Task id to the agent that is to do it instead."""
+    unassign: tuple[str, ...] = ()
+    """Tasks whose assignment goes."""
 
     @classmethod
     def of(
@@ -53,7 +55,7 @@ class Edit:
     @property
     def touched(self) -> frozenset[str]:
         """The tasks that it changes or gives to another agent."""
-        return frozenset((*self.changes, *self.assign))
+        return frozenset((*self.changes, *self.assign, *self.unassign))
 
     @property
     def patch(self) -> GraphPatch | None:

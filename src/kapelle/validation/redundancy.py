@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kapelle.errors import InvalidGraph
@@ -25,11 +25,11 @@ _FINDING = frozenset(
     map(stem_of, word_set("find get retrieve fetch obtain search look lookup query locate collect gather"))
 )
 _FILLING = frozenset(map(stem_of, word_set("please kindly again also then now just simply carefully once more")))
-_ORDER = re.compile(r"[^\W_]+|…")
+_NAME = re.compile(r"['\"“‘]([^'\"”’]{1,80})['\"”’]|(?<=[a-z,] )([A-Z][\w-]*)")
 
 
-def find_twins(tasks: Iterable[Task]) -> Iterator[tuple[Task, Task]]:
-    """Yield (task, the earlier one that it repeats), each task once; earlier means by id, so that order is no matter.
+def find_twins(tasks: Iterable[Task]) -> Iterator[tuple[Task, Task, float]]:
+    """Yield (task, an earlier one that it repeats, how alike they are), each task once.
 
     The same type, inputs, requirements and dependencies are the same work unless the descriptions tell them apart. One
     without a description is not told apart if there are inputs to say what it is about.
@@ -44,29 +44,29 @@ def find_twins(tasks: Iterable[Task]) -> Iterator[tuple[Task, Task]]:
         kept: list[tuple[Task, TaskText]] = []
         for task in group:
             text = read_task(task)
-            twin = next(
-                (other for other, words in kept[-MOST_COMPARED:] if _says_the_same(task, text, other, words)), None
-            )
-            if twin is None:
+            alike = [(_likeness(task, text, other, words), other) for other, words in kept[-MOST_COMPARED:]]
+            most, twin = max(alike, key=lambda pair: pair[0], default=(0.0, task))
+            if most >= ALIKE:
+                yield task, twin, most
+            if most < 1.0:
                 kept.append((task, text))
-            else:
-                yield task, twin
 
 
 def find_redundant(tasks: Sequence[Task], *, severity: Severity = "warning") -> Iterator[Issue]:
     """Yield tasks that repeat another, each with the edit that removes it."""
-    for task, twin in find_twins(tasks):
+    for task, twin, likeness in find_twins(tasks):
         yield Issue(
             kind="redundant",
-            severity=severity,
+            severity=severity if likeness == 1.0 else "warning",
             task_id=task.task_id,
             message=f"Task {task.task_id!r} does the same as {twin.task_id!r}: same type, inputs and dependencies.",
             way_out=f"Let what waits for {task.task_id!r} use {twin.task_id!r}, and remove {task.task_id!r}.",
-            edit=_merge(task, twin, tasks),
+            edit=merge_edit(task, twin, tasks),
         )
 
 
-def _merge(task: Task, twin: Task, tasks: Sequence[Task]) -> Edit | None:
+def merge_edit(task: Task, twin: Task, tasks: Sequence[Task]) -> Edit | None:
+    """Return the edit that lets one task do another's work too; None where the other needs its output itself."""
     changes: dict[str, Sequence[Task]] = {task.task_id: ()}
     try:
         for other in tasks:
@@ -86,18 +86,17 @@ def _plain_inputs(value: Any) -> Any:
     return [_plain_inputs(item) for item in value] if isinstance(value, list) else value
 
 
-def _says_the_same(task: Task, mine: TaskText, other: Task, theirs: TaskText) -> bool:
+def _likeness(task: Task, mine: TaskText, other: Task, theirs: TaskText) -> float:
+    """Return how much of what two tasks say is the same: 1.0 where nothing but fillers differs."""
     if task.description.casefold().split() == other.description.casefold().split():
-        return True
+        return 1.0
     if not (task.description.split() and other.description.split()):
-        return bool(task.inputs)
-    if mine.quantities != theirs.quantities or _names(task.description) != _names(other.description):
-        return False
+        return 1.0 if task.inputs else 0.0
     ours, others = _essence(task.description), _essence(other.description)
-    if not ours or not others:
-        return False
-    common = len(ours & others)
-    return common >= ALIKE * len(ours | others)
+    if mine.quantities != theirs.quantities or not ours or not others:
+        return 0.0
+    names = _name_stems(task.description) | _name_stems(other.description)
+    return 0.0 if names & (ours ^ others) else len(ours & others) / len(ours | others)
 
 
 def _essence(text: str) -> frozenset[str]:
@@ -105,8 +104,5 @@ def _essence(text: str) -> frozenset[str]:
     return stems - _FINDING | {"find"} if stems & _FINDING else stems
 
 
-_NAME: Callable[[str], list[str]] = re.compile(r"['\"“‘]([^'\"”’]{1,80})['\"”’]|(?<=[a-z,] )([A-Z][\w-]*)").findall  # type: ignore[assignment]
-
-
-def _names(text: str) -> frozenset[object]:
-    return frozenset(_NAME(text))
+def _name_stems(text: str) -> frozenset[str]:
+    return stems_of(" ".join(quoted or name for quoted, name in _NAME.findall(text)))

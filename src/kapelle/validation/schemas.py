@@ -24,6 +24,8 @@ from .issue import Issue
 
 FAR_BETTER = 2.0
 """How many times better another tool must fit a task's words before the named one is refused."""
+BETTER = 1.4
+"""The same, for a tool that no task calls."""
 FITS = 0.25
 """Share of a tool's words that a task has to have for the tool to count as one that fits."""
 
@@ -62,7 +64,11 @@ class ToolSignature:
         return f"{split_name(self.name)} {self.description}"
 
 
-def as_tools(tools: Iterable[ToolSignature | ToolDefinition] | Mapping[str, ToolSignature]) -> dict[str, ToolSignature]:
+Tools = Iterable[ToolSignature | ToolDefinition] | Mapping[str, ToolSignature]
+"""Tools, in the forms that they come in."""
+
+
+def as_tools(tools: Tools) -> dict[str, ToolSignature]:
     """Return tools by name, whatever form they come in."""
     values = tools.values() if isinstance(tools, Mapping) else tools
     found = [ToolSignature.of(tool) if isinstance(tool, ToolDefinition) else tool for tool in values]
@@ -76,13 +82,14 @@ def find_tool_faults(
     if not tools:
         return
     lexicon = _Lexicon(tools)
+    idle = frozenset(tools).difference(text.task.task_type for text in texts)
     for text in texts:
         task = text.task
         tool = tools.get(task.task_type)
         if tool is None and task.task_type not in other_types:
             yield _unknown_tool(text, tools, lexicon)
         elif tool is not None:
-            better = _better_by_arguments(task, tool, tools) or lexicon.better_by_words(text, tool, tools)
+            better = _better_by_arguments(task, tool, tools) or lexicon.better_by_words(text, tool, tools, idle)
             if better is not None:
                 yield Issue(
                     kind="schema",
@@ -163,17 +170,22 @@ class _Lexicon:
         return math.fsum(weight for stem, weight in weights.items() if stem in text.own) / total if total else 0.0
 
     def better_by_words(
-        self, text: TaskText, tool: ToolSignature, tools: Mapping[str, ToolSignature]
+        self, text: TaskText, tool: ToolSignature, tools: Mapping[str, ToolSignature], idle: frozenset[str]
     ) -> ToolSignature | None:
-        """Return a tool that fits what a task says far better than the one it names; only where it says something."""
-        if text.task.inputs or len(text.own) < 3 or len(tools) < 2:
+        """Return a tool that fits what a task says better than the one it names; only where it says something.
+
+        A tool that no task calls need not fit as much better as one that has its task already.
+        """
+        if text.task.inputs or len(text.own) < 3:
             return None
         mine = self.fit(text, tool)
-        best = max(
-            (other for other in tools.values() if other is not tool), key=lambda one: (self.fit(text, one), one.name)
-        )
-        theirs = self.fit(text, best)
-        return best if theirs >= FITS and theirs > FAR_BETTER * mine else None
+        others = [(self.fit(text, other), other) for other in tools.values() if other is not tool]
+        better = [
+            (theirs, other.name)
+            for theirs, other in others
+            if theirs >= FITS and theirs > (BETTER if other.name in idle else FAR_BETTER) * mine
+        ]
+        return tools[max(better)[1]] if better else None
 
     def _weight(self, stem: str) -> float:
         return math.log((1 + self._total) / self._counts[stem])

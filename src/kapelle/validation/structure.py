@@ -1,4 +1,4 @@
-"""What keeps tasks from being a graph, or their edges from being meant: ids, dangling edges, cycles, the wrong way round.
+"""What keeps tasks from being a graph, or edges from being meant: ids, dangling edges, cycles, the wrong way round.
 
 Works on tasks that no `TaskDAG` would take. Where an author lists tasks in the order in which they are to be done
 (`in_order`, as models and people do in plans), an edge to a task that is listed later stands the wrong way round.
@@ -18,12 +18,18 @@ from .edit import Edit, redirect
 from .issue import Issue
 from .schemas import ToolSignature, gives
 
+MAX_SAID = 2_000
+"""Characters of a task's description that we write ourselves."""
 MAX_FAULTS = 50
 """Faults of one kind that are listed: a file that was cut off in the middle has thousands."""
 
 
 def find_structure_faults(
-    tasks: Sequence[Task], *, in_order: bool = False, tools: Mapping[str, ToolSignature] | None = None
+    tasks: Sequence[Task],
+    *,
+    request: str | None = None,
+    in_order: bool = False,
+    tools: Mapping[str, ToolSignature] | None = None,
 ) -> Iterator[Issue]:
     """Yield what is wrong with ids and edges; a `TaskDAG` has at most edges the wrong way round."""
     yield from _repeated_ids(tasks)
@@ -31,7 +37,7 @@ def find_structure_faults(
     for task in tasks:
         first.setdefault(task.task_id, task)
     position = {task_id: number for number, task_id in enumerate(first)}
-    yield from _limited(_dangling(first, position, in_order, tools or {}))
+    yield from _limited(_dangling(first, position, in_order, tools or {}, request))
     in_cycles: set[tuple[str, str]] = set()
     yield from _cycles(first, position, in_order, in_cycles)
     if in_order:
@@ -74,8 +80,13 @@ def _free_id(task_id: str, taken: Counter[str]) -> str:
 
 
 def _dangling(
-    tasks: Mapping[str, Task], position: Mapping[str, int], in_order: bool, tools: Mapping[str, ToolSignature]
+    tasks: Mapping[str, Task],
+    position: Mapping[str, int],
+    in_order: bool,
+    tools: Mapping[str, ToolSignature],
+    request: str | None,
 ) -> Iterator[Issue]:
+    supplied: set[str] = set()
     used = Counter(other for task in tasks.values() for other in task.dependencies)
     for task in tasks.values():
         for missing in [other for other in task.dependencies if other not in tasks]:
@@ -101,6 +112,9 @@ def _dangling(
                     f"Let {task.task_id!r} wait no longer for {missing!r}, which is not there.",
                     {task.task_id: [redirect(task, {missing: None})]},
                 )
+            elif request and task.task_type not in tools and missing not in supplied and valid_id(missing):
+                supplied.add(missing)
+                edit = _supply(task, missing, tasks, request)
             yield Issue(
                 kind="structure",
                 severity="error",
@@ -112,6 +126,26 @@ def _dangling(
                 way_out=f"Add {missing!r}, or correct the reference." if found is None else f"Did you mean {found!r}?",
                 edit=edit,
             )
+
+
+def _supply(task: Task, missing: str, tasks: Mapping[str, Task], request: str) -> Edit:
+    """Return the edit that adds the task that is missing, as far as what needs it and the request tell."""
+    wanted = "; ".join(value for value in task.inputs.values() if isinstance(value, str)) or task.description
+    said = f"Find out what {missing} stands for in: {wanted} (asked for: {request.strip()})"
+    new = Task(task_id=missing, task_type=task.task_type, description=said[:MAX_SAID])
+    changes = {
+        first.task_id: (new, first) for first in list(tasks.values())[:1]
+    }  # before all others: it waits for none
+    return Edit.of(f"Add {missing!r}, which {task.task_id!r} needs.", changes)
+
+
+def valid_id(name: str) -> bool:
+    """Whether a name that something refers to can be a task's id."""
+    try:
+        Task(task_id=name, task_type="x")
+    except InvalidGraph:
+        return False
+    return True
 
 
 def _meant_task(

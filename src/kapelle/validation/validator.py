@@ -1,64 +1,47 @@
-"""AOPValidator: the gate between plans and runs. Checks, scores and approves; repairs nothing and runs nothing.
+"""AOPValidator: the gate between plans and runs. Checks, scores, repairs and approves; runs nothing.
 
-The checks are in checks, the figures in score. The score is documented: success 0.4, quality 0.3, cost 0.2, time 0.1,
-or the weights of a LearnedRewardModel. It ranks plans and is no condition: conditions are the checks.
+The checks are in checks and content, the figures in score. `repair` applies the edits that come with the findings, each
+to a copy, and keeps those after which there are strictly fewer errors. The score is documented: success 0.4, quality
+0.3, cost 0.2, time 0.1, or the weights of a LearnedRewardModel. It ranks plans and is no condition: conditions are the
+checks.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from kapelle.agents import AgentCapability
-from kapelle.cost import CostProfiler, Estimate
-from kapelle.errors import InvalidInput
-from kapelle.graph import TaskDAG
-from kapelle.routing import RoutingPlan
+from kapelle.agents import AgentCapability, AgentRegistry
+from kapelle.cost import CostProfiler, DAAOOptimizer, Estimate, OptimizationConstraints
+from kapelle.errors import InvalidInput, KapelleError
+from kapelle.graph import MAX_TASKS, TaskDAG
+from kapelle.routing import HALORouter, RoutingPlan
 
 from . import score
 from .approved import APPROVAL, ApprovedPlan
 from .checks import Case, find_issues
+from .content import find_content_issues, too_many_tasks
+from .detector import Detection, PlanDetector
+from .edit import Edit
 from .issue import Issue
+from .redundancy import find_redundant
+from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better
+from .result import ValidationResult
 from .reward_model import LearnedRewardModel, TaskOutcome
+from .schemas import Tools, as_tools
 
 logger = logging.getLogger(__name__)
 
+_LIMITS = ("budget", "deadline", "quality")
+_SOLVER_S = 1.0
+"""For the assignment that would keep the limits, asked for only when a plan breaks one."""
 AGREEMENT = 0.01
 """How far, relatively, an optimiser's figure may lie from the sum of our estimates before it is worth a warning."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ValidationResult:
-    """What the validator found. A plan that passed has no errors, and is in `approved`."""
-
-    passed: bool
-    issues: tuple[Issue, ...] = ()
-    """Errors first, then warnings."""
-    quality_score: float = 0.0
-    """The score in 0..1; higher is better."""
-    estimated_cost: float = 0.0
-    """Dollars for all tasks."""
-    estimated_time: float = 0.0
-    """Seconds along the critical path."""
-    approved: ApprovedPlan | None = None
-    """What may run; None if the plan did not pass."""
-    estimates: Mapping[str, Estimate] = field(default_factory=lambda: MappingProxyType({}))
-    """What each task is expected to take, for those whose agent can do them."""
-
-    @property
-    def errors(self) -> tuple[Issue, ...]:
-        """The findings that keep the plan from running."""
-        return tuple(issue for issue in self.issues if issue.severity == "error")
-
-    @property
-    def warnings(self) -> tuple[Issue, ...]:
-        """The findings that do not."""
-        return tuple(issue for issue in self.issues if issue.severity == "warning")
 
 
 class AOPValidator:
@@ -66,6 +49,9 @@ class AOPValidator:
 
     Without a `cost_profiler`, what agents declare and the documented defaults are the estimates, and an optimiser's
     figure in the plan's metadata is believed if it fits the plan. With one, the sum of its estimates decides.
+
+    With `tools`, task types name tools, and tasks have to fit them. With a `detector`, a model looks for what rules
+    cannot see, once a plan.
     """
 
     def __init__(
@@ -74,9 +60,14 @@ class AOPValidator:
         cost_profiler: CostProfiler | None = None,
         enable_learned_model: bool = False,
         reward_model_path: Path | str | None = None,
+        *,
+        tools: Tools = (),
+        detector: PlanDetector | None = None,
     ) -> None:
         self.agent_registry = agent_registry
         self.cost_profiler = cost_profiler
+        self.tools = as_tools(tools)
+        self.detector = detector
         self.logger = logger
         self.weight_success = 0.4
         self.weight_quality = 0.3
@@ -94,6 +85,7 @@ class AOPValidator:
         max_time: float | None = None,
         min_quality: float | None = None,
         request: str | None = None,
+        available_agents: Collection[str] | None = None,
     ) -> ValidationResult:
         """Check a plan, and approve it if nothing is wrong.
 
@@ -103,12 +95,86 @@ class AOPValidator:
             max_budget: Dollars that the whole may cost.
             max_time: Seconds that the critical path may take.
             min_quality: Share of tasks in 0..1 that must be expected to succeed.
-            request: The user's words, kept with the approved plan.
+            request: The user's words: the tasks have to cover them. Kept with the approved plan.
+            available_agents: Ids of the agents that edits may give tasks to; None means all.
 
         Raises:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1.
         """
         _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
+        terms = _Terms(max_budget, max_time, min_quality, request, available_agents)
+        found = await self._detect(dag, request)
+        result = await self._check(Routed(dag=dag, plan=routing_plan), terms, found.issues)
+        return replace(result, detection_cost_usd=found.cost_usd)
+
+    async def repair(
+        self,
+        routing_plan: RoutingPlan,
+        dag: TaskDAG,
+        max_budget: float | None = None,
+        *,
+        max_time: float | None = None,
+        min_quality: float | None = None,
+        request: str | None = None,
+        finished: Collection[str] = frozenset(),
+        available_agents: Collection[str] | None = None,
+        router: HALORouter | None = None,
+        max_rounds: int = MAX_ROUNDS,
+    ) -> Repair:
+        """Apply the edits of what is found wrong, and check the plan again, for at most so many rounds.
+
+        An edit stays only if there are strictly fewer errors after it, and of no kind more. Limits stay as they are,
+        finished tasks are never touched, and the plan and graph that were given stay as they were.
+
+        Args:
+            routing_plan, dag, max_budget, max_time, min_quality, request, available_agents: As in
+                `validate_routing_plan`.
+            finished: Tasks that ran already.
+            router: Finds agents for new tasks; by default one for the validator's agents.
+            max_rounds: How often the plan is gone through.
+
+        Raises:
+            InvalidInput: a limit is malformed, as in `validate_routing_plan`, or `max_rounds` is negative.
+        """
+        _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
+        if max_rounds < 0:
+            raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
+        terms = _Terms(max_budget, max_time, min_quality, request, available_agents)
+        router = router or HALORouter(_registry(self.agent_registry))
+        found = await self._detect(dag, request)
+        findings = found.issues
+        state = Routed(dag=dag, plan=routing_plan)
+        result = await self._check(state, terms, findings)
+        applied: list[Edit] = []
+        for _ in range(max_rounds):
+            before = len(applied)
+            for edit in [one.edit for one in result.errors if one.edit is not None][:MAX_EDITS]:
+                tried = apply_edit(state, edit, finished=finished, router=router, available=available_agents)
+                if tried is None:
+                    continue
+                left = tuple(one for one in findings if one.edit is not edit)
+                after = await self._check(tried, terms, left)
+                if is_better(after.issues, result.issues):
+                    state, result, findings = tried, after, left
+                    applied.append(edit)
+            if len(applied) == before:
+                break
+        return Repair(
+            dag=state.dag,
+            routing_plan=state.plan,
+            edits=tuple(applied),
+            result=replace(result, detection_cost_usd=found.cost_usd),
+        )
+
+    async def _detect(self, dag: TaskDAG, request: str | None) -> Detection:
+        if self.detector is None or not request or len(dag) > MAX_TASKS:
+            return Detection()
+        return await self.detector.detect(request, tuple(dag), self.agent_registry)
+
+    async def _check(self, routed: Routed, terms: _Terms, findings: tuple[Issue, ...]) -> ValidationResult:
+        dag, routing_plan = routed.dag, routed.plan
+        if len(dag) > MAX_TASKS:
+            return ValidationResult(passed=False, issues=(too_many_tasks(len(dag)),))
         plan = RoutingPlan(
             assignments=dict(routing_plan.assignments),
             explanations=dict(routing_plan.explanations),
@@ -126,11 +192,15 @@ class AOPValidator:
             estimates=estimates,
             cost=cost,
             seconds=seconds,
-            max_budget=max_budget,
-            max_time=max_time,
-            min_quality=min_quality,
+            max_budget=terms.max_budget,
+            max_time=terms.max_time,
+            min_quality=terms.min_quality,
+            profiler=self._profiler(),
+            available=terms.available,
         )
-        issues = (*find_issues(case), *doubts)
+        said = find_content_issues(tuple(dag), terms.request, self.tools, self.agent_registry)
+        said += [*find_redundant(tuple(dag)), *findings]
+        issues = _errors_first(await self._with_edits(find_issues(case), case), said, doubts)
         passed = all(issue.severity != "error" for issue in issues)
         quality_score = await self._calculate_quality_score(plan, dag)
         approved = None
@@ -143,10 +213,10 @@ class AOPValidator:
                 score=quality_score,
                 estimated_cost=cost,
                 estimated_time=seconds,
-                max_budget=max_budget,
-                max_time=max_time,
-                min_quality=min_quality,
-                request=request,
+                max_budget=terms.max_budget,
+                max_time=terms.max_time,
+                min_quality=terms.min_quality,
+                request=terms.request,
                 warnings=issues,
                 approval=APPROVAL,
             )
@@ -223,6 +293,13 @@ class AOPValidator:
         bounds = score.time_bounds(dag, self.agent_registry, self._profiler())
         return bounds.position_of(score.critical_seconds(self._estimate(routing_plan, dag), dag))
 
+    async def _with_edits(self, issues: tuple[Issue, ...], case: Case) -> tuple[Issue, ...]:
+        """Return the issues, those about limits with the assignment that keeps all limits, if there is one."""
+        if not any(one.severity == "error" and one.kind in _LIMITS for one in issues):
+            return issues
+        edit = await _reassign_within(case)
+        return tuple(replace(one, edit=edit) if one.kind in _LIMITS and one.edit is None else one for one in issues)
+
     def _estimate(self, plan: RoutingPlan, dag: TaskDAG) -> dict[str, Estimate]:
         return score.estimate_tasks(plan.assignments, dag, self.agent_registry, self._profiler())
 
@@ -249,6 +326,55 @@ class AOPValidator:
             way_out="Optimise the plan again after changing it, with the profiler that the validator has.",
         )
         return summed, (doubt,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What the user allows and asks for."""
+
+    max_budget: float | None
+    max_time: float | None
+    min_quality: float | None
+    request: str | None
+    available: Collection[str] | None
+
+
+async def _reassign_within(case: Case) -> Edit | None:
+    """Return the edit that moves tasks to other agents so that all limits hold together; None where none does.
+
+    The quality that nobody asked for gives way only where the limits cannot be kept with it.
+    """
+    optimizer = DAAOOptimizer(case.profiler, {agent.agent_id: agent for agent in case.staff}, time_limit_s=_SOLVER_S)
+    wanted = (case.min_quality,) if case.min_quality is not None else (None, 0.0)
+    for quality in wanted:
+        constraints = OptimizationConstraints(
+            max_total_cost=case.max_budget, max_total_time=case.max_time, min_quality_score=quality
+        )
+        assigned = {task: agent for task, agent in case.plan.assignments.items() if task in case.estimates}
+        try:
+            found = await optimizer.optimize_routing_plan(assigned, case.dag, constraints)
+        except (
+            KapelleError
+        ):  # agents that only an assignment names, and the like: what is wrong is said by other issues
+            return None
+        moved = {task: agent for task, agent in found.assignments.items() if agent != assigned[task]}
+        if moved and found.optimization_details.get("status") in ("optimal", "feasible"):
+            return Edit(
+                summary=(
+                    f"Give {len(moved)} task{'s' if len(moved) > 1 else ''} to other agents: the plan is then expected "
+                    f"to cost ${found.estimated_cost:.4g} and take {found.estimated_time:.4g} s."
+                ),
+                assign=moved,
+            )
+    return None
+
+
+def _registry(agents: Mapping[str, AgentCapability]) -> AgentRegistry:
+    return agents if isinstance(agents, AgentRegistry) else AgentRegistry(agents.values())
+
+
+def _errors_first(*groups: Iterable[Issue]) -> tuple[Issue, ...]:
+    return tuple(sorted((one for group in groups for one in group), key=lambda issue: issue.severity != "error"))
 
 
 def _why_inconsistent(plan: RoutingPlan, stated: Any) -> str | None:

@@ -1,8 +1,9 @@
 """What of a request no task speaks of. Pure; says how sure it is, and leaves the severity to whoever asks.
 
-    number, date, identifier   in no task. Sure where the request has few of them, or where a task speaks of what stands
-                               beside it in the request ("sensor ID 59" became "sensor ID"); a plan of many parts that
-                               leaves out all details of one is only doubted, because such plans are written on purpose
+    number, date, identifier   in no task. Sure where the request is one question or all tasks are calls with values,
+                               and it has few numbers; where a task speaks of what stands beside it in the request
+                               ("sensor ID 59" became "sensor ID"); or where that task has a number that nobody asked
+                               for. Prose that leaves out all details of a part is written so on purpose
     demand                     a clause that asks for something, whose words no single task has. Sure where next to none
                                of them is there, or its own name ('Inception') is missing and most of the rest too
     name, condition,           doubted only: plans reword them too often
@@ -30,7 +31,7 @@ FEW_QUANTITIES = 3
 """A request with so few numbers is expected to have every one in its plan."""
 NEIGHBOURS = 2
 """Words before and after a number that say what it is the number of."""
-ABSENT_DEMAND = 0.2
+ABSENT_DEMAND = 0.26
 """Share of a clause's words below which no task is about it."""
 ABSENT_NAMED_DEMAND = 0.55
 """The same where the clause has a name that no task has."""
@@ -83,9 +84,13 @@ def _absent_quantities(request: str, texts: Sequence[TaskText], demands: Sequenc
     everything = " ; ".join(text.plain for text in texts)
     asked = find_quantities(request)
     counted = {(one.kind, one.value) for one in asked if not one.is_word}
+    is_short = len(counted) <= FEW_QUANTITIES and (len(demands) < 2 or all(text.task.inputs for text in texts))
+    invented = {key for key in there if not any(key in one.keys for one in asked)}
     for one in asked:
         words = request[one.start : one.end]
-        if one.is_among(there) or plain(words) in everything:
+        if one.is_among(there):
+            continue
+        if one.kind == "identifier" and re.search(rf"(?<!\w){re.escape(plain(words))}(?!\w)", everything):
             continue
         if one.kind == "identifier" and stems_of(words) <= known:
             continue
@@ -96,9 +101,14 @@ def _absent_quantities(request: str, texts: Sequence[TaskText], demands: Sequenc
             subject=one.kind,
             text=words,
             clause=_clause_around(request, one.start, demands),
-            is_sure=not one.is_word and bool(texts) and (len(counted) <= FEW_QUANTITIES or beside),
+            is_sure=not one.is_word and bool(texts) and (is_short or beside or _is_replaced(nearest, one, invented)),
             nearest=nearest.task.task_id if nearest is not None else None,
         )
+
+
+def _is_replaced(nearest: TaskText | None, one: Quantity, invented: set[tuple[str, str, str | None]]) -> bool:
+    """Whether the task about the same has a number that the request does not have."""
+    return nearest is not None and any(kind == one.kind for kind, _, _ in nearest.quantities & invented)
 
 
 def _neighbours(request: str, one: Quantity) -> tuple[frozenset[str], frozenset[str]]:
@@ -137,18 +147,29 @@ def _absent_demands(request: str, demands: Sequence[Demand], texts: Sequence[Tas
             continue
         best = max(texts, key=lambda text: len(head & text.stems))
         share = len(head & best.stems) / len(head)
-        names = [_stems_of_name(name) for name in _QUOTED.findall(demand.text)]
-        names += [frozenset({plain(demand.text[one.start : one.end])}) for one in find_quantities(demand.text)]
-        own = [name for name in names if name and not any(name <= text.own for text in texts)]
-        is_sure = (share <= ABSENT_DEMAND and len(head) >= 3) or (
-            bool(own) and len(own) == len(names) and share <= ABSENT_NAMED_DEMAND
-        )
+        marked, capital = _names_in(demand, texts)
+        is_nameless_gap = demand.is_firm and (share == 0 or (share <= ABSENT_DEMAND and len(head) >= 3))
+        is_named_gap = (bool(marked) or (bool(capital) and demand.is_firm)) and share <= ABSENT_NAMED_DEMAND
+        is_sure = (is_nameless_gap or is_named_gap) and not any((*marked, *capital))
         if is_sure or share <= 0.34:
             yield Gap(subject="demand", text=demand.text[:300], clause=demand.text[:300], is_sure=is_sure, nearest=None)
 
 
-def _stems_of_name(name: str) -> frozenset[str]:
-    return stems_of(name) or frozenset(_WORD.findall(plain(name)))
+def _names_in(demand: Demand, texts: Sequence[TaskText]) -> tuple[list[bool], list[bool]]:
+    """Return for each quoted name and number of a clause, and for each capitalised one, whether some task has it."""
+
+    def some_task_has(stems: frozenset[str]) -> bool:
+        return any(stems <= text.stems for text in texts)
+
+    marked = [some_task_has(stems) for match in _QUOTED.finditer(demand.text) if (stems := stems_of(match[1]))]
+    marked += [
+        any(one.is_among(text.quantities) for text in texts)
+        or some_task_has(stems_of(demand.text[one.start : one.end]))
+        for one in find_quantities(demand.text)
+        if not one.is_word
+    ]
+    capital = [some_task_has(stems) for match in _NAME.finditer(demand.text) if (stems := stems_of(match[0]))]
+    return marked, capital
 
 
 def _absent_words(request: str, texts: Sequence[TaskText]) -> Iterator[Gap]:

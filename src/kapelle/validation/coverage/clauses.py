@@ -17,16 +17,21 @@ VERBS = word_set(
     """add adjust analyse analyze apply assess assign audit authenticate book build buy calculate call cancel change
     check classify clean collect compare compile compose compute configure confirm connect convert count create
     debug decrypt delete deploy describe design detect determine develop diagnose display download draft edit encrypt
-    establish estimate evaluate examine exchange execute explain exploit explore export extract fetch file filter find
+    establish estimate evaluate examine exchange execute exploit explore export extract fetch filter find
     fix forecast format gather generate get give identify implement import improve inspect install interpret
     investigate list locate look look-up make manage map measure merge modify monitor move obtain open optimize order
     organize perform plan play plot post predict prepare prioritize process produce protect provide publish purchase
-    put query rank read recommend record redeem register release remove rename render repair replace reply report
+    put query rank read recommend record redeem register remove rename render repair replace reply report
     request research reserve reset resolve retrieve review run save scan schedule search secure select sell send set
     show simulate solve sort stop store stream submit suggest sum summarise summarize survey tell test track train
     transcribe transfer translate update upload validate verify view watch write"""
 )
 """Words that begin a demand."""
+WEAK_VERBS = word_set(
+    """provide give show tell describe include explain add list identify suggest recommend let perform
+    confirm make display add set"""
+)
+"""Those of them that as often only elaborate on what was asked before: "Provide the title, author and year"."""
 GENERIC = frozenset(
     stem_of(word)
     for word in word_set(
@@ -34,7 +39,8 @@ GENERIC = frozenset(
         assistance related regarding about including include based specific particular various also additionally
         finally lastly next then first second third afterwards furthermore moreover provide retrieve get find give
         show tell obtain gather make using use interested curious learn look check search available current currently
-        latest new possible using used user following name named titled called value number amount total task tasks"""
+        latest new possible using used user following series different field fields activity name named
+        titled called value number amount total task tasks"""
     )
 )
 """Stems that say nothing of what a clause is about."""
@@ -45,6 +51,20 @@ _CONNECTIVE = re.compile(
     r"(?=(?:please\s+|also\s+|finally,?\s+|then,?\s+)*(?P<verb>[A-Za-z][A-Za-z-]*)\b(?!\s*(?:,|\.|of\b|and\b)))",
     re.IGNORECASE,
 )
+_ASKED = re.compile(
+    r"\b(?:please(?: also)?|(?:can|could|would|will) you(?: also)?(?: please)?(?: help me(?: to)?)?|help me(?: to)?|"
+    r"let's|(?P<wish>(?:need|want|like|wish|love|you|have) to))\s+(?P<verb>[A-Za-z-]+)",
+    re.IGNORECASE,
+)
+_WISH = re.compile(
+    r"\b(?:i|we)(?:['’]m|['’]d| am| are| would)?(?: also| additionally| further)? (?:need|require|want|like|"
+    r"(?:am )?looking for|interested in|curious about)\s+(?!to\b)"
+    r"(?:(?:know|learn|learning|reading|getting) (?:about |more about )?)?",
+    re.IGNORECASE,
+)
+_TAIL = frozenset(("and", "then", "also", "please", "finally", "i", "we"))
+_MARKS = " ,.;:!?\"
+"
 _WORD = re.compile(r"[^\W_]+")
 _AUXILIARY = (
     r"(?:is|are|was|were|am|do|does|did|has|have|had|can|could|would|will|should|shall|may|might|must|isn't|aren't|"
@@ -67,6 +87,8 @@ class Demand:
     text: str
     start: int
     """Where it begins in the request."""
+    is_firm: bool
+    """Whether it is an order of its own; else it is a wish, or elaborates on another."""
     head: tuple[str, ...]
     """The stems at its beginning that say what it is about, in order."""
 
@@ -81,7 +103,7 @@ def is_yes_no_question(text: str) -> bool:
 
 
 def split_demands(request: str, *, head_length: int = 7) -> tuple[Demand, ...]:
-    """Return what a request asks for: a clause for each verb that begins a demand, and each question.
+    """Return what a request asks for: a clause for each verb that begins a demand, and each wish.
 
     >>> [demand.text for demand in split_demands("Please scan the host, then encrypt the file. It is big.")]
     ['scan the host', 'encrypt the file']
@@ -90,46 +112,37 @@ def split_demands(request: str, *, head_length: int = 7) -> tuple[Demand, ...]:
     position = 0
     for sentence in [*_SENTENCE.finditer(request), None]:
         end = sentence.start() if sentence is not None else len(request)
-        for start, stop in _clauses(request, position, end):
+        for start, stop, is_firm in _clauses(request, position, end):
             text = request[start:stop].strip(' ,.;:!?"')
             stems = [
                 stem_of(word) for word in _WORD.findall(plain(text)) if word not in STOP_WORDS and not word.isdigit()
             ]
             head = tuple(dict.fromkeys(one for one in stems if one not in GENERIC))[:head_length]
             if head:
-                found.append(Demand(text=text, start=start, head=head))
+                found.append(Demand(text=text, start=start, is_firm=is_firm, head=head))
         position = sentence.end() if sentence is not None else end
         if len(found) >= MAX_DEMANDS:
             break
     return tuple(found[:MAX_DEMANDS])
 
 
-def _clauses(request: str, start: int, end: int) -> list[tuple[int, int]]:
+def _clauses(request: str, start: int, end: int) -> list[tuple[int, int, bool]]:
     """Return where the demands of one sentence begin and end; none for a sentence that only tells something."""
     sentence = request[start:end]
-    begins = [
-        start + match.start("verb")
-        for match in _CONNECTIVE.finditer(sentence)
-        if match["verb"].lower() in VERBS and not _inside_quotes(sentence, match.start("verb"))
-    ]
-    if not begins:
-        asked = re.search(
-            r"\b(?:please|(?:can|could|would|will) you(?: also)?(?: please)?(?: help me)?|(?:need|want|like|wish) to|"
-            r"help (?:me )?(?:to )?|let's|you to)\s+(?P<verb>[A-Za-z-]+)",
-            sentence,
-            re.IGNORECASE,
-        )
-        if asked is not None and asked["verb"].lower() in VERBS:
-            begins = [start + asked.start("verb")]
-    else:
-        asked = re.search(
-            r"\b(?:please|(?:can|could) you(?: also)?(?: please)?|(?:need|want|like) to)\s+(?P<verb>[A-Za-z-]+)",
-            sentence[: begins[0] - start],
-            re.IGNORECASE,
-        )
-        if asked is not None and asked["verb"].lower() in VERBS:
-            begins.insert(0, start + asked.start("verb"))
-    return list(pairwise([*begins, end])) if begins else []
+    begins: dict[int, bool] = {}
+    for match in _WISH.finditer(sentence):
+        begins[match.end()] = False
+    for match in _CONNECTIVE.finditer(sentence):
+        verb = match["verb"].lower().rpartition("-")[2]
+        if verb in VERBS and not _inside_quotes(sentence, match.start("verb")):
+            begins[match.start("verb")] = verb not in WEAK_VERBS
+    for match in _ASKED.finditer(sentence):
+        verb = match["verb"].lower().rpartition("-")[2]
+        if verb in VERBS:
+            begins.pop(match.start("verb"), None)
+            begins[match.start("verb")] = verb not in WEAK_VERBS and match["wish"] is None
+    ordered = sorted(begins)
+    return [(start + here, start + following, begins[here]) for here, following in pairwise([*ordered, end - start])]
 
 
 def _inside_quotes(text: str, position: int) -> bool:

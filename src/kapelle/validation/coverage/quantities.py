@@ -1,7 +1,7 @@
 """Numbers, dates and identifiers in a text, in one form: `5k`, `5,000` and `five thousand` are the same number.
 
-What stands inside a word or an address (`A5b9`, `192.168.1.1`, `10-K`) is an identifier, and is the same only when it is
-spelled the same.
+What stands inside a word or an address (`A5b9`, `192.168.1.1`, `10-K`) is an identifier, and is the same only when it
+is spelled the same.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _DATE = re.compile(
 )
 _SCALES = {"k": 3, "thousand": 3, "m": 6, "mn": 6, "million": 6, "b": 9, "bn": 9, "billion": 9, "trillion": 12}
 _NUMBER = re.compile(
-    r"(?<![\w.])(?<![^\W\d_]-)[-−]?(?P<digits>\d{1,3}(?:,\d{3})+|\d{1,40})(?P<part>\.\d{1,40})?"
+    r"(?<![\w.])(?<![^\W\d_]-)(?<!\d[:/])[-−]?(?P<digits>\d{1,3}(?:,\d{3})+|\d{1,40})(?P<part>\.\d{1,40})?"
     r"(?:\s?(?P<scale>thousand|million|billion|trillion|bn|mn|k|m|b)(?![\w])|(?:st|nd|rd|th|s|x)(?!\w))?"
     r"(?P<unit>%|°?[CF](?!\w)|(?:km|cm|mm|kg|kb|mb|gb|tb|mph|ml|lb|lbs|oz|ft|hrs?|mins?|secs?|gb|nm|hz|ghz|mhz|am|pm)(?!\w))?"
     r"(?![\w]|\.\d|[-:/]\d)",
@@ -134,7 +134,8 @@ def find_quantities(text: str) -> tuple[Quantity, ...]:
             next((match[f"{name}{form}"] for form in "1234" if match.groupdict().get(f"{name}{form}")), None)
             for name in "ymd"
         )
-        assert month is not None and day is not None
+        assert month is not None
+        assert day is not None
         number = int(month) if month.isdigit() else _month_number(month)
         if 1 <= number <= 12 and 1 <= int(day) <= 31:
             take("date", f"{number:02}-{int(day):02}", match.start(), match.end(), year=year)

@@ -1,0 +1,156 @@
+"""Can this agent do this kind of task? What outcomes say, with a prior; and what becomes of a task that nobody can do.
+
+The share of successes of a pair (agent, task type) is believed to be Beta distributed: the declared rate counts as
+PRIOR_WEIGHT outcomes, as in `kapelle.cost`, and every outcome of the ledger as one. Bounds are two standard deviations
+wide. Declarations alone condemn nobody: that takes outcomes.
+
+AOP (arXiv:2410.02189) has tasks that no agent can do described again, or split. Here that is done by rules: a type that
+is spelled another way, a type or a description that names several kinds of work, skills that no single agent has.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kapelle.agents import AgentCapability
+from kapelle.cost import CostProfiler
+from kapelle.graph import Task
+
+from .coverage.reading import split_name, stem_of
+from .edit import Edit
+
+PRIOR_WEIGHT = 4.0
+"""Outcomes that a declared rate is worth (`kapelle.cost.profiler`)."""
+WIDTH = 2.0
+"""Standard deviations between the mean and a bound: one in forty lies beyond, were it normal."""
+LEAST_OUTCOMES = 5
+"""Fewer say nothing against an agent."""
+HOPELESS = 0.3
+"""An upper bound below this: the pair fails far more often than not, nineteen of nineteen for a declared 0.85."""
+
+_PARTS = re.compile(
+    r"\s*(?:,\s*and\s+then\b|,?\s*\bthen\b|;|,\s*and\b|\.\s(?=[A-Z])|,(?=\s)|\band\b)\s*", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Belief:
+    """What is believed of the share of successes of an agent at a kind of task."""
+
+    mean: float
+    lower: float
+    upper: float
+    outcomes: int
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether outcomes say that it is not worth trying."""
+        return self.outcomes >= LEAST_OUTCOMES and self.upper < HOPELESS
+
+
+def judge_pair(agent: AgentCapability, task_type: str, profiler: CostProfiler) -> Belief:
+    """Return what is believed of an agent at a kind of task.
+
+    >>> judge_pair(AgentCapability(agent_id="a", task_types=("sql",)), "sql", CostProfiler()).mean
+    0.85
+    """
+    profile = profiler.get_profile(agent.agent_id, task_type)
+    outcomes = profile.total_executions if profile is not None else 0
+    successes = profile.successes if profile is not None else 0
+    total = PRIOR_WEIGHT + outcomes
+    mean = (PRIOR_WEIGHT * agent.success_rate + successes) / total
+    spread = WIDTH * math.sqrt(mean * (1 - mean) / (total + 1))
+    return Belief(mean=mean, lower=max(0.0, mean - spread), upper=min(1.0, mean + spread), outcomes=outcomes)
+
+
+def best_agent(task: Task, agents: Sequence[AgentCapability], profiler: CostProfiler) -> str | None:
+    """Return the agent with the best lower bound among those that take the task; on a tie the cheaper one."""
+
+    def rank(agent: AgentCapability) -> tuple[float, float, str]:
+        belief = judge_pair(agent, task.task_type, profiler)
+        return (-belief.lower, profiler.estimate(agent, task.task_type).cost_usd, agent.agent_id)
+
+    able = [
+        agent for agent in agents if agent.takes(task) and not judge_pair(agent, task.task_type, profiler).is_hopeless
+    ]
+    return min(able, key=rank).agent_id if able else None
+
+
+def rework(task: Task, agents: Sequence[AgentCapability], taken: Mapping[str, object]) -> Edit | None:
+    """Return the edit that describes a task again, or splits it, so that agents can do it; None where no rule helps."""
+    kinds = sorted({kind for agent in agents for kind in agent.task_types if kind != "*"})
+
+    def can_do(one: Task) -> bool:
+        return any(agent.takes(one) for agent in agents)
+
+    kind = _same_kind(task.task_type, kinds)
+    if kind is not None and can_do(renamed := replace(task, task_type=kind)):
+        return Edit.of(f"Call what {task.task_id!r} does {kind!r}, as the agents do.", {task.task_id: [renamed]})
+    for parts in (_parts_of_type(task, kinds), _parts_of_description(task, kinds), _parts_of_skills(task, agents)):
+        if len(parts) > 1 and all(map(can_do, parts)):
+            chain = _chained(task, parts, taken)
+            names = ", ".join(repr(part.task_type) for part in chain)
+            return Edit.of(f"Split {task.task_id!r} into steps that agents can do: {names}.", {task.task_id: chain})
+    return None
+
+
+def _same_kind(name: str, kinds: Sequence[str]) -> str | None:
+    """Return the kind of work that is meant: the same stem, or nearly the same spelling."""
+    words = split_name(name).casefold().split()
+    stems = {" ".join(stem_of(word) for word in split_name(kind).casefold().split()): kind for kind in kinds}
+    same = stems.get(" ".join(map(stem_of, words)))
+    close = difflib.get_close_matches(name.casefold(), kinds, n=1, cutoff=0.8)
+    return same if same is not None else close[0] if close else None
+
+
+def _parts_of_type(task: Task, kinds: Sequence[str]) -> list[Task]:
+    words = [
+        word
+        for word in re.split(r"[\s_,/+&-]+", split_name(task.task_type).casefold())
+        if word not in ("and", "then", "")
+    ]
+    found = [_same_kind(word, kinds) for word in words]
+    return [replace(task, task_type=kind) for kind in found if kind is not None] if all(found) else []
+
+
+def _parts_of_description(task: Task, kinds: Sequence[str]) -> list[Task]:
+    parts: list[tuple[str, str]] = []
+    for text in _PARTS.split(task.description):
+        words = text.split()
+        kind = _same_kind(words[0].strip(",.:"), kinds) if words else None
+        if kind is not None:
+            parts.append((kind, text))
+        elif parts:
+            parts[-1] = (parts[-1][0], f"{parts[-1][1]}, {text}")
+        else:
+            return []
+    return [replace(task, task_type=kind, description=text) for kind, text in parts]
+
+
+def _parts_of_skills(task: Task, agents: Sequence[AgentCapability]) -> list[Task]:
+    able = [agent for agent in agents if task.task_type in agent.task_types or "*" in agent.task_types]
+    left, parts = set(task.requirements), []
+    while left:
+        best = max(able, key=lambda agent: (len(left & agent.skills), agent.agent_id), default=None)
+        if best is None or not left & best.skills:
+            return []
+        parts.append(replace(task, requirements=frozenset(left & best.skills)))
+        left -= best.skills
+    return parts
+
+
+def _chained(task: Task, parts: Sequence[Task], taken: Mapping[str, object]) -> list[Task]:
+    """Return the parts one after the other; the last keeps the id, so that what refers to it still does."""
+    free = (f"{task.task_id[:100]}-part{number}" for number in range(1, len(taken) + len(parts) + 2))
+    ids = [next(name for name in free if name not in taken) for _ in parts[:-1]] + [task.task_id]
+    chain = []
+    for number, (part, name) in enumerate(zip(parts, ids, strict=True)):
+        inputs = dict(part.inputs)
+        if number:
+            inputs["previous"] = f"{{{ids[number - 1]}}}"
+        chain.append(replace(part, task_id=name, inputs=inputs))
+    return chain
