@@ -63,8 +63,7 @@ _WISH = re.compile(
     re.IGNORECASE,
 )
 _TAIL = frozenset(("and", "then", "also", "please", "finally", "i", "we"))
-_MARKS = " ,.;:!?\"
-"
+_MARKS = ' ,.;:!?"\n'
 _WORD = re.compile(r"[^\W_]+")
 _AUXILIARY = (
     r"(?:is|are|was|were|am|do|does|did|has|have|had|can|could|would|will|should|shall|may|might|must|isn't|aren't|"
