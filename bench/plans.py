@@ -132,10 +132,13 @@ def measure(path: Path) -> dict[str, Any]:
 
 
 def time_ms(plan: GoldPlan, tools: Mapping[str, ToolSchema]) -> float:
-    """Return how long the inference takes."""
-    start = time.perf_counter()
-    infer_dependencies(plan.steps, request=plan.request, tools=tools)
-    return (time.perf_counter() - start) * 1000
+    """Return how long the inference takes: the best of three, for other work on the machine is not its own."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        infer_dependencies(plan.steps, request=plan.request, tools=tools)
+        times.append((time.perf_counter() - start) * 1000)
+    return min(times)
 
 
 def join_plans(plans: Sequence[GoldPlan]) -> list[GoldPlan]:

@@ -20,8 +20,14 @@ import numpy as np
 
 from bench.plans import GoldPlan, Pairs, find_files, load_plans, micro_f1
 from kapelle.planning.dependencies import scorer
-from kapelle.planning.dependencies.options import find_features, find_options, situate
-from kapelle.planning.dependencies.text_plan import Features, History, TextPlan
+from kapelle.planning.dependencies.options import (
+    counted_pairs,
+    find_features,
+    find_options,
+    find_pair_features,
+    situate,
+)
+from kapelle.planning.dependencies.text_plan import Features, History, Sources, TextPlan
 
 WEIGHTS = Path(scorer.__file__).parent / "weights.json"
 FOLDS = 5
@@ -118,10 +124,7 @@ def fit(rows: Sequence[Example], *, hold: float, min_count: int) -> dict[str, fl
             if len(options) > 1:
                 closeness = np.array([f1(gold, option) for option in options])
                 target = (closeness == closeness.max()).astype(float)
-                features = [
-                    find_features(row.plan, step, option, situate(row.plan, step, option, history))
-                    for option in options
-                ]
+                features = [_all_features(row.plan, step, option, history) for option in options]
                 groups.append((features, target / target.sum()))
             history = history.with_next(gold)
     counts = Counter(name for features, _ in groups for name in {name for some in features for name, _ in some})
@@ -154,6 +157,13 @@ def fit(rows: Sequence[Example], *, hold: float, min_count: int) -> dict[str, fl
         rate = RATE * min(1.0, 2 * (1 - round_ / (ROUNDS + 1)))
         weights -= rate * (mean / (1 - 0.9**round_)) / (np.sqrt(square / (1 - 0.99**round_)) + 1e-8)
     return dict(zip(numbers, weights.tolist(), strict=True))
+
+
+def _all_features(plan: TextPlan, step: int, option: Sources, history: History) -> Features:
+    found = find_features(plan, step, option, situate(plan, step, option, history))
+    for source in counted_pairs(plan, option):
+        found += find_pair_features(plan, step, source)
+    return found
 
 
 def f1(one: Sequence[int], other: Sequence[int]) -> float:

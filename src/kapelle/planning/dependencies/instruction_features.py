@@ -55,7 +55,7 @@ def situate_instruction(step: int, sources: Sources, history: History) -> Situat
 def instruction_features(
     plan: TextPlan, step: int, sources: Sources, situation: Situation
 ) -> Iterator[tuple[str, float]]:
-    """Yield what speaks for or against an option."""
+    """Yield what speaks for or against an option as a whole."""
     shape, last = situation.shape, step == len(plan.steps) - 1
     yield shape, 1.0
     if last:
@@ -67,9 +67,6 @@ def instruction_features(
         yield "join of", min(len(sources), 6) / 6
         if situation.joins_all:
             yield f"join of all unused, last={last}", 1.0
-    if len(sources) <= 3:
-        for source in sources:
-            yield from _pair_features(plan, step, source)
     if plan.family == "errands":
         yield from _errand_features(plan, step, shape)
     else:
@@ -95,7 +92,8 @@ def _shape(step: int, sources: Sources, history: History) -> Shape:
     return "join"
 
 
-def _pair_features(plan: TextPlan, step: int, source: int) -> Iterator[tuple[str, float]]:
+def instruction_pair_features(plan: TextPlan, step: int, source: int) -> Iterator[tuple[str, float]]:
+    """Yield what speaks for or against one source, whatever the others are."""
     here, there = plan.steps[step], plan.steps[source]
     # What the request speaks of is in every step of a procedure, and joins none.
     topic = plan.request.stems if plan.family == "procedure" else frozenset()

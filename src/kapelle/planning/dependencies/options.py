@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from .instruction_features import Situation, instruction_features, situate_instruction
-from .question_features import BlankSituation, blank_features, situate_blanks
+from .instruction_features import Situation, instruction_features, instruction_pair_features, situate_instruction
+from .question_features import BlankSituation, blank_features, blank_pair_features, situate_blanks
 from .reading import overlap
 from .text_plan import Features, History, Sources, TextPlan
 
 MAX_COMBINED = 6
 """Of how many earlier steps every pair and triple is an option."""
+MAX_PAIRS = 3
 MAX_SINGLE = 12
 """How many earlier steps are options of their own for one step: the last, the first, and those with most in common."""
 
@@ -73,7 +74,19 @@ def situate(plan: TextPlan, step: int, sources: Sources, history: History) -> Bl
 
 
 def find_features(plan: TextPlan, step: int, sources: Sources, situation: BlankSituation | Situation) -> Features:
-    """Return what speaks for or against an option."""
+    """Return what speaks for or against an option as a whole."""
     if isinstance(situation, BlankSituation):
         return list(blank_features(plan, step, sources, situation))
     return list(instruction_features(plan, step, sources, situation))
+
+
+def find_pair_features(plan: TextPlan, step: int, source: int) -> Features:
+    """Return what speaks for or against one source of a step, in every option that has it."""
+    if plan.family == "blanks":
+        return list(blank_pair_features(plan, step, source))
+    return list(instruction_pair_features(plan, step, source))
+
+
+def counted_pairs(plan: TextPlan, sources: Sources) -> Sources:
+    """Return the sources whose pairs count: a wide join of instructions is judged as a whole."""
+    return sources if plan.family == "blanks" or len(sources) <= MAX_PAIRS else ()

@@ -44,10 +44,8 @@ def situate_blanks(plan: TextPlan, step: int, sources: Sources, history: History
 def blank_features(
     plan: TextPlan, step: int, sources: Sources, situation: BlankSituation
 ) -> Iterator[tuple[str, float]]:
-    """Yield what speaks for or against an option."""
+    """Yield what speaks for or against an option as a whole."""
     yield from _set_features(plan, step, sources)
-    for source in sources:
-        yield from _pair_features(plan, step, source)
     yield from _situation_features(plan, step, sources, situation)
 
 
@@ -63,7 +61,8 @@ def _set_features(plan: TextPlan, step: int, sources: Sources) -> Iterator[tuple
             yield "sources built alike", max(plan.alike(a, b) for a, b in combinations(sources, 2))
 
 
-def _pair_features(plan: TextPlan, step: int, source: int) -> Iterator[tuple[str, float]]:
+def blank_pair_features(plan: TextPlan, step: int, source: int) -> Iterator[tuple[str, float]]:
+    """Yield what speaks for or against one source, whatever the others are."""
     here, there = plan.steps[step], plan.steps[source]
     blanks = min(here.blanks, 3)
     distance = min(step - source, 4)

@@ -16,7 +16,7 @@ from functools import cache
 from importlib import resources
 
 from .instruction_features import Situation
-from .options import find_features, find_options, situate
+from .options import counted_pairs, find_features, find_options, find_pair_features, situate
 from .question_features import BlankSituation
 from .text_plan import Features, History, Sources, TextPlan
 
@@ -67,6 +67,7 @@ def score_edges(plan: TextPlan, weights: Mapping[str, float]) -> ScoredEdges:
     beam: list[tuple[float, History]] = [(0.0, History())]
     for step in range(len(plan.steps)):
         known: dict[tuple[Sources, BlankSituation | Situation], float] = {}
+        pairs: dict[int, float] = {}
         grown: list[tuple[float, Sources, History]] = []
         for logp, history in beam:
             options = find_options(plan, history)
@@ -77,7 +78,12 @@ def score_edges(plan: TextPlan, weights: Mapping[str, float]) -> ScoredEdges:
             for sources in options:
                 situation = situate(plan, step, sources, history)
                 if (sources, situation) not in known:
-                    known[sources, situation] = total(find_features(plan, step, sources, situation), weights)
+                    score = total(find_features(plan, step, sources, situation), weights)
+                    for source in counted_pairs(plan, sources):
+                        if source not in pairs:
+                            pairs[source] = total(find_pair_features(plan, step, source), weights)
+                        score += pairs[source]
+                    known[sources, situation] = score
                 scores.append(known[sources, situation])
             peak = max(scores)
             norm = peak + math.log(sum(math.exp(score - peak) for score in scores))
