@@ -293,11 +293,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("before", ["", '<graph><node id="s1">', '<graph><node id="', '{"tasks": [{"id": "'])
-def test_a_megabyte_of_anything_comes_to_an_end(piece: str, before: str) -> None:
-    text = before + piece * (1_000_000 // len(piece))
+def test_a_megabyte_of_anything_comes_to_an_end(piece: str) -> None:
+    for before, size in (("", 1_000_000), ('<graph><node id="s1">', 500_000), ('<graph><node id="', 200_000)):
+        with pytest.raises(InvalidInput):
+            read_reply(before + piece * (size // len(piece)))
     with pytest.raises(InvalidInput):
-        read_reply(text)
+        read_reply('{"tasks": [{"id": "' + piece * (200_000 // len(piece)))
 
 
 def test_a_reply_beyond_the_limit_is_refused() -> None:

@@ -46,6 +46,7 @@ _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]
 _ID = re.compile(r"\s*id\s*=\s*[\"'“]([\w-]{1,128})")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w-]*[ \t]*$", re.MULTILINE)
 _STRAY_CALL = re.compile(r"(?:(?:[-*]|\d{1,3}[.)]) ?)?[A-Za-z_][\w.-]*\([\"'{“]")
+_TAG_BEGINS = re.compile(r"<[A-Za-z]{0,8}\Z")
 _STRAY_TAG = re.compile(r"<[A-Za-z][\w-]*(?:\s[^<>]*)?/?>")
 
 
@@ -401,7 +402,7 @@ class MarkupReader:
         self._end_node(implied_by)
         self._graph = None
         if implied_by is not None and graph.nodes:
-            if implied_by == "" and self._cut_off:
+            if implied_by == "" and (self._cut_off or _TAG_BEGINS.search("".join(self._stray[-3:]))):
                 raise InvalidPlan(
                     "The reply was cut off before </graph>. Send all of it, shorter.",
                     place=graph.nodes[-1].place,

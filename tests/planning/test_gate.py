@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kapelle.agents import AgentCapability
+from kapelle.errors import InvalidInput
+from kapelle.graph import Task, TaskDAG
+from kapelle.planning import Gate, GatedPlanner, Plan, judge_request, mark_arm, single_plan
+
+CAPITALS = "What are the populations of the capitals of France and Germany?"
+
+
+class TwoTasks:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
+        self.calls += 1
+        tasks = [Task(task_id="s1", task_type="search", metadata={"own": 1}), Task(task_id="s2", task_type="search")]
+        return Plan(request=request, graph=TaskDAG(tasks, version=3), planner="two", cost_usd=0.01)
+
+
+@pytest.mark.parametrize(
+    ("request_text", "breadth", "depth"),
+    [
+        (CAPITALS, 2, 2),
+        ("Compare the GDP of China, India and Indonesia.", 3, 2),
+        ("Find the longest river of Europe, then translate its name into Latin, then write a poem about it.", 1, 3),
+        ("If Mount Everest were 10% taller and K2 20% shorter, which one would be taller?", 2, 2),
+        ("Book a flight to Rome; send the invoice to Ann; update the calendar.", 3, 1),
+    ],
+)
+def test_what_has_parts_or_steps_is_worth_a_plan(request_text: str, breadth: int, depth: int) -> None:
+    verdict = judge_request(request_text)
+    assert verdict.decompose, verdict
+    assert (verdict.breadth, verdict.depth) == (breadth, depth)
+    assert verdict.reason.startswith("taking it apart pays: ")
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "What is the capital of France?",
+        "Hello!",
+        "",
+        "   \n",
+        "Translate 'good morning' into German.",
+        "Who was Ada Lovelace?",
+    ],
+)
+def test_one_thing_is_not_taken_apart(request_text: str) -> None:
+    verdict = judge_request(request_text)
+    assert not verdict.decompose
+    assert "it asks for one thing" in verdict.reason
+
+
+@given(st.text(max_size=200) | st.lists(st.sampled_from([CAPITALS, "and", "then", "its", ",", ";"])).map(" ".join))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_judged_by_figures_that_make_sense(text: str) -> None:
+    verdict = judge_request(text)
+    assert verdict == judge_request(text)
+    assert min(verdict.parts, verdict.breadth, verdict.depth) >= 1
+    assert 0 <= verdict.difficulty <= 1
+    assert verdict.decompose == (verdict.score > 0)
+
+
+@pytest.mark.parametrize(
+    "piece", ["A", "a ", "The A of the ", ", and ", "\n- x", "the a of ", "'s a", "1,", "'", '"', "of the a "]
+)
+def test_long_requests_are_judged_by_their_beginning(piece: str) -> None:
+    assert judge_request(piece * 200_000).breadth >= 1
+
+
+def test_one_more_part_never_makes_a_plan_less_worth() -> None:
+    things = ["France", "Germany", "Italy", "Spain", "Poland"]
+    scores = [judge_request(f"Compare the areas of {', '.join(things[:n])} and Malta").score for n in range(1, 6)]
+    assert scores == sorted(scores)
+
+
+def test_the_same_key_draws_the_same_arm_and_the_share_is_kept() -> None:
+    gate = Gate(control_share=0.05)
+    arms = [gate.decide(CAPITALS, key=f"run-{number}").arm for number in range(4000)]
+    assert arms == [Gate(control_share=0.05).decide(CAPITALS, key=f"run-{number}").arm for number in range(4000)]
+    assert set(arms) == {"plan", "control"}
+    assert 0.04 < arms.count("control") / len(arms) < 0.06
+    assert arms != [Gate(control_share=0.05, salt="x").decide(CAPITALS, key=f"run-{n}").arm for n in range(4000)]
+
+
+def test_what_is_declined_is_never_a_control() -> None:
+    assert Gate(control_share=1.0).decide("Hello!", key="k").arm == "single"
+    assert Gate(control_share=1.0).decide(CAPITALS, key="k").arm == "control"
+    assert Gate(control_share=0.0).decide(CAPITALS, key="k").arm == "plan"
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), "half"])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(InvalidInput, match="control_share"):
+        Gate(control_share=share)
+
+
+def test_a_single_plan_is_one_task_that_says_why() -> None:
+    decision = Gate(control_share=1.0).decide(f"{CAPITALS} {{x}}", key="k")
+    plan = single_plan(f"{CAPITALS} {{x}}", decision)
+    (task,) = plan.graph
+    assert task.resolved({}).inputs["request"] == f"{CAPITALS} {{x}}"
+    assert (task.metadata["arm"], task.metadata["gate_breadth"]) == ("control", 2.0)
+    assert "drawn as a control (100%" in plan.notes[0]
+
+
+def test_a_planned_graph_carries_its_arm_and_stays_what_it_was() -> None:
+    planner = TwoTasks()
+    plan = asyncio.run(GatedPlanner(planner, Gate(control_share=0.0)).plan(CAPITALS, {}))
+    assert (len(plan.graph), plan.graph.version, plan.cost_usd, planner.calls) == (2, 3, 0.01, 1)
+    assert [task.metadata["arm"] for task in plan.graph] == ["plan", "plan"]
+    assert plan.graph["s1"].metadata["own"] == 1
+
+
+def test_a_declined_request_costs_no_planning() -> None:
+    planner = TwoTasks()
+    plan = asyncio.run(GatedPlanner(planner, Gate(), single_type="write").plan("Hello!", {}))
+    assert (len(plan.graph), plan.cost_usd, planner.calls) == (1, 0.0, 0)
+    assert plan.graph["s1"].task_type == "write"
+    assert plan.graph["s1"].metadata["arm_reason"] == "one agent does it as well: it asks for one thing"
+
+
+def test_marking_an_arm_twice_keeps_the_last() -> None:
+    gate = Gate(control_share=0.0)
+    plan = single_plan("Hello!", gate.decide("Hello!", key="k"))
+    assert mark_arm(plan, gate.decide(CAPITALS, key="k")).graph["s1"].metadata["arm"] == "plan"
