@@ -12,6 +12,13 @@ from .gap import PaidInvalidPlan as PaidInvalidPlan
 from .gap import Reflection as Reflection
 from .gap import read_reply as read_reply
 from .gap import stream_tasks as stream_tasks
+from .gate import Decision as Decision
+from .gate import Gate as Gate
+from .gate import GatedPlanner as GatedPlanner
+from .gate import Verdict as Verdict
+from .gate import judge_request as judge_request
+from .gate import mark_arm as mark_arm
+from .gate import single_plan as single_plan
 from .htdag import EXPAND_TYPE as EXPAND_TYPE
 from .htdag import HTDAGPlanner as HTDAGPlanner
 from .model_planner import PLAN_SCHEMA as PLAN_SCHEMA
