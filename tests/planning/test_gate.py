@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kapelle.agents import AgentCapability
+from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG
 from kapelle.planning import Gate, GatedPlanner, Plan, judge_request, mark_arm, single_plan
@@ -122,10 +122,19 @@ def test_a_planned_graph_carries_its_arm_and_stays_what_it_was() -> None:
 
 def test_a_declined_request_costs_no_planning() -> None:
     planner = TwoTasks()
-    plan = asyncio.run(GatedPlanner(planner, Gate(), single_type="write").plan("Hello!", {}))
+    gated = GatedPlanner(planner, Gate(), single_type="write")
+    plan = asyncio.run(gated.plan("Hello!", AgentRegistry.default()))
     assert (len(plan.graph), plan.cost_usd, planner.calls) == (1, 0.0, 0)
     assert plan.graph["s1"].task_type == "write"
     assert plan.graph["s1"].metadata["arm_reason"] == "one agent does it as well: it asks for one thing"
+
+
+def test_where_no_agent_takes_a_whole_request_it_is_planned() -> None:
+    planner = TwoTasks()
+    plan = asyncio.run(GatedPlanner(planner, Gate(), single_type="odd").plan("Hello!", AgentRegistry.default()))
+    assert planner.calls == 1
+    assert plan.graph["s1"].metadata["arm"] == "plan"
+    assert "no agent takes a whole request" in plan.graph["s1"].metadata["arm_reason"]
 
 
 def test_marking_an_arm_twice_keeps_the_last() -> None:

@@ -16,7 +16,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 from kapelle.agents import AgentCapability
@@ -121,10 +121,14 @@ class Decision:
     chance: float
     """0..1: where the request fell when lots were drawn for the control arm."""
     control_share: float
+    overruled: str = ""
+    """Why the arm is another one than the verdict and the lot would have it; empty if they decided."""
 
     @property
     def reason(self) -> str:
         """Why, for people."""
+        if self.overruled:
+            return self.overruled
         if self.arm != "control":
             return self.verdict.reason
         return f"drawn as a control ({self.control_share:.0%} of requests that would be planned)"
@@ -208,7 +212,7 @@ class GatedPlanner:
     Args:
         planner: Takes the requests of the arm "plan".
         gate: Decides.
-        single_type: The type of the one task of the other arms.
+        single_type: The type of the one task of the other arms. Where no agent takes it, everything is planned.
     """
 
     def __init__(self, planner: Planner, gate: Gate, *, single_type: str = "answer") -> None:
@@ -219,9 +223,16 @@ class GatedPlanner:
     async def plan(self, request: str, agents: Mapping[str, AgentCapability], *, key: str | None = None) -> Plan:
         """Return a plan whose tasks carry the arm; without a `key` the request itself decides the draw."""
         decision = self._gate.decide(request, key=request if key is None else key)
+        if decision.arm != "plan" and not _is_taken(self._single_type, agents):
+            reason = f"no agent takes a whole request as one task of the type {self._single_type!r}"
+            decision = replace(decision, arm="plan", overruled=reason)
         if decision.arm != "plan":
             return single_plan(request, decision, task_type=self._single_type)
         return mark_arm(await self._planner.plan(request, agents), decision)
+
+
+def _is_taken(task_type: str, agents: Mapping[str, AgentCapability]) -> bool:
+    return any(task_type in agent.task_types or "*" in agent.task_types for agent in agents.values())
 
 
 def single_plan(request: str, decision: Decision, *, task_type: str = "answer") -> Plan:
