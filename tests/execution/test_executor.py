@@ -267,3 +267,106 @@ def test_outcomes_tell_what_a_profiler_needs() -> None:
         ("a", "worker", True, 2, None),
         ("b", "worker", False, 2, "ValueError: bad"),
     ]
+
+
+def test_a_budget_that_ends_forgets_no_task_that_waited_for_the_same_agent() -> None:
+    agent, budget = ScriptedAgent(cost_usd=1.0), Budget(usd=0.5)
+    tasks = [work(f"a{n}") for n in range(4)]
+    ending, run = execute(tasks, agent, budget=budget, cost_usd=0.1, max_concurrency=1)
+    assert states(run) == {"a0": "done", "a1": "skipped", "a2": "skipped", "a3": "skipped"}
+    assert "3 of 4 tasks were skipped" in (ending.stop_reason or "")
+
+
+class Odd(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class NotEvenAnException(BaseException):
+    """What some libraries end their threads with."""
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (SystemExit(0), "SystemExit"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (asyncio.CancelledError(), "cancelled itself"),
+        (NotEvenAnException("end"), "NotEvenAnException: end"),
+        (Odd(), "Odd, which cannot be shown"),
+        (10**5000, "cannot be written as JSON"),
+        ("x" * 10_000_001, "at most 10,000,000 are kept"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_an_agent_does_ends_its_own_task_and_nothing_else(output: Any, words: str) -> None:
+    ending, run = execute([work("a"), work("b")], ScriptedAgent({"a": output}))
+    assert (states(run), ending.state) == ({"a": "failed", "b": "done"}, "partial")
+    assert words in (run.tasks["a"].reason or "")
+
+
+@pytest.mark.parametrize("wrong", [{"usage": "junk"}, {"cost_usd": True}, {"cost_usd": float("nan")}, {"quality": 7}])
+def test_a_result_that_makes_no_sense_fails_its_task(wrong: dict[str, Any]) -> None:
+    _, run = execute([work("a")], ScriptedAgent({"a": lambda task, context: AgentResult(output=1, **wrong)}))
+    assert "An agent reported" in (run.tasks["a"].reason or "")
+
+
+def test_what_an_agent_still_returns_when_it_is_stopped_counts_with_its_cost() -> None:
+    clock = VirtualClock()
+
+    class Tidy(ScriptedAgent):
+        async def run(self, task: Task, context: Any) -> AgentResult:
+            try:
+                await clock.sleep(100)
+            except asyncio.CancelledError:
+                return AgentResult(output="half of it", cost_usd=0.77)
+            raise AssertionError
+
+    budget = Budget(usd=1.0)
+    _, run = execute([work("a")], Tidy(), limits=ExecutionLimits(deadline_s=5), clock=clock, budget=budget)
+    assert (states(run), run.results, run.cost_usd) == ({"a": "done"}, {"a": "half of it"}, 0.77)
+    assert budget.spent.usd == 0.77
+
+
+def test_a_cancelled_call_is_charged_what_was_set_aside_for_it() -> None:
+    budget = Budget(usd=1.0)
+    agent = ScriptedAgent(seconds=100)
+    _, run = execute([work("a")], agent, limits=ExecutionLimits(deadline_s=5), budget=budget, cost_usd=0.2)
+    assert (run.tasks["a"].state, run.cost_usd, budget.spent.usd) == ("cancelled", 0.2, 0.2)
+
+
+def test_who_cancels_twice_waits_no_longer_and_the_journal_is_whole() -> None:
+    clock = VirtualClock()
+
+    class Deaf(ScriptedAgent):
+        async def run(self, task: Task, context: Any) -> AgentResult:
+            while clock() < 5000:
+                try:
+                    await clock.sleep(1000)
+                except asyncio.CancelledError:
+                    continue
+            return AgentResult(output="at last")
+
+    agent = Deaf()
+    registry = AgentRegistry([agent.card("worker", "work")], runners={"worker": agent})
+
+    async def whole() -> Run:
+        dag = TaskDAG([work("a"), work("b", "a")])
+        journal = Journal(SqliteLedger(), "r1")
+        journal.write("run_started", {"request": "test"})
+        journal.write("run_planned", {"graph": dag.to_dict(), "planner": "test"})
+        plan = await approve(dag, registry)
+        journal.write("run_approved", {"estimates": {}, "issues": []})
+        limits = ExecutionLimits(grace_s=600)
+        running = asyncio.create_task(
+            Executor(registry, timer=clock).execute(plan, journal, budget=Budget(), limits=limits)
+        )
+        for _ in range(2):
+            await clock.sleep(1)
+            running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert clock() < 10
+        return journal.run()
+
+    assert states(clock.run(whole())) == {"a": "cancelled", "b": "skipped"}

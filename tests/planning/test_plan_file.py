@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.errors import InvalidGraph, InvalidInput, InvalidPlan, NotFound
-from kapelle.planning import parse_plan, read_plan
+from kapelle.graph import TaskDAG
+from kapelle.planning import parse_plan, read_plan, write_plan
+from tests.strategies.graphs import full_graphs
 
 YAML = """
 request: Population of a capital
@@ -85,3 +87,10 @@ def test_a_damaged_plan_is_read_or_refused_and_nothing_else(at: int, cut: int, p
         parse_plan(text[:at] + put + text[at + cut :], suffix=suffix)
     except InvalidInput as error:
         assert str(error)  # noqa: PT017 - either outcome is right; no other exception is
+
+
+@given(full_graphs())
+@settings(max_examples=200, deadline=None)
+def test_what_is_written_is_read_back_as_the_same_graph(graph: TaskDAG) -> None:
+    if len(graph):
+        assert parse_plan(write_plan("why", graph)).graph == graph

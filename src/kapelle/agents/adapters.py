@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,6 +14,7 @@ from kapelle.models import Message, ModelClient, ModelRequest
 
 from .agent import Agent, AgentResult, TaskContext
 from .capability import AgentCapability, CostTier
+from .threads import call_in_thread
 
 AgentFunction = Callable[..., Any]
 """`(task)` or `(task, context)`, plain or async; returns the output, or an AgentResult."""
@@ -32,7 +32,7 @@ class CallableAgent:
         if _is_async(self._function):
             found = await self._function(*arguments)
         else:
-            found = await asyncio.to_thread(self._function, *arguments)
+            found = await call_in_thread(self._function, *arguments)
             if isinstance(found, Awaitable):  # a plain function that returned a coroutine
                 found = await found
         return found if isinstance(found, AgentResult) else AgentResult(output=found)
@@ -94,7 +94,9 @@ def as_agent(found: Any) -> Agent:
     """
     if type(found).__module__.partition(".")[0] == "pydantic_ai":
         return PydanticAIAgent(found)
-    if isinstance(found, Agent) and not inspect.isclass(found):
+    if inspect.isclass(found):
+        raise InvalidAgents(f"{found.__name__} is a class. Give an object of it, or a function.")
+    if isinstance(found, Agent):
         return found
     if callable(found):
         return CallableAgent(found)
@@ -163,6 +165,8 @@ def agent(
     """
 
     def register(function: AgentFunction) -> RegisteredAgent:
+        if inspect.isclass(function) or not callable(function):
+            raise InvalidAgents(f"@agent stands above a function, not above {function!r}.")
         capability = AgentCapability(
             agent_id=agent_id or str(getattr(function, "__name__", type(function).__name__)),
             task_types=tuple(task_types),
@@ -196,10 +200,10 @@ def _counts_two_arguments(function: AgentFunction) -> bool:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # builtins without a signature take the task alone
         return False
-    positional = [
-        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-    ]
-    return len(positional) >= 2
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(positional) >= 2 and (
+        positional[1].default is inspect.Parameter.empty or positional[1].name == "context"
+    )
 
 
 def _task_prompt(task: Task, context: TaskContext) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -42,10 +41,18 @@ class AgentResult:
     """Instead of an output: tasks that are to take this one's place. What depends on it then waits for their ends."""
 
     def __post_init__(self) -> None:
-        if self.cost_usd is not None and not (math.isfinite(self.cost_usd) and self.cost_usd >= 0):
-            raise InvalidInput(f"An agent reported the cost {self.cost_usd!r}; it must be zero or more dollars.")
-        if self.quality is not None and not 0 <= self.quality <= 1:
-            raise InvalidInput(f"An agent reported the quality {self.quality!r}; it must lie in 0..1.")
+        if not isinstance(self.usage, Usage):
+            raise InvalidInput(f"An agent reported the usage {self.usage!r:.80}; give a kapelle Usage.")
+        if self.expansion is not None and not isinstance(self.expansion, TaskDAG):
+            raise InvalidInput(f"An agent expanded into {type(self.expansion).__name__}; give a TaskDAG.")
+        if self.cost_usd is not None and not (_is_number(self.cost_usd) and self.cost_usd >= 0):
+            raise InvalidInput(f"An agent reported the cost {self.cost_usd!r:.80}; it must be zero or more dollars.")
+        if self.quality is not None and not (_is_number(self.quality) and 0 <= self.quality <= 1):
+            raise InvalidInput(f"An agent reported the quality {self.quality!r:.80}; it must lie in 0..1.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
 
 
 @runtime_checkable

@@ -39,7 +39,7 @@ class AgentCapability:
     success_rate: float = 0.85
     """Share of tasks done well before there are outcomes to learn from (the documented cold-start default)."""
     max_concurrency: int = 10
-    """Tasks it takes at the same time."""
+    """Tasks it takes at the same time, in one run."""
     description: str = ""
 
     def __post_init__(self) -> None:

@@ -177,6 +177,7 @@ def _import_runner(name: str, *, place: str) -> Agent:
         found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidAgents(f"{place}: cannot import {name!r}: {error}. Write 'package.module:name'.") from error
+    except (Exception, SystemExit) as error:  # the module is the user's: whatever it does, the place is named
+        problem = f"{type(error).__name__}: {error}"
+        raise InvalidAgents(f"{place}: cannot import {name!r}: {problem}. Write 'package.module:name'.") from error
     return as_agent(found)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import json
 import logging
 import math
 import time
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 MAX_REASON_CHARS = 2_000
 """What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
+MAX_OUTPUT_CHARS = 10_000_000
+"""What the ledger keeps of one output. More belongs into a file: every reader of the run would have to hold it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +145,7 @@ class _Progress:
     outputs: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    cancelled: dict[str, str] = field(default_factory=dict)
     unaffordable: dict[str, str] = field(default_factory=dict)
 
 
@@ -254,8 +258,14 @@ class _Execution:
                     self._short.append((rank, task_id))
                 else:
                     self._skip(task_id, f"The budget does not reach: {error}", unaffordable=True)
+                self._unpark(agent)  # its place is still free
                 continue
             self._start(task, agent, estimate, reservation)
+
+    def _unpark(self, agent: AgentCapability) -> None:
+        """Let the most urgent task that waits for this agent try again."""
+        if self._parked[agent.agent_id]:
+            heapq.heappush(self._ready, heapq.heappop(self._parked[agent.agent_id]))
 
     def _start(self, task: Task, agent: AgentCapability, estimate: Estimate, reservation: Reservation) -> None:
         try:
@@ -282,7 +292,12 @@ class _Execution:
             resolved = attempt.task.resolved(context.upstream)
         except LookupError as error:
             raise AgentFailed(f"An input cannot be filled: {error.args[0]}.") from error
-        return await self._agents.runner(attempt.agent.agent_id).run(resolved, context)
+        try:
+            return await self._agents.runner(attempt.agent.agent_id).run(resolved, context)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:  # an agent may end its own task, not the program
+            raise AgentFailed(f"The agent raised {_describe(error)}.") from error
 
     def _context(self, task: Task) -> TaskContext:
         return TaskContext(
@@ -321,32 +336,44 @@ class _Execution:
             attempt.alarm.cancel()
         seconds = max(0.0, self._timer() - attempt.started)
         result, reason = _read_result(attempt)
+        plan: ApprovedPlan | None = None
+        if result is not None and reason is None and result.expansion is not None:
+            plan, reason = await self._approve_growth(task, result.expansion)
+        self._conclude(attempt, result, reason, seconds, plan)
+        if reason is not None and not self._start_replanning(task, reason):
+            self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
+        self._unpark(agent)
+        self._retry_short()
+
+    def _conclude(
+        self,
+        attempt: _Attempt,
+        result: AgentResult | None,
+        reason: str | None,
+        seconds: float,
+        plan: ApprovedPlan | None = None,
+    ) -> None:
+        """Settle the budget for an attempt that has ended, write down how, and take in what it gave."""
+        task_id, agent = attempt.task.task_id, attempt.agent
         # A failed call may have been billed: a declared price is charged, for a hard budget errs on the safe side.
         usage = Usage() if result is None else result.usage
         reported = None if result is None else result.cost_usd
         cost_usd = reported if reported is not None else (agent.cost_usd or 0.0)
         self._budget.commit(attempt.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
         data = {"cost_usd": cost_usd, "seconds": seconds, "usage": asdict(usage)}
-        plan: ApprovedPlan | None = None
-        if result is not None and reason is None and result.expansion is not None:
-            plan, reason = await self._approve_growth(task, result.expansion)
         outcome = self._outcome(attempt, result, reason, cost_usd, seconds)
         if plan is not None:
-            self._journal.write("task_expanded", {**data, **_grown(plan)}, task_id=task.task_id, outcome=outcome)
+            self._journal.write("task_expanded", {**data, **_grown(plan)}, task_id=task_id, outcome=outcome)
             self._adopt(plan)
-        elif result is not None and reason is None:
-            self._progress.outputs[task.task_id] = result.output
+        elif result is not None and reason is None and result.expansion is None:
+            self._progress.outputs[task_id] = result.output
             data |= {"output": result.output, "quality": result.quality}
-            self._journal.write("task_finished", data, task_id=task.task_id, outcome=outcome)
-            self._release_dependents(task.task_id)
+            self._journal.write("task_finished", data, task_id=task_id, outcome=outcome)
+            self._release_dependents(task_id)
         else:
-            self._progress.failed[task.task_id] = reason or ""
-            self._journal.write("task_failed", {**data, "reason": reason}, task_id=task.task_id, outcome=outcome)
-            if not self._start_replanning(task, reason or ""):
-                self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
-        if self._parked[agent.agent_id]:
-            heapq.heappush(self._ready, heapq.heappop(self._parked[agent.agent_id]))
-        self._retry_short()
+            reason = reason or "It expanded into other tasks when the run was stopped."
+            self._progress.failed[task_id] = reason
+            self._journal.write("task_failed", {**data, "reason": reason}, task_id=task_id, outcome=outcome)
 
     def _retry_short(self) -> None:
         for waiting in self._short:
@@ -445,38 +472,59 @@ class _Execution:
             ]
 
     async def _stop(self, reason: str) -> Ending:
-        """Cancel what runs, skip what waits, and write both down."""
-        running = list(self._running.values())
-        works = {attempt.work for attempt in running if attempt.work is not None}
-        for attempt in running:
-            attempt.expired = attempt.expired or reason
-            if attempt.alarm is not None:
-                attempt.alarm.cancel()
-        for work in works:
-            work.cancel()
-        if works:
-            await asyncio.wait(works, timeout=self._limits.grace_s)
-        for attempt in running:
-            seconds = max(0.0, self._timer() - attempt.started)
-            cost_usd = attempt.agent.cost_usd or 0.0
-            self._budget.commit(attempt.reservation, usd=cost_usd, tokens=0, seconds=seconds)
-            data = {"reason": reason, "cost_usd": cost_usd, "seconds": seconds}
-            self._journal.write("task_cancelled", data, task_id=attempt.task.task_id)
+        """Cancel what runs, skip what waits, and write both down. What has ended meanwhile counts as it ended."""
         for replanning in self._replanning.values():
             assert replanning.work is not None
             replanning.work.cancel()
             self._budget.commit(replanning.reservation)
         self._replanning.clear()
-        over = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._running}
-        self._running.clear()
+        running = list(self._running.values())
+        for attempt in running:
+            if attempt.alarm is not None:
+                attempt.alarm.cancel()
+            if attempt.work is not None:
+                attempt.work.cancel()
+        await self._wait_a_grace({attempt.work for attempt in running if attempt.work is not None})
+        for attempt in running:
+            self._settle_stopped(attempt, reason)
+        over = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._progress.cancelled}
         for task_id in self._graph.topological_order():
             if task_id not in over:
                 self._journal.write("task_skipped", {"reason": reason}, task_id=task_id)
                 self._progress.skipped[task_id] = reason
         return Ending(state="stopped", stop_reason=reason, outputs=self._progress.outputs)
 
+    async def _wait_a_grace(self, works: set[asyncio.Task[AgentResult]]) -> None:
+        """Wait for cancelled agents to tidy up. Whoever cancels us once more means: at once."""
+        if works:
+            try:
+                await asyncio.wait(works, timeout=self._limits.grace_s)
+            except asyncio.CancelledError:
+                logger.info("Stopped once more while agents tidied up; they are left to themselves.")
+
+    def _settle_stopped(self, attempt: _Attempt, reason: str) -> None:
+        """Write down an attempt that was under way when the run was stopped."""
+        work, task_id = attempt.work, attempt.task.task_id
+        assert work is not None
+        del self._running[task_id]
+        seconds = max(0.0, self._timer() - attempt.started)
+        if work.done() and not work.cancelled() and attempt.expired is None:
+            result, problem = _read_result(attempt)  # it had ended, or ended in spite of us: its cost is real
+            self._conclude(attempt, result, problem, seconds)
+            return
+        attempt.expired = attempt.expired or reason
+        if not work.done():
+            self._abandoned.add(work)
+        # What it has cost is unknown, so what was set aside for it is charged.
+        self._budget.commit(attempt.reservation, seconds=seconds)
+        data = {"reason": reason, "cost_usd": attempt.reservation.amounts.usd, "seconds": seconds}
+        self._journal.write("task_cancelled", data, task_id=task_id)
+        self._progress.cancelled[task_id] = reason
+
     def _ending(self) -> Ending:
         progress = self._progress
+        ended = progress.outputs.keys() | progress.failed.keys() | progress.skipped.keys()
+        assert ended >= self._graph.tasks.keys(), f"tasks were forgotten: {set(self._graph.tasks) - ended}"
         if all(task_id in progress.outputs for task_id in self._graph.tasks):
             return Ending(state="done", stop_reason=None, outputs=progress.outputs)
         total = len(self._graph)
@@ -535,19 +583,30 @@ def _read_result(attempt: _Attempt) -> tuple[AgentResult | None, str | None]:
         return None, "The agent cancelled itself."
     error = attempt.work.exception()
     if error is not None:
-        if not isinstance(error, Exception):
-            raise error  # KeyboardInterrupt and SystemExit are not the agent's to decide
-        text = str(error) if isinstance(error, KapelleError) else f"{type(error).__name__}: {error}"
-        return None, text[:MAX_REASON_CHARS]
+        return None, _describe(error)[:MAX_REASON_CHARS]
     result = attempt.work.result()
     if not isinstance(result, AgentResult):
         return None, f"The agent returned {type(result).__name__} instead of an AgentResult."
     try:
         # Plain JSON values only: what cannot be written down cannot be resumed, shown or learned from.
         output = pydantic_core.to_jsonable_python(result.output, inf_nan_mode="strings")
-    except (ValueError, TypeError, RecursionError) as problem:
-        return result, f"The agent's output cannot be written as JSON: {problem}"[:MAX_REASON_CHARS]
+        size = len(json.dumps(output))
+    except Exception as problem:  # conversion runs code of the output's own classes
+        return result, f"The agent's output cannot be written as JSON: {_describe(problem)}"[:MAX_REASON_CHARS]
+    if size > MAX_OUTPUT_CHARS:
+        return result, (
+            f"The agent's output has {size:,} characters; at most {MAX_OUTPUT_CHARS:,} are kept. "
+            "Write it to a file, and return the file's name."
+        )
     return replace(result, output=output), None
+
+
+def _describe(error: BaseException) -> str:
+    """An error as a sentence; errors of agents may be of any class, and even fail to say what they are."""
+    try:
+        return str(error) if isinstance(error, KapelleError) else f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__}, which cannot be shown"
 
 
 def _grown(plan: ApprovedPlan) -> dict[str, Any]:

@@ -15,10 +15,12 @@ tasks:
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
+import yaml
 
 from kapelle.documents import describe_validation_error, parse_json, parse_yaml, read_text
 from kapelle.errors import InvalidGraph, InvalidPlan
@@ -56,6 +58,18 @@ def parse_plan(text: str, *, suffix: str = ".yaml", place: str = "plan") -> Plan
     file = _validated(document, place)
     graph = build_graph([entry.task(place) for entry in file.tasks], place=place)
     return Plan(request=file.request or _describe(graph), graph=graph, planner=planner, notes=tuple(file.notes))
+
+
+def write_plan(request: str, graph: TaskDAG) -> str:
+    """Return a plan as YAML that `parse_plan` reads back as the same graph."""
+    tasks = []
+    for task in graph:
+        fields = task.to_dict()
+        entry = {"id": fields.pop("task_id"), "type": fields.pop("task_type")}
+        tasks.append({**entry, **fields})
+    document = {"request": request, "tasks": tasks}
+    # Folding long lines would lose spaces at their ends.
+    return yaml.dump(document, Dumper=_PlanDumper, sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def build_graph(tasks: list[Task], *, place: str) -> TaskDAG:
@@ -113,3 +127,15 @@ def _validated(document: Any, place: str) -> _PlanFile:
 def _describe(graph: TaskDAG) -> str:
     last = [graph.tasks[task_id] for task_id in graph.sinks]
     return "; ".join(task.description or task.task_type for task in last[:3]) + ("; ..." if len(last) > 3 else "")
+
+
+class _PlanDumper(yaml.SafeDumper):
+    """Quotes texts with line breaks of other scripts, which the library's plain style would turn into spaces."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_PlanDumper.add_representer(str, _represent_text)

@@ -1,0 +1,57 @@
+"""Runs blocking functions on threads of their own, so that no agent waits for another's.
+
+The event loop's shared pool has few threads, and a program that ends waits for them all: a function that never returns
+would starve the others, and keep the process from ending. Here every call has its own thread, which ends with the
+program whether or not the function has. How many run at once is limited where tasks are dispatched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+async def call_in_thread(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Return what a blocking function returns, run on a thread of its own.
+
+    Cancelling the caller does not stop the function, for Python cannot; what it then returns is dropped.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[_T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            result = context.run(function, *args, **kwargs)
+        except BaseException as error:  # whatever it is, it belongs to the caller
+            _deliver(loop, future, None, error)
+        else:
+            _deliver(loop, future, result, None)
+
+    threading.Thread(target=work, daemon=True, name=getattr(function, "__name__", "agent")).start()
+    return await future
+
+
+def _deliver(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T], result: _T | None, error: BaseException | None
+) -> None:
+    def settle() -> None:
+        if future.done():
+            return
+        if isinstance(error, StopIteration):  # a future cannot carry it
+            future.set_exception(RuntimeError(f"StopIteration: {error}"))
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # the result of the function, whatever its type
+
+    try:
+        loop.call_soon_threadsafe(settle)
+    except RuntimeError:  # the loop was closed meanwhile: nobody waits any more
+        return
