@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("team",),
     ("engine",),
     ("testing",),
-    ("terminal",),
+    ("terminal", "process"),
     ("cli", "server"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -68,10 +68,12 @@ def test_plan_shows_levels_agents_and_reasons_and_runs_nothing(kapelle: Any) -> 
     assert done.code == 0
     for words in ("level 0: at the same time", "folder-search", "after s1, s2", "approved: expected $0"):
         assert words in done.out
-    assert kapelle("runs", "--json").data == {"runs": []}
+    assert "There is no ledger" in kapelle("runs").err
 
 
-@pytest.mark.parametrize(("option", "words"), [("--xml", "<graph>"), ("--mermaid", "flowchart")])
+@pytest.mark.parametrize(
+    ("option", "words"), [("--xml", "<graph>"), ("--mermaid", "flowchart"), ("--yaml", "request: Compare")]
+)
 def test_plan_prints_the_graph_for_other_tools(kapelle: Any, option: str, words: str) -> None:
     assert words in kapelle("plan", COMPARE, "--data", ATLAS, option).out
 
@@ -79,6 +81,40 @@ def test_plan_prints_the_graph_for_other_tools(kapelle: Any, option: str, words:
 def test_what_plan_writes_as_xml_run_reads(kapelle: Any, tmp_path: Path) -> None:
     (tmp_path / "plan.xml").write_text(kapelle("plan", COMPARE, "--data", ATLAS, "--xml").out)
     assert kapelle("run", str(tmp_path / "plan.xml"), "--data", ATLAS, "--json").data["state"] == "done"
+
+
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Make a program the user's editor: it changes the text `plan` as the code says."""
+    script = tmp_path / "editor.py"
+    head = "import sys, pathlib\nfile = pathlib.Path(sys.argv[1])\nplan = file.read_text()\n"
+    script.write_text(f"{head}{code}\nfile.write_text(plan)\n")
+    monkeypatch.setenv("EDITOR", f"{sys.executable} {script}")
+
+
+def test_an_edited_plan_is_checked_again_and_run(kapelle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(tmp_path, monkeypatch, "plan = plan.replace('population of France', 'population of Spain')")
+    done = kapelle("plan", COMPARE, "--data", ATLAS, "--edit")
+    assert (done.code, "48,100,000" in done.out, "approved" in done.out) == (0, True, True)
+
+
+def test_an_edit_that_is_no_plan_is_kept(kapelle: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    editor(tmp_path, monkeypatch, "plan = plan.replace('- s1', '- s9')")
+    done = kapelle("plan", COMPARE, "--data", ATLAS, "--edit")
+    kept = Path(done.err.rpartition("kept in '")[2].partition("'")[0])
+    assert (done.code, "depends on 's9'" in done.err, "- s9" in kept.read_text()) == (2, True, True)
+    assert kapelle("runs", "--json").data == {"runs": []}
+
+
+def test_an_editor_that_is_not_there_is_named(kapelle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDITOR", "/nowhere/editor")
+    done = kapelle("plan", COMPARE, "--data", ATLAS, "--edit")
+    assert (done.code, "Name another in EDITOR" in done.err) == (2, True)
+
+
+def test_plan_and_agents_leave_no_ledger_behind(kapelle: Any) -> None:
+    kapelle("plan", COMPARE, "--data", ATLAS)
+    kapelle("agents")
+    assert not Path(ledger_path()).exists()
 
 
 def test_a_run_is_explained_listed_and_drawn(kapelle: Any, tmp_path: Path) -> None:
@@ -117,6 +153,8 @@ def test_a_run_that_fails_returns_one_and_keeps_its_reason(kapelle: Any) -> None
         (["run", COMPARE, "--db", "/"], "--db"),
         (["run", COMPARE, "--db", "postgresql://x/y"], "SQLite files only"),
         (["explain", "nope"], "There is no ledger"),
+        (["run", COMPARE, "--budget", "1e300"], "budget_usd=1e+300"),
+        (["run", "word " * 100 + "plan.json"], "No rule fits"),
         (["run"], "Missing argument"),
         (["run", COMPARE, "--budget", "lots"], "--budget"),
         (["dance"], "No such command"),

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_ai import Agent as LibraryAgent
+from pydantic_ai.models.test import TestModel
 
 from kapelle import (
     AgentCapability,
     AgentRegistry,
+    AgentResult,
     CannotPlan,
     Engine,
     InvalidAgents,
@@ -22,6 +25,7 @@ from kapelle import (
     PlanRejected,
     SqliteLedger,
     Task,
+    TaskContext,
     TaskDAG,
     agent,
 )
@@ -171,6 +175,10 @@ def test_cancelling_leaves_a_clean_run() -> None:
         {"deadline_s": float("inf")},
         {"min_quality": 1.5},
         {"max_tokens": -3},
+        {"budget_usd": 1e300},
+        {"budget_usd": 10**400},
+        {"budget_usd": True},
+        {"min_quality": "x"},
     ],
 )
 def test_a_limit_that_is_none_is_refused_before_anything_happens(terms: dict[str, Any]) -> None:
@@ -180,9 +188,70 @@ def test_a_limit_that_is_none_is_refused_before_anything_happens(terms: dict[str
     assert engine.ledger.runs() == ()
 
 
-def test_what_is_no_agent_is_refused() -> None:
-    with pytest.raises(InvalidAgents, match="Put @agent above a function"):
-        Engine(agents=[lambda task: 1], model="none", ledger=SqliteLedger())  # type: ignore[list-item]  # the point
+class Oracle:
+    """An agent that is neither declared nor a function."""
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        return AgentResult(output="42")
+
+
+def answer(task: Task) -> str:
+    """An agent that is a plain function."""
+    return "42"
+
+
+@pytest.mark.parametrize("one", [answer, Oracle(), LibraryAgent(TestModel(custom_output_text="42"), name="library")])
+def test_functions_objects_and_agents_of_pydantic_ai_are_agents_as_they_are(one: Any) -> None:
+    assert go(offline(one), "Find the capital of Peru").answer == "42"
+    card = AgentCapability(agent_id="mine", task_types=("lookup",))
+    assert go(offline((card, one)), "Find the capital of Peru").assignments == {"s1": "mine"}
+
+
+@pytest.mark.parametrize("thing", [3, Oracle, ("name", answer), (AgentCapability(agent_id="a", task_types=("x",)), 3)])
+def test_what_is_no_agent_is_refused(thing: Any) -> None:
+    with pytest.raises(InvalidAgents, match=r"is no agent|is a class"):
+        offline(thing)
+
+
+def test_an_agent_may_not_take_the_id_of_a_local_one() -> None:
+    with pytest.raises(InvalidAgents, match="'local-writer' has the id of one of kapelle's own"):
+        offline((AgentCapability(agent_id="local-writer", task_types=("x",)), answer))
+
+
+class Hanging:
+    """A model that never answers."""
+
+    model = "scripted:hanging"
+
+    async def complete(self, request: Any, *, on_text: Any = None) -> Any:
+        await asyncio.Event().wait()
+
+
+def test_the_deadline_holds_for_planning_too() -> None:
+    clock = VirtualClock()
+    run = clock.run(Engine(model=Hanging(), ledger=SqliteLedger()).run("Find the capital of Peru", deadline_s=5))
+    assert (run.state, clock()) == ("stopped", 5)
+    assert "while planning" in (run.stop_reason or "")
+
+
+class Broken:
+    """A planner with a bug."""
+
+    async def plan(self, request: str, agents: Any) -> Any:
+        raise ValueError("bug")
+
+
+def test_a_planner_that_breaks_leaves_a_run_that_has_ended() -> None:
+    engine = offline(atlas, planner=Broken())
+    with pytest.raises(ValueError, match="bug"):
+        go(engine, "Find the capital of Peru")
+    assert engine.ledger.run("last").state == "failed"
+
+
+def test_what_agents_cost_beyond_what_was_set_aside_is_told() -> None:
+    dear = ScriptedAgent(cost_usd=5.0)
+    run = go(offline((dear.card("dear", "lookup", cost_usd=0.001), dear)), "Find the capital of Peru", budget_usd=0.01)
+    assert (run.state, round(run.overrun_usd, 9)) == ("done", 4.999)
 
 
 def planned(task_id: str, kind: str, *after: str, **inputs: str) -> dict[str, Any]:

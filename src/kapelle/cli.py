@@ -6,12 +6,15 @@ and nothing has run; 130 interrupted.
 
 from __future__ import annotations
 
-import asyncio
 import json
+import logging
 import os
+import shlex
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +27,9 @@ from kapelle import terminal
 from kapelle.agents import AgentRegistry
 from kapelle.engine import Engine, Proposal
 from kapelle.errors import InvalidInput, KapelleError, NotFound
-from kapelle.ledger import Run, SqliteLedger, ledger_path
-from kapelle.planning import PLAN_SUFFIXES
+from kapelle.ledger import Run, SqliteLedger, ledger_path, printable
+from kapelle.planning import PLAN_SUFFIXES, Plan, write_plan
+from kapelle.process import drive, leave
 
 app = typer.Typer(
     name="kapelle",
@@ -71,32 +75,11 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Plan a request and run it."""
-    out, err = _console(), _console(stderr=True)
     _check_targets(output, svg)
+    terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality, "max_tokens": max_tokens}
     with _engine(agents, data, model, db) as engine:
-        if not as_json:
-            err.print(engine.team.model_note, style="dim", markup=False, highlight=False)
-        progress = terminal.LiveProgress(err, quiet=as_json)
-        try:
-            with progress:
-                finished = asyncio.run(
-                    engine.run(
-                        _request(request),
-                        budget_usd=budget,
-                        deadline_s=deadline,
-                        min_quality=quality,
-                        max_tokens=max_tokens,
-                        on_event=progress.watch,
-                    )
-                )
-        except KeyboardInterrupt:
-            if progress.run_id is None:
-                raise
-            finished = engine.ledger.run(progress.run_id)
-            _report(finished, out, err, as_json, output, svg)
-            raise typer.Exit(130) from None
-    _report(finished, out, err, as_json, output, svg)
-    raise typer.Exit(0 if finished.state == "done" else 1)
+        code = _run(engine, _request(request), terms, as_json=as_json, output=output, svg=svg)
+    raise typer.Exit(code)
 
 
 @app.command(
@@ -112,29 +95,36 @@ def plan(
     agents: Agents = None,
     db: Db = None,
     svg: Svg = None,
-    xml: Annotated[
-        bool, typer.Option("--xml", help="Print the graph as XML, ready for `kapelle run FILE.xml`.")
+    edit: Annotated[bool, typer.Option("--edit", help="Open the plan in your editor, check it, and run it.")] = False,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the plan as YAML, for `kapelle run FILE.yaml`.")
     ] = False,
+    xml: Annotated[bool, typer.Option("--xml", help="Print the graph as XML, for `kapelle run FILE.xml`.")] = False,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the graph as a Mermaid flowchart.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a request would become, without running it."""
+    """Show what a request would become, without running it; with --edit, change it and then run it."""
     out = _console()
     _check_targets(svg)
-    with _engine(agents, data, model, db) as engine:
-        proposal = asyncio.run(
-            engine.plan(_request(request), budget_usd=budget, deadline_s=deadline, min_quality=quality)
-        )
-    if svg is not None:
-        _write(svg, terminal.picture(proposal.plan.graph, states={}, agents=proposal.routing.assignments))
+    terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality}
+    with _engine(agents, data, model, db, reads_only=not edit) as engine:
+        proposal = drive(engine.plan(_request(request), **terms))
+        if edit:
+            proposal = _edit(engine, proposal, terms, out)
+            if proposal.validation.passed:
+                raise typer.Exit(_run(engine, proposal.plan, terms, as_json=as_json, output=None, svg=svg))
     if as_json:
         _print_json(_proposal_json(proposal))
+    elif as_yaml:
+        print(write_plan(proposal.plan.request, proposal.plan.graph), end="")
     elif xml:
         print(proposal.plan.graph.to_xml())
     elif mermaid:
         print(proposal.plan.graph.to_mermaid())
-    else:
+    elif not edit:
         terminal.show_proposal(out, proposal)
+    if svg is not None:
+        _write(svg, terminal.picture(proposal.plan.graph, states={}, agents=proposal.routing.assignments))
     raise typer.Exit(0 if proposal.validation.passed else 2)
 
 
@@ -180,7 +170,7 @@ def agents(
     as_json: Json = False,
 ) -> None:
     """List the agents: what they take, what they cost, and what the ledger knows of them."""
-    with _engine(agents_file, data, model, db) as engine:
+    with _engine(agents_file, data, model, db, reads_only=True) as engine:
         registry, note = engine.team.registry, engine.team.model_note
         if as_json:
             runnable = registry.runnable()
@@ -212,31 +202,44 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that knows no ✓ shows ?, and the run goes on
+    logging.getLogger("kapelle").addHandler(logging.NullHandler())  # what matters is said by events and errors
+    code: int | str | None = 0
     try:
         app(prog_name="kapelle")
+    except SystemExit as ended:
+        code = ended.code
     except KapelleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        code = error.exit_code
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        code = 130
     except BrokenPipeError:
         # The reader, such as `head`, has gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        code = 1
+    leave(code if isinstance(code, int) else 1)
 
 
 def _console(*, stderr: bool = False) -> Console:
     console = Console(stderr=stderr)
-    # A file or a pipe has no width: its lines stay whole.
-    return console if console.is_terminal else Console(stderr=stderr, width=int(os.environ.get("COLUMNS", "160")))
+    columns = os.environ.get("COLUMNS", "")
+    # A file or a pipe has no width of its own.
+    width = int(columns) if columns.isdecimal() and 20 <= int(columns) <= 10_000 else 160
+    return console if console.is_terminal else Console(stderr=stderr, width=width)
 
 
 @contextmanager
-def _engine(agents_file: Path | None, data: Path | None, model: str | None, db: str | None) -> Iterator[Engine]:
+def _engine(
+    agents_file: Path | None, data: Path | None, model: str | None, db: str | None, *, reads_only: bool = False
+) -> Iterator[Engine]:
+    """An engine on the user's ledger. One that only reads leaves no ledger behind where there was none."""
     if agents_file is not None and str(agents_file.parent.resolve()) not in sys.path:
-        sys.path.insert(0, str(agents_file.parent.resolve()))  # `run: module:name` is found beside the file
+        sys.path.append(str(agents_file.parent.resolve()))  # `run: module:name` is found beside the file
     own = AgentRegistry.from_yaml(agents_file) if agents_file is not None else AgentRegistry()
-    with SqliteLedger(ledger_path(db)) as ledger:
+    path = ledger_path(db)
+    if reads_only and not Path(path).expanduser().exists():
+        path = ":memory:"
+    with SqliteLedger(path) as ledger:
         yield Engine(own, data=data, model=model, ledger=ledger)
 
 
@@ -252,21 +255,71 @@ def _existing_ledger(db: str | None) -> Iterator[SqliteLedger]:
 def _request(text: str) -> str | Path:
     """Words are words; a single word with a plan file's ending is that file, so that a typing error says so."""
     path = Path(text)
-    if path.suffix.lower() in PLAN_SUFFIXES and (len(text.split()) == 1 or path.is_file()):
-        return path
-    return text
+    if path.suffix.lower() not in PLAN_SUFFIXES:
+        return text
+    try:
+        named = len(text.split()) == 1 or path.is_file()
+    except (OSError, ValueError):  # longer than a file's name can be, or not one at all
+        named = False
+    return path if named else text
 
 
-def _report(run: Run, out: Console, err: Console, as_json: bool, output: Path | None, svg: Path | None) -> None:
+def _run(
+    engine: Engine,
+    request: str | Path | Plan,
+    terms: dict[str, Any],
+    *,
+    as_json: bool,
+    output: Path | None,
+    svg: Path | None,
+) -> int:
+    """Run a request, show it, and return the exit code."""
+    out, err = _console(), _console(stderr=True)
+    if not as_json:
+        err.print(engine.team.model_note, style="dim", markup=False, highlight=False)
+    progress = terminal.LiveProgress(err, quiet=as_json)
+    interrupted = False
+    try:
+        # What agents print is not the answer: standard output stays one answer, or one object.
+        with progress, redirect_stdout(sys.stderr):
+            run = drive(engine.run(request, **terms, on_event=progress.watch))
+    except KeyboardInterrupt:
+        if progress.run_id is None:
+            raise
+        run, interrupted = engine.ledger.run(progress.run_id), True
+    if as_json:
+        _print_json(_run_json(run))
+    else:
+        terminal.show_run(err, run)
+        if run.answer:
+            terminal.show_answer(out, run.answer)
+    # The answer is out; now it cannot be lost with a file that cannot be written.
     _draw(run, svg)
     if output is not None and run.answer:
         _write(output, run.answer + "\n")
-    if as_json:
-        _print_json(_run_json(run))
-        return
-    terminal.show_run(err, run)
-    if run.answer:
-        terminal.show_answer(out, run.answer)
+    return 130 if interrupted else 0 if run.state == "done" else 1
+
+
+def _edit(engine: Engine, proposal: Proposal, terms: dict[str, Any], out: Console) -> Proposal:
+    """Let the user edit a plan, and return what the engine says of it."""
+    kept = Path(tempfile.mkdtemp(prefix="kapelle-")) / "plan.yaml"
+    kept.write_text(write_plan(proposal.plan.request, proposal.plan.graph), encoding="utf-8")
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        subprocess.run([*shlex.split(editor), str(kept)], check=True)  # noqa: S603 - the user's own editor
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        raise InvalidInput(f"The editor {editor!r} did not end well: {error}. Name another in EDITOR.") from error
+    try:
+        edited = drive(engine.plan(kept, **terms))
+    except InvalidInput as error:
+        raise InvalidInput(f"{error} Your edit is kept in {str(kept)!r}.") from error
+    terminal.show_proposal(out, edited)
+    if edited.validation.passed:
+        kept.unlink()
+        kept.parent.rmdir()
+    else:
+        print(f"Your edit is kept in {str(kept)!r}.", file=sys.stderr)
+    return edited
 
 
 def _draw(run: Run, svg: Path | None) -> None:
@@ -278,23 +331,33 @@ def _draw(run: Run, svg: Path | None) -> None:
 def _check_targets(*paths: Path | None) -> None:
     """Refuse a target that cannot be written before anything runs, for a lost answer cannot be bought back."""
     for path in paths:
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        if path is None:
+            continue
+        target = path.resolve()
+        if target.is_dir() or not target.parent.is_dir():
             raise InvalidInput(f"Cannot write {str(path)!r}: its folder does not exist, or it is a folder.")
+        if not os.access(target if target.exists() and not target.is_file() else target.parent, os.W_OK):
+            raise InvalidInput(f"Cannot write {str(path)!r}: no permission.")
 
 
 def _write(path: Path, text: str) -> None:
-    """Write beside, then rename: a full disk leaves no half of a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write beside, then rename: a full disk leaves no half of a file. What is no file, a device say, is written to."""
+    target = path.resolve()
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8")
+            return
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        beside.replace(target)
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise InvalidInput(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False, default=str))
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, ensure_ascii=not unicode, default=str))
 
 
 def _run_json(run: Run) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from kapelle.agents import Agent, AgentCapability, AgentRegistry, RegisteredAgent
+from kapelle.agents import Agent, AgentCapability, AgentRegistry, RegisteredAgent, as_agent
 from kapelle.cost import Budget, CostProfiler, DAAOOptimizer, OptimizationConstraints
-from kapelle.errors import InvalidAgents, InvalidInput, KapelleError, PlanRejected
+from kapelle.errors import InvalidAgents, InvalidInput, PlanRejected
 from kapelle.execution import ExecutionLimits, Executor, Growth, compose_answer
 from kapelle.graph import TaskDAG
-from kapelle.ledger import EventWatcher, Journal, Ledger, Run, SqliteLedger, ledger_path
+from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, SqliteLedger, ledger_path
 from kapelle.models import ModelClient
 from kapelle.planning import Plan, Planner, RulePlanner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
@@ -30,8 +30,13 @@ from kapelle.validation import AOPValidator, ApprovedPlan, ValidationResult
 
 from .team import Team, assemble_team
 
-AgentLike = RegisteredAgent | tuple[AgentCapability, Agent]
-"""What `agents=` takes, one by one: a function under `@agent`, or a capability with its runner."""
+AgentLike = RegisteredAgent | Agent | Callable[..., Any] | tuple[AgentCapability, Any]
+"""What `agents=` takes, one by one: a function, with `@agent` above it or without; an object with `async run(task,
+context)`; a pydantic-ai Agent; or any of these in a pair with its AgentCapability."""
+
+
+MOST = 1e12
+"""More dollars, seconds or tokens than this are a slip of the finger."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,12 +57,18 @@ class Terms:
     """Tokens that all agents together may use."""
 
     def __post_init__(self) -> None:
-        for name, least in (("budget_usd", 0.0), ("deadline_s", 1e-9), ("max_tokens", 0)):
+        for name, least, most in (
+            ("budget_usd", 0.0, MOST),
+            ("deadline_s", 1e-3, MOST),
+            ("max_tokens", 0, MOST),
+            ("min_quality", 0.0, 1.0),
+        ):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
-                raise InvalidInput(f"{name}={value!r} is no limit. Give a positive number.")
-        if self.min_quality is not None and not 0 <= self.min_quality <= 1:
-            raise InvalidInput(f"min_quality={self.min_quality!r} lies outside 0..1.")
+            if value is None:
+                continue
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and least <= value <= most):
+                raise InvalidInput(f"{name}={value!r:.40} is no limit. Give a number from {least:g} to {most:g}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +159,8 @@ class Engine:
         terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
         given = _given_plan(request)
         words = given.request if given is not None else _check_words(request)
+        if on_event is not None and not callable(on_event):
+            raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
         budget = Budget(usd=budget_usd, tokens=max_tokens)
         started = time.monotonic()
         journal = Journal(
@@ -155,11 +168,12 @@ class Engine:
         )
         journal.write("run_started", {"request": words, "settings": {**asdict(terms), "model": self.team.model_name}})
         try:
-            plan = given or await self._plan(words, budget)
-            journal.write("run_planned", _planned(plan))
-            routing = await self._route(plan, terms, budget.left.usd)
-            journal.write("run_routed", _routed(routing))
-            validation = await self._validate(plan, routing, terms, budget)
+            async with asyncio.timeout(deadline_s):
+                plan = given or await self._plan(words, budget)
+                journal.write("run_planned", _planned(plan))
+                routing = await self._route(plan, terms, budget.left.usd)
+                journal.write("run_routed", _routed(routing))
+                validation = await self._validate(plan, routing, terms, budget)
             if validation.approved is None:
                 journal.write("run_rejected", _validated(validation))
                 raise PlanRejected(validation.errors)
@@ -173,13 +187,15 @@ class Engine:
                 limits=ExecutionLimits(deadline_s=left_s),
                 growth=self._growth(terms, budget),
             )
-        except (KapelleError, asyncio.CancelledError) as error:
-            self._close(journal, error)
+        except TimeoutError:
+            return _finish(journal, budget, "stopped", "The deadline was reached while planning.")
+        except asyncio.CancelledError:
+            _finish(journal, budget, "stopped", "It was interrupted.")
             raise
-        graph = journal.run().graph
-        answer = compose_answer(graph, ending.outputs) if graph is not None else ""
-        journal.write("run_finished", {"state": ending.state, "stop_reason": ending.stop_reason, "answer": answer})
-        return journal.run()
+        except BaseException as error:  # whatever it was, the run has ended, and the ledger says so
+            _finish(journal, budget, "failed", str(error) or type(error).__name__)
+            raise
+        return _finish(journal, budget, ending.state, ending.stop_reason)
 
     async def plan(
         self,
@@ -251,19 +267,18 @@ class Engine:
             replanning_cost_usd=self.team.planning_cost_usd,
         )
 
-    def _close(self, journal: Journal, error: BaseException) -> None:
-        """Write down how a run ended that did not come to its end."""
-        interrupted = isinstance(error, asyncio.CancelledError)
-        run = journal.run()
-        answer = compose_answer(run.graph, run.results) if run.graph is not None else ""
-        journal.write(
-            "run_finished",
-            {
-                "state": "stopped" if interrupted else "failed",
-                "stop_reason": "It was interrupted." if interrupted else str(error),
-                "answer": answer,
-            },
-        )
+
+def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None) -> Run:
+    """Write down how a run ended, with its answer as far as there is one, and return the run."""
+    run = journal.run()
+    data = {
+        "state": state,
+        "stop_reason": stop_reason,
+        "answer": compose_answer(run.graph, run.results) if run.graph is not None else "",
+        "overrun_usd": budget.overrun.usd,
+    }
+    journal.write("run_finished", data)
+    return journal.run()
 
 
 class _Approver:
@@ -311,12 +326,14 @@ def _registry(agents: AgentRegistry | Iterable[AgentLike]) -> AgentRegistry:
     for entry in agents:
         if isinstance(entry, RegisteredAgent):
             pairs.append((entry.capability, entry))
-        elif isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], AgentCapability):
-            pairs.append(entry)
+        elif isinstance(entry, tuple):
+            if len(entry) != 2 or not isinstance(entry[0], AgentCapability):
+                raise InvalidAgents(f"{entry!r:.80} is no agent. A pair is (AgentCapability, what runs it).")
+            pairs.append((entry[0], as_agent(entry[1])))
         else:
-            raise InvalidAgents(
-                f"{entry!r} is no agent. Put @agent above a function, or give (AgentCapability, Agent)."
-            )
+            runner = as_agent(entry)
+            name = getattr(entry, "__name__", None) or getattr(entry, "name", None) or type(entry).__name__
+            pairs.append((AgentCapability(agent_id=str(name), task_types=("*",), cost_tier="free"), runner))
     return AgentRegistry(
         (capability for capability, _ in pairs), runners={capability.agent_id: runner for capability, runner in pairs}
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kapelle.agents import AgentCapability, AgentRegistry, ModelAgent
-from kapelle.errors import NotFound, UnknownPrice
+from kapelle.errors import InvalidAgents, NotFound, UnknownPrice
 from kapelle.execution import Replanner
 from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
@@ -65,12 +65,15 @@ def assemble_team(
 
     folder = _check_folder(data)
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
+    local = [(card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder)]
+    for card in (*(card for card, _ in local), FOR_EACH_CARD):
+        if card.agent_id in own:
+            raise InvalidAgents(f"Your agent {card.agent_id!r} has the id of one of kapelle's own. Rename it.")
     registry = AgentRegistry()
     if client is None:
         registry = registry.merged(AgentRegistry.default())  # known to planning and routing, though nothing runs them
     else:
         registry = registry.merged(_with_model(_beside(own, AgentRegistry.default()), client, environ))
-    local = [(card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder)]
     for capability, runner in local:
         registry = registry.with_agent(capability, runner)
     rule_planner = RulePlanner(answers_from_tables=understands_table_questions(folder))

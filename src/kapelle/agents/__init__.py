@@ -12,4 +12,5 @@ from .agent import TaskContext as TaskContext
 from .capability import AgentCapability as AgentCapability
 from .capability import CostTier as CostTier
 from .registry import AgentRegistry as AgentRegistry
+from .threads import THREAD_NAME as THREAD_NAME
 from .threads import call_in_thread as call_in_thread

@@ -13,6 +13,9 @@ import threading
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+THREAD_NAME = "kapelle-agent"
+"""So that a program can tell at its end whether such a function is still at work."""
+
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -34,7 +37,7 @@ async def call_in_thread(function: Callable[_P, _T], /, *args: _P.args, **kwargs
         else:
             _deliver(loop, future, result, None)
 
-    threading.Thread(target=work, daemon=True, name=getattr(function, "__name__", "agent")).start()
+    threading.Thread(target=work, daemon=True, name=THREAD_NAME).start()
     return await future
 
 

@@ -201,7 +201,7 @@ class _Execution:
                     break
                 report = await self._reports.get()
                 if report is _DEADLINE:
-                    return await self._stop(f"The deadline of {self._limits.deadline_s:g} s was reached.")
+                    return await self._stop("The deadline was reached.")
                 if isinstance(report, _Replanning):
                     await self._take_new_plan(report)
                 else:
@@ -294,7 +294,7 @@ class _Execution:
             raise AgentFailed(f"An input cannot be filled: {error.args[0]}.") from error
         try:
             return await self._agents.runner(attempt.agent.agent_id).run(resolved, context)
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:  # an agent may end its own task, not the program
             raise AgentFailed(f"The agent raised {_describe(error)}.") from error

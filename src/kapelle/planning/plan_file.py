@@ -40,9 +40,10 @@ def read_plan(path: Path | str) -> Plan:
         NotFound: there is no such file.
     """
     path = Path(path)
-    if path.suffix not in PLAN_SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in PLAN_SUFFIXES:
         raise InvalidPlan(f"A plan file ends in one of {', '.join(PLAN_SUFFIXES)}.", place=str(path))
-    return parse_plan(read_text(path), suffix=path.suffix, place=str(path))
+    return parse_plan(read_text(path), suffix=suffix, place=str(path))
 
 
 def parse_plan(text: str, *, suffix: str = ".yaml", place: str = "plan") -> Plan:
@@ -116,6 +117,8 @@ class _PlanFile(pydantic.BaseModel):
 def _validated(document: Any, place: str) -> _PlanFile:
     if isinstance(document, list):
         document = {"tasks": document}
+    if not isinstance(document, dict):
+        raise InvalidPlan("A plan is a mapping with a list of 'tasks'.", place=place)
     try:
         return _PlanFile.model_validate(document)
     except pydantic.ValidationError as error:
