@@ -140,7 +140,10 @@ class ModelDetector:
                 new = Task(task_id=name, task_type=wanted, description=description)
                 edit = Edit.of(f"Add a task: {description}", add=[new])
         elif kind == "redundant" and task is not None and other is not None and task is not other:
-            found, edit = "redundant", merge_edit(task, other, tasks)
+            found, edit = (
+                "redundant",
+                merge_edit(task, other, [one for one in tasks if task.task_id in one.dependencies]),
+            )
         elif kind == "vague" and task is not None and description:
             found = "solvable"
             edit = Edit.of(

@@ -20,7 +20,7 @@ from .content import find_content_issues, too_many_tasks
 from .edit import Edit
 from .issue import Issue
 from .redundancy import find_redundant
-from .repair import MAX_EDITS, MAX_ROUNDS, is_better
+from .repair import MAX_EDITS, MAX_ROUNDS, is_better, trials_for
 from .schemas import Tools, ToolSignature, as_tools
 from .structure import find_structure_faults
 
@@ -93,14 +93,15 @@ def repair_draft(
     draft = _read(tasks, request, tools, agents, in_order)
     issues = find_draft_issues(draft)
     edits: list[Edit] = []
+    trials = trials_for(len(draft.tasks))
     for _ in range(max_rounds):
         before = len(edits)
-        for issue in [one for one in issues if one.severity == "error" and one.edit is not None][:MAX_EDITS]:
-            assert issue.edit is not None
-            changed = _try_edit(draft, issue.edit, issues, finished)
+        for edit in [one.edit for one in _errors(issues) if one.edit is not None][: min(MAX_EDITS, trials)]:
+            trials -= 1
+            changed = _try_edit(draft, edit, issues, finished)
             if changed is not None:
                 draft, issues = changed
-                edits.append(issue.edit)
+                edits.append(edit)
         if len(edits) == before or not _errors(issues):
             break
     try:

@@ -24,7 +24,8 @@ MOST_COMPARED = 60
 _FINDING = frozenset(
     map(stem_of, word_set("find get retrieve fetch obtain search look lookup query locate collect gather"))
 )
-_FILLING = frozenset(map(stem_of, word_set("please kindly again also then now just simply carefully once more")))
+_FILLING = frozenset(map(stem_of, word_set("please kindly again also then now just up simply carefully once more")))
+_QUOTED = re.compile(r"(?<!\w)['\"“‘]([^'\"”’]{1,80})['\"”’](?!\w)")
 _NAME = re.compile(r"['\"“‘]([^'\"”’]{1,80})['\"”’]|(?<=[a-z,] )([A-Z][\w-]*)")
 
 
@@ -54,6 +55,10 @@ def find_twins(tasks: Iterable[Task]) -> Iterator[tuple[Task, Task, float]]:
 
 def find_redundant(tasks: Sequence[Task], *, severity: Severity = "warning") -> Iterator[Issue]:
     """Yield tasks that repeat another, each with the edit that removes it."""
+    waiting: dict[str, list[Task]] = defaultdict(list)
+    for task in tasks:
+        for other in task.dependencies:
+            waiting[other].append(task)
     for task, twin, likeness in find_twins(tasks):
         yield Issue(
             kind="redundant",
@@ -61,16 +66,19 @@ def find_redundant(tasks: Sequence[Task], *, severity: Severity = "warning") -> 
             task_id=task.task_id,
             message=f"Task {task.task_id!r} does the same as {twin.task_id!r}: same type, inputs and dependencies.",
             way_out=f"Let what waits for {task.task_id!r} use {twin.task_id!r}, and remove {task.task_id!r}.",
-            edit=merge_edit(task, twin, tasks),
+            edit=merge_edit(task, twin, waiting[task.task_id]),
         )
 
 
-def merge_edit(task: Task, twin: Task, tasks: Sequence[Task]) -> Edit | None:
-    """Return the edit that lets one task do another's work too; None where the other needs its output itself."""
+def merge_edit(task: Task, twin: Task, waiting: Iterable[Task]) -> Edit | None:
+    """Return the edit that lets one task do another's work too; None where that one needs its output itself.
+
+    `waiting` are the tasks that wait for the task that goes.
+    """
     changes: dict[str, Sequence[Task]] = {task.task_id: ()}
     try:
-        for other in tasks:
-            if task.task_id in other.dependencies and other.task_id != task.task_id:
+        for other in waiting:
+            if other.task_id != task.task_id:
                 changes[other.task_id] = [redirect(other, {task.task_id: twin.task_id})]
     except InvalidGraph:
         return None
@@ -95,13 +103,15 @@ def _likeness(task: Task, mine: TaskText, other: Task, theirs: TaskText) -> floa
     ours, others = _essence(task.description), _essence(other.description)
     if mine.quantities != theirs.quantities or not ours or not others:
         return 0.0
+    if _QUOTED.findall(task.description.casefold()) != _QUOTED.findall(other.description.casefold()):
+        return 0.0
     names = _name_stems(task.description) | _name_stems(other.description)
     return 0.0 if names & (ours ^ others) else len(ours & others) / len(ours | others)
 
 
 def _essence(text: str) -> frozenset[str]:
-    stems = stems_of(text) - _FILLING
-    return stems - _FINDING | {"find"} if stems & _FINDING else stems
+    """Return the stems that say what a task is about; that something is to be found out goes without saying."""
+    return stems_of(text) - _FILLING - _FINDING
 
 
 def _name_stems(text: str) -> frozenset[str]:

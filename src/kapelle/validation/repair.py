@@ -19,6 +19,13 @@ MAX_ROUNDS = 3
 """How often a repaired plan is gone through for what the repair has laid open."""
 MAX_EDITS = 40
 """Edits that are tried in one round; a plan with more faults is better planned again."""
+MAX_TASKS_CHECKED = 60_000
+"""Tasks that all trials of a repair together check: some seconds of work, and no limit for 500 tasks."""
+
+
+def trials_for(tasks: int) -> int:
+    """Return how many edits may be tried on a plan of so many tasks, all rounds together."""
+    return max(1, MAX_TASKS_CHECKED // max(1, tasks))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,7 +30,7 @@ from .detector import Detection, PlanDetector
 from .edit import Edit
 from .issue import Issue
 from .redundancy import find_redundant
-from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better
+from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, trials_for
 from .result import ValidationResult
 from .reward_model import LearnedRewardModel, TaskOutcome
 from .schemas import Tools, as_tools
@@ -146,9 +146,11 @@ class AOPValidator:
         state = Routed(dag=dag, plan=routing_plan)
         result = await self._check(state, terms, findings)
         applied: list[Edit] = []
+        trials = trials_for(len(dag))
         for _ in range(max_rounds):
             before = len(applied)
-            for edit in [one.edit for one in result.errors if one.edit is not None][:MAX_EDITS]:
+            for edit in [one.edit for one in result.errors if one.edit is not None][: min(MAX_EDITS, trials)]:
+                trials -= 1
                 tried = apply_edit(state, edit, finished=finished, router=router, available=available_agents)
                 if tried is None:
                     continue

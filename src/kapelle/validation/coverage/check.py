@@ -149,7 +149,7 @@ def _absent_demands(request: str, demands: Sequence[Demand], texts: Sequence[Tas
         share = len(head & best.stems) / len(head)
         marked, capital = _names_in(demand, texts)
         is_nameless_gap = demand.is_firm and (share == 0 or (share <= ABSENT_DEMAND and len(head) >= 3))
-        is_named_gap = (bool(marked) or (bool(capital) and demand.is_firm)) and share <= ABSENT_NAMED_DEMAND
+        is_named_gap = bool(marked or capital) and share <= ABSENT_NAMED_DEMAND
         is_sure = (is_nameless_gap or is_named_gap) and not any((*marked, *capital))
         if is_sure or share <= 0.34:
             yield Gap(subject="demand", text=demand.text[:300], clause=demand.text[:300], is_sure=is_sure, nearest=None)
@@ -166,7 +166,7 @@ def _names_in(demand: Demand, texts: Sequence[TaskText]) -> tuple[list[bool], li
         any(one.is_among(text.quantities) for text in texts)
         or some_task_has(stems_of(demand.text[one.start : one.end]))
         for one in find_quantities(demand.text)
-        if not one.is_word
+        if one.kind == "identifier"
     ]
     capital = [some_task_has(stems) for match in _NAME.finditer(demand.text) if (stems := stems_of(match[0]))]
     return marked, capital

@@ -112,7 +112,9 @@ def split_demands(request: str, *, head_length: int = 7) -> tuple[Demand, ...]:
     for sentence in [*_SENTENCE.finditer(request), None]:
         end = sentence.start() if sentence is not None else len(request)
         for start, stop, is_firm in _clauses(request, position, end):
-            text = request[start:stop].strip(' ,.;:!?"')
+            text = request[start:stop].strip(_MARKS)
+            while (words := text.rsplit(None, 1))[1:] and words[1].lower() in _TAIL:
+                text = words[0].rstrip(_MARKS)
             stems = [
                 stem_of(word) for word in _WORD.findall(plain(text)) if word not in STOP_WORDS and not word.isdigit()
             ]

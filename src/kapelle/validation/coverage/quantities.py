@@ -1,7 +1,7 @@
 """Numbers, dates and identifiers in a text, in one form: `5k`, `5,000` and `five thousand` are the same number.
 
-What stands inside a word or an address (`A5b9`, `192.168.1.1`, `10-K`) is an identifier, and is the same only when it
-is spelled the same.
+What stands inside a word or an address (`A5b9`, `192.168.1.1`, `COVID-19`) is an identifier, and is the same only when
+it is spelled the same.
 """
 
 from __future__ import annotations

@@ -1,0 +1,137 @@
+"""What a request names: read in one form, and missed where no task has it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kapelle.graph import Task
+from kapelle.validation.coverage import (
+    find_gaps,
+    find_quantities,
+    is_yes_no_question,
+    read_task,
+    split_demands,
+)
+
+
+def gaps(request: str, *descriptions: str) -> list[tuple[str, str, bool]]:
+    texts = [
+        read_task(Task(task_id=f"t{number}", task_type="do", description=text))
+        for number, text in enumerate(descriptions)
+    ]
+    return [(gap.subject, gap.text, gap.is_sure) for gap in find_gaps(request, texts)]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("5k, 5,000, five thousand", ["5000", "5000", "5000"]),
+        ("$100,000.0 or 2.50%", ["100000", "2.5"]),
+        ("1.5 million", ["1500000"]),
+        ("August 15, 2024; 2024-08-15; 15 Aug; 8/15/2024", ["08-15"] * 4),
+        ("host 192.168.1.1, ID A5b9, report.csv", ["192.168.1.1", "a5b9", "report.csv"]),
+        ("COVID-19 on day 10", ["covid-19", "10"]),
+        ("", []),
+    ],
+)
+def test_numbers_dates_and_identifiers_have_one_form(text: str, values: list[str]) -> None:
+    assert [one.value for one in find_quantities(text)] == values
+
+
+def test_a_date_is_the_same_with_and_without_its_year_but_not_in_another() -> None:
+    keys = frozenset(key for one in find_quantities("on 2024-08-15") for key in one.keys)
+    assert [one.is_among(keys) for one in find_quantities("August 15th, August 15, 2023, 16 August")] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def test_a_number_of_a_question_that_no_task_has_is_a_sure_gap() -> None:
+    request = "Were there under 150,000 American troops in Vietnam in 1965?"
+    assert gaps(request, "How many American troops were in Vietnam in 1965?", "Is that less than 150k?") == []
+    assert gaps(request, "How many American troops were in Vietnam in 1965?", "Is that few?") == [
+        ("number", "150,000", True)
+    ]
+
+
+PARTS = "First, read the sensor with ID 59. Then, compute the volume for a length of 10 m and a width of 5 m."
+
+
+def test_details_that_prose_leaves_out_as_a_whole_are_only_doubted() -> None:
+    found = gaps(PARTS, "Read sensor with ID 59", "Compute the volume for the given dimensions")
+    assert found
+    assert not any(is_sure for _, _, is_sure in found)
+
+
+def test_a_number_is_missed_where_what_stands_beside_it_is_there() -> None:
+    volume = "Compute the volume for a length of 10 m and a width of 5 m"
+    assert ("number", "59", True) in gaps(PARTS, "Read the sensor with ID", volume)
+
+
+def test_a_number_is_missed_where_another_stands_in_its_place() -> None:
+    volume = "Compute the volume for a length of 10 m and a width of 5 m"
+    assert ("number", "59", True) in gaps(PARTS, "Read sensor 61", volume)
+
+
+def test_a_part_of_the_request_that_no_task_is_about_is_a_sure_gap() -> None:
+    request = "Please scan the host 'alpha' for viruses. Then encrypt the archive 'Family Photos'."
+    assert gaps(request, "Scan 'alpha' for viruses", "Encrypt 'Family Photos'") == []
+    found = gaps(request, "Scan 'alpha' for viruses")
+    assert ("demand", "encrypt the archive 'Family Photos'", True) in found
+
+
+@pytest.mark.parametrize(
+    ("request_", "gap"),
+    [
+        ("List hotels in Lisbon without breakfast", ("condition", "breakfast", False)),
+        ("Compare cats and dogs as a table", ("deliverable", "table", False)),
+        ("Ask the mayor of Vienna", ("name", "Vienna", False)),
+    ],
+)
+def test_names_conditions_and_deliverables_are_only_doubted(request_: str, gap: tuple[str, str, bool]) -> None:
+    assert gap in gaps(request_, "Do something about it")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Would a dog respond to a bell?", True),
+        ("If it rains, is the road wet?", True),
+        ("Can you find me a hotel in Rome?", False),
+        ("What is the capital of France?", False),
+        ("Is it far? How far?", False),
+    ],
+)
+def test_questions_of_whether_are_told_from_polite_orders(text: str, expected: bool) -> None:
+    assert is_yes_no_question(text) == expected
+
+
+def test_a_list_of_details_is_no_demand_of_its_own() -> None:
+    request = "Get the film 'Up', including its director, release date, and rating. Provide the title too."
+    assert [demand.is_firm for demand in split_demands(request)] == [True, False]
+
+
+@given(st.text(max_size=300), st.lists(st.text(max_size=40), max_size=4))
+def test_no_text_makes_it_raise(request: str, descriptions: list[str]) -> None:
+    descriptions = [text.encode("utf-8", "ignore").decode() for text in descriptions]
+    assert all(text for _, text, _ in gaps(request, *descriptions))
+
+
+@given(st.text(max_size=200))
+def test_a_plan_that_says_the_request_itself_lacks_none_of_its_numbers(request: str) -> None:
+    request = request.encode("utf-8", "ignore").decode().replace("{", "").replace("}", "")
+    assert [gap for gap in gaps(request, request) if gap[0] in ("number", "date") and gap[2]] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 20_000, "1," * 10_000, "'" * 20_000, "and find " * 2_500, "1.1." * 5_000, "-" * 20_000]
+)
+def test_text_of_any_length_is_read_in_linear_time(text: str) -> None:
+    started = time.process_time()
+    gaps(text, text)
+    assert time.process_time() - started < 5.0  # a regular expression that backtracks would take hours
