@@ -1,15 +1,21 @@
-"""What a person sees in a terminal: live progress, a finished run, a plan, tables. Reads values; decides nothing."""
+"""What a person sees in a terminal: live progress, a finished run, a plan, tables. Reads values; decides nothing.
+
+Requests, plans and what agents return are not ours: every text goes through `printable`, so that none steers the
+terminal. A narrow terminal is shown fewer columns rather than broken ones.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.markdown import Markdown
+from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -18,8 +24,18 @@ from rich.tree import Tree
 from kapelle.agents import AgentRegistry
 from kapelle.cost import CostProfiler
 from kapelle.engine import Proposal
-from kapelle.graph import TaskDAG
-from kapelle.ledger import Event, Run, RunSummary, TaskRun, format_seconds, format_usd, rebuild_run
+from kapelle.graph import Task, TaskDAG
+from kapelle.ledger import (
+    Event,
+    Run,
+    RunBuilder,
+    RunSummary,
+    TaskRun,
+    format_seconds,
+    format_usd,
+    printable,
+    tell_overrun,
+)
 
 _STYLES = {
     "done": "green",
@@ -36,14 +52,29 @@ _STYLES = {
 _MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "waiting": "·", "expanded": "+"}
 _MOST_ROWS = 30
 """Tasks shown at a time while a large plan runs; those at work come first."""
+_LINES_BESIDE = 4
+"""Lines of the screen that the table leaves free: how many more there are, the total, and some air."""
+_NARROW = 60
+"""Below so many columns, who does a task and its cost give way to its description."""
+_RUN_COLUMNS = (
+    (100, ("run", "state", "started", "took", "tasks", "cost", "request"), "request"),
+    (80, ("run", "state", "took", "tasks", "cost", "request"), "request"),
+    (_NARROW, ("run", "state", "cost", "request"), "request"),
+    (0, ("run", "state", "cost"), "run"),
+)
+"""From how many columns on the list of runs shows what, and which of it is shortened."""
+_LISTED_FIRST = {"running": 0, "failed": 1, "waiting": 2}
 
 
 class LiveProgress:
     """Shows a run while it runs: as a table that changes in place or, where that is no terminal, a line per event."""
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console, *, quiet: bool = False, clock: Callable[[], float] = time.time) -> None:
         self._console = console
-        self._events: list[Event] = []
+        self._clock = clock
+        # The table is drawn by a thread of its own.
+        self._lock = threading.Lock()
+        self._builder = RunBuilder()
         self._quiet = quiet
         self._spinner = Spinner("dots")
         self._live = (
@@ -55,7 +86,7 @@ class LiveProgress:
     @property
     def run_id(self) -> str | None:
         """The run that is shown, once it has begun."""
-        return self._events[0].run_id if self._events else None
+        return self._builder.run_id
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -70,7 +101,8 @@ class LiveProgress:
 
     def watch(self, event: Event) -> None:
         """Take in an event."""
-        self._events.append(event)
+        with self._lock:
+            self._builder.add(event)
         if self._live is None and not self._quiet:
             self._print_line(event)
 
@@ -95,80 +127,86 @@ class LiveProgress:
                 pass
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(_text(text), soft_wrap=True)
 
     def _table(self) -> RenderableType:
-        if not self._events:
-            return Text("")
-        run = rebuild_run(self._events)
+        with self._lock:
+            if self._builder.run_id is None:
+                return Text("")
+            run = self._builder.run()
         if run.graph is None:
             return Group(self._spinner, Text("planning ...", style="dim"))
-        table = Table.grid(padding=(0, 1))
-        rows = list(run.graph)
-        if len(rows) > _MOST_ROWS:
-            order = {"running": 0, "failed": 1, "waiting": 2}
-            rows = sorted(rows, key=lambda task: order.get(run.tasks[task.task_id].state, 3))[:_MOST_ROWS]
-        for task in rows:
+        most = max(1, min(_MOST_ROWS, self._console.height - _LINES_BESIDE))
+        now = self._clock()
+        table = _task_table(self._console.width)
+        for task in _most_telling(run, most):
             state = run.tasks[task.task_id]
-            mark: RenderableType = self._spinner if state.state == "running" else _mark(state)
-            spent = time.time() - (state.started_at or 0) if state.state == "running" else state.seconds
-            table.add_row(
-                mark,
-                Text(task.task_id, style="bold"),
-                Text(_shorten(task.description or task.task_type, 60)),
-                Text(state.agent or run.assignments.get(task.task_id, ""), style="dim"),
-                Text(format_seconds(spent) if state.state != "waiting" else "", style="dim"),
-                Text(format_usd(state.cost_usd) if state.cost_usd else "", style="dim"),
+            at_work = state.state == "running"
+            spent = max(0.0, now - (state.started_at or now)) if at_work else state.seconds
+            _add_cells(
+                table,
+                self._spinner if at_work else _mark(state),
+                *_task_cells(task),
+                format_seconds(spent) if state.state != "waiting" else "",
+                _text(state.agent or run.assignments.get(task.task_id, "")),
+                format_usd(state.cost_usd) if state.cost_usd else "",
             )
+        lines: list[RenderableType] = [table]
+        if len(run.tasks) > most:
+            lines.append(Text(f"... and {len(run.tasks) - most} more", style="dim"))
         done = sum(1 for state in run.tasks.values() if state.state == "done")
-        total = Text(f"{done} of {len(run.tasks)} tasks, {format_usd(run.cost_usd)}", style="dim")
-        return Group(table, total)
+        lines.append(Text(f"{done} of {len(run.tasks)} tasks, {format_usd(run.cost_usd)}", style="dim"))
+        return Group(*lines)
 
 
 def show_run(console: Console, run: Run) -> None:
     """Print what became of a run: tasks, costs, time. The answer itself is printed by the caller."""
     if run.graph is not None:
-        table = Table.grid(padding=(0, 1))
+        table = _task_table(console.width)
         for task in run.graph:
             state = run.tasks[task.task_id]
-            table.add_row(
+            _add_cells(
+                table,
                 _mark(state),
-                Text(task.task_id, style="bold"),
-                Text(_shorten(task.description or task.task_type, 60)),
-                Text(state.agent or "", style="dim"),
-                Text(format_seconds(state.seconds) if state.started_at else "", style="dim"),
-                Text(format_usd(state.cost_usd) if state.agent else "", style="dim"),
+                *_task_cells(task),
+                format_seconds(state.seconds) if state.started_at else "",
+                _text(state.agent or ""),
+                format_usd(state.cost_usd) if state.agent else "",
             )
             if state.reason:
-                table.add_row("", "", Text(state.reason, style=_STYLES[state.state]), "", "", "")
+                table.add_row("", "", _text(state.reason, style=_STYLES[state.state]))
         console.print(table)
     if run.stop_reason:
-        console.print(Text(f"{run.state}: {run.stop_reason}", style=_STYLES[run.state]))
-    console.print(Text(_totals(run), style="dim"))
+        console.print(_text(f"{run.state}: {run.stop_reason}", style=_STYLES[run.state]))
+    if run.overrun_usd:
+        console.print(Text(tell_overrun(run.overrun_usd), style="yellow"))
+    console.print(_text(_totals(run), style="dim"))
 
 
 def show_answer(console: Console, answer: str) -> None:
     """Print an answer: as Markdown in a terminal, as it is anywhere else."""
     if console.is_terminal:
-        console.print(Markdown(answer))
+        # Links are spelt out: a link's words may say one place and lead to another.
+        console.print(_Printable(Markdown(printable(answer), hyperlinks=False)))
     else:
-        console.print(answer, markup=False, highlight=False, soft_wrap=True)
+        # Not as Text, which would turn tabs into spaces.
+        console.print(Segments([Segment(printable(answer) + "\n")]), soft_wrap=True, end="")
 
 
 def show_proposal(console: Console, proposal: Proposal) -> None:
     """Print a plan that has not run: who would do what, in which order, for how much, and what is wrong with it."""
     graph, routing, validation = proposal.plan.graph, proposal.routing, proposal.validation
-    tree = Tree(Text(f"{_shorten(proposal.plan.request, 100)}  (planned by {proposal.plan.planner})", style="bold"))
+    tree = Tree(_text(f"{_shorten(proposal.plan.request, 100)}  (planned by {proposal.plan.planner})", style="bold"))
     told: dict[str, str] = {}
     """Reasons already given, and for which task: forty tasks alike need them once."""
     for number, level in enumerate(graph.levels()):
         branch = tree.add(Text(f"level {number}" + (": at the same time" if len(level) > 1 else ""), style="dim"))
         for task_id in level:
             task = graph.tasks[task_id]
-            line = Text(task_id, style="bold")
-            line.append(f" [{task.task_type}] {task.description}", style="default")
+            line = _text(task_id, style="bold")
+            line.append(printable(f" [{task.task_type}] {task.description}"), style="default")
             if before := graph.dependencies(task_id):
-                line.append(f"  after {', '.join(before)}", style="dim")
+                line.append(printable(f"  after {', '.join(before)}"), style="dim")
             node = branch.add(line)
             if task_id in routing.assignments:
                 estimate = validation.estimates.get(task_id)
@@ -176,17 +214,17 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
                 if estimate is not None:
                     expected = f"  ~{format_usd(estimate.cost_usd)}, {format_seconds(estimate.seconds)}"
                     expected += f", {estimate.success_rate:.0%} success"
-                node.add(Text(routing.assignments[task_id] + expected, style="cyan"))
+                node.add(_text(routing.assignments[task_id] + expected, style="cyan"))
                 why = routing.explanations.get(task_id, "")
-                node.add(Text(f"as {told[why]}" if why in told else why, style="dim"))
+                node.add(_text(f"as {told[why]}" if why in told else why, style="dim"))
                 told.setdefault(why, task_id)
             elif task_id in routing.unassigned:
-                node.add(Text(f"no agent: {routing.unassigned[task_id]}", style="red"))
+                node.add(_text(f"no agent: {routing.unassigned[task_id]}", style="red"))
     console.print(tree)
     for note in proposal.plan.notes:
-        console.print(Text(note, style="dim"))
+        console.print(_text(note, style="dim"))
     for issue in validation.issues:
-        console.print(Text(str(issue), style="red" if issue.severity == "error" else "yellow"))
+        console.print(_text(str(issue), style="red" if issue.severity == "error" else "yellow"))
     verdict = "approved" if validation.passed else "not approved"
     console.print(
         Text(
@@ -199,43 +237,111 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
 
 def show_runs(console: Console, runs: Iterable[RunSummary]) -> None:
     """Print runs as a table, newest first."""
-    table = Table(box=None, pad_edge=False)
-    for title in ("run", "state", "started", "took", "tasks", "cost", "request"):
-        table.add_column(title, overflow="ellipsis", no_wrap=True, ratio=1 if title == "request" else None)
+    shown, gives_way = next((titles, gives_way) for least, titles, gives_way in _RUN_COLUMNS if console.width >= least)
+    table = _table_of(shown, gives_way=gives_way)
     for run in runs:
-        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_at))
-        took = "" if run.seconds is None else format_seconds(run.seconds)
-        state = Text(run.state, style=_STYLES[run.state])
-        request = Text(_shorten(run.request, 80))
-        table.add_row(run.run_id, state, started, took, str(run.tasks_done), format_usd(run.cost_usd), request)
+        cells: dict[str, RenderableType] = {
+            "run": _one_line(run.run_id),
+            "state": Text(run.state, style=_STYLES[run.state]),
+            "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_at)),
+            "took": "" if run.seconds is None else format_seconds(run.seconds),
+            "tasks": str(run.tasks_done),
+            "cost": format_usd(run.cost_usd),
+            "request": _one_line(_shorten(run.request, 80)),
+        }
+        table.add_row(*(cells[title] for title in shown))
     console.print(table)
 
 
 def show_agents(console: Console, registry: AgentRegistry, profiler: CostProfiler, note: str) -> None:
     """Print the agents of an engine: what they take, what they cost, and what the ledger knows of them."""
     runnable = registry.runnable()
-    table = Table(box=None, pad_edge=False)
-    for title in ("agent", "takes", "price", "success", "seen", ""):
-        table.add_column(title, overflow="ellipsis", no_wrap=True)
+    narrow = console.width < _NARROW
+    shown = ["agent", "price", "success"] if narrow else ["agent", "takes", "price", "success", "seen", ""]
+    table = _table_of(shown, gives_way="agent" if narrow else "takes")
     for agent_id, card in registry.items():
         profiles = [
             profile for kind in card.task_types if (profile := profiler.get_profile(agent_id, kind)) is not None
         ]
-        table.add_row(
-            Text(agent_id, style="bold" if agent_id in runnable else "dim"),
-            Text(_shorten(", ".join(card.task_types), 60)),
-            f"{format_usd(card.cost_usd)} a task" if card.cost_usd is not None else card.cost_tier,
-            f"{profiler.estimate(card, card.task_types[0]).success_rate:.0%}",
-            str(sum(profile.total_executions for profile in profiles)),
-            "" if agent_id in runnable else "needs a model",
-        )
+        price = f"{format_usd(card.cost_usd)} a task" if card.cost_usd is not None else card.cost_tier
+        cells: dict[str, RenderableType] = {
+            "agent": _one_line(agent_id, style="bold" if agent_id in runnable else "dim"),
+            "takes": _one_line(_shorten(", ".join(card.task_types), 60)),
+            "price": price,
+            "success": f"{profiler.estimate(card, card.task_types[0]).success_rate:.0%}",
+            "seen": str(sum(profile.total_executions for profile in profiles)),
+            "": "" if agent_id in runnable else "needs a model",
+        }
+        table.add_row(*(cells[title] for title in shown))
     console.print(table)
-    console.print(Text(note, style="dim"))
+    console.print(_text(note, style="dim"))
 
 
 def picture(graph: TaskDAG, *, states: Mapping[str, str], agents: Mapping[str, str]) -> str:
     """Return the graph as SVG, coloured by state, each task with its agent."""
     return graph.to_svg(status=states, notes=agents)
+
+
+class _Printable:
+    """Draws another renderable, and makes printable what it drew: Markdown turns `&#8238;` into the character."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text, style, control in console.render(self._inner, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
+def _text(text: str, *, style: str = "") -> Text:
+    return Text(printable(text), style=style)
+
+
+def _one_line(text: str, *, style: str = "") -> Text:
+    return Text(printable(" ".join(text.split())), style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _table_of(titles: Iterable[str], *, gives_way: str) -> Table:
+    """Return an empty table whose columns keep their width, but for the one that gives way on a narrow terminal."""
+    table = Table(box=None, pad_edge=False)
+    for title in titles:
+        # rich narrows the columns that may wrap; their cells are of one line, and end in an ellipsis.
+        table.add_column(title, no_wrap=title != gives_way, overflow="ellipsis")
+    return table
+
+
+def _task_table(width: int) -> Table:
+    """Return an empty table of tasks: mark, id, description, time; agent and cost where there is room."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=1)
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(6, width // 4), style="bold")
+    table.add_column()
+    table.add_column(no_wrap=True, style="dim")
+    if width >= _NARROW:
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=width // 4, style="dim")
+        table.add_column(no_wrap=True, style="dim")
+    return table
+
+
+def _add_cells(table: Table, *cells: RenderableType) -> None:
+    """Add a row of those cells that the table has columns for: rich would make columns of the others."""
+    table.add_row(*cells[: len(table.columns)])
+
+
+def _task_cells(task: Task) -> tuple[Text, Text]:
+    return _one_line(task.task_id), _one_line(_shorten(task.description or task.task_type, 60))
+
+
+def _most_telling(run: Run, most: int) -> list[Task]:
+    """Return the tasks to show while there is no room for all: those at work, then failed, waiting, the rest."""
+    assert run.graph is not None
+    if len(run.tasks) <= most:
+        return list(run.graph)
+    ranks: tuple[list[str], ...] = ([], [], [], [])
+    for task_id, task in run.tasks.items():
+        ranks[_LISTED_FIRST.get(task.state, 3)].append(task_id)
+    chosen = [task_id for rank in ranks for task_id in rank[:most]][:most]
+    return [run.graph.tasks[task_id] for task_id in chosen]
 
 
 def _expected(event: Event) -> float:

@@ -3,16 +3,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kapelle.errors import InvalidInput, NotFound
+from kapelle.errors import InvalidInput, LedgerCorrupt, NotFound
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Outcome, SqliteLedger, Usage, ledger_path, rebuild_run
-from kapelle.ledger.sqlite import MIGRATIONS
+from kapelle.ledger.schema import MIGRATIONS
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
@@ -190,3 +191,101 @@ def test_events_are_readable_with_any_sqlite_tool(tmp_path: Path) -> None:
     (data,) = connection.execute("SELECT data FROM events WHERE kind = 'run_started'").fetchone()
     connection.close()
     assert json.loads(data) == {"request": "capital of France"}
+
+
+def test_a_closed_ledger_says_so() -> None:
+    ledger = SqliteLedger()
+    ledger.close()
+    ledger.close()
+    with pytest.raises(InvalidInput, match="was closed"):
+        ledger.runs()
+    with pytest.raises(InvalidInput, match="was closed"):
+        ledger.append("r", "run_started", {"request": "x"})
+
+
+def damage(path: Path, statement: str, *values: object) -> None:
+    """Change a row as only somebody who drops the triggers can."""
+    connection = sqlite3.connect(path)
+    for trigger in ("events_are_final", "outcomes_are_final"):
+        connection.execute(f"DROP TRIGGER {trigger}")
+    connection.execute(statement, values)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "value"),
+    [
+        ("data", "run_started", "{}"),
+        ("data", "run_started", '{"request": null}'),
+        ("data", "run_started", "not JSON"),
+        ("data", "run_started", "[1, 2]"),
+        ("data", "run_started", b"\xff"),
+        ("data", "run_started", "[" * 100_000),
+        ("at", "run_started", "yesterday"),
+        ("data", "run_finished", '{"state": "gone"}'),
+        ("data", "task_finished", '{"cost_usd": "much"}'),
+    ],
+)
+def test_an_event_that_cannot_be_read_is_named(tmp_path: Path, column: str, kind: str, value: object) -> None:
+    with SqliteLedger(tmp_path / "l.sqlite") as ledger:
+        record_run(ledger)
+    damage(tmp_path / "l.sqlite", f"UPDATE events SET {column} = ? WHERE kind = ?", value, kind)
+    with SqliteLedger(tmp_path / "l.sqlite", read_only=True) as ledger:
+        for read in (ledger.runs, lambda: ledger.run("r1")):
+            with pytest.raises(LedgerCorrupt, match=rf"Run 'r1', event \d \('{kind}'\)"):
+                read()
+
+
+@pytest.mark.parametrize(("column", "value"), [("features", "x"), ("cost_usd", "x"), ("quality", 7), ("calls", "x")])
+def test_an_outcome_that_cannot_be_read_is_named(tmp_path: Path, column: str, value: object) -> None:
+    with SqliteLedger(tmp_path / "l.sqlite") as ledger:
+        record_run(ledger)
+    damage(tmp_path / "l.sqlite", f"UPDATE outcomes SET {column} = ?", value)
+    with SqliteLedger(tmp_path / "l.sqlite") as ledger, pytest.raises(LedgerCorrupt, match="Outcome 1 in the ledger"):
+        ledger.outcomes()
+
+
+def test_text_that_is_no_utf_8_is_damage(tmp_path: Path) -> None:
+    with SqliteLedger(tmp_path / "l.sqlite") as ledger:
+        record_run(ledger)
+    damage(tmp_path / "l.sqlite", "UPDATE events SET data = CAST(x'22ff22' AS TEXT)")
+    with SqliteLedger(tmp_path / "l.sqlite") as ledger, pytest.raises(LedgerCorrupt, match="is damaged"):
+        ledger.run("r1")
+
+
+@pytest.mark.parametrize("request_text", ["lone \udc80", "nul \0", 'quote " and é'])
+@pytest.mark.parametrize("output", [1, float("inf"), float("nan")])
+def test_the_list_of_runs_shows_any_request_and_bears_any_output(request_text: str, output: object) -> None:
+    with SqliteLedger() as ledger:
+        ledger.append("r", "run_started", {"request": request_text, "output": output})
+        ledger.append("r", "run_finished", {"state": "failed", "answer": "x", "output": output})
+        (summary,) = ledger.runs()
+    assert (summary.request, summary.state) == (request_text, "failed")
+
+
+def test_the_list_of_runs_takes_no_answer_and_no_output_out_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SqliteLedger() as ledger:
+        record_run(ledger, output="x" * 100_000)
+        ledger.append("r2", "run_started", {"request": "y" * 10})
+        ledger.append("r2", "run_finished", {"state": "failed", "answer": "x" * 100_000})
+        read = ledger._read
+        taken: list[object] = []
+
+        def watched(sql: str, values: Sequence[object]) -> list[object]:
+            taken.extend(rows := read(sql, values))
+            return rows
+
+        monkeypatch.setattr(ledger, "_read", watched)
+        assert len(ledger.runs()) == 2
+    assert len(repr(taken)) < 2_000
+
+
+def test_what_sqlite_cannot_keep_is_refused_and_leaves_nothing() -> None:
+    outcome = Outcome(run_id="r", task_id="a", task_type="x", agent="b", success=True, usage=Usage(calls=2**70))
+    with SqliteLedger() as ledger:
+        with pytest.raises(InvalidInput, match="cannot keep this"):
+            ledger.append("r", "task_finished", task_id="a", outcome=outcome)
+        with pytest.raises(InvalidInput, match="cannot keep this"):
+            ledger.append("r\udc80", "run_started", {"request": "x"})
+        assert (ledger.events("r"), ledger.outcomes()) == ((), ())

@@ -17,3 +17,8 @@ def format_seconds(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def tell_overrun(amount: float) -> str:
+    """Return the sentence that tells of an overrun; see `Run.overrun_usd`."""
+    return f"Tasks cost {format_usd(amount)} more than was reserved for them."

@@ -66,6 +66,16 @@ TASK_STEPS: Mapping[tuple[TaskState, EventKind], TaskState] = {
     ("running", "task_expanded"): "expanded",
 }
 
+COST_FIELDS: Mapping[EventKind, tuple[str, ...]] = {
+    "run_planned": ("cost_usd",),
+    "graph_patched": ("planning_cost_usd",),
+    "task_finished": ("cost_usd",),
+    "task_failed": ("cost_usd",),
+    "task_cancelled": ("cost_usd",),
+    "task_expanded": ("cost_usd", "planning_cost_usd"),
+}
+"""What of an event's data is money spent. A run and its line in the list of runs both add up exactly these."""
+
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 
 

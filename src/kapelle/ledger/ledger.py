@@ -23,6 +23,7 @@ class RunSummary:
     seconds: float | None
     tasks_done: int
     cost_usd: float
+    """As in `Run`: planning and failed tasks included."""
 
 
 class Ledger(Protocol):

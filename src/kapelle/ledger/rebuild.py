@@ -1,6 +1,7 @@
 """Folds a run's events into the Run that they tell; nothing else ever makes a Run.
 
-So a run that has just ended and one that is read back a year later are the same value.
+So a run that has just ended and one that is read back a year later are the same value. Each event costs the same,
+however large the run is: the builder changes its tasks in place, and the Run that it gives out holds a copy of them.
 """
 
 from __future__ import annotations
@@ -9,125 +10,171 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kapelle.errors import LedgerCorrupt
-from kapelle.graph import TaskDAG
 
-from .event import RUN_STEPS, TASK_STEPS, Event
+from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, Event
+from .fields import Fields, place_of
 from .run import Run, TaskRun
-from .usage import Usage
 
 
 def rebuild_run(events: Iterable[Event]) -> Run:
     """Return the run that these events tell.
 
     Raises:
-        LedgerCorrupt: the events are not a run: the first does not start it, one is missing, or one cannot follow.
+        LedgerCorrupt: the events are not a run: the first does not start it, one is missing, cannot follow, or has
+            data that cannot be read.
     """
-    run: Run | None = None
-    seen: list[Event] = []
+    builder = RunBuilder()
     for event in events:
-        if event.seq != len(seen):
-            raise LedgerCorrupt(f"Run {event.run_id!r}: event {len(seen)} is missing, {event.seq} was found.")
-        seen.append(event)
-        run = _apply(run, event)
-    if run is None:
-        raise LedgerCorrupt("A run without events cannot be rebuilt.")
-    return replace(run, events=tuple(seen))
+        builder.add(event)
+    return builder.run()
 
 
-def _apply(run: Run | None, event: Event) -> Run:
-    state = None if run is None else run.state
-    if (state, event.kind) not in RUN_STEPS:
-        raise LedgerCorrupt(
-            f"Run {event.run_id!r}, event {event.seq}: {event.kind!r} cannot follow in state {state!r}."
+def event_cost(event: Event) -> float:
+    """Return the dollars that an event says were spent: over all events of a run, they are its `cost_usd`."""
+    return sum(Fields(event).number(name, 0.0) for name in COST_FIELDS.get(event.kind, ()))
+
+
+class RunBuilder:
+    """Takes in a run's events one by one, and tells at any time what the run is by then.
+
+    For a display that follows a run: it folds each event once. Not safe to share between threads without a lock.
+    """
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+        """All but the tasks and the events."""
+        self._tasks: dict[str, TaskRun] = {}
+        self._events: list[Event] = []
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that is told; None before its first event."""
+        return None if self._run is None else self._run.run_id
+
+    def add(self, event: Event) -> None:
+        """Take in the next event.
+
+        Raises:
+            LedgerCorrupt: it is not the next one, cannot follow, or cannot be read. The builder is as it was before.
+        """
+        if event.seq != len(self._events):
+            raise LedgerCorrupt(f"Run {event.run_id!r}: event {len(self._events)} is missing, {event.seq} was found.")
+        if self._run is not None and event.run_id != self._run.run_id:
+            raise LedgerCorrupt(f"Run {self._run.run_id!r}: event {event.seq} is of another run, {event.run_id!r}.")
+        state = None if self._run is None else self._run.state
+        if (state, event.kind) not in RUN_STEPS:
+            raise LedgerCorrupt(
+                f"Run {event.run_id!r}, event {event.seq}: {event.kind!r} cannot follow in state {state!r}."
+            )
+        try:
+            self._apply(event)
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise LedgerCorrupt(f"{place_of(event)} cannot be read: {type(error).__name__}: {error}") from error
+        self._events.append(event)
+
+    def run(self) -> Run:
+        """Return the run as its events tell it so far; later events do not change it.
+
+        Raises:
+            LedgerCorrupt: there was no event yet.
+        """
+        if self._run is None:
+            raise LedgerCorrupt("A run without events cannot be rebuilt.")
+        return replace(self._run, tasks=dict(self._tasks), events=tuple(self._events))
+
+    def _apply(self, event: Event) -> None:
+        """Read everything first and change things last, so that a refused event changes nothing."""
+        data = Fields(event)
+        if self._run is None:
+            self._run = _begin(event, data)
+            return
+        match event.kind:
+            case "run_planned":
+                graph = data.graph("graph")
+                self._run = replace(
+                    self._run,
+                    graph=graph,
+                    planner=data.text("planner"),
+                    planning_cost_usd=self._run.planning_cost_usd + data.number("cost_usd", 0.0),
+                    planning_usage=self._run.planning_usage + data.usage("usage"),
+                    notes=data.texts("notes"),
+                )
+                self._tasks = {task_id: TaskRun(task_id=task_id) for task_id in graph.tasks}
+            case "run_routed":
+                self._run = replace(
+                    self._run,
+                    assignments=data.texts_by_task("assignments"),
+                    explanations=data.texts_by_task("explanations"),
+                    routing=data.mapping("metadata", {}),
+                )
+            case "run_approved":
+                self._run = replace(
+                    self._run,
+                    state="running",
+                    approved_at=event.at,
+                    estimates=data.estimates("estimates"),
+                    issues=data.issues("issues"),
+                )
+            case "run_rejected":
+                self._run = replace(self._run, issues=data.issues("issues"))
+            case "run_finished":
+                self._run = replace(
+                    self._run,
+                    state=data.end_state("state"),
+                    stop_reason=data.optional_text("stop_reason"),
+                    answer=data.text("answer", ""),
+                    overrun_usd=data.number("overrun_usd", 0.0),
+                    finished_at=event.at,
+                )
+            case "graph_patched":
+                self._run, self._tasks = _patch(self._run, self._tasks, data)
+            case "task_expanded":
+                changed = self._changed_task(event, data)
+                self._run, self._tasks = _patch(self._run, {**self._tasks, changed.task_id: changed}, data)
+            case _:
+                changed = self._changed_task(event, data)
+                self._tasks[changed.task_id] = changed
+
+    def _changed_task(self, event: Event, data: Fields) -> TaskRun:
+        task = self._tasks.get(event.task_id or "")
+        if task is None or (task.state, event.kind) not in TASK_STEPS:
+            state = "unknown" if task is None else task.state
+            raise LedgerCorrupt(
+                f"Run {event.run_id!r}, event {event.seq}: {event.kind!r} cannot happen to task {event.task_id!r}, "
+                f"which is {state}."
+            )
+        return TaskRun(
+            task_id=task.task_id,
+            state=TASK_STEPS[(task.state, event.kind)],
+            agent=data.optional_text("agent") or task.agent,
+            output=event.data.get("output"),
+            reason=data.optional_text("reason"),
+            usage=data.usage("usage"),
+            cost_usd=data.number("cost_usd", 0.0) if "cost_usd" in COST_FIELDS.get(event.kind, ()) else 0.0,
+            quality=data.optional_number("quality"),
+            started_at=event.at if event.kind == "task_started" else task.started_at,
+            seconds=data.number("seconds", 0.0),
         )
-    if run is None:
-        settings = dict(event.data.get("settings", {}))
-        return Run(run_id=event.run_id, request=event.data["request"], started_at=event.at, settings=settings)
-    match event.kind:
-        case "run_planned":
-            graph = TaskDAG.from_dict(event.data["graph"])
-            tasks = {task_id: TaskRun(task_id=task_id) for task_id in graph.tasks}
-            notes = tuple(event.data.get("notes", ()))
-            return replace(
-                run,
-                graph=graph,
-                tasks=tasks,
-                planner=event.data["planner"],
-                planning_cost_usd=event.data.get("cost_usd", 0.0),
-                planning_usage=Usage(**event.data.get("usage", {})),
-                notes=notes,
-            )
-        case "run_routed":
-            return replace(
-                run,
-                assignments=event.data["assignments"],
-                explanations=event.data["explanations"],
-                routing=event.data.get("metadata", {}),
-            )
-        case "run_approved":
-            return replace(
-                run,
-                state="running",
-                approved_at=event.at,
-                estimates=event.data["estimates"],
-                issues=tuple(event.data["issues"]),
-            )
-        case "run_rejected":
-            return replace(run, issues=tuple(event.data["issues"]))
-        case "run_finished":
-            return replace(
-                run,
-                state=event.data["state"],
-                stop_reason=event.data.get("stop_reason"),
-                answer=event.data.get("answer", ""),
-                finished_at=event.at,
-            )
-        case "graph_patched":
-            return _patch(run, event)
-        case "task_expanded":
-            return _patch(_apply_to_task(run, event), event)
-        case _:
-            return _apply_to_task(run, event)
 
 
-def _patch(run: Run, event: Event) -> Run:
+def _begin(event: Event, data: Fields) -> Run:
+    settings = data.mapping("settings", {})
+    Fields(replace(event, data=settings)).optional_number("budget_usd")
+    return Run(run_id=event.run_id, request=data.text("request"), started_at=event.at, settings=settings)
+
+
+def _patch(run: Run, tasks: dict[str, TaskRun], data: Fields) -> tuple[Run, dict[str, TaskRun]]:
     """Take on a new version of the graph. Tasks keep what became of them, also those that it no longer has."""
-    data = event.data
-    graph = TaskDAG.from_dict(data["graph"])
-    gone = {task_id: task for task_id, task in run.tasks.items() if task_id not in graph}
-    return replace(
+    graph = data.graph("graph")
+    gone = {task_id: task for task_id, task in tasks.items() if task_id not in graph}
+    patched = replace(
         run,
         graph=graph,
-        tasks={task_id: run.tasks.get(task_id, TaskRun(task_id=task_id)) for task_id in graph.tasks},
         replaced={**run.replaced, **gone},
-        assignments={**run.assignments, **data["assignments"]},
-        explanations={**run.explanations, **data["explanations"]},
-        estimates={**run.estimates, **data["estimates"]},
-        planning_cost_usd=run.planning_cost_usd + data.get("planning_cost_usd", 0.0),
-        planning_usage=run.planning_usage + Usage(**data.get("planning_usage", {})),
+        assignments={**run.assignments, **data.texts_by_task("assignments")},
+        explanations={**run.explanations, **data.texts_by_task("explanations")},
+        estimates={**run.estimates, **data.estimates("estimates")},
+        planning_cost_usd=run.planning_cost_usd + data.number("planning_cost_usd", 0.0),
+        planning_usage=run.planning_usage + data.usage("planning_usage"),
     )
-
-
-def _apply_to_task(run: Run, event: Event) -> Run:
-    task = run.tasks.get(event.task_id or "")
-    if task is None or (task.state, event.kind) not in TASK_STEPS:
-        state = "unknown" if task is None else task.state
-        raise LedgerCorrupt(
-            f"Run {event.run_id!r}, event {event.seq}: {event.kind!r} cannot happen to task {event.task_id!r}, "
-            f"which is {state}."
-        )
-    data = event.data
-    changed = replace(
-        task,
-        state=TASK_STEPS[(task.state, event.kind)],
-        agent=data.get("agent", task.agent),
-        output=data.get("output"),
-        reason=data.get("reason"),
-        usage=Usage(**data.get("usage", {})),
-        cost_usd=data.get("cost_usd", 0.0),
-        quality=data.get("quality"),
-        started_at=event.at if event.kind == "task_started" else task.started_at,
-        seconds=data.get("seconds", 0.0),
-    )
-    # One new dict per event keeps Run a value; runs have tens of tasks, seldom thousands.
-    return replace(run, tasks={**run.tasks, task.task_id: changed})
+    return patched, {task_id: tasks.get(task_id, TaskRun(task_id=task_id)) for task_id in graph.tasks}

@@ -1,6 +1,6 @@
 """A run as a value: the request, the plan, what became of every task; and the same told to a person.
 
-Only `rebuild_run` (see rebuild) makes one, from the events in the ledger.
+Only `rebuild_run` and `RunBuilder` (see rebuild) make one, from the events in the ledger.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 
 from kapelle.graph import TaskDAG, render_output
 
-from .amounts import format_seconds, format_usd
+from .amounts import format_seconds, format_usd, tell_overrun
 from .event import ENDED, Event, RunState, TaskState
+from .text import printable
 from .usage import Usage
 
 _MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "running": "…", "waiting": "·", "expanded": "+"}
@@ -66,6 +67,8 @@ class Run:
     """The tasks of the graph as it is now."""
     replaced: Mapping[str, TaskRun] = field(default_factory=dict)
     """Tasks whose place others have taken: they were expanded, or planned anew after a failure."""
+    overrun_usd: float = 0.0
+    """By how much the tasks together exceeded what was reserved for them."""
     started_at: float = 0.0
     approved_at: float | None = None
     finished_at: float | None = None
@@ -117,8 +120,11 @@ class Run:
         return self.graph.critical_path({task_id: task.seconds for task_id, task in self.tasks.items()}).seconds
 
     def explain(self) -> str:
-        """Return the run as a text for people: plan, who did what and why, what it cost, what went wrong."""
-        return "\n".join(_lines(self))
+        """Return the run as a text for people: plan, who did what and why, what it cost, what went wrong.
+
+        What models and documents put into it cannot steer the terminal that it is printed on.
+        """
+        return printable("\n".join(_lines(self)))
 
 
 def _lines(run: Run) -> Iterator[str]:
@@ -185,6 +191,8 @@ def _totals(run: Run) -> Iterator[str]:
     for agent, cost in run.cost_by_agent.items():
         count = sum(1 for task in run.tasks.values() if task.agent == agent)
         yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
+    if run.overrun_usd:
+        yield f"  {tell_overrun(run.overrun_usd)}"
     if run.seconds is not None:
         path = run.critical_path_seconds
         work = sum(task.seconds for task in run.tasks.values())

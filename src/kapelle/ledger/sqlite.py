@@ -2,6 +2,9 @@
 
 An event and the outcome that belongs to it are written in one transaction. `synchronous=NORMAL` loses nothing when the
 process dies; a power cut can lose the last moments but never corrupts the file (sqlite.org/wal.html).
+
+A write blocks its thread, and with it an event loop, for well under a millisecond; while another process writes, for up
+to two seconds (`BUSY_TIMEOUT_S`), and then raises LedgerBusy.
 """
 
 from __future__ import annotations
@@ -14,63 +17,25 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
 import platformdirs
 
-from kapelle.errors import InvalidInput, LedgerBusy, LedgerCorrupt, NotFound
+from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt, NotFound
 
-from .event import Event, EventKind
+from .connection import Fingerprint, open_for_reading, open_for_writing, refusal
+from .event import COST_FIELDS, Event, EventKind
+from .fields import Fields, place_of
 from .ledger import RunSummary
 from .outcome import Outcome
-from .rebuild import rebuild_run
+from .rebuild import event_cost, rebuild_run
 from .run import Run
 from .usage import Usage
 
-_BUSY_TIMEOUT_S = 10.0
-
-MIGRATIONS: tuple[str, ...] = (
-    # 1: events and outcomes
-    """
-    CREATE TABLE events (
-        run_id  TEXT NOT NULL,
-        seq     INTEGER NOT NULL,
-        at      REAL NOT NULL,
-        kind    TEXT NOT NULL,
-        task_id TEXT,
-        data    TEXT NOT NULL,
-        PRIMARY KEY (run_id, seq)
-    ) WITHOUT ROWID;
-    CREATE INDEX events_by_kind ON events (kind, at);
-    CREATE TABLE outcomes (
-        outcome_id    INTEGER PRIMARY KEY,
-        run_id        TEXT NOT NULL,
-        task_id       TEXT NOT NULL,
-        task_type     TEXT NOT NULL,
-        agent         TEXT NOT NULL,
-        step          TEXT NOT NULL,
-        success       INTEGER NOT NULL,
-        quality       REAL,
-        input_tokens  INTEGER NOT NULL,
-        cached_tokens INTEGER NOT NULL,
-        output_tokens INTEGER NOT NULL,
-        calls         INTEGER NOT NULL,
-        cost_usd      REAL NOT NULL,
-        seconds       REAL NOT NULL,
-        error         TEXT,
-        features      TEXT NOT NULL,
-        at            REAL NOT NULL
-    );
-    CREATE INDEX outcomes_by_agent ON outcomes (agent, task_type);
-    CREATE TRIGGER events_are_final BEFORE UPDATE ON events
-        BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
-    CREATE TRIGGER outcomes_are_final BEFORE UPDATE ON outcomes
-        BEGIN SELECT RAISE(ABORT, 'outcomes are append-only'); END;
-    """,
-)
-"""One script per schema version, applied in order. Never edit one that was released: add the next."""
+_READ_TRIES = 5
+"""How often a reader that may not lock the file begins again because somebody wrote meanwhile."""
 
 
 def ledger_path(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
@@ -82,17 +47,29 @@ def ledger_path(explicit: str | None = None, environ: Mapping[str, str] = os.env
 class SqliteLedger:
     """Run events and outcomes in a SQLite file; `:memory:` keeps them for the life of the object.
 
+    Args:
+        path: The file; it is created if it is not there.
+        read_only: Read a file that is there, without changing it or what lies beside it: no permission to write is
+            needed, neither for the file nor for its folder. See connection for how.
+        clock: What time it is.
+
     Raises:
-        InvalidInput: the file is no ledger, or was written by a newer kapelle, or cannot be created.
-        LedgerBusy: another process holds it for longer than ten seconds.
+        NotFound: it is to be read only, and there is no such file.
+        InvalidInput: the file is no ledger, or was written by a newer kapelle, or cannot be created or read.
+        LedgerBusy: another process holds it for longer than two seconds.
+        LedgerCorrupt: the file is damaged.
     """
 
-    def __init__(self, path: str | Path = ":memory:", *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: str | Path = ":memory:", *, read_only: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
         self.path = str(path)
+        self.read_only = read_only
         self._clock = clock
         # One connection for all threads: sqlite3 serialises nothing for us, so every use holds the lock.
         self._lock = threading.Lock()
-        self._connection = self._open()
+        self._fingerprint: Fingerprint | None = None
+        self._connection: sqlite3.Connection | None = self._open()
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +80,9 @@ class SqliteLedger:
     def close(self) -> None:
         """Close the file. Closing twice is allowed."""
         with self._lock:
-            self._connection.close()
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
     def new_run_id(self) -> str:
         """Return an id for a run: sorts by time, and is short enough to type."""
@@ -119,7 +98,12 @@ class SqliteLedger:
         task_id: str | None = None,
         outcome: Outcome | None = None,
     ) -> Event:
-        """Write one event, with the outcome that belongs to it, and return it. It is durable when this returns."""
+        """Write one event, with the outcome that belongs to it, and return it. It is durable when this returns.
+
+        Raises:
+            LedgerBusy: another process was writing for longer than two seconds. The thread was blocked all the while.
+            InvalidInput: the ledger is closed or for reading only, the disk is full, or SQLite cannot keep the value.
+        """
         data = dict(data or {})
         at = self._clock()
         with self._transaction() as connection:
@@ -141,10 +125,7 @@ class SqliteLedger:
     def events(self, run_id: str) -> tuple[Event, ...]:
         """Return the events of a run in order; none if there is no such run."""
         rows = self._read("SELECT seq, at, kind, task_id, data FROM events WHERE run_id = ? ORDER BY seq", (run_id,))
-        return tuple(
-            Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id, data=_parse(data, run_id))
-            for seq, at, kind, task_id, data in rows
-        )
+        return tuple(_event(run_id, *row) for row in rows)
 
     def run(self, run_id: str) -> Run:
         """Return a run, rebuilt from its events. An unambiguous beginning of its id is enough; `last` is the newest.
@@ -155,94 +136,120 @@ class SqliteLedger:
         return rebuild_run(self.events(self._full_id(run_id)))
 
     def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
-        """Return the newest runs, newest first."""
+        """Return the newest runs, newest first.
+
+        What each has cost is what `Run.cost_usd` says. Answers and outputs stay in the file, however large they are.
+
+        Raises:
+            LedgerCorrupt: one of these runs has an event that cannot be read.
+        """
         rows = self._read(
-            """
-            SELECT s.run_id, s.at, s.data, f.at, f.data,
-                   (SELECT count(*) FROM events t WHERE t.run_id = s.run_id AND t.kind = 'task_finished'),
-                   (SELECT total(cost_usd) FROM outcomes o WHERE o.run_id = s.run_id)
+            f"""
+            SELECT s.run_id, s.seq, s.at, s.kind, s.task_id, {_extract("s.data", "request")},
+                   f.seq, f.at, f.kind, f.task_id, {_extract("f.data", "state")},
+                   (SELECT count(*) FROM events t WHERE t.run_id = s.run_id AND t.kind = 'task_finished')
             FROM (SELECT * FROM events WHERE kind = 'run_started' ORDER BY at DESC, run_id DESC LIMIT ?) s
             LEFT JOIN events f ON f.run_id = s.run_id AND f.kind = 'run_finished'
             ORDER BY s.at DESC, s.run_id DESC
-            """,
+            """,  # noqa: S608 - `_extract` takes our own constants
             (limit,),
         )
-        return tuple(
-            RunSummary(
-                run_id=run_id,
-                request=_parse(started, run_id)["request"],
-                state="running" if finished is None else _parse(finished, run_id)["state"],
-                started_at=at,
-                seconds=None if finished is None else max(0.0, finished_at - at),
-                tasks_done=done,
-                cost_usd=cost,
+        costs = self._costs([row[0] for row in rows])
+        found = []
+        for run_id, *columns in rows:
+            started = _event(run_id, *columns[:5], names=("request",))
+            finished = None if columns[5] is None else _event(run_id, *columns[5:10], names=("state",))
+            found.append(
+                RunSummary(
+                    run_id=run_id,
+                    request=Fields(started).text("request"),
+                    state="running" if finished is None else Fields(finished).end_state("state"),
+                    started_at=started.at,
+                    seconds=None if finished is None else max(0.0, finished.at - started.at),
+                    tasks_done=columns[10],
+                    cost_usd=costs.get(run_id, 0.0),
+                )
             )
-            for run_id, at, started, finished_at, finished, done, cost in rows
-        )
+        return tuple(found)
 
     def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
         """Return the newest outcomes, oldest of them first."""
         where, values = ("WHERE agent = ?", (agent,)) if agent is not None else ("", ())
         rows = self._read(f"SELECT * FROM outcomes {where} ORDER BY outcome_id DESC LIMIT ?", (*values, limit))  # noqa: S608 - `where` is one of two constants
-        return tuple(_outcome(row) for row in reversed(rows))
+        return tuple(map(_outcome, reversed(rows)))
+
+    def _costs(self, run_ids: Sequence[str]) -> dict[str, float]:
+        names = ("cost_usd", "planning_cost_usd")
+        rows = self._read(
+            f"""
+            SELECT run_id, seq, at, kind, task_id, {_extract("data", *names)} FROM events
+            WHERE run_id IN (SELECT value FROM json_each(?)) AND kind IN ({", ".join("?" * len(COST_FIELDS))})
+            """,  # noqa: S608 - `_extract` takes our own constants
+            (json.dumps(run_ids), *COST_FIELDS),
+        )
+        costs: dict[str, float] = {}
+        for run_id, *columns in rows:
+            costs[run_id] = costs.get(run_id, 0.0) + event_cost(_event(run_id, *columns, names=names))
+        return costs
 
     def _open(self) -> sqlite3.Connection:
         if self.path.startswith(("postgres://", "postgresql://")):
             raise InvalidInput(
                 f"This version keeps its ledger in SQLite files only, not in {self.path.partition(':')[0]}."
             )
-        try:
-            if self.path != ":memory:":
-                Path(self.path).expanduser().parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self.path if self.path == ":memory:" else Path(self.path).expanduser(),
-                timeout=_BUSY_TIMEOUT_S,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        except (OSError, ValueError, sqlite3.Error) as error:
-            raise InvalidInput(f"Cannot open the ledger {self.path!r}: {error}. Name another with --db.") from error
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            _migrate(connection, self.path)
-        except sqlite3.OperationalError as error:
-            connection.close()
-            raise self._refusal(error) from error
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise InvalidInput(f"{self.path!r} is no ledger: {error}. Name another file with --db.") from error
-        except InvalidInput:
-            connection.close()
-            raise
+        if not self.read_only:
+            return open_for_writing(self.path)
+        connection, self._fingerprint = open_for_reading(self.path)
         return connection
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise InvalidInput(f"The ledger {self.path!r} was closed. Open it anew, or close it later.")
+        return self._connection
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
+            connection = self._opened()
+            if self.read_only:
+                raise InvalidInput(
+                    f"The ledger {self.path!r} was opened for reading only. To write, open it without read_only."
+                )
             try:
                 # IMMEDIATE takes the write lock at once: two processes cannot both read the same next `seq`.
-                self._connection.execute("BEGIN IMMEDIATE")
+                connection.execute("BEGIN IMMEDIATE")
                 try:
-                    yield self._connection
+                    yield connection
+                    connection.execute("COMMIT")
                 except BaseException:
-                    self._connection.execute("ROLLBACK")
+                    if connection.in_transaction:  # a full disk makes SQLite roll back by itself
+                        connection.execute("ROLLBACK")
                     raise
-                self._connection.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                raise self._refusal(error) from error
+            except sqlite3.Error as error:
+                raise refusal(error, self.path) from error
+            except (OverflowError, UnicodeEncodeError) as error:
+                raise InvalidInput(f"The ledger {self.path!r} cannot keep this: {error}.") from error
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:
-            try:
-                return self._connection.execute(sql, values).fetchall()
-            except sqlite3.OperationalError as error:
-                raise self._refusal(error) from error
+            for _ in range(_READ_TRIES):
+                problem: KapelleError | None = None
+                rows: list[Any] = []
+                try:
+                    rows = self._opened().execute(sql, values).fetchall()
+                except sqlite3.Error as error:
+                    problem = refusal(error, self.path)
+                    problem.__cause__ = error
+                if self._is_unchanged():
+                    if problem is not None:
+                        raise problem
+                    return rows
+                before, self._connection = self._opened(), self._open()
+                before.close()
+        raise LedgerBusy(f"The ledger {self.path!r} is being written, and may not be locked. Try again.")
 
-    def _refusal(self, error: sqlite3.OperationalError) -> Exception:
-        if "locked" in str(error) or "busy" in str(error):
-            return LedgerBusy(f"Another process holds the ledger {self.path!r}. Try again, or name another with --db.")
-        return InvalidInput(f"Cannot use the ledger {self.path!r}: {error}. Check the disk and the file's permissions.")
+    def _is_unchanged(self) -> bool:
+        return self._fingerprint is None or self._fingerprint == Fingerprint.of(Path(self.path).expanduser())
 
     def _full_id(self, run_id: str) -> str:
         if run_id == "last":
@@ -268,41 +275,6 @@ class SqliteLedger:
         return found[0]
 
 
-def _migrate(connection: sqlite3.Connection, path: str) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == len(MIGRATIONS):
-        return
-    if version > len(MIGRATIONS):
-        raise InvalidInput(f"The ledger {path!r} was written by a newer kapelle (schema {version}). Upgrade kapelle.")
-    connection.execute("BEGIN IMMEDIATE")  # a second process waits here, and then finds the work done
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        foreign = connection.execute("SELECT name FROM sqlite_master LIMIT 1").fetchone()
-        if version == 0 and foreign is not None:
-            raise InvalidInput(
-                f"{path!r} is a database of something else (it has {foreign[0]!r}). Name another with --db."
-            )
-        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            for statement in _statements(script):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a script: `executescript` would commit the transaction that makes a migration all or nothing."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
 def _insert_outcome(connection: sqlite3.Connection, outcome: Outcome) -> None:
     row = asdict(outcome)
     usage = row.pop("usage")
@@ -323,31 +295,55 @@ def _storable(value: Any) -> Any:
 
 
 def _outcome(row: Sequence[Any]) -> Outcome:
-    (_, run_id, task_id, task_type, agent, step, success, quality, tokens_in, cached, tokens_out, calls, *rest) = row
-    cost, seconds, error, features, at = rest
-    usage = Usage(input_tokens=tokens_in, cached_tokens=cached, output_tokens=tokens_out, calls=calls)
-    return Outcome(
-        run_id=run_id,
-        task_id=task_id,
-        task_type=task_type,
-        agent=agent,
-        step=step,
-        success=bool(success),
-        quality=quality,
-        usage=usage,
-        cost_usd=cost,
-        seconds=seconds,
-        error=error,
-        features=json.loads(features),
-        at=at,
-    )
-
-
-def _parse(text: str, run_id: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise LedgerCorrupt(f"Run {run_id!r} has an event that is not JSON: {error}.") from error
-    if not isinstance(found, dict):
-        raise LedgerCorrupt(f"Run {run_id!r} has an event that is not a mapping.")
-    return found
+        (_, run_id, task_id, task_type, agent, step, success, quality, tokens_in, cached, tokens_out, calls, *rest) = (
+            row
+        )
+        cost, seconds, error, features, at = rest
+        usage = Usage(input_tokens=tokens_in, cached_tokens=cached, output_tokens=tokens_out, calls=calls)
+        return Outcome(
+            run_id=run_id,
+            task_id=task_id,
+            task_type=task_type,
+            agent=agent,
+            step=step,
+            success=bool(success),
+            quality=quality,
+            usage=usage,
+            cost_usd=cost,
+            seconds=seconds,
+            error=error,
+            features=dict(json.loads(features)),
+            at=at,
+        )
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise LedgerCorrupt(f"Outcome {row[0]} in the ledger cannot be read: {problem}") from problem
+
+
+def _extract(column: str, *names: str) -> str:
+    """Return SQL for these fields of an event's data, so that the rest of it never leaves the file.
+
+    They come as a JSON array, whose texts are escaped as they were written: a lone surrogate, which SQLite would return
+    as broken UTF-8, survives. An array it is for two paths or more. Python writes infinity into JSON and SQLite cannot
+    read it, so such data come whole.
+    """
+    paths = ", ".join(f"'$.{name}'" for name in (*names, names[0]))
+    return f"CASE WHEN json_valid({column}) THEN json_extract({column}, {paths}) ELSE {column} END"
+
+
+def _event(
+    run_id: str, seq: Any, at: Any, kind: Any, task_id: Any, text: Any, *, names: Sequence[str] | None = None
+) -> Event:
+    """Return an event from its row. With names, the text holds an array of these fields; or all data, see _extract."""
+    event = Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id)
+    if not isinstance(at, (int, float)):
+        raise LedgerCorrupt(f"{place_of(event)} has no time but {at!r}.")
+    try:
+        data = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LedgerCorrupt(f"{place_of(event)} is not JSON: {error}.") from error
+    if names is not None and isinstance(data, list):
+        data = dict(zip(names, data, strict=False))
+    if not isinstance(data, dict):
+        raise LedgerCorrupt(f"{place_of(event)} holds no mapping.")
+    return replace(event, data=data)

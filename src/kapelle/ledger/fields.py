@@ -1,0 +1,109 @@
+"""Reads an event's data as the types that they must have, and names the run, the event and the field otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kapelle.errors import LedgerCorrupt
+from kapelle.graph import TaskDAG
+
+from .event import ENDED, Event, RunState
+from .usage import Usage
+
+_NEEDED = object()
+"""Stands for the default of a field that has none."""
+_EXPECTED = ("cost_usd", "seconds", "success_rate")
+_ISSUE = ("severity", "message", "way_out")
+
+
+class Fields:
+    """The data of one event. A field with a default may be missing or null.
+
+    Raises:
+        LedgerCorrupt: by every method: the field is missing, or is something else.
+    """
+
+    def __init__(self, event: Event) -> None:
+        self._event = event
+
+    def text(self, name: str, default: object = _NEEDED) -> str:
+        return str(self._get(name, str, "a text", default))
+
+    def optional_text(self, name: str) -> str | None:
+        found = self._get(name, str, "a text", None)
+        return None if found is None else str(found)
+
+    def number(self, name: str, default: object = _NEEDED) -> float:
+        found: float = self._get(name, (int, float), "a number", default)
+        return found
+
+    def optional_number(self, name: str) -> float | None:
+        found: float | None = self._get(name, (int, float), "a number", None)
+        return found
+
+    def mapping(self, name: str, default: object = _NEEDED) -> dict[str, Any]:
+        return dict(self._get(name, Mapping, "a mapping", default))
+
+    def texts_by_task(self, name: str) -> dict[str, str]:
+        found = self.mapping(name)
+        self._check(all(isinstance(text, str) for text in found.values()), name, found, "texts by task")
+        return found
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        found = self._get(name, (list, tuple), "a list", ())
+        self._check(all(isinstance(text, str) for text in found), name, found, "a list of texts")
+        return tuple(found)
+
+    def estimates(self, name: str) -> dict[str, Mapping[str, Any]]:
+        found = self.mapping(name)
+        fit = all(isinstance(one, Mapping) and all(_is_number(one.get(key)) for key in _EXPECTED)
+                  for one in found.values())  # fmt: skip
+        self._check(fit, name, found, f"estimates with {', '.join(_EXPECTED)}")
+        return found
+
+    def issues(self, name: str) -> tuple[Mapping[str, Any], ...]:
+        found = self._get(name, (list, tuple), "a list", _NEEDED)
+        fit = all(isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in _ISSUE) for one in found)
+        self._check(fit, name, found, f"issues with {', '.join(_ISSUE)}")
+        return tuple(found)
+
+    def usage(self, name: str) -> Usage:
+        return Usage(**self.mapping(name, {}))
+
+    def graph(self, name: str) -> TaskDAG:
+        return TaskDAG.from_dict(self.mapping(name))
+
+    def end_state(self, name: str) -> RunState:
+        found = self.text(name)
+        for state in ENDED:
+            if state == found:
+                return state
+        raise self._problem(name, found, f"one of {', '.join(sorted(ENDED))}")
+
+    def _get(self, name: str, kind: Any, what: str, default: object) -> Any:
+        found = self._event.data.get(name)
+        if found is None:
+            if default is _NEEDED:
+                raise LedgerCorrupt(f"{place_of(self._event)} lacks {name!r}.")
+            return default
+        self._check(isinstance(found, kind) and not isinstance(found, bool), name, found, what)
+        return found
+
+    def _check(self, fits: bool, name: str, found: object, what: str) -> None:
+        if not fits:
+            raise self._problem(name, found, what)
+
+    def _problem(self, name: str, found: object, what: str) -> LedgerCorrupt:
+        shown = repr(found)
+        shown = shown if len(shown) <= 80 else shown[:79] + "…"
+        return LedgerCorrupt(f"{place_of(self._event)} has {name}={shown}, where {what} must be.")
+
+
+def place_of(event: Event) -> str:
+    """Return how an error names an event."""
+    return f"Run {event.run_id!r}, event {event.seq} ({event.kind!r}),"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,123 @@
+"""The tables of the ledger's SQLite file, versioned: every change is a script that is added, never edited."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from kapelle.errors import InvalidInput
+
+MIGRATIONS: tuple[str, ...] = (
+    # 1: events and outcomes
+    """
+    CREATE TABLE events (
+        run_id  TEXT NOT NULL,
+        seq     INTEGER NOT NULL,
+        at      REAL NOT NULL,
+        kind    TEXT NOT NULL,
+        task_id TEXT,
+        data    TEXT NOT NULL,
+        PRIMARY KEY (run_id, seq)
+    ) WITHOUT ROWID;
+    CREATE INDEX events_by_kind ON events (kind, at);
+    CREATE TABLE outcomes (
+        outcome_id    INTEGER PRIMARY KEY,
+        run_id        TEXT NOT NULL,
+        task_id       TEXT NOT NULL,
+        task_type     TEXT NOT NULL,
+        agent         TEXT NOT NULL,
+        step          TEXT NOT NULL,
+        success       INTEGER NOT NULL,
+        quality       REAL,
+        input_tokens  INTEGER NOT NULL,
+        cached_tokens INTEGER NOT NULL,
+        output_tokens INTEGER NOT NULL,
+        calls         INTEGER NOT NULL,
+        cost_usd      REAL NOT NULL,
+        seconds       REAL NOT NULL,
+        error         TEXT,
+        features      TEXT NOT NULL,
+        at            REAL NOT NULL
+    );
+    CREATE INDEX outcomes_by_agent ON outcomes (agent, task_type);
+    CREATE TRIGGER events_are_final BEFORE UPDATE ON events
+        BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+    CREATE TRIGGER outcomes_are_final BEFORE UPDATE ON outcomes
+        BEGIN SELECT RAISE(ABORT, 'outcomes are append-only'); END;
+    """,
+    # 2: rows can neither be deleted nor replaced. A garbage collection of whole runs would drop these triggers and
+    # create them anew within its own transaction, so that nobody else ever finds the ledger without them.
+    """
+    CREATE TRIGGER events_are_kept BEFORE DELETE ON events
+        BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+    CREATE TRIGGER outcomes_are_kept BEFORE DELETE ON outcomes
+        BEGIN SELECT RAISE(ABORT, 'outcomes are append-only'); END;
+    -- INSERT OR REPLACE deletes without asking the triggers above (sqlite.org/lang_conflict.html)
+    CREATE TRIGGER events_are_not_replaced BEFORE INSERT ON events
+        WHEN EXISTS (SELECT 1 FROM events WHERE run_id = NEW.run_id AND seq = NEW.seq)
+        BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+    CREATE TRIGGER outcomes_are_not_replaced BEFORE INSERT ON outcomes
+        WHEN EXISTS (SELECT 1 FROM outcomes WHERE outcome_id = NEW.outcome_id)
+        BEGIN SELECT RAISE(ABORT, 'outcomes are append-only'); END;
+    """,
+)
+"""One script per schema version, applied in order. Never edit one that was released: add the next."""
+
+OLDEST_READABLE = 1
+"""Files from this version on can be read as they are: the later scripts changed nothing that a reader asks for."""
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the file to the newest version, in one transaction: all of it or nothing.
+
+    Raises:
+        InvalidInput: it is a database of something else, or was written by a newer kapelle.
+    """
+    if _version(connection, path) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")  # a second process waits here, and then finds the work done
+    try:
+        version = _version(connection, path)
+        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def check_readable(connection: sqlite3.Connection, path: str) -> None:
+    """Check that the file can be read as it is.
+
+    Raises:
+        InvalidInput: it is empty, a database of something else, or of a version that cannot be read.
+    """
+    version = _version(connection, path)
+    if version == 0:
+        raise InvalidInput(f"{path!r} is no ledger: it is empty. `kapelle run` writes one; --db names another.")
+    if version < OLDEST_READABLE:
+        raise InvalidInput(f"The ledger {path!r} is of version {version}. Open it once for writing, which updates it.")
+
+
+def _version(connection: sqlite3.Connection, path: str) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise InvalidInput(f"The ledger {path!r} was written by a newer kapelle (schema {version}). Upgrade kapelle.")
+    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    if (version == 0 and names) or (version > 0 and not {"events", "outcomes"} <= set(names)):
+        has = f"it has {names[0]!r}" if names else "it has no tables"
+        raise InvalidInput(f"{path!r} is a database of something else ({has}). Name another with --db.")
+    return version
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script: `executescript` would commit the transaction that makes a migration all or nothing."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
