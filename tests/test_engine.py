@@ -218,6 +218,17 @@ def test_an_agent_may_not_take_the_id_of_a_local_one() -> None:
         offline((AgentCapability(agent_id="local-writer", task_types=("x",)), answer))
 
 
+QUESTION = "Compare the capitals of France, Peru and Germany, and then write a report about them."
+"""A request that the gate takes apart."""
+
+
+NO_CONTROL = {"KAPELLE_CONTROL_SHARE": "0"}
+
+
+def with_model(model: Any, *agents: Any) -> Engine:
+    return Engine(agents=agents, model=model, ledger=SqliteLedger(), environ=NO_CONTROL)
+
+
 class Hanging:
     """A model that never answers."""
 
@@ -229,7 +240,7 @@ class Hanging:
 
 def test_the_deadline_holds_for_planning_too() -> None:
     clock = VirtualClock()
-    run = clock.run(Engine(model=Hanging(), ledger=SqliteLedger()).run("Find the capital of Peru", deadline_s=5))
+    run = clock.run(with_model(Hanging()).run(QUESTION, deadline_s=5))
     assert (run.state, clock()) == ("stopped", 5)
     assert "while planning" in (run.stop_reason or "")
 
@@ -254,12 +265,19 @@ def test_what_agents_cost_beyond_what_was_set_aside_is_told() -> None:
     assert (run.state, round(run.overrun_usd, 9)) == ("done", 4.999)
 
 
+WORDS = {
+    "lookup": "Compare the capitals of France, Peru and Germany",
+    "write": "Write a report about them: the capitals of France, Peru and Germany",
+}
+"""What the tasks of a model's plan say they do: all that QUESTION asks for."""
+
+
 def planned(task_id: str, kind: str, *after: str, **inputs: str) -> dict[str, Any]:
     pairs = [{"name": name, "value": value} for name, value in inputs.items()]
     return {
         "id": task_id,
         "type": kind,
-        "description": f"{kind} {task_id}",
+        "description": WORDS[kind],
         "inputs": pairs,
         "depends_on": list(after),
         "requires": [],
@@ -271,8 +289,8 @@ MODEL_PLAN = {"tasks": [planned("s1", "lookup"), planned("s2", "write", "s1", fa
 
 def test_with_a_model_the_same_engine_plans_and_works_with_it() -> None:
     model = ScriptedModel([MODEL_PLAN, "Paris", "It is Paris."], cost_usd=0.01)
-    engine = Engine(model=model, ledger=SqliteLedger())
-    run = go(engine, "What is the capital of France?", budget_usd=1.0)
+    engine = with_model(model)
+    run = go(engine, QUESTION, budget_usd=1.0)
     assert (run.state, run.planner, run.answer) == ("done", "model scripted:model", "It is Paris.")
     assert (run.planning_cost_usd, round(run.cost_usd, 9)) == (0.01, 0.03)
     assert run.assignments["s1"] == "support_agent"
@@ -280,24 +298,24 @@ def test_with_a_model_the_same_engine_plans_and_works_with_it() -> None:
 
 def test_a_model_that_plans_over_the_budget_stops_the_run_before_any_task() -> None:
     model = ScriptedModel([MODEL_PLAN], cost_usd=0.9)
-    engine = Engine(model=model, ledger=SqliteLedger())
+    engine = with_model(model)
     with pytest.raises(PlanRejected, match="the budget is"):
-        go(engine, "What is the capital of France?", budget_usd=0.9)
+        go(engine, QUESTION, budget_usd=0.9)
     assert model.calls == 1
 
 
 def test_a_planner_out_of_reach_is_recorded_with_the_reason() -> None:
-    engine = Engine(model=ScriptedModel([ModelUnavailable("overloaded")]), ledger=SqliteLedger())
+    engine = with_model(ScriptedModel([ModelUnavailable("overloaded")]))
     with pytest.raises(ModelUnavailable):
-        go(engine, "What is the capital of France?")
+        go(engine, QUESTION)
     assert engine.ledger.run("last").stop_reason == "overloaded"
 
 
 def test_a_model_that_the_environment_names_is_used_over_http() -> None:
     script = [chat(json.dumps(MODEL_PLAN)), chat("Paris"), chat("It is Paris.", cached_tokens=64)]
     with OpenAIServer(script) as server:
-        environ = {"KAPELLE_MODEL": "local:small", "KAPELLE_BASE_URL": server.base_url}
-        run = go(Engine(ledger=SqliteLedger(), environ=environ), "What is the capital of France?", budget_usd=0.1)
+        environ = {"KAPELLE_MODEL": "local:small", "KAPELLE_BASE_URL": server.base_url, **NO_CONTROL}
+        run = go(Engine(ledger=SqliteLedger(), environ=environ), QUESTION, budget_usd=0.1)
     assert (run.state, run.answer, run.usage.cached_tokens, run.usage.calls) == ("done", "It is Paris.", 64, 3)
     assert "Paris" in json.dumps(server.requests[2].body)
 
@@ -333,9 +351,29 @@ def test_what_a_graph_grows_by_has_to_fit_into_the_budget() -> None:
 
 
 def test_with_a_model_a_failed_task_is_planned_anew() -> None:
-    failing = {"tasks": [planned("s1", "lookup", query="capital of Peru")]}
+    failing = {"tasks": [planned("s1", "lookup", query="capital of Peru"), planned("s2", "write", "s1", fact="{s1}")]}
     other_way = {"tasks": [planned("s1", "write")]}
-    model = ScriptedModel([failing, other_way, "Lima"], cost_usd=0.01)
-    run = go(Engine(agents=[atlas], model=model, ledger=SqliteLedger()), "What is the capital of Peru?", budget_usd=1.0)
-    assert (run.state, run.answer, run.replaced["s1"].state) == ("done", "Lima", "failed")
-    assert round(run.cost_usd, 9) == 0.031
+    model = ScriptedModel([failing, other_way, "Lima", "It is Lima."], cost_usd=0.01)
+    run = go(with_model(model, atlas), QUESTION, budget_usd=1.0)
+    assert (run.state, run.answer, run.replaced["s1"].state) == ("done", "It is Lima.", "failed")
+    assert round(run.cost_usd, 9) == 0.041
+
+
+def test_what_needs_no_plan_goes_to_one_agent_as_it_is_and_costs_no_planning() -> None:
+    model = ScriptedModel(["Paris"], cost_usd=0.01)
+    engine = with_model(model)
+    run = go(engine, "What is the capital of France?")
+    assert (run.answer, len(run.tasks), run.planning_cost_usd, model.calls) == ("Paris", 1, 0, 1)
+    assert engine.ledger.outcomes()[0].features["arm"] == "single"
+
+
+def test_a_share_of_requests_is_the_control_that_planning_is_compared_with() -> None:
+    environ = {"KAPELLE_CONTROL_SHARE": "1"}
+    engine = Engine(model=ScriptedModel(["All of it"]), ledger=SqliteLedger(), environ=environ)
+    run = go(engine, QUESTION)
+    assert (run.answer, engine.ledger.outcomes()[0].features["arm"]) == ("All of it", "control")
+
+
+def test_a_share_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="KAPELLE_CONTROL_SHARE='lots'"):
+        Engine(model=ScriptedModel([]), ledger=SqliteLedger(), environ={"KAPELLE_CONTROL_SHARE": "lots"})

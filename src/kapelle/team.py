@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kapelle.agents import AgentCapability, AgentRegistry, ModelAgent
-from kapelle.errors import InvalidAgents, NotFound, UnknownPrice
+from kapelle.errors import InvalidAgents, InvalidInput, NotFound, UnknownPrice
 from kapelle.execution import Replanner
 from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
 from kapelle.planning import EXPAND_TYPE, FOR_EACH_CARD, ForEachAgent, HTDAGPlanner, ModelPlanner, Planner, RulePlanner
 from kapelle.routing import RoutingRule
 
+CONTROL_SHARE = 0.05
+"""Of the requests to a model; KAPELLE_CONTROL_SHARE changes it, 0 turns it off."""
 TASK_TOKENS = (2_000, 700)
 """Input and output tokens that one task of a model's agent is taken for until outcomes say better."""
 PLANNING_TOKENS = (3_000, 2_000)
@@ -90,12 +92,14 @@ def assemble_team(
             has_data=folder is not None,
         )
         return team
+    from kapelle.planning import Gate, GatedPlanner  # only where a model plans
+
     planner = HTDAGPlanner(ModelPlanner(client), lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(
         registry=own.merged(registry.without(own)),
-        planner=planner,
+        planner=GatedPlanner(planner, Gate(control_share=_control_share(environ))),
         replanner=planner,
         rules=rules,
         model_name=client.model,
@@ -105,6 +109,18 @@ def assemble_team(
         has_data=folder is not None,
     )
     return team
+
+
+def _control_share(environ: Mapping[str, str]) -> float:
+    """The share of requests that one agent gets whole, so that the ledger can tell what planning gains."""
+    text = environ.get("KAPELLE_CONTROL_SHARE", "").strip()
+    try:
+        share = float(text or CONTROL_SHARE)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise InvalidInput(f"KAPELLE_CONTROL_SHARE={text!r:.40} is no share. Give a number from 0 to 1.")
+    return share
 
 
 def _planner_card(client: ModelClient, price: float | None) -> AgentCapability:

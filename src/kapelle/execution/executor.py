@@ -32,7 +32,7 @@ from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome, Usage
 from kapelle.validation import ApprovedPlan
 
-from .growth import GrowthLimits, PlanApprover, Replanner, grow
+from .growth import GrowthLimits, PlanApprover, Replanner, arm_of, grow
 
 logger = logging.getLogger(__name__)
 
@@ -555,7 +555,11 @@ class _Execution:
             cost_usd=cost_usd,
             seconds=seconds,
             error=reason,
-            features={"complexity": self._complexity[task.task_id], "dependencies": len(task.dependencies)},
+            features={
+                "complexity": self._complexity[task.task_id],
+                "dependencies": len(task.dependencies),
+                **arm_of(task),
+            },
             at=time.time(),
         )
 

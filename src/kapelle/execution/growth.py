@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import InvalidGraph, InvalidInput
@@ -56,6 +56,11 @@ class Replanner(Protocol):
         ...
 
 
+def arm_of(task: Task) -> dict[str, Any]:
+    """What a task's metadata say of the planning arm that its request runs on (see planning, `Gate`)."""
+    return {name: value for name, value in task.metadata.items() if name == "arm" or name.startswith("gate_")}
+
+
 def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, replan: bool = False) -> TaskDAG:
     """Return the graph in which the subgraph has taken the place of a task.
 
@@ -83,7 +88,7 @@ def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, r
             task_id=ids[inner.task_id],
             depends_on=tuple(ids[before] for before in inner.depends_on),
             inputs=rename_references(inner.inputs, lambda name: ids.get(name, name)),
-            metadata={**inner.metadata, DEPTH: depth, "parent": task.task_id, "replans": replans},
+            metadata={**arm_of(task), **inner.metadata, DEPTH: depth, "parent": task.task_id, "replans": replans},
         )
         for inner in subgraph
     )
