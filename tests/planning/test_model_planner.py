@@ -69,6 +69,13 @@ def test_a_provider_out_of_reach_is_not_asked_again_as_if_the_plan_were_wrong() 
     assert model.calls == 1
 
 
+def test_an_edge_that_the_words_need_and_the_model_forgot_is_added_with_a_note() -> None:
+    lookups = [task("s1", description="Population of Peru"), task("s2", description="Population of Chile")]
+    made = plan(ScriptedModel([{"tasks": [*lookups, task("s3", type="compare", description="Compare both")]}]))
+    assert made.graph.dependencies("s3") == ("s1", "s2")
+    assert "s3 also waits for s1, s2" in made.notes[0]
+
+
 def test_a_plan_of_hundreds_of_tasks_is_refused() -> None:
     with pytest.raises(InvalidPlan, match="at most 50"):
         read_model_plan({"tasks": [task(f"s{n}") for n in range(51)]})

@@ -49,10 +49,12 @@ class ModelPlanner:
                     ModelRequest(messages=tuple(messages), output_schema=PLAN_SCHEMA, max_output_tokens=MAX_PLAN_TOKENS)
                 )
                 usage, cost_usd, said = usage + reply.usage, cost_usd + reply.cost_usd, reply.text
+                graph, notes = mend_edges(read_model_plan(reply.data), request)
                 return Plan(
                     request=request,
-                    graph=read_model_plan(reply.data),
+                    graph=graph,
                     planner=f"model {self._client.model}",
+                    notes=notes,
                     usage=usage,
                     cost_usd=cost_usd,
                 )
@@ -85,6 +87,23 @@ def read_model_plan(document: Any) -> TaskDAG:
     if len(plan.tasks) > MAX_PLANNED_TASKS:
         raise InvalidPlan(f"{len(plan.tasks)} tasks are planned; at most {MAX_PLANNED_TASKS} are allowed.")
     return build_graph([entry.task() for entry in plan.tasks], place="model reply")
+
+
+def mend_edges(graph: TaskDAG, request: str) -> tuple[TaskDAG, tuple[str, ...]]:
+    """Return the graph with the edges that its data flow requires and the model left out, and a note on each task.
+
+    What a model declares is not dropped: it may know a reason that words do not show.
+    """
+    from .dependencies import infer_task_dependencies  # 30 ms, and only a model's plan needs it
+
+    patch = infer_task_dependencies(graph, request=request, drop=False)
+    if not patch.touched:
+        return graph, ()
+    notes = []
+    for task in patch.replace:
+        added = [name for name in task.dependencies if name not in graph[task.task_id].dependencies]
+        notes.append(f"{task.task_id} also waits for {', '.join(added)}: its words need their results.")
+    return graph.patched(patch), tuple(notes)
 
 
 class _Argument(pydantic.BaseModel):
