@@ -198,7 +198,7 @@ REQUESTS = st.none() | st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(broken_drafts(), REQUESTS, st.booleans())
 def test_repair_never_leaves_more_errors_and_says_what_is_left(
     tasks: list[Task], request: str | None, in_order: bool
@@ -212,14 +212,14 @@ def test_repair_never_leaves_more_errors_and_says_what_is_left(
     assert repair.issues == validate_draft(repair.tasks, **options)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(full_graphs(), st.text(max_size=60), st.booleans())
 def test_no_graph_and_no_request_make_it_raise(dag: TaskDAG, request: str, in_order: bool) -> None:
     issues = validate_draft(dag, request=request, tools=TOOLS, in_order=in_order)
     assert all(str(issue) for issue in issues)
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(broken_drafts(), st.randoms(use_true_random=False))
 def test_finished_tasks_stay_as_they_are(tasks: list[Task], chance: Any) -> None:
     finished = {one.task_id for one in tasks if chance.random() < 0.5}
@@ -227,7 +227,7 @@ def test_finished_tasks_stay_as_they_are(tasks: list[Task], chance: Any) -> None
     assert [one for one in repair.tasks if one.task_id in finished] == [one for one in tasks if one.task_id in finished]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(full_graphs(), st.randoms(use_true_random=False))
 def test_what_is_wrong_does_not_depend_on_the_order_of_the_tasks(dag: TaskDAG, chance: Any) -> None:
     shuffled = list(dag)

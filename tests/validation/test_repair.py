@@ -134,6 +134,7 @@ def test_declarations_and_a_few_failures_condemn_nobody() -> None:
     assert validate(TaskDAG([task("a")]), failing("dear", 4), a="dear").passed
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.lists(st.booleans(), max_size=40))
 def test_a_belief_lies_between_its_bounds_and_a_success_never_lowers_it(rate: float, seen: list[bool]) -> None:
     one, profiler = agent("x", "lookup", success_rate=rate), CostProfiler()

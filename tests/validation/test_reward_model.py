@@ -109,7 +109,7 @@ outcomes = st.builds(
 )
 
 
-@settings(max_examples=40)  # every example runs the whole search
+@settings(max_examples=40, deadline=None)  # every example runs the whole search
 @given(st.lists(outcomes, min_size=10, max_size=20), st.sampled_from([0.1, 1.0]))
 def test_weights_stay_normalised_and_not_negative(rows: list[TaskOutcome], learning_rate: float) -> None:
     model = LearnedRewardModel(learning_rate=learning_rate)
@@ -119,7 +119,7 @@ def test_weights_stay_normalised_and_not_negative(rows: list[TaskOutcome], learn
         assert sum(model.weights.values()) == pytest.approx(1.0)
 
 
-@settings(max_examples=40)  # every example runs the whole search
+@settings(max_examples=40, deadline=None)  # every example runs the whole search
 @given(st.lists(outcomes, min_size=10, max_size=10))
 def test_an_update_never_raises_the_error_on_what_it_has_seen(rows: list[TaskOutcome]) -> None:
     model = LearnedRewardModel()

@@ -306,7 +306,7 @@ def graphs(draw: st.DrawFn) -> TaskDAG:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(registry=registries, dag=graphs())
 def test_every_figure_of_the_score_lies_in_0_to_1(registry: AgentRegistry, dag: TaskDAG) -> None:
     plan = asyncio.run(HALORouter(registry).route_tasks(dag))
@@ -321,7 +321,7 @@ def test_every_figure_of_the_score_lies_in_0_to_1(registry: AgentRegistry, dag: 
     assert all(0 <= figure <= 1 + 1e-12 for figure in figures), figures
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(registry=registries, dag=graphs(), budget=st.none() | st.floats(0, 5))
 def test_an_approved_plan_is_solvable_complete_and_within_its_budget(
     registry: AgentRegistry, dag: TaskDAG, budget: float | None
