@@ -104,3 +104,22 @@ def test_the_notes_of_the_atlas_answer_questions() -> None:
     with FolderIndex(atlas) as index:
         found = {question: find_answer(question, index.search(question, limit=8)) for question in expected}
     assert {question: answer and answer.value for question, answer in found.items()} == expected
+
+
+@pytest.mark.parametrize("question", ["population of {{{!!!}}}", "What is the population of", "its population"])
+def test_a_question_without_a_readable_subject_is_not_answered(question: str) -> None:
+    note = passage("Population density is the number of people per unit of area.", "Glossary")
+    assert find_answer(question, [note]) is None
+
+
+def test_a_superlative_within_one_place_does_not_answer_for_all() -> None:
+    note = passage("Brazil is the largest country of South America, by area.", "Brazil")
+    assert find_answer("Which country is the largest?", [note]) is None
+    assert find_answer("Which country is the largest of South America?", [note]) is not None
+
+
+def test_what_a_thing_is_goes_before_what_happened_to_it() -> None:
+    notes = [passage("Germany was reunified in 1990.", "Germany"), passage("Germany is a country in Central Europe.")]
+    found = find_answer("Germany", notes)
+    assert found is not None
+    assert found.sentence == "Germany is a country in Central Europe."

@@ -115,6 +115,75 @@ def plan(request: str) -> list[str]:
             ["s1 lookup Who wrote Hamlet", "s2 lookup Where was {s1.answer} born <- s1"],
         ),
         (
+            "When was the Suez Canal opened and who built it?",
+            ["s1 lookup When was the Suez Canal opened", "s2 lookup who built Suez Canal", "s3 combine <- s1 s2"],
+        ),
+        (
+            "What is the population of the capital of Peru, and what is its area?",
+            [
+                "s1 lookup capital of Peru",
+                "s2 lookup population of {s1.answer} <- s1",
+                "s3 lookup what is the area of {s1.answer} <- s1",
+                "s4 combine <- s2 s3",
+            ],
+        ),
+        (
+            "Find the longest river in Germany and its length",
+            ["s1 lookup longest river in Germany", "s2 lookup length of {s1.answer} <- s1", "s3 combine <- s1 s2"],
+        ),
+        (
+            "Compare the GDP of France and Germany",
+            [
+                "s1 lookup GDP of France",
+                "s2 lookup GDP of Germany",
+                "s3 compare Compare the GDP of France and Germany <- s1 s2",
+            ],
+        ),
+        (
+            "how much longer is the Danube than the Rhine?",
+            [
+                "s1 lookup length of Danube",
+                "s2 lookup length of Rhine",
+                "s3 compare how much longer is the Danube than the Rhine? <- s1 s2",
+            ],
+        ),
+        (
+            "which of France, Spain and Italy has the largest population?",
+            [
+                "s1 lookup population of France",
+                "s2 lookup population of Spain",
+                "s3 lookup population of Italy",
+                "s4 compare which of France, Spain and Italy has the largest population? <- s1 s2 s3",
+            ],
+        ),
+        (
+            "what is the population of France divided by its area?",
+            [
+                "s1 lookup population of France",
+                "s2 lookup area of France",
+                "s3 compute {s1.answer} / {s2.answer} <- s1 s2",
+            ],
+        ),
+        (
+            "Find the area of Spain and the area of Italy, add them",
+            [
+                "s1 lookup area of Spain",
+                "s2 lookup area of Italy",
+                "s3 compute {s1.answer} + {s2.answer} <- s1 s2",
+            ],
+        ),
+        (
+            "For each of Peru and Chile, find the capital and its population",
+            [
+                "s1 lookup capital of Peru",
+                "s2 lookup population of {s1.answer} <- s1",
+                "s3 lookup capital of Chile",
+                "s4 lookup population of {s3.answer} <- s3",
+                "s5 combine <- s1 s2 s3 s4",
+            ],
+        ),
+        ("Describe Kenya and its capital", ["s1 lookup Kenya", "s2 lookup capital of Kenya", "s3 combine <- s1 s2"]),
+        (
             "- capital of Peru\n- capital of Chile",
             ["s1 lookup capital of Peru", "s2 lookup capital of Chile", "s3 combine <- s1 s2"],
         ),
@@ -133,6 +202,8 @@ def test_a_request_becomes_the_tasks_it_asks_for(request_text: str, wanted: list
         ("For each country in Europe, find its capital", "known only while it runs"),
         ("Compare France", "a comparison needs two things"),
         ("Write a report", "about what?"),
+        ("Which is better, France or Germany?", "What 'better' measures is not known"),
+        ("When was the canal opened and who built it?", "it is not clear what this refers to"),
         ("x" * 30_000, "at most 20,000 are read"),
     ],
 )
@@ -189,10 +260,39 @@ def test_a_named_file_is_read() -> None:
     assert [task.inputs.get("file") for task in graph] == ["notes.md", "rivers.md", None]
 
 
+def test_what_is_asked_of_things_that_are_listed_is_asked_of_each() -> None:
+    grows = AgentCapability(agent_id="for-each", task_types=("for_each",))
+    request = "Which countries does the Danube flow through? Then find their capitals"
+    graph = asyncio.run(RulePlanner().plan(request, {**AGENTS, "for-each": grows})).graph
+    assert [task.task_type for task in graph] == ["lookup", "for_each", "combine"]
+    assert graph["s2"].inputs == {"items": "{s1}", "body": "find their capitals"}
+
+
+def test_whatever_the_tables_answer_is_asked_of_them_with_or_without_a_verb() -> None:
+    planner = RulePlanner(answers_from_tables=lambda question: question == "France population and area")
+    graph = asyncio.run(planner.plan("France population and area", AGENTS)).graph
+    assert [task.task_type for task in graph] == ["sql"]
+
+
+def test_file_names_with_spaces_are_read_whole_when_they_are_known_or_quoted() -> None:
+    planner = RulePlanner(files=("data/semi colon.csv", "colon.csv"))
+    for request in ("list everything in semi colon.csv", "Read 'other file.csv'"):
+        task = asyncio.run(planner.plan(request, AGENTS)).graph["s1"]
+        assert task.task_type == "sql"
+        assert task.inputs["file"] in ("data/semi colon.csv", "other file.csv")
+
+
+def test_a_refusal_quotes_only_the_beginning_of_a_long_request() -> None:
+    with pytest.raises(CannotPlan) as refused:
+        plan("Make me " + "very " * 3_000 + "happy")
+    assert len(str(refused.value)) < 600
+
+
 WORDS = st.sampled_from([
     "compare", "find", "the", "of", "and", "then", "France", "Germany", "capital", "its", "for", "each", "write",
     "report", ",", ";", ".", "?", "'", '"', "{", "}", "{s1}", "12%", "+", "\n", "-", "it", "SELECT", "FROM", "finally",
     "Ü", "\x00", "\ud800", "population", "which", "is", "longer", "or", "average", "per", "notes.csv", "implement",
+    "there", "their", "list", "who", "built", "GDP", "divided by", "add them", "than", "compare their",
 ])  # fmt: skip
 
 

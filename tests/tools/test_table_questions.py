@@ -45,6 +45,20 @@ def ask(question: str) -> list[tuple[Any, ...]]:
         ("what country is Munich in", [("Germany",)]),
         ("cities in Europe with over 10 million people", [("Moscow",), ("Paris",)]),
         ("countries where the currency is the Swiss franc", [("Switzerland",)]),
+        ("Top 2 mountains in Asia", [("Everest", 8849), ("K2", 8611)]),
+        ("the top 2 longest rivers", [("Nile", 6650), ("Amazon", 6400)]),
+        ("rivers in Germany ordered by length", [("Oder", 850), ("Elbe", 1090), ("Rhine", 1230), ("Danube", 2850)]),
+        ("cities in France ranked by population", [("Paris", 11200000), ("Lyon", 1800000), ("Marseille", 1600000)]),
+        (
+            "capitals of Oceania",
+            [
+                ("Australia", "Canberra"),
+                ("Fiji", "Suva"),
+                ("New Zealand", "Wellington"),
+                ("Papua New Guinea", "Port Moresby"),
+            ],
+        ),
+        ("height of Mount Everest", [(8849,)]),
         ("Which 2 countries have the largest area?", [("Russia", 17100000), ("Canada", 9980000)]),
         ("top 2 countries by population", [("India", 1430000000), ("China", 1410000000)]),
         ("rivers in Germany longer than 2000 km", [("Danube",)]),
@@ -167,3 +181,21 @@ def test_every_question_ends_in_a_refusal_or_in_sql_that_runs(question: str) -> 
         assert plan.understood.endswith(".")
     else:
         assert plan.reason
+
+
+def test_a_bare_name_finds_its_row_and_anything_else_none() -> None:
+    row = QUESTIONS.find_row("the danube")
+    assert row is not None
+    assert (row.table, row.value) == ("rivers", "Danube")
+    assert all(QUESTIONS.find_row(name) is None for name in ("river", "Europe", "Atlantis", "", "capital of France"))
+
+
+def test_a_place_has_no_numbers_of_its_own_where_only_its_countries_do() -> None:
+    assert isinstance(QUESTIONS.plan("population of Europe"), NotUnderstood)
+    assert isinstance(QUESTIONS.plan("Top 3 countries in Asia"), NotUnderstood)
+
+
+def test_a_word_that_is_nearly_right_is_named() -> None:
+    plan = QUESTIONS.plan("captial of France")
+    assert isinstance(plan, NotUnderstood)
+    assert "Did you mean 'capital'?" in plan.reason

@@ -209,3 +209,21 @@ def test_loading_a_table_loses_no_row_and_no_text(tmp_path: Path) -> None:
                     assert cell == pytest.approx(float(text.replace(",", "")))
 
     load()
+
+
+def test_decimal_commas_are_numbers_in_a_file_apart_by_semicolons(tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text("item;price;sold\nA;1,5;1.234,0\nB;2,25;7\n", encoding="utf-8")
+    tables = Tables(tmp_path)
+    assert tables.query("SELECT sum(price), sum(sold) FROM prices").rows == ((3.75, 1241.0),)
+
+
+def test_a_comma_that_could_mean_thousands_is_not_guessed_to_be_a_decimal(tmp_path: Path) -> None:
+    (tmp_path / "sold.csv").write_text("item;sold\nA;1,234\nB;5,678\n", encoding="utf-8")
+    assert Tables(tmp_path).query("SELECT max(sold) FROM sold").rows == ((5678,),)
+
+
+def test_a_file_that_is_not_utf_8_is_left_out_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "latin1.csv").write_bytes("name\ncaf\u00e9\n".encode("latin-1"))
+    tables = Tables(tmp_path)
+    assert tables.tables == ()
+    assert "not UTF-8 text (line 2)" in tables.skipped[0].reason

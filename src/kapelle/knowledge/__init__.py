@@ -8,6 +8,7 @@ from .folder_index import SkippedFile as SkippedFile
 from .words import STOP_WORDS as STOP_WORDS
 from .words import content_words as content_words
 from .words import plain as plain
+from .words import quote_text as quote_text
 from .words import split_words as split_words
 from .words import stem as stem
 from .words import word_set as word_set

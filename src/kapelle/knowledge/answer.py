@@ -58,7 +58,7 @@ def find_answer(
     True
     """
     wanted = _Question.read(question)
-    if not wanted.words:
+    if not wanted.words or wanted.lacks_subject:
         return None
     weigh = rarity or _rarity_in(passages)
     weights = {word: max(weigh(word), 0.1) for word in wanted.words}
@@ -98,7 +98,8 @@ class _Question:
     """`danube` for "what is the Danube", empty where the question has another form."""
     attribute: str
     """`capital` for "capital of France", empty where the question has another form."""
-
+    lacks_subject: bool
+    """Whether nothing readable stands after its "of", or it is about "its" something."""
     attribute_of: frozenset[str]
     """Stems of what it is an attribute of: `franc` for "capital of France"."""
     counted: str
@@ -118,11 +119,19 @@ class _Question:
         names = {plain(name) for name in re.findall(r"(?<!^)(?<![.?!] )\b[^\W\d_a-z]\w*", question)}
         numbers = {word for word in words if word.isdigit()}
         attribute = re.search(r"\b(\w+) of\b(.*)", plain_text)
+        whole = re.fullmatch(
+            r"(?:(?:what|who) (?:is|are|was|were) )?(?:the )?\w+(?: \w+)? of\b(.*)", plain_text.strip()
+        )
         counted = re.search(r"\bhow many (\w+)", plain_text)
         topic = re.fullmatch(r"(?:what|who|where) (?:is|are|was|were) (?:an? |the )?([\w -]+?)\??", plain_text.strip())
         return _Question(
             words=words,
-            must=frozenset(stem(word) for word in words if word in names | numbers),
+            must=frozenset(
+                {stem(word) for word in words if word in names | numbers}
+                | {stem(word) for word in (split_words(whole[1]) if whole else ()) if word not in STOP_WORDS}
+            ),
+            lacks_subject=re.match(r"\W*(?:its|their|his|her)\b", plain_text) is not None
+            or (attribute is not None and not set(split_words(attribute[2])) - STOP_WORDS),
             must_in_sentence=frozenset(stem(word) for word in words if _is_rank(word)),
             asks_for=asks_for,
             topic=topic[1] if topic else _name_alone(plain_text),
@@ -182,6 +191,8 @@ def _fit(wanted: _Question, weights: dict[str, float], sentence: str, heading: s
     ranks = {stem(word) for word in words if _is_rank(word)}
     if wanted.must_in_sentence and not ranks <= wanted.must_in_sentence:
         return None  # "the second highest" does not answer "the highest"
+    if wanted.must_in_sentence and not _extent(sentence) <= {stem(word) for word in wanted.words} | heading:
+        return None  # nor does "the highest of Japan"
     total = sum(weights.values())
     coverage = sum(weight for word, weight in weights.items() if stem(word) in said) / total
     own_share = sum(weight for word, weight in weights.items() if stem(word) in own) / total
@@ -195,12 +206,21 @@ def _fit(wanted: _Question, weights: dict[str, float], sentence: str, heading: s
     if wanted.attribute and _attribute_value(wanted.attribute, sentence):
         rank += 0.5
     if wanted.topic and re.match(rf"(?:an? |the )?{re.escape(wanted.topic)} (?:is|are|was|were)\b", plain(sentence)):
-        rank += 0.3
+        # What says what it is ("is a country") goes before what happened to it.
+        rank += 0.5 if re.search(r" (?:is|are|was|were) (?:an?|the|one) ", plain(sentence)) else 0.3
     if wanted.asks_for == "place" and re.search(
         r"\b(?:lies?|stands?|located|situated) (?:in|on|at|near|between)\b", sentence
     ):
         rank += 0.4
     return coverage, max(rank, 0.001)
+
+
+_EXTENT = re.compile(r"\b\w+est\b[^.;:,]*?\b(?:of|in|within|on)\b(?: the)?(?P<names>(?: [^\W\d_a-z][\w'-]*)+)")
+
+
+def _extent(sentence: str) -> set[str]:
+    """The stems of the names that a superlative is limited to: "the largest country of South America"."""
+    return {stem(word) for match in _EXTENT.finditer(sentence) for word in split_words(match["names"])}
 
 
 def _holds(wanted: _Question, sentence: str) -> bool:

@@ -108,6 +108,13 @@ class FolderIndex:
             for file, heading, text, first, last, score in rows
         )
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that hold passages, as paths inside the folder."""
+        with self._lock:
+            self._refresh()
+            return tuple(row[0] for row in self._store.execute("SELECT DISTINCT file FROM passages ORDER BY file"))
+
     def passages_of(self, file: str) -> tuple[Passage, ...]:
         """Return the passages of one file in their order; none when it is not in the index.
 
@@ -116,7 +123,9 @@ class FolderIndex:
         with self._lock:
             self._refresh()
             known = [row[0] for row in self._store.execute("SELECT file FROM files ORDER BY file")]
-            named = [path for path in known if path == file] or [path for path in known if Path(path).name == file]
+            named = [path for path in known if path == file] or [
+                path for path in known if Path(path).name.casefold() == file.casefold()
+            ]
             if len(named) != 1:
                 return ()
             rows = self._store.execute(

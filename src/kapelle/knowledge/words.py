@@ -63,6 +63,15 @@ def stem(word: str) -> str:
     return word
 
 
+def quote_text(text: str, most_chars: int = 80) -> str:
+    """Return what somebody wrote in quotes, for a message, cut where it is long.
+
+    >>> quote_text("a" * 100, 5)
+    "'aaaa…'"
+    """
+    return repr(text if len(text) <= most_chars else text[: most_chars - 1] + "…")
+
+
 _IRREGULAR = dict(
     pair.split("=", 1)
     for pair in word_set(

@@ -13,6 +13,7 @@ from typing import Any
 from kapelle.agents import AgentCapability, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, CannotPlan
 from kapelle.graph import Task, render_output
+from kapelle.knowledge import quote_text
 
 from .rule_planner import FOR_EACH_TYPE, RulePlanner
 
@@ -44,10 +45,11 @@ class ForEachAgent:
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         items = read_items(task.inputs.get("items"))
         if not items:
-            raise AgentFailed(f"Task {task.task_id!r} found no items to repeat {task.inputs.get('body')!r} for.")
+            body = quote_text(str(task.inputs.get("body")))
+            raise AgentFailed(f"Task {quote_text(task.task_id)} found no items to repeat {body} for.")
         if len(items) > MAX_ITEMS:
             raise AgentFailed(
-                f"Task {task.task_id!r} would be repeated for {len(items)} items; at most {MAX_ITEMS} are. "
+                f"Task {quote_text(task.task_id)} would be repeated for {len(items)} items; at most {MAX_ITEMS} are. "
                 "Narrow them, or ask the tables in one question."
             )
         try:

@@ -27,17 +27,30 @@ _LISTING = re.compile(
 )
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)])\s+")
 _BACK = re.compile(
-    r"\b(?:it|its|them|their|they|he|she|his|her|him|these|those|this|that|both|each of them|the\s+(?:above|two|three|"
+    r"\b(?:it|its|them|their|they|he|she|his|her|him|these|those|this|that|both|there|each of them|"
+    r"the\s+(?:above|two|three|"
     r"(?:\w+\s+)?(?:results?|findings?|answers?|list|figures?|numbers?|data|output|facts?|information|comparison)))\b",
     re.IGNORECASE,
 )
-_NOT_BACK = re.compile(r"\bthat\s+(?:is|are|was|were|has|have|flows?|lies?|borders?|begins?|ends?)\b", re.IGNORECASE)
+_NOT_BACK = re.compile(
+    r"\bthat\s+(?:is|are|was|were|has|have|does|do|flows?|lies?|borders?|begins?|ends?|of)\b|"
+    r"\b(?:is|are|was|were)\s+there\b|\bthere\s+(?:is|are|was|were)\b",
+    re.IGNORECASE,
+)
 
 # Heads of names, not relations: "the city of Paris" is Paris, "the capital of France" is something to find out.
 _NAMING_NOUNS = frozenset({
     "city", "state", "republic", "kingdom", "town", "province", "isle", "island", "islands", "gulf", "bay", "cape",
     "strait", "sea", "lake", "union", "people", "use", "end", "start", "rest", "sake", "number", "list", "most",
     "many", "some", "all", "one", "kind", "part",
+})  # fmt: skip
+
+# Attributes whose values are numbers, dates or the like: nothing more is asked of those, but of what they belong to.
+_VALUES = frozenset({
+    "age", "altitude", "area", "average", "capacity", "continent", "cost", "currency", "date", "definition", "density",
+    "depth", "distance", "elevation", "height", "inhabitant", "language", "length", "meaning", "name", "number",
+    "population", "price", "rank", "size", "speed", "temperature", "time", "total", "value", "volume", "weight",
+    "width", "year",
 })  # fmt: skip
 
 
@@ -116,23 +129,35 @@ def parse_facts(phrase: str) -> list[Fact]:
     """
     phrase = phrase.strip().rstrip("?.!").strip()
     parts = split_items(phrase)
-    if len(parts) > 1 and all(_stands_alone(part) for part in parts):
+    owns = [re.match(r"(?:its|their)\s", part, re.IGNORECASE) is not None for part in parts]
+    if len(parts) > 1 and (all(_stands_alone(part) for part in parts) or (not owns[0] and all(owns[1:]))):
         facts: list[Fact] = []
         for part in parts:
             owned = re.fullmatch(r"(?:its|their)\s+(.+)", part, re.IGNORECASE)
             if owned is not None and facts:
-                facts.append(Fact(attribute=_singular(owned[1]), of=facts[-1]))
+                facts.append(Fact(attribute=_singular(owned[1]), of=_owner(facts[-1])))
             else:
                 facts += parse_facts(part)
         return facts
     found = re.fullmatch(r"(?:the\s+)?(?P<attributes>[^?]+?)\s+(?:of|for)\s+(?P<things>.+)", phrase, re.IGNORECASE)
     if found is None or not _is_attribute(found["attributes"]):
-        return [Fact(attribute="", of=_bare(part)) for part in parts]
+        return [Fact(attribute="", of=without_article(part)) for part in parts]
     things = _things(found["things"])
     # "The capitals of France and Germany" asks for one capital each; "the rivers of Europe" asks for all of them.
     number = _singular if len(things) > 1 else str
-    attributes = [number(_bare(part)) for part in split_items(found["attributes"])]
+    attributes = [number(without_article(part)) for part in split_items(found["attributes"])]
     return [Fact(attribute=attribute, of=thing) for thing in things for attribute in attributes]
+
+
+def names_value(attribute: str) -> bool:
+    """Whether an attribute is a number, a date or the like (`population`, `GDP`), and no thing (`capital`)."""
+    last = attribute.rpartition(" ")[2]
+    return _singular(last.lower()) in _VALUES or _is_acronym(last)
+
+
+def without_article(text: str) -> str:
+    """Return the text without quotes around it and without "the", "a" or "an" in front."""
+    return re.sub(r"^(?:the|a|an)\s+", "", text.strip(" \"'"), flags=re.IGNORECASE)
 
 
 def replace_pronoun(text: str, name: str) -> str:
@@ -168,6 +193,12 @@ def _add(steps: list[Step], text: str, follows: bool) -> None:
         steps.append(Step(text=text, follows=follows and bool(steps)))
 
 
+def _owner(fact: Fact) -> str | Fact:
+    """What "its" refers to after a fact: the capital that is found, but Peru after "the area of Peru", or a name."""
+    named = not fact.attribute and isinstance(fact.of, str) and fact.of[:1].isupper()
+    return fact.of if named or names_value(fact.attribute) else fact
+
+
 def _things(text: str) -> list[str | Fact]:
     """The things that an attribute belongs to; what has to be found out first is a Fact."""
     inner = re.fullmatch(r"the\s+(?P<words>.+?)\s+(?P<link>of|in)\s+(?P<rest>.+)", text.strip(), re.IGNORECASE)
@@ -176,7 +207,7 @@ def _things(text: str) -> list[str | Fact]:
         if inner["link"] == "in":
             return [Fact(attribute="", of=f"{noun} in {thing}") for thing in split_items(inner["rest"])]
         return [Fact(attribute=noun, of=thing) for thing in _things(inner["rest"])]
-    return [_bare(part) for part in split_items(text)]
+    return [without_article(part) for part in split_items(text)]
 
 
 def _is_relation(words: str) -> bool:
@@ -184,18 +215,19 @@ def _is_relation(words: str) -> bool:
 
 
 def _is_attribute(words: str) -> bool:
-    """Whether the words before "of" name an attribute: lower case, short, and no name such as "Republic of"."""
+    """Whether the words before "of" name an attribute: lower case or an acronym, short, no name as in "Republic of"."""
     last = words.split()[-1]
-    return last == last.lower() and last not in _NAMING_NOUNS and all(len(p.split()) <= 4 for p in split_items(words))
+    plain = (last == last.lower() and last not in _NAMING_NOUNS) or _is_acronym(last)
+    return plain and all(len(part.split()) <= 4 for part in split_items(words))
+
+
+def _is_acronym(word: str) -> bool:
+    return 2 <= len(word) <= 5 and word.isalpha() and word.isupper()
 
 
 def _stands_alone(part: str) -> bool:
     """Whether an item of an enumeration brings its own attribute: "the longest river in Italy", unlike "Italy"."""
     return bool(re.search(r"\b[a-z]+\s+(?:of|in)\s+", part)) or bool(re.match(r"(?:its|their)\s", part, re.IGNORECASE))
-
-
-def _bare(text: str) -> str:
-    return re.sub(r"^(?:the|a|an)\s+", "", text.strip(" \"'"), flags=re.IGNORECASE)
 
 
 def _singular(words: str) -> str:

@@ -16,9 +16,41 @@ from typing import Any
 from kapelle.agents import AgentCapability
 from kapelle.errors import CannotPlan
 from kapelle.graph import Task, TaskDAG, escape_braces
+from kapelle.knowledge import quote_text
 
 from .language import Fact, Step, parse_facts, replace_pronoun, split_items, split_steps
 from .planner import Plan
+from .pronouns import find_referent, replace_there, subject_of
+from .request_shapes import (
+    ADDING,
+    COMPARING,
+    EACH,
+    EACH_AFTER,
+    FIND_VERBS,
+    LISTS,
+    OF_EACH,
+    OTHER_VERBS,
+    QUESTION,
+    SQL,
+    SUMMING,
+    SUPERLATIVE,
+    TABLE_FILE,
+    TABLE_WORDS,
+    THEIRS,
+    THEIRS_WITHIN,
+    WHAT_IS,
+    WHAT_IS_KNOWN,
+    WRITING,
+    as_title,
+    aspect_of,
+    find_files,
+    read_comparison,
+    read_expression,
+    read_operation,
+    to_plural,
+    with_owner,
+    without_verb,
+)
 
 MAX_REQUEST_CHARS = 20_000
 """A request is what a person types. Longer material belongs into a file that an agent reads."""
@@ -33,76 +65,6 @@ _REPORT = ("report", "write", "summarize", "content")
 _SUMMARY = ("summarize", "report", "write")
 _COMBINE = ("combine", "answer", "report", "summarize", "write", "compare")
 
-_FIND_VERBS = (
-    "find out", "find", "look up", "lookup", "search for", "search", "get", "tell me about", "tell me", "show me",
-    "show", "give me", "give", "name", "identify", "determine", "retrieve", "fetch", "list", "research", "describe",
-    "explain",
-)  # fmt: skip
-_OTHER_VERBS = (
-    "compare", "contrast", "calculate", "compute", "evaluate", "add up", "sum up", "summarize", "summarise", "recap",
-    "write", "draft", "compose", "prepare", "produce", "create", "generate", "report", "run", "count", "rank",
-)  # fmt: skip
-
-_QUESTION = re.compile(r"(?:what|who|whom|whose|when|where|which|why|how|is|are|was|were|does|do|did)\b", re.IGNORECASE)
-_WHAT_IS = re.compile(
-    r"(?:what(?:'s|\s+is|\s+are|\s+was|\s+were)|who(?:'s|\s+is|\s+are|\s+was|\s+were)|how\s+much\s+is)\s+",
-    re.IGNORECASE,
-)
-_TABLE_WORDS = re.compile(
-    r"\b(?:(?:how many|number of|count|total|sum of|average|mean|median|maximum|minimum|top \d+)\b|"
-    r"(?:which|what|the|list)\s+(?:the\s+)?\d+\s|per\s+[a-z]+|by\s+[a-z]+|(?:more|less|fewer|greater|larger|longer|higher)\s+than\s+\d|"
-    r"(?:over|under|above|below)\s+\d)",
-    re.IGNORECASE,
-)
-_SUPERLATIVE = re.compile(
-    r"\b(?:largest|biggest|smallest|highest|lowest|longest|shortest|most|least|tallest)\b", re.IGNORECASE
-)
-_SQL = re.compile(r"(?:select|with)\s.+\sfrom\s", re.IGNORECASE | re.DOTALL)
-_ARITHMETIC = re.compile(
-    r"(?=.*\d)(?=.*(?:[-+*/^%×÷]|\bof\b|\btimes\b|\bplus\b|\bminus\b|\bdivided by\b))"
-    r"[\d\s.,()+*/^%×÷-]*(?:(?:of|times|plus|minus|divided by)[\d\s.,()+*/^%×÷-]+)*"
-)
-_EACH = re.compile(r"for\s+(?:each|every|all)\s+(?:of\s+)?(?:the\s+)?(?P<items>.+?)[,:]?", re.IGNORECASE)
-_EACH_AFTER = re.compile(r"(?P<body>.+?),?\s+for\s+(?:each|every|all)\s+of\s+(?:the\s+)?(?P<items>.+)", re.IGNORECASE)
-_OF_EACH = re.compile(
-    r"(?:the\s+)?(?P<attributes>[a-z ,]+?)\s+of\s+(?:each|every)\s+(?:of\s+)?(?:the\s+)?(?P<items>.+)", re.IGNORECASE
-)
-_HEAD = re.compile(r"(.*?)(?:(\s(?:in|of|with|on|along|from|that|over|above|under|below)\b)(.*)|$)", re.DOTALL)
-_WRITING = re.compile(
-    r"(?:write|draft|compose|prepare|produce|create|make|generate|give me|report)\b\s*(?:me\s+|up\s+)?(?:a|an|the)?\s*"
-    r"(?:(?:short|brief|concise|detailed|final|one-page|written|markdown|full)\s+)*"
-    r"(?P<form>report|summary|overview|memo|article|document|essay|brief|note|comparison|table|answer)?\b\s*"
-    r"(?:(?P<link>on|about|of|comparing|for|covering|from|with|that|over|back)\b\s*(?P<topic>.*))?",
-    re.IGNORECASE,
-)
-_SUMMING = re.compile(r"(?:summari[sz]e|sum up|recap|condense)\b\s*(?P<topic>.*)", re.IGNORECASE)
-_COMPARING = re.compile(
-    r"(?:compare|contrast|what\s+(?:is|are)\s+the\s+differences?\s+(?:in\s+(?P<inside>.+?)\s+)?between|"
-    r"differences?\s+(?:in\s+(?P<within>.+?)\s+)?between)\s+(?P<things>.+?)"
-    r"(?:\s+(?:by|in terms of|with respect to|regarding|on)\s+(?:their\s+|the\s+)?(?P<by>.+))?",
-    re.IGNORECASE,
-)
-_VERSUS = re.compile(r"(?P<things>.+?\s+(?:vs\.?|versus)\s+.+)", re.IGNORECASE)
-_WHICH_IS = re.compile(
-    r"(?:which|who|what)\s+(?:one\s+)?(?:is|has|are|have)\s+(?:the\s+)?"
-    r"(?P<adjective>[a-z ]+?)[,:]\s*(?P<things>.+\sor\s.+)",
-    re.IGNORECASE,
-)
-_IS_MORE = re.compile(
-    r"(?:is|are)\s+(?P<one>.+?)\s+(?P<adjective>[a-z]+er|more\s+[a-z]+)\s+than\s+(?P<other>.+)", re.IGNORECASE
-)
-_FILE = re.compile(r"[\w./-]*\w\.(?:md|txt|rst|html?|csv|tsv|sqlite3?|db)\b", re.IGNORECASE)
-_TABLE_FILE = re.compile(r"\.(?:csv|tsv|sqlite3?|db)$", re.IGNORECASE)
-
-# What an adjective measures, for "which is longer, the Rhine or the Danube?".
-_MEASURES = {
-    "larger": "area", "bigger": "area", "smaller": "area", "longer": "length", "shorter": "length",
-    "higher": "height", "taller": "height", "lower": "height", "deeper": "depth", "older": "age",
-    "more populous": "population", "more people": "population", "more inhabitants": "population",
-    "larger population": "population", "heavier": "weight", "faster": "speed", "cheaper": "price",
-}  # fmt: skip
-
-
 FOR_EACH_TYPE = "for_each"
 """A task that becomes one per item of its input `items`, each doing `body`: see for_each."""
 
@@ -111,11 +73,12 @@ class RulePlanner:
     """Splits requests by rules.
 
     `answers_from_tables(question)` tells whether the tables at hand can answer a question; without it, words such as
-    "average" and "how many" decide.
+    "average" and "how many" decide. `files` are the names of the files at hand, so that names with spaces are known.
     """
 
-    def __init__(self, *, answers_from_tables: Callable[[str], bool] | None = None) -> None:
+    def __init__(self, *, answers_from_tables: Callable[[str], bool] | None = None, files: Sequence[str] = ()) -> None:
         self._answers_from_tables = answers_from_tables
+        self._files = tuple(files)
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         types = _task_types(agents)
@@ -141,7 +104,9 @@ class RulePlanner:
         return TaskDAG(draft.tasks)
 
     def _draft(self, request: str, types: tuple[str, ...]) -> _Draft:
-        return _Draft(request=request, task_types=types, answers_from_tables=self._answers_from_tables)
+        return _Draft(
+            request=request, task_types=types, answers_from_tables=self._answers_from_tables, files=self._files
+        )
 
 
 def _task_types(agents: Mapping[str, AgentCapability]) -> tuple[str, ...]:
@@ -159,7 +124,7 @@ def _steps(request: str, task_types: Collection[str]) -> list[Step]:
             f"The request has {len(text):,} characters; at most {MAX_REQUEST_CHARS:,} are read. "
             "Put long material into a file, and name it in the request."
         )
-    verbs = {*_FIND_VERBS, *_OTHER_VERBS, *(kind.replace("_", " ") for kind in task_types if kind != "*")}
+    verbs = {*FIND_VERBS, *OTHER_VERBS, *(kind.replace("_", " ") for kind in task_types if kind != "*")}
     return split_steps(text, verbs)
 
 
@@ -170,6 +135,7 @@ class _Draft:
     request: str
     task_types: tuple[str, ...]
     answers_from_tables: Callable[[str], bool] | None
+    files: tuple[str, ...] = ()
     tasks: list[Task] = field(default_factory=list)
     last: tuple[str, ...] = ()
     each: tuple[str, ...] = ()
@@ -177,15 +143,22 @@ class _Draft:
     each_of: str | None = None
     """The task that finds the items of a "for each ..." that is still open, where they are not named."""
 
+    asked: str = ""
+    """The question or lookup that `last` answers; empty after other work."""
+    kept: set[str] = field(default_factory=set)
+    """Tasks of steps that ask for a thing and something of it, as in "the capital and its area": both are answers."""
+    owners: tuple[str, ...] = ()
+    """The tasks that found what `asked` asks something of: the capital, for the population of the capital."""
+
     def add(self, step: Step) -> None:
         """Add the tasks of one step."""
-        if (each := _EACH.fullmatch(step.text)) is not None:
+        if (each := EACH.fullmatch(step.text)) is not None:
             self._open_each(each["items"], step)
             return
-        if (of_each := _OF_EACH.fullmatch(_without_verb(step.text))) is not None:
+        if (of_each := OF_EACH.fullmatch(without_verb(step.text))) is not None:
             self._open_each(of_each["items"], step)
             step = Step(text=f"find its {of_each['attributes']}")
-        if (after := _EACH_AFTER.fullmatch(step.text)) is not None and len(split_items(after["items"])) > 1:
+        if (after := EACH_AFTER.fullmatch(step.text)) is not None and len(split_items(after["items"])) > 1:
             self.repeat(split_items(after["items"]), Step(text=after["body"]))
             return
         if step.refers_back and not step.follows and not self._joins(step):
@@ -196,7 +169,51 @@ class _Draft:
                 self.last = (*(() if self.last == (self.each_of,) else self.last), self._repeat(self.each_of, step))
                 return
         self.each, self.each_of = (), None
-        self.last = self._tasks_of(step)
+        if self._is_about_each(step):
+            self.last = (self._each_of_last(step),)
+            return
+        step = self._with_subject(step)
+        self.asked, self.owners = "", ()
+        self.last = self._keep(self._tasks_of(step))
+
+    def _keep(self, ends: tuple[str, ...]) -> tuple[str, ...]:
+        used = {before for task in self.tasks if task.task_id in ends for before in task.dependencies}
+        if used & set(ends):
+            self.kept.update(ends)
+        return ends
+
+    def _is_about_each(self, step: Step) -> bool:
+        """Whether a step asks something of each thing that a question for several found: "and their capitals"."""
+        listed = len(self.last) == 1 and (LISTS.match(self.asked) or re.match(r"list\b", self.asked, re.IGNORECASE))
+        if not listed or FOR_EACH_TYPE not in self.task_types or THEIRS.search(step.text) is None:
+            return False
+        return find_referent(step.text, self.asked) == "found" and not any(
+            pattern.match(step.text) for pattern in (WRITING, SUMMING)
+        )
+
+    def _each_of_last(self, step: Step) -> str:
+        compared = re.match(r"compare\s+(?P<what>their\s+.+)", step.text, re.IGNORECASE)
+        if compared is None:
+            return self._repeat(self.last[0], step)
+        each = self._repeat(self.last[0], Step(text=f"find {compared['what']}"))
+        return self._task(self._type(_COMPARE), as_title(step.text), {}, depends_on=(each,))
+
+    def _with_subject(self, step: Step) -> Step:
+        """The step with its pronoun replaced where that means what the question before was about, not what it found."""
+        if not (self.asked and step.refers_back) or self._joins(step):
+            return step
+        if find_referent(step.text, self.asked) != "subject":
+            return step
+        if self.owners:
+            self.last = self.owners
+            return step
+        subject = subject_of(self.asked)
+        if not subject:
+            raise CannotPlan(
+                f"{quote_text(step.text)}: it is not clear what this refers to. Put the name in its place."
+            )
+        text = replace_pronoun(replace_there(step.text, subject), subject)
+        return Step(text=text, follows=step.follows)
 
     def finish(self) -> TaskDAG:
         """Return the graph; several loose ends are joined into one answer where an agent can do that."""
@@ -205,9 +222,10 @@ class _Draft:
         graph = TaskDAG(self.tasks)
         kind = self._first_type(_COMBINE)
         grows = graph[graph.sinks[0]].task_type == FOR_EACH_TYPE  # its place will be taken by many
-        if (len(graph.sinks) > 1 or grows) and kind is not None:
-            inputs = {"title": escape_braces(_title(self.request))}
-            self._task(kind, "Put the answers together", inputs, depends_on=graph.sinks)
+        ends = self._ends()
+        if (len(ends) > 1 or grows) and kind is not None:
+            inputs = {"title": escape_braces(as_title(self.request))}
+            self._task(kind, "Put the answers together", inputs, depends_on=ends)
             graph = TaskDAG(self.tasks)
         return graph
 
@@ -216,56 +234,66 @@ class _Draft:
         if len(items) > 1:
             self.each, self.each_of, self.last = tuple(items), None, ()
         elif FOR_EACH_TYPE in self.task_types:
-            (self.each_of,) = self.last = self._tasks_of(Step(text=f"list the {_plural(items_text)}"))
+            (self.each_of,) = self.last = self._tasks_of(Step(text=f"list the {to_plural(items_text)}"))
         else:
             raise CannotPlan(
-                f"{step.text!r}: which items these are is known only while it runs. "
+                f"{quote_text(step.text)}: which items these are is known only while it runs. "
                 "Name them (for each of A, B and C), or configure a model (KAPELLE_MODEL)."
             )
 
     def _repeat(self, source: str, step: Step) -> str:
         """A task that becomes one task per item when the items are known."""
         inputs = {"items": f"{{{source}}}", "body": escape_braces(step.text)}
-        return self._task(FOR_EACH_TYPE, _title(f"for each of these: {step.text}"), inputs)
+        return self._task(FOR_EACH_TYPE, as_title(f"for each of these: {step.text}"), inputs)
 
     def repeat(self, items: Iterable[str], step: Step) -> None:
         """Add the tasks of one step for each of these items."""
         ends: list[str] = []
         before = self.last
         for item in items:
-            about = replace_pronoun(step.text, item)
+            about = with_owner(step.text, item)
             if about == step.text:  # "find the capital, for each of ..." leaves its "of it" unsaid
-                if _without_verb(about) == about:
-                    raise CannotPlan(f"No rule fits {step.text!r} for each item. {_KNOWN}")
+                if without_verb(about) == about:
+                    raise CannotPlan(f"No rule fits {quote_text(step.text)} for each item. {_KNOWN}")
                 about = f"{about} of {item}"
-            ends += self._tasks_of(Step(text=about), apart=True)
+            ends += self._keep(self._tasks_of(Step(text=about), apart=True))
         self.last = (*before, *ends)
 
     def _joins(self, step: Step) -> bool:
-        return any(pattern.match(step.text) for pattern in (_WRITING, _SUMMING, _COMPARING)) and not _FILE.search(
-            step.text
-        )
+        joins = any(pattern.match(step.text) for pattern in (WRITING, SUMMING, COMPARING, ADDING))
+        return joins and not find_files(step.text, self.files)
 
     def _tasks_of(self, step: Step, *, apart: bool = False) -> tuple[str, ...]:
         """Return the ends of the tasks that this step adds. `apart`: it stands for one item, and joins nothing."""
         text = step.text
         after = self.last if step.follows else ()
-        if _SQL.match(text):
+        if SQL.match(text):
             return (self._task(self._type(_TABLE), "Run the query", {"sql": escape_braces(text)}, depends_on=after),)
-        if (asked := _expression(text)) is not None:
+        if (asked := read_expression(text)) is not None:
             return (self._task(self._type(_COMPUTE), f"Calculate {asked}", {"expression": asked}, depends_on=after),)
-        if (summing := _SUMMING.fullmatch(text)) is not None:
+        if (operation := read_operation(text)) is not None:
+            return (self._calculate(text, operation, after),)
+        if ADDING.fullmatch(text) and len(self.last) > 1:
+            total = " + ".join(f"{{{task}.answer}}" for task in self.last)
+            return (self._task(self._type(_COMPUTE), as_title(text), {"expression": total}, depends_on=self.last),)
+        if (summing := SUMMING.fullmatch(text)) is not None:
             return self._write(_SUMMARY, text, summing["topic"], after)
-        writing = _WRITING.fullmatch(text)
+        writing = WRITING.fullmatch(text)
         if writing is not None and (writing["form"] or text.lower().startswith(("write", "draft", "compose"))):
             return self._write(_REPORT, text, writing["topic"] or "", after)
-        if (facts := _comparison(text)) is not None:
+        if (facts := read_comparison(text)) is not None:
             return self._compare(text, facts, step, after)
         if self._is_for_tables(text, step):
+            self.asked = self.asked or text
             return (self._question(text, after),)
         if (kind := self._verb(text)) is not None:
             return (self._work(kind, step, apart),)
         return self._look_up(step, after, apart)
+
+    def _calculate(self, text: str, operation: Sequence[Fact | str], after: tuple[str, ...]) -> str:
+        """Arithmetic with what is looked up: "the population of France divided by its area"."""
+        parts = (f"{{{self._fact(part, after)}.answer}}" if isinstance(part, Fact) else part for part in operation)
+        return self._task(self._type(_COMPUTE), as_title(text), {"expression": " ".join(parts)})
 
     def _write(self, kinds: tuple[str, ...], text: str, topic: str, after: tuple[str, ...]) -> tuple[str, ...]:
         """A report or summary: over what came before, or over what its topic asks for.
@@ -274,21 +302,23 @@ class _Draft:
         """
         head, _, aspects = topic.partition(": ")
         sources = self._ends()
-        named = _FILE.findall(topic)
+        named = find_files(topic, self.files)
         if named:
             sources = tuple(self._read(name, after) for name in named)
         elif aspects:
             subject = parse_facts(head)[0].text
-            covered = (_aspect_of(subject, aspect) for aspect in split_items(aspects))
+            covered = (aspect_of(subject, aspect) for aspect in split_items(aspects))
             sources = tuple(end for aspect in covered for end in self._tasks_of(Step(text=aspect), apart=True))
         elif topic and not sources:
-            sources = tuple(self._fact(fact, after) for fact in parse_facts(topic))
+            sources = tuple(self._fact(fact, after) for fact in parse_facts(WHAT_IS_KNOWN.sub("", topic)))
         if not sources:
-            raise CannotPlan(f"{text!r}: about what? Say the topic, such as 'a report on the rivers of Europe'.")
+            raise CannotPlan(
+                f"{quote_text(text)}: about what? Say the topic, such as 'a report on the rivers of Europe'."
+            )
         # "Then write a report" is about what was asked before it.
         about = head if head and not Step(text=head).refers_back else self._asked_before(text)
-        inputs = {"title": escape_braces(_title(about))}
-        return (self._task(self._type(kinds), _title(text), inputs, depends_on=sources),)
+        inputs = {"title": escape_braces(as_title(about))}
+        return (self._task(self._type(kinds), as_title(text), inputs, depends_on=sources),)
 
     def _asked_before(self, text: str) -> str:
         """The request up to this step, without the words that lead to it."""
@@ -304,40 +334,43 @@ class _Draft:
         if refers and (owned := re.search(r"\btheir\s+.+", text, re.IGNORECASE)) is not None and self.last:
             sources = tuple(self._follow_up(owned[0].rstrip("?"), previous) for previous in self.last)
             return (
-                self._task(self._type(_COMPARE), _title(text), {"question": escape_braces(text)}, depends_on=sources),
+                self._task(self._type(_COMPARE), as_title(text), {"question": escape_braces(text)}, depends_on=sources),
             )
         sources = self._ends() if refers else tuple(self._fact(fact, after) for fact in facts)
         if len(sources) < 2 and not refers:
-            raise CannotPlan(f"{text!r}: a comparison needs two things. Name both, such as 'compare A and B'.")
-        return (self._task(self._type(_COMPARE), _title(text), {"question": escape_braces(text)}, depends_on=sources),)
+            raise CannotPlan(
+                f"{quote_text(text)}: a comparison needs two things. Name both, such as 'compare A and B'."
+            )
+        return (
+            self._task(self._type(_COMPARE), as_title(text), {"question": escape_braces(text)}, depends_on=sources),
+        )
 
     def _question(self, text: str, after: tuple[str, ...]) -> str:
-        inputs: dict[str, Any] = {"question": escape_braces(_without_verb(text))}
-        if (file := _FILE.search(text)) is not None:
-            inputs["file"] = file[0]
-        return self._task(self._type(_TABLE), _title(text), inputs, depends_on=after)
+        inputs: dict[str, Any] = {"question": escape_braces(without_verb(text))}
+        if files := find_files(text, self.files):
+            inputs["file"] = files[0]
+        return self._task(self._type(_TABLE), as_title(text), inputs, depends_on=after)
 
     def _work(self, kind: str, step: Step, apart: bool) -> str:
         """A verb that some agent knows as a task type: `implement the login page`."""
         before = () if apart else self.last if (step.follows or step.refers_back) else ()
-        return self._task(kind, _title(step.text), {"request": escape_braces(step.text)}, depends_on=before)
+        return self._task(kind, as_title(step.text), {"request": escape_braces(step.text)}, depends_on=before)
 
     def _look_up(self, step: Step, after: tuple[str, ...], apart: bool) -> tuple[str, ...]:
-        text = _without_verb(step.text)
-        if (
-            not apart
-            and text == step.text
-            and not _QUESTION.match(text)
-            and not _FILE.search(text)
-            and " of " not in text
-        ):
-            raise CannotPlan(f"No rule fits {step.text!r}. {_KNOWN}")
-        if (file := _FILE.search(text)) is not None:
-            return (self._read(file[0], after, question=text),)
+        text = without_verb(step.text)
+        files = find_files(text, self.files)
+        if not apart and text == step.text and not QUESTION.match(text) and not files and " of " not in text:
+            if self.answers_from_tables is not None and self.answers_from_tables(text):
+                return (self._question(text, after),)
+            raise CannotPlan(f"No rule fits {quote_text(step.text)}. {_KNOWN}")
+        if files:
+            return (self._read(files[0], after, question=text),)
+        self.asked = self.asked or text
         if step.refers_back and self.last and not apart:
+            self.owners = self.last
             return tuple(self._follow_up(text, previous) for previous in self.last)
-        phrase = _WHAT_IS.sub("", text, count=1) if _WHAT_IS.match(text) else None
-        if phrase is None and _QUESTION.match(text):
+        phrase = WHAT_IS.sub("", text, count=1) if WHAT_IS.match(text) else None
+        if phrase is None and QUESTION.match(text):
             return (self._query(text.rstrip("?"), text, after),)
         return tuple(self._fact(fact, after) for fact in parse_facts(phrase or text))
 
@@ -348,15 +381,16 @@ class _Draft:
         query = (
             query.replace(marker, f"{{{previous}.answer}}") if marker in query else f"{query} ({{{previous}.answer}})"
         )
-        return self._task(self._type(_LOOKUP), _title(text), {"query": query}, depends_on=(previous,))
+        return self._task(self._type(_LOOKUP), as_title(text), {"query": query}, depends_on=(previous,))
 
     def _fact(self, fact: Fact, after: tuple[str, ...]) -> str:
         if isinstance(fact.of, str):
             return self._query(fact.text, fact.text, after)
         found = self._fact(fact.of, after)
+        self.owners = (*self.owners, found)
         query = f"{escape_braces(fact.attribute)} of {{{found}.answer}}"
         return self._task(
-            self._type(_LOOKUP), _title(f"look up the {fact.text}"), {"query": query}, depends_on=(found,)
+            self._type(_LOOKUP), as_title(f"look up the {fact.text}"), {"query": query}, depends_on=(found,)
         )
 
     def _query(self, query: str, text: str, after: tuple[str, ...]) -> str:
@@ -364,35 +398,40 @@ class _Draft:
         for task in self.tasks:  # the same fact asked for twice is found out once
             if task.inputs == inputs and task.depends_on == after:
                 return task.task_id
-        description = _title(text) if _QUESTION.match(text) else f"Look up: {text}"
+        description = as_title(text) if QUESTION.match(text) else f"Look up: {text}"
         return self._task(self._type(_LOOKUP), description, inputs, depends_on=after)
 
     def _read(self, file: str, after: tuple[str, ...], *, question: str = "") -> str:
-        if _TABLE_FILE.search(file):
+        if TABLE_FILE.search(file):
             return self._question(question or f"list everything in {file}", after)
         inputs = {"query": escape_braces(question or file), "file": file}
         return self._task(self._type(_LOOKUP), f"Read {file}", inputs, depends_on=after)
 
     def _is_for_tables(self, text: str, step: Step) -> bool:
-        if self._first_type(_TABLE) is None or step.refers_back:
+        inside = self.answers_from_tables is not None and THEIRS_WITHIN.search(text) is not None
+        if self._first_type(_TABLE) is None or (step.refers_back and not inside):
             return False
         if self.answers_from_tables is not None:
-            asks = bool(_TABLE_WORDS.search(text) or _SUPERLATIVE.search(text) or text.lower().startswith("list"))
-            return asks and self.answers_from_tables(_without_verb(text))
-        return bool(_TABLE_WORDS.search(text))
+            patterns = (TABLE_WORDS, SUPERLATIVE)
+            asks = any(pattern.search(text) for pattern in patterns) or LISTS.match(text) is not None
+            asks = asks or text.lower().startswith("list")
+            return asks and self.answers_from_tables(without_verb(text))
+        return bool(TABLE_WORDS.search(text))
 
     def _verb(self, text: str) -> str | None:
         """The task type whose name the text begins with, unless it is a word for looking things up."""
         words = text.lower()
         for kind in sorted(self.task_types, key=len, reverse=True):
             verb = kind.replace("_", " ").lower()
-            if re.match(rf"{re.escape(verb)}\b", words) and verb not in (*_FIND_VERBS, "answer", "support"):
+            if re.match(rf"{re.escape(verb)}\b", words) and verb not in (*FIND_VERBS, "answer", "support"):
                 return kind
         return None
 
     def _ends(self) -> tuple[str, ...]:
         """Tasks that no other builds on yet."""
-        used = {before for task in self.tasks for before in task.dependencies}
+        used = {
+            before for task in self.tasks for before in task.dependencies if not {before, task.task_id} <= self.kept
+        }
         return tuple(task.task_id for task in self.tasks if task.task_id not in used)
 
     def _first_type(self, kinds: Iterable[str]) -> str | None:
@@ -418,67 +457,3 @@ _KNOWN = (
     "tables, arithmetic, 'for each of A, B and C: ...', 'then ...', reports on these, and verbs that agents know as "
     "task types. Put it in such words, give a plan file, or configure a model (KAPELLE_MODEL)."
 )
-
-
-def _expression(text: str) -> str | None:
-    """The arithmetic that is asked for, in operators, or None."""
-    body = re.sub(r"^(?:calculate|compute|evaluate|what(?:'s| is)|how much is)\s+", "", text, flags=re.IGNORECASE)
-    body = body.rstrip("?=. ")
-    if not _ARITHMETIC.fullmatch(body):
-        return None
-    body = re.sub(r"([\d.]+)\s*%\s*of\s*", r"\1 / 100 * ", body)
-    for words, operator in (("divided by", "/"), ("times", "*"), ("plus", "+"), ("minus", "-"), ("of", "*")):
-        body = re.sub(rf"\b{words}\b", operator, body, flags=re.IGNORECASE)
-    body = re.sub(r"(?<=\d),(?=\d{3}\b)", "", body).replace("×", "*").replace("÷", "/").replace("^", "**")
-    return re.sub(r"([\d.]+)\s*%(?!\s*\d)", r"(\1 / 100)", body).strip()
-
-
-def _comparison(text: str) -> list[Fact] | None:
-    """The facts that a comparison is about, or None if the text is no comparison."""
-    text = text.rstrip("?").strip()
-    if (which := _WHICH_IS.fullmatch(text)) is not None:
-        return _measured(which["adjective"], split_items(which["things"]))
-    if (more := _IS_MORE.fullmatch(text)) is not None:
-        return _measured(more["adjective"], [more["one"], more["other"]])
-    if (found := _COMPARING.fullmatch(text)) is not None:
-        attributes = found["by"] or found["inside"] or found["within"]
-        if attributes is not None:
-            return parse_facts(f"{attributes} of {found['things']}")
-        return parse_facts(found["things"])
-    if _VERSUS.fullmatch(text):
-        return parse_facts(text)
-    return None
-
-
-def _measured(adjective: str, things: list[str]) -> list[Fact]:
-    measure = _MEASURES.get(" ".join(adjective.lower().split()))
-    things = [re.sub(r"^(?:the)\s+", "", thing, flags=re.IGNORECASE) for thing in things]
-    return [Fact(attribute=measure or "", of=thing) for thing in things]
-
-
-def _aspect_of(subject: str, aspect: str) -> str:
-    """What to find out about a subject: "its length" and "length" alike are "the length of" it."""
-    about = replace_pronoun(aspect, subject)
-    if about == aspect and re.fullmatch(r"(?:the )?[a-z]+(?: [a-z]+)?", aspect):
-        return f"{aspect} of {subject}"
-    return about
-
-
-def _without_verb(text: str) -> str:
-    verbs = "|".join(re.escape(verb) for verb in _FIND_VERBS)
-    return re.sub(rf"^(?:{verbs})\b[\s:,]*", "", text, count=1, flags=re.IGNORECASE) or text
-
-
-def _plural(phrase: str) -> str:
-    """The noun at the head of a phrase in the plural: "country in Europe" becomes "countries in Europe"."""
-    head, joint, rest = _HEAD.match(phrase).groups()  # type: ignore[union-attr]  # it matches any text
-    if re.search(r"[^aeiou]y$", head):
-        head = head[:-1] + "ies"
-    elif not head.endswith("s"):
-        head += "es" if head.endswith(("x", "ch", "sh")) else "s"
-    return f"{head}{joint or ''}{rest or ''}"
-
-
-def _title(text: str) -> str:
-    text = " ".join(text.split())
-    return (text[:1].upper() + text[1:])[:200]

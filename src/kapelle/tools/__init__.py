@@ -5,6 +5,7 @@ from .sandbox import SandboxLimits as SandboxLimits
 from .sandbox import SandboxResult as SandboxResult
 from .table_questions import Cell as Cell
 from .table_questions import NotUnderstood as NotUnderstood
+from .table_questions import Row as Row
 from .table_questions import TablePlan as TablePlan
 from .table_questions import TableQuestions as TableQuestions
 from .tables import Column as Column

@@ -8,7 +8,21 @@ from typing import Literal
 
 from kapelle.knowledge import plain, stem, word_set
 
-Kind = Literal["count", "aggregate", "superlative", "top", "compare", "between", "how", "per", "not", "and", "filler"]
+Kind = Literal[
+    "count",
+    "aggregate",
+    "superlative",
+    "top",
+    "order",
+    "direction",
+    "compare",
+    "between",
+    "how",
+    "per",
+    "not",
+    "and",
+    "filler",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +90,10 @@ _say("most|the most", "superlative", "desc")
 _say("least|fewest", "superlative", "asc")
 _say("top", "top", "desc")
 _say("bottom", "top", "asc")
+_say("sorted by|ordered by|sort by|sort them by|order by|in order of|arranged by", "order", "asc")
+_say("ranked by|rank by|rank them by", "order", "desc")
+_say("descending|in descending order|largest first|highest first|longest first|biggest first", "direction", "desc")
+_say("ascending|in ascending order|smallest first|lowest first|shortest first", "direction", "asc")
 _say("more than|greater than|over|above|exceeding|exceeds|in excess of", "compare", ">")
 _say("at least|no less than|not less than", "compare", ">=")
 _say("less than|fewer than|under|below", "compare", "<")
@@ -103,7 +121,7 @@ _say(
     "their|this|these|those|s|it|exist|located|lie|lies|found|live|lives|living|called|named|are there|is there|entire|"
     "in the world|of the world|on earth|worldwide|in our data|in the data|in the table|in the folder|together with|"
     "run through|runs through|flow through|flows through|pass through|passes through|running through|flowing through|"
-    "spoken|speak|speaks|use|uses|using|used|where|compare",
+    "mount|mt|spoken|speak|speaks|use|uses|using|used|where|compare",
     "filler",
 )
 

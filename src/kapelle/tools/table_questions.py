@@ -9,12 +9,16 @@ refusal with the reason: a wrong figure is worse than none. Filters through anot
 
 from __future__ import annotations
 
+import difflib
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from kapelle.knowledge import quote_text, split_words
+
 from .question_words import LONGEST_PHRASE, Phrase, Token, find_phrase, find_unit, read_tokens
-from .schema_links import Join, LinkedColumn, LinkedTable, SchemaLinks, ValueLink, link_schema
+from .schema_links import MAX_VALUE_WORDS, Join, LinkedColumn, LinkedTable, SchemaLinks, ValueLink, link_schema
 from .tables import Tables, quote_name, quote_value
 
 MAX_QUESTION_CHARS = 2_000
@@ -41,6 +45,17 @@ class TablePlan:
     """The tables that it reads."""
     cell: Cell | None = None
     """Set when the question asks for one column of one named row."""
+    claim: str = ""
+    """What the first column of the result has, by the second: "the most rivers"; empty for other questions."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a table: the one that `label` calls `value`."""
+
+    table: str
+    label: str
+    value: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,15 +78,36 @@ class TableQuestions:
         """Return the question as SQL, or the reason why it is not understood."""
         if len(question) > MAX_QUESTION_CHARS:
             return NotUnderstood(reason="The question is too long. Ask for one thing at a time.")
-        with self._lock:
-            if self._links is None or self._generation != self._tables.generation:
-                self._links, self._generation = link_schema(self._tables), self._tables.generation
-            links = self._links
+        links = self._linked()
         try:
             reading = _read(question, links)
             return _Resolving(links, reading).plan()
         except _Unsure as unsure:
             return NotUnderstood(reason=str(unsure))
+
+    def find_row(self, name: str) -> Row | None:
+        """Return the row that a bare name is the label of: "the Danube"; None where none or several could be meant.
+
+        A name in several tables means the row of the table that knows the most, if one does.
+        """
+        words = split_words(re.sub(r"^the\s+", "", name.strip(), flags=re.IGNORECASE))
+        links = self._linked()
+        if not 0 < len(words) <= MAX_VALUE_WORDS or links.find_table(tuple(words)) is not None:
+            return None
+        found: list[tuple[int, Row]] = []
+        for link in links.values.get(tuple(words), ()):
+            table = links.tables[link.column.table]
+            if link.column == table.label and not table.repeats and not link.column.holds_lists:
+                row = Row(table=table.name, label=link.column.name, value=link.value)
+                found.append((len(table.columns), row))
+        most = [row for columns, row in found if columns == max(count for count, _ in found)]
+        return most[0] if len(most) == 1 else None
+
+    def _linked(self) -> SchemaLinks:
+        with self._lock:
+            if self._links is None or self._generation != self._tables.generation:
+                self._links, self._generation = link_schema(self._tables), self._tables.generation
+            return self._links
 
 
 class _Unsure(Exception):
@@ -118,9 +154,18 @@ def _read(question: str, links: SchemaLinks) -> list[_Mention]:
     if refused:
         raise _Unsure(f"Questions with {refused[0]!r} are not understood. Say what to include, or send SQL.")
     if unknown:
-        said = ", ".join(repr(word) for word in dict.fromkeys(unknown))
-        raise _Unsure(f"Nothing in the tables is called {said}. Use the names of tables, columns and values.")
+        distinct = list(dict.fromkeys(unknown))
+        said = ", ".join(quote_text(word) for word in distinct[:5]) + (" and more" if len(distinct) > 5 else "")
+        near = difflib.get_close_matches(distinct[0].lower(), _known_words(links), n=1, cutoff=0.8)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise _Unsure(f"Nothing in the tables is called {said}.{hint} Use the names of tables, columns and values.")
     return mentions
+
+
+def _known_words(links: SchemaLinks) -> list[str]:
+    names = [name for table in links.tables.values() for name in (table.name, *(one.name for one in table.columns))]
+    words = {word for name in names for word in split_words(name.replace("_", " "))}
+    return sorted(words | {words[0] for words in links.values if len(words) == 1})
 
 
 def _mention(
@@ -191,6 +236,8 @@ class _Superlative:
     """The number that ranks; None ranks by how many rows of `counted` there are."""
     limit: int | None
     counted: LinkedTable | None = None
+    said: str = ""
+    """The words for what is counted."""
 
 
 @dataclass(slots=True)
@@ -202,6 +249,8 @@ class _Resolving:
     target: LinkedTable = field(init=False)
     comparisons: list[_Comparison] = field(default_factory=list)
     superlative: _Superlative | None = None
+    order: tuple[_Wanted, str] | None = None
+    """The column to sort by, and the direction."""
     aggregate: tuple[str, _Wanted] | None = None
     group: _Wanted | None = None
     counts: bool = False
@@ -212,6 +261,7 @@ class _Resolving:
     read: set[str] = field(default_factory=set)
 
     def plan(self) -> TablePlan:
+        self._find_order()
         self._find_comparisons()
         self._find_superlative()
         self._find_aggregate()
@@ -222,6 +272,21 @@ class _Resolving:
         return self._write()
 
     # -- what is asked for
+
+    def _find_order(self) -> None:
+        for position, mention in enumerate(self.mentions):
+            if not mention.is_phrase("order"):
+                continue
+            column = self._past_filler(position + 1)
+            if self.order is not None or column is None or not column.columns:
+                raise _Unsure(f"It is not clear what {mention.text!r} sorts by. Name a column.")
+            assert mention.phrase is not None
+            direction = mention.phrase.value
+            after = self._past_filler(self._index(column) + 1)
+            if after is not None and after.is_phrase("direction") and after.phrase is not None:
+                direction, after.used = after.phrase.value, True
+            mention.used = column.used = True
+            self.order = (_wanted(column), direction)
 
     def _find_comparisons(self) -> None:
         for position, mention in enumerate(self.mentions):
@@ -280,6 +345,8 @@ class _Resolving:
         ]
         if not found:
             return
+        if len(found) > 1 and self.mentions[found[0]].is_phrase("top") and found[1] == found[0] + 2:
+            self.mentions[found.pop(0)].used = True  # "the top 5 longest rivers" are the 5 longest
         if len(found) > 1:
             raise _Unsure("The question ranks by more than one thing. Ask for one at a time.")
         position = found[0]
@@ -292,10 +359,18 @@ class _Resolving:
             self.superlative = _Superlative(direction=mention.phrase.value, wanted=wanted, limit=limit)
             return
         counted = self._past_filler(position + 1)
+        if mention.is_phrase("top") and counted is not None and counted.number is not None:
+            counted = self._past_filler(self._index(counted) + 1)
         if counted is None or counted.table is None:
             raise _Unsure(f"It is not clear what {mention.text!r} ranks by. Name a column of numbers.")
+        if mention.is_phrase("top") and (only := _only_number(counted.table)) is not None:
+            ranks = _Wanted(text=only.name, columns=(only,))
+            self.superlative = _Superlative(direction=mention.phrase.value, wanted=ranks, limit=limit)
+            return
         counted.used = True
-        self.superlative = _Superlative(direction=mention.phrase.value, wanted=None, limit=limit, counted=counted.table)
+        self.superlative = _Superlative(
+            direction=mention.phrase.value, wanted=None, limit=limit, counted=counted.table, said=counted.text
+        )
 
     def _limit(self, position: int) -> int | None:
         """Return the N of "top N", "N largest" or "which N countries"."""
@@ -482,12 +557,15 @@ class _Resolving:
         wanted = [*self.outputs, *(comparison.wanted for comparison in self.comparisons)]
         wanted += [self.aggregate[1]] if self.aggregate else []
         wanted += [self.group] if self.group else []
+        wanted += [self.order[0]] if self.order else []
         wanted += [self.superlative.wanted] if self.superlative and self.superlative.wanted else []
         if not wanted:
             raise _Unsure("The question names no table and no column. Say what you want to know of which table.")
         fitting = [table for table in self.links.tables.values() if all(_has(table, one) for one in wanted)]
         if self.values:
             labelled = [table for table in fitting if self._labels_all(table)]
+            if not labelled and self._lists_texts():
+                labelled = [table for table in fitting if self._holds_all(table)]
             if not labelled and self.outputs and not (self.aggregate or self.group):
                 raise _Unsure("No row of a table with that column has that name. Name the table, or send SQL.")
             fitting = labelled or fitting
@@ -503,6 +581,16 @@ class _Resolving:
             any(link.column == table.label for link in self.bound.get(id(mention), mention.values))
             for mention, _ in self.values
         )
+
+    def _lists_texts(self) -> bool:
+        """Whether the question asks for several texts: "capitals of Europe". The numbers of Europe would be its own."""
+        return bool(self.outputs) and all(
+            wanted.text.lower().endswith("s") and wanted.columns and not any(one.is_number for one in wanted.columns)
+            for wanted in self.outputs
+        )
+
+    def _holds_all(self, table: LinkedTable) -> bool:
+        return all(any(link.column.table == table.name for link in mention.values) for mention, _ in self.values)
 
     # -- conditions
 
@@ -608,6 +696,8 @@ class _Resolving:
         if self.group is not None:
             return self._write_group()
         conditions, said = self._conditions()
+        if self.order is not None and (self.superlative or self.aggregate or self.counts):
+            raise _Unsure("Sorting goes with a list of rows only. Ask for one thing at a time.")
         if self.superlative is not None:
             if self.counts or self.aggregate:
                 raise _Unsure("Ranking and counting together are not understood. Ask for one at a time.")
@@ -649,7 +739,7 @@ class _Resolving:
         columns = list(dict.fromkeys(self._own(wanted) for wanted in self.outputs))
         if label is None:
             raise _Unsure(f"The table {self.target.name!r} has no column that names its rows. Send SQL.")
-        if not columns and not conditions and not self._asks_to_list():
+        if not columns and not conditions and self.order is None and not self._asks_to_list():
             raise _Unsure("It is not clear what is asked for. Name a column, or say 'list'.")
         cell = None
         if len(columns) == 1 and len(self.values) == 1 and not self.comparisons:
@@ -658,15 +748,21 @@ class _Resolving:
                 cell = Cell(table=self.target.name, label=label.name, value=link.value, column=columns[0].name)
         if self.asks_for_one_number and cell is None:
             raise _Unsure(f"That could be one number for each of several {self.target.name!r}. Ask for the total.")
-        linked = self._through_link()
+        linked = self._through_link() if self.order is None else None
         if linked is not None:
             select = f"DISTINCT {quote_name(label.name)}"
             return self._done(select, [linked[1]], "the", said, source=linked[0], tail=" ORDER BY 1")
+        tail = sorting = ""
+        if self.order is not None:
+            by = self._own(self.order[0])
+            columns = list(dict.fromkeys([*columns, by]))
+            tail = f" ORDER BY {quote_name(by.name)} {self.order[1].upper()}, {quote_name(label.name)}"
+            sorting = f", sorted by {by.name}" + (", largest first" if self.order[1] == "desc" else "")
         shown = columns if cell is not None else list(dict.fromkeys([label, *columns]))
         distinct = "DISTINCT " if self.target.repeats else ""
         select = distinct + ", ".join(quote_name(column.name) for column in shown)
         what = "the " + " and ".join(column.name for column in shown) + " of" if shown != [label] else "the"
-        return self._done(select, conditions, what, said, cell=cell)
+        return self._done(select, conditions, what, said, tail=tail, ending=sorting, cell=cell)
 
     def _asks_to_list(self) -> bool:
         return any(
@@ -697,7 +793,7 @@ class _Resolving:
 
     def _write_group(self) -> TablePlan:
         assert self.group is not None
-        if self.outputs:
+        if self.outputs or self.order:
             raise _Unsure("A group can be counted, summed or averaged. Say which.")
         column, join = self._group_column(self.group)
         if join is not None and self.superlative is not None and self.superlative.direction == "asc":
@@ -739,7 +835,12 @@ class _Resolving:
         meant = f"the {what} of {self.target.name} for each {column.name}"
         meant += f", where {' and '.join(said)}" if said else ""
         if self.superlative is not None:
-            meant += f", {'largest' if self.superlative.direction == 'desc' else 'smallest'} first"
+            first = self.superlative.direction == "desc"
+            meant += f", {'largest' if first else 'smallest'} first"
+            claim = f"the {'most' if first else 'fewest'} {self.superlative.said}"
+            if self.superlative.limit is None:
+                claim += f" where {' and '.join(said)}" if said else ""
+                return self._planned(text, meant, claim=claim)
         return self._planned(text, meant)
 
     def _ranked_groups(self, text: str, alias: str) -> str:
@@ -790,15 +891,16 @@ class _Resolving:
         *,
         source: str = "",
         tail: str = "",
+        ending: str = "",
         cell: Cell | None = None,
     ) -> TablePlan:
         sql = f"SELECT {select} FROM {quote_name(source or self.target.name)}{_where(conditions)}{tail}"  # noqa: S608
-        meant = f"{what} {self.target.name}" + (f" where {' and '.join(said)}" if said else "")
+        meant = f"{what} {self.target.name}" + (f" where {' and '.join(said)}" if said else "") + ending
         return self._planned(sql, meant, cell)
 
-    def _planned(self, sql: str, meant: str, cell: Cell | None = None) -> TablePlan:
+    def _planned(self, sql: str, meant: str, cell: Cell | None = None, claim: str = "") -> TablePlan:
         understood = meant[0].upper() + meant[1:] + "."
-        return TablePlan(sql=sql, understood=understood, tables=tuple(sorted(self.read)), cell=cell)
+        return TablePlan(sql=sql, understood=understood, tables=tuple(sorted(self.read)), cell=cell, claim=claim)
 
     # -- places in the reading
 
@@ -835,6 +937,11 @@ def _is_number_word(mention: _Mention | None) -> bool:
         and bool(mention.columns)
         and all(column.is_number for column in mention.columns)
     )
+
+
+def _only_number(table: LinkedTable) -> LinkedColumn | None:
+    numbers = [column for column in table.columns if column.is_number]
+    return numbers[0] if len(numbers) == 1 else None
 
 
 def _has(table: LinkedTable, wanted: _Wanted) -> bool:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kapelle.errors import NotFound, RefusedQuery
+from kapelle.knowledge import quote_text
 
 CSV_ENDINGS = frozenset({".csv", ".tsv"})
 DATABASE_ENDINGS = frozenset({".sqlite", ".sqlite3", ".db"})
@@ -206,7 +207,7 @@ class Tables:
             known = list(dict.fromkeys(column.name for table in self._tables for column in table.columns))
         near = difflib.get_close_matches(last.lower(), known, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        return f"There is no {kind} {name!r}.{hint} {self._offer()}"
+        return f"There is no {kind} {quote_text(name)}.{hint} {self._offer()}"
 
     def _offer(self) -> str:
         shown = [f"{table.name}({', '.join(column.name for column in table.columns[:12])})" for table in self._tables]
@@ -384,14 +385,21 @@ class _Loading:
 
     def load_csv(self, path: Path, file: str) -> None:
         try:
-            header, rows, lines = _read_csv(path)
-        except (OSError, UnicodeDecodeError, csv.Error, _NoTable) as error:
+            header, rows, lines, delimiter = _read_csv(path)
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            self.skipped.append(SkippedTable(file=file, reason=f"not UTF-8 text (line {line}); save it as UTF-8"))
+            return
+        except (OSError, csv.Error, _NoTable) as error:
             self.skipped.append(SkippedTable(file=file, reason=f"not readable as a table: {error}"))
             return
         names = safe_names(header)
         columns, converted = [], []
+        cells = [[row[position] for row in rows] for position in range(len(names))]
+        if delimiter == ";":
+            cells = _with_decimal_points(cells)
         for position, name in enumerate(names):
-            kind, values = _convert([row[position] for row in rows])
+            kind, values = _convert(cells[position])
             columns.append(Column(name=name, label=header[position], kind=kind))
             converted.append(values)
         table = self._free_name(safe_names([path.stem])[0])
@@ -452,8 +460,8 @@ class _NoTable(ValueError):
     """The file holds no table."""
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    """Return the header, the rows filled up to one length, and the line that each row begins on."""
+def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int], str]:
+    """Return the header, the rows filled up to one length, the line that each row begins on, and the delimiter."""
     text = path.read_bytes().decode("utf-8-sig")
     if "\0" in text:
         raise _NoTable("it holds zero bytes")
@@ -477,7 +485,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise _NoTable(f"it has more than {MAX_COLUMNS} columns")
     for row in (header, *rows):
         row.extend([""] * (width - len(row)))
-    return header, rows, lines
+    return header, rows, lines, delimiter
 
 
 def _delimiter(text: str) -> str:
@@ -507,6 +515,25 @@ def safe_names(labels: Sequence[str]) -> list[str]:
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9]\d{0,17})")
 _REAL = re.compile(r"[-+]?(?:\d{1,15}\.\d+|\.\d+|\d{1,15})(?:[eE][-+]?\d{1,2})?")
 _GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
+
+_DECIMAL_COMMA = re.compile(r"[-+]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d{1,15})(?:,\d+)?")
+
+
+def _with_decimal_points(columns: list[list[str]]) -> list[list[str]]:
+    """Return the columns of a file apart by semicolons with `1.234,5` as `1234.5`, where a column holds nothing else.
+
+    Where every comma of the file could separate thousands as well (`1,234`), nothing is changed: that would be a guess.
+    """
+    decimal = [
+        position
+        for position, cells in enumerate(columns)
+        if any("," in cell for cell in cells) and all(_DECIMAL_COMMA.fullmatch(cell) for cell in cells if cell)
+    ]
+    clear = any("," in cell and not _GROUPED.fullmatch(cell) for position in decimal for cell in columns[position])
+    return [
+        [cell.replace(".", "").replace(",", ".") for cell in cells] if clear and position in decimal else cells
+        for position, cells in enumerate(columns)
+    ]
 
 
 def _convert(cells: list[str]) -> tuple[ColumnKind, list[Any]]:

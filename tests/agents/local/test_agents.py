@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kapelle.agents import Agent, TaskContext
-from kapelle.agents.local import local_agents, understands_table_questions
+from kapelle.agents.local import folder_files, local_agents, skipped_files, understands_table_questions
 from kapelle.errors import AgentFailed, NotFound, RefusedQuery
 from kapelle.graph import Task
 
@@ -61,6 +61,31 @@ def test_which_questions_the_tables_answer_can_be_asked() -> None:
     assert understands_table_questions(None) is None
 
 
+def test_the_files_of_a_folder_and_those_left_out_can_be_asked(tmp_path: Path) -> None:
+    (tmp_path / "semi colon.csv").write_text("item;price\nA;1,5\n")
+    (tmp_path / "note.md").write_text("A note.")
+    (tmp_path / "latin1.csv").write_bytes(b"name\ncaf\xe9\n")
+    (tmp_path / "out.csv").symlink_to(ATLAS / "rivers.csv")
+    assert folder_files(tmp_path) == ("note.md", "semi colon.csv")
+    assert [(entry.file, entry.reason.split(" (")[0]) for entry in skipped_files(tmp_path)] == [
+        ("latin1.csv", "not UTF-8 text"),
+        ("out.csv", "a link that leads out of the folder"),
+    ]
+    assert folder_files(None) == skipped_files(None) == ()
+
+
+def test_a_file_that_was_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "latin1.csv").write_bytes(b"name\ncaf\xe9\n")
+    agents = {kind: agent for card, agent in local_agents(tmp_path) for kind in card.task_types}
+    context = TaskContext(run_id="r1", request="")
+    for kind, inputs, words in (
+        ("sql", {"question": "list everything", "file": "latin1.csv"}, r"'latin1.csv' was left out: not UTF-8"),
+        ("lookup", {"query": "price of tea"}, r"1 file was left out: latin1.csv \(not UTF-8"),
+    ):
+        with pytest.raises(AgentFailed, match=words):
+            asyncio.run(agents[kind].run(Task(task_id="t", task_type=kind, inputs=inputs), context))
+
+
 # Search
 
 
@@ -83,6 +108,13 @@ def test_what_no_table_holds_is_found_in_the_documents() -> None:
     assert found["passages"][0]["file"] == "notes/egypt.md"
 
 
+def test_a_bare_name_is_answered_with_the_facts_of_its_row() -> None:
+    found = run("lookup", query="the Rhine")
+    assert (found["answer"], found["sources"][-1]) == ("Rhine", "rivers.csv:27")
+    assert {"subject": "Rhine", "attribute": "length", "value": 1230, "unit": "km"} in found["facts"]
+    assert run("lookup", query="Iceland")["text"].startswith("Iceland is an island country")
+
+
 def test_a_question_that_takes_a_query_is_answered_from_the_tables() -> None:
     assert run("lookup", query="longest river of Europe")["answer"] == "Volga"
 
@@ -90,6 +122,11 @@ def test_a_question_that_takes_a_query_is_answered_from_the_tables() -> None:
 def test_a_lookup_that_finds_nothing_fails_with_the_way_out() -> None:
     with pytest.raises(AgentFailed, match=r"president of France.*KAPELLE_MODEL"):
         run("lookup", query="president of France")
+    with pytest.raises(AgentFailed, match="Did you mean 'capital'"):
+        run("lookup", query="captial of France")
+    with pytest.raises(AgentFailed) as failed:
+        run("lookup", query="president of " + "x" * 9_000)
+    assert len(str(failed.value)) < 600
 
 
 def test_a_search_is_content_with_passages() -> None:
@@ -139,6 +176,24 @@ def test_sql_that_writes_and_questions_that_are_unclear_are_refused() -> None:
 
 def test_a_table_file_can_be_listed_by_name() -> None:
     assert len(run("sql", question="list everything in mountains.csv", file="mountains.csv")["rows"]) == 32
+
+
+@pytest.mark.parametrize(
+    "words", ["everything in", "list everything in", "Read", "show me the contents of", "all rows of"]
+)
+def test_everything_of_a_file_is_asked_for_in_many_words(words: str) -> None:
+    assert len(run("sql", question=f"{words} mountains.csv", file="mountains.csv")["rows"]) == 32
+
+
+def test_a_question_may_name_its_file() -> None:
+    assert run("sql", question="the longest river in rivers.csv", file="rivers.csv")["answer"] == "Nile"
+    with pytest.raises(AgentFailed, match=r"cannot be answered from rivers.csv"):
+        run("sql", question="the happiest fish in rivers.csv", file="rivers.csv")
+
+
+def test_a_question_for_the_most_is_answered_in_a_sentence() -> None:
+    assert run("sql", question="Which country has the most rivers?")["text"] == "Russia has the most rivers: 5"
+    assert run("sql", question="Which continent has the most countries?")["answer"] == "Europe"
 
 
 # Python
@@ -195,6 +250,20 @@ def test_a_comparison_of_unlike_things_is_side_by_side_without_a_ratio() -> None
     found = run("compare", {"s1": population("France"), "s2": length})
     assert "times" not in found["text"]
     assert "Length of Rhine: 1,230 km" in found["text"]
+
+
+def test_things_are_compared_by_all_that_the_tables_know_of_them() -> None:
+    found = run(
+        "compare", {"s1": ("France", run("lookup", query="France")), "s2": ("Peru", run("lookup", query="Peru"))}
+    )
+    assert "| | capital | continent | population | area | currency | official language |" in found["text"]
+    assert "| Peru | Lima | South America | 34,000,000 |" in found["text"]
+
+
+def test_things_without_a_column_in_common_are_not_compared() -> None:
+    one = {"text": "a", "facts": [{"subject": "A", "attribute": "length", "value": 1, "unit": ""}]}
+    other = {"text": "b", "facts": [{"subject": "B", "attribute": "price", "value": 2, "unit": ""}]}
+    assert "so they are not compared" in run("compare", {"s1": ("A", one), "s2": ("B", other)})["text"]
 
 
 def test_a_report_has_a_section_for_each_task_and_every_source_once() -> None:

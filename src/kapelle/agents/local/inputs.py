@@ -8,6 +8,7 @@ from typing import Any
 
 from kapelle.errors import AgentFailed
 from kapelle.graph import Task
+from kapelle.knowledge import quote_text
 
 MAX_TEXT_CHARS = 10_000
 
@@ -29,7 +30,9 @@ def require_text(task: Task, *names: str) -> str:
     """
     text = read_text(task, *names) or task.description.strip()[:MAX_TEXT_CHARS]
     if not text:
-        raise AgentFailed(f"Task {task.task_id!r} does not say what is asked. Give it the input {names[0]!r}.")
+        raise AgentFailed(
+            f"Task {quote_text(task.task_id)} does not say what is asked. Give it the input {names[0]!r}."
+        )
     return text
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import AgentFailed
 from kapelle.graph import Task
+from kapelle.knowledge import quote_text
 from kapelle.tools import Sandbox
 
 from .inputs import read_text, show_number
@@ -79,5 +80,7 @@ def as_arithmetic(text: str) -> str:
     for pattern, replacement in _WORDS:
         expression = re.sub(pattern, replacement, expression, flags=re.IGNORECASE)
     if not _ARITHMETIC.fullmatch(expression) or not re.search(r"\d", expression):
-        raise AgentFailed(f"{text!r} is no arithmetic. Use numbers, + - * / ** % and brackets, or send `code`.")
+        raise AgentFailed(
+            f"{quote_text(text)} is no arithmetic. Use numbers, + - * / ** % and brackets, or send `code`."
+        )
     return expression.strip()

@@ -26,12 +26,11 @@ def local_agents(folder: Path | None) -> list[tuple[AgentCapability, Agent]]:
     agents: list[tuple[AgentCapability, Agent]] = []
     if folder is not None:
         index, tables = FolderIndex(folder), Tables(folder)
-        questions = TableQuestions(tables) if tables.tables else None
-        if questions is not None or index.count_passages():
-            agents.append(
-                (SEARCH_CARD, FolderSearchAgent(index, tables=tables if questions else None, questions=questions))
-            )
-        if questions is not None:
+        has_tables = bool(tables.tables or tables.skipped)  # of files that were left out, an agent can say why
+        questions = TableQuestions(tables)
+        if has_tables or index.count_passages() or index.skipped:
+            agents.append((SEARCH_CARD, FolderSearchAgent(index, tables=tables, questions=questions)))
+        if has_tables:
             agents.append((SQL_CARD, SqlAgent(tables, questions)))
     agents.append((PYTHON_CARD, PythonAgent(Sandbox())))
     agents.append((WRITER_CARD, WriterAgent()))

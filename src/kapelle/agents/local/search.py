@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import AgentFailed, RefusedQuery
 from kapelle.graph import Task
-from kapelle.knowledge import FolderIndex, Passage, find_answer
-from kapelle.tools import Cell, TablePlan, TableQuestions, Tables, quote_name, quote_value
+from kapelle.knowledge import FolderIndex, Passage, find_answer, quote_text
+from kapelle.tools import Cell, NotUnderstood, Row, TablePlan, TableQuestions, Tables, quote_name, quote_value
 
+from .folder import find_left_out, left_out, name_left_out
 from .inputs import read_text, require_text, show_number
 from .sql import describe_result
 
@@ -23,7 +26,8 @@ class FolderSearchAgent:
     """Answers the input `query` from the tables and documents of a folder; the input `file` keeps to one document.
 
     The output holds `text`, `answer` (the bare value or sentence), `passages`, `sources`, and for a cell of a table
-    `fact` (subject, attribute, value, unit). A `lookup` needs an answer; `search` and `research` are content with
+    `fact` (subject, attribute, value, unit). For a bare name that is a row of a table, the answer is the name and
+    `facts` are of that row. A `lookup` needs an answer; `search` and `research` are content with
     passages.
     """
 
@@ -56,6 +60,9 @@ class FolderSearchAgent:
                 return exact
         passages = self._index.search(query, limit=PASSAGES)
         said = self._from_passages(query, passages)
+        row = self._questions.find_row(query) if self._questions is not None else None
+        if row is not None and (known := self._from_row(row)) is not None:
+            return _described(known, said) if said is not None else known
         if said is not None:
             return said
         if isinstance(plan, TablePlan):
@@ -64,32 +71,57 @@ class FolderSearchAgent:
                 return listed
         if task_type in ("search", "research") and passages:
             return _only_passages(passages)
-        raise AgentFailed(self._not_found(query, passages))
+        raise AgentFailed(self._not_found(query, passages, plan))
 
     def _from_cell(self, cell: Cell) -> dict[str, Any] | None:
+        row = Row(table=cell.table, label=cell.label, value=cell.value)
+        facts, place = self._facts_of(row, [cell.column])
+        if not facts:
+            return None
+        return {
+            "text": f"{_upper_first(facts[0]['attribute'])} of {cell.value}: {_show_fact(facts[0])} ({place})",
+            "answer": facts[0]["value"],
+            "fact": facts[0],
+            "passages": [],
+            "sources": [place],
+        }
+
+    def _from_row(self, row: Row) -> dict[str, Any] | None:
         assert self._tables is not None
-        table = next(table for table in self._tables.tables if table.name == cell.table)
-        column = table.column(cell.column)
+        table = next(table for table in self._tables.tables if table.name == row.table)
+        facts, place = self._facts_of(row, [column.name for column in table.columns if column.name != row.label])
+        if not facts:
+            return None
+        listed = "; ".join(f"{fact['attribute']} {_show_fact(fact)}" for fact in facts)
+        return {
+            "text": f"{row.value}: {listed} ({place})",
+            "answer": row.value,
+            "facts": facts,
+            "passages": [],
+            "sources": [place],
+        }
+
+    def _facts_of(self, row: Row, columns: Sequence[str]) -> tuple[list[dict[str, Any]], str]:
+        """Return the filled cells of these columns and where the row stands; no facts when two rows share the name."""
+        assert self._tables is not None
+        table = next(table for table in self._tables.tables if table.name == row.table)
         sql = (
-            f"SELECT rowid, {quote_name(cell.column)} FROM {quote_name(cell.table)} "  # noqa: S608 - quoted
-            f"WHERE {quote_name(cell.label)} = {quote_value(cell.value)}"
+            f"SELECT rowid, {', '.join(map(quote_name, columns))} FROM {quote_name(row.table)} "  # noqa: S608 - quoted
+            f"WHERE {quote_name(row.label)} = {quote_value(row.value)}"
         )
         try:
             rows = self._tables.query(sql, max_rows=2).rows
         except RefusedQuery:  # a view of an SQLite file may have no row numbers
             rows = self._tables.query(sql.replace("rowid,", "NULL,", 1), max_rows=2).rows
-        if len(rows) != 1 or rows[0][1] is None or column is None:
-            return None  # two rows of one name, or an empty cell: no exact answer
-        place = table.file if rows[0][0] is None else self._tables.place_of(cell.table, rows[0][0])
-        name, unit = _name_and_unit(cell.column)
-        shown = show_number(rows[0][1]) + (f" {unit}" if unit else "")
-        return {
-            "text": f"{_upper_first(name)} of {cell.value}: {shown} ({place})",
-            "answer": rows[0][1],
-            "fact": {"subject": cell.value, "attribute": name, "value": rows[0][1], "unit": unit},
-            "passages": [],
-            "sources": [place],
-        }
+        if len(rows) != 1:
+            return [], ""
+        place = table.file if rows[0][0] is None else self._tables.place_of(row.table, rows[0][0])
+        facts = []
+        for column, value in zip(columns, rows[0][1:], strict=True):
+            name, unit = _name_and_unit(column)
+            if value is not None:
+                facts.append({"subject": row.value, "attribute": name, "value": value, "unit": unit})
+        return facts, place
 
     def _from_passages(self, query: str, passages: tuple[Passage, ...]) -> dict[str, Any] | None:
         weights = self._index.weigh(query)
@@ -110,12 +142,17 @@ class FolderSearchAgent:
         if not result.rows:
             return None
         files = [table.file for table in self._tables.tables if table.name in plan.tables]
-        return {**describe_result(result, plan.sql, plan.understood, files), "passages": []}
+        return {**describe_result(result, plan.sql, plan.understood, files, claim=plan.claim), "passages": []}
 
     def _from_file(self, query: str, file: str) -> dict[str, Any]:
         passages = self._index.passages_of(file)
         if not passages:
-            raise AgentFailed(f"There is no document {file!r} in the folder. Check the name.")
+            skipped = left_out(self._index, self._tables)
+            if (found := find_left_out(file, skipped)) is not None:
+                raise AgentFailed(f"The file {found.file!r} was left out: {found.reason}.")
+            raise AgentFailed(
+                f"There is no document {quote_text(file)} in the folder. Check the name.{name_left_out(skipped)}"
+            )
         said = self._from_passages(query.replace(file, " ").strip(), passages) if query.strip() != file else None
         if said is not None:
             return said
@@ -128,12 +165,31 @@ class FolderSearchAgent:
             "sources": [passages[0].file],
         }
 
-    def _not_found(self, query: str, passages: tuple[Passage, ...]) -> str:
+    def _not_found(self, query: str, passages: tuple[Passage, ...], plan: object) -> str:
+        meant = re.search(r" Did you mean '.*?'\?", plan.reason) if isinstance(plan, NotUnderstood) else None
+        missing = name_left_out(left_out(self._index, self._tables))
         near = f" The nearest passage is {passages[0].citation}." if passages else ""
         return (
-            f"Nothing in the folder answers {query!r}.{near} Ask in the words of the documents, add one that says it, "
-            "or configure a model (KAPELLE_MODEL)."
+            f"Nothing in the folder answers {quote_text(query)}.{meant[0] if meant else ''}{near}{missing} "
+            "Ask in the words of the documents, add one that says it, or configure a model (KAPELLE_MODEL)."
         )
+
+
+def _described(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """A row's facts, after a sentence that says what the thing is; other sentences about it are left out."""
+    name = re.escape(known["answer"])
+    if not re.match(rf"(?:The )?{name} (?:is|was) (?:an?|the|one)\b", said["text"], re.IGNORECASE):
+        return known
+    return {
+        **known,
+        "text": f"{said['text']} {known['text']}",
+        "passages": said["passages"],
+        "sources": [*said["sources"], *known["sources"]],
+    }
+
+
+def _show_fact(fact: Mapping[str, Any]) -> str:
+    return show_number(fact["value"]) + (f" {fact['unit']}" if fact["unit"] else "")
 
 
 def _only_passages(passages: tuple[Passage, ...]) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from typing import Any
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import AgentFailed
 from kapelle.graph import Task
+from kapelle.knowledge import quote_text, split_words, word_set
 from kapelle.tools import NotUnderstood, Table, TablePlan, TableQuestions, TableResult, Tables, quote_name
 
+from .folder import find_left_out, name_left_out
 from .inputs import read_text, require_text, show_number
 
 MAX_SHOWN_ROWS = 50
@@ -45,33 +47,61 @@ class SqlAgent:
             read = [table for table in self._tables.tables if table.name.lower() in words]
             return AgentResult(output=self._answer(sql, "", read), cost_usd=0.0)
         question = require_text(task, "question", "query", "request")
-        named = _table_of(self._tables.tables, read_text(task, "file"))
-        plan: TablePlan | NotUnderstood = self._questions.plan(question)
+        file = read_text(task, "file")
+        named = self._table_of(file)
+        plan: TablePlan | NotUnderstood = self._questions.plan(_without_file(question, file, named))
         if named is not None and (isinstance(plan, NotUnderstood) or named.name not in plan.tables):
-            if not question.lower().startswith(("list everything", "show everything", "read", "list all", "show all")):
+            if not _asks_for_everything(question, file, named):
                 reason = plan.reason if isinstance(plan, NotUnderstood) else "The question is about another table."
-                raise AgentFailed(f"{question!r} cannot be answered from {named.file}: {reason}")
+                raise AgentFailed(f"{quote_text(question)} cannot be answered from {named.file}: {reason}")
             plan = TablePlan(
                 sql=f"SELECT * FROM {quote_name(named.name)}",  # noqa: S608 - quoted
                 understood=f"Everything in {named.file}.",
                 tables=(named.name,),
             )
         if isinstance(plan, NotUnderstood):
-            raise AgentFailed(f"{question!r} is not understood as a question to the tables: {plan.reason}")
+            raise AgentFailed(f"{quote_text(question)} is not understood as a question to the tables: {plan.reason}")
         used = [table for table in self._tables.tables if table.name in plan.tables]
-        return AgentResult(output=self._answer(plan.sql, plan.understood, used), cost_usd=0.0)
+        return AgentResult(output=self._answer(plan.sql, plan.understood, used, plan.claim), cost_usd=0.0)
 
-    def _answer(self, sql: str, understood: str, used: Iterable[Table]) -> dict[str, Any]:
+    def _answer(self, sql: str, understood: str, used: Iterable[Table], claim: str = "") -> dict[str, Any]:
         result = self._tables.query(sql)
-        return describe_result(result, sql, understood, [table.file for table in used])
+        return describe_result(result, sql, understood, [table.file for table in used], claim=claim)
+
+    def _table_of(self, file: str) -> Table | None:
+        if not file:
+            return None
+        tables = self._tables.tables
+        name = file.replace("\\", "/").rsplit("/", 1)[-1].casefold()
+        found = [table for table in tables if table.file == file] or [
+            table for table in tables if table.file.rsplit("/", 1)[-1].casefold() == name
+        ]
+        if found:
+            return found[0] if len(found) == 1 else None
+        if (skipped := find_left_out(file, self._tables.skipped)) is not None:
+            raise AgentFailed(f"The table file {skipped.file!r} was left out: {skipped.reason}.")
+        raise AgentFailed(
+            f"There is no table file {quote_text(file)} in the folder. There are: {_files(tables)}."
+            + name_left_out(self._tables.skipped)
+        )
 
 
-def describe_result(result: TableResult, sql: str, understood: str, files: list[str]) -> dict[str, Any]:
-    """Return the output for a query's result: a sentence for one cell, a list for one column, otherwise a table."""
+def describe_result(
+    result: TableResult, sql: str, understood: str, files: list[str], *, claim: str = ""
+) -> dict[str, Any]:
+    """Return the output for a query's result: a sentence for one cell, a list for one column, otherwise a table.
+
+    With a `claim` such as "the most rivers", the rows are what has them, and how many.
+    """
     lead = understood.rstrip(".")
-    if not result.rows:
+    if claim and 0 < len(result.rows) <= MAX_LISTED_VALUES:
+        answer: Any = _join([show_number(row[0]) for row in result.rows])
+        several = len(result.rows) > 1
+        text = f"{answer} {'have' if several else 'has'} {claim}: {show_number(result.rows[0][1])}"
+        text += " each" if several else ""
+    elif not result.rows:
         text = f"{lead}: none." if lead else "The query returns no rows."
-        answer: Any = ""
+        answer = ""
     elif len(result.rows) == 1 and len(result.columns) == 1:
         answer = result.rows[0][0]
         shown = show_number(answer) or "no value"
@@ -113,16 +143,29 @@ def _line(cells: Iterable[object]) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def _table_of(tables: tuple[Table, ...], file: str) -> Table | None:
-    if not file:
-        return None
-    name = file.replace("\\", "/").rsplit("/", 1)[-1]
-    found = [table for table in tables if table.file == file] or [
-        table for table in tables if table.file.rsplit("/", 1)[-1] == name
-    ]
-    if not found:
-        raise AgentFailed(f"There is no table file {file!r} in the folder. There are: {_files(tables)}.")
-    return found[0] if len(found) == 1 else None
+def _join(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _without_file(question: str, file: str, named: Table | None) -> str:
+    """The question with the table's name in the place of its file's: "the longest river in rivers"."""
+    if named is None:
+        return question
+    names = sorted({file, file.rsplit("/", 1)[-1], named.file}, key=len, reverse=True)
+    pattern = "|".join(re.escape(name) for name in names)
+    return re.sub(rf"[\"']?(?:{pattern})[\"']?", named.name.replace("_", " "), question, flags=re.IGNORECASE)
+
+
+# What is left of a question that asks for nothing in particular: "everything in", "the contents of the file".
+_WHOLE = word_set(
+    "list show read print display open load give me us everything all the whole full entire complete file table rows "
+    "row entries lines contents content data in of from a what is are there please and it"
+)
+
+
+def _asks_for_everything(question: str, file: str, named: Table) -> bool:
+    rest = split_words(_without_file(question, file, named))
+    return set(rest) <= _WHOLE | set(split_words(named.name.replace("_", " ")))
 
 
 def _files(tables: tuple[Table, ...]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import AgentFailed
 from kapelle.graph import Task
+from kapelle.knowledge import quote_text
 
 from .inputs import as_text, read_text, show_number
 
@@ -40,7 +41,7 @@ class WriterAgent:
             own = read_text(task, "text", "content", "input")
             if not own:
                 raise AgentFailed(
-                    f"Task {task.task_id!r} has nothing to write from: no task before it found anything. "
+                    f"Task {quote_text(task.task_id)} has nothing to write from: no task before it found anything. "
                     "Let it depend on tasks that do, or configure a model (KAPELLE_MODEL)."
                 )
             findings = [_Finding(heading="", text=own)]
@@ -68,7 +69,7 @@ class _Finding:
     text: str
     sources: tuple[str, ...] = ()
     measure: _Measure | None = None
-    cell: _Cell | None = None
+    cells: tuple[_Cell, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +102,7 @@ def _read(task_id: str, output: Any, context: TaskContext) -> _Finding:
     sources = output.get("sources")
     listed = tuple(str(source) for source in sources) if isinstance(sources, (list, tuple)) else ()
     return _Finding(
-        heading=heading, text=text, sources=listed, measure=_measure(output, heading), cell=_place(output, heading)
+        heading=heading, text=text, sources=listed, measure=_measure(output, heading), cells=_places(output, heading)
     )
 
 
@@ -117,19 +118,26 @@ def _measure(output: Mapping[str, Any], heading: str) -> _Measure | None:
     return None
 
 
-def _place(output: Mapping[str, Any], heading: str) -> _Cell | None:
-    """Where a finding belongs in a table: as its `fact` says, or as a task "population of Peru" was answered."""
-    fact = output.get("fact")
-    if isinstance(fact, Mapping) and fact.get("subject") and fact.get("attribute"):
-        number = _finite_number(fact.get("value"))
-        text = str(fact.get("value", "")) if number is None else show_number(number)
-        unit = f" {fact['unit']}" if fact.get("unit") else ""
-        return _Cell(subject=str(fact["subject"]), attribute=str(fact["attribute"]), text=text + unit)
+def _places(output: Mapping[str, Any], heading: str) -> tuple[_Cell, ...]:
+    """Where a finding belongs in a table: as its `facts` say, or as a task "population of Peru" was answered."""
+    facts = output.get("facts")
+    listed = facts if isinstance(facts, (list, tuple)) else [output.get("fact")]
+    if cells := tuple(cell for fact in listed if (cell := _place(fact)) is not None):
+        return cells
     asked = re.fullmatch(r"(?P<attribute>[^?]+?) of (?P<subject>[^?]+)", heading)
     answer = output.get("answer")
     if asked is None or not isinstance(answer, str) or not 0 < len(answer) <= MAX_SHORT_CHARS:
+        return ()
+    return (_Cell(subject=asked["subject"], attribute=asked["attribute"].lower(), text=answer),)
+
+
+def _place(fact: object) -> _Cell | None:
+    if not (isinstance(fact, Mapping) and fact.get("subject") and fact.get("attribute")):
         return None
-    return _Cell(subject=asked["subject"], attribute=asked["attribute"].lower(), text=answer)
+    number = _finite_number(fact.get("value"))
+    text = str(fact.get("value", "")) if number is None else show_number(number)
+    unit = f" {fact['unit']}" if fact.get("unit") else ""
+    return _Cell(subject=str(fact["subject"]), attribute=str(fact["attribute"]), text=text + unit)
 
 
 def _finite_number(value: Any) -> float | None:
@@ -139,18 +147,26 @@ def _finite_number(value: Any) -> float | None:
 
 def _report(findings: list[_Finding]) -> str:
     tabled = _tabled(findings)
-    sections = [_table([finding.cell for finding in tabled if finding.cell is not None])] if tabled else []
+    sections = [_table([cell for finding in tabled for cell in finding.cells])] if tabled else []
     rest = [finding for finding in findings if finding not in tabled]
     return "\n\n".join([*sections, *([_sections(rest)] if rest else [])])
 
 
 def _tabled(findings: list[_Finding]) -> list[_Finding]:
     """The findings that make one table: the same facts about several things, each told once."""
-    placed = [finding for finding in findings if finding.cell is not None]
-    places = [(finding.cell.subject.lower(), finding.cell.attribute.lower()) for finding in placed if finding.cell]
+    placed = [finding for finding in findings if finding.cells]
+    places = [(cell.subject.lower(), cell.attribute.lower()) for finding in placed for cell in finding.cells]
     subjects, attributes = {subject for subject, _ in places}, {attribute for _, attribute in places}
     full = len(set(places)) == len(places) == len(subjects) * len(attributes)
     return placed if full and len(subjects) >= 2 and len(places) >= 3 else []
+
+
+def _rows(findings: list[_Finding]) -> list[_Cell]:
+    """The cells of findings that are each the row of a thing, if there is a column that every one of them has."""
+    subjects = [{cell.subject for cell in finding.cells} for finding in findings]
+    shared = set.intersection(*({cell.attribute for cell in finding.cells} for finding in findings))
+    apart = all(len(names) == 1 for names in subjects) and len(set.union(*subjects)) == len(findings) > 1
+    return [cell for finding in findings for cell in finding.cells] if apart and shared else []
 
 
 def _table(cells: list[_Cell]) -> str:
@@ -210,9 +226,13 @@ def _compare(findings: list[_Finding]) -> str:
     known = [measure for measure in measures if measure is not None]
     same = len(known) == len(findings) >= 2 and len({(measure.attribute, measure.unit) for measure in known}) == 1
     if len(tabled := _tabled(findings)) == len(findings) and not same:
-        return _table([finding.cell for finding in tabled if finding.cell is not None])
+        return _table([cell for finding in tabled for cell in finding.cells])
+    if not same and (cells := _rows(findings)):
+        return _table(cells)
     if not same or not known[0].attribute:
-        lines = ["| | |", "| --- | --- |"]
+        apart = all(finding.cells for finding in findings) and len(findings) > 1
+        lines = ["No column of the tables is known of all of these, so they are not compared.", ""] if apart else []
+        lines += ["| | |", "| --- | --- |"]
         lines += [f"| {_cell(finding.heading)} | {_cell(finding.text)} |" for finding in findings]
         return "\n".join(lines)
     unit = f" ({known[0].unit})" if known[0].unit else ""

@@ -1,0 +1,82 @@
+"""What a pronoun in the next step stands for: what the question before it found, or what that question was about.
+
+"Find the capital of France, then its population": a capital was found, so `its` is Paris. "When was the Suez Canal
+opened and who built it?": a date was found, and nobody builds a date, so `it` is the Suez Canal. So the rule asks what
+kind of thing the question before finds: a person (`he`), a value such as a date or a length (nothing refers to it), or
+a thing (`it`, `its`; several of them: `they`, `their`). English only.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from .language import names_value, parse_facts, without_article
+
+Referent = Literal["found", "subject"]
+
+_PRONOUN = re.compile(
+    r"\b(?:(?P<person>he|she|him|his|her)|(?P<plural>they|them|their|these|those)|(?P<thing>it|its)|"
+    r"(?P<place>(?<!is )(?<!are )(?<!was )(?<!were )there(?! (?:is|are|was|were)\b)))\b",
+    re.IGNORECASE,
+)
+_ASKS_VALUE = re.compile(r"(?:when|why|how|is|are|was|were|does|do|did|has|have|can)\b", re.IGNORECASE)
+_ASKS_PERSON = re.compile(r"(?:who|whom|whose)\b", re.IGNORECASE)
+_ASKS_PLACE = re.compile(r"where\b", re.IGNORECASE)
+# "What currency does Japan use": what is found is a currency, but Japan is what the sentence speaks of.
+_ASKS_OF_SUBJECT = re.compile(r"(?:what|which)\s+[\w ]+?\s+(?:does|do|did|has)\s", re.IGNORECASE)
+_ASKS_WHAT = re.compile(r"(?:what|which)(?:'s|\s+(?:is|are|was|were))\s+", re.IGNORECASE)
+_NAME = re.compile(
+    r"[^\W\d_a-z][\w'-]*(?:\s+(?:(?:of|and)\s+the\s+|of\s+|the\s+|de\s+|la\s+|do\s+)?[^\W\d_a-z][\w'-]*)*"
+)
+
+
+def find_referent(text: str, asked: str) -> Referent | None:
+    """Return what the pronoun of a step refers to: what the question before it `asked` for, or its subject.
+
+    >>> find_referent("who built it?", "When was the Suez Canal opened")
+    'subject'
+    >>> find_referent("Where was he born?", "Who wrote Hamlet"), find_referent("find its area", "the capital of Peru")
+    ('found', 'found')
+    """
+    pronoun = _PRONOUN.search(text)
+    if pronoun is None:
+        return None
+    asks = _what_is_asked(asked)
+    if asks == "thing":
+        return "subject" if pronoun["thing"] and _ASKS_OF_SUBJECT.match(asked) else "found"
+    fits = {"person": pronoun["person"] or pronoun["plural"], "place": pronoun["place"], "value": None}
+    return "found" if fits[asks] else "subject"
+
+
+def subject_of(asked: str) -> str:
+    """Return the name that a question is about, several joined by "and"; empty where it names nothing.
+
+    >>> subject_of("When was the Suez Canal opened"), subject_of("areas of France and Spain"), subject_of("how many")
+    ('Suez Canal', 'France and Spain', '')
+    """
+    opening = re.match(r"\w+", asked)
+    start = opening.end() if opening and re.match(r"[^\W\d_]", asked) and _opens_question(asked) else 0
+    return " and ".join(dict.fromkeys(match[0] for match in _NAME.finditer(asked, start)))
+
+
+def replace_there(text: str, subject: str) -> str:
+    """Return the text with `there` as "in SUBJECT"; other pronouns are replaced by language.replace_pronoun."""
+    return _PRONOUN.sub(lambda found: f"in {subject}" if found["place"] else found[0], text)
+
+
+def _opens_question(asked: str) -> bool:
+    return any(pattern.match(asked) for pattern in (_ASKS_VALUE, _ASKS_PERSON, _ASKS_PLACE)) or bool(
+        re.match(r"(?:what|which|find|list|name|the|a|an)\b", asked, re.IGNORECASE)
+    )
+
+
+def _what_is_asked(asked: str) -> Literal["person", "place", "value", "thing"]:
+    if _ASKS_PERSON.match(asked):
+        return "person"
+    if _ASKS_PLACE.match(asked):
+        return "place"
+    if _ASKS_VALUE.match(asked):
+        return "value"
+    fact = parse_facts(without_article(_ASKS_WHAT.sub("", asked, count=1)))[0]
+    return "value" if fact.attribute and names_value(fact.attribute) else "thing"

@@ -1,0 +1,88 @@
+"""What the language rules make of phrases, without tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from kapelle.planning.language import parse_facts, split_steps
+from kapelle.planning.pronouns import find_referent, subject_of
+from kapelle.planning.request_shapes import find_files, read_comparison, read_operation
+
+
+@pytest.mark.parametrize(
+    ("phrase", "facts"),
+    [
+        ("the GDP of France and Germany", ["GDP of France", "GDP of Germany"]),
+        ("the Republic of Korea", ["Republic of Korea"]),
+        ("the area of Peru and its capital", ["area of Peru", "capital of Peru"]),
+        ("the capital of Peru and its area", ["capital of Peru", "area of the capital of Peru"]),
+        ("Kenya and its capital", ["Kenya", "capital of Kenya"]),
+    ],
+)
+def test_a_phrase_asks_for_these_facts(phrase: str, facts: list[str]) -> None:
+    assert [fact.text for fact in parse_facts(phrase)] == facts
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "referent"),
+    [
+        ("who built it?", "When was the Suez Canal opened", "subject"),
+        ("where does it rise?", "What is the length of the Danube", "subject"),
+        ("when was it written?", "Who wrote Hamlet", "subject"),
+        ("what is its capital?", "What currency does Japan use", "subject"),
+        ("Where was he born?", "Who wrote Hamlet", "found"),
+        ("find its population", "the capital of France", "found"),
+        ("its length", "the longest river in Germany", "found"),
+        ("what are their capitals?", "which countries does the Danube flow through", "found"),
+        ("which languages are spoken there?", "Where was Goethe born", "found"),
+        ("which river is the longest there?", "What is the population of Brazil", "subject"),
+        ("how many rivers are there?", "What is the population of Brazil", None),
+    ],
+)
+def test_a_pronoun_refers_to_what_was_found_or_to_what_it_was_asked_about(
+    text: str, asked: str, referent: str | None
+) -> None:
+    assert find_referent(text, asked) == referent
+
+
+def test_the_subject_of_a_question_is_its_names_and_not_its_first_word() -> None:
+    assert subject_of("When was the Suez Canal opened") == "Suez Canal"
+    assert subject_of("How long is the river") == ""
+
+
+def test_a_word_that_only_fills_the_sentence_refers_to_nothing() -> None:
+    steps = split_steps("How many rivers are there in Europe? Is it larger than that of Japan?", ())
+    assert [step.refers_back for step in steps] == [False, True]
+    assert not split_steps("Is Peru larger than that of Japan?", ())[0].refers_back
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("Compare France with Germany", ["France", "Germany"]),
+        (
+            "How much larger is the population of India than that of Japan?",
+            ["population of India", "population of Japan"],
+        ),
+        ("Which has the higher GDP, France or Spain?", ["gdp of France", "gdp of Spain"]),
+        ("Is the Danube longer than 1000 km?", None),
+    ],
+)
+def test_a_comparison_is_about_these_facts(text: str, facts: list[str] | None) -> None:
+    found = read_comparison(text)
+    assert (None if found is None else [fact.text for fact in found]) == facts
+
+
+def test_arithmetic_with_facts_needs_a_fact_or_a_number_on_both_sides() -> None:
+    found = read_operation("What is the population of Peru divided by 1,000?")
+    assert found is not None
+    assert found[1:] == ("/", "1000")
+    assert read_operation("Search the New York Times articles") is None
+    assert read_operation("the New York times articles on France") is None
+
+
+def test_files_are_named_by_what_is_there_by_quotes_or_by_their_ending() -> None:
+    known = ["a/semi colon.csv", "colon.csv"]
+    assert find_files("Read semi colon.csv", known) == ["a/semi colon.csv"]
+    assert find_files('Read "my notes.md" and colon.csv', known) == ["my notes.md", "colon.csv"]
+    assert find_files("What is 3.5 times 2", known) == []
