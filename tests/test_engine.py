@@ -377,3 +377,10 @@ def test_a_share_of_requests_is_the_control_that_planning_is_compared_with() -> 
 def test_a_share_that_is_none_is_refused() -> None:
     with pytest.raises(InvalidInput, match="KAPELLE_CONTROL_SHARE='lots'"):
         Engine(model=ScriptedModel([]), ledger=SqliteLedger(), environ={"KAPELLE_CONTROL_SHARE": "lots"})
+
+
+def test_planning_that_comes_to_nothing_is_paid_and_told() -> None:
+    engine = with_model(ScriptedModel(["no plan", "none either"], cost_usd=0.01))
+    with pytest.raises(InvalidPlan, match="no usable plan in 2 attempts"):
+        go(engine, QUESTION, budget_usd=1.0)
+    assert engine.ledger.run("last").cost_usd == engine.ledger.runs()[0].cost_usd == 0.02

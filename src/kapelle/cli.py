@@ -26,7 +26,7 @@ import kapelle
 from kapelle import terminal
 from kapelle.agents import AgentRegistry
 from kapelle.engine import Engine, Proposal
-from kapelle.errors import InvalidInput, KapelleError, NotFound
+from kapelle.errors import InvalidInput, KapelleError
 from kapelle.ledger import Run, SqliteLedger, ledger_path, printable
 from kapelle.planning import PLAN_SUFFIXES, Plan, write_plan
 from kapelle.process import drive, leave
@@ -137,7 +137,7 @@ def explain(
 ) -> None:
     """Tell what happened in a run: who did what and why, what it cost, what went wrong."""
     _check_targets(svg)
-    with _existing_ledger(db) as ledger:
+    with SqliteLedger(ledger_path(db), read_only=True) as ledger:
         found = ledger.run(run_id)
     _draw(found, svg)
     if as_json:
@@ -153,7 +153,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List the runs in the ledger."""
-    with _existing_ledger(db) as ledger:
+    with SqliteLedger(ledger_path(db), read_only=True) as ledger:
         found = ledger.runs(limit=limit)
     if as_json:
         _print_json({"runs": [asdict(summary) for summary in found]})
@@ -241,15 +241,6 @@ def _engine(
         path = ":memory:"
     with SqliteLedger(path) as ledger:
         yield Engine(own, data=data, model=model, ledger=ledger)
-
-
-@contextmanager
-def _existing_ledger(db: str | None) -> Iterator[SqliteLedger]:
-    path = Path(ledger_path(db)).expanduser()
-    if not path.exists():
-        raise NotFound(f"There is no ledger at {str(path)!r}. `kapelle run` makes one; --db names another.")
-    with SqliteLedger(path) as ledger:
-        yield ledger
 
 
 def _request(text: str) -> str | Path:
@@ -368,6 +359,7 @@ def _run_json(run: Run) -> dict[str, Any]:
         "stop_reason": run.stop_reason,
         "answer": run.answer,
         "cost_usd": run.cost_usd,
+        "overrun_usd": run.overrun_usd,
         "cost_by_agent": run.cost_by_agent,
         "usage": asdict(run.usage),
         "seconds": run.seconds,
@@ -380,6 +372,7 @@ def _run_json(run: Run) -> dict[str, Any]:
         "assignments": dict(run.assignments),
         "explanations": dict(run.explanations),
         "tasks": {task_id: asdict(task) for task_id, task in run.tasks.items()},
+        "replaced": {task_id: asdict(task) for task_id, task in run.replaced.items()},
     }
 
 

@@ -13,18 +13,19 @@ import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from kapelle.agents import Agent, AgentCapability, AgentRegistry, RegisteredAgent, as_agent
 from kapelle.cost import Budget, CostProfiler, DAAOOptimizer, OptimizationConstraints
-from kapelle.errors import InvalidAgents, InvalidInput, PlanRejected
+from kapelle.errors import InvalidAgents, InvalidInput, LedgerBusy, ModelRefused, ModelUnavailable, PlanRejected
 from kapelle.execution import ExecutionLimits, Executor, Growth, compose_answer
 from kapelle.graph import TaskDAG
 from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, SqliteLedger, ledger_path
 from kapelle.models import ModelClient
-from kapelle.planning import Plan, Planner, RulePlanner, read_plan
+from kapelle.planning import PaidInvalidPlan, Plan, Planner, RulePlanner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import AOPValidator, ApprovedPlan, ValidationResult
 
@@ -193,7 +194,8 @@ class Engine:
             _finish(journal, budget, "stopped", "It was interrupted.")
             raise
         except BaseException as error:  # whatever it was, the run has ended, and the ledger says so
-            _finish(journal, budget, "failed", str(error) or type(error).__name__)
+            with suppress(LedgerBusy):  # unless the ledger is what failed
+                _finish(journal, budget, "failed", str(error) or type(error).__name__)
             raise
         return _finish(journal, budget, ending.state, ending.stop_reason)
 
@@ -230,8 +232,14 @@ class Engine:
         reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
         try:
             plan = await self.planner.plan(words, self.team.registry)
+        except PaidInvalidPlan as error:
+            budget.commit(reservation, usd=error.cost_usd, tokens=error.usage.tokens)
+            raise
+        except (ModelRefused, ModelUnavailable):  # the provider did not take the call
+            budget.release(reservation)
+            raise
         except BaseException:
-            # What a failed call cost is unknown, so all that was set aside for it counts as spent.
+            # What the call cost is unknown, so all that was set aside for it counts as spent.
             budget.commit(reservation)
             raise
         budget.commit(reservation, usd=plan.cost_usd, tokens=plan.usage.tokens)
@@ -276,6 +284,8 @@ def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str 
         "stop_reason": stop_reason,
         "answer": compose_answer(run.graph, run.results) if run.graph is not None else "",
         "overrun_usd": budget.overrun.usd,
+        # Planning that came to nothing has no event of its own, but it has its price.
+        "planning_cost_usd": budget.spent.usd if run.graph is None else 0.0,
     }
     journal.write("run_finished", data)
     return journal.run()

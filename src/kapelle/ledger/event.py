@@ -73,6 +73,7 @@ COST_FIELDS: Mapping[EventKind, tuple[str, ...]] = {
     "task_failed": ("cost_usd",),
     "task_cancelled": ("cost_usd",),
     "task_expanded": ("cost_usd", "planning_cost_usd"),
+    "run_finished": ("planning_cost_usd",),
 }
 """What of an event's data is money spent. A run and its line in the list of runs both add up exactly these."""
 

@@ -124,6 +124,7 @@ class RunBuilder:
                     stop_reason=data.optional_text("stop_reason"),
                     answer=data.text("answer", ""),
                     overrun_usd=data.number("overrun_usd", 0.0),
+                    planning_cost_usd=self._run.planning_cost_usd + data.number("planning_cost_usd", 0.0),
                     finished_at=event.at,
                 )
             case "graph_patched":

@@ -19,6 +19,7 @@ from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
 from .plan_file import parse_plan as parse_plan
 from .plan_file import read_plan as read_plan
 from .plan_file import write_plan as write_plan
+from .planner import PaidInvalidPlan as PaidInvalidPlan
 from .planner import Plan as Plan
 from .planner import Planner as Planner
 from .rule_planner import RulePlanner as RulePlanner
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from .gap import GAP_USER_PROMPT as GAP_USER_PROMPT
     from .gap import GapReply as GapReply
     from .gap import GraphPlanner as GraphPlanner
-    from .gap import PaidInvalidPlan as PaidInvalidPlan
     from .gap import Reflection as Reflection
     from .gap import read_reply as read_reply
     from .gap import stream_tasks as stream_tasks
@@ -57,7 +57,7 @@ _LATER = {
     ),
     **dict.fromkeys(("infer_dependencies", "infer_task_dependencies"), "dependencies"),
     **dict.fromkeys(("FUNCTION_TYPES", "GAP_SYSTEM_PROMPT", "GAP_USER_PROMPT", "GapReply", "GraphPlanner"), "gap"),
-    **dict.fromkeys(("PaidInvalidPlan", "Reflection", "read_reply", "stream_tasks"), "gap"),
+    **dict.fromkeys(("Reflection", "read_reply", "stream_tasks"), "gap"),
     **dict.fromkeys(
         ("Decision", "Gate", "GatedPlanner", "Verdict", "judge_request", "mark_arm", "single_plan"), "gate"
     ),

@@ -20,7 +20,7 @@ from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient, ModelRequest, PaidReplyInvalid
 
 from .plan_file import build_graph
-from .planner import Plan
+from .planner import PaidInvalidPlan, Plan
 
 MAX_PLANNED_TASKS = 50
 """What one call may plan. A longer list is a model that lost its way, not a plan."""
@@ -67,10 +67,11 @@ class ModelPlanner:
                 Message(role="assistant", content=said or "(no text)"),
                 Message(role="user", content=f"That plan cannot be used: {wrong} Send it again, whole and corrected."),
             ]
-        raise InvalidPlan(
+        raise PaidInvalidPlan(
             f"The model {self._client.model!r} sent no usable plan in {ATTEMPTS} attempts: {wrong} "
             "Try again, use a stronger model, or give a plan file.",
-            place="model reply",
+            usage=usage,
+            cost_usd=cost_usd,
         ) from wrong
 
 

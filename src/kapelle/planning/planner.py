@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kapelle.agents import AgentCapability
+from kapelle.errors import InvalidPlan
 from kapelle.graph import TaskDAG
 from kapelle.ledger import Usage
 
@@ -23,6 +24,15 @@ class Plan:
     """What the user should know about how the request was understood."""
     usage: Usage = Usage()
     cost_usd: float = 0.0
+
+
+class PaidInvalidPlan(InvalidPlan):
+    """A model sent nothing usable, and is paid all the same: `usage` and `cost_usd` say what for all attempts."""
+
+    def __init__(self, message: str, *, usage: Usage, cost_usd: float) -> None:
+        self.usage = usage
+        self.cost_usd = cost_usd
+        super().__init__(message, place="model reply")
 
 
 class Planner(Protocol):

@@ -5,7 +5,6 @@ three notations, `nodes` makes tasks of what they find, `stream` does so while t
 """
 
 from .planner import GraphPlanner as GraphPlanner
-from .planner import PaidInvalidPlan as PaidInvalidPlan
 from .planner import Reflection as Reflection
 from .prompts import FUNCTION_TYPES as FUNCTION_TYPES
 from .prompts import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT

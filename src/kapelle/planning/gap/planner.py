@@ -17,7 +17,7 @@ from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient, ModelReply, ModelRequest, PaidRefusal, PaidReplyInvalid
 from kapelle.planning.model_planner import ATTEMPTS, MAX_PLAN_TOKENS, MAX_PLANNED_TASKS
-from kapelle.planning.planner import Plan
+from kapelle.planning.planner import PaidInvalidPlan, Plan
 
 from .prompts import GAP_SYSTEM_PROMPT, GAP_USER_PROMPT, describe_functions, describe_reflection, fill, read_prompt
 from .reply import GapReply, read_reply
@@ -26,15 +26,6 @@ from .stream import TaskStream
 _T = TypeVar("_T")
 _SHOWN_CHARS = 8_000
 """Of a reply that could not be used, what the model is shown when it is asked again."""
-
-
-class PaidInvalidPlan(InvalidPlan):
-    """The model sent nothing usable, and is paid all the same: `usage` and `cost_usd` say what for all attempts."""
-
-    def __init__(self, message: str, *, usage: Usage, cost_usd: float) -> None:
-        self.usage = usage
-        self.cost_usd = cost_usd
-        super().__init__(message, place="model reply")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
