@@ -384,3 +384,29 @@ def test_planning_that_comes_to_nothing_is_paid_and_told() -> None:
     with pytest.raises(InvalidPlan, match="no usable plan in 2 attempts"):
         go(engine, QUESTION, budget_usd=1.0)
     assert engine.ledger.run("last").cost_usd == engine.ledger.runs()[0].cost_usd == 0.02
+
+
+def test_a_plan_that_is_refused_is_planned_once_more_with_what_is_wrong() -> None:
+    impossible = {"tasks": [planned("s1", "lookup"), {**planned("s2", "write", "s1"), "requires": ["telepathy"]}]}
+    model = ScriptedModel([impossible, MODEL_PLAN, "Paris", "It is Paris."], cost_usd=0.01)
+    run = go(with_model(model), QUESTION, budget_usd=1.0)
+    assert (run.state, run.planning_cost_usd) == ("done", 0.02)
+    assert "telepathy" in model.requests[1].messages[-1].content
+    assert "Planned once more" in run.notes[-1]
+
+
+def test_a_plan_that_leaves_something_out_is_repaired() -> None:
+    model = ScriptedModel([{"tasks": [planned("s1", "lookup")]}, "Paris", "It is Paris."], cost_usd=0.01)
+    run = go(with_model(model), QUESTION, budget_usd=1.0)
+    assert (run.state, len(run.tasks), run.planning_cost_usd) == ("done", 2, 0.01)
+    assert "Repaired" in run.notes[-1]
+
+
+def test_a_plan_that_the_user_gave_is_never_changed(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("tasks: [{id: a, type: fly}]")
+    engine = offline(atlas)
+    with pytest.raises(PlanRejected, match="'a'"):
+        go(engine, tmp_path / "plan.yaml")
+    graph = engine.ledger.run("last").graph
+    assert graph is not None
+    assert set(graph.tasks) == {"a"}

@@ -23,7 +23,7 @@ from kapelle.cost import Budget, CostProfiler, DAAOOptimizer, OptimizationConstr
 from kapelle.errors import InvalidAgents, InvalidInput, LedgerBusy, ModelRefused, ModelUnavailable, PlanRejected
 from kapelle.execution import ExecutionLimits, Executor, Growth, compose_answer
 from kapelle.graph import TaskDAG
-from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, SqliteLedger, ledger_path
+from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, SqliteLedger, Usage, ledger_path
 from kapelle.models import ModelClient
 from kapelle.planning import PaidInvalidPlan, Plan, Planner, RulePlanner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
@@ -36,6 +36,8 @@ AgentLike = RegisteredAgent | Agent | Callable[..., Any] | tuple[AgentCapability
 context)`; a pydantic-ai Agent; or any of these in a pair with its AgentCapability."""
 
 
+LIMIT_KINDS = ("budget", "deadline", "quality", "capacity")
+"""Kinds of issue that say that what the user allows is too little, not that the plan is wrong."""
 MOST = 1e12
 """More dollars, seconds or tokens than this are a slip of the finger."""
 
@@ -175,6 +177,10 @@ class Engine:
                 routing = await self._route(plan, terms, budget.left.usd)
                 journal.write("run_routed", _routed(routing))
                 validation = await self._validate(plan, routing, terms, budget)
+                if validation.approved is None and given is None:
+                    plan, routing, validation = await self._mend(plan, routing, terms, budget)
+                    journal.write("run_planned", _planned(plan))
+                    journal.write("run_routed", _routed(routing))
             if validation.approved is None:
                 journal.write("run_rejected", _validated(validation))
                 raise PlanRejected(validation.errors)
@@ -214,9 +220,15 @@ class Engine:
         """
         terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
         budget = Budget(usd=budget_usd)
-        plan = _given_plan(request) or await self._plan(_check_words(request), budget)
+        given = _given_plan(request)
+        plan = given or await self._plan(_check_words(request), budget)
         routing = await self._route(plan, terms, budget.left.usd)
-        return Proposal(plan=plan, routing=routing, validation=await self._validate(plan, routing, terms, budget))
+        validation = await self._validate(plan, routing, terms, budget)
+        if validation.approved is None and given is None:
+            cost_usd = plan.cost_usd
+            plan, routing, validation = await self._mend(plan, routing, terms, budget)
+            plan = replace(plan, cost_usd=cost_usd + plan.cost_usd)
+        return Proposal(plan=plan, routing=routing, validation=validation)
 
     def close(self) -> None:
         """Close the ledger. Closing twice is allowed."""
@@ -267,6 +279,36 @@ class Engine:
             min_quality=terms.min_quality,
             request=plan.request,
         )
+
+    async def _mend(
+        self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget
+    ) -> tuple[Plan, RoutingPlan, ValidationResult]:
+        """Return a refused plan as it is after repair; if that does not do, as a model plans it, told what is wrong.
+
+        Its cost is what mending cost. A plan that the user gave is never changed: see `run`.
+        """
+        mended = await self.validator.repair(
+            routing,
+            plan.graph,
+            max_budget=_finite(budget.left.usd),
+            max_time=terms.deadline_s,
+            min_quality=terms.min_quality,
+            request=plan.request,
+            available_agents=self.team.registry.runnable(),
+            router=self.router,
+        )
+        notes = (*plan.notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
+        repaired = replace(plan, graph=mended.dag, notes=notes, usage=Usage(), cost_usd=0.0)
+        too_little = any(issue.kind in LIMIT_KINDS for issue in mended.result.errors)  # no other plan makes it more
+        if mended.result.approved is not None or self.team.model_name is None or too_little:
+            return repaired, mended.routing_plan, mended.result
+        wrong = "\n".join(f"- {issue.message} {issue.way_out}" for issue in mended.result.errors)
+        again = await self._plan(f"{plan.request}\n\nA first plan for this was refused, because:\n{wrong}", budget)
+        again = replace(
+            again, request=plan.request, notes=(*again.notes, "Planned once more: a first plan was refused.")
+        )
+        routing = await self._route(again, terms, budget.left.usd)
+        return again, routing, await self._validate(again, routing, terms, budget)
 
     def _growth(self, terms: Terms, budget: Budget) -> Growth:
         return Growth(
