@@ -28,7 +28,7 @@ from kapelle.agents import AgentRegistry
 from kapelle.engine import Engine, Proposal
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.ledger import Run, SqliteLedger, ledger_path, printable
-from kapelle.planning import PLAN_SUFFIXES, Plan, write_plan
+from kapelle.planning import PLAN_SUFFIXES, Plan, explain_edges, write_plan
 from kapelle.process import drive, leave
 
 app = typer.Typer(
@@ -384,6 +384,10 @@ def _proposal_json(proposal: Proposal) -> dict[str, Any]:
         "notes": list(proposal.plan.notes),
         "cost_of_planning_usd": proposal.plan.cost_usd,
         "graph": proposal.plan.graph.to_dict(),
+        "edges": [
+            {"source": source, "target": target, "reason": reason}
+            for (source, target), reason in explain_edges(proposal.plan.graph, proposal.plan.request).items()
+        ],
         "levels": [list(level) for level in proposal.plan.graph.levels()],
         "assignments": dict(proposal.routing.assignments),
         "explanations": dict(proposal.routing.explanations),

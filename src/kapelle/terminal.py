@@ -36,6 +36,7 @@ from kapelle.ledger import (
     printable,
     tell_overrun,
 )
+from kapelle.planning import explain_edges
 
 _STYLES = {
     "done": "green",
@@ -197,6 +198,7 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
     """Print a plan that has not run: who would do what, in which order, for how much, and what is wrong with it."""
     graph, routing, validation = proposal.plan.graph, proposal.routing, proposal.validation
     tree = Tree(_text(f"{_shorten(proposal.plan.request, 100)}  (planned by {proposal.plan.planner})", style="bold"))
+    reasons = explain_edges(graph, proposal.plan.request)
     told: dict[str, str] = {}
     """Reasons already given, and for which task: forty tasks alike need them once."""
     for number, level in enumerate(graph.levels()):
@@ -205,9 +207,9 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
             task = graph.tasks[task_id]
             line = _text(task_id, style="bold")
             line.append(printable(f" [{task.task_type}] {task.description}"), style="default")
-            if before := graph.dependencies(task_id):
-                line.append(printable(f"  after {', '.join(before)}"), style="dim")
             node = branch.add(line)
+            for words, names in _grouped(graph.dependencies(task_id), task_id, reasons):
+                node.add(_text(f"after {names}: {words}", style="dim"))
             if task_id in routing.assignments:
                 estimate = validation.estimates.get(task_id)
                 expected = ""
@@ -225,6 +227,8 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
         console.print(_text(note, style="dim"))
     for issue in validation.issues:
         console.print(_text(str(issue), style="red" if issue.severity == "error" else "yellow"))
+        if issue.edit is not None:
+            console.print(_text(f"  edit: {issue.edit.summary}", style="dim"))
     verdict = "approved" if validation.passed else "not approved"
     console.print(
         Text(
@@ -233,6 +237,14 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
             style="green" if validation.passed else "red",
         )
     )
+
+
+def _grouped(before: Iterable[str], task_id: str, reasons: Mapping[tuple[str, str], str]) -> Iterable[tuple[str, str]]:
+    """Why a task waits, with the tasks that it waits for, those with one reason together."""
+    names: dict[str, list[str]] = {}
+    for source in before:
+        names.setdefault(reasons.get((source, task_id), ""), []).append(source)
+    return [(words, ", ".join(sources)) for words, sources in names.items()]
 
 
 def show_runs(console: Console, runs: Iterable[RunSummary]) -> None:

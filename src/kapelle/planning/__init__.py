@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .dependencies import ToolSchema as ToolSchema
     from .dependencies import infer_dependencies as infer_dependencies
     from .dependencies import infer_task_dependencies as infer_task_dependencies
+    from .edge_reasons import explain_edges as explain_edges
     from .gap import FUNCTION_TYPES as FUNCTION_TYPES
     from .gap import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT
     from .gap import GAP_USER_PROMPT as GAP_USER_PROMPT
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 # What only some requests need is imported when it is first asked for (PEP 562): together it takes 50 ms.
 _LATER = {
+    "explain_edges": "edge_reasons",
     **dict.fromkeys(
         ("BLANK", "Edge", "EdgeRefiner", "ModelEdgeRefiner", "PlanStep", "RefinedEdges", "ToolSchema"), "dependencies"
     ),
