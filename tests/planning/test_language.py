@@ -66,6 +66,10 @@ def test_a_word_that_only_fills_the_sentence_refers_to_nothing() -> None:
         ),
         ("Which has the higher GDP, France or Spain?", ["gdp of France", "gdp of Spain"]),
         ("Is the Danube longer than 1000 km?", None),
+        (
+            "Compare the highest and the lowest mountain in Peru",
+            ["highest mountain in Peru", "lowest mountain in Peru"],
+        ),
     ],
 )
 def test_a_comparison_is_about_these_facts(text: str, facts: list[str] | None) -> None:

@@ -182,6 +182,17 @@ def plan(request: str) -> list[str]:
                 "s5 combine <- s1 s2 s3 s4",
             ],
         ),
+        (
+            "Compare France and Spain, then compare their areas",
+            [
+                "s1 lookup France",
+                "s2 lookup Spain",
+                "s3 compare Compare France and Spain <- s1 s2",
+                "s4 lookup area of France <- s3",
+                "s5 lookup area of Spain <- s3",
+                "s6 compare compare the areas of France and Spain <- s4 s5",
+            ],
+        ),
         ("Describe Kenya and its capital", ["s1 lookup Kenya", "s2 lookup capital of Kenya", "s3 combine <- s1 s2"]),
         (
             "- capital of Peru\n- capital of Chile",

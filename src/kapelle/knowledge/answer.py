@@ -99,7 +99,7 @@ class _Question:
     attribute: str
     """`capital` for "capital of France", empty where the question has another form."""
     lacks_subject: bool
-    """Whether nothing readable stands after its "of", or it is about "its" something."""
+    """Whether nothing readable stands after its "of", or it is about "it" or "its" something."""
     attribute_of: frozenset[str]
     """Stems of what it is an attribute of: `franc` for "capital of France"."""
     counted: str
@@ -130,7 +130,8 @@ class _Question:
                 {stem(word) for word in words if word in names | numbers}
                 | {stem(word) for word in (split_words(whole[1]) if whole else ()) if word not in STOP_WORDS}
             ),
-            lacks_subject=re.match(r"\W*(?:its|their|his|her)\b", plain_text) is not None
+            lacks_subject=_OWNED.match(plain_text) is not None
+            or (len(words) < 2 and _PRONOUN.search(plain_text) is not None)
             or (attribute is not None and not set(split_words(attribute[2])) - STOP_WORDS),
             must_in_sentence=frozenset(stem(word) for word in words if _is_rank(word)),
             asks_for=asks_for,
@@ -141,6 +142,10 @@ class _Question:
             ),
             counted=stem(counted[1]) if counted else "",
         )
+
+
+_PRONOUN = re.compile(r"\b(?:it|they|them|he|she|him)\b")
+_OWNED = re.compile(r"\W*(?:its|their|his|her)\b")
 
 
 def _name_alone(plain_text: str) -> str:

@@ -19,7 +19,7 @@ _SEQUENCE = r"(?:(?:and\s+)?then|after\s+that|afterwards?|next|finally|lastly|at
 _POLITE = re.compile(
     r"^(?:please|kindly|hey|hi|hello|can you|could you|would you|will you|i want you to|i would like you to|"
     r"i(?:'d| would) like to know|i want to know|i need to know|let me know|help me(?: to)?|"
-    r"first(?:ly)?|also|second(?:ly)?|third(?:ly)?)\b[\s,:]*",
+    r"first(?:ly)?|also|and|second(?:ly)?|third(?:ly)?)\b[\s,:]*",
     re.IGNORECASE,
 )
 _LISTING = re.compile(

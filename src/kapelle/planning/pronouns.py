@@ -34,6 +34,8 @@ _NAME = re.compile(
 def find_referent(text: str, asked: str) -> Referent | None:
     """Return what the pronoun of a step refers to: what the question before it `asked` for, or its subject.
 
+    None where the step has no pronoun. A name that was asked about is its own subject.
+
     >>> find_referent("who built it?", "When was the Suez Canal opened")
     'subject'
     >>> find_referent("Where was he born?", "Who wrote Hamlet"), find_referent("find its area", "the capital of Peru")
@@ -78,5 +80,8 @@ def _what_is_asked(asked: str) -> Literal["person", "place", "value", "thing"]:
         return "place"
     if _ASKS_VALUE.match(asked):
         return "value"
-    fact = parse_facts(without_article(_ASKS_WHAT.sub("", asked, count=1)))[0]
-    return "value" if fact.attribute and names_value(fact.attribute) else "thing"
+    facts = parse_facts(without_article(_ASKS_WHAT.sub("", asked, count=1)))
+    if not facts:
+        return "thing"
+    named = not facts[0].attribute and isinstance(facts[0].of, str) and _NAME.fullmatch(facts[0].of)
+    return "value" if named or names_value(facts[0].attribute) else "thing"

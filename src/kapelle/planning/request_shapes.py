@@ -86,7 +86,8 @@ _WHICH_IS = re.compile(
     re.IGNORECASE,
 )
 _IS_MORE = re.compile(
-    r"(?:is|are)\s+(?P<one>.+?)\s+(?P<adjective>[a-z]+er|more\s+[a-z]+)\s+than\s+(?P<other>.+)", re.IGNORECASE
+    r"(?:is|are)\s+(?!there\b)(?P<one>.+?)\s+(?P<adjective>[a-z]+er|more\s+[a-z]+)\s+than\s+(?P<other>.+)",
+    re.IGNORECASE,
 )
 _WHICH_OF = re.compile(
     r"(?:which|who|what)\s+(?:one\s+)?of\s+(?:the\s+)?(?P<things>.+?,?\s+(?:and|or)\s+.+?)\s+(?:is|has|are|have)\s+"
@@ -157,15 +158,29 @@ def read_comparison(text: str) -> list[Fact] | None:
         attributes = found["by"] or found["inside"] or found["within"]
         if attributes is not None:
             return parse_facts(f"{attributes} of {found['things']}")
-        return parse_facts(found["things"])
+        return _with_nouns(parse_facts(found["things"]))
     if _VERSUS.fullmatch(text):
         return parse_facts(text)
     return None
 
 
+def _with_nouns(facts: list[Fact]) -> list[Fact]:
+    """ "The highest and the lowest mountain in Europe": a rank without its noun gets what follows that of the last."""
+    last = facts[-1].of if facts and not facts[-1].attribute else ""
+    rest = re.fullmatch(r"\w+est\s+(?P<rest>.+)", last) if isinstance(last, str) else None
+    if rest is None:
+        return facts
+    return [
+        Fact(attribute="", of=f"{fact.of} {rest['rest']}") if re.fullmatch(r"\w+est", fact.text) else fact
+        for fact in facts
+    ]
+
+
 def _measured(adjective: str, things: Sequence[str]) -> list[Fact]:
     """What an adjective compares: "larger" the areas of things, or numbers that are there already."""
-    facts = [parse_facts(thing)[0] for thing in things]
+    facts = [fact for thing in things for fact in parse_facts(thing)[:1]]
+    if len(facts) < len(things):
+        raise CannotPlan(f"What is to be compared by {quote_text(adjective)} is not said. Name both things.")
     if facts[0].attribute:  # "larger than that of Japan" is about what the first thing has of it
         owners = [
             re.sub(r"^(?:that|those|the one) of\s+(?:the\s+)?", "", thing, flags=re.IGNORECASE) for thing in things

@@ -200,7 +200,7 @@ class _Draft:
 
     def _with_subject(self, step: Step) -> Step:
         """The step with its pronoun replaced where that means what the question before was about, not what it found."""
-        if not (self.asked and step.refers_back) or self._joins(step):
+        if not (self.asked and step.refers_back) or (self._joins(step) and not THEIRS.search(step.text)):
             return step
         if find_referent(step.text, self.asked) != "subject":
             return step
@@ -337,6 +337,7 @@ class _Draft:
                 self._task(self._type(_COMPARE), as_title(text), {"question": escape_braces(text)}, depends_on=sources),
             )
         sources = self._ends() if refers else tuple(self._fact(fact, after) for fact in facts)
+        self.asked = "" if refers else " and ".join(fact.text for fact in facts)
         if len(sources) < 2 and not refers:
             raise CannotPlan(
                 f"{quote_text(text)}: a comparison needs two things. Name both, such as 'compare A and B'."
