@@ -10,8 +10,8 @@ What is counted:
     alarm         an issue of severity `error`; warnings are counted beside, and are no alarm
     false alarms  share of untouched plans with an alarm, each under a budget that holds
     recall        share of planted faults that raise an alarm which the same plan did not raise untouched
-    repaired      share of planted faults after whose repair the validator approves the plan
-    restored      share after whose repair the tasks are those of the gold plan again, word for word
+    repaired      share of the faults found after whose repair the validator approves the plan
+    restored      share of the faults found after whose repair the tasks are those of the gold plan, word for word
 
 Half of the rows, by a hash of their id, are `dev`: thresholds were set on these. The others are `test`.
 A fault is planted in every row that has a place for it, at a random one, by a generator with a seed. The validator gets
@@ -533,7 +533,7 @@ def measure(path: Path, seed: int, split: str | None = None) -> dict[str, dict[s
                 continue
             counts = figures["faults"].setdefault(name, Counter())
             caught = bool(errors_of(checker.find(faulty)) - untouched)
-            passed, tasks = checker.repair(faulty)
+            passed, tasks = checker.repair(faulty) if caught else (False, ())
             counts.update(planted=1, found=caught, repaired=passed, restored=passed and same_tasks(tasks, plan.tasks))
             varieties = {"planted": 1, "found": caught, "repaired": passed}
             counts.update({f"{faulty.note}: {key}": value for key, value in varieties.items()})
@@ -555,13 +555,13 @@ def summarise(figures: Mapping[str, Any]) -> dict[str, Any]:
         faults[name] = {
             "planted": counts["planted"],
             "recall": share(counts["found"], counts["planted"]),
-            "repaired": share(counts["repaired"], counts["planted"]),
-            "restored": share(counts["restored"], counts["planted"]),
+            "repaired": share(counts["repaired"], counts["found"]),
+            "restored": share(counts["restored"], counts["found"]),
             "by_variety": {
                 note: {
                     "planted": counts[f"{note}: planted"],
                     "recall": share(counts[f"{note}: found"], counts[f"{note}: planted"]),
-                    "repaired": share(counts[f"{note}: repaired"], counts[f"{note}: planted"]),
+                    "repaired": share(counts[f"{note}: repaired"], counts[f"{note}: found"]),
                 }
                 for note in notes
             },
@@ -577,7 +577,7 @@ def summarise(figures: Mapping[str, Any]) -> dict[str, Any]:
         "coverage_recall_with_trace": _pooled(figures, COVERAGE, without="no trace"),
         "repaired": share(
             sum(counts["repaired"] for counts in figures["faults"].values()),
-            sum(counts["planted"] for counts in figures["faults"].values()),
+            sum(counts["found"] for counts in figures["faults"].values()),
         ),
     }
 
