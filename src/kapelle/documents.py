@@ -19,6 +19,9 @@ from kapelle.errors import InvalidPlan, NotFound
 MAX_DOCUMENT_BYTES = 10_000_000
 """Larger than any plan a person or a model writes; smaller than what hurts to parse."""
 
+MAX_YAML_CHARS = 1_000_000
+"""Reading YAML takes seconds a megabyte; JSON, which machines write, a hundredth of that."""
+
 
 def read_text(path: Path | str) -> str:
     """Return the text of a file.
@@ -44,6 +47,8 @@ def parse_yaml(text: str, *, place: str = "") -> Any:
     Raises:
         InvalidPlan: it is malformed or uses aliases; the message names the line.
     """
+    if len(text) > MAX_YAML_CHARS:
+        raise InvalidPlan(f"YAML of more than {MAX_YAML_CHARS:,} characters takes long to read. Use JSON.", place=place)
     try:
         return yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader, with aliases refused as well
     except yaml.YAMLError as error:

@@ -62,6 +62,18 @@ def test_a_malformed_plan_names_the_place(text: str, words: str) -> None:
         parse_plan(text, place="plan.yaml")
 
 
+@pytest.mark.parametrize("suffix", [".yaml", ".json", ".xml"])
+def test_a_plan_of_a_hundred_thousand_tasks_ends_at_a_limit(suffix: str) -> None:
+    number = range(100_000)
+    text = {
+        ".yaml": "tasks:\n" + "\n".join(f"  - {{id: t{n}, type: x}}" for n in number),
+        ".json": json.dumps({"tasks": [{"id": f"t{n}", "type": "x"} for n in number]}),
+        ".xml": "<graph>" + "".join(f'<node id="t{n}">search("x")</node>' for n in number) + "</graph>",
+    }[suffix]
+    with pytest.raises(InvalidPlan, match=r"10,?000|1,000,000"):
+        parse_plan(text, suffix=suffix)
+
+
 def test_a_cycle_names_its_tasks() -> None:
     with pytest.raises(InvalidGraph, match="'b' -> 'a' -> 'b'"):
         parse_plan("tasks: [{id: a, type: x, depends_on: [b]}, {id: b, type: x, depends_on: [a]}]")
