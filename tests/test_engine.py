@@ -410,3 +410,11 @@ def test_a_plan_that_the_user_gave_is_never_changed(tmp_path: Path) -> None:
     graph = engine.ledger.run("last").graph
     assert graph is not None
     assert set(graph.tasks) == {"a"}
+
+
+def test_a_plan_that_the_user_gave_is_not_refused_for_the_words_of_its_request(tmp_path: Path) -> None:
+    words = (
+        "request: Write a poem about 12 capitals\ntasks: [{id: a, type: lookup, inputs: {query: capital of France}}]"
+    )
+    (tmp_path / "plan.yaml").write_text(words)
+    assert go(offline(atlas), tmp_path / "plan.yaml").state == "done"

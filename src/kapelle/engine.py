@@ -176,7 +176,7 @@ class Engine:
                 journal.write("run_planned", _planned(plan))
                 routing = await self._route(plan, terms, budget.left.usd)
                 journal.write("run_routed", _routed(routing))
-                validation = await self._validate(plan, routing, terms, budget)
+                validation = await self._validate(plan, routing, terms, budget, given=given is not None)
                 if validation.approved is None and given is None:
                     plan, routing, validation = await self._mend(plan, routing, terms, budget)
                     journal.write("run_planned", _planned(plan))
@@ -223,7 +223,7 @@ class Engine:
         given = _given_plan(request)
         plan = given or await self._plan(_check_words(request), budget)
         routing = await self._route(plan, terms, budget.left.usd)
-        validation = await self._validate(plan, routing, terms, budget)
+        validation = await self._validate(plan, routing, terms, budget, given=given is not None)
         if validation.approved is None and given is None:
             cost_usd = plan.cost_usd
             plan, routing, validation = await self._mend(plan, routing, terms, budget)
@@ -270,14 +270,17 @@ class Engine:
             routing.unassigned[task_id] += self.team.hint_for(plan.graph[task_id])
         return routing
 
-    async def _validate(self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget) -> ValidationResult:
+    async def _validate(
+        self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget, *, given: bool = False
+    ) -> ValidationResult:
+        # Whether a plan covers its request is judged by words. Who wrote the plan knows better: it is not refused for it.
         return await self.validator.validate_routing_plan(
             routing,
             plan.graph,
             max_budget=_finite(budget.left.usd),
             max_time=terms.deadline_s,
             min_quality=terms.min_quality,
-            request=plan.request,
+            request=None if given else plan.request,
         )
 
     async def _mend(
