@@ -273,7 +273,7 @@ class Engine:
     async def _validate(
         self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget, *, given: bool = False
     ) -> ValidationResult:
-        # Whether a plan covers its request is judged by words. Who wrote the plan knows better: it is not refused for it.
+        # Whether a plan covers its request is judged by words. Who wrote the plan knows better.
         return await self.validator.validate_routing_plan(
             routing,
             plan.graph,
