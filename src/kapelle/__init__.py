@@ -4,69 +4,123 @@ proves the plan before a cent is spent, runs it as data flow, and learns from ev
 Read `engine.py` first.
 """
 
-from kapelle.agents import (
-    Agent,
-    AgentCapability,
-    AgentRegistry,
-    AgentResult,
-    CallableAgent,
-    ModelAgent,
-    PydanticAIAgent,
-    TaskContext,
-    agent,
-)
-from kapelle.cost import Budget, CostProfiler, DAAOOptimizer, OptimizationConstraints, OptimizedPlan
-from kapelle.engine import Engine, Proposal, Terms
-from kapelle.errors import (
-    AgentFailed,
-    BudgetExceeded,
-    CannotPlan,
-    CycleFound,
-    DeadlineExceeded,
-    InvalidAgents,
-    InvalidGraph,
-    InvalidInput,
-    InvalidPlan,
-    KapelleError,
-    LedgerBusy,
-    LedgerCorrupt,
-    LimitReached,
-    ModelRefused,
-    ModelReplyInvalid,
-    ModelTimeout,
-    ModelUnavailable,
-    NotFound,
-    PlanRejected,
-    RefusedQuery,
-    TryAgain,
-    UnknownPrice,
-    UnknownTask,
-)
-from kapelle.execution import ExecutionLimits, Executor
-from kapelle.graph import GraphPatch, Task, TaskDAG
-from kapelle.ledger import Event, Ledger, Outcome, Run, SqliteLedger, TaskRun, Usage, ledger_path
-from kapelle.models import (
-    Message,
-    ModelClient,
-    ModelReply,
-    ModelRequest,
-    Price,
-    PriceTable,
-    PydanticAIClient,
-    ToolCall,
-    ToolDefinition,
-    find_model,
-)
-from kapelle.planning import ModelPlanner, Plan, Planner, RulePlanner, parse_plan, read_plan
-from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
-from kapelle.validation import (
-    AOPValidator,
-    ApprovedPlan,
-    Issue,
-    LearnedRewardModel,
-    TaskOutcome,
-    ValidationResult,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kapelle.agents import (
+        Agent,
+        AgentCapability,
+        AgentRegistry,
+        AgentResult,
+        CallableAgent,
+        ModelAgent,
+        PydanticAIAgent,
+        TaskContext,
+        agent,
+    )
+    from kapelle.cost import (
+        Budget,
+        CostProfiler,
+        DAAOOptimizer,
+        OptimizationConstraints,
+        OptimizedPlan,
+    )
+    from kapelle.engine import (
+        Engine,
+        Proposal,
+        Terms,
+    )
+    from kapelle.errors import (
+        AgentFailed,
+        BudgetExceeded,
+        CannotPlan,
+        CycleFound,
+        DeadlineExceeded,
+        InvalidAgents,
+        InvalidGraph,
+        InvalidInput,
+        InvalidPlan,
+        KapelleError,
+        LedgerBusy,
+        LedgerCorrupt,
+        LimitReached,
+        ModelRefused,
+        ModelReplyInvalid,
+        ModelTimeout,
+        ModelUnavailable,
+        NotFound,
+        PlanRejected,
+        RefusedQuery,
+        TryAgain,
+        UnknownPrice,
+        UnknownTask,
+    )
+    from kapelle.execution import (
+        ExecutionLimits,
+        Executor,
+        GrowthLimits,
+    )
+    from kapelle.graph import (
+        GraphPatch,
+        Task,
+        TaskDAG,
+    )
+    from kapelle.ledger import (
+        Event,
+        Ledger,
+        Outcome,
+        Run,
+        SqliteLedger,
+        TaskRun,
+        Usage,
+        ledger_path,
+    )
+    from kapelle.models import (
+        Message,
+        ModelClient,
+        ModelReply,
+        ModelRequest,
+        Price,
+        PriceTable,
+        PydanticAIClient,
+        ToolCall,
+        ToolDefinition,
+        find_model,
+    )
+    from kapelle.planning import (
+        Gate,
+        GraphPlanner,
+        HTDAGPlanner,
+        ModelPlanner,
+        Plan,
+        Planner,
+        PlanStep,
+        RulePlanner,
+        infer_dependencies,
+        judge_request,
+        parse_plan,
+        read_plan,
+        write_plan,
+    )
+    from kapelle.routing import (
+        HALORouter,
+        RoutingPlan,
+        RoutingRule,
+    )
+    from kapelle.validation import (
+        AOPValidator,
+        ApprovedPlan,
+        Edit,
+        Issue,
+        LearnedRewardModel,
+        ModelDetector,
+        Repair,
+        TaskOutcome,
+        ValidationResult,
+        repair_draft,
+        validate_draft,
+    )
 
 __version__ = "0.1.0"
 
@@ -86,12 +140,17 @@ __all__ = [
     "CycleFound",
     "DAAOOptimizer",
     "DeadlineExceeded",
+    "Edit",
     "Engine",
     "Event",
     "ExecutionLimits",
     "Executor",
+    "Gate",
     "GraphPatch",
+    "GraphPlanner",
+    "GrowthLimits",
     "HALORouter",
+    "HTDAGPlanner",
     "InvalidAgents",
     "InvalidGraph",
     "InvalidInput",
@@ -106,6 +165,7 @@ __all__ = [
     "Message",
     "ModelAgent",
     "ModelClient",
+    "ModelDetector",
     "ModelPlanner",
     "ModelRefused",
     "ModelReply",
@@ -119,6 +179,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "PlanRejected",
+    "PlanStep",
     "Planner",
     "Price",
     "PriceTable",
@@ -126,6 +187,7 @@ __all__ = [
     "PydanticAIAgent",
     "PydanticAIClient",
     "RefusedQuery",
+    "Repair",
     "RoutingPlan",
     "RoutingRule",
     "RulePlanner",
@@ -146,7 +208,142 @@ __all__ = [
     "ValidationResult",
     "agent",
     "find_model",
+    "infer_dependencies",
+    "judge_request",
     "ledger_path",
     "parse_plan",
     "read_plan",
+    "repair_draft",
+    "validate_draft",
+    "write_plan",
 ]
+
+# Where each name lives. It is imported when it is first asked for (PEP 562), so that a program pays for what it uses.
+_HOMES = {
+    "kapelle.agents": (
+        "Agent",
+        "AgentCapability",
+        "AgentRegistry",
+        "AgentResult",
+        "CallableAgent",
+        "ModelAgent",
+        "PydanticAIAgent",
+        "TaskContext",
+        "agent",
+    ),
+    "kapelle.cost": (
+        "Budget",
+        "CostProfiler",
+        "DAAOOptimizer",
+        "OptimizationConstraints",
+        "OptimizedPlan",
+    ),
+    "kapelle.engine": (
+        "Engine",
+        "Proposal",
+        "Terms",
+    ),
+    "kapelle.errors": (
+        "AgentFailed",
+        "BudgetExceeded",
+        "CannotPlan",
+        "CycleFound",
+        "DeadlineExceeded",
+        "InvalidAgents",
+        "InvalidGraph",
+        "InvalidInput",
+        "InvalidPlan",
+        "KapelleError",
+        "LedgerBusy",
+        "LedgerCorrupt",
+        "LimitReached",
+        "ModelRefused",
+        "ModelReplyInvalid",
+        "ModelTimeout",
+        "ModelUnavailable",
+        "NotFound",
+        "PlanRejected",
+        "RefusedQuery",
+        "TryAgain",
+        "UnknownPrice",
+        "UnknownTask",
+    ),
+    "kapelle.execution": (
+        "ExecutionLimits",
+        "Executor",
+        "GrowthLimits",
+    ),
+    "kapelle.graph": (
+        "GraphPatch",
+        "Task",
+        "TaskDAG",
+    ),
+    "kapelle.ledger": (
+        "Event",
+        "Ledger",
+        "Outcome",
+        "Run",
+        "SqliteLedger",
+        "TaskRun",
+        "Usage",
+        "ledger_path",
+    ),
+    "kapelle.models": (
+        "Message",
+        "ModelClient",
+        "ModelReply",
+        "ModelRequest",
+        "Price",
+        "PriceTable",
+        "PydanticAIClient",
+        "ToolCall",
+        "ToolDefinition",
+        "find_model",
+    ),
+    "kapelle.planning": (
+        "Gate",
+        "GraphPlanner",
+        "HTDAGPlanner",
+        "ModelPlanner",
+        "Plan",
+        "PlanStep",
+        "Planner",
+        "RulePlanner",
+        "infer_dependencies",
+        "judge_request",
+        "parse_plan",
+        "read_plan",
+        "write_plan",
+    ),
+    "kapelle.routing": (
+        "HALORouter",
+        "RoutingPlan",
+        "RoutingRule",
+    ),
+    "kapelle.validation": (
+        "AOPValidator",
+        "ApprovedPlan",
+        "Edit",
+        "Issue",
+        "LearnedRewardModel",
+        "ModelDetector",
+        "Repair",
+        "TaskOutcome",
+        "ValidationResult",
+        "repair_draft",
+        "validate_draft",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'kapelle' has no attribute {name!r}")
+    found = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,7 @@ Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its me
 
 from .dag import CriticalPath as CriticalPath
 from .dag import TaskDAG as TaskDAG
-from .graph_xml import MAX_TASKS as MAX_TASKS
+from .limits import MAX_TASKS as MAX_TASKS
 from .patch import GraphPatch as GraphPatch
 from .references import Reference as Reference
 from .references import escape_braces as escape_braces

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from kapelle.errors import CycleFound, InvalidGraph, UnknownTask
 
 from . import topology
-from .graph_xml import parse_graph, write_graph
 from .mermaid import draw_mermaid
 from .patch import GraphPatch, apply_patch
 from .svg import draw_svg
@@ -213,6 +212,8 @@ class TaskDAG:
 
     def to_xml(self) -> str:
         """Return the graph as the `<graph>` element of graph plans; `from_xml` gives back the same tasks."""
+        from .graph_xml import write_graph  # XML and what it needs takes 60 ms to import
+
         return write_graph(self, self._version)
 
     @classmethod
@@ -231,6 +232,8 @@ class TaskDAG:
         >>> dag["s2"].inputs
         {'query': 'population of {s1}'}
         """
+        from .graph_xml import parse_graph  # see to_xml
+
         tasks, version = parse_graph(text)
         return cls(tasks, version=version)
 

@@ -38,11 +38,9 @@ from kapelle.documents import MAX_DOCUMENT_BYTES, parse_json
 from kapelle.errors import InvalidGraph, InvalidPlan
 
 from .calls import Call, fits_in_xml, looks_like_call, parse_call, write_call, write_json
+from .limits import MAX_TASKS
 from .patch import redirect_dependents
 from .task import Task
-
-MAX_TASKS = 10_000
-"""Far more than a model writes or a person reads, and what levels and paths of are still found in milliseconds."""
 
 _ATTRIBUTES = (
     "id",
