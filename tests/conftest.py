@@ -6,6 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Speed is measured in bench/, so a slow machine fails no test. In CI the cases are the same every time; elsewhere they
+# are new ones, and what they find is a test to write.
+settings.register_profile(
+    "kapelle", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+)
+settings.load_profile("kapelle")
 
 
 @pytest.fixture(autouse=True)

@@ -255,7 +255,7 @@ class Engine:
             budget.commit(reservation)
             raise
         budget.commit(reservation, usd=plan.cost_usd, tokens=plan.usage.tokens)
-        return plan
+        return replace(plan, notes=(*plan.notes, *self.team.notes))
 
     async def _route(self, plan: Plan, terms: Terms, left_usd: float) -> RoutingPlan:
         constraints = OptimizationConstraints(

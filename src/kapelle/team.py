@@ -46,6 +46,8 @@ class Team:
     """Dollars to set aside for planning."""
     planning_tokens: int = 0
     has_data: bool = False
+    notes: tuple[str, ...] = ()
+    """What the user should know of the folder: files that were left out, and why."""
 
     def hint_for(self, task: Task) -> str:
         """What else would help where nobody can do a task; empty if nothing comes to mind."""
@@ -63,7 +65,8 @@ def assemble_team(
         NotFound: the data folder does not exist.
         InvalidInput: the model or its settings in the environment are wrong.
     """
-    from kapelle.agents.local import local_agents, understands_table_questions  # 40 ms, and no one else needs it
+    # 40 ms, and no one else needs it
+    from kapelle.agents.local import folder_files, local_agents, skipped_files, understands_table_questions
 
     folder = _check_folder(data)
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
@@ -78,7 +81,8 @@ def assemble_team(
         registry = registry.merged(_with_model(_beside(own, AgentRegistry.default()), client, environ))
     for capability, runner in local:
         registry = registry.with_agent(capability, runner)
-    rule_planner = RulePlanner(answers_from_tables=understands_table_questions(folder))
+    rule_planner = RulePlanner(answers_from_tables=understands_table_questions(folder), files=folder_files(folder))
+    skipped = tuple(f"{left.file} was left out: {left.reason}" for left in skipped_files(folder))
     # Planning agents need to know who is there, themselves included: they ask when they are asked.
     registry = registry.with_agent(FOR_EACH_CARD, ForEachAgent(rule_planner, lambda: team.registry))
     rules = tuple(_data_rules(own, [capability for capability, _ in local])) if folder is not None else ()
@@ -90,6 +94,7 @@ def assemble_team(
             model_name=None,
             model_note="No model is configured: requests are split by rules, and agents that need none do the work.",
             has_data=folder is not None,
+            notes=skipped,
         )
         return team
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
@@ -107,6 +112,7 @@ def assemble_team(
         planning_cost_usd=price or 0.0,
         planning_tokens=sum(PLANNING_TOKENS),
         has_data=folder is not None,
+        notes=skipped,
     )
     return team
 

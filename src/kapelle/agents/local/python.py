@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any
 
-from kapelle.agents import AgentResult, TaskContext
+from kapelle.agents import AgentResult, TaskContext, call_in_thread
 from kapelle.errors import AgentFailed
 from kapelle.graph import Task
 from kapelle.knowledge import quote_text
@@ -31,7 +30,7 @@ class PythonAgent:
             AgentFailed: the program failed, or the expression is no arithmetic.
             RefusedQuery: it wanted what it may not have.
         """
-        return await asyncio.to_thread(self._run, task)
+        return await call_in_thread(self._run, task)
 
     def _run(self, task: Task) -> AgentResult:
         code = task.inputs.get("code")

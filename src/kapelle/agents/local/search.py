@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kapelle.agents import AgentResult, TaskContext
+from kapelle.agents import AgentResult, TaskContext, call_in_thread
 from kapelle.errors import AgentFailed, RefusedQuery
 from kapelle.graph import Task
 from kapelle.knowledge import FolderIndex, Passage, find_answer, quote_text
@@ -44,7 +43,7 @@ class FolderSearchAgent:
         Raises:
             AgentFailed: nothing that fits is in the folder.
         """
-        return await asyncio.to_thread(self._run, task)
+        return await call_in_thread(self._run, task)
 
     def _run(self, task: Task) -> AgentResult:
         query = require_text(task, "query", "question", "request")

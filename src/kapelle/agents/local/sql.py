@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable
 from typing import Any
 
-from kapelle.agents import AgentResult, TaskContext
+from kapelle.agents import AgentResult, TaskContext, call_in_thread
 from kapelle.errors import AgentFailed
 from kapelle.graph import Task
 from kapelle.knowledge import quote_text, split_words, word_set
@@ -38,7 +37,7 @@ class SqlAgent:
             RefusedQuery: the SQL is malformed, or does more than read.
             AgentFailed: the question is not understood.
         """
-        return await asyncio.to_thread(self._run, task)
+        return await call_in_thread(self._run, task)
 
     def _run(self, task: Task) -> AgentResult:
         sql = read_text(task, "sql")
