@@ -418,3 +418,10 @@ def test_a_plan_that_the_user_gave_is_not_refused_for_the_words_of_its_request(t
     )
     (tmp_path / "plan.yaml").write_text(words)
     assert go(offline(atlas), tmp_path / "plan.yaml").state == "done"
+
+
+def test_a_report_is_written_with_what_there_is_and_says_what_is_missing() -> None:
+    run = go(offline(data=ATLAS), "For each of Peru, Atlantis and Chile, find its capital; then write a report.")
+    assert run.state == "partial"
+    for words in ("Capital of Peru: Lima", "## Missing", "Capital of Atlantis: Nothing in the folder answers"):
+        assert words in run.answer

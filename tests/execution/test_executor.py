@@ -370,3 +370,19 @@ def test_who_cancels_twice_waits_no_longer_and_the_journal_is_whole() -> None:
         return journal.run()
 
     assert states(clock.run(whole())) == {"a": "cancelled", "b": "skipped"}
+
+
+def test_a_task_that_does_with_some_runs_when_all_else_is_over_and_is_told_what_is_missing() -> None:
+    agent = ScriptedAgent({"a": ValueError("no page")}, seconds={"a": 1, "c": 3})
+    report = work("report", "a", "b", "c", metadata={"needs": "some"})
+    ending, run = execute([work("a"), work("b", "a"), work("c"), report], agent)
+    assert states(run) == {"a": "failed", "b": "skipped", "c": "done", "report": "done"}
+    assert (agent.started["report"], ending.state) == (3, "partial")
+    assert agent.contexts[-1].upstream == {"c": "c done"}
+    assert set(agent.contexts[-1].missing) == {"a", "b"}
+
+
+def test_a_task_that_does_with_some_is_skipped_where_there_is_nothing() -> None:
+    agent = ScriptedAgent({"a": ValueError("1"), "b": ValueError("2")})
+    _, run = execute([work("a"), work("b"), work("report", "a", "b", metadata={"needs": "some"})], agent)
+    assert states(run) == {"a": "failed", "b": "failed", "report": "skipped"}

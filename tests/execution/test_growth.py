@@ -194,3 +194,16 @@ def test_an_empty_expansion_is_refused() -> None:
     dag = TaskDAG([work("a")])
     with pytest.raises(InvalidGraph, match="to nothing"):
         grow(dag, dag["a"], TaskDAG(), GrowthLimits())
+
+
+def test_a_report_over_what_grew_is_written_without_what_failed() -> None:
+    report = work("report", "a", metadata={"needs": "some"})
+    _, run = execute([work("a"), report], {"a": expand(work("x"), work("y")), "a-x": ValueError("no page")})
+    assert states(run) == {"a-x": "failed", "a-y": "done", "report": "done"}
+
+
+def test_a_report_waits_for_work_that_is_planned_anew() -> None:
+    report = work("report", "a", "b", metadata={"needs": "some"})
+    anew = Anew(TaskDAG([work("other")]))
+    _, run = execute([work("a"), work("b"), report], {"a": ValueError("no")}, replanner=anew)
+    assert states(run) == {"a-other": "done", "b": "done", "report": "done"}

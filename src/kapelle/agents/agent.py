@@ -22,6 +22,8 @@ class TaskContext:
     """Outputs of the tasks that this one depends on, by task id."""
     upstream_tasks: Mapping[str, Task] = field(default_factory=dict)
     """Those tasks themselves, so that an agent can title and cite what it was given."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Tasks it depends on that have no output, each with the reason; only where some of them are enough."""
     idempotency_key: str = ""
     """The same for every attempt at this task in this run: hand it to services that must not act twice."""
 

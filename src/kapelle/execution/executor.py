@@ -3,7 +3,7 @@
 One coroutine decides; each attempt at a task is an asyncio task that reports to its queue. There are no levels and no
 barriers. Before a task is dispatched its estimate is reserved in the budget, and its start is in the ledger; when it
 ends, what it used is committed and its outcome is in the ledger. A failure skips the tasks that need its output, with
-the reason; everything else goes on.
+the reason; everything else goes on, and so do tasks that declare that some of what they depend on is enough.
 
 Urgency is the length of the longest expected path from a task to the end of the plan: the list-scheduling rule of Hu
 (1961), with `Task.priority` above it. A graph may grow while it runs: see growth. Not covered here: retries, fallbacks,
@@ -32,7 +32,7 @@ from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome, Usage
 from kapelle.validation import ApprovedPlan
 
-from .growth import GrowthLimits, PlanApprover, Replanner, arm_of, grow
+from .growth import GrowthLimits, PlanApprover, Replanner, arm_of, grow, needs_some
 
 logger = logging.getLogger(__name__)
 
@@ -234,10 +234,17 @@ class _Execution:
         begun = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._running}
         for task in self._graph:
             if task.task_id not in begun:
-                missing = sum(1 for before in task.dependencies if before not in self._progress.outputs)
+                over = self._over if needs_some(task) else self._progress.outputs
+                missing = sum(1 for before in task.dependencies if before not in over)
                 self._progress.missing[task.task_id] = missing
                 if missing == 0:
                     self._push(task.task_id)
+
+    @property
+    def _over(self) -> set[str]:
+        """Tasks of which nothing more will come: what is being planned anew is not among them."""
+        progress = self._progress
+        return {*progress.outputs, *progress.skipped, *(progress.failed.keys() - self._replanning.keys())}
 
     def _dispatch(self) -> None:
         """Start everything that is ready, as far as agents are free and the budget holds."""
@@ -303,8 +310,15 @@ class _Execution:
         return TaskContext(
             run_id=self._journal.run_id,
             request=self._request,
-            upstream={task_id: self._progress.outputs[task_id] for task_id in task.dependencies},
+            upstream={
+                name: self._progress.outputs[name] for name in task.dependencies if name in self._progress.outputs
+            },
             upstream_tasks={task_id: self._graph[task_id] for task_id in task.dependencies},
+            missing={
+                name: self._progress.failed.get(name) or self._progress.skipped.get(name, "")
+                for name in task.dependencies
+                if name not in self._progress.outputs
+            },
             idempotency_key=f"{self._journal.run_id}/{task.task_id}",
         )
 
@@ -464,6 +478,13 @@ class _Execution:
             dependent, why = reasons.pop()
             if dependent in self._progress.skipped:
                 continue
+            if needs_some(self._graph[dependent]):
+                self._progress.missing[dependent] -= 1
+                if self._progress.missing[dependent] > 0:
+                    continue
+                if any(before in self._progress.outputs for before in self._graph.dependencies(dependent)):
+                    self._push(dependent)
+                    continue
             self._journal.write("task_skipped", {"reason": why}, task_id=dependent)
             self._progress.skipped[dependent] = why
             reasons += [

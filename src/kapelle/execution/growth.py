@@ -56,6 +56,14 @@ class Replanner(Protocol):
         ...
 
 
+def needs_some(task: Task) -> bool:
+    """Whether a task runs as soon as all it depends on is over and at least one of that is done: `needs: some`.
+
+    It is told what is missing, and why. Inputs may not refer to what may be missing; edges in `depends_on` may.
+    """
+    return task.metadata.get("needs") == "some" and len(task.dependencies) > 1
+
+
 def arm_of(task: Task) -> dict[str, Any]:
     """What a task's metadata say of the planning arm that its request runs on (see planning, `Gate`)."""
     return {name: value for name, value in task.metadata.items() if name == "arm" or name.startswith("gate_")}

@@ -50,7 +50,8 @@ class Task:
     risk: Risk = "low"
     """How much harm a wrong or repeated execution does."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Notes of whoever made the task, plain JSON values. Nothing here changes what runs."""
+    """Notes of whoever made the task, plain JSON values. Routing rules may read them; `needs: some` lets the task run
+    with what there is of the outputs it depends on, as a report does."""
     references: frozenset[str] = field(init=False, compare=False, repr=False)
     """The tasks that `inputs` refer to."""
     dependencies: tuple[str, ...] = field(init=False, compare=False, repr=False)

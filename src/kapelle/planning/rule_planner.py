@@ -225,7 +225,7 @@ class _Draft:
         ends = self._ends()
         if (len(ends) > 1 or grows) and kind is not None:
             inputs = {"title": escape_braces(as_title(self.request))}
-            self._task(kind, "Put the answers together", inputs, depends_on=ends)
+            self._task(kind, "Put the answers together", inputs, depends_on=ends, needs_some=True)
             graph = TaskDAG(self.tasks)
         return graph
 
@@ -318,7 +318,7 @@ class _Draft:
         # "Then write a report" is about what was asked before it.
         about = head if head and not Step(text=head).refers_back else self._asked_before(text)
         inputs = {"title": escape_braces(as_title(about))}
-        return (self._task(self._type(kinds), as_title(text), inputs, depends_on=sources),)
+        return (self._task(self._type(kinds), as_title(text), inputs, depends_on=sources, needs_some=True),)
 
     def _asked_before(self, text: str) -> str:
         """The request up to this step, without the words that lead to it."""
@@ -442,12 +442,26 @@ class _Draft:
         # If no agent takes any of them the plan still names the first, and routing says what is missing.
         return self._first_type(kinds) or kinds[0]
 
-    def _task(self, kind: str, description: str, inputs: Mapping[str, Any], *, depends_on: Iterable[str] = ()) -> str:
+    def _task(
+        self,
+        kind: str,
+        description: str,
+        inputs: Mapping[str, Any],
+        *,
+        depends_on: Iterable[str] = (),
+        needs_some: bool = False,
+    ) -> str:
+        """Add a task, and return its id. `needs_some`: it does with what there is, and tells what is missing."""
         if len(self.tasks) >= MAX_RULE_TASKS:
             raise CannotPlan(f"The request splits into more than {MAX_RULE_TASKS} tasks. Ask for less at a time.")
         task_id = f"s{len(self.tasks) + 1}"
         task = Task(
-            task_id=task_id, task_type=kind, description=description, inputs=inputs, depends_on=tuple(depends_on)
+            task_id=task_id,
+            task_type=kind,
+            description=description,
+            inputs=inputs,
+            depends_on=tuple(depends_on),
+            metadata={"needs": "some"} if needs_some else {},
         )
         self.tasks.append(task)
         return task_id

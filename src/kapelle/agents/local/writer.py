@@ -57,6 +57,7 @@ class WriterAgent:
         else:
             title = title or " ".join(task.description.split()) or "Report"
             body = _report(findings)
+        body += _list_missing(context)
         text = (f"# {title}\n\n" if title else "") + body + _list_of(sources)
         return AgentResult(output={"text": text, "answer": body, "body": body, "sources": sources}, cost_usd=0.0)
 
@@ -92,10 +93,7 @@ class _Measure:
 
 
 def _read(task_id: str, output: Any, context: TaskContext) -> _Finding:
-    task = context.upstream_tasks.get(task_id)
-    heading = " ".join((task.description if task is not None else "").split()) or task_id
-    heading = re.sub(r"^look up:? (?:the )?", "", heading, flags=re.IGNORECASE).rstrip(".")
-    heading = heading[:1].upper() + heading[1:]
+    heading = _heading(task_id, context)
     if not isinstance(output, Mapping):
         return _Finding(heading=heading, text=as_text(output).strip())
     text = as_text(output.get("body") or output).strip()
@@ -104,6 +102,13 @@ def _read(task_id: str, output: Any, context: TaskContext) -> _Finding:
     return _Finding(
         heading=heading, text=text, sources=listed, measure=_measure(output, heading), cells=_places(output, heading)
     )
+
+
+def _heading(task_id: str, context: TaskContext) -> str:
+    task = context.upstream_tasks.get(task_id)
+    heading = " ".join((task.description if task is not None else "").split()) or task_id
+    heading = re.sub(r"^look up:? (?:the )?", "", heading, flags=re.IGNORECASE).rstrip(".")
+    return heading[:1].upper() + heading[1:]
 
 
 def _measure(output: Mapping[str, Any], heading: str) -> _Measure | None:
@@ -266,6 +271,17 @@ def _ratio(ratio: float) -> str:
 def _cell(text: str) -> str:
     flat = " ".join(text.split()).replace("|", "\\|")
     return flat if len(flat) <= MAX_CELL_CHARS else flat[: MAX_CELL_CHARS - 4] + " ..."
+
+
+def _list_missing(context: TaskContext) -> str:
+    """What was asked for and not found, with the reason: a report that is silent about it would mislead."""
+    if not context.missing:
+        return ""
+    lines = []
+    for task_id, reason in context.missing.items():
+        heading = _heading(task_id, context)
+        lines.append(f"- {heading}: {_cell(reason.partition('. ')[0])}")
+    return "\n\n## Missing\n\n" + "\n".join(lines)
 
 
 def _list_of(sources: list[str]) -> str:
