@@ -20,14 +20,22 @@ from typing import Any, Self
 
 from kapelle.agents import Agent, AgentCapability, AgentRegistry, RegisteredAgent, as_agent
 from kapelle.cost import Budget, CostProfiler, DAAOOptimizer, OptimizationConstraints
-from kapelle.errors import InvalidAgents, InvalidInput, LedgerBusy, ModelRefused, ModelUnavailable, PlanRejected
+from kapelle.errors import (
+    InvalidAgents,
+    InvalidInput,
+    InvalidPlan,
+    LedgerBusy,
+    ModelRefused,
+    ModelUnavailable,
+    PlanRejected,
+)
 from kapelle.execution import ExecutionLimits, Executor, Growth, compose_answer
 from kapelle.graph import TaskDAG
 from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, SqliteLedger, Usage, ledger_path
 from kapelle.models import ModelClient
 from kapelle.planning import PaidInvalidPlan, Plan, Planner, RulePlanner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
-from kapelle.validation import AOPValidator, ApprovedPlan, ValidationResult
+from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult
 
 from .team import Team, assemble_team
 
@@ -172,13 +180,13 @@ class Engine:
         journal.write("run_started", {"request": words, "settings": {**asdict(terms), "model": self.team.model_name}})
         try:
             async with asyncio.timeout(deadline_s):
-                plan = given or await self._plan(words, budget)
+                plan = given or await self._plan(words, budget, journal)
                 journal.write("run_planned", _planned(plan))
                 routing = await self._route(plan, terms, budget.left.usd)
                 journal.write("run_routed", _routed(routing))
                 validation = await self._validate(plan, routing, terms, budget, given=given is not None)
                 if validation.approved is None and given is None:
-                    plan, routing, validation = await self._mend(plan, routing, terms, budget)
+                    plan, routing, validation = await self._mend(plan, routing, terms, budget, journal)
                     journal.write("run_planned", _planned(plan))
                     journal.write("run_routed", _routed(routing))
             if validation.approved is None:
@@ -240,7 +248,17 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def _plan(self, words: str, budget: Budget) -> Plan:
+    async def _plan(self, words: str, budget: Budget, journal: Journal | None = None) -> Plan:
+        before = budget.spent.usd
+        try:
+            return await self._ask_planner(words, budget)
+        except BaseException as error:
+            if journal is not None:  # planning that came to nothing has its price
+                spent = {"planning_cost_usd": budget.spent.usd - before}
+                journal.write("planning_failed", {"reason": str(error) or type(error).__name__, **spent})
+            raise
+
+    async def _ask_planner(self, words: str, budget: Budget) -> Plan:
         reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
         try:
             plan = await self.planner.plan(words, self.team.registry)
@@ -284,34 +302,41 @@ class Engine:
         )
 
     async def _mend(
-        self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget
+        self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget, journal: Journal | None = None
     ) -> tuple[Plan, RoutingPlan, ValidationResult]:
-        """Return a refused plan as it is after repair; if that does not do, as a model plans it, told what is wrong.
+        """Return a refused plan as it is when mended; its cost is what mending cost.
 
-        Its cost is what mending cost. A plan that the user gave is never changed: see `run`.
+        What the words of the request say is missing a model plans once more. If words still find something missing, the
+        user is told: they are too weak a proof to refuse a plan, or to add work to one. What else is wrong is repaired.
         """
+        notes = plan.notes
+        validation = await self._validate(plan, routing, terms, budget)
+        if self.team.model_name is not None and not any(issue.kind in LIMIT_KINDS for issue in validation.errors):
+            wrong = "\n".join(f"- {issue.message} {issue.way_out}" for issue in validation.errors)
+            words = f"{plan.request}\n\nA first plan for this was refused, because:\n{wrong}"
+            plan = replace(plan, usage=Usage(), cost_usd=0.0)
+            with suppress(InvalidPlan):  # then the first plan is mended as far as that goes
+                again = await self._plan(words, budget, journal)
+                notes = (*again.notes, "Planned once more: a first plan was refused.")
+                plan = replace(again, request=plan.request)
+                routing = await self._route(plan, terms, budget.left.usd)
+                validation = await self._validate(plan, routing, terms, budget)
+        else:
+            plan = replace(plan, usage=Usage(), cost_usd=0.0)
+        if validation.approved is not None:
+            return replace(plan, notes=notes), routing, validation
+        notes = (*notes, *(f"It may be incomplete: {issue.message}" for issue in validation.errors if _by_words(issue)))
         mended = await self.validator.repair(
             routing,
             plan.graph,
             max_budget=_finite(budget.left.usd),
             max_time=terms.deadline_s,
             min_quality=terms.min_quality,
-            request=plan.request,
             available_agents=self.team.registry.runnable(),
             router=self.router,
         )
-        notes = (*plan.notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
-        repaired = replace(plan, graph=mended.dag, notes=notes, usage=Usage(), cost_usd=0.0)
-        too_little = any(issue.kind in LIMIT_KINDS for issue in mended.result.errors)  # no other plan makes it more
-        if mended.result.approved is not None or self.team.model_name is None or too_little:
-            return repaired, mended.routing_plan, mended.result
-        wrong = "\n".join(f"- {issue.message} {issue.way_out}" for issue in mended.result.errors)
-        again = await self._plan(f"{plan.request}\n\nA first plan for this was refused, because:\n{wrong}", budget)
-        again = replace(
-            again, request=plan.request, notes=(*again.notes, "Planned once more: a first plan was refused.")
-        )
-        routing = await self._route(again, terms, budget.left.usd)
-        return again, routing, await self._validate(again, routing, terms, budget)
+        notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
+        return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 
     def _growth(self, terms: Terms, budget: Budget) -> Growth:
         return Growth(
@@ -329,8 +354,6 @@ def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str 
         "stop_reason": stop_reason,
         "answer": compose_answer(run.graph, run.results) if run.graph is not None else "",
         "overrun_usd": budget.overrun.usd,
-        # Planning that came to nothing has no event of its own, but it has its price.
-        "planning_cost_usd": budget.spent.usd if run.graph is None else 0.0,
     }
     journal.write("run_finished", data)
     return journal.run()
@@ -344,30 +367,46 @@ class _Approver:
         self._terms = terms
         self._budget = budget
 
-    async def approve(self, dag: TaskDAG, current: ApprovedPlan, finished: Collection[str]) -> ApprovedPlan:
+    async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
         known = {task_id: agent for task_id, agent in current.assignments.items() if task_id in dag}
         # New tasks refer to each other only (see `grow`), so they make a graph of their own that can be optimised.
         new = {task.task_id: task for task in dag if task.task_id not in known}
         part = TaskDAG(
-            replace(task, depends_on=tuple(before for before in task.depends_on if before in new))
-            for task in new.values()
+            replace(task, depends_on=tuple(name for name in task.depends_on if name in new)) for task in new.values()
         )
-        ahead = sum(current.estimates[task_id].cost_usd for task_id in known if task_id not in finished)
-        left = max(0.0, self._budget.left.usd - ahead)
+        costs = {task_id: current.estimates[task_id].cost_usd for task_id in known}
+        ahead = sum(cost for task_id, cost in costs.items() if task_id not in begun)
+        left = self._budget.left.usd
         plan = Plan(request=current.request or "", graph=part, planner="expansion")
-        routing = await self._engine._route(plan, replace(self._terms, deadline_s=None), left)
+        routing = await self._engine._route(plan, replace(self._terms, deadline_s=None), max(0.0, left - ahead))
         merged = RoutingPlan(
             assignments={**known, **routing.assignments},
             explanations={**current.explanations, **routing.explanations},
             unassigned=routing.unassigned,
         )
-        spent = sum(current.estimates[task_id].cost_usd for task_id in known if task_id in finished)
-        validation = await self._engine.validator.validate_routing_plan(
-            merged, dag, max_budget=_finite(self._budget.left.usd + spent), request=current.request
-        )
+        # The validator adds up all tasks of the graph; what has begun has left the budget already. The words of the
+        # request are no measure here: they are covered by the task whose place the new ones take.
+        limit = _finite(left + sum(cost for task_id, cost in costs.items() if task_id in begun))
+        validator = self._engine.validator
+        validation = await validator.validate_routing_plan(merged, dag, max_budget=limit)
+        if validation.approved is None:
+            mended = await validator.repair(
+                merged,
+                dag,
+                max_budget=limit,
+                finished=known,
+                available_agents=self._engine.team.registry.runnable(),
+                router=self._engine.router,
+            )
+            validation = mended.result
         if validation.approved is None:
             raise PlanRejected(validation.errors)
         return validation.approved
+
+
+def _by_words(issue: Issue) -> bool:
+    """Whether an issue was found by comparing the words of the plan with those of the request."""
+    return issue.kind in ("complete", "goal") and issue.task_id is None
 
 
 def _finite(amount: float) -> float | None:

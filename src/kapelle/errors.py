@@ -145,7 +145,15 @@ class DeadlineExceeded(LimitReached):
 
 
 class AgentFailed(KapelleError):
-    """One task failed. Its dependents are skipped with the reason; the rest of the run goes on."""
+    """One task failed. Its dependents are skipped with the reason; the rest of the run goes on.
+
+    `cost_usd` and `usage` say what the attempt used, where that is known; else its declared price is charged.
+    """
+
+    def __init__(self, message: str = "", *, cost_usd: float | None = None, usage: object | None = None) -> None:
+        self.cost_usd = cost_usd
+        self.usage = usage
+        super().__init__(message)
 
 
 class ModelRefused(AgentFailed):

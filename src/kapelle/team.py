@@ -21,8 +21,8 @@ CONTROL_SHARE = 0.05
 """Of the requests to a model; KAPELLE_CONTROL_SHARE changes it, 0 turns it off."""
 TASK_TOKENS = (2_000, 700)
 """Input and output tokens that one task of a model's agent is taken for until outcomes say better."""
-PLANNING_TOKENS = (3_000, 2_000)
-"""Input and output tokens that are set aside for the call that plans, and for asking once more."""
+PLANNING_TOKENS = (6_000, 8_000)
+"""Input and output tokens that are set aside for the call that plans, and for asking once more: its limit, twice."""
 WRITTEN_TYPES = frozenset({"write", "report", "compare", "summarize", "answer"})
 """Work that asks for a writer's judgement."""
 DATA_TYPES = ("lookup", "search", "sql", "query", "aggregate", "count")
@@ -99,12 +99,14 @@ def assemble_team(
         return team
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
 
+    share = _control_share(environ)
     planner = HTDAGPlanner(ModelPlanner(client), lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(
         registry=own.merged(registry.without(own)),
-        planner=GatedPlanner(planner, Gate(control_share=_control_share(environ))),
+        # One agent gets a request whole only where no agent of the user's own, and no folder, could be wanted for it.
+        planner=planner if own or folder is not None else GatedPlanner(planner, Gate(control_share=share)),
         replanner=planner,
         rules=rules,
         model_name=client.model,

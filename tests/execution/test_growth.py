@@ -28,10 +28,10 @@ class Approver:
 
     def __init__(self, registry: AgentRegistry) -> None:
         self._registry = registry
-        self.finished: list[frozenset[str]] = []
+        self.begun: list[frozenset[str]] = []
 
-    async def approve(self, dag: TaskDAG, current: ApprovedPlan | None, finished: Collection[str]) -> ApprovedPlan:
-        self.finished.append(frozenset(finished))
+    async def approve(self, dag: TaskDAG, current: ApprovedPlan | None, begun: Collection[str]) -> ApprovedPlan:
+        self.begun.append(frozenset(begun))
         routing = await HALORouter(self._registry).route_tasks(dag)
         result = await AOPValidator(self._registry, CostProfiler()).validate_routing_plan(routing, dag)
         if result.approved is None:
@@ -157,6 +157,7 @@ def test_a_task_is_planned_anew_so_often_and_no_more() -> None:
         limits=GrowthLimits(max_replans=2),
     )
     assert [task_id for task_id, _ in anew.asked] == ["a", "a-again"]
+    assert run.planning_cost_usd == 0.02
     assert states(run) == {"a-again-again": "failed", "b": "skipped", "c": "done"}
     assert ending.state == "partial"
 
@@ -164,6 +165,26 @@ def test_a_task_is_planned_anew_so_often_and_no_more() -> None:
 def test_where_there_is_no_other_way_the_failure_stands() -> None:
     _, run = execute([work("a"), work("b", "a")], {"a": ValueError("no")}, replanner=Anew(None))
     assert states(run) == {"a": "failed", "b": "skipped"}
+
+
+def test_planning_anew_that_comes_to_nothing_is_paid_and_told() -> None:
+    anew, budget = Anew(TaskDAG([work("x", task_type="fly")])), Budget(usd=1.0)
+    _, run = execute([work("a"), work("b", "a")], {"a": ValueError("no")}, replanner=anew, budget=budget)
+    assert states(run) == {"a": "failed", "b": "skipped"}
+    assert run.cost_usd == budget.spent.usd == 0.01
+
+
+def test_counts_in_a_plan_files_metadata_are_not_believed() -> None:
+    odd = work("a", metadata={"depth": "shallow", "replans": -50})
+    ending, _ = execute([odd], {"a": expand(work("x"))})
+    assert ending.state == "done"
+
+
+def test_a_run_changes_its_graph_so_often_and_no_more() -> None:
+    ending, _ = execute(
+        [work(f"t{n}") for n in range(4)], {"work": expand(work("x"))}, limits=GrowthLimits(max_changes=2, max_depth=1)
+    )
+    assert "lets it change no more" in (ending.stop_reason or "")
 
 
 def test_a_budget_that_is_used_up_plans_nothing_anew() -> None:

@@ -27,12 +27,21 @@ import pydantic_core
 
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
 from kapelle.cost import Budget, Estimate, Reservation, estimate_complexities
-from kapelle.errors import AgentFailed, BudgetExceeded, InvalidInput, KapelleError
+from kapelle.errors import (
+    AgentFailed,
+    BudgetExceeded,
+    InvalidInput,
+    KapelleError,
+    ModelRefused,
+    ModelUnavailable,
+    PlanRejected,
+)
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome, Usage
+from kapelle.models import PaidRefusal, PaidReplyInvalid
 from kapelle.validation import ApprovedPlan
 
-from .growth import GrowthLimits, PlanApprover, Replanner, arm_of, grow, needs_some
+from .growth import GrowthLimits, PlanApprover, Replanner, arm_of, grow, may_replan, needs_some
 
 logger = logging.getLogger(__name__)
 
@@ -189,6 +198,8 @@ class _Execution:
         self._busy: dict[str, int] = defaultdict(int)
         self._reports: asyncio.Queue[Any] = asyncio.Queue()
         self._started = 0.0
+        self._changes = 0
+        """Expansions and new plans so far."""
         self._adopt(plan)
 
     async def run(self) -> Ending:
@@ -307,6 +318,7 @@ class _Execution:
             raise AgentFailed(f"The agent raised {_describe(error)}.") from error
 
     def _context(self, task: Task) -> TaskContext:
+        outputs = self._progress.outputs
         return TaskContext(
             run_id=self._journal.run_id,
             request=self._request,
@@ -317,7 +329,7 @@ class _Execution:
             missing={
                 name: self._progress.failed.get(name) or self._progress.skipped.get(name, "")
                 for name in task.dependencies
-                if name not in self._progress.outputs
+                if name not in outputs
             },
             idempotency_key=f"{self._journal.run_id}/{task.task_id}",
         )
@@ -400,18 +412,29 @@ class _Execution:
         """Return the approved plan in which the subgraph has a task's place, or why there is none."""
         if self._growth is None:
             return None, "It expanded into other tasks, and this run does not let its graph grow."
+        progress, limits = self._progress, self._growth.limits
+        if self._changes >= limits.max_changes:
+            return None, f"The graph has changed {limits.max_changes} times; this run lets it change no more."
         try:
-            dag = grow(self._graph, task, subgraph, self._growth.limits, replan=replan)
-            return await self._growth.approver.approve(dag, self._plan, frozenset(self._progress.outputs)), None
+            dag = grow(self._graph, task, subgraph, limits, replan=replan)
+            begun = {*progress.outputs, *progress.failed, *progress.skipped, *self._running}
+            plan = await self._growth.approver.approve(dag, self._plan, frozenset(begun))
+        except PlanRejected as error:
+            problems = " ".join(str(issue) for issue in error.issues)
+            return None, f"What it expanded into was refused: {problems}"[:MAX_REASON_CHARS]
         except InvalidInput as error:
             return None, f"What it expanded into was refused: {error}"[:MAX_REASON_CHARS]
+        self._changes += 1
+        return plan, None
 
     def _start_replanning(self, task: Task, reason: str) -> bool:
         """Let the work of a failed task be planned anew, if somebody can, may, and the budget holds it."""
         growth = self._growth
         if growth is None or growth.replanner is None:
             return False
-        if int(task.metadata.get("replans", 0)) >= growth.limits.max_replans:
+        if not may_replan(self._graph, task, growth.limits) or self._changes >= growth.limits.max_changes:
+            return False
+        if not self._is_wanted(task):
             return False
         try:
             reservation = self._budget.reserve(usd=growth.replanning_cost_usd)
@@ -422,6 +445,11 @@ class _Execution:
         replanning.work.add_done_callback(lambda _: self._report_replanning(replanning))
         self._replanning[task.task_id] = replanning
         return True
+
+    def _is_wanted(self, task: Task) -> bool:
+        """Whether somebody still waits for a task's output: another task, or the user."""
+        dependents = self._graph.dependents(task.task_id)
+        return not dependents or any(name not in self._progress.skipped for name in dependents)
 
     def _report_replanning(self, replanning: _Replanning) -> None:
         assert replanning.work is not None
@@ -440,22 +468,23 @@ class _Execution:
         if replanning.work.cancelled() or (error := replanning.work.exception()) is not None:
             problem = "planning it anew failed" + ("" if replanning.work.cancelled() else f": {error}")
             self._budget.commit(replanning.reservation)  # what it cost is unknown: all that was set aside
+            spent = replanning.reservation.amounts.usd
         else:
             result = replanning.work.result()
-            cost_usd = 0.0 if result is None else (result.cost_usd or 0.0)
-            self._budget.commit(replanning.reservation, usd=cost_usd)
+            spent = 0.0 if result is None else (result.cost_usd or 0.0)
+            self._budget.commit(replanning.reservation, usd=spent)
+        cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if result is None else result.usage)}
         plan: ApprovedPlan | None = None
-        if result is not None and result.expansion is not None:
+        if result is not None and result.expansion is not None and self._is_wanted(task):
             plan, problem = await self._approve_growth(task, result.expansion, replan=True)
-        if plan is not None and result is not None:
+        if plan is not None:
             del self._progress.failed[task.task_id]
-            data = {"replaces": task.task_id, "reason": replanning.reason, **_grown(plan)}
-            data |= {"planning_cost_usd": result.cost_usd or 0.0, "planning_usage": asdict(result.usage)}
+            data = {"replaces": task.task_id, "reason": replanning.reason, **_grown(plan), **cost}
             self._journal.write("graph_patched", data)
             self._adopt(plan)
         else:
-            if problem is not None:
-                logger.info("Task %r is not planned anew: %s", task.task_id, problem)
+            problem = problem or "no other way was found"
+            self._journal.write("planning_failed", {"replaces": task.task_id, "reason": problem, **cost})
             self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
         self._retry_short()
 
@@ -498,6 +527,9 @@ class _Execution:
             assert replanning.work is not None
             replanning.work.cancel()
             self._budget.commit(replanning.reservation)
+            data = {"replaces": replanning.task.task_id, "reason": reason}
+            cost = {"planning_cost_usd": replanning.reservation.amounts.usd}
+            self._journal.write("planning_failed", {**data, **cost})
         self._replanning.clear()
         running = list(self._running.values())
         for attempt in running:
@@ -608,7 +640,7 @@ def _read_result(attempt: _Attempt) -> tuple[AgentResult | None, str | None]:
         return None, "The agent cancelled itself."
     error = attempt.work.exception()
     if error is not None:
-        return None, _describe(error)[:MAX_REASON_CHARS]
+        return _paid_failure(error), _describe(error)[:MAX_REASON_CHARS]
     result = attempt.work.result()
     if not isinstance(result, AgentResult):
         return None, f"The agent returned {type(result).__name__} instead of an AgentResult."
@@ -624,6 +656,21 @@ def _read_result(attempt: _Attempt) -> tuple[AgentResult | None, str | None]:
             "Write it to a file, and return the file's name."
         )
     return replace(result, output=output), None
+
+
+def _paid_failure(error: BaseException) -> AgentResult | None:
+    """What a failed attempt used, where the agent says so."""
+    if isinstance(error, (PaidRefusal, PaidReplyInvalid)):
+        return AgentResult(output=None, usage=error.reply.usage, cost_usd=error.reply.cost_usd)
+    if isinstance(error, (ModelRefused, ModelUnavailable)):  # the provider did not take the call
+        return AgentResult(output=None, cost_usd=0.0)
+    if not isinstance(error, AgentFailed) or error.cost_usd is None:
+        return None
+    try:
+        usage = error.usage if isinstance(error.usage, Usage) else Usage()
+        return AgentResult(output=None, usage=usage, cost_usd=error.cost_usd)
+    except InvalidInput:
+        return None
 
 
 def _describe(error: BaseException) -> str:

@@ -30,17 +30,21 @@ class GrowthLimits:
     """Tasks in the graph, finished ones included."""
     max_replans: int = 2
     """How often the work of one task is planned anew after failures."""
+    max_changes: int = 200
+    """Expansions and new plans of a run together: planning costs money too."""
 
     def __post_init__(self) -> None:
-        if min(self.max_depth, self.max_tasks, self.max_replans) < 0:
+        if min(self.max_depth, self.max_tasks, self.max_replans, self.max_changes) < 0:
             raise InvalidInput(f"A limit of growth cannot be negative: {self!r}")
 
 
 class PlanApprover(Protocol):
     """Routes and validates a graph that has grown."""
 
-    async def approve(self, dag: TaskDAG, current: ApprovedPlan, finished: Collection[str]) -> ApprovedPlan:
+    async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
         """Return the approved plan for the grown graph; what `current` assigns stays assigned.
+
+        `begun` are the tasks that run or are over: what they cost is in the budget already.
 
         Raises:
             PlanRejected: the new tasks cannot be done within what is left.
@@ -64,6 +68,17 @@ def needs_some(task: Task) -> bool:
     return task.metadata.get("needs") == "some" and len(task.dependencies) > 1
 
 
+def count_of(task: Task, name: str) -> int:
+    """A count in a task's metadata. A plan file may hold anything there: what is no count is none."""
+    value = task.metadata.get(name, 0)
+    return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def may_replan(dag: TaskDAG, task: Task, limits: GrowthLimits) -> bool:
+    """Whether the work of a task may be planned anew, before anyone is paid for doing so."""
+    return count_of(task, "replans") < limits.max_replans and len(dag) <= limits.max_tasks
+
+
 def arm_of(task: Task) -> dict[str, Any]:
     """What a task's metadata say of the planning arm that its request runs on (see planning, `Gate`)."""
     return {name: value for name, value in task.metadata.items() if name == "arm" or name.startswith("gate_")}
@@ -77,8 +92,8 @@ def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, r
     Raises:
         InvalidGraph: it would grow too deep or too large, the subgraph is empty, or the two do not fit together.
     """
-    depth = int(task.metadata.get(DEPTH, 0)) + 1
-    replans = int(task.metadata.get("replans", 0)) + int(replan)
+    replans = count_of(task, "replans") + int(replan)
+    depth = count_of(task, DEPTH) + int(not replan)  # another way to the same result is no deeper
     if depth > limits.max_depth:
         raise InvalidGraph(
             f"Task {task.task_id!r} is {limits.max_depth} expansions deep, and expands again. Plan it in fewer steps, "

@@ -29,6 +29,7 @@ EventKind = Literal[
     "run_rejected",
     "run_finished",
     "graph_patched",
+    "planning_failed",
     "task_started",
     "task_finished",
     "task_failed",
@@ -45,6 +46,7 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("planning", "run_routed"): "planning",
     ("planning", "run_rejected"): "planning",
     ("planning", "run_approved"): "running",
+    ("planning", "planning_failed"): "planning",
     ("planning", "run_finished"): None,  # the event itself names the end state
     ("running", "run_finished"): None,
     ("running", "task_started"): "running",
@@ -54,6 +56,7 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("running", "task_skipped"): "running",
     ("running", "task_expanded"): "running",
     ("running", "graph_patched"): "running",
+    ("running", "planning_failed"): "running",
 }
 """The state after an event; None where the event's data name it. What is not here must not happen."""
 
@@ -73,7 +76,7 @@ COST_FIELDS: Mapping[EventKind, tuple[str, ...]] = {
     "task_failed": ("cost_usd",),
     "task_cancelled": ("cost_usd",),
     "task_expanded": ("cost_usd", "planning_cost_usd"),
-    "run_finished": ("planning_cost_usd",),
+    "planning_failed": ("planning_cost_usd",),
 }
 """What of an event's data is money spent. A run and its line in the list of runs both add up exactly these."""
 

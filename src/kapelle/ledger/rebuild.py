@@ -124,8 +124,13 @@ class RunBuilder:
                     stop_reason=data.optional_text("stop_reason"),
                     answer=data.text("answer", ""),
                     overrun_usd=data.number("overrun_usd", 0.0),
-                    planning_cost_usd=self._run.planning_cost_usd + data.number("planning_cost_usd", 0.0),
                     finished_at=event.at,
+                )
+            case "planning_failed":
+                self._run = replace(
+                    self._run,
+                    planning_cost_usd=self._run.planning_cost_usd + data.number("planning_cost_usd", 0.0),
+                    planning_usage=self._run.planning_usage + data.usage("planning_usage"),
                 )
             case "graph_patched":
                 self._run, self._tasks = _patch(self._run, self._tasks, data)

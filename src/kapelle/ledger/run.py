@@ -189,7 +189,7 @@ def _totals(run: Run) -> Iterator[str]:
     if run.planning_cost_usd:
         yield f"  planning: {format_usd(run.planning_cost_usd)}"
     for agent, cost in run.cost_by_agent.items():
-        count = sum(1 for task in run.tasks.values() if task.agent == agent)
+        count = sum(1 for task in run._all() if task.agent == agent)
         yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
     if run.overrun_usd:
         yield f"  {tell_overrun(run.overrun_usd)}"

@@ -16,7 +16,7 @@ from kapelle.agents import AgentCapability, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput
 from kapelle.graph import Task, render_output
 
-from .planner import Plan, Planner
+from .planner import PaidInvalidPlan, Plan, Planner
 
 EXPAND_TYPE = "expand"
 MAX_RESULT_CHARS = 2_000
@@ -50,6 +50,9 @@ class HTDAGPlanner:
         request = _describe(task, context, "Plan this part of a larger request")
         try:
             plan = await self._level_planner.plan(request, self._agents())
+        except PaidInvalidPlan as error:
+            text = f"No plan was found for task {task.task_id!r}: {error}"
+            raise AgentFailed(text, cost_usd=error.cost_usd, usage=error.usage) from error
         except InvalidInput as error:
             raise AgentFailed(f"No plan was found for task {task.task_id!r}: {error}") from error
         return AgentResult(output=None, expansion=plan.graph, usage=plan.usage, cost_usd=plan.cost_usd)
@@ -60,6 +63,8 @@ class HTDAGPlanner:
         request += f"\n\nIt failed with: {reason[:MAX_RESULT_CHARS]}\nDo not plan the same task again."
         try:
             plan = await self._level_planner.plan(request, self._agents())
+        except PaidInvalidPlan as error:
+            return AgentResult(output=None, usage=error.usage, cost_usd=error.cost_usd)  # paid for, and no other way
         except InvalidInput:
             return None
         same = [other for other in plan.graph if (other.task_type, other.inputs) == (task.task_type, task.inputs)]
