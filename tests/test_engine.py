@@ -20,6 +20,7 @@ from kapelle import (
     InvalidAgents,
     InvalidInput,
     InvalidPlan,
+    ModelDetector,
     ModelUnavailable,
     Plan,
     PlanRejected,
@@ -444,3 +445,22 @@ def test_a_call_that_the_provider_did_not_take_costs_nothing() -> None:
     model = ScriptedModel([ModelUnavailable("overloaded")])
     run = go(with_model(model), "What is the capital of France?")
     assert (run.state, run.cost_usd) == ("failed", 0)
+
+
+def test_a_model_that_writes_graphs_plans_with_them() -> None:
+    text = '<plan><graph><node id="s1">lookup("the capitals of France, Peru and Germany")</node>'
+    text += '<node id="s2" depends="s1">write("compare and report on them: {s1}")</node></graph></plan>'
+    model = ScriptedModel([text, "Paris", "It is Paris."])
+    environ = {"KAPELLE_PLANNER": "graph", **NO_CONTROL}
+    run = go(Engine(model=model, ledger=SqliteLedger(), environ=environ), QUESTION)
+    assert (run.state, run.answer, len(run.tasks)) == ("done", "It is Paris.", 2)
+    with pytest.raises(InvalidInput, match="KAPELLE_PLANNER='magic'"):
+        Engine(model=model, ledger=SqliteLedger(), environ={"KAPELLE_PLANNER": "magic"})
+
+
+def test_a_detector_looks_at_the_plan_and_its_cost_counts() -> None:
+    look = ScriptedModel([{"issues": []}] * 3, cost_usd=0.02)
+    engine = Engine(agents=[atlas], model="none", ledger=SqliteLedger(), detector=ModelDetector(look))
+    run = go(engine, "Find the capital of France", budget_usd=1.0)
+    assert (run.state, run.planning_cost_usd) == ("done", look.cost_usd)
+    assert look.calls == 1

@@ -35,7 +35,7 @@ from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, SqliteL
 from kapelle.models import ModelClient
 from kapelle.planning import PaidInvalidPlan, Plan, Planner, RulePlanner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult
+from kapelle.validation import AOPValidator, ApprovedPlan, Issue, PlanDetector, ValidationResult
 
 from .team import Team, assemble_team
 
@@ -100,6 +100,7 @@ class Engine:
         model: A model's name (`provider:name`), a ModelClient, or `none`; by default the environment decides.
         ledger: Where runs are recorded; by default `KAPELLE_DB`, else a file in the user's data directory.
         planner: Replaces the planner that the model, or its absence, would decide.
+        detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Replaces the routing rules.
 
     >>> import asyncio
@@ -121,6 +122,7 @@ class Engine:
         model: str | ModelClient | None = None,
         ledger: Ledger | None = None,
         planner: Planner | None = None,
+        detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
         environ: Mapping[str, str] | None = None,
         timer: Callable[[], float] = time.perf_counter,
@@ -142,7 +144,7 @@ class Engine:
             cost_profiler=self.profiler,
             daao_optimizer=optimizer,
         )
-        self.validator = AOPValidator(registry, self.profiler)
+        self.validator = AOPValidator(registry, self.profiler, detector=detector)
         self.executor = Executor(registry, timer=timer)
 
     async def run(
@@ -184,7 +186,7 @@ class Engine:
                 journal.write("run_planned", _planned(plan))
                 routing = await self._route(plan, terms, budget.left.usd)
                 journal.write("run_routed", _routed(routing))
-                validation = await self._validate(plan, routing, terms, budget, given=given is not None)
+                validation = await self._validate(plan, routing, terms, budget, journal, given=given is not None)
                 if validation.approved is None and given is None:
                     plan, routing, validation = await self._mend(plan, routing, terms, budget, journal)
                     journal.write("run_planned", _planned(plan))
@@ -255,7 +257,7 @@ class Engine:
         except BaseException as error:
             if journal is not None:  # planning that came to nothing has its price
                 spent = {"planning_cost_usd": budget.spent.usd - before}
-                journal.write("planning_failed", {"reason": str(error) or type(error).__name__, **spent})
+                journal.write("planning_spent", {"reason": str(error) or type(error).__name__, **spent})
             raise
 
     async def _ask_planner(self, words: str, budget: Budget) -> Plan:
@@ -289,10 +291,17 @@ class Engine:
         return routing
 
     async def _validate(
-        self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget, *, given: bool = False
+        self,
+        plan: Plan,
+        routing: RoutingPlan,
+        terms: Terms,
+        budget: Budget,
+        journal: Journal | None = None,
+        *,
+        given: bool = False,
     ) -> ValidationResult:
         # Whether a plan covers its request is judged by words. Who wrote the plan knows better.
-        return await self.validator.validate_routing_plan(
+        result = await self.validator.validate_routing_plan(
             routing,
             plan.graph,
             max_budget=_finite(budget.left.usd),
@@ -300,6 +309,12 @@ class Engine:
             min_quality=terms.min_quality,
             request=None if given else plan.request,
         )
+        if result.detection_cost_usd:
+            budget.commit(budget.reserve(), usd=result.detection_cost_usd)
+            if journal is not None:
+                spent = {"planning_cost_usd": result.detection_cost_usd}
+                journal.write("planning_spent", {"reason": "The plan was looked at once more.", **spent})
+        return result
 
     async def _mend(
         self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget, journal: Journal | None = None
@@ -310,7 +325,7 @@ class Engine:
         user is told: they are too weak a proof to refuse a plan, or to add work to one. What else is wrong is repaired.
         """
         notes = plan.notes
-        validation = await self._validate(plan, routing, terms, budget)
+        validation = await self._validate(plan, routing, terms, budget, journal)
         if self.team.model_name is not None and not any(issue.kind in LIMIT_KINDS for issue in validation.errors):
             wrong = "\n".join(f"- {issue.message} {issue.way_out}" for issue in validation.errors)
             words = f"{plan.request}\n\nA first plan for this was refused, because:\n{wrong}"
@@ -320,7 +335,7 @@ class Engine:
                 notes = (*again.notes, "Planned once more: a first plan was refused.")
                 plan = replace(again, request=plan.request)
                 routing = await self._route(plan, terms, budget.left.usd)
-                validation = await self._validate(plan, routing, terms, budget)
+                validation = await self._validate(plan, routing, terms, budget, journal)
         else:
             plan = replace(plan, usage=Usage(), cost_usd=0.0)
         if validation.approved is not None:

@@ -100,7 +100,7 @@ def assemble_team(
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
 
     share = _control_share(environ)
-    planner = HTDAGPlanner(ModelPlanner(client), lambda: team.registry)
+    planner = HTDAGPlanner(_level_planner(client, environ), lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(
@@ -117,6 +117,16 @@ def assemble_team(
         notes=skipped,
     )
     return team
+
+
+def _level_planner(client: ModelClient, environ: Mapping[str, str]) -> Planner:
+    """Who plans one level: a structured reply or, for models that write graphs better than JSON, a `<graph>`."""
+    from kapelle.planning import GraphPlanner
+
+    wanted = environ.get("KAPELLE_PLANNER", "").strip() or "structured"
+    if wanted not in ("structured", "graph"):
+        raise InvalidInput(f"KAPELLE_PLANNER={wanted!r:.40} is no planner. Use 'structured' or 'graph'.")
+    return GraphPlanner(client) if wanted == "graph" else ModelPlanner(client)
 
 
 def _control_share(environ: Mapping[str, str]) -> float:

@@ -484,7 +484,7 @@ class _Execution:
             self._adopt(plan)
         else:
             problem = problem or "no other way was found"
-            self._journal.write("planning_failed", {"replaces": task.task_id, "reason": problem, **cost})
+            self._journal.write("planning_spent", {"replaces": task.task_id, "reason": problem, **cost})
             self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
         self._retry_short()
 
@@ -529,7 +529,7 @@ class _Execution:
             self._budget.commit(replanning.reservation)
             data = {"replaces": replanning.task.task_id, "reason": reason}
             cost = {"planning_cost_usd": replanning.reservation.amounts.usd}
-            self._journal.write("planning_failed", {**data, **cost})
+            self._journal.write("planning_spent", {**data, **cost})
         self._replanning.clear()
         running = list(self._running.values())
         for attempt in running:

@@ -29,7 +29,7 @@ EventKind = Literal[
     "run_rejected",
     "run_finished",
     "graph_patched",
-    "planning_failed",
+    "planning_spent",
     "task_started",
     "task_finished",
     "task_failed",
@@ -46,7 +46,7 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("planning", "run_routed"): "planning",
     ("planning", "run_rejected"): "planning",
     ("planning", "run_approved"): "running",
-    ("planning", "planning_failed"): "planning",
+    ("planning", "planning_spent"): "planning",
     ("planning", "run_finished"): None,  # the event itself names the end state
     ("running", "run_finished"): None,
     ("running", "task_started"): "running",
@@ -56,7 +56,7 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("running", "task_skipped"): "running",
     ("running", "task_expanded"): "running",
     ("running", "graph_patched"): "running",
-    ("running", "planning_failed"): "running",
+    ("running", "planning_spent"): "running",
 }
 """The state after an event; None where the event's data name it. What is not here must not happen."""
 
@@ -76,7 +76,7 @@ COST_FIELDS: Mapping[EventKind, tuple[str, ...]] = {
     "task_failed": ("cost_usd",),
     "task_cancelled": ("cost_usd",),
     "task_expanded": ("cost_usd", "planning_cost_usd"),
-    "planning_failed": ("planning_cost_usd",),
+    "planning_spent": ("planning_cost_usd",),
 }
 """What of an event's data is money spent. A run and its line in the list of runs both add up exactly these."""
 

@@ -126,7 +126,7 @@ class RunBuilder:
                     overrun_usd=data.number("overrun_usd", 0.0),
                     finished_at=event.at,
                 )
-            case "planning_failed":
+            case "planning_spent":
                 self._run = replace(
                     self._run,
                     planning_cost_usd=self._run.planning_cost_usd + data.number("planning_cost_usd", 0.0),
