@@ -148,7 +148,7 @@ class LiveProgress:
                 table,
                 self._spinner if at_work else _mark(state),
                 *_task_cells(task),
-                format_seconds(spent) if state.state != "waiting" else "",
+                format_seconds(spent) if state.started_at is not None else "",
                 _text(state.agent or run.assignments.get(task.task_id, "")),
                 format_usd(state.cost_usd) if state.cost_usd else "",
             )

@@ -584,13 +584,13 @@ class _Execution:
         if progress.failed:
             first, reason = next(iter(progress.failed.items()))
             count = len(progress.failed)
-            text = f"{count} of {total} tasks failed" + (
-                f", and {len(progress.skipped)} were skipped" if progress.skipped else ""
-            )
+            skipped = len(progress.skipped)
+            text = f"{count} of {total} tasks failed"
+            text += f", and {skipped} {'was' if skipped == 1 else 'were'} skipped" if skipped else ""
             state: Literal["partial", "failed"] = "partial" if progress.outputs else "failed"
             return Ending(state=state, stop_reason=f"{text}. First: {first!r}: {reason}", outputs=progress.outputs)
         first, reason = next(iter(progress.unaffordable.items()))
-        text = f"{len(progress.skipped)} of {total} tasks were skipped. {first!r}: {reason}"
+        text = f"{len(progress.skipped)} of {total} tasks were skipped. First: {first!r}: {reason}"
         return Ending(state="stopped", stop_reason=text, outputs=progress.outputs)
 
     def _outcome(
