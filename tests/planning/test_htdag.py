@@ -105,3 +105,20 @@ def test_items_are_read_from_any_output(output: Any) -> None:
     items = read_items(output)
     assert all(item.strip() for item in items)
     assert len(set(items)) == len(items)
+
+
+@pytest.mark.parametrize(
+    ("output", "items"),
+    [
+        ({"answer": "Germany is a country in Central Europe. (notes/germany.md:3)"}, ()),
+        ("It borders France, Poland and Austria", ()),
+        ("It borders two countries: Denmark and Poland. (notes/x.md:7)", ("Denmark", "Poland")),
+        ("Peru\nChile (notes/x.md:7)", ("Peru", "Chile")),
+        ([{"answer": "Lima"}, {"answer": "Washington, D.C."}], ("Lima", "Washington, D.C.")),
+        ([{"answer": "Lima"}, {"answer": "Santiago is the capital of Chile"}], ()),
+        ([{"answer": "3,400,000"}], ("3,400,000",)),
+        ({"price": 3}, ()),
+    ],
+)
+def test_items_are_names_and_never_parts_of_sentences(output: Any, items: tuple[str, ...]) -> None:
+    assert read_items(output) == items

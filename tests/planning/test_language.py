@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from kapelle.planning.language import parse_facts, split_steps
+from kapelle.planning.language import MAX_FACT_DEPTH, parse_facts, replace_pronoun, split_owned, split_steps
 from kapelle.planning.pronouns import find_referent, subject_of
-from kapelle.planning.request_shapes import find_files, read_comparison, read_operation
+from kapelle.planning.request_shapes import find_files, read_comparison, read_operation, to_plural
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,30 @@ def test_files_are_named_by_what_is_there_by_quotes_or_by_their_ending() -> None
     assert find_files("Read semi colon.csv", known) == ["a/semi colon.csv"]
     assert find_files('Read "my notes.md" and colon.csv', known) == ["my notes.md", "colon.csv"]
     assert find_files("What is 3.5 times 2", known) == []
+
+
+def test_one_its_before_an_enumeration_belongs_to_all_of_it() -> None:
+    assert replace_pronoun("find its capital, GDP and area", "Peru") == "find the capital and GDP and area of Peru"
+    assert replace_pronoun("Where was he born, and when?", "X") == "Where was X born, and when?"
+    assert replace_pronoun("its x " * 3_000, "their").startswith("the x")
+    assert split_owned("its capital, population and its area") == ["its capital", "its population", "its area"]
+
+
+def test_facts_end_at_a_depth() -> None:
+    (fact,) = parse_facts("the a of " * 5_000 + "Peru")
+    assert fact.depth > MAX_FACT_DEPTH
+
+
+@pytest.mark.parametrize(
+    ("phrase", "plural"),
+    [
+        ("mountain higher than 8000 m", "mountains higher than 8000 m"),
+        ("mountain over 8000 m", "mountains over 8000 m"),
+        ("language spoken in Peru", "languages spoken in Peru"),
+        ("language spoken", "languages spoken"),
+        ("country bordering Peru", "countries bordering Peru"),
+        ("river", "rivers"),
+    ],
+)
+def test_the_noun_of_a_phrase_becomes_plural(phrase: str, plural: str) -> None:
+    assert to_plural(phrase) == plural

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,19 @@ AGENTS = {
         AgentCapability(agent_id="builder", task_types=("implement", "test", "deploy")),
     )
 }
+
+
+GROWING = {**AGENTS, "for-each": AgentCapability(agent_id="for-each", task_types=("for_each", "expand"))}
+
+
+def plan_growing(request: str, tables: str = "$") -> list[tuple[str, str, str]]:
+    """Plan a request where items may be known only later: type, items or question, body. `tables` is what they know."""
+    planner = RulePlanner(answers_from_tables=lambda question: re.match(tables, question) is not None)
+    graph = asyncio.run(planner.plan(request, GROWING)).graph
+    return [
+        (task.task_type, str(task.inputs.get("items", task.inputs.get("question", ""))), task.inputs.get("body", ""))
+        for task in graph
+    ]
 
 
 def plan(request: str) -> list[str]:
@@ -193,6 +207,28 @@ def plan(request: str) -> list[str]:
                 "s6 compare compare the areas of France and Spain <- s4 s5",
             ],
         ),
+        (
+            "For each of the capitals of France and Italy, find the population",
+            [
+                "s1 lookup capital of France",
+                "s2 lookup capital of Italy",
+                "s3 lookup the population of {s1.answer} <- s1",
+                "s4 lookup the population of {s2.answer} <- s2",
+                "s5 combine <- s3 s4",
+            ],
+        ),
+        (
+            "For each of Peru and Chile: find its capital, population and area",
+            [
+                "s1 lookup capital of Peru",
+                "s2 lookup population of Peru",
+                "s3 lookup area of Peru",
+                "s4 lookup capital of Chile",
+                "s5 lookup population of Chile",
+                "s6 lookup area of Chile",
+                "s7 combine <- s1 s2 s3 s4 s5 s6",
+            ],
+        ),
         ("Describe Kenya and its capital", ["s1 lookup Kenya", "s2 lookup capital of Kenya", "s3 combine <- s1 s2"]),
         (
             "- capital of Peru\n- capital of Chile",
@@ -299,11 +335,76 @@ def test_a_refusal_quotes_only_the_beginning_of_a_long_request() -> None:
     assert len(str(refused.value)) < 600
 
 
+def test_what_is_asked_of_the_results_of_a_for_each_is_a_for_each_over_all_of_them() -> None:
+    assert plan_growing("For each continent, find its highest mountain, then compare their heights")[1:] == [
+        ("for_each", "{s1}", "find its highest mountain"),
+        ("for_each", "{s2}", "find their heights"),
+        ("compare", "compare their heights", ""),
+    ]
+    request = "For each country in Asia, find its capital; for each capital find its population"
+    assert plan_growing(request)[1:3] == [
+        ("for_each", "{s1}", "find its capital"),
+        ("for_each", "{s2}", "find its population"),
+    ]
+
+
+def test_nothing_is_asked_of_a_number_that_was_found_for_each() -> None:
+    tasks = plan_growing("For each river in Europe, find its length, then find their sources")
+    assert [items for kind, items, _ in tasks if kind == "for_each"] == ["{s1}", "{s1}"]
+
+
+def test_a_for_each_after_a_question_for_several_is_about_what_it_finds() -> None:
+    for each in (
+        "For each, find its capital",
+        "For each of them, find its capital",
+        "For each country find its capital",
+    ):
+        tasks = plan_growing(f"Which countries border Germany? {each}")
+        assert [task[0] for task in tasks] == ["lookup", "for_each", "combine"]
+        assert tasks[1][1:] == ("{s1}", "find its capital")
+
+
+def test_items_come_from_the_tables_where_they_can_list_them() -> None:
+    request = "For each country, find its capital"
+    assert plan_growing(request, tables="list the countries")[0] == ("sql", "list the countries", "")
+    assert plan_growing(request)[0][0] == "lookup"
+
+
+def test_things_are_counted_for_each_by_the_tables_or_not_at_all() -> None:
+    request = "For each continent, count the countries"
+    wanted = "count the countries per continent"
+    assert plan_growing(request, tables=wanted) == [("sql", wanted, "")]
+    with pytest.raises(CannotPlan, match="how this is meant of each"):
+        plan_growing(request, tables="count the countries$")
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "For each country in Europe, for each of its neighbours, find the capital",
+        "For each country in Asia, find its capital and its area, then find their populations",
+        "For each country in Asia, find its population. Which of them is the largest?",
+        "For each country in Asia, find its capital, then add them",
+        "For each country in Asia, write a report",
+        "For each country in Asia, find its capital, who rules it and its area",
+        "For each country in Asia",
+        "For each of the rivers in Germany and France, find its length",
+        "For all time, find the largest empire",
+        "Find the capital of France; for each, find its population",
+        "Find " + "the a of " * 2_000 + "Peru",
+    ],
+)
+def test_a_for_each_that_could_go_wrong_is_refused(request_text: str) -> None:
+    with pytest.raises(CannotPlan):
+        plan_growing(request_text)
+
+
 WORDS = st.sampled_from([
     "compare", "find", "the", "of", "and", "then", "France", "Germany", "capital", "its", "for", "each", "write",
     "report", ",", ";", ".", "?", "'", '"', "{", "}", "{s1}", "12%", "+", "\n", "-", "it", "SELECT", "FROM", "finally",
     "Ü", "\x00", "\ud800", "population", "which", "is", "longer", "or", "average", "per", "notes.csv", "implement",
-    "there", "their", "list", "who", "built", "GDP", "divided by", "add them", "than", "compare their",
+    "for each country,", "for each", ":", "there", "their", "list", "who", "built", "GDP", "divided by", "add them",
+    "than", "compare their",
 ])  # fmt: skip
 
 
@@ -311,6 +412,8 @@ WORDS = st.sampled_from([
 @settings(max_examples=500, deadline=None)
 def test_any_request_becomes_a_graph_or_a_clear_refusal(request_text: str) -> None:
     try:
-        asyncio.run(RulePlanner().plan(request_text, AGENTS))
+        graph = asyncio.run(RulePlanner().plan(request_text, GROWING)).graph
+        many = [task.task_id for task in graph if task.task_type == "for_each"]
+        assert not any(f"{{{one}." in str(task.inputs) for task in graph for one in many)
     except InvalidInput as error:
         assert str(error)  # noqa: PT017 - either outcome is right; no other exception is

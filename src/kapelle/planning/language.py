@@ -12,6 +12,8 @@ _JOINED_NAMES = (
     "São Tomé and Príncipe", "Sao Tome and Principe", "Newfoundland and Labrador", "Turks and Caicos",
     "research and development", "terms and conditions", "pros and cons", "supply and demand",
 )  # fmt: skip
+MAX_FACT_DEPTH = 8
+"""The population of the capital of the neighbour of Peru is three deep; nobody means more than this."""
 _GLUE = "\u2060"  # word joiner: holds a protected name together while its surroundings are split
 _COMMA = "\u2063"  # invisible separator: stands for a comma inside quotes
 
@@ -54,6 +56,19 @@ _VALUES = frozenset({
 })  # fmt: skip
 
 
+_ATTRIBUTE = (
+    r"(?:(?:its|their)\s+)?(?!(?:its|their|and|then|who|what|which|where|when|how)\b)"
+    r"(?:[a-z][a-z-]*|[A-Z]{2,5})(?:\s+(?!(?:and|or|of|in|its|their|is|are)\b)[a-z][a-z-]*){0,2}"
+)
+# One "its" before an enumeration belongs to all of it: "its capital, population and area".
+_PRONOUN = re.compile(
+    r"\b(?i:its|their|his|her)\s+(?P<what>"
+    rf"{_ATTRIBUTE}(?:,\s+{_ATTRIBUTE})+,?\s+and\s+{_ATTRIBUTE}(?=\s*(?:$|[.;?]))|"
+    r"[^,.;?]+?(?=$|[,.;?]|\s+and\s+(?i:its|their|his|her)\b))|"
+    r"\b(?i:each of them|it|them|they|he|she|him)\b"
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One thing that the request asks for."""
@@ -81,6 +96,11 @@ class Fact:
         """The fact in words."""
         thing = self.of if isinstance(self.of, str) else f"the {self.of.text}"
         return f"{self.attribute} of {thing}" if self.attribute else thing
+
+    @property
+    def depth(self) -> int:
+        """How many things have to be found out one after the other. It ends soon after MAX_FACT_DEPTH."""
+        return 1 if isinstance(self.of, str) else 1 + self.of.depth
 
 
 def split_steps(request: str, verbs: Collection[str]) -> list[Step]:
@@ -162,14 +182,20 @@ def without_article(text: str) -> str:
 
 def replace_pronoun(text: str, name: str) -> str:
     """Return the text with "its X" as "the X of NAME", and "it", "they", "them" as the name."""
-    text = re.sub(r"\b(?:its|their|his|her)\s+", f"\0{name}\0 ", text, count=1, flags=re.IGNORECASE)
-    owned = re.search(rf"\0{re.escape(name)}\0 (?P<what>[^,.;?]+?)(?=$|[,.;?]|\s+and\s+(?:its|their|his|her)\b)", text)
-    if owned is not None:
-        things = " and ".join(split_items(owned["what"]))
-        text = f"{text[: owned.start()]}the {things} of {name}{text[owned.end() :]}"
-        return replace_pronoun(text, name)
-    text = text.replace("\0", "")
-    return re.sub(r"\b(?:it|them|they|he|she|him|each of them)\b", lambda _: name, text, flags=re.IGNORECASE)
+    return _PRONOUN.sub(lambda found: _owned(found["what"], name) if found["what"] else name, text)
+
+
+def _owned(what: str, name: str) -> str:
+    things = (re.sub(r"^(?:its|their)\s+", "", part, flags=re.IGNORECASE) for part in split_items(what))
+    return f"the {' and '.join(things)} of {name}"
+
+
+def split_owned(text: str) -> list[str]:
+    """Return the parts of "its capital, population and area", each as "its ..."; other texts are their only part."""
+    owned = re.fullmatch(r"(its|their)\s+(.+)", text.rstrip("?"), re.IGNORECASE)
+    if owned is None or not re.fullmatch(rf"{_ATTRIBUTE}(?:(?:,|,?\s+and)\s+{_ATTRIBUTE})+", owned[2]):
+        return [text]
+    return [f"{owned[1]} {part}" for part in (re.sub(r"^(?:its|their)\s+", "", one) for one in split_items(owned[2]))]
 
 
 def _sentences(request: str) -> list[str]:
@@ -199,14 +225,16 @@ def _owner(fact: Fact) -> str | Fact:
     return fact.of if named or names_value(fact.attribute) else fact
 
 
-def _things(text: str) -> list[str | Fact]:
+def _things(text: str, depth: int = 1) -> list[str | Fact]:
     """The things that an attribute belongs to; what has to be found out first is a Fact."""
+    if depth > MAX_FACT_DEPTH:
+        return [without_article(text)]  # a reader that must not be wrong asks for the depth
     inner = re.fullmatch(r"the\s+(?P<words>.+?)\s+(?P<link>of|in)\s+(?P<rest>.+)", text.strip(), re.IGNORECASE)
     if inner is not None and _is_relation(inner["words"]):
         noun = _singular(inner["words"])
         if inner["link"] == "in":
             return [Fact(attribute="", of=f"{noun} in {thing}") for thing in split_items(inner["rest"])]
-        return [Fact(attribute=noun, of=thing) for thing in _things(inner["rest"])]
+        return [Fact(attribute=noun, of=thing) for thing in _things(inner["rest"], depth + 1)]
     return [without_article(part) for part in split_items(text)]
 
 

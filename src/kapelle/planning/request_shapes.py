@@ -60,11 +60,38 @@ _ARITHMETIC = re.compile(
     r"[\d\s.,()+*/^%×÷-]*(?:(?:of|times|plus|minus|divided by)[\d\s.,()+*/^%×÷-]+)*"
 )
 EACH = re.compile(r"for\s+(?:each|every|all)\s+(?:of\s+)?(?:the\s+)?(?P<items>.+?)[,:]?", re.IGNORECASE)
+EACH_OF_LAST = re.compile(
+    r"for\s+(?:each|every|all)(?:\s+one)?(?:\s+of\s+(?:them|these|those|the\s+(?:results?|answers?|items?)))?",
+    re.IGNORECASE,
+)
+"""A "for each" that names no items: those of the question before."""
+EACH_WITH_BODY = re.compile(
+    r"(?P<each>for\s+(?:each|every|all)\b[^:]*?)(?:"
+    r"\s*[,:]\s*(?P<question>(?:what|who|when|where|which|why|how)\b.+)|"
+    r"[,:]?\s+(?P<verb>(?:find|look\s+up|get|give\s+me|tell\s+me|determine|count|list)\s+"
+    r"(?:the|its|their|all|what|who|when|where|which|how)\b.+)|"
+    r"\s*:\s+(?P<listed>.+))",
+    re.IGNORECASE,
+)
+COUNTING = re.compile(
+    r"(?:count|how\s+many|(?:find\s+|get\s+|what\s+is\s+)?(?:the\s+)?number\s+of)\s+(?:the\s+|its\s+)?"
+    r"(?P<things>[a-z]+)(?:\s+(?:are\s+there|it\s+has|does\s+it\s+have))?\??",
+    re.IGNORECASE,
+)
+UNSAID_OF = re.compile(
+    r"(?:the\s+)?[a-z][a-z-]*(?:\s+(?!(?:of|in|on|from|with|for)\b)[a-z][a-z-]*){0,3}", re.IGNORECASE
+)
+"""What a body asks for where it leaves "of it" unsaid: "the capital"."""
 EACH_AFTER = re.compile(r"(?P<body>.+?),?\s+for\s+(?:each|every|all)\s+of\s+(?:the\s+)?(?P<items>.+)", re.IGNORECASE)
 OF_EACH = re.compile(
     r"(?:the\s+)?(?P<attributes>[a-z ,]+?)\s+of\s+(?:each|every)\s+(?:of\s+)?(?:the\s+)?(?P<items>.+)", re.IGNORECASE
 )
-_HEAD = re.compile(r"(.*?)(?:(\s(?:in|of|with|on|along|from|that|over|above|under|below)\b)(.*)|$)", re.DOTALL)
+_HEAD = re.compile(
+    r"(.*?)(?:(\s(?:in|of|with|on|along|from|that|which|who|whose|where|over|above|under|below|at|by|near|between|"
+    r"to|for|around|through|across|and|or|more|less|fewer|spoken|written|built|known|found|made|born|[a-z]+ed|"
+    r"[a-z]+ing(?=\s)|[a-z]+er(?=\s+than\b)|(?=\d))\b)(.*)|$)",
+    re.DOTALL,
+)
 WRITING = re.compile(
     r"(?:write|draft|compose|prepare|produce|create|make|generate|give me|report)\b\s*(?:me\s+|up\s+)?(?:a|an|the)?\s*"
     r"(?:(?:short|brief|concise|detailed|final|one-page|written|markdown|full)\s+)*"

@@ -18,14 +18,27 @@ from kapelle.errors import CannotPlan
 from kapelle.graph import Task, TaskDAG, escape_braces
 from kapelle.knowledge import quote_text
 
-from .language import Fact, Step, parse_facts, replace_pronoun, split_items, split_steps
+from .language import (
+    MAX_FACT_DEPTH,
+    Fact,
+    Step,
+    parse_facts,
+    replace_pronoun,
+    split_items,
+    split_owned,
+    split_steps,
+    without_article,
+)
 from .planner import Plan
 from .pronouns import find_referent, replace_there, subject_of
 from .request_shapes import (
     ADDING,
     COMPARING,
+    COUNTING,
     EACH,
     EACH_AFTER,
+    EACH_OF_LAST,
+    EACH_WITH_BODY,
     FIND_VERBS,
     LISTS,
     OF_EACH,
@@ -38,6 +51,7 @@ from .request_shapes import (
     TABLE_WORDS,
     THEIRS,
     THEIRS_WITHIN,
+    UNSAID_OF,
     WHAT_IS,
     WHAT_IS_KNOWN,
     WRITING,
@@ -67,6 +81,8 @@ _COMBINE = ("combine", "answer", "report", "summarize", "write", "compare")
 
 FOR_EACH_TYPE = "for_each"
 """A task that becomes one per item of its input `items`, each doing `body`: see for_each."""
+_PLANNING = (FOR_EACH_TYPE, "expand")
+"""Task types of agents that plan: no verbs that a request may use."""
 
 
 class RulePlanner:
@@ -85,6 +101,7 @@ class RulePlanner:
         draft = self._draft(request, types)
         for step in _steps(request, types):
             draft.add(step)
+        draft.close_each()
         graph = draft.finish()
         depth = len(graph.levels())
         note = f"Split by rules, without a model, into {len(graph)} task{'s' if len(graph) != 1 else ''}"
@@ -124,7 +141,8 @@ def _steps(request: str, task_types: Collection[str]) -> list[Step]:
             f"The request has {len(text):,} characters; at most {MAX_REQUEST_CHARS:,} are read. "
             "Put long material into a file, and name it in the request."
         )
-    verbs = {*FIND_VERBS, *OTHER_VERBS, *(kind.replace("_", " ") for kind in task_types if kind != "*")}
+    kinds = (kind.replace("_", " ") for kind in task_types if kind not in ("*", *_PLANNING))
+    verbs = {*FIND_VERBS, *OTHER_VERBS, *kinds}
     return split_steps(text, verbs)
 
 
@@ -143,6 +161,9 @@ class _Draft:
     each_of: str | None = None
     """The task that finds the items of a "for each ..." that is still open, where they are not named."""
 
+    opened: tuple[str, Step] | None = None
+    """The items of a "for each ..." in words, as long as nothing has been asked of them."""
+
     asked: str = ""
     """The question or lookup that `last` answers; empty after other work."""
     kept: set[str] = field(default_factory=set)
@@ -152,14 +173,27 @@ class _Draft:
 
     def add(self, step: Step) -> None:
         """Add the tasks of one step."""
-        if (each := EACH.fullmatch(step.text)) is not None:
-            self._open_each(each["items"], step)
+        if (whole := EACH_WITH_BODY.fullmatch(step.text)) is not None:
+            body = whole["question"] or whole["verb"]
+            self.add(Step(text=whole["each"], follows=step.follows))
+            self.add(Step(text=body or f"find {without_verb(whole['listed'])}"))
             return
-        if (of_each := OF_EACH.fullmatch(without_verb(step.text))) is not None:
-            self._open_each(of_each["items"], step)
+        if EACH_OF_LAST.fullmatch(step.text):
+            self.close_each()
+            self.opened = ("", step)
+            return
+        if (each := EACH.fullmatch(step.text)) is not None:
+            self.close_each()
+            self.opened = (each["items"], step)
+            return
+        if self.opened is None and (of_each := OF_EACH.fullmatch(without_verb(step.text))) is not None:
+            self.opened = (of_each["items"], step)
             step = Step(text=f"find its {of_each['attributes']}")
-        if (after := EACH_AFTER.fullmatch(step.text)) is not None and len(split_items(after["items"])) > 1:
-            self.repeat(split_items(after["items"]), Step(text=after["body"]))
+        elif self.opened is None and (after := EACH_AFTER.fullmatch(step.text)) is not None:
+            self.opened = (after["items"], step)
+            step = Step(text=after["body"])
+        if self.opened is not None:
+            self._ask_of_each(*self.opened, step)
             return
         if step.refers_back and not step.follows and not self._joins(step):
             if self.each:
@@ -220,6 +254,12 @@ class _Draft:
         if not self.tasks:
             raise CannotPlan("Nothing in the request says what to do. " + _KNOWN)
         graph = TaskDAG(self.tasks)
+        for task in graph:  # a task that becomes many has no fields to refer to
+            for before in task.dependencies:
+                if self._body(before) and f"{{{before}." in str(dict(task.inputs)):
+                    raise CannotPlan(
+                        f"{quote_text(task.description)}: rules do not ask this of what is found for each."
+                    )
         kind = self._first_type(_COMBINE)
         grows = graph[graph.sinks[0]].task_type == FOR_EACH_TYPE  # its place will be taken by many
         ends = self._ends()
@@ -229,31 +269,136 @@ class _Draft:
             graph = TaskDAG(self.tasks)
         return graph
 
+    def close_each(self) -> None:
+        """Refuse a "for each ..." of which nothing is asked, or which holds another one."""
+        if self.opened is not None:
+            raise CannotPlan(
+                f"{quote_text(self.opened[1].text)}: what is asked of each is not clear, or it is another 'for each', "
+                "which rules do not plan inside the first. Say it as in 'for each of A and B, find its capital'."
+            )
+
+    def _ask_of_each(self, items_text: str, opening: Step, body: Step) -> None:
+        """Plan "for each ..." with the first thing that is asked of each."""
+        self.opened = None
+        if re.search(r"\b(?:for|of)\s+(?:each|every)\b", f"{items_text} {body.text}", re.IGNORECASE):
+            raise CannotPlan(f"{quote_text(opening.text)}: a 'for each' inside another is not planned by rules.")
+        if re.match(r"for\s+all\s+(?!of\b)", opening.text, re.IGNORECASE) and to_plural(items_text) != items_text:
+            raise CannotPlan(f"{quote_text(opening.text)}: which items these are is not clear. Say 'for each ...'.")
+        counting = COUNTING.fullmatch(body.text)
+        question = f"count the {counting['things']} per {items_text}" if counting is not None else ""
+        if question and re.fullmatch(r"[a-z]+", items_text) and self._tables_answer(question):
+            self.last, self.asked, self.owners = (self._question(question, ()),), question, ()
+            return
+        asks_unsaid = without_verb(body.text) != body.text and UNSAID_OF.fullmatch(without_verb(body.text)) is not None
+        if counting is not None or self._joins(body) or not (body.refers_back or asks_unsaid):
+            raise CannotPlan(
+                f"{quote_text(body.text)}: how this is meant of each is not clear. Say what to find of it, as in "
+                "'for each of A and B, find its capital'."
+            )
+        if not body.refers_back:
+            body = Step(text=f"find its {without_article(without_verb(body.text))}")
+        self._open_each(items_text, opening)
+        if self.each:
+            self.repeat(self.each, body)
+        elif self.each_of is not None:
+            self.last = (self._repeat(self.each_of, body),)
+        else:  # tasks that are there already: the capitals of France and Germany
+            self.last = tuple(self._follow_up(without_verb(body.text), previous) for previous in self.last)
+        self.asked, self.owners = "", ()
+
     def _open_each(self, items_text: str, step: Step) -> None:
+        self.each, self.each_of = (), None
+        if self._means_last(items_text):
+            self._open_last(step)
+            return
         items = split_items(items_text)
-        if len(items) > 1:
-            self.each, self.each_of, self.last = tuple(items), None, ()
+        facts = parse_facts(f"the {items_text}") if len(items) > 1 else []
+        if any(fact.attribute for fact in facts):
+            self.last = tuple(self._fact(fact, ()) for fact in facts)
+        elif len(items) > 1 and re.match(r"[a-z]+\s+(?:[a-z]+\s+)?(?:of|in|on|along|from|with|near|over)\s", items[0]):
+            raise CannotPlan(f"{quote_text(step.text)}: which items these are is not clear. Name them one by one.")
+        elif len(items) > 1:
+            self.each, self.last = tuple(items), ()
         elif FOR_EACH_TYPE in self.task_types:
-            (self.each_of,) = self.last = self._tasks_of(Step(text=f"list the {to_plural(items_text)}"))
+            listing = f"list the {to_plural(items_text)}"
+            if self._tables_answer(listing) and not self._tables_answer(without_verb(listing)):
+                self.last = (self._task(self._type(_TABLE), as_title(listing), {"question": escape_braces(listing)}),)
+            else:
+                self.last = self._tasks_of(Step(text=listing))
+            (self.each_of,) = self.last
         else:
             raise CannotPlan(
                 f"{quote_text(step.text)}: which items these are is known only while it runs. "
                 "Name them (for each of A, B and C), or configure a model (KAPELLE_MODEL)."
             )
 
+    def _means_last(self, items_text: str) -> bool:
+        """Whether "for each capital" means the capitals that the step before finds."""
+        if not items_text:
+            return True
+        if not self.last or not re.fullmatch(r"[a-z]+", items_text):
+            return False
+        asked = f"{self.asked} {' '.join(self._body(task) for task in self.last)}".lower()
+        return re.search(rf"\b(?:{re.escape(items_text)}|{re.escape(to_plural(items_text))})\b", asked) is not None
+
+    def _open_last(self, step: Step) -> None:
+        """Take what the step before finds as the items."""
+        grows = [task for task in self.last if self._body(task)]
+        listed = LISTS.match(self.asked) or re.match(r"list\b", self.asked, re.IGNORECASE)
+        if len(self.last) == 1 and (grows or listed) and FOR_EACH_TYPE in self.task_types:
+            self.each_of = self.last[0]
+        elif len(self.last) < 2 or grows or find_referent("its", self.asked) == "subject":
+            raise CannotPlan(
+                f"{quote_text(step.text)}: which items are meant is not clear. Name them (for each of A, B and C)."
+            )
+
+    def _tables_answer(self, question: str) -> bool:
+        known = self.answers_from_tables
+        return known is not None and self._first_type(_TABLE) is not None and known(question)
+
+    def _body(self, task_id: str) -> str:
+        """What a for_each task does for each item; empty for other tasks."""
+        for task in self.tasks:
+            if task.task_id == task_id and task.task_type == FOR_EACH_TYPE:
+                return str(task.inputs["body"])
+        return ""
+
     def _repeat(self, source: str, step: Step) -> str:
         """A task that becomes one task per item when the items are known."""
+        choice = re.search(r"\b(?:which|who|what)\s+one\b|\bof\s+(?:them|these|those)\b", step.text, re.IGNORECASE)
+        if choice or (QUESTION.match(step.text) and SUPERLATIVE.search(step.text) and not THEIRS.search(step.text)):
+            raise CannotPlan(
+                f"{quote_text(step.text)}: rules do not choose among what is found for each. Ask for a comparison."
+            )
+        self._trial(step.text)  # what will not be understood then is refused now
+        if body := self._body(source):  # its output is a list: what was found for each, if that is one thing
+            if len(self._trial(body)) > 1:
+                raise CannotPlan(
+                    f"{quote_text(step.text)}: which of the things found for each is meant is not clear. Name it."
+                )
+            if find_referent(step.text, without_verb(replace_pronoun(body, "Peru"))) == "subject":
+                source = next(task.dependencies[0] for task in self.tasks if task.task_id == source)
         inputs = {"items": f"{{{source}}}", "body": escape_braces(step.text)}
         return self._task(FOR_EACH_TYPE, as_title(f"for each of these: {step.text}"), inputs)
 
+    def _trial(self, body: str) -> tuple[str, ...]:
+        """Plan a body for an item, and return the ends."""
+        trial = _Draft(
+            request=body, task_types=self.task_types, answers_from_tables=self.answers_from_tables, files=self.files
+        )
+        trial.repeat(["Peru"], Step(text=body))
+        return trial.last
+
     def repeat(self, items: Iterable[str], step: Step) -> None:
         """Add the tasks of one step for each of these items."""
+        if re.search(r",\s*(?:who|whom|whose|what|which|when|where|why|how)\b", step.text, re.IGNORECASE):
+            raise CannotPlan(f"{quote_text(step.text)}: a question inside a list is not split by rules. Ask it apart.")
         ends: list[str] = []
         before = self.last
         for item in items:
             about = with_owner(step.text, item)
             if about == step.text:  # "find the capital, for each of ..." leaves its "of it" unsaid
-                if without_verb(about) == about:
+                if not UNSAID_OF.fullmatch(without_verb(about)) or without_verb(about) == about:
                     raise CannotPlan(f"No rule fits {quote_text(step.text)} for each item. {_KNOWN}")
                 about = f"{about} of {item}"
             ends += self._keep(self._tasks_of(Step(text=about), apart=True))
@@ -273,6 +418,8 @@ class _Draft:
             return (self._task(self._type(_COMPUTE), f"Calculate {asked}", {"expression": asked}, depends_on=after),)
         if (operation := read_operation(text)) is not None:
             return (self._calculate(text, operation, after),)
+        if ADDING.fullmatch(text) and any(self._body(task) for task in self.last):
+            raise CannotPlan(f"{quote_text(text)}: how many numbers these are is known only while it runs.")
         if ADDING.fullmatch(text) and len(self.last) > 1:
             total = " + ".join(f"{{{task}.answer}}" for task in self.last)
             return (self._task(self._type(_COMPUTE), as_title(text), {"expression": total}, depends_on=self.last),)
@@ -369,7 +516,7 @@ class _Draft:
         self.asked = self.asked or text
         if step.refers_back and self.last and not apart:
             self.owners = self.last
-            return tuple(self._follow_up(text, previous) for previous in self.last)
+            return tuple(self._follow_up(part, previous) for previous in self.last for part in split_owned(text))
         phrase = WHAT_IS.sub("", text, count=1) if WHAT_IS.match(text) else None
         if phrase is None and QUESTION.match(text):
             return (self._query(text.rstrip("?"), text, after),)
@@ -377,6 +524,8 @@ class _Draft:
 
     def _follow_up(self, text: str, previous: str) -> str:
         """A question about what another task finds: "its population"."""
+        if self._body(previous):
+            return self._repeat(previous, Step(text=text if QUESTION.match(text) else f"find {text}"))
         marker = "\u2045found\u2046"
         query = escape_braces(replace_pronoun(text, marker)).rstrip("?")
         query = (
@@ -385,6 +534,10 @@ class _Draft:
         return self._task(self._type(_LOOKUP), as_title(text), {"query": query}, depends_on=(previous,))
 
     def _fact(self, fact: Fact, after: tuple[str, ...]) -> str:
+        if fact.depth > MAX_FACT_DEPTH:
+            raise CannotPlan(
+                f"The request asks for something of something more than {MAX_FACT_DEPTH} times over. Ask in steps."
+            )
         if isinstance(fact.of, str):
             return self._query(fact.text, fact.text, after)
         found = self._fact(fact.of, after)
@@ -422,7 +575,7 @@ class _Draft:
     def _verb(self, text: str) -> str | None:
         """The task type whose name the text begins with, unless it is a word for looking things up."""
         words = text.lower()
-        for kind in sorted(self.task_types, key=len, reverse=True):
+        for kind in sorted({*self.task_types} - {*_PLANNING}, key=len, reverse=True):
             verb = kind.replace("_", " ").lower()
             if re.match(rf"{re.escape(verb)}\b", words) and verb not in (*FIND_VERBS, "answer", "support"):
                 return kind
