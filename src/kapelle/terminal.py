@@ -119,7 +119,7 @@ class LiveProgress:
             case "task_finished":
                 self._say(f"{event.task_id} done in {format_seconds(event.data['seconds'])}")
             case "task_expanded":
-                self._say(f"{event.task_id} expanded: {len(event.data['graph']['tasks'])} tasks now")
+                self._say(f"{event.task_id} expanded: {len(self._builder.run().tasks)} tasks now")
             case "graph_patched":
                 self._say(f"{event.data['replaces']} is planned anew: {event.data['reason']}")
             case "task_failed" | "task_skipped" | "task_cancelled":

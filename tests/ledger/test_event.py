@@ -12,8 +12,12 @@ from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import EVENT_KINDS, RUN_STEPS, TASK_STEPS, Event, EventKind, rebuild_run
 
 GRAPH = TaskDAG([Task(task_id="a", task_type="work")]).to_dict()
-GROWN = {"graph": TaskDAG([Task(task_id="b", task_type="work")]).to_dict()}
-GROWN |= {"assignments": {}, "explanations": {}, "estimates": {}}
+GROWN: dict[str, Any] = {
+    "change": {"version": 2, "removed": ["a"], "tasks": [Task(task_id="b", task_type="work").to_dict()]},
+    "assignments": {},
+    "explanations": {},
+    "estimates": {},
+}
 DATA: dict[str, dict[str, Any]] = {
     "run_started": {"request": "test"},
     "run_planned": {"graph": GRAPH, "planner": "test"},

@@ -12,8 +12,13 @@ from kapelle.ledger import Event, EventKind, Run, RunBuilder, SqliteLedger, rebu
 
 Step = tuple[EventKind, str | None, dict[str, Any]]
 GRAPH = TaskDAG(Task(task_id=f"t{number}", task_type="x") for number in range(4)).to_dict()
-GROWN = {"graph": TaskDAG([Task(task_id="new", task_type="x")]).to_dict()}
-GROWN |= {"assignments": {}, "explanations": {}, "estimates": {}}
+NEW = Task(task_id="new", task_type="x").to_dict()
+GROWN: dict[str, Any] = {
+    "change": {"version": 2, "removed": [f"t{number}" for number in range(4)], "tasks": [NEW]},
+    "assignments": {},
+    "explanations": {},
+    "estimates": {},
+}
 COSTS = st.floats(0, 1e6) | st.none()
 
 
@@ -104,7 +109,7 @@ STARTED: Step = ("run_started", None, {"request": "x"})
         ([STARTED, ("run_rejected", None, {"issues": [{}]})], "issues with severity"),
         ([STARTED, ("run_finished", None, {"state": "running"})], "state='running', where one of done, failed"),
         ([STARTED, PLANNED, APPROVED, ("task_started", "t0", {"agent": 1})], r"event 3 \('task_started'\).*agent=1"),
-        ([STARTED, PLANNED, APPROVED, ("graph_patched", None, {"graph": "x" * 200})], r"graph='x+…, where a mapping"),
+        ([STARTED, PLANNED, APPROVED, ("graph_patched", None, {"change": "x" * 200})], r"change='x+…, where a mapping"),
     ],
 )
 def test_data_of_the_wrong_kind_name_the_run_and_the_event(steps: list[Step], where: str) -> None:

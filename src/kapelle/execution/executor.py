@@ -36,7 +36,7 @@ from kapelle.errors import (
     ModelUnavailable,
     PlanRejected,
 )
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import Task, TaskDAG, describe_change
 from kapelle.ledger import Journal, Outcome, Usage
 from kapelle.models import PaidRefusal, PaidReplyInvalid
 from kapelle.validation import ApprovedPlan
@@ -389,7 +389,7 @@ class _Execution:
         data = {"cost_usd": cost_usd, "seconds": seconds, "usage": asdict(usage)}
         outcome = self._outcome(attempt, result, reason, cost_usd, seconds)
         if plan is not None:
-            self._journal.write("task_expanded", {**data, **_grown(plan)}, task_id=task_id, outcome=outcome)
+            self._journal.write("task_expanded", {**data, **_grown(self._plan, plan)}, task_id=task_id, outcome=outcome)
             self._adopt(plan)
         elif result is not None and reason is None and result.expansion is None:
             self._progress.outputs[task_id] = result.output
@@ -479,7 +479,7 @@ class _Execution:
             plan, problem = await self._approve_growth(task, result.expansion, replan=True)
         if plan is not None:
             del self._progress.failed[task.task_id]
-            data = {"replaces": task.task_id, "reason": replanning.reason, **_grown(plan), **cost}
+            data = {"replaces": task.task_id, "reason": replanning.reason, **_grown(self._plan, plan), **cost}
             self._journal.write("graph_patched", data)
             self._adopt(plan)
         else:
@@ -681,11 +681,13 @@ def _describe(error: BaseException) -> str:
         return f"{type(error).__name__}, which cannot be shown"
 
 
-def _grown(plan: ApprovedPlan) -> dict[str, Any]:
-    """What the journal needs to know of a graph that has grown."""
+def _grown(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:
+    """What the journal needs to know of a graph that has grown: what is new."""
+    change = describe_change(before.dag, plan.dag)
+    new = [task["task_id"] for task in change["tasks"]]
     return {
-        "graph": plan.dag.to_dict(),
-        "assignments": dict(plan.assignments),
-        "explanations": dict(plan.explanations),
-        "estimates": {task_id: asdict(estimate) for task_id, estimate in plan.estimates.items()},
+        "change": change,
+        "assignments": {task_id: plan.assignments[task_id] for task_id in new},
+        "explanations": {task_id: plan.explanations.get(task_id, "") for task_id in new},
+        "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
     }

@@ -5,6 +5,8 @@ Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its me
 `svg` (with `layout`) and `mermaid` draw.
 """
 
+from .change import apply_change as apply_change
+from .change import describe_change as describe_change
 from .dag import CriticalPath as CriticalPath
 from .dag import TaskDAG as TaskDAG
 from .limits import MAX_TASKS as MAX_TASKS

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kapelle.errors import LedgerCorrupt
-from kapelle.graph import TaskDAG
+from kapelle.graph import TaskDAG, apply_change
 
 from .event import ENDED, Event, RunState
 from .usage import Usage
@@ -73,6 +73,12 @@ class Fields:
 
     def graph(self, name: str) -> TaskDAG:
         return TaskDAG.from_dict(self.mapping(name))
+
+    def changed_graph(self, name: str, before: TaskDAG | None) -> TaskDAG:
+        change = self.mapping(name)
+        if before is None:
+            raise self._problem(name, change, "a graph to change")
+        return apply_change(before, change)
 
     def end_state(self, name: str) -> RunState:
         found = self.text(name)

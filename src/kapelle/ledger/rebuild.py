@@ -171,7 +171,7 @@ def _begin(event: Event, data: Fields) -> Run:
 
 def _patch(run: Run, tasks: dict[str, TaskRun], data: Fields) -> tuple[Run, dict[str, TaskRun]]:
     """Take on a new version of the graph. Tasks keep what became of them, also those that it no longer has."""
-    graph = data.graph("graph")
+    graph = data.changed_graph("change", run.graph)
     gone = {task_id: task for task_id, task in tasks.items() if task_id not in graph}
     patched = replace(
         run,
