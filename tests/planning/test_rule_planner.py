@@ -302,6 +302,12 @@ def test_a_question_that_the_tables_cannot_answer_is_looked_up() -> None:
     assert kinds == ["sql", "lookup"]
 
 
+def test_what_is_asked_of_all_is_asked_of_the_tables() -> None:
+    planner = RulePlanner(answers_from_tables=lambda question: "Africa" in question)
+    graph = asyncio.run(planner.plan("Find the capitals of all countries in Africa", AGENTS)).graph
+    assert [task.task_type for task in graph] == ["sql"]
+
+
 def test_a_named_file_is_read() -> None:
     graph = asyncio.run(RulePlanner().plan("Summarize notes.md and rivers.md", AGENTS)).graph
     assert [task.inputs.get("file") for task in graph] == ["notes.md", "rivers.md", None]

@@ -568,7 +568,7 @@ class _Draft:
         if self.answers_from_tables is not None:
             patterns = (TABLE_WORDS, SUPERLATIVE)
             asks = any(pattern.search(text) for pattern in patterns) or LISTS.match(text) is not None
-            asks = asks or text.lower().startswith("list")
+            asks = asks or re.match(r"list\b|.*\ball\b", text, re.IGNORECASE) is not None
             return asks and self.answers_from_tables(without_verb(text))
         return bool(TABLE_WORDS.search(text))
 
