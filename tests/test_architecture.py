@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("validation",),
     ("execution",),
     ("learning",),
-    ("team",),
+    ("team", "terms", "records"),
     ("engine",),
     ("testing",),
     ("terminal", "process"),

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from kapelle.engine import (
         Engine,
         Proposal,
-        Terms,
     )
     from kapelle.errors import (
         AgentFailed,
@@ -108,6 +107,7 @@ if TYPE_CHECKING:
         RoutingPlan,
         RoutingRule,
     )
+    from kapelle.terms import Terms
     from kapelle.validation import (
         AOPValidator,
         ApprovedPlan,
@@ -241,8 +241,8 @@ _HOMES = {
     "kapelle.engine": (
         "Engine",
         "Proposal",
-        "Terms",
     ),
+    "kapelle.terms": ("Terms",),
     "kapelle.errors": (
         "AgentFailed",
         "BudgetExceeded",

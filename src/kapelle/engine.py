@@ -16,12 +16,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from kapelle.agents import Agent, AgentCapability, AgentRegistry, RegisteredAgent, as_agent
+from kapelle.agents import AgentRegistry
 from kapelle.cost import Budget, CostProfiler, DAAOOptimizer, OptimizationConstraints
 from kapelle.errors import (
-    InvalidAgents,
     InvalidInput,
     InvalidPlan,
     LedgerBusy,
@@ -33,53 +32,16 @@ from kapelle.execution import ExecutionLimits, Executor, Growth, compose_answer
 from kapelle.graph import TaskDAG
 from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, SqliteLedger, Usage, ledger_path
 from kapelle.models import ModelClient
-from kapelle.planning import PaidInvalidPlan, Plan, Planner, RulePlanner, read_plan
+from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import AOPValidator, ApprovedPlan, Issue, PlanDetector, ValidationResult
 
-from .team import Team, assemble_team
-
-AgentLike = RegisteredAgent | Agent | Callable[..., Any] | tuple[AgentCapability, Any]
-"""What `agents=` takes, one by one: a function, with `@agent` above it or without; an object with `async run(task,
-context)`; a pydantic-ai Agent; or any of these in a pair with its AgentCapability."""
-
+from .records import planned, routed, validated
+from .team import AgentLike, Team, assemble_team, register_agents
+from .terms import Terms
 
 LIMIT_KINDS = ("budget", "deadline", "quality", "capacity")
 """Kinds of issue that say that what the user allows is too little, not that the plan is wrong."""
-MOST = 1e12
-"""More dollars, seconds or tokens than this are a slip of the finger."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
-    """What the user asks of a run, besides its request.
-
-    Raises:
-        InvalidInput: a limit is negative or not finite, or the quality lies outside 0..1.
-    """
-
-    budget_usd: float | None = None
-    """Dollars that the run may cost, planning included; None is no limit."""
-    deadline_s: float | None = None
-    """Seconds that it may take."""
-    min_quality: float | None = None
-    """Mean expected success of the tasks; None keeps what routing would reach without looking at costs."""
-    max_tokens: int | None = None
-    """Tokens that all agents together may use."""
-
-    def __post_init__(self) -> None:
-        for name, least, most in (
-            ("budget_usd", 0.0, MOST),
-            ("deadline_s", 1e-3, MOST),
-            ("max_tokens", 0, MOST),
-            ("min_quality", 0.0, 1.0),
-        ):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not (number and least <= value <= most):
-                raise InvalidInput(f"{name}={value!r:.40} is no limit. Give a number from {least:g} to {most:g}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +90,7 @@ class Engine:
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         environ = os.environ if environ is None else environ
-        self.team: Team = assemble_team(_registry(agents), data=data, model=model, environ=environ)
+        self.team: Team = assemble_team(register_agents(agents), data=data, model=model, environ=environ)
         self.ledger: Ledger = ledger if ledger is not None else SqliteLedger(ledger_path(environ=environ))
         self.profiler = CostProfiler()
         for outcome in self.ledger.outcomes():
@@ -183,18 +145,18 @@ class Engine:
         try:
             async with asyncio.timeout(deadline_s):
                 plan = given or await self._plan(words, budget, journal)
-                journal.write("run_planned", _planned(plan))
+                journal.write("run_planned", planned(plan))
                 routing = await self._route(plan, terms, budget.left.usd)
-                journal.write("run_routed", _routed(routing))
+                journal.write("run_routed", routed(routing))
                 validation = await self._validate(plan, routing, terms, budget, journal, given=given is not None)
                 if validation.approved is None and given is None:
                     plan, routing, validation = await self._mend(plan, routing, terms, budget, journal)
-                    journal.write("run_planned", _planned(plan))
-                    journal.write("run_routed", _routed(routing))
+                    journal.write("run_planned", planned(plan))
+                    journal.write("run_routed", routed(routing))
             if validation.approved is None:
-                journal.write("run_rejected", _validated(validation))
+                journal.write("run_rejected", validated(validation))
                 raise PlanRejected(validation.errors)
-            journal.write("run_approved", _validated(validation))
+            journal.write("run_approved", validated(validation))
             left_s = None if deadline_s is None else max(1e-3, deadline_s - (time.monotonic() - started))
             ending = await self.executor.execute(
                 validation.approved,
@@ -428,26 +390,6 @@ def _finite(amount: float) -> float | None:
     return amount if math.isfinite(amount) else None
 
 
-def _registry(agents: AgentRegistry | Iterable[AgentLike]) -> AgentRegistry:
-    if isinstance(agents, AgentRegistry):
-        return agents
-    pairs: list[tuple[AgentCapability, Agent]] = []
-    for entry in agents:
-        if isinstance(entry, RegisteredAgent):
-            pairs.append((entry.capability, entry))
-        elif isinstance(entry, tuple):
-            if len(entry) != 2 or not isinstance(entry[0], AgentCapability):
-                raise InvalidAgents(f"{entry!r:.80} is no agent. A pair is (AgentCapability, what runs it).")
-            pairs.append((entry[0], as_agent(entry[1])))
-        else:
-            runner = as_agent(entry)
-            name = getattr(entry, "__name__", None) or getattr(entry, "name", None) or type(entry).__name__
-            pairs.append((AgentCapability(agent_id=str(name), task_types=("*",), cost_tier="free"), runner))
-    return AgentRegistry(
-        (capability for capability, _ in pairs), runners={capability.agent_id: runner for capability, runner in pairs}
-    )
-
-
 def _given_plan(request: str | Path | Plan) -> Plan | None:
     if isinstance(request, Plan):
         return request
@@ -458,33 +400,3 @@ def _check_words(request: object) -> str:
     if not isinstance(request, str):
         raise InvalidInput(f"A request is a text, a Path to a plan file or a Plan, not {type(request).__name__}.")
     return request.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate could not be stored or printed
-
-
-def _planned(plan: Plan) -> dict[str, Any]:
-    return {
-        "graph": plan.graph.to_dict(),
-        "planner": plan.planner,
-        "notes": list(plan.notes),
-        "usage": asdict(plan.usage),
-        "cost_usd": plan.cost_usd,
-    }
-
-
-def _routed(routing: RoutingPlan) -> dict[str, Any]:
-    return {
-        "assignments": dict(routing.assignments),
-        "explanations": dict(routing.explanations),
-        "unassigned": dict(routing.unassigned),
-        "metadata": dict(routing.metadata),
-    }
-
-
-def _validated(validation: ValidationResult) -> dict[str, Any]:
-    return {
-        "score": validation.quality_score,
-        "issues": [asdict(issue) for issue in validation.issues],
-        "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
-    }
-
-
-__all__ = ["AgentLike", "Engine", "Proposal", "RulePlanner", "Terms"]

@@ -5,11 +5,12 @@ The engine's page stays a page because all of what depends on the machine and th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from kapelle.agents import AgentCapability, AgentRegistry, ModelAgent
+from kapelle.agents import Agent, AgentCapability, AgentRegistry, ModelAgent, RegisteredAgent, as_agent
 from kapelle.errors import InvalidAgents, InvalidInput, NotFound, UnknownPrice
 from kapelle.execution import Replanner
 from kapelle.graph import Task
@@ -17,6 +18,9 @@ from kapelle.models import ModelClient, PriceTable, describe_model, find_model
 from kapelle.planning import EXPAND_TYPE, FOR_EACH_CARD, ForEachAgent, HTDAGPlanner, ModelPlanner, Planner, RulePlanner
 from kapelle.routing import RoutingRule
 
+AgentLike = RegisteredAgent | Agent | Callable[..., Any] | tuple[AgentCapability, Any]
+"""What `agents=` takes, one by one: a function, with `@agent` above it or without; an object with `async run(task,
+context)`; a pydantic-ai Agent; or any of these in a pair with its AgentCapability."""
 CONTROL_SHARE = 0.05
 """Of the requests to a model; KAPELLE_CONTROL_SHARE changes it, 0 turns it off."""
 TASK_TOKENS = (2_000, 700)
@@ -150,6 +154,31 @@ def _planner_card(client: ModelClient, price: float | None) -> AgentCapability:
         cost_usd=price,
         description="Plans, while the request runs, a part whose tasks depend on earlier results. Say in the "
         "description what is to be reached; depend on the tasks whose results it needs.",
+    )
+
+
+def register_agents(agents: AgentRegistry | Iterable[AgentLike]) -> AgentRegistry:
+    """Return a registry of what a user gave as agents.
+
+    Raises:
+        InvalidAgents: one is no agent, or two share an id.
+    """
+    if isinstance(agents, AgentRegistry):
+        return agents
+    pairs: list[tuple[AgentCapability, Agent]] = []
+    for entry in agents:
+        if isinstance(entry, RegisteredAgent):
+            pairs.append((entry.capability, entry))
+        elif isinstance(entry, tuple):
+            if len(entry) != 2 or not isinstance(entry[0], AgentCapability):
+                raise InvalidAgents(f"{entry!r:.80} is no agent. A pair is (AgentCapability, what runs it).")
+            pairs.append((entry[0], as_agent(entry[1])))
+        else:
+            runner = as_agent(entry)
+            name = getattr(entry, "__name__", None) or getattr(entry, "name", None) or type(entry).__name__
+            pairs.append((AgentCapability(agent_id=str(name), task_types=("*",), cost_tier="free"), runner))
+    return AgentRegistry(
+        (capability for capability, _ in pairs), runners={capability.agent_id: runner for capability, runner in pairs}
     )
 
 
