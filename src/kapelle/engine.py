@@ -97,6 +97,7 @@ class Engine:
             self.profiler.record_outcome(outcome)
         registry = self.team.registry
         self.planner: Planner = planner or self.team.planner
+        self._gated = self.team.gated if planner is None else None
         # The router knows everyone, so that it can say who could do a task if only a model were there.
         optimizer = DAAOOptimizer(self.profiler, registry.runnable())
         self.router = HALORouter(
@@ -144,7 +145,7 @@ class Engine:
         journal.write("run_started", {"request": words, "settings": {**asdict(terms), "model": self.team.model_name}})
         try:
             async with asyncio.timeout(deadline_s):
-                plan = given or await self._plan(words, budget, journal)
+                plan = given or await self._plan(words, budget, journal, gate_key=journal.run_id)
                 journal.write("run_planned", planned(plan))
                 routing = await self._route(plan, terms, budget.left.usd)
                 journal.write("run_routed", routed(routing))
@@ -193,7 +194,8 @@ class Engine:
         terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
         budget = Budget(usd=budget_usd)
         given = _given_plan(request)
-        plan = given or await self._plan(_check_words(request), budget)
+        words = "" if given is not None else _check_words(request)
+        plan = given or await self._plan(words, budget, gate_key=words)
         routing = await self._route(plan, terms, budget.left.usd)
         validation = await self._validate(plan, routing, terms, budget, given=given is not None)
         if validation.approved is None and given is None:
@@ -212,20 +214,25 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def _plan(self, words: str, budget: Budget, journal: Journal | None = None) -> Plan:
+    async def _plan(
+        self, words: str, budget: Budget, journal: Journal | None = None, *, gate_key: str | None = None
+    ) -> Plan:
         before = budget.spent.usd
         try:
-            return await self._ask_planner(words, budget)
+            return await self._ask_planner(words, budget, gate_key)
         except BaseException as error:
             if journal is not None:  # planning that came to nothing has its price
                 spent = {"planning_cost_usd": budget.spent.usd - before}
                 journal.write("planning_spent", {"reason": str(error) or type(error).__name__, **spent})
             raise
 
-    async def _ask_planner(self, words: str, budget: Budget) -> Plan:
+    async def _ask_planner(self, words: str, budget: Budget, gate_key: str | None) -> Plan:
         reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
         try:
-            plan = await self.planner.plan(words, self.team.registry)
+            if self._gated is not None and gate_key is not None:
+                plan = await self._gated.plan(words, self.team.registry, key=gate_key)
+            else:
+                plan = await self.planner.plan(words, self.team.registry)
         except PaidInvalidPlan as error:
             budget.commit(reservation, usd=error.cost_usd, tokens=error.usage.tokens)
             raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kapelle.agents import Agent, AgentCapability, AgentRegistry, ModelAgent, RegisteredAgent, as_agent
 from kapelle.errors import InvalidAgents, InvalidInput, NotFound, UnknownPrice
@@ -17,6 +17,9 @@ from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
 from kapelle.planning import EXPAND_TYPE, FOR_EACH_CARD, ForEachAgent, HTDAGPlanner, ModelPlanner, Planner, RulePlanner
 from kapelle.routing import RoutingRule
+
+if TYPE_CHECKING:
+    from kapelle.planning import GatedPlanner
 
 AgentLike = RegisteredAgent | Agent | Callable[..., Any] | tuple[AgentCapability, Any]
 """What `agents=` takes, one by one: a function, with `@agent` above it or without; an object with `async run(task,
@@ -39,6 +42,8 @@ class Team:
 
     registry: AgentRegistry
     planner: Planner
+    gated: GatedPlanner | None = None
+    """The planner behind the gate, for a request's first plan; None where no gate is."""
     replanner: Replanner | None = None
     """Who plans the work of a failed task anew."""
     rules: tuple[RoutingRule, ...]
@@ -110,7 +115,8 @@ def assemble_team(
     team = Team(
         registry=own.merged(registry.without(own)),
         # One agent gets a request whole only where no agent of the user's own, and no folder, could be wanted for it.
-        planner=planner if own or folder is not None else GatedPlanner(planner, Gate(control_share=share)),
+        planner=planner,
+        gated=None if own or folder is not None else GatedPlanner(planner, Gate(control_share=share)),
         replanner=planner,
         rules=rules,
         model_name=client.model,
