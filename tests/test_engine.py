@@ -246,6 +246,28 @@ def test_the_deadline_holds_for_planning_too() -> None:
     assert "while planning" in (run.stop_reason or "")
 
 
+class Late:
+    """A planner that gives up by itself."""
+
+    async def plan(self, request: str, agents: Any) -> Any:
+        raise TimeoutError("my own")
+
+
+def test_a_time_limit_of_the_planners_own_is_not_the_users_deadline() -> None:
+    engine = offline(atlas, planner=Late())
+    with pytest.raises(TimeoutError, match="my own"):
+        go(engine, "Find the capital of Peru", deadline_s=60)
+    run = engine.ledger.run("last")
+    assert (run.state, run.stop_reason) == ("failed", "my own")
+
+
+def test_a_proposal_tells_all_that_planning_cost() -> None:
+    incomplete = {"tasks": [planned("s1", "lookup")]}
+    engine = with_model(ScriptedModel([incomplete, "junk", "junk"], cost_usd=0.01))
+    proposal = asyncio.run(engine.plan(QUESTION, budget_usd=1.0))
+    assert (proposal.validation.passed, round(proposal.plan.cost_usd, 9)) == (True, 0.03)
+
+
 class Broken:
     """A planner with a bug."""
 
@@ -459,7 +481,7 @@ def test_a_model_that_writes_graphs_plans_with_them() -> None:
 
 
 def test_a_detector_looks_at_the_plan_and_its_cost_counts() -> None:
-    look = ScriptedModel([{"issues": []}] * 3, cost_usd=0.02)
+    look = ScriptedModel([{"issues": []}], cost_usd=0.02)
     engine = Engine(agents=[atlas], model="none", ledger=SqliteLedger(), detector=ModelDetector(look))
     run = go(engine, "Find the capital of France", budget_usd=1.0)
     assert (run.state, run.planning_cost_usd) == ("done", look.cost_usd)

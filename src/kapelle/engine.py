@@ -144,14 +144,14 @@ class Engine:
         )
         journal.write("run_started", {"request": words, "settings": {**asdict(terms), "model": self.team.model_name}})
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(deadline_s) as planning_time:
                 plan = given or await self._plan(words, budget, journal, gate_key=journal.run_id)
                 journal.write("run_planned", planned(plan))
                 routing = await self._route(plan, terms, budget.left.usd)
                 journal.write("run_routed", routed(routing))
                 validation = await self._validate(plan, routing, terms, budget, journal, given=given is not None)
                 if validation.approved is None and given is None:
-                    plan, routing, validation = await self._mend(plan, routing, terms, budget, journal)
+                    plan, routing, validation = await self._mend(plan, routing, validation, terms, budget, journal)
                     journal.write("run_planned", planned(plan))
                     journal.write("run_routed", routed(routing))
             if validation.approved is None:
@@ -167,12 +167,12 @@ class Engine:
                 limits=ExecutionLimits(deadline_s=left_s),
                 growth=self._growth(terms, budget),
             )
-        except TimeoutError:
-            return _finish(journal, budget, "stopped", "The deadline was reached while planning.")
         except asyncio.CancelledError:
             _finish(journal, budget, "stopped", "It was interrupted.")
             raise
         except BaseException as error:  # whatever it was, the run has ended, and the ledger says so
+            if isinstance(error, TimeoutError) and planning_time.expired():
+                return _finish(journal, budget, "stopped", "The deadline was reached while planning.")
             with suppress(LedgerBusy):  # unless the ledger is what failed
                 _finish(journal, budget, "failed", str(error) or type(error).__name__)
             raise
@@ -199,10 +199,9 @@ class Engine:
         routing = await self._route(plan, terms, budget.left.usd)
         validation = await self._validate(plan, routing, terms, budget, given=given is not None)
         if validation.approved is None and given is None:
-            cost_usd = plan.cost_usd
-            plan, routing, validation = await self._mend(plan, routing, terms, budget)
-            plan = replace(plan, cost_usd=cost_usd + plan.cost_usd)
-        return Proposal(plan=plan, routing=routing, validation=validation)
+            plan, routing, validation = await self._mend(plan, routing, validation, terms, budget)
+        # All that planning took: the calls whose replies could not be used as well.
+        return Proposal(plan=replace(plan, cost_usd=budget.spent.usd), routing=routing, validation=validation)
 
     def close(self) -> None:
         """Close the ledger. Closing twice is allowed."""
@@ -286,7 +285,13 @@ class Engine:
         return result
 
     async def _mend(
-        self, plan: Plan, routing: RoutingPlan, terms: Terms, budget: Budget, journal: Journal | None = None
+        self,
+        plan: Plan,
+        routing: RoutingPlan,
+        validation: ValidationResult,
+        terms: Terms,
+        budget: Budget,
+        journal: Journal | None = None,
     ) -> tuple[Plan, RoutingPlan, ValidationResult]:
         """Return a refused plan as it is when mended; its cost is what mending cost.
 
@@ -294,19 +299,16 @@ class Engine:
         user is told: they are too weak a proof to refuse a plan, or to add work to one. What else is wrong is repaired.
         """
         notes = plan.notes
-        validation = await self._validate(plan, routing, terms, budget, journal)
+        plan = replace(plan, usage=Usage(), cost_usd=0.0)
         if self.team.model_name is not None and not any(issue.kind in LIMIT_KINDS for issue in validation.errors):
             wrong = "\n".join(f"- {issue.message} {issue.way_out}" for issue in validation.errors)
             words = f"{plan.request}\n\nA first plan for this was refused, because:\n{wrong}"
-            plan = replace(plan, usage=Usage(), cost_usd=0.0)
             with suppress(InvalidPlan):  # then the first plan is mended as far as that goes
                 again = await self._plan(words, budget, journal)
                 notes = (*again.notes, "Planned once more: a first plan was refused.")
                 plan = replace(again, request=plan.request)
                 routing = await self._route(plan, terms, budget.left.usd)
                 validation = await self._validate(plan, routing, terms, budget, journal)
-        else:
-            plan = replace(plan, usage=Usage(), cost_usd=0.0)
         if validation.approved is not None:
             return replace(plan, notes=notes), routing, validation
         notes = (*notes, *(f"It may be incomplete: {issue.message}" for issue in validation.errors if _by_words(issue)))

@@ -112,7 +112,7 @@ def test_a_malformed_amount_is_named_and_changes_nothing(bad: Any) -> None:
 
 def test_half_a_token_is_refused() -> None:
     with pytest.raises(InvalidInput, match="whole"):
-        Budget(tokens=1.5)  # type: ignore[arg-type]
+        Budget(tokens=1.5)  # type: ignore[arg-type]  # the point
 
 
 def test_many_threads_together_never_reserve_more_than_there_is() -> None:

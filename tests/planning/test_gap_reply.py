@@ -305,7 +305,7 @@ def test_a_reply_beyond_the_limit_is_refused() -> None:
     with pytest.raises(InvalidPlan, match="at most 2,000,000"):
         read_reply("x" * 2_000_001)
     with pytest.raises(InvalidPlan, match="not a text"):
-        read_reply(None)  # type: ignore[arg-type]
+        read_reply(None)  # type: ignore[arg-type]  # the point
 
 
 def test_entities_are_never_defined_or_expanded() -> None:

@@ -27,7 +27,7 @@ def test_two_plans_do_not_share_their_dicts() -> None:
 
 def test_the_fields_of_a_plan_cannot_be_replaced() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        RoutingPlan().assignments = {}  # type: ignore[misc]
+        RoutingPlan().assignments = {}  # type: ignore[misc]  # the point
 
 
 def test_workload_counts_tasks_by_agent() -> None:

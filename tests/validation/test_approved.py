@@ -78,10 +78,10 @@ def test_there_are_no_subclasses() -> None:
 def test_what_was_approved_cannot_be_changed() -> None:
     approved = approve()
     with pytest.raises(dataclasses.FrozenInstanceError):
-        approved.score = 1.0  # type: ignore[misc]
+        approved.score = 1.0  # type: ignore[misc]  # the point
     for mapping in (approved.assignments, approved.explanations, approved.estimates):
         with pytest.raises(TypeError):
-            mapping["a"] = "someone_else"  # type: ignore[index]
+            mapping["a"] = "someone_else"  # type: ignore[index]  # the point
     with pytest.raises(InvalidGraph, match="sealed"):
         approved.dag.add_task(Task(task_id="b", task_type="lookup"))
 

@@ -74,8 +74,8 @@ def find_gaps(request: str, texts: Sequence[TaskText]) -> tuple[Gap, ...]:
     demands = split_demands(request)
     absent = list(_absent_demands(request, demands, texts))
     gaps = [*absent, *_absent_quantities(request, texts, demands), *_absent_words(request, texts)]
-    seen: set[str] = set()
-    return tuple(gap for gap in gaps if not (gap.text in seen or seen.add(gap.text)))  # type: ignore[func-returns-value]
+    first = {gap.text: gap for gap in reversed(gaps)}  # the first of those that say the same
+    return tuple(gap for gap in gaps if first[gap.text] is gap)
 
 
 def _absent_quantities(request: str, texts: Sequence[TaskText], demands: Sequence[Demand]) -> Iterator[Gap]:
@@ -185,4 +185,4 @@ def _absent_words(request: str, texts: Sequence[TaskText]) -> Iterator[Gap]:
     for subject, text in named:
         stems = stems_of(text)
         if stems and not stems & GENERIC and 2 * len(stems & known) < len(stems):
-            yield Gap(subject=subject, text=text, clause=text, is_sure=False)  # type: ignore[arg-type]
+            yield Gap(subject=subject, text=text, clause=text, is_sure=False)  # type: ignore[arg-type]  # the subjects are those of the four lines above

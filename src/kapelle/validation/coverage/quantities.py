@@ -127,7 +127,7 @@ def find_quantities(text: str) -> tuple[Quantity, ...]:
     def take(kind: Kind, value: str, start: int, end: int, **more: str | bool | None) -> None:
         if not any(taken[start:end]):
             taken[start:end] = b"\1" * (end - start)
-            found.append(Quantity(kind=kind, value=value, start=start, end=end, **more))  # type: ignore[arg-type]
+            found.append(Quantity(kind=kind, value=value, start=start, end=end, **more))  # type: ignore[arg-type]  # `more` are fields
 
     for match in _DATE.finditer(text):
         year, month, day = (
