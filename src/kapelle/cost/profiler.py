@@ -20,11 +20,11 @@ import math
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput
-from kapelle.ledger import Outcome
+from kapelle.ledger import Outcome, Usage
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +123,38 @@ class Estimate:
     """Outcomes behind it."""
     source: Source
     """`learned` as soon as there are outcomes; else `declared` if the price is; else `default`."""
+    success_lower: float = 0.0
+    """Lower confidence bound of the chance of success, one-sided, at the profiler's `confidence`; 0 where unknown."""
+    success_sd: float = 0.0
+    """Standard deviation of what is believed of the chance of success."""
+    cost_low_usd: float = 0.0
+    """The cost of one attempt lies from here to `cost_high_usd` in 90 % of cases."""
+    cost_high_usd: float = 0.0
+    seconds_low: float = 0.0
+    """One attempt takes from here to `seconds_high` in 90 % of cases."""
+    seconds_high: float = 0.0
+    usage: Usage | None = None
+    """Input, cached and output tokens expected of one attempt."""
+    note: str = ""
+    """What a reader should know of the estimate: that the agent has changed lately, for instance."""
+
+
+class Assessment(Protocol):
+    """How hard one task is."""
+
+    @property
+    def level(self) -> float:
+        """The chance, 0..1, that a typical agent fails at it."""
+
+    def shift(self, agent: str) -> float:
+        """Return the shift of the agent's log-odds of success against its own mean for the type; 0 is ordinary."""
+
+
+class DifficultyAssessor(Protocol):
+    """Says how hard a task is, by its words."""
+
+    def assess(self, text: str, task_type: str) -> Assessment:
+        """Return the difficulty of a task."""
 
 
 class CostProfiler:
@@ -137,7 +169,8 @@ class CostProfiler:
     MODEL_PRICING: ClassVar[dict[str, float]] = {"free": 0.0, "cheap": 0.03, "medium": 3.0, "expensive": 15.0}
     """USD per million tokens, by cost tier, for agents that report no cost of their own. May be reassigned."""
 
-    def __init__(self) -> None:
+    def __init__(self, difficulty: DifficultyAssessor | None = None) -> None:
+        self._difficulty = difficulty
         self._profiles: dict[tuple[str, str], TaskProfile] = {}
         self._by_type: dict[str, TaskProfile] = {}
         self._lock = threading.Lock()
@@ -224,7 +257,9 @@ class CostProfiler:
         """Return the share of successes to expect, starting from 0.85 while little was seen."""
         return _success_rate(self.get_profile(agent_name, task_type), DEFAULT_SUCCESS_RATE, use_recent=use_recent)
 
-    def estimate(self, capability: AgentCapability, task_type: str, complexity: float = 1.0) -> Estimate:
+    def estimate(
+        self, capability: AgentCapability, task_type: str, complexity: float = 1.0, *, text: str = ""
+    ) -> Estimate:
         """Return what a task of this type and complexity is expected to take from this agent.
 
         What the agent declares is the prior. Where it declares no cost and has done no such task, the tokens and the
