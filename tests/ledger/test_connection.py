@@ -18,7 +18,7 @@ from kapelle.ledger.schema import MIGRATIONS
 def record(path: Path, request: str = "x") -> None:
     outcome = Outcome(run_id="r", task_id="t", task_type="x", agent="a", success=True)
     with SqliteLedger(path) as ledger:
-        ledger.append("r", "run_started", {"request": request}, outcome=outcome)
+        ledger.append("r", "run_started", {"request": request}, outcomes=[outcome])
 
 
 @contextmanager

@@ -27,6 +27,9 @@ DATA: dict[str, dict[str, Any]] = {
     "run_finished": {"state": "done", "answer": ""},
     "graph_patched": GROWN,
     "task_expanded": GROWN,
+    "attempt_started": {"attempt": 0, "agent": "small", "step": "cheap"},
+    "attempt_finished": {"attempt": 0},
+    "attempt_checked": {"attempt": 0, "passed": True},
 }
 PATHS: dict[str | None, list[EventKind]] = {
     None: [],
@@ -52,19 +55,28 @@ def events(*kinds: EventKind) -> list[Event]:
             seq=seq,
             at=float(seq),
             kind=kind,
-            task_id="a" if kind.startswith("task_") else None,
+            task_id="a" if kind.startswith(("task_", "attempt_")) else None,
             data=DATA.get(kind, {}),
         )
         for seq, kind in enumerate(kinds)
     ]
 
 
-STARTED_FIRST: tuple[EventKind, ...] = ("task_finished", "task_failed", "task_cancelled", "task_expanded")
+FIRST: dict[EventKind, list[EventKind]] = {
+    "task_finished": ["task_started"],
+    "task_failed": ["task_started"],
+    "task_cancelled": ["task_started"],
+    "task_expanded": ["task_started"],
+    "attempt_started": ["task_started"],
+    "attempt_finished": ["task_started", "attempt_started"],
+    "attempt_checked": ["task_started", "attempt_started"],
+}
+"""What must have happened to the task before."""
 
 
 @pytest.mark.parametrize(("state", "kind"), list(itertools.product(PATHS, EVENT_KINDS)))
 def test_a_run_takes_exactly_the_steps_of_the_table(state: str | None, kind: EventKind) -> None:
-    before: list[EventKind] = ["task_started"] if kind in STARTED_FIRST and state == "running" else []
+    before = FIRST.get(kind, []) if state == "running" else []
     path = events(*PATHS[state], *before, kind)
     if (state, kind) in RUN_STEPS:
         assert len(rebuild_run(path).events) == len(path)
@@ -75,10 +87,11 @@ def test_a_run_takes_exactly_the_steps_of_the_table(state: str | None, kind: Eve
 
 @pytest.mark.parametrize(
     ("state", "kind"),
-    list(itertools.product(TASK_PATHS, [kind for kind in EVENT_KINDS if kind.startswith("task_")])),
+    list(itertools.product(TASK_PATHS, [kind for kind in EVENT_KINDS if kind.startswith(("task_", "attempt_"))])),
 )
 def test_a_task_takes_exactly_the_steps_of_the_table(state: str, kind: EventKind) -> None:
-    path = events(*PATHS["running"], *TASK_PATHS[state], kind)
+    before = [one for one in FIRST.get(kind, []) if one not in TASK_PATHS["running"]] if state == "running" else []
+    path = events(*PATHS["running"], *TASK_PATHS[state], *before, kind)
     if (state, kind) in TASK_STEPS:
         run = rebuild_run(path)
         assert {**run.replaced, **run.tasks}["a"].state == TASK_STEPS[(state, kind)]  # type: ignore[index]  # as in the table

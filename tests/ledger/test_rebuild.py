@@ -32,6 +32,11 @@ def whole_runs(draw: st.DrawFn) -> list[Step]:
     for number in range(draw(st.integers(0, 4))):
         kind: EventKind = draw(st.sampled_from(("task_finished", "task_failed", "task_cancelled")))
         steps.append(("task_started", f"t{number}", {"agent": "a"}))
+        for attempt in range(draw(st.integers(0, 2))):
+            name = {"attempt": attempt}
+            steps.append(("attempt_started", f"t{number}", {**name, "agent": f"a{attempt}", "step": "vote"}))
+            steps.append(("attempt_finished", f"t{number}", {**name, "cost_usd": draw(COSTS)}))
+            steps.append(("attempt_checked", f"t{number}", {**name, "passed": True, "cost_usd": draw(COSTS)}))
         steps.append((kind, f"t{number}", {"cost_usd": draw(COSTS), "seconds": 1.0, "output": draw(st.text())}))
     if draw(st.booleans()):
         steps.append(("graph_patched", None, {**GROWN, "planning_cost_usd": draw(COSTS)}))

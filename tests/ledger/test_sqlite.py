@@ -31,7 +31,7 @@ def record_run(ledger: SqliteLedger, run_id: str = "r1", *, state: str = "done",
     ledger.append(run_id, "run_approved", {"estimates": {}, "issues": []})
     ledger.append(run_id, "task_started", {"agent": "atlas"}, task_id="a")
     ledger.append(
-        run_id, "task_finished", {"output": output, "cost_usd": 0.1, "seconds": 2}, task_id="a", outcome=outcome
+        run_id, "task_finished", {"output": output, "cost_usd": 0.1, "seconds": 2}, task_id="a", outcomes=[outcome]
     )
     ledger.append(run_id, "run_finished", {"state": state, "answer": "Paris"})
 
@@ -79,7 +79,7 @@ def test_an_event_that_cannot_be_written_leaves_no_outcome_either() -> None:
     outcome = Outcome(run_id="r", task_id="a", task_type="x", agent="b", success=True)
     with SqliteLedger() as ledger:
         with pytest.raises(TypeError):
-            ledger.append("r", "task_finished", {"output": object()}, task_id="a", outcome=outcome)
+            ledger.append("r", "task_finished", {"output": object()}, task_id="a", outcomes=[outcome])
         assert (ledger.events("r"), ledger.outcomes()) == ((), ())
 
 
@@ -285,7 +285,7 @@ def test_what_sqlite_cannot_keep_is_refused_and_leaves_nothing() -> None:
     outcome = Outcome(run_id="r", task_id="a", task_type="x", agent="b", success=True, usage=Usage(calls=2**70))
     with SqliteLedger() as ledger:
         with pytest.raises(InvalidInput, match="cannot keep this"):
-            ledger.append("r", "task_finished", task_id="a", outcome=outcome)
+            ledger.append("r", "task_finished", task_id="a", outcomes=[outcome])
         with pytest.raises(InvalidInput, match="cannot keep this"):
             ledger.append("r\udc80", "run_started", {"request": "x"})
         assert (ledger.events("r"), ledger.outcomes()) == ((), ())

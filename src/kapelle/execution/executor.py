@@ -389,17 +389,19 @@ class _Execution:
         data = {"cost_usd": cost_usd, "seconds": seconds, "usage": asdict(usage)}
         outcome = self._outcome(attempt, result, reason, cost_usd, seconds)
         if plan is not None:
-            self._journal.write("task_expanded", {**data, **_grown(self._plan, plan)}, task_id=task_id, outcome=outcome)
+            self._journal.write(
+                "task_expanded", {**data, **_grown(self._plan, plan)}, task_id=task_id, outcomes=(outcome,)
+            )
             self._adopt(plan)
         elif result is not None and reason is None and result.expansion is None:
             self._progress.outputs[task_id] = result.output
             data |= {"output": result.output, "quality": result.quality}
-            self._journal.write("task_finished", data, task_id=task_id, outcome=outcome)
+            self._journal.write("task_finished", data, task_id=task_id, outcomes=(outcome,))
             self._release_dependents(task_id)
         else:
             reason = reason or "It expanded into other tasks when the run was stopped."
             self._progress.failed[task_id] = reason
-            self._journal.write("task_failed", {**data, "reason": reason}, task_id=task_id, outcome=outcome)
+            self._journal.write("task_failed", {**data, "reason": reason}, task_id=task_id, outcomes=(outcome,))
 
     def _retry_short(self) -> None:
         for waiting in self._short:

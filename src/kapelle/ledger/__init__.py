@@ -19,6 +19,7 @@ from .ledger import RunSummary as RunSummary
 from .outcome import Outcome as Outcome
 from .rebuild import RunBuilder as RunBuilder
 from .rebuild import rebuild_run as rebuild_run
+from .run import AttemptRun as AttemptRun
 from .run import Run as Run
 from .run import TaskRun as TaskRun
 from .sqlite import SqliteLedger as SqliteLedger

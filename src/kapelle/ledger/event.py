@@ -6,7 +6,11 @@
                                 running ──failed────> failed
                                 running ──cancelled─> cancelled
                                 running ──expanded──> expanded (other tasks take its place)
+                                running ──attempt_started, attempt_finished, attempt_checked──> running
            waiting ──skipped──> skipped
+
+A task with one agent and one attempt is told by `task_started` and its end. Where a strategy asks several agents, each
+attempt has events of its own, with its cost; the end of the task then says whose answer was taken.
 
 The tables below are the definition; `tests/ledger/test_event.py` holds every other step to be refused.
 """
@@ -36,6 +40,9 @@ EventKind = Literal[
     "task_cancelled",
     "task_skipped",
     "task_expanded",
+    "attempt_started",
+    "attempt_finished",
+    "attempt_checked",
 ]
 
 ENDED: frozenset[RunState] = frozenset({"done", "partial", "failed", "stopped"})
@@ -55,6 +62,9 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("running", "task_cancelled"): "running",
     ("running", "task_skipped"): "running",
     ("running", "task_expanded"): "running",
+    ("running", "attempt_started"): "running",
+    ("running", "attempt_finished"): "running",
+    ("running", "attempt_checked"): "running",
     ("running", "graph_patched"): "running",
     ("running", "planning_spent"): "running",
 }
@@ -67,6 +77,9 @@ TASK_STEPS: Mapping[tuple[TaskState, EventKind], TaskState] = {
     ("running", "task_failed"): "failed",
     ("running", "task_cancelled"): "cancelled",
     ("running", "task_expanded"): "expanded",
+    ("running", "attempt_started"): "running",
+    ("running", "attempt_finished"): "running",
+    ("running", "attempt_checked"): "running",
 }
 
 COST_FIELDS: Mapping[EventKind, tuple[str, ...]] = {
@@ -76,6 +89,8 @@ COST_FIELDS: Mapping[EventKind, tuple[str, ...]] = {
     "task_failed": ("cost_usd",),
     "task_cancelled": ("cost_usd",),
     "task_expanded": ("cost_usd", "planning_cost_usd"),
+    "attempt_finished": ("cost_usd",),
+    "attempt_checked": ("cost_usd",),
     "planning_spent": ("planning_cost_usd",),
 }
 """What of an event's data is money spent. A run and its line in the list of runs both add up exactly these."""

@@ -50,6 +50,16 @@ class Fields:
         self._check(all(isinstance(text, str) for text in found.values()), name, found, "texts by task")
         return found
 
+    def mappings_by_task(self, name: str) -> dict[str, Mapping[str, Any]]:
+        found = self.mapping(name, {})
+        self._check(all(isinstance(one, Mapping) for one in found.values()), name, found, "mappings by task")
+        return found
+
+    def flag(self, name: str) -> bool:
+        found = self._event.data.get(name)
+        self._check(isinstance(found, bool), name, found, "true or false")
+        return bool(found)
+
     def texts(self, name: str) -> tuple[str, ...]:
         found = self._get(name, (list, tuple), "a list", ())
         self._check(all(isinstance(text, str) for text in found), name, found, "a list of texts")

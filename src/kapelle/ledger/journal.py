@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .event import Event, EventKind
@@ -40,13 +40,14 @@ class Journal:
         data: Mapping[str, Any] | None = None,
         *,
         task_id: str | None = None,
-        outcome: Outcome | None = None,
+        outcomes: Sequence[Outcome] = (),
     ) -> None:
-        """Write one event, with the outcome that belongs to it. It is durable when this returns."""
-        event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcome=outcome)
+        """Write one event, with the outcomes that belong to it. It is durable when this returns."""
+        event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcomes=outcomes)
         self._events.append(event)
-        if outcome is not None and self._on_outcome is not None:
-            self._on_outcome(outcome)
+        if self._on_outcome is not None:
+            for outcome in outcomes:
+                self._on_outcome(outcome)
         if self._on_event is not None:
             try:
                 self._on_event(event)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,9 +40,9 @@ class Ledger(Protocol):
         data: Mapping[str, Any] | None = None,
         *,
         task_id: str | None = None,
-        outcome: Outcome | None = None,
+        outcomes: Sequence[Outcome] = (),
     ) -> Event:
-        """Write one event, and the outcome that belongs to it, in one step."""
+        """Write one event, and the outcomes that belong to it, in one step."""
         ...
 
     def events(self, run_id: str) -> tuple[Event, ...]:

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from kapelle.errors import LedgerCorrupt
 
-from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, Event
+from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, Event, EventKind
 from .fields import Fields, place_of
-from .run import Run, TaskRun
+from .run import AttemptRun, Run, TaskRun
 
 
 def rebuild_run(events: Iterable[Event]) -> Run:
@@ -104,6 +104,7 @@ class RunBuilder:
                 self._run = replace(
                     self._run,
                     assignments=data.texts_by_task("assignments"),
+                    strategies=data.mappings_by_task("strategies"),
                     explanations=data.texts_by_task("explanations"),
                     routing=data.mapping("metadata", {}),
                 )
@@ -149,18 +150,61 @@ class RunBuilder:
                 f"Run {event.run_id!r}, event {event.seq}: {event.kind!r} cannot happen to task {event.task_id!r}, "
                 f"which is {state}."
             )
+        if event.kind in _ATTEMPTS:
+            return _changed_attempt(task, event, data)
         return TaskRun(
             task_id=task.task_id,
             state=TASK_STEPS[(task.state, event.kind)],
             agent=data.optional_text("agent") or task.agent,
+            attempts=task.attempts,
             output=event.data.get("output"),
             reason=data.optional_text("reason"),
-            usage=data.usage("usage"),
-            cost_usd=data.number("cost_usd", 0.0) if "cost_usd" in COST_FIELDS.get(event.kind, ()) else 0.0,
+            usage=task.usage + data.usage("usage"),
+            cost_usd=task.cost_usd + _cost_of(event, data),
             quality=data.optional_number("quality"),
             started_at=event.at if event.kind == "task_started" else task.started_at,
             seconds=data.number("seconds", 0.0),
         )
+
+
+_ATTEMPTS: frozenset[EventKind] = frozenset({"attempt_started", "attempt_finished", "attempt_checked"})
+
+
+def _changed_attempt(task: TaskRun, event: Event, data: Fields) -> TaskRun:
+    """Return the task with the attempt that began, ended or was checked; what it cost is the task's cost too."""
+    number = int(data.number("attempt"))
+    cost_usd, usage = _cost_of(event, data), data.usage("usage")
+    attempts = list(task.attempts)
+    if number != len(attempts) if event.kind == "attempt_started" else not 0 <= number < len(attempts):
+        raise LedgerCorrupt(f"{place_of(event)} is about attempt {number}, of {len(attempts)} that were started.")
+    if event.kind == "attempt_started":
+        attempts.append(AttemptRun(agent=data.text("agent"), step=data.text("step")))
+    elif event.kind == "attempt_finished":
+        error = data.optional_text("reason")
+        attempts[number] = replace(
+            attempts[number],
+            state="done" if error is None else "failed",
+            output=event.data.get("output"),
+            reason=error,
+            usage=usage,
+            cost_usd=cost_usd,
+            seconds=data.number("seconds", 0.0),
+        )
+    else:
+        before = attempts[number]
+        attempts[number] = replace(
+            before,
+            passed=data.flag("passed"),
+            reason=data.optional_text("note"),
+            usage=before.usage + usage,
+            cost_usd=before.cost_usd + cost_usd,
+        )
+    return replace(task, attempts=tuple(attempts), usage=task.usage + usage, cost_usd=task.cost_usd + cost_usd)
+
+
+def _cost_of(event: Event, data: Fields) -> float:
+    """Return what an event says that its own task has cost; planning is told apart."""
+    return data.number("cost_usd", 0.0) if "cost_usd" in COST_FIELDS.get(event.kind, ()) else 0.0
 
 
 def _begin(event: Event, data: Fields) -> Run:
@@ -178,6 +222,7 @@ def _patch(run: Run, tasks: dict[str, TaskRun], data: Fields) -> tuple[Run, dict
         graph=graph,
         replaced={**run.replaced, **gone},
         assignments={**run.assignments, **data.texts_by_task("assignments")},
+        strategies={**run.strategies, **data.mappings_by_task("strategies")},
         explanations={**run.explanations, **data.texts_by_task("explanations")},
         estimates={**run.estimates, **data.estimates("estimates")},
         planning_cost_usd=run.planning_cost_usd + data.number("planning_cost_usd", 0.0),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from kapelle.graph import TaskDAG, render_output
 
@@ -17,6 +17,25 @@ from .text import printable
 from .usage import Usage
 
 _MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "running": "…", "waiting": "·", "expanded": "+"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptRun:
+    """What became of one agent's attempt at a task whose strategy asks several."""
+
+    agent: str
+    step: str
+    """Which step of the strategy it was: cheap, strong, vote."""
+    state: Literal["running", "done", "failed"] = "running"
+    output: Any = None
+    reason: str | None = None
+    """Why it failed, or what was found when its answer was checked."""
+    passed: bool | None = None
+    """Whether its answer passed the check; None where none was made."""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    """The check included."""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +54,8 @@ class TaskRun:
     started_at: float | None = None
     """Seconds since the epoch."""
     seconds: float = 0.0
+    attempts: tuple[AttemptRun, ...] = ()
+    """Where a strategy asked several agents: each of them, as they began. Their costs are in the task's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +76,8 @@ class Run:
     notes: tuple[str, ...] = ()
     """What planning wants the user to know."""
     assignments: Mapping[str, str] = field(default_factory=dict)
+    strategies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Per task that may ask more than one agent, its strategy as plain values."""
     explanations: Mapping[str, str] = field(default_factory=dict)
     estimates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per task, what was expected before it ran: cost_usd, seconds, success_rate, samples, source."""
@@ -94,8 +117,9 @@ class Run:
         """Dollars per agent, dearest first."""
         costs: dict[str, float] = {}
         for task in self._all():
-            if task.agent is not None:
-                costs[task.agent] = costs.get(task.agent, 0.0) + task.cost_usd
+            for attempt in task.attempts or (task,):
+                if attempt.agent is not None:
+                    costs[attempt.agent] = costs.get(attempt.agent, 0.0) + attempt.cost_usd
         return dict(sorted(costs.items(), key=lambda item: (-item[1], item[0])))
 
     def _all(self) -> Iterator[TaskRun]:
@@ -171,6 +195,9 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
             f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
             f"{expected['success_rate']:.0%} success ({known})"
         )
+    for attempt in task.attempts:
+        found = f": {attempt.reason}" if attempt.reason else ""
+        yield f"        {attempt.step}: {attempt.agent} {attempt.state}, {format_usd(attempt.cost_usd)}{found}"
     if task.state in ("done", "failed"):
         yield f"        took: {format_usd(task.cost_usd)}, {format_seconds(task.seconds)}"
     if task.reason:
@@ -189,7 +216,7 @@ def _totals(run: Run) -> Iterator[str]:
     if run.planning_cost_usd:
         yield f"  planning: {format_usd(run.planning_cost_usd)}"
     for agent, cost in run.cost_by_agent.items():
-        count = sum(1 for task in run._all() if task.agent == agent)
+        count = sum(1 for task in run._all() if agent in {one.agent for one in task.attempts or (task,)})
         yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
     if run.overrun_usd:
         yield f"  {tell_overrun(run.overrun_usd)}"

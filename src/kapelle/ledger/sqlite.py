@@ -96,9 +96,9 @@ class SqliteLedger:
         data: Mapping[str, Any] | None = None,
         *,
         task_id: str | None = None,
-        outcome: Outcome | None = None,
+        outcomes: Sequence[Outcome] = (),
     ) -> Event:
-        """Write one event, with the outcome that belongs to it, and return it. It is durable when this returns.
+        """Write one event, with the outcomes that belong to it, and return it. It is durable when this returns.
 
         Raises:
             LedgerBusy: another process was writing for longer than two seconds. The thread was blocked all the while.
@@ -113,7 +113,7 @@ class SqliteLedger:
             connection.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (run_id, seq, at, kind, task_id, json.dumps(data))
             )
-            if outcome is not None:
+            for outcome in outcomes:
                 _insert_outcome(connection, outcome)
         return Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id, data=data)
 
