@@ -4,10 +4,15 @@
     so that     the sum of costs            <= max_cost
                 the longest chain of tasks  <= max_seconds     (critical path; nothing queues)
                 the mean quality            >= min_quality     (over the tasks that count)
-                tasks of an agent           <= its capacity
+                each task's quality         >= its own floor   (of the tasks that count)
+                tasks of an agent           <= its capacity    (a candidate may occupy several agents)
 
 Among plans of equal cost the better one wins, then the one with less work in seconds, then the one that keeps more of
-the initial choices. Quality enters as expected success, so the mean is the expected share of tasks that succeed.
+the initial choices.
+
+Quality enters as a lower confidence bound of expected success, so the mean is a lower bound of the expected share of
+tasks that succeed. The bounds are added as if all were wrong at once: tasks of one agent share that agent's error, so
+it does not average out over them. Added like that they stay linear, and err on the safe side where agents differ.
 
 Solvers are apart: `solve` tries what needs none, `lagrangian` is fast, `mip` is exact. Knows nothing of agents' skills
 or of where the figures come from: see optimizer.
@@ -17,8 +22,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 Choice = tuple[int, ...]
 """For every task the position of its chosen candidate."""
@@ -35,7 +40,15 @@ class Candidate:
     cost: float
     seconds: float
     quality: float
-    """Expected success, 0..1."""
+    """Lower confidence bound of expected success, 0..1."""
+    uses: tuple[str, ...] = ()
+    """The agents that it may occupy, each of which needs a free place; empty: `agent` alone. A strategy such as "small,
+    else large" is one candidate that uses both, since nobody knows beforehand which will do."""
+
+    @property
+    def occupied(self) -> tuple[str, ...]:
+        """The agents whose capacity it takes one place of, each once."""
+        return tuple(dict.fromkeys(self.uses)) if self.uses else (self.agent,)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,10 +61,18 @@ class Slot:
     counts: bool = True
     """Whether its quality counts: that of a finished task is no longer expected, it is known. Such a slot has one
     candidate."""
+    min_quality: float = 0.0
+    """The least quality of a candidate for this task. Not asked of a slot that does not count."""
+    name: str = ""
+    """What a message calls it; empty: its position."""
 
     def __post_init__(self) -> None:
         assert self.candidates
         assert self.counts or len(self.candidates) == 1
+
+    def admits(self, candidate: Candidate) -> bool:
+        """Whether a candidate is good enough for this task."""
+        return not self.counts or not exceeds(self.min_quality, candidate.quality)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,11 +121,18 @@ class Problem:
         return finish
 
     def workload(self, choice: Choice) -> Counter[str]:
-        """Return how many slots each agent gets."""
-        return Counter(slot.candidates[at].agent for slot, at in zip(self.slots, choice, strict=True))
+        """Return how many slots each agent gets, or may get."""
+        return Counter(
+            agent for slot, at in zip(self.slots, choice, strict=True) for agent in slot.candidates[at].occupied
+        )
 
     def shortfalls(self, choice: Choice) -> dict[str, float]:
-        """Return by how much a choice misses each limit; empty when it keeps them all."""
+        """Return by how much a choice misses each limit; empty when it keeps them all.
+
+        The names are `max_total_cost` (money), `max_total_time` (seconds), `min_quality_score`, `task_quality` (the
+        tasks' floors) and `agent_capacity` (tasks too many). The last two are sums, beside which stand their parts:
+        `task_quality[TASK]` and `agent_capacity[AGENT]`.
+        """
         totals, limits = self.totals(choice), self.limits
         missed = {}
         if limits.max_cost is not None and exceeds(totals.cost, limits.max_cost):
@@ -113,10 +141,21 @@ class Problem:
             missed["max_total_time"] = totals.seconds - limits.max_seconds
         if exceeds(limits.min_quality, totals.quality):
             missed["min_quality_score"] = limits.min_quality - totals.quality
-        workload = self.workload(choice)
-        excess = sum(max(0, workload[agent] - capacity) for agent, capacity in limits.capacity.items())
-        if excess:
-            missed["agent_capacity"] = float(excess)
+        floors = {
+            f"task_quality[{slot.name or position}]": slot.min_quality - slot.candidates[at].quality
+            for position, (slot, at) in enumerate(zip(self.slots, choice, strict=True))
+            if slot.min_quality and not slot.admits(slot.candidates[at])
+        }
+        if floors:
+            missed |= {"task_quality": math.fsum(floors.values()), **floors}
+        workload = self.workload(choice) if limits.capacity else Counter()
+        crowds = {
+            f"agent_capacity[{agent}]": float(workload[agent] - capacity)
+            for agent, capacity in limits.capacity.items()
+            if workload[agent] > capacity
+        }
+        if crowds:
+            missed |= {"agent_capacity": math.fsum(crowds.values()), **crowds}
         return missed
 
     def allows(self, choice: Choice) -> bool:
@@ -148,20 +187,18 @@ class Reduced:
         return tuple(kept[position] for kept, position in zip(self.kept, choice, strict=True))
 
     def translate(self, choice: Choice) -> Choice:
-        """Return a choice of the original in positions of this problem; what is gone gives way to what beats it."""
+        """Return a choice of the original in positions of this problem; what is gone gives way to what beats it.
+
+        The choice keeps the limits of the original.
+        """
+        scarce = self.problem.limits.capacity.keys()
         translated = []
         for slot, rest, kept, position in zip(self.original, self.problem.slots, self.kept, choice, strict=True):
             if position in kept:
                 translated.append(kept.index(position))
                 continue
             gone = slot.candidates[position]
-            translated.append(
-                next(
-                    at
-                    for at, one in enumerate(rest.candidates)
-                    if one.agent not in self.problem.limits.capacity and _beats(one, gone)
-                )
-            )
+            translated.append(next(at for at, one in enumerate(rest.candidates) if _beats(one, gone, scarce)))
         return tuple(translated)
 
 
@@ -176,7 +213,10 @@ def round_off(value: float) -> float:
 
 
 def cheapest_choice(problem: Problem) -> Choice:
-    """Return the best candidate of every task by itself. If the limits allow it, no plan is better."""
+    """Return the best candidate of every task by itself. If the limits allow it, no plan is better.
+
+    Like its siblings below it keeps the floors of the tasks, where a task has a candidate that does.
+    """
     return _best_of_each(problem, lambda one: (one.cost, -one.quality, one.seconds))
 
 
@@ -191,54 +231,61 @@ def safest_choice(problem: Problem) -> Choice:
 
 
 def reduce_problem(problem: Problem) -> Reduced:
-    """Drop every candidate that another one of its task beats: at most its cost and seconds, at least its quality.
+    """Drop every candidate that is below its task's floor or that another one of its task beats.
 
-    A plan that uses a beaten candidate becomes no worse by using the other, as long as that agent is free to take one
-    more task; so an agent whose capacity could run out beats nobody.
+    To beat is to have at most the other's cost and seconds, at least its quality, and to need no place of an agent
+    whose capacity could run out that the other does not need too. So a plan that uses the beaten candidate becomes no
+    worse by using the other. A task all of whose candidates are below its floor keeps them.
     """
-    possible = Counter(agent for slot in problem.slots for agent in {one.agent for one in slot.candidates})
-    scarce = {agent for agent, capacity in problem.limits.capacity.items() if possible[agent] > capacity}
-    kept = tuple(_unbeaten(slot.candidates, scarce) for slot in problem.slots)
+    capacity = problem.limits.capacity
+    possible: Counter[str] = Counter()
+    if capacity:
+        for slot in problem.slots:
+            possible.update({agent for one in slot.candidates for agent in one.occupied})
+    scarce = {agent for agent, most in capacity.items() if possible[agent] > most}
+    kept = tuple(_unbeaten(slot, scarce) for slot in problem.slots)
     slots = tuple(
-        Slot(
-            candidates=tuple(slot.candidates[position] for position in positions),
-            before=slot.before,
-            counts=slot.counts,
-        )
+        replace(slot, candidates=tuple(slot.candidates[position] for position in positions))
         for slot, positions in zip(problem.slots, kept, strict=True)
     )
-    capacity = {agent: problem.limits.capacity[agent] for agent in sorted(scarce)}
-    limits = Limits(
-        max_cost=problem.limits.max_cost,
-        max_seconds=problem.limits.max_seconds,
-        min_quality=problem.limits.min_quality,
-        capacity=capacity,
-    )
+    limits = replace(problem.limits, capacity={agent: capacity[agent] for agent in sorted(scarce)})
     return Reduced(original=problem.slots, problem=Problem(slots=slots, limits=limits), kept=kept)
 
 
 def _best_of_each(problem: Problem, key: Callable[[Candidate], tuple[float, ...]]) -> Choice:
     # min takes the first of equals, so the initial choice wins ties
-    return tuple(min(range(len(slot.candidates)), key=lambda at: key(slot.candidates[at])) for slot in problem.slots)
+    best = []
+    for slot in problem.slots:
+        admitted = _admitted(slot)
+        best.append(min(admitted, key=[key(one) for one in slot.candidates].__getitem__))
+    return tuple(best)
 
 
-def _unbeaten(candidates: tuple[Candidate, ...], scarce: set[str]) -> tuple[int, ...]:
+def _admitted(slot: Slot) -> Sequence[int]:
+    everyone = range(len(slot.candidates))
+    if not slot.min_quality:
+        return everyone
+    return [at for at in everyone if slot.admits(slot.candidates[at])] or everyone
+
+
+def _unbeaten(slot: Slot, scarce: Collection[str]) -> tuple[int, ...]:
     # The initial candidate comes first among equals, so it beats its doubles; a plan keeps it where it can.
+    candidates = slot.candidates
     order = sorted(
-        range(len(candidates)),
+        _admitted(slot),
         key=lambda at: (candidates[at].cost, -candidates[at].quality, candidates[at].seconds, at),
     )
     kept: list[int] = []
-    strong: list[Candidate] = []
     for position in order:
-        one = candidates[position]
-        if any(_beats(other, one) for other in strong):
-            continue
-        kept.append(position)
-        if one.agent not in scarce:
-            strong.append(one)
+        if not any(_beats(candidates[other], candidates[position], scarce) for other in kept):
+            kept.append(position)
     return tuple(sorted(kept))
 
 
-def _beats(one: Candidate, other: Candidate) -> bool:
-    return one.cost <= other.cost and one.quality >= other.quality and one.seconds <= other.seconds
+def _beats(one: Candidate, other: Candidate, scarce: Collection[str]) -> bool:
+    return (
+        one.cost <= other.cost
+        and one.quality >= other.quality
+        and one.seconds <= other.seconds
+        and (not scarce or all(agent not in scarce or agent in other.occupied for agent in one.occupied))
+    )

@@ -133,7 +133,7 @@ class _Model:
             terms = [(self.first[t] + a, one.quality) for t, a, one in _all_candidates(problem) if slots[t].counts]
             self._row(limits.min_quality * sum(slot.counts for slot in slots), np.inf, terms)
         for agent, capacity in limits.capacity.items():
-            terms = [(self.first[t] + a, 1.0) for t, a, one in _all_candidates(problem) if one.agent == agent]
+            terms = [(self.first[t] + a, 1.0) for t, a, one in _all_candidates(problem) if agent in one.occupied]
             if goal == "excess":
                 terms.append((self._column(1.0, upper=np.inf), -1.0))
             self._row(-np.inf, capacity, terms)
