@@ -8,6 +8,7 @@ from .budget import Amounts as Amounts
 from .budget import Budget as Budget
 from .budget import BudgetStatistics as BudgetStatistics
 from .budget import Reservation as Reservation
+from .canonical import canonical_answer as canonical_answer
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
 from .optimizer import Attempt as Attempt
@@ -18,3 +19,17 @@ from .profiler import CostProfiler as CostProfiler
 from .profiler import Estimate as Estimate
 from .profiler import Execution as Execution
 from .profiler import TaskProfile as TaskProfile
+from .strategy import Accept as Accept
+from .strategy import Answer as Answer
+from .strategy import Ask as Ask
+from .strategy import Cascade as Cascade
+from .strategy import Check as Check
+from .strategy import Examine as Examine
+from .strategy import GiveUp as GiveUp
+from .strategy import Single as Single
+from .strategy import Strategy as Strategy
+from .strategy import Vote as Vote
+from .strategy import agents_of as agents_of
+from .strategy import next_move as next_move
+from .strategy import strategy_from_dict as strategy_from_dict
+from .strategy import strategy_to_dict as strategy_to_dict

@@ -1,9 +1,10 @@
 """Runs an approved plan as data flow: a task starts the moment its own inputs are done, the most urgent first.
 
-One coroutine decides; each attempt at a task is an asyncio task that reports to its queue. There are no levels and no
-barriers. Before a task is dispatched its estimate is reserved in the budget, and its start is in the ledger; when it
-ends, what it used is committed and its outcome is in the ledger. A failure skips the tasks that need its output, with
-the reason; everything else goes on, and so do tasks that declare that some of what they depend on is enough.
+One coroutine decides; each job (an agent that is asked, an answer that is checked) is an asyncio task that reports to
+its queue. There are no levels and no barriers. Before a job is dispatched its estimate is reserved in the budget, and
+its start is in the ledger; when it ends, what it used is committed and written down. What a task needs next is decided
+by its strategy: see work. A failure skips the tasks that need its output, with the reason; everything else goes on, and
+so do tasks that declare that some of what they depend on is enough.
 
 Urgency is the length of the longest expected path from a task to the end of the plan: the list-scheduling rule of Hu
 (1961), with `Task.priority` above it. A graph may grow while it runs: see growth. Not covered here: retries, fallbacks,
@@ -13,42 +14,41 @@ resume (a later part of this folder).
 from __future__ import annotations
 
 import asyncio
-import heapq
-import json
 import logging
 import math
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-import pydantic_core
-
-from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
-from kapelle.cost import Budget, Estimate, Reservation, estimate_complexities
-from kapelle.errors import (
-    AgentFailed,
-    BudgetExceeded,
-    InvalidInput,
-    KapelleError,
-    ModelRefused,
-    ModelUnavailable,
-    PlanRejected,
+from kapelle.agents import AgentRegistry, AgentResult, TaskContext
+from kapelle.cost import (
+    Accept,
+    Ask,
+    Budget,
+    Check,
+    Examine,
+    Reservation,
+    agents_of,
+    estimate_complexities,
 )
+from kapelle.errors import AgentFailed, BudgetExceeded, InvalidInput, PlanRejected
 from kapelle.graph import Task, TaskDAG, describe_change
 from kapelle.ledger import Journal, Outcome, Usage
-from kapelle.models import PaidRefusal, PaidReplyInvalid
 from kapelle.validation import ApprovedPlan
 
+from .checking import Examiner, NoChecks, Verdict
 from .growth import GrowthLimits, PlanApprover, Replanner, arm_of, grow, may_replan, needs_some
+from .ready import ReadyJobs
+from .result import MAX_REASON_CHARS, describe_error, read_result
+from .work import Attempt, Job, Work
 
 logger = logging.getLogger(__name__)
 
-MAX_REASON_CHARS = 2_000
-"""What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
-MAX_OUTPUT_CHARS = 10_000_000
-"""What the ledger keeps of one output. More belongs into a file: every reader of the run would have to hold it."""
+MAX_TEXT_CHARS = 2_000
+"""What an outcome keeps of its task's words: how hard a task is, is learned from them."""
+VERIFY = "verify"
+"""The type of task under which a verifier's outcomes are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,13 +102,15 @@ class Executor:
         journal: Journal,
         *,
         budget: Budget,
+        checks: Examiner | None = None,
         request: str = "",
         limits: ExecutionLimits = ExecutionLimits(),
         growth: Growth | None = None,
     ) -> Ending:
         """Run the plan to its end, and return how it ended. Every step is in the journal before its effect.
 
-        Without `growth` the graph stays as it is: a task that expands fails, and a failed one is not planned anew.
+        Without `checks`, what is to be checked does not pass. Without `growth` the graph stays as it is: a task that
+        expands fails, and a failed one is not planned anew.
 
         Raises:
             InvalidInput: the plan did not come from validation, or nothing runs one of its agents; nothing has run.
@@ -116,23 +118,13 @@ class Executor:
         """
         if not isinstance(plan, ApprovedPlan):
             raise InvalidInput(f"Only a plan that the validator approved can run, not {type(plan).__name__}.")
-        for agent_id in set(plan.assignments.values()):
-            self._agents.runner(agent_id)
-        return await _Execution(self._agents, self._timer, plan, journal, budget, request, limits, growth).run()
-
-
-@dataclass(kw_only=True, slots=True, eq=False)
-class _Attempt:
-    """One task at work."""
-
-    task: Task
-    agent: AgentCapability
-    reservation: Reservation
-    started: float
-    work: asyncio.Task[AgentResult] | None = None
-    alarm: asyncio.TimerHandle | None = None
-    expired: str | None = None
-    """Why its time was over, if it was; then what it still reports no longer counts."""
+        for task_id in plan.assignments:
+            for agent_id in agents_of(plan.strategy_of(task_id)):
+                self._agents.runner(agent_id)
+        run = _Execution(
+            self._agents, self._timer, plan, journal, budget, checks or NoChecks(), request, limits, growth
+        )
+        return await run.run()
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -171,6 +163,7 @@ class _Execution:
         plan: ApprovedPlan,
         journal: Journal,
         budget: Budget,
+        checks: Examiner,
         request: str,
         limits: ExecutionLimits,
         growth: Growth | None,
@@ -181,21 +174,20 @@ class _Execution:
         self._graph = plan.dag
         self._journal = journal
         self._budget = budget
+        self._checks = checks
         self._request = request
         self._limits = limits
         self._growth = growth
         self._progress = _Progress()
-        self._ready: list[tuple[tuple[float, float, int], str]] = []
-        self._parked: dict[str, list[tuple[tuple[float, float, int], str]]] = defaultdict(list)
-        """Ready tasks whose agent is busy, by agent."""
-        self._short: list[tuple[tuple[float, float, int], str]] = []
-        """Ready tasks that the budget cannot hold until running ones give back what they did not need."""
-        self._running: dict[str, _Attempt] = {}
+        self._works: dict[str, Work] = {}
+        """Tasks that are ready or begun, and not over."""
+        self._ready = ReadyJobs(lambda agent: agents[agent].max_concurrency)
+        self._running: dict[int, Job] = {}
+        """By the job's own id."""
         self._replanning: dict[str, _Replanning] = {}
         """Failed tasks whose work is being planned anew."""
-        self._abandoned: set[asyncio.Task[AgentResult]] = set()
-        """Attempts whose time was over and that have not ended yet."""
-        self._busy: dict[str, int] = defaultdict(int)
+        self._abandoned: set[asyncio.Task[Any]] = set()
+        """Jobs whose time was over and that have not ended yet."""
         self._reports: asyncio.Queue[Any] = asyncio.Queue()
         self._started = 0.0
         self._changes = 0
@@ -224,7 +216,7 @@ class _Execution:
             if alarm is not None:
                 alarm.cancel()
             # Nothing outlives the run: not an agent whose time was over, and none if the journal cannot be written.
-            works = (*self._abandoned, *(attempt.work for attempt in self._running.values()))
+            works = (*self._abandoned, *(job.running for job in self._running.values()))
             for work in (*works, *(replanning.work for replanning in self._replanning.values())):
                 if work is not None:
                     work.cancel()
@@ -235,14 +227,17 @@ class _Execution:
         self._plan, self._graph = plan, plan.dag
         urgency = self._graph.urgency({task_id: plan.estimates[task_id].seconds for task_id in self._graph.tasks})
         # Among equals the plan's order decides, so that a run is repeatable.
-        self._rank = {
+        ranks = {
             task.task_id: (-task.priority, -urgency[task.task_id], position)
             for position, task in enumerate(self._graph)
         }
+        self._ready.rank(ranks)
         self._complexity = estimate_complexities(self._graph)
-        self._ready, self._short = [], []
-        self._parked.clear()
-        begun = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._running}
+        self._works = {task_id: work for task_id, work in self._works.items() if work.attempts}
+        begun = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._works}
+        for work in self._works.values():
+            for job in work.waiting:
+                self._ready.push(job)
         for task in self._graph:
             if task.task_id not in begun:
                 over = self._over if needs_some(task) else self._progress.outputs
@@ -259,65 +254,108 @@ class _Execution:
 
     def _dispatch(self) -> None:
         """Start everything that is ready, as far as agents are free and the budget holds."""
-        while self._ready:
-            rank, task_id = heapq.heappop(self._ready)
-            task = self._graph[task_id]
-            agent = self._agents[self._plan.assignments[task_id]]
-            if self._busy[agent.agent_id] >= agent.max_concurrency:
-                heapq.heappush(self._parked[agent.agent_id], (rank, task_id))
-                continue
-            estimate = self._plan.estimates[task_id]
+        while (job := self._ready.pop()) is not None:
             try:
-                reservation = self._budget.reserve(
-                    usd=estimate.cost_usd, tokens=estimate.tokens, seconds=estimate.seconds
-                )
+                reservation = self._reserve(job)
             except BudgetExceeded as error:
                 if self._running or self._replanning:
-                    self._short.append((rank, task_id))
+                    self._ready.postpone(job)
                 else:
-                    self._skip(task_id, f"The budget does not reach: {error}", unaffordable=True)
-                self._unpark(agent)  # its place is still free
+                    self._ready.leave(job)
+                    self._refuse(job, f"The budget does not reach: {error}")
                 continue
-            self._start(task, agent, estimate, reservation)
+            self._start(job, reservation)
 
-    def _unpark(self, agent: AgentCapability) -> None:
-        """Let the most urgent task that waits for this agent try again."""
-        if self._parked[agent.agent_id]:
-            heapq.heappush(self._ready, heapq.heappop(self._parked[agent.agent_id]))
+    def _reserve(self, job: Job) -> Reservation:
+        if job.agent is None:
+            return self._budget.reserve()
+        estimate = self._plan.step_estimate(job.work.task.task_id, job.agent)
+        return self._budget.reserve(usd=estimate.cost_usd, tokens=estimate.tokens, seconds=estimate.seconds)
 
-    def _start(self, task: Task, agent: AgentCapability, estimate: Estimate, reservation: Reservation) -> None:
+    def _refuse(self, job: Job, reason: str) -> None:
+        """A job cannot be paid for. A task that has not begun is skipped; one that has makes do without it."""
+        work = job.work
+        work.waiting.remove(job)
+        if work.started is None:
+            if work.task.task_id in self._works:  # all its first jobs are refused alike; one of them says so
+                self._drop(work)
+                self._skip(work.task.task_id, reason, unaffordable=True)
+        elif job.check is not None:
+            self._note_check(job, Verdict(passed=False, note=f"It was not checked. {reason}"), 0.0)
+            self._advance(work)
+        else:
+            self._write_attempt_start(work, job, reserved_usd=0.0)
+            work.refuse(job, reason)
+            data = {"attempt": len(work.attempts) - 1, "reason": reason, "cost_usd": 0.0, "seconds": 0.0}
+            self._journal.write("attempt_finished", data, task_id=work.task.task_id)
+            self._advance(work)
+
+    def _start(self, job: Job, reservation: Reservation) -> None:
+        work = job.work
         try:
-            self._journal.write(
-                "task_started",
-                {"agent": agent.agent_id, "reserved_usd": estimate.cost_usd},
-                task_id=task.task_id,
-            )
+            if work.started is None:
+                first = {"agent": job.agent, "reserved_usd": reservation.amounts.usd}
+                self._journal.write("task_started", first, task_id=work.task.task_id)
+            if job.check is None and not work.simple:
+                self._write_attempt_start(work, job, reserved_usd=reservation.amounts.usd)
         except BaseException:
             self._budget.release(reservation)
             raise
-        attempt = _Attempt(task=task, agent=agent, reservation=reservation, started=self._timer())
-        self._busy[agent.agent_id] += 1
-        self._running[task.task_id] = attempt
-        attempt.work = asyncio.create_task(self._work(attempt), name=f"{self._journal.run_id}:{task.task_id}")
-        attempt.work.add_done_callback(lambda _: self._report(attempt))
-        seconds = self._seconds_for(task)
+        work.waiting.remove(job)
+        job.reservation, job.started = reservation, self._timer()
+        work.started = job.started if work.started is None else work.started
+        if job.check is None:
+            assert job.agent is not None
+            job.attempt = len(work.attempts)
+            work.attempts.append(Attempt(agent=job.agent, step=work.step_of(job.agent)))
+        self._running[id(job)] = job
+        doing = self._ask(job) if job.check is None else self._examine(job, job.check)
+        job.running = asyncio.create_task(doing, name=f"{self._journal.run_id}:{work.task.task_id}")
+        job.running.add_done_callback(lambda _: self._report(job))
+        seconds = self._seconds_for(work.task)
         if seconds is not None:
-            attempt.alarm = asyncio.get_running_loop().call_later(seconds, self._expire, attempt, seconds)
+            job.alarm = asyncio.get_running_loop().call_later(seconds, self._expire, job, seconds)
 
-    async def _work(self, attempt: _Attempt) -> AgentResult:
-        context = self._context(attempt.task)
+    def _write_attempt_start(self, work: Work, job: Job, *, reserved_usd: float) -> None:
+        assert job.agent is not None
+        data = {"attempt": len(work.attempts), "agent": job.agent, "step": work.step_of(job.agent)}
+        self._journal.write("attempt_started", {**data, "reserved_usd": reserved_usd}, task_id=work.task.task_id)
+
+    async def _ask(self, job: Job) -> AgentResult:
+        assert job.agent is not None
+        task = job.work.task
+        key = f"{self._journal.run_id}/{task.task_id}" + ("" if job.work.simple else f"/{job.attempt}")
+        context = self._context(task, key)
+        return await self._run_agent(job.agent, self._resolved(task, context), context)
+
+    async def _examine(self, job: Job, check: Check) -> Verdict:
+        task = job.work.task
+        context = self._context(task, f"{self._journal.run_id}/{task.task_id}/{job.attempt}/check")
+        result = job.work.attempts[job.attempt].result
+        assert result is not None
+
+        async def ask(agent: str, question: Task) -> AgentResult:
+            if agent != job.agent:
+                raise AgentFailed(f"The check asks {agent!r}, but was to ask {job.agent!r} only.")
+            return await self._run_agent(agent, question, context)
+
+        return await self._checks.examine(check, self._resolved(task, context), result.output, ask=ask)
+
+    def _resolved(self, task: Task, context: TaskContext) -> Task:
         try:
-            resolved = attempt.task.resolved(context.upstream)
+            return task.resolved(context.upstream)
         except LookupError as error:
             raise AgentFailed(f"An input cannot be filled: {error.args[0]}.") from error
+
+    async def _run_agent(self, agent: str, task: Task, context: TaskContext) -> AgentResult:
         try:
-            return await self._agents.runner(attempt.agent.agent_id).run(resolved, context)
+            return await self._agents.runner(agent).run(task, context)
         except (Exception, asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:  # an agent may end its own task, not the program
-            raise AgentFailed(f"The agent raised {_describe(error)}.") from error
+            raise AgentFailed(f"The agent raised {describe_error(error)}.") from error
 
-    def _context(self, task: Task) -> TaskContext:
+    def _context(self, task: Task, idempotency_key: str) -> TaskContext:
         outputs = self._progress.outputs
         return TaskContext(
             run_id=self._journal.run_id,
@@ -331,82 +369,204 @@ class _Execution:
                 for name in task.dependencies
                 if name not in outputs
             },
-            idempotency_key=f"{self._journal.run_id}/{task.task_id}",
+            idempotency_key=idempotency_key,
         )
 
-    def _report(self, attempt: _Attempt) -> None:
-        assert attempt.work is not None
-        if attempt.expired is None:
-            self._reports.put_nowait(attempt)
+    def _report(self, job: Job) -> None:
+        assert job.running is not None
+        if job.expired is None:
+            self._reports.put_nowait(job)
         else:
-            self._abandoned.discard(attempt.work)
-            if not attempt.work.cancelled() and (error := attempt.work.exception()) is not None:
-                logger.info("Task %r failed after its time was over: %s", attempt.task.task_id, error)
+            self._abandoned.discard(job.running)
+            if not job.running.cancelled() and (error := job.running.exception()) is not None:
+                logger.info("Task %r failed after its time was over: %s", job.work.task.task_id, error)
 
-    def _expire(self, attempt: _Attempt, seconds: float) -> None:
-        """The time of an attempt is over. An agent that ignores its cancellation holds up nobody."""
-        assert attempt.work is not None
-        if attempt.work.done():
+    def _expire(self, job: Job, seconds: float) -> None:
+        """The time of a job is over. An agent that ignores its cancellation holds up nobody."""
+        assert job.running is not None
+        if job.running.done():
             return
-        attempt.expired = f"It took longer than its {seconds:g} s."
-        self._abandoned.add(attempt.work)
-        attempt.work.cancel()
-        self._reports.put_nowait(attempt)
+        job.expired = f"It took longer than its {seconds:g} s."
+        self._abandoned.add(job.running)
+        job.running.cancel()
+        self._reports.put_nowait(job)
 
-    async def _settle(self, attempt: _Attempt) -> None:
-        """An attempt has ended: write it down, settle the budget, and see who can start now."""
-        task, agent = attempt.task, attempt.agent
-        del self._running[task.task_id]
-        self._busy[agent.agent_id] -= 1
-        if attempt.alarm is not None:
-            attempt.alarm.cancel()
-        seconds = max(0.0, self._timer() - attempt.started)
-        result, reason = _read_result(attempt)
+    async def _settle(self, job: Job) -> None:
+        """A job has ended: write it down, settle the budget, and see what can start now."""
+        work = job.work
+        self._leave(job)
+        if job.check is not None:
+            self._take_verdict(job)
+            self._advance(work)
+        elif work.simple:
+            await self._settle_simple(job)
+        else:
+            self._take_answer(job)
+            self._advance(work)
+        self._ready.retry()
+
+    def _leave(self, job: Job) -> None:
+        del self._running[id(job)]
+        self._ready.leave(job)
+        if job.alarm is not None:
+            job.alarm.cancel()
+
+    async def _settle_simple(self, job: Job) -> None:
+        """The only attempt of a task has ended, and the task with it; or it goes on as other tasks."""
+        task = job.work.task
+        seconds = self._seconds_since(job.started)
+        result, reason = _result_of(job)
         plan: ApprovedPlan | None = None
         if result is not None and reason is None and result.expansion is not None:
             plan, reason = await self._approve_growth(task, result.expansion)
-        self._conclude(attempt, result, reason, seconds, plan)
-        if reason is not None and not self._start_replanning(task, reason):
+        self._conclude(job, result, reason, seconds, plan)
+        if reason is not None:
+            self._after_failure(task, reason)
+
+    def _after_failure(self, task: Task, reason: str) -> None:
+        if not self._start_replanning(task, reason):
             self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
-        self._unpark(agent)
-        self._retry_short()
 
     def _conclude(
-        self,
-        attempt: _Attempt,
-        result: AgentResult | None,
-        reason: str | None,
-        seconds: float,
-        plan: ApprovedPlan | None = None,
+        self, job: Job, result: AgentResult | None, reason: str | None, seconds: float, plan: ApprovedPlan | None = None
     ) -> None:
-        """Settle the budget for an attempt that has ended, write down how, and take in what it gave."""
-        task_id, agent = attempt.task.task_id, attempt.agent
+        """Settle the budget for a task's only attempt, write down how it ended, and take in what it gave."""
+        work, task_id = job.work, job.work.task.task_id
+        attempt = self._charge(job, result, reason, seconds)
+        attempt.result, attempt.reason = result, reason
+        data = {"cost_usd": attempt.cost_usd, "seconds": seconds, "usage": asdict(attempt.usage)}
+        outcomes = (self._outcome(work, attempt, *work.quality_of(attempt, None)),)
+        self._drop(work)
+        if plan is not None:
+            data |= _grown(self._plan, plan)
+            self._journal.write("task_expanded", data, task_id=task_id, outcomes=outcomes)
+            self._adopt(plan)
+        elif result is not None and reason is None and result.expansion is None:
+            self._finish(work, {**data, "output": result.output, "quality": result.quality}, outcomes)
+        else:
+            reason = reason or "It expanded into other tasks when the run was stopped."
+            self._fail(work, {**data, "reason": reason}, outcomes)
+
+    def _finish(self, work: Work, data: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
+        task_id = work.task.task_id
+        self._progress.outputs[task_id] = data["output"]
+        self._journal.write("task_finished", data, task_id=task_id, outcomes=outcomes)
+        self._release_dependents(task_id)
+
+    def _fail(self, work: Work, data: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
+        task_id = work.task.task_id
+        self._progress.failed[task_id] = data["reason"]
+        self._journal.write("task_failed", data, task_id=task_id, outcomes=outcomes)
+
+    def _charge(self, job: Job, result: AgentResult | None, reason: str | None, seconds: float) -> Attempt:
+        """Settle the budget for an attempt that has ended, and return it with what it used."""
+        assert job.agent is not None
+        assert job.reservation is not None
         # A failed call may have been billed: a declared price is charged, for a hard budget errs on the safe side.
         usage = Usage() if result is None else result.usage
         reported = None if result is None else result.cost_usd
-        cost_usd = reported if reported is not None else (agent.cost_usd or 0.0)
-        self._budget.commit(attempt.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
-        data = {"cost_usd": cost_usd, "seconds": seconds, "usage": asdict(usage)}
-        outcome = self._outcome(attempt, result, reason, cost_usd, seconds)
-        if plan is not None:
-            self._journal.write(
-                "task_expanded", {**data, **_grown(self._plan, plan)}, task_id=task_id, outcomes=(outcome,)
-            )
-            self._adopt(plan)
-        elif result is not None and reason is None and result.expansion is None:
-            self._progress.outputs[task_id] = result.output
-            data |= {"output": result.output, "quality": result.quality}
-            self._journal.write("task_finished", data, task_id=task_id, outcomes=(outcome,))
-            self._release_dependents(task_id)
-        else:
-            reason = reason or "It expanded into other tasks when the run was stopped."
-            self._progress.failed[task_id] = reason
-            self._journal.write("task_failed", {**data, "reason": reason}, task_id=task_id, outcomes=(outcome,))
+        cost_usd = reported if reported is not None else (self._agents[job.agent].cost_usd or 0.0)
+        self._budget.commit(job.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
+        attempt = job.work.attempts[job.attempt]
+        attempt.cost_usd, attempt.usage, attempt.seconds = cost_usd, usage, seconds
+        return attempt
 
-    def _retry_short(self) -> None:
-        for waiting in self._short:
-            heapq.heappush(self._ready, waiting)
-        self._short.clear()
+    def _take_answer(self, job: Job) -> None:
+        """One attempt of several has ended: write down what it gave and cost. What it means the strategy says."""
+        result, reason = _result_of(job)
+        if result is not None and reason is None and result.expansion is not None:
+            reason = "It expanded into other tasks, where an answer was asked for."
+        attempt = self._charge(job, result, reason, self._seconds_since(job.started))
+        data = {
+            "attempt": job.attempt,
+            "cost_usd": attempt.cost_usd,
+            "seconds": attempt.seconds,
+            "usage": asdict(attempt.usage),
+            "output": None if result is None or reason is not None else result.output,
+            "reason": reason,
+        }
+        job.work.take(job, result, reason)
+        self._journal.write("attempt_finished", data, task_id=job.work.task.task_id)
+
+    def _take_verdict(self, job: Job) -> None:
+        """A check has ended. One that could not be made is not passed."""
+        assert job.running is not None
+        assert job.reservation is not None
+        seconds = self._seconds_since(job.started)
+        error = None if job.expired or job.running.cancelled() else job.running.exception()
+        if job.expired is None and error is None and not job.running.cancelled():
+            verdict = job.running.result()
+        else:
+            why = job.expired or ("It cancelled itself." if error is None else describe_error(error))
+            # What a broken check has cost is unknown: what was set aside for it is charged.
+            verdict = Verdict(passed=False, note=f"The check failed. {why}", cost_usd=job.reservation.amounts.usd)
+        usage = verdict.usage
+        self._budget.commit(
+            job.reservation, usd=verdict.cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds
+        )
+        self._note_check(job, verdict, seconds)
+
+    def _note_check(self, job: Job, verdict: Verdict, seconds: float) -> None:
+        data = {
+            "attempt": job.attempt,
+            "check": str(job.check),
+            "passed": verdict.passed,
+            "note": verdict.note[:MAX_REASON_CHARS],
+            "cost_usd": verdict.cost_usd,
+            "usage": asdict(verdict.usage),
+            "seconds": seconds,
+        }
+        job.work.examined(job, passed=verdict.passed)
+        outcomes: list[Outcome] = []
+        if job.agent is not None and job.reservation is not None:
+            judge = Attempt(
+                agent=job.agent, step="verifier", cost_usd=verdict.cost_usd, usage=verdict.usage, seconds=seconds
+            )
+            outcomes.append(replace(self._outcome(job.work, judge, None, None), task_type=VERIFY))
+        self._journal.write("attempt_checked", data, task_id=job.work.task.task_id, outcomes=outcomes)
+
+    def _advance(self, work: Work) -> None:
+        """Do what the strategy of a task says next."""
+        move = work.next()
+        if isinstance(move, (Ask, Examine)):
+            for job in work.new_jobs(move):
+                self._ready.push(job)
+        elif isinstance(move, Accept):
+            self._accept(work, move)
+        else:
+            self._give_up(work, move.reason)
+
+    def _accept(self, work: Work, move: Accept) -> None:
+        attempt = work.attempts[work.attempt_of(move.agent)]
+        assert attempt.result is not None
+        self._drop(work)
+        data = {
+            "agent": move.agent,
+            "output": attempt.result.output,
+            "quality": work.quality_of(attempt, move.agent)[0],
+            "decision": move.reason,
+            "seconds": self._seconds_since(work.started),
+        }
+        self._finish(work, data, self._outcomes(work, move.agent))
+
+    def _give_up(self, work: Work, reason: str) -> None:
+        failures = "; ".join(f"{one.agent}: {one.reason}" for one in work.attempts if one.reason is not None)
+        text = f"{reason[:1].upper()}{reason[1:]}." + (f" ({failures})" if failures else "")
+        self._drop(work)
+        text = text[:MAX_REASON_CHARS]
+        data = {"reason": text, "seconds": self._seconds_since(work.started)}
+        self._fail(work, data, self._outcomes(work, None))
+        self._after_failure(work.task, text)
+
+    def _outcomes(self, work: Work, accepted: str | None) -> list[Outcome]:
+        """What became of every attempt of a task, now that it is known what each was worth."""
+        ended = [attempt for attempt in work.attempts if attempt.ended]
+        return [self._outcome(work, attempt, *work.quality_of(attempt, accepted)) for attempt in ended]
+
+    def _drop(self, work: Work) -> None:
+        """A task is over: nothing more of it will start."""
+        self._works.pop(work.task.task_id, None)
+        self._ready.drop(work)
 
     async def _approve_growth(
         self, task: Task, subgraph: TaskDAG, *, replan: bool = False
@@ -419,7 +579,8 @@ class _Execution:
             return None, f"The graph has changed {limits.max_changes} times; this run lets it change no more."
         try:
             dag = grow(self._graph, task, subgraph, limits, replan=replan)
-            begun = {*progress.outputs, *progress.failed, *progress.skipped, *self._running}
+            begun = {*progress.outputs, *progress.failed, *progress.skipped}
+            begun |= {task_id for task_id, work in self._works.items() if work.started is not None}
             plan = await self._growth.approver.approve(dag, self._plan, frozenset(begun))
         except PlanRejected as error:
             problems = " ".join(str(issue) for issue in error.issues)
@@ -443,7 +604,8 @@ class _Execution:
         except BudgetExceeded:
             return False
         replanning = _Replanning(task=task, reason=reason, reservation=reservation)
-        replanning.work = asyncio.create_task(growth.replanner.replan(task, reason, self._context(task)))
+        key = f"{self._journal.run_id}/{task.task_id}/replan"
+        replanning.work = asyncio.create_task(growth.replanner.replan(task, reason, self._context(task, key)))
         replanning.work.add_done_callback(lambda _: self._report_replanning(replanning))
         self._replanning[task.task_id] = replanning
         return True
@@ -488,7 +650,7 @@ class _Execution:
             problem = problem or "no other way was found"
             self._journal.write("planning_spent", {"replaces": task.task_id, "reason": problem, **cost})
             self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
-        self._retry_short()
+        self._ready.retry()
 
     def _release_dependents(self, task_id: str) -> None:
         for dependent in self._graph.dependents(task_id):
@@ -534,14 +696,22 @@ class _Execution:
             self._journal.write("planning_spent", {**data, **cost})
         self._replanning.clear()
         running = list(self._running.values())
-        for attempt in running:
-            if attempt.alarm is not None:
-                attempt.alarm.cancel()
-            if attempt.work is not None:
-                attempt.work.cancel()
-        await self._wait_a_grace({attempt.work for attempt in running if attempt.work is not None})
-        for attempt in running:
-            self._settle_stopped(attempt, reason)
+        for job in running:
+            if job.running is not None:
+                job.running.cancel()
+        await self._wait_a_grace({job.running for job in running if job.running is not None})
+        for job in running:
+            self._settle_stopped(job, reason)
+        for work in [work for work in self._works.values() if work.started is not None]:
+            move = work.next()
+            if isinstance(move, Accept):  # the last answer that was missing came in time
+                self._accept(work, move)
+            else:
+                self._drop(work)
+                ended: dict[str, Any] = {"reason": reason, "seconds": self._seconds_since(work.started)}
+                outcomes = self._outcomes(work, None)
+                self._journal.write("task_cancelled", ended, task_id=work.task.task_id, outcomes=outcomes)
+                self._progress.cancelled[work.task.task_id] = reason
         over = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._progress.cancelled}
         for task_id in self._graph.topological_order():
             if task_id not in over:
@@ -549,7 +719,7 @@ class _Execution:
                 self._progress.skipped[task_id] = reason
         return Ending(state="stopped", stop_reason=reason, outputs=self._progress.outputs)
 
-    async def _wait_a_grace(self, works: set[asyncio.Task[AgentResult]]) -> None:
+    async def _wait_a_grace(self, works: set[asyncio.Task[Any]]) -> None:
         """Wait for cancelled agents to tidy up. Whoever cancels us once more means: at once."""
         if works:
             try:
@@ -557,24 +727,34 @@ class _Execution:
             except asyncio.CancelledError:
                 logger.info("Stopped once more while agents tidied up; they are left to themselves.")
 
-    def _settle_stopped(self, attempt: _Attempt, reason: str) -> None:
-        """Write down an attempt that was under way when the run was stopped."""
-        work, task_id = attempt.work, attempt.task.task_id
-        assert work is not None
-        del self._running[task_id]
-        seconds = max(0.0, self._timer() - attempt.started)
-        if work.done() and not work.cancelled() and attempt.expired is None:
-            result, problem = _read_result(attempt)  # it had ended, or ended in spite of us: its cost is real
-            self._conclude(attempt, result, problem, seconds)
-            return
-        attempt.expired = attempt.expired or reason
-        if not work.done():
-            self._abandoned.add(work)
-        # What it has cost is unknown, so what was set aside for it is charged.
-        self._budget.commit(attempt.reservation, seconds=seconds)
-        data = {"reason": reason, "cost_usd": attempt.reservation.amounts.usd, "seconds": seconds}
-        self._journal.write("task_cancelled", data, task_id=task_id)
-        self._progress.cancelled[task_id] = reason
+    def _settle_stopped(self, job: Job, reason: str) -> None:
+        """Write down a job that was under way when the run was stopped."""
+        work, task_id = job.work, job.work.task.task_id
+        assert job.running is not None
+        assert job.reservation is not None
+        self._leave(job)
+        seconds = self._seconds_since(job.started)
+        ended = job.running.done() and not job.running.cancelled() and job.expired is None
+        if not ended:
+            job.expired = job.expired or reason
+            if not job.running.done():
+                self._abandoned.add(job.running)
+        if ended and job.check is None and work.simple:
+            self._conclude(job, *_result_of(job), seconds)  # it had ended, or ended in spite of us: its cost is real
+        elif ended and job.check is None:
+            self._take_answer(job)
+        elif job.check is not None:
+            self._take_verdict(job)
+        else:
+            # What it has cost is unknown, so what was set aside for it is charged.
+            self._budget.commit(job.reservation, seconds=seconds)
+            data = {"reason": reason, "cost_usd": job.reservation.amounts.usd, "seconds": seconds}
+            if work.simple:
+                self._drop(work)
+                self._journal.write("task_cancelled", data, task_id=task_id)
+                self._progress.cancelled[task_id] = reason
+            else:
+                self._journal.write("attempt_finished", {**data, "attempt": job.attempt}, task_id=task_id)
 
     def _ending(self) -> Ending:
         progress = self._progress
@@ -595,31 +775,42 @@ class _Execution:
         text = f"{len(progress.skipped)} of {total} tasks were skipped. First: {first!r}: {reason}"
         return Ending(state="stopped", stop_reason=text, outputs=progress.outputs)
 
-    def _outcome(
-        self, attempt: _Attempt, result: AgentResult | None, reason: str | None, cost_usd: float, seconds: float
-    ) -> Outcome:
-        task = attempt.task
+    def _outcome(self, work: Work, attempt: Attempt, quality: float | None, measured_by: str | None) -> Outcome:
+        task = work.task
+        answer = work.answers.get(attempt.agent)
+        passed = attempt.reason is None and (answer is None or all(answer.passed.values()))
         return Outcome(
             run_id=self._journal.run_id,
             task_id=task.task_id,
             task_type=task.task_type,
-            agent=attempt.agent.agent_id,
-            success=reason is None,
-            quality=None if result is None else result.quality,
-            usage=Usage() if result is None else result.usage,
-            cost_usd=cost_usd,
-            seconds=seconds,
-            error=reason,
+            agent=attempt.agent,
+            step=attempt.step,
+            success=passed,
+            quality=quality,
+            usage=attempt.usage,
+            cost_usd=attempt.cost_usd,
+            seconds=attempt.seconds,
+            error=attempt.reason,
             features={
                 "complexity": self._complexity[task.task_id],
                 "dependencies": len(task.dependencies),
+                "text": task.description[:MAX_TEXT_CHARS],
+                **({} if measured_by is None else {"measured_by": measured_by}),
                 **arm_of(task),
+                **self._plan.features.get(task.task_id, {}),
             },
             at=time.time(),
         )
 
     def _push(self, task_id: str) -> None:
-        heapq.heappush(self._ready, (self._rank[task_id], task_id))
+        """A task is ready: hand out its first jobs."""
+        task = self._graph[task_id]
+        work = Work(task=task, strategy=self._plan.strategy_of(task_id), guarded=self._checks.guards(task))
+        self._works[task_id] = work
+        self._advance(work)
+
+    def _seconds_since(self, started: float | None) -> float:
+        return 0.0 if started is None else max(0.0, self._timer() - started)
 
     def _seconds_for(self, task: Task) -> float | None:
         limits = [self._limits.task_timeout_s] if self._limits.task_timeout_s is not None else []
@@ -633,54 +824,9 @@ class _Execution:
         return asyncio.get_running_loop().call_later(seconds, self._reports.put_nowait, _DEADLINE)
 
 
-def _read_result(attempt: _Attempt) -> tuple[AgentResult | None, str | None]:
-    """Return what an ended attempt gave and, if it failed, why. Agents are untrusted: their output may be anything."""
-    assert attempt.work is not None
-    if attempt.expired is not None:
-        return None, attempt.expired
-    if attempt.work.cancelled():
-        return None, "The agent cancelled itself."
-    error = attempt.work.exception()
-    if error is not None:
-        return _paid_failure(error), _describe(error)[:MAX_REASON_CHARS]
-    result = attempt.work.result()
-    if not isinstance(result, AgentResult):
-        return None, f"The agent returned {type(result).__name__} instead of an AgentResult."
-    try:
-        # Plain JSON values only: what cannot be written down cannot be resumed, shown or learned from.
-        output = pydantic_core.to_jsonable_python(result.output, inf_nan_mode="strings")
-        size = len(json.dumps(output))
-    except Exception as problem:  # conversion runs code of the output's own classes
-        return result, f"The agent's output cannot be written as JSON: {_describe(problem)}"[:MAX_REASON_CHARS]
-    if size > MAX_OUTPUT_CHARS:
-        return result, (
-            f"The agent's output has {size:,} characters; at most {MAX_OUTPUT_CHARS:,} are kept. "
-            "Write it to a file, and return the file's name."
-        )
-    return replace(result, output=output), None
-
-
-def _paid_failure(error: BaseException) -> AgentResult | None:
-    """What a failed attempt used, where the agent says so."""
-    if isinstance(error, (PaidRefusal, PaidReplyInvalid)):
-        return AgentResult(output=None, usage=error.reply.usage, cost_usd=error.reply.cost_usd)
-    if isinstance(error, (ModelRefused, ModelUnavailable)):  # the provider did not take the call
-        return AgentResult(output=None, cost_usd=0.0)
-    if not isinstance(error, AgentFailed) or error.cost_usd is None:
-        return None
-    try:
-        usage = error.usage if isinstance(error.usage, Usage) else Usage()
-        return AgentResult(output=None, usage=usage, cost_usd=error.cost_usd)
-    except InvalidInput:
-        return None
-
-
-def _describe(error: BaseException) -> str:
-    """An error as a sentence; errors of agents may be of any class, and even fail to say what they are."""
-    try:
-        return str(error) if isinstance(error, KapelleError) else f"{type(error).__name__}: {error}"
-    except Exception:
-        return f"{type(error).__name__}, which cannot be shown"
+def _result_of(job: Job) -> tuple[AgentResult | None, str | None]:
+    assert job.running is not None
+    return (None, job.expired) if job.expired is not None else read_result(job.running)
 
 
 def _grown(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:

@@ -8,11 +8,11 @@ approved cannot change afterwards either: the graph is sealed, and the mappings 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from kapelle.cost import Estimate
+from kapelle.cost import Estimate, Single, Strategy
 from kapelle.errors import InvalidInput
 from kapelle.graph import TaskDAG
 
@@ -40,6 +40,12 @@ class ApprovedPlan:
     """Task id to the reason for its agent, where the routing gave one."""
     estimates: Mapping[str, Estimate]
     """Task id to what the task is expected to take, for every task."""
+    strategies: Mapping[str, Strategy] = field(default_factory=dict)
+    """Task id to its strategy, for tasks that may ask more agents than the one they are assigned to."""
+    step_estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    """Task id to what each agent of its strategy is expected to take, where there is a strategy."""
+    features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Task id to what its outcome is to say besides: whether it explores, and how probable that was."""
     score: float
     """The validator's score in 0..1."""
     estimated_cost: float
@@ -63,8 +69,16 @@ class ApprovedPlan:
             raise InvalidInput(f"Only the validator makes an ApprovedPlan. {_WAY_OUT}")
         put = object.__setattr__
         put(self, "dag", self.dag.sealed())
-        for name in ("assignments", "explanations", "estimates"):
+        for name in ("assignments", "explanations", "estimates", "strategies", "step_estimates", "features"):
             put(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def strategy_of(self, task_id: str) -> Strategy:
+        """Return how a task gets its answer."""
+        return self.strategies.get(task_id) or Single(agent=self.assignments[task_id])
+
+    def step_estimate(self, task_id: str, agent: str) -> Estimate:
+        """Return what one agent of a task's strategy is expected to take."""
+        return self.step_estimates.get(task_id, {}).get(agent) or self.estimates[task_id]
 
     def __init_subclass__(cls, **options: Any) -> None:
         raise InvalidInput(f"ApprovedPlan has no subclasses: one could skip the approval. {_WAY_OUT}")

@@ -1,0 +1,184 @@
+"""One task on its way to an answer: its strategy, what its agents gave so far, and the jobs that come next.
+
+A job is what the executor can start: ask an agent, or examine an answer. A task with one agent has one job. What comes
+next is decided by `next_move` of the strategy from the answers alone; nothing here starts, waits or writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from kapelle.agents import AgentResult
+from kapelle.cost import (
+    Accept,
+    Answer,
+    Ask,
+    Cascade,
+    Check,
+    Examine,
+    GiveUp,
+    Reservation,
+    Single,
+    Strategy,
+    Vote,
+    canonical_answer,
+    next_move,
+)
+from kapelle.graph import Task
+from kapelle.ledger import Usage
+
+GUARD = Check(kind="well_formed")
+"""What every answer must pass where the user has given a validator for its type of task."""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Job:
+    """Something to start for a task: ask an agent, or examine what one gave."""
+
+    work: Work
+    agent: str | None
+    """Who is asked; None for a check that no agent makes."""
+    check: Check | None = None
+    """What is examined for; None where the agent is asked for an answer."""
+    attempt: int = 0
+    """Which attempt of the task it is, or examines."""
+    reservation: Reservation | None = None
+    started: float = 0.0
+    running: asyncio.Task[Any] | None = None
+    alarm: asyncio.TimerHandle | None = None
+    expired: str | None = None
+    """Why its time was over, if it was; then what it still reports no longer counts."""
+
+
+@dataclass(kw_only=True, slots=True)
+class Attempt:
+    """What one agent gave."""
+
+    agent: str
+    step: str
+    result: AgentResult | None = None
+    reason: str | None = None
+    """Why it failed."""
+    cost_usd: float = 0.0
+    usage: Usage = Usage()
+    seconds: float = 0.0
+    ended: bool = False
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Work:
+    """One task, from the moment that it is ready to the moment that it has an answer or none."""
+
+    task: Task
+    strategy: Strategy
+    guarded: bool = False
+    """Whether the answer must pass the user's own validator."""
+    attempts: list[Attempt] = field(default_factory=list)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    """By agent."""
+    begun: set[tuple[str, Check | None]] = field(default_factory=set)
+    """Jobs that were handed out."""
+    waiting: list[Job] = field(default_factory=list)
+    """Jobs that were handed out and have not started."""
+    started: float | None = None
+    """When its first job started."""
+
+    @property
+    def simple(self) -> bool:
+        """Whether the end of its only attempt is the end of the task."""
+        return isinstance(self.strategy, Single) and not self.guarded
+
+    def next(self) -> Ask | Examine | Accept | GiveUp:
+        """Return what comes next, as far as is known."""
+        move = next_move(self.strategy, self.answers)
+        if isinstance(move, Accept) and self.guarded:
+            passed = self.answers[move.agent].passed.get(str(GUARD))
+            if passed is None:
+                return Examine(agent=move.agent, check=GUARD)
+            if not passed:
+                return GiveUp(reason=f"what {move.agent} gave did not pass: {GUARD}")
+        return move
+
+    def new_jobs(self, move: Ask | Examine) -> Iterator[Job]:
+        """Hand out the jobs of a move that were not handed out before."""
+        wanted: list[tuple[str, Check | None]] = (
+            [(agent, None) for agent in move.agents] if isinstance(move, Ask) else [(move.agent, move.check)]
+        )
+        for agent, check in wanted:
+            if (agent, check) in self.begun:
+                continue
+            self.begun.add((agent, check))
+            if check is None:
+                job = Job(work=self, agent=agent)
+            else:
+                job = Job(work=self, agent=check.agent, check=check, attempt=self.attempt_of(agent))
+            self.waiting.append(job)
+            yield job
+
+    def attempt_of(self, agent: str) -> int:
+        """Return which attempt is this agent's."""
+        return next(number for number, attempt in enumerate(self.attempts) if attempt.agent == agent)
+
+    def take(self, job: Job, result: AgentResult | None, reason: str | None) -> None:
+        """Take in what an agent gave, or why it gave nothing."""
+        attempt = self.attempts[job.attempt]
+        attempt.result, attempt.reason, attempt.ended = result, reason, True
+        text = None if result is None or reason is not None else _as_text(result.output)
+        self.answers[attempt.agent] = Answer(canonical=None if text is None else canonical_answer(text))
+
+    def refuse(self, job: Job, reason: str) -> None:
+        """Take in that an agent cannot be asked at all."""
+        assert job.agent is not None
+        self.attempts.append(Attempt(agent=job.agent, step=self.step_of(job.agent), reason=reason, ended=True))
+        self.answers[job.agent] = Answer(canonical=None)
+
+    def examined(self, job: Job, *, passed: bool) -> None:
+        """Take in what a check found."""
+        agent = self.attempts[job.attempt].agent
+        answer = self.answers[agent]
+        self.answers[agent] = replace(answer, passed={**answer.passed, str(job.check): passed})
+
+    def step_of(self, agent: str) -> str:
+        """Return which step of the strategy asks an agent."""
+        return _steps(self.strategy).get(agent, "single")
+
+    def quality_of(self, attempt: Attempt, accepted: str | None) -> tuple[float | None, str | None]:
+        """Return how good an answer was, as far as something measured it, and what did.
+
+        What the agent says itself counts first; then a check; then whether voters agree with the answer taken.
+        """
+        if attempt.result is None or attempt.reason is not None:
+            return None, None
+        if attempt.result.quality is not None:
+            return attempt.result.quality, "agent"
+        answer = self.answers.get(attempt.agent)
+        if answer is None:
+            return None, None  # the task's only attempt: nothing was compared with it
+        if answer.passed:
+            return float(all(answer.passed.values())), "check"
+        if accepted is not None and attempt.step == "vote":
+            return float(answer.canonical == self.answers[accepted].canonical), "agreement"
+        return None, None
+
+
+def _as_text(output: Any) -> str | None:
+    return output if output is None or isinstance(output, str) else json.dumps(output)
+
+
+def _steps(strategy: Strategy) -> Mapping[str, Literal["single", "cheap", "vote", "strong"]]:
+    """Return which step asks which agent; an agent that is asked in two keeps the first."""
+    match strategy:
+        case Single(agent=agent):
+            return {agent: "single"}
+        case Cascade(cheap=cheap, strong=strong):
+            return {**_later(strong), cheap: "cheap"}
+        case Vote(agents=agents, escalate_to=further):
+            return {**(_later(further) if further is not None else {}), **dict.fromkeys(agents, "vote")}
+
+
+def _later(strategy: Strategy) -> Mapping[str, Literal["single", "cheap", "vote", "strong"]]:
+    return {strategy.agent: "strong"} if isinstance(strategy, Single) else _steps(strategy)
