@@ -2,115 +2,54 @@
 
 The name is the documented one. DAAO (arXiv:2509.11079, *Difficulty-Aware Agentic Orchestration*) estimates how hard a
 query is, and routes by it; the assignment of a whole plan as one optimisation is our own. Here the estimates meet the
-problem: `assignment` says what is minimised, `solve` how. Runs nothing and spends nothing.
+problem: `candidates` says who could do what, `statement` what problem that makes, `assignment` what is minimised and
+`solve` how. Runs nothing and spends nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
-import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidAgents, InvalidInput
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import TaskDAG
 from kapelle.routing import RoutingPlan
 
-from .assignment import Candidate, Limits, Problem, Slot, Totals
+from .assignment import Problem
+from .candidates import OptionFinder, StrategySource
 from .complexity import estimate_complexities
-from .profiler import DEFAULT_SUCCESS_RATE, CostProfiler
+from .constraints import OptimizationConstraints as OptimizationConstraints
+from .constraints import is_amount
+from .plan import Attempt as Attempt
+from .plan import OptimizedPlan as OptimizedPlan
+from .profiler import CostProfiler
 from .solve import Solution, explain_infeasible, solve, solve_trivially
+from .statement import Statement, Work, describe_untried, has_plan, state_problem
+from .strategy import Single, Strategy, agents_of
 
 logger = logging.getLogger(__name__)
 
 _INLINE = 200
 """Candidates in all, up to which solving takes no longer than handing it to another thread is worth."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimizationConstraints:
-    """Limits that a plan must keep. What is None is no limit.
-
-    Raises:
-        InvalidInput: a limit is negative or not a number, or a quality lies outside 0..1.
-    """
-
-    max_total_cost: float | None = None
-    """Dollars for the whole plan."""
-    max_total_time: float | None = None
-    """Seconds along the critical path: the longest chain of tasks, if nothing has to queue."""
-    min_quality_score: float | None = None
-    """The least expected share of tasks that succeed, over the plan.
-
-    None asks for 0.85, or for what the initial plan reaches where that is less. So nobody's tasks go to agents that
-    are cheap because they fail, agents of which nothing is known yet are good enough (0.85 is what they are taken
-    for), and a plan is never refused for a quality that no one asked for.
-    """
-    agent_capacity: Mapping[str, int] = field(default_factory=dict)
-    """The most tasks of the plan that an agent may get, for agents that are limited."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_total_cost", "max_total_time", "min_quality_score"):
-            value = getattr(self, name)
-            if value is not None and not _is_amount(value):
-                raise InvalidInput(f"{name} is {value!r}; it must be a finite number, zero or more, or None.")
-        if self.min_quality_score is not None and self.min_quality_score > 1:
-            raise InvalidInput(f"min_quality_score is {self.min_quality_score!r}; it is a share, at most 1.")
-        for agent, capacity in self.agent_capacity.items():
-            if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 0:
-                raise InvalidInput(
-                    f"agent_capacity[{agent!r}] is {capacity!r}; it must be a whole number, zero or more."
-                )
-        object.__setattr__(self, "agent_capacity", dict(self.agent_capacity))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
-    """What work on a task has really used so far."""
-
-    cost_usd: float
-    seconds: float
-    success: bool
-    finished: bool
-    """False: it failed, and is to be tried again."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimizedPlan:
-    """An assignment, what it is expected to come to, and what is proven about it."""
-
-    assignments: Mapping[str, str]
-    """Task id to agent id, for the tasks that the initial plan assigned."""
-    estimated_cost: float
-    """Dollars; finished tasks count with what they really cost."""
-    estimated_time: float
-    """Seconds along the critical path; finished tasks count with what they really took."""
-    quality_score: float
-    """Expected share of successes among the tasks that are not finished; once all are, the share that succeeded."""
-    cost_savings: float
-    """Dollars less than the initial plan; negative where keeping the limits costs more than breaking them."""
-    optimization_details: Mapping[str, Any] = field(default_factory=dict)
-    """`status`: optimal (proven), feasible (limits kept, not proven the cheapest), infeasible (proven; `binding` says
-    which limits stand in the way and by how much), unknown (neither a plan nor a proof in time), empty. Where it is
-    infeasible or unknown the assignments are those of the initial plan.
-
-    Also: baseline_cost, baseline_time, baseline_quality, savings_pct, agent_workload, completed_tasks, moved_tasks,
-    solver, lower_bound, gap, min_quality_score, missed (limits that these assignments break, and by how much).
-    """
-    attempts: Mapping[str, Attempt] = field(default_factory=dict)
-    """What is known of tasks that were worked on, by task id; `replan_from_feedback` carries it on."""
+AnyPlan = RoutingPlan | OptimizedPlan | Mapping[str, str]
+"""What may be optimised: a plan, or task ids with their agents."""
 
 
 class DAAOOptimizer:
     """Finds the assignment of a plan's tasks to agents with the least expected cost, within limits on the whole plan.
 
         minimise    expected cost
-        so that     the mean of the tasks' expected success >= min_quality_score
+        so that     the tasks' mean chance of success >= min_quality_score, each one's >= min_task_quality
                     cost <= max_total_cost, critical path <= max_total_time, agents' tasks <= agent_capacity
                     every agent takes its task: type and skills (the initial agent is always allowed)
+
+    Chances of success count with their lower confidence bounds (see OptimizationConstraints). Where `strategies` knows
+    ways of asking several agents that pay for a type of task, they compete with the agents.
 
     Among plans of equal cost it prefers quality, then less work in seconds, then the initial agents. Answers are exact
     up to `gap`, if found in `time_limit_s`; the plan says which. The registry may be replaced while it lives.
@@ -121,17 +60,19 @@ class DAAOOptimizer:
         cost_profiler: CostProfiler,
         agent_registry: Mapping[str, AgentCapability],
         *,
+        strategies: StrategySource | None = None,
         time_limit_s: float = 2.0,
         gap: float = 1e-6,
     ) -> None:
         self.cost_profiler = cost_profiler
         self.agent_registry = agent_registry
+        self.strategies = strategies
         self._time_limit_s = time_limit_s
         self._gap = gap
 
     async def optimize_routing_plan(
         self,
-        initial_plan: RoutingPlan | OptimizedPlan | Mapping[str, str],
+        initial_plan: AnyPlan,
         dag: TaskDAG,
         constraints: OptimizationConstraints | None = None,
     ) -> OptimizedPlan:
@@ -140,14 +81,14 @@ class DAAOOptimizer:
         What an `OptimizedPlan` knows of tasks that were worked on stays known, and finished ones keep their agents.
 
         Raises:
-            InvalidInput: the plan names a task that the graph does not have, or an agent that is not registered.
+            InvalidInput: the plan or a limit names a task that the graph does not have, or an agent that is not
+                registered.
         """
-        attempts = initial_plan.attempts if isinstance(initial_plan, OptimizedPlan) else {}
-        return await self._optimize(_assignments(initial_plan), dag, constraints, attempts=attempts)
+        return await self._optimize(_work(initial_plan, dag), constraints or OptimizationConstraints())
 
     async def replan_from_feedback(
         self,
-        current_plan: RoutingPlan | OptimizedPlan | Mapping[str, str],
+        current_plan: AnyPlan,
         dag: TaskDAG,
         completed_tasks: Collection[str],
         actual_metrics: Mapping[str, Mapping[str, Any]],
@@ -160,149 +101,174 @@ class DAAOOptimizer:
         them, and are learned from once; those of a task that is not among `completed_tasks` are a failed attempt, and
         are to be given once.
 
+        Metrics of a task that a strategy did are those of all agents together, and `by_agent` may hold the metrics of
+        each: what one agent is worth is learned from these, and from nothing where they are missing.
+
         Raises:
             InvalidInput: a task is unknown or not assigned, or a metric is malformed. Nothing is learned then.
         """
-        assignments = _assignments(current_plan)
-        _check_assignments(assignments, dag, self.agent_registry, fixed=set(completed_tasks))
-        complexities = estimate_complexities(dag)
-        before = current_plan.attempts if isinstance(current_plan, OptimizedPlan) else {}
-        finished = set(completed_tasks)
-        for task_id in (*finished, *actual_metrics):
-            if task_id not in assignments:
+        work = _work(current_plan, dag)
+        finished = work.finished | set(completed_tasks)
+        for task_id in (*completed_tasks, *actual_metrics):
+            if task_id not in work.initial:
                 raise InvalidInput(f"The task {task_id!r} is reported, but the plan does not assign it. Check its id.")
-        executions = {
-            task_id: self._read_metrics(task_id, assignments[task_id], metrics)
+        reports = {
+            task_id: self._read_report(task_id, work.initial[task_id], metrics)
             for task_id, metrics in actual_metrics.items()
         }
-
-        attempts = dict(before)
-        for task_id, execution in executions.items():
-            attempt = Attempt(
-                cost_usd=execution["cost_usd"],
-                seconds=execution["execution_time_seconds"],
-                success=execution["success"],
-                finished=task_id in finished,
-            )
-            earlier = before.get(task_id)
+        attempts = dict(work.attempts)
+        news = []
+        for task_id, (total, by_agent) in reports.items():
+            earlier = work.attempts.get(task_id)
             if earlier is not None and earlier.finished:
                 continue
+            attempt = Attempt(
+                cost_usd=total["cost_usd"],
+                seconds=total["execution_time_seconds"],
+                success=total["success"],
+                finished=task_id in finished,
+            )
+            attempts[task_id] = attempt if earlier is None else earlier.plus(attempt)
+            news += [(task_id, agent, execution) for agent, execution in by_agent.items()]
+        work = dataclasses.replace(work, attempts=attempts, finished=finished)
+        constraints = constraints or OptimizationConstraints()
+        self._check(work, constraints)
+
+        complexities = estimate_complexities(dag)
+        for task_id, agent, execution in news:
             self.cost_profiler.record_execution(
                 task_id=task_id,
-                agent_name=assignments[task_id],
+                agent_name=agent,
                 task_type=dag.tasks[task_id].task_type,
                 complexity=complexities[task_id],
                 **execution,
             )
-            attempts[task_id] = attempt if earlier is None else _add(earlier, attempt)
-        return await self._optimize(assignments, dag, constraints, attempts=attempts, finished=finished)
+        return await self._optimize(work, constraints)
 
-    async def _optimize(
-        self,
-        assignments: Mapping[str, str],
-        dag: TaskDAG,
-        constraints: OptimizationConstraints | None,
-        *,
-        attempts: Mapping[str, Attempt],
-        finished: Collection[str] = frozenset(),
-    ) -> OptimizedPlan:
-        constraints = constraints or OptimizationConstraints()
-        finished = {*finished, *(task_id for task_id, attempt in attempts.items() if attempt.finished)}
-        _check_assignments(assignments, dag, self.agent_registry, fixed=finished)
+    def state_problem(
+        self, initial_plan: AnyPlan, dag: TaskDAG, constraints: OptimizationConstraints | None = None
+    ) -> Statement:
+        """Return the problem that a plan poses, unsolved: for those who solve it otherwise, see frontier and portfolio.
+
+        Raises:
+            InvalidInput: as `optimize_routing_plan`.
+        """
+        work, constraints = _work(initial_plan, dag), constraints or OptimizationConstraints()
+        self._check(work, constraints)
+        return state_problem(work, constraints, self._finder(constraints))
+
+    def restate(self, statement: Statement) -> Statement | None:
+        """Return the statement with the benefit of the doubt: agents that were tried too little to be proven good
+        count with what is expected of them, where nobody is proven. None where that changes nothing, or where the
+        constraints ask for a confidence."""
+        constraints = statement.constraints
+        if constraints.confidence is not None:
+            return None
+        begun = state_problem(statement.work, constraints, self._finder(constraints), begin=True)
+        return None if begun.problem == statement.problem else begun
+
+    def _check(self, work: Work, constraints: OptimizationConstraints) -> None:
+        work.check(self.agent_registry)
+        constraints.check_tasks(work.dag.tasks, work.initial)
         for agent in constraints.agent_capacity:
             if agent not in self.agent_registry:
                 logger.warning("agent_capacity limits %r, which is not in the registry", agent)
-        logger.info("Optimizing routing plan: %d tasks", len(assignments))
 
-        order = dag.topological_order()
-        slots = self._slots(order, assignments, dag, attempts, finished)
-        problem = _with_limits(slots, constraints)
-        initial = (0,) * len(slots)
-        baseline = problem.totals(initial)
+    def _finder(self, constraints: OptimizationConstraints) -> OptionFinder:
+        return OptionFinder(self.cost_profiler, self.agent_registry, self.strategies, constraints.confidence)
+
+    async def _optimize(self, work: Work, constraints: OptimizationConstraints) -> OptimizedPlan:
+        self._check(work, constraints)
+        logger.info("Optimizing routing plan: %d tasks", len(work.initial))
+        if logger.isEnabledFor(logging.DEBUG):
+            for task_id, complexity in estimate_complexities(work.dag).items():
+                logger.debug("Task %s complexity: %.1fx", task_id, complexity)
+        statement = state_problem(work, constraints, self._finder(constraints))
+        baseline = statement.problem.totals(statement.initial)
         logger.info(
-            "Baseline metrics: cost=$%.4f, time=%.1fs, quality=%.3f", baseline.cost, baseline.seconds, baseline.quality
+            "Baseline metrics: cost=$%.4f, time=%.1fs, quality=%.3f",
+            baseline.cost,
+            baseline.seconds,
+            statement.quality(statement.initial)[0],
         )
 
-        solution = solve_trivially(problem)
-        if solution is None and sum(len(slot.candidates) for slot in slots) <= _INLINE:
-            solution = self._solve(problem)
-        elif solution is None:
-            solution = await asyncio.to_thread(self._solve, problem)
-        details = _describe(problem, solution, baseline)
+        solution = await self._solve(statement.problem)
+        extra: dict[str, Any] = {}
+        if not has_plan(solution) and (begun := self.restate(statement)) is not None:
+            again = await self._solve(begun.problem)
+            if has_plan(again):
+                statement, solution = begun, again
         if solution.status == "infeasible":
-            details["binding"], details["binding_note"] = await asyncio.to_thread(
-                explain_infeasible, problem, time_limit_s=self._time_limit_s
-            )
-            logger.info("No plan keeps the limits: %s", details["binding"])
-
-        chosen = {
-            task_id: slot.candidates[at].agent
-            for task_id, slot, at in zip(order, slots, solution.choice, strict=True)
-            if task_id in assignments
-        }
-        plan = _to_plan(problem, solution, baseline, details, chosen, assignments, attempts, finished)
+            statement, solution, extra = await self._explain(statement, solution)
+        plan = statement.plan(solution, extra)
+        details = plan.optimization_details
         logger.info("Optimization complete: saved $%.4f (%.0f%%)", plan.cost_savings, details["savings_pct"])
         return plan
 
-    def _solve(self, problem: Problem) -> Solution:
+    async def _solve(self, problem: Problem) -> Solution:
+        solution = solve_trivially(problem)
+        if solution is not None:
+            return solution
+        if sum(len(slot.candidates) for slot in problem.slots) <= _INLINE:
+            return self._solve_now(problem)
+        return await asyncio.to_thread(self._solve_now, problem)
+
+    def _solve_now(self, problem: Problem) -> Solution:
         return solve(problem, time_limit_s=self._time_limit_s, gap=self._gap)
 
-    def _slots(
-        self,
-        order: tuple[str, ...],
-        assignments: Mapping[str, str],
-        dag: TaskDAG,
-        attempts: Mapping[str, Attempt],
-        finished: Collection[str],
-    ) -> tuple[Slot, ...]:
-        complexities = estimate_complexities(dag)
-        position = {task_id: number for number, task_id in enumerate(order)}
-        slots = []
-        for task_id in order:
-            task, attempt = dag.tasks[task_id], attempts.get(task_id)
-            before = tuple(position[other] for other in dag.dependencies(task_id))
-            if task_id not in assignments:
-                # Nobody does it: it takes no time and no money here, and is no one's success.
-                nobody = Candidate(agent="", cost=0.0, seconds=0.0, quality=0.0)
-                slots.append(Slot(candidates=(nobody,), before=before, counts=False))
-                continue
-            logger.debug("Task %s complexity: %.1fx", task_id, complexities[task_id])
-            agent = assignments[task_id]
-            if task_id in finished and attempt is not None:
-                done = Candidate(
-                    agent=agent, cost=attempt.cost_usd, seconds=attempt.seconds, quality=float(attempt.success)
-                )
-                slots.append(Slot(candidates=(done,), before=before, counts=False))
-                continue
-            agents = [agent] if task_id in finished else self._agents_for(task, initial=agent)
-            candidates = tuple(self._candidate(one, task, complexities[task_id], attempt) for one in agents)
-            slots.append(Slot(candidates=candidates, before=before, counts=task_id not in finished))
-        return tuple(slots)
+    async def _explain(self, statement: Statement, solution: Solution) -> tuple[Statement, Solution, dict[str, Any]]:
+        """Say which limits stand in the way; or let the quality give way that nobody asked for."""
+        binding, note = await asyncio.to_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
+        limits = statement.problem.limits
+        if statement.constraints.min_quality_score is None and limits.min_quality > 0:
+            # explain_infeasible says to a thousandth how much is enough
+            missing = 1.01 * binding.get("min_quality_score", limits.min_quality)
+            given = statement.with_limits(
+                dataclasses.replace(limits, min_quality=max(0.0, limits.min_quality - missing))
+            )
+            again = await self._solve(given.problem)
+            if has_plan(again):
+                said = f"No plan within the other limits is as good as the initial one; this one gives {missing:.2g} of"
+                return given, again, {"quality_note": f"{said} its quality, which nobody asked for."}
+        if {"min_quality_score", "task_quality"} & binding.keys() and (untried := statement.untried()):
+            note += (
+                " What counts is the lower bound of a chance, and little or nothing was tried of "
+                f"{describe_untried(untried)} Ask for less quality or `confidence`, or let outcomes come in."
+            )
+        logger.info("No plan keeps the limits: %s", binding)
+        return statement, solution, {"binding": binding, "binding_note": note}
 
-    def _agents_for(self, task: Task, *, initial: str) -> list[str]:
-        others = [agent for agent, able in self.agent_registry.items() if agent != initial and able.takes(task)]
-        return [initial, *others]
-
-    def _candidate(self, agent: str, task: Task, complexity: float, attempt: Attempt | None) -> Candidate:
-        estimate = self.cost_profiler.estimate(self.agent_registry[agent], task.task_type, complexity)
-        return Candidate(
-            agent=agent,
-            # What a failed attempt has used is gone, whoever tries next.
-            cost=estimate.cost_usd + (attempt.cost_usd if attempt else 0.0),
-            seconds=estimate.seconds + (attempt.seconds if attempt else 0.0),
-            quality=estimate.success_rate,
-        )
-
-    def _read_metrics(self, task_id: str, agent: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def _read_report(
+        self, task_id: str, strategy: Strategy, metrics: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Return what a task used in all, and what of that is learned about which agent."""
         where = f"actual_metrics[{task_id!r}]"
-        unknown = sorted(set(metrics) - {"tokens_used", "execution_time", "success", "cost_usd"})
+        total = self._read_metrics(where, agents_of(strategy)[0], metrics)
+        if "by_agent" not in metrics:
+            return total, {strategy.agent: total} if isinstance(strategy, Single) else {}
+        by_agent = metrics["by_agent"]
+        if not isinstance(by_agent, Mapping):
+            raise InvalidInput(f"{where}['by_agent'] is {by_agent!r:.80}; give a mapping of agents to their metrics.")
+        for agent in by_agent:
+            if agent not in agents_of(strategy):
+                raise InvalidInput(f"{where}['by_agent'] names {agent!r}, and the task was done by: {strategy}.")
+        return total, {
+            agent: self._read_metrics(f"{where}['by_agent'][{agent!r}]", agent, each)
+            for agent, each in by_agent.items()
+        }
+
+    def _read_metrics(self, where: str, agent: str, metrics: object) -> dict[str, Any]:
+        if not isinstance(metrics, Mapping):
+            raise InvalidInput(f"{where} is {metrics!r:.80}; give a mapping of metrics.")
+        known = {"tokens_used", "execution_time", "success", "cost_usd", "by_agent"}
+        unknown = sorted(set(metrics) - known)
         if unknown:
             raise InvalidInput(f"{where} has {unknown[0]!r}; use tokens_used, execution_time, success and cost_usd.")
         for name in ("tokens_used", "execution_time", "success"):
             if name not in metrics:
                 raise InvalidInput(f"{where} lacks {name!r}.")
         for name in ("tokens_used", "execution_time", "cost_usd"):
-            if metrics.get(name) is not None and not _is_amount(metrics[name]):
+            if metrics.get(name) is not None and not is_amount(metrics[name]):
                 raise InvalidInput(f"{where}[{name!r}] is {metrics[name]!r}; it must be finite, zero or more.")
         if not isinstance(metrics["success"], bool):
             raise InvalidInput(f"{where}['success'] is {metrics['success']!r}; it must be True or False.")
@@ -323,103 +289,15 @@ class DAAOOptimizer:
         }
 
 
-def _assignments(plan: RoutingPlan | OptimizedPlan | Mapping[str, str]) -> dict[str, str]:
-    return dict(plan.assignments if isinstance(plan, (RoutingPlan, OptimizedPlan)) else plan)
-
-
-def _check_assignments(
-    assignments: Mapping[str, str], dag: TaskDAG, registry: Mapping[str, AgentCapability], *, fixed: Collection[str]
-) -> None:
-    for task_id, agent in assignments.items():
-        if task_id not in dag.tasks:
-            raise InvalidInput(f"The plan assigns the task {task_id!r}, which is not in the graph. Check its id.")
-        if agent not in registry and task_id not in fixed:
-            known = ", ".join(registry) or "none"
-            raise InvalidAgents(
-                f"The task {task_id!r} is assigned to {agent!r}, which is not in the registry. There are: {known}."
-            )
-
-
-def _with_limits(slots: tuple[Slot, ...], constraints: OptimizationConstraints) -> Problem:
-    quality = constraints.min_quality_score
-    if quality is None:
-        unlimited = Problem(slots=slots, limits=Limits())
-        quality = min(DEFAULT_SUCCESS_RATE, unlimited.totals((0,) * len(slots)).quality)
-    limits = Limits(
-        max_cost=constraints.max_total_cost,
-        max_seconds=constraints.max_total_time,
-        min_quality=quality,
-        capacity=constraints.agent_capacity,
-    )
-    return Problem(slots=slots, limits=limits)
-
-
-def _describe(problem: Problem, solution: Solution, baseline: Totals) -> dict[str, Any]:
-    totals = problem.totals(solution.choice)
-    kept = solution.status in ("optimal", "feasible")
-    bound = min(solution.lower_bound, totals.cost) if kept else solution.lower_bound
-    savings = baseline.cost - totals.cost
-    return {
-        "status": solution.status,
-        "baseline_cost": baseline.cost,
-        "baseline_time": baseline.seconds,
-        "baseline_quality": baseline.quality,
-        "savings_pct": 100 * savings / baseline.cost if baseline.cost > 0 else 0.0,
-        "solver": solution.solver,
-        "lower_bound": bound,
-        "gap": ((totals.cost - bound) / totals.cost if totals.cost > 0 else 0.0) if kept else None,
-        "min_quality_score": problem.limits.min_quality,
-        "missed": problem.shortfalls(solution.choice),
-    }
-
-
-def _to_plan(
-    problem: Problem,
-    solution: Solution,
-    baseline: Totals,
-    details: dict[str, Any],
-    chosen: dict[str, str],
-    assignments: Mapping[str, str],
-    attempts: Mapping[str, Attempt],
-    finished: Collection[str],
-) -> OptimizedPlan:
-    totals = problem.totals(solution.choice)
-    quality = totals.quality
-    if finished and not any(slot.counts for slot in problem.slots):
-        known = [attempts[task_id].success for task_id in finished if task_id in attempts]
-        quality = sum(known) / len(known) if known else 1.0
-    workload: dict[str, int] = {}
-    for agent in chosen.values():
-        workload[agent] = workload.get(agent, 0) + 1
-    return OptimizedPlan(
-        assignments={task_id: chosen[task_id] for task_id in assignments},
-        estimated_cost=totals.cost,
-        estimated_time=totals.seconds,
-        quality_score=quality,
-        cost_savings=baseline.cost - totals.cost,
-        optimization_details={
-            **details,
-            "status": details["status"] if assignments else "empty",
-            "agent_workload": workload,
-            "completed_tasks": len(finished),
-            "moved_tasks": {
-                task_id: (assignments[task_id], agent)
-                for task_id, agent in chosen.items()
-                if agent != assignments[task_id]
-            },
-        },
-        attempts=dict(attempts),
-    )
-
-
-def _add(earlier: Attempt, attempt: Attempt) -> Attempt:
-    return Attempt(
-        cost_usd=earlier.cost_usd + attempt.cost_usd,
-        seconds=earlier.seconds + attempt.seconds,
-        success=attempt.success,
-        finished=attempt.finished,
-    )
-
-
-def _is_amount(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+def _work(plan: AnyPlan, dag: TaskDAG) -> Work:
+    assignments = plan.assignments if isinstance(plan, (RoutingPlan, OptimizedPlan)) else plan
+    initial: dict[str, Strategy] = {task_id: Single(agent=agent) for task_id, agent in assignments.items()}
+    attempts: Mapping[str, Attempt] = {}
+    if isinstance(plan, OptimizedPlan):
+        attempts = dict(plan.attempts)
+        for task_id, strategy in plan.strategies.items():
+            # Whoever gave the task to another agent since then meant that agent.
+            if initial.get(task_id) == Single(agent=agents_of(strategy)[0]):
+                initial[task_id] = strategy
+    finished = frozenset(task_id for task_id, attempt in attempts.items() if attempt.finished)
+    return Work(initial=initial, dag=dag, attempts=attempts, finished=finished)
