@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult
 from kapelle.cost import Budget, CostProfiler
-from kapelle.errors import InvalidInput, TryAgain
+from kapelle.errors import AgentFailed, InvalidInput
 from kapelle.execution import Ending, ExecutionLimits, Executor
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Run, SqliteLedger
@@ -211,7 +211,7 @@ def test_no_run_spends_more_than_its_budget_unless_an_agent_exceeds_its_price(co
 
 
 def test_a_failed_call_is_charged_its_declared_price() -> None:
-    agent, budget = ScriptedAgent({"work": TryAgain("overloaded")}), Budget(usd=1.0)
+    agent, budget = ScriptedAgent({"work": AgentFailed("it gave up")}), Budget(usd=1.0)
     _, run = execute([work("a")], agent, budget=budget, cost_usd=0.25)
     assert run.cost_usd == budget.spent.usd == 0.25
 

@@ -8,3 +8,4 @@ from .executor import Growth as Growth
 from .growth import GrowthLimits as GrowthLimits
 from .growth import PlanApprover as PlanApprover
 from .growth import Replanner as Replanner
+from .retry import RetryPolicy as RetryPolicy

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -41,6 +42,7 @@ from .checking import Examiner, NoChecks, Verdict
 from .growth import GrowthLimits, PlanApprover, Replanner, arm_of, grow, may_replan, needs_some
 from .ready import ReadyJobs
 from .result import MAX_REASON_CHARS, describe_error, read_result
+from .retry import RetryPolicy, can_pass, is_repeatable
 from .work import Attempt, Job, Work
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class ExecutionLimits:
     """For one task; a task's own `deadline_s` may end it sooner."""
     deadline_s: float | None = None
     """For the whole execution: then what runs is cancelled and what waits is skipped."""
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    """How often an attempt is made again that failed for a reason which can pass."""
     grace_s: float = 2.0
     """How long a cancelled agent may tidy up before it is left to itself."""
 
@@ -153,6 +157,13 @@ class _Progress:
 _DEADLINE = object()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Again:
+    """A failed job has waited long enough."""
+
+    job: Job
+
+
 class _Execution:
     """One run of one plan. `run` is the loop; everything else is a step of it."""
 
@@ -184,6 +195,8 @@ class _Execution:
         self._ready = ReadyJobs(lambda agent: agents[agent].max_concurrency)
         self._running: dict[int, Job] = {}
         """By the job's own id."""
+        self._pausing: dict[int, asyncio.TimerHandle] = {}
+        """Failed jobs that are to be made again after a while, by their own id."""
         self._replanning: dict[str, _Replanning] = {}
         """Failed tasks whose work is being planned anew."""
         self._abandoned: set[asyncio.Task[Any]] = set()
@@ -200,21 +213,24 @@ class _Execution:
         try:
             while True:
                 self._dispatch()
-                if not self._running and not self._replanning:
+                if not (self._running or self._replanning or self._pausing):
                     break
                 report = await self._reports.get()
                 if report is _DEADLINE:
                     return await self._stop("The deadline was reached.")
                 if isinstance(report, _Replanning):
                     await self._take_new_plan(report)
+                elif isinstance(report, _Again):
+                    self._ask_again(report.job)
                 else:
                     await self._settle(report)
         except asyncio.CancelledError:
             await self._stop("It was interrupted.")
             raise
         finally:
-            if alarm is not None:
-                alarm.cancel()
+            for timer in (alarm, *self._pausing.values()):
+                if timer is not None:
+                    timer.cancel()
             # Nothing outlives the run: not an agent whose time was over, and none if the journal cannot be written.
             works = (*self._abandoned, *(job.running for job in self._running.values()))
             for work in (*works, *(replanning.work for replanning in self._replanning.values())):
@@ -258,7 +274,7 @@ class _Execution:
             try:
                 reservation = self._reserve(job)
             except BudgetExceeded as error:
-                if self._running or self._replanning:
+                if self._running or self._replanning or self._pausing:
                     self._ready.postpone(job)
                 else:
                     self._ready.leave(job)
@@ -398,12 +414,47 @@ class _Execution:
         if job.check is not None:
             self._take_verdict(job)
             self._advance(work)
+        elif self._may_retry(job):
+            self._retry_later(job)
         elif work.simple:
             await self._settle_simple(job)
         else:
             self._take_answer(job)
             self._advance(work)
         self._ready.retry()
+
+    def _may_retry(self, job: Job) -> bool:
+        """Whether a job failed for a reason that can pass, and may be made again."""
+        assert job.running is not None
+        assert job.agent is not None
+        if job.expired is not None or job.running.cancelled() or not can_pass(job.running.exception()):
+            return False
+        failures = job.work.failures_of(job.agent) + 1
+        return is_repeatable(job.work.task) and failures < self._limits.retry.max_attempts
+
+    def _retry_later(self, job: Job) -> None:
+        """Write down that an attempt failed, and let it be made again after a while."""
+        work = job.work
+        assert job.agent is not None
+        if work.simple:  # from here on its attempts are told apart
+            attempt = work.attempts[job.attempt]
+            assert job.reservation is not None
+            data = {"attempt": job.attempt, "agent": attempt.agent, "step": attempt.step}
+            reserved = {"reserved_usd": job.reservation.amounts.usd}
+            self._journal.write("attempt_started", {**data, **reserved}, task_id=work.task.task_id)
+            work.retried = True
+        # Drawn from the run's and the task's names, so that a run is repeatable.
+        failures = work.failures_of(job.agent) + 1
+        chance = random.Random(f"{self._journal.run_id} {work.task.task_id} {failures}")
+        delay_s = self._limits.retry.delay_s(failures, chance)
+        self._take_answer(job, retry_in_s=delay_s)
+        again = _Again(job=job)
+        timer = asyncio.get_running_loop().call_later(delay_s, self._reports.put_nowait, again)
+        self._pausing[id(job)] = timer
+
+    def _ask_again(self, job: Job) -> None:
+        del self._pausing[id(job)]
+        self._ready.push(job.work.retry(job))
 
     def _leave(self, job: Job) -> None:
         del self._running[id(job)]
@@ -471,7 +522,7 @@ class _Execution:
         attempt.cost_usd, attempt.usage, attempt.seconds = cost_usd, usage, seconds
         return attempt
 
-    def _take_answer(self, job: Job) -> None:
+    def _take_answer(self, job: Job, *, retry_in_s: float | None = None) -> None:
         """One attempt of several has ended: write down what it gave and cost. What it means the strategy says."""
         result, reason = _result_of(job)
         if result is not None and reason is None and result.expansion is not None:
@@ -484,8 +535,11 @@ class _Execution:
             "usage": asdict(attempt.usage),
             "output": None if result is None or reason is not None else result.output,
             "reason": reason,
+            **({} if retry_in_s is None else {"retry_in_s": retry_in_s}),
         }
-        job.work.take(job, result, reason)
+        attempt.reason, attempt.ended = reason, True
+        if retry_in_s is None:
+            job.work.take(job, result, reason)
         self._journal.write("attempt_finished", data, task_id=job.work.task.task_id)
 
     def _take_verdict(self, job: Job) -> None:

@@ -77,6 +77,8 @@ class Work:
     strategy: Strategy
     guarded: bool = False
     """Whether the answer must pass the user's own validator."""
+    retried: bool = False
+    """Whether an attempt failed and was made again."""
     attempts: list[Attempt] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     """By agent."""
@@ -90,7 +92,7 @@ class Work:
     @property
     def simple(self) -> bool:
         """Whether the end of its only attempt is the end of the task."""
-        return isinstance(self.strategy, Single) and not self.guarded
+        return isinstance(self.strategy, Single) and not self.guarded and not self.retried
 
     def next(self) -> Ask | Examine | Accept | GiveUp:
         """Return what comes next, as far as is known."""
@@ -120,8 +122,8 @@ class Work:
             yield job
 
     def attempt_of(self, agent: str) -> int:
-        """Return which attempt is this agent's."""
-        return next(number for number, attempt in enumerate(self.attempts) if attempt.agent == agent)
+        """Return which attempt is this agent's, the last one where it made several."""
+        return max(number for number, attempt in enumerate(self.attempts) if attempt.agent == agent)
 
     def take(self, job: Job, result: AgentResult | None, reason: str | None) -> None:
         """Take in what an agent gave, or why it gave nothing."""
@@ -129,6 +131,16 @@ class Work:
         attempt.result, attempt.reason, attempt.ended = result, reason, True
         text = None if result is None or reason is not None else _as_text(result.output)
         self.answers[attempt.agent] = Answer(canonical=None if text is None else canonical_answer(text))
+
+    def retry(self, job: Job) -> Job:
+        """Hand out a failed job once more."""
+        again = Job(work=self, agent=job.agent)
+        self.waiting.append(again)
+        return again
+
+    def failures_of(self, agent: str) -> int:
+        """Return how many attempts of an agent have ended; none of them was of use, or there were no more."""
+        return sum(1 for attempt in self.attempts if attempt.agent == agent and attempt.ended)
 
     def refuse(self, job: Job, reason: str) -> None:
         """Take in that an agent cannot be asked at all."""

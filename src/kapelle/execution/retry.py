@@ -1,0 +1,53 @@
+"""When a failed attempt is made again, and after how long. Decides only; the executor waits and asks.
+
+Made again is what failed for a reason that can pass: a provider that is overloaded, a connection that broke, a worker
+that died. What was refused, what an agent could not do, and what took too long is not: the same call would end the
+same. Nor is a task of high risk, for the failed attempt may have done half of its work.
+
+The delay doubles with every attempt, up to a limit, and the whole of it is drawn by chance ("full jitter", Brooker,
+AWS Architecture Blog 2015), so that tasks which failed together do not come back together.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+from kapelle.errors import InvalidInput, TryAgain
+from kapelle.graph import Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetryPolicy:
+    """How often a failed attempt is made again.
+
+    Raises:
+        InvalidInput: there is no such number of attempts, or a delay is negative or not finite.
+    """
+
+    max_attempts: int = 3
+    """With the same agent, the first one included; 1 never retries."""
+    first_delay_s: float = 1.0
+    """The longest wait before the second attempt."""
+    max_delay_s: float = 30.0
+    """The longest wait before any attempt."""
+
+    def __post_init__(self) -> None:
+        delays = (self.first_delay_s, self.max_delay_s)
+        if self.max_attempts < 1 or not all(math.isfinite(delay) and delay >= 0 for delay in delays):
+            raise InvalidInput(f"{self!r} is no policy: give one attempt or more, and delays of zero seconds or more.")
+
+    def delay_s(self, failures: int, chance: random.Random) -> float:
+        """Return how long to wait after so many failures, one or more."""
+        return chance.uniform(0, min(self.max_delay_s, self.first_delay_s * 2.0 ** (failures - 1)))
+
+
+def can_pass(error: BaseException | None) -> bool:
+    """Whether the reason of a failure can pass, so that the same call may succeed later."""
+    return isinstance(error, (TryAgain, ConnectionError, TimeoutError))
+
+
+def is_repeatable(task: Task) -> bool:
+    """Whether doing the task twice does no harm."""
+    return task.risk != "high"
