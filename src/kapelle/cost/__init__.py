@@ -9,6 +9,9 @@ from .budget import Budget as Budget
 from .budget import BudgetStatistics as BudgetStatistics
 from .budget import Reservation as Reservation
 from .canonical import canonical_answer as canonical_answer
+from .checks import Checks as Checks
+from .checks import Verdict as Verdict
+from .checks import task_context as task_context
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
 from .optimizer import Attempt as Attempt

@@ -28,8 +28,10 @@ from kapelle.cost import (
     Ask,
     Budget,
     Check,
+    Checks,
     Examine,
     Reservation,
+    Verdict,
     agents_of,
     estimate_complexities,
 )
@@ -38,7 +40,6 @@ from kapelle.graph import Task, TaskDAG, describe_change
 from kapelle.ledger import Journal, Outcome, Usage
 from kapelle.validation import ApprovedPlan
 
-from .checking import Examiner, NoChecks, Verdict
 from .growth import GrowthLimits, PlanApprover, Replanner, arm_of, grow, may_replan, needs_some
 from .ready import ReadyJobs
 from .result import MAX_REASON_CHARS, describe_error, read_result
@@ -106,14 +107,14 @@ class Executor:
         journal: Journal,
         *,
         budget: Budget,
-        checks: Examiner | None = None,
+        checks: Checks | None = None,
         request: str = "",
         limits: ExecutionLimits = ExecutionLimits(),
         growth: Growth | None = None,
     ) -> Ending:
         """Run the plan to its end, and return how it ended. Every step is in the journal before its effect.
 
-        Without `checks`, what is to be checked does not pass. Without `growth` the graph stays as it is: a task that
+        Without `checks` there are the built-in ones only. Without `growth` the graph stays as it is: a task that
         expands fails, and a failed one is not planned anew.
 
         Raises:
@@ -125,9 +126,7 @@ class Executor:
         for task_id in plan.assignments:
             for agent_id in agents_of(plan.strategy_of(task_id)):
                 self._agents.runner(agent_id)
-        run = _Execution(
-            self._agents, self._timer, plan, journal, budget, checks or NoChecks(), request, limits, growth
-        )
+        run = _Execution(self._agents, self._timer, plan, journal, budget, checks or Checks(), request, limits, growth)
         return await run.run()
 
 
@@ -174,7 +173,7 @@ class _Execution:
         plan: ApprovedPlan,
         journal: Journal,
         budget: Budget,
-        checks: Examiner,
+        checks: Checks,
         request: str,
         limits: ExecutionLimits,
         growth: Growth | None,

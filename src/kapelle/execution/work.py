@@ -7,7 +7,6 @@ next is decided by `next_move` of the strategy from the answers alone; nothing h
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from kapelle.cost import (
     Vote,
     canonical_answer,
     next_move,
+    task_context,
 )
 from kapelle.graph import Task
 from kapelle.ledger import Usage
@@ -129,8 +129,10 @@ class Work:
         """Take in what an agent gave, or why it gave nothing."""
         attempt = self.attempts[job.attempt]
         attempt.result, attempt.reason, attempt.ended = result, reason, True
-        text = None if result is None or reason is not None else _as_text(result.output)
-        self.answers[attempt.agent] = Answer(canonical=None if text is None else canonical_answer(text))
+        output = None if result is None or reason is not None else result.output
+        self.answers[attempt.agent] = Answer(
+            canonical=None if output is None else canonical_answer(output, task_context(self.task))
+        )
 
     def retry(self, job: Job) -> Job:
         """Hand out a failed job once more."""
@@ -175,10 +177,6 @@ class Work:
         if accepted is not None and attempt.step == "vote":
             return float(answer.canonical == self.answers[accepted].canonical), "agreement"
         return None, None
-
-
-def _as_text(output: Any) -> str | None:
-    return output if output is None or isinstance(output, str) else json.dumps(output)
 
 
 def _steps(strategy: Strategy) -> Mapping[str, Literal["single", "cheap", "vote", "strong"]]:
