@@ -21,7 +21,6 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from kapelle.graph import render_output
@@ -68,7 +67,7 @@ def canonical_answer(output: object, context: str = "") -> str | None:
     text = strip_fence(text)
     if not text:
         return None
-    declared = _declared(context)
+    declared = read_declarations(context)
     calls = read_calls(text)
     # Without declarations an empty list is just a list, and a lone list of nothing has no call in it either way.
     if calls is not None:
@@ -76,11 +75,6 @@ def canonical_answer(output: object, context: str = "") -> str | None:
     if declared:
         return _form_of_words(text, declared)
     return _form_of_json(text) or _form_of_value(text)
-
-
-@lru_cache(maxsize=4096)
-def _declared(context: str) -> Mapping[str, Declaration]:
-    return read_declarations(context)
 
 
 def _form_of_calls(calls: tuple[Call, ...], declared: Mapping[str, Declaration]) -> str:

@@ -16,6 +16,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 MAX_CALL_CHARS = 20_000
@@ -80,6 +81,7 @@ def is_too_deep(text: str, most: int = MAX_CALL_DEPTH) -> bool:
     return False
 
 
+@lru_cache(maxsize=256)
 def read_calls(text: str) -> tuple[Call, ...] | None:
     """Return the calls that the whole text consists of; an empty tuple for `[]`; None where it is anything else.
 
@@ -97,6 +99,7 @@ def read_calls(text: str) -> tuple[Call, ...] | None:
     return _calls_of_python(text)
 
 
+@lru_cache(maxsize=4096)
 def read_declarations(context: str) -> Mapping[str, Declaration]:
     """Return the functions that a JSON text declares, by their flat names; none where it declares none.
 
