@@ -116,13 +116,14 @@ def test_statistics_add_up_all_agents() -> None:
     assert profiler.get_statistics()["success_rate"] == 0.0
     record(profiler, 3, cost_usd=0.5)
     record(profiler, 1, agent_name="qa_agent", task_type="test", cost_usd=0.25, success=False)
-    assert profiler.get_statistics() == {
+    documented = {
         "total_executions": 4,
         "total_cost_usd": 1.75,
         "success_rate": 0.75,
         "agents_tracked": 2,
         "task_types_tracked": 2,
     }
+    assert documented.items() <= profiler.get_statistics().items()
 
 
 def test_outcomes_of_the_ledger_are_learned_from() -> None:

@@ -1,16 +1,21 @@
 """What work costs, how long it takes and how often it succeeds, per agent and task type, learned from outcomes.
 
-Theory. Every estimate is a mean of what was seen, pulled towards what was known before:
+Theory. The parts are in three files: distributions in `posterior`, what a pair of agent and type has done in `history`,
+changes in `drift`. Here they are put together:
 
-    (PRIOR_WEIGHT * prior + n * seen) / (PRIOR_WEIGHT + n)        n outcomes; for success: the mean of a Beta posterior
+    success   Beta posterior. Outcomes count as their quality, 1 or 0 where none was measured, the older the less (the
+              effective window is 200 outcomes; none are older than a change that was noticed). The prior is what the
+              agent and the type are like elsewhere, agents of one tier alike at first; and what is declared, which
+              counts as DECLARED_OUTCOMES and fades as soon as anything else is known.
+    cost,     A mean of the last 64 outcomes, the older the less, pulled towards what is declared (worth PRIOR_WEIGHT
+    seconds   outcomes), or else towards what agent and type are like elsewhere. An undeclared cost or time is a guess
+              and no prior: the first outcome replaces it. Intervals hold 90 % of single outcomes.
+    tokens    Means of input, cached and output tokens; an untried agent with a model pays its model's price for each.
 
-so one bad outcome does not condemn an agent, and a hundred outvote any declaration. `seen` leans to the recent: cost
-and time are means of the last ten outcomes, success is half the last ten and half the whole history (ten outcomes alone
-say a rate only to about 0.1). An undeclared cost or time is a guess and no prior: the first outcome replaces it.
-
+So an agent that nobody has tried is uncertain: its expected success is what it declares, and its lower bound far below.
 Costs and times are kept per unit of complexity, so what was learned on a hard task does not overprice an easy one. What
 is declared per task is meant per task: complexity changes neither a declared price nor declared seconds. Chooses
-nothing: see optimizer.
+nothing: see optimizer. The ledger is its only store: `from_outcomes` reads 100,000 outcomes in about a second.
 """
 
 from __future__ import annotations
@@ -18,20 +23,30 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, ClassVar, Protocol, Self
 
 from kapelle.agents import AgentCapability
-from kapelle.errors import InvalidInput
+from kapelle.errors import InvalidInput, UnknownPrice
 from kapelle.ledger import Outcome, Usage
+from kapelle.models import PriceTable
+
+from .drift import Drift
+from .estimate import Estimate as Estimate
+from .estimate import Source as Source
+from .experience import PRIOR_WEIGHT, Experience
+from .history import WINDOW, History, Tokens
+from .history import Execution as Execution
+from .history import TaskProfile as TaskProfile
+from .posterior import Rate, shift_rate
 
 logger = logging.getLogger(__name__)
 
-RECENT = 10
-"""Outcomes that count as recent (documented)."""
-PRIOR_WEIGHT = 4.0
-"""How many outcomes a declared value is worth: two bad ones of two move 0.85 to 0.57, ten of ten to 0.24."""
+CONFIDENCE = 0.9
+"""Of the lower bounds of success: nine of ten hold."""
 DEFAULT_COST_USD = 0.01
 """Dollars for a task of which nothing is known (documented)."""
 DEFAULT_SECONDS = 10.0
@@ -40,103 +55,18 @@ DEFAULT_SUCCESS_RATE = 0.85
 """Share of successes where nothing is known (documented)."""
 DEFAULT_TOKENS = 10_000 / 3
 """Tokens that the documented default cost buys at the documented price of the medium tier."""
+INPUT_SHARE = 0.75
+"""Of tokens that were not told apart: three of input to one of output, the mix that blended prices usually assume."""
 
-Source = Literal["declared", "learned", "default"]
+MOST_USD, MOST_SECONDS, MOST_TOKENS = 1e6, 1e8, 1e12
+"""More for one attempt is taken for a mistake: a million dollars, three years, a trillion tokens."""
+LEAST_COMPLEXITY, MOST_COMPLEXITY = 1e-3, 1e3
+KEPT_REJECTIONS = 20
+"""Rows refused that are named; all are counted."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Execution:
-    """What one attempt used, and whether it succeeded."""
-
-    cost_usd: float
-    seconds: float
-    tokens: int
-    success: bool
-    complexity: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TaskProfile:
-    """What one agent's attempts at one type of task used. Means are as measured, whatever the complexity."""
-
-    agent_name: str
-    task_type: str
-    total_executions: int = 0
-    successes: int = 0
-    total_cost_usd: float = 0.0
-    total_seconds: float = 0.0
-    total_tokens: int = 0
-    recent: tuple[Execution, ...] = ()
-    """The last ten, newest last."""
-
-    def with_execution(self, execution: Execution) -> TaskProfile:
-        """Return the profile that counts this attempt too."""
-        return TaskProfile(
-            agent_name=self.agent_name,
-            task_type=self.task_type,
-            total_executions=self.total_executions + 1,
-            successes=self.successes + execution.success,
-            total_cost_usd=self.total_cost_usd + execution.cost_usd,
-            total_seconds=self.total_seconds + execution.seconds,
-            total_tokens=self.total_tokens + execution.tokens,
-            recent=(*self.recent, execution)[-RECENT:],
-        )
-
-    @property
-    def success_rate(self) -> float:
-        """Share of the attempts that succeeded; 0 where there are none."""
-        return self._mean(self.successes)
-
-    @property
-    def avg_cost_usd(self) -> float:
-        """Dollars per attempt, failed ones included."""
-        return self._mean(self.total_cost_usd)
-
-    @property
-    def avg_seconds(self) -> float:
-        """Seconds per attempt."""
-        return self._mean(self.total_seconds)
-
-    @property
-    def avg_tokens(self) -> float:
-        """Tokens per attempt."""
-        return self._mean(self.total_tokens)
-
-    @property
-    def cost_per_success(self) -> float:
-        """Dollars spent per success, failures paid for; infinite while nothing has succeeded."""
-        return self.total_cost_usd / self.successes if self.successes else math.inf
-
-    def _mean(self, total: float) -> float:
-        return total / self.total_executions if self.total_executions else 0.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
-    """What a task is expected to take from an agent."""
-
-    cost_usd: float
-    seconds: float
-    success_rate: float
-    tokens: int
-    samples: int
-    """Outcomes behind it."""
-    source: Source
-    """`learned` as soon as there are outcomes; else `declared` if the price is; else `default`."""
-    success_lower: float = 0.0
-    """Lower confidence bound of the chance of success, one-sided, at the profiler's `confidence`; 0 where unknown."""
-    success_sd: float = 0.0
-    """Standard deviation of what is believed of the chance of success."""
-    cost_low_usd: float = 0.0
-    """The cost of one attempt lies from here to `cost_high_usd` in 90 % of cases."""
-    cost_high_usd: float = 0.0
-    seconds_low: float = 0.0
-    """One attempt takes from here to `seconds_high` in 90 % of cases."""
-    seconds_high: float = 0.0
-    usage: Usage | None = None
-    """Input, cached and output tokens expected of one attempt."""
-    note: str = ""
-    """What a reader should know of the estimate: that the agent has changed lately, for instance."""
+_SHIFT_ERROR = 0.5
+"""A shift by difficulty is itself known to half of its size."""
+_MOST_SHIFT = 6.0
 
 
 class Assessment(Protocol):
@@ -160,6 +90,12 @@ class DifficultyAssessor(Protocol):
 class CostProfiler:
     """Learns costs, times and success rates from outcomes, and estimates them for plans.
 
+    Args:
+        difficulty: Says how hard a task is by its words; estimates of success then follow it.
+        confidence: Of the lower bounds of success, one-sided, between one half and one.
+        agents: Cards of agents, so that new ones are taken to be like those of their tier.
+        prices: Of models; by default the table that comes with kapelle.
+
     >>> profiler = CostProfiler()
     >>> profiler.record_execution("t1", "builder_agent", "implement", 850_000, 12.0, True, "medium")
     >>> profiler.estimate_cost("builder_agent", "implement")
@@ -169,16 +105,40 @@ class CostProfiler:
     MODEL_PRICING: ClassVar[dict[str, float]] = {"free": 0.0, "cheap": 0.03, "medium": 3.0, "expensive": 15.0}
     """USD per million tokens, by cost tier, for agents that report no cost of their own. May be reassigned."""
 
-    def __init__(self, difficulty: DifficultyAssessor | None = None) -> None:
+    def __init__(
+        self,
+        difficulty: DifficultyAssessor | None = None,
+        *,
+        confidence: float = CONFIDENCE,
+        agents: Iterable[AgentCapability] = (),
+        prices: PriceTable | None = None,
+    ) -> None:
+        if not 0.5 <= confidence < 1.0:
+            raise InvalidInput(f"confidence is {confidence!r}; it must lie from 0.5 to below 1.")
+        self.confidence = confidence
         self._difficulty = difficulty
-        self._profiles: dict[tuple[str, str], TaskProfile] = {}
-        self._by_type: dict[str, TaskProfile] = {}
+        self._prices = prices if prices is not None else PriceTable()
+        tiers = {agent.agent_id: agent.cost_tier for agent in agents}
+        self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=tiers)
+        self._drifts: deque[Drift] = deque(maxlen=1000)
+        self._rejected = 0
+        self._rejections: deque[str] = deque(maxlen=KEPT_REJECTIONS)
+        self._ready: dict[tuple[AgentCapability, str, float], Estimate] = {}
+        self._ready_prices: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def from_outcomes(cls, outcomes: Iterable[Outcome]) -> CostProfiler:
+    def from_outcomes(
+        cls,
+        outcomes: Iterable[Outcome],
+        *,
+        difficulty: DifficultyAssessor | None = None,
+        confidence: float = CONFIDENCE,
+        agents: Iterable[AgentCapability] = (),
+        prices: PriceTable | None = None,
+    ) -> Self:
         """Return a profiler that has learned from these outcomes, oldest first."""
-        profiler = cls()
+        profiler = cls(difficulty, confidence=confidence, agents=agents, prices=prices)
         for outcome in outcomes:
             profiler.record_outcome(outcome)
         return profiler
@@ -198,36 +158,62 @@ class CostProfiler:
         """Learn from one attempt. Without `cost_usd` the tokens are priced by the tier.
 
         Raises:
-            InvalidInput: a number is negative or not finite, or there is no such tier. Nothing is learned then.
+            InvalidInput: a number is negative, not finite or absurdly large, or there is no such tier. The message
+                names the task and the agent; nothing is learned then.
         """
-        _require_amount("tokens_used", tokens_used)
-        _require_amount("execution_time_seconds", execution_time_seconds)
-        _require_complexity("complexity", complexity)
+        row = f"The execution of task {task_id!r} by {agent_name!r}: "
+        _require_amount(f"{row}tokens_used", tokens_used, MOST_TOKENS)
+        _require_amount(f"{row}execution_time_seconds", execution_time_seconds, MOST_SECONDS)
+        if not _is_complexity(complexity):
+            raise InvalidInput(
+                f"{row}complexity is {complexity!r}; it must be a number from {LEAST_COMPLEXITY} to {MOST_COMPLEXITY}."
+            )
         if cost_usd is None:
             cost_usd = self.price_tokens(tokens_used, cost_tier)
-        else:
-            _require_amount("cost_usd", cost_usd)
-        execution = Execution(
-            cost_usd=cost_usd,
-            seconds=execution_time_seconds,
-            tokens=int(tokens_used),
-            success=bool(success),
-            complexity=complexity,
+        _require_amount(f"{row}cost_usd", cost_usd, MOST_USD)
+        split = (tokens_used * INPUT_SHARE, 0.0, tokens_used * (1.0 - INPUT_SHARE))
+        self._learn(
+            agent_name,
+            task_type,
+            float(bool(success)),
+            bool(success),
+            float(cost_usd),
+            float(execution_time_seconds),
+            split,
+            float(complexity),
+            0.0,
         )
-        self._record(agent_name, task_type, execution)
         logger.debug("Task %s: %s took $%.6f, %.3fs", task_id, agent_name, cost_usd, execution_time_seconds)
 
     def record_outcome(self, outcome: Outcome) -> None:
-        """Learn from an outcome of the ledger. Its feature `complexity` counts, where it has one."""
-        complexity = outcome.features.get("complexity", 1.0)
-        execution = Execution(
-            cost_usd=outcome.cost_usd,
-            seconds=outcome.seconds,
-            tokens=outcome.usage.tokens,
-            success=outcome.success,
-            complexity=complexity if _is_positive(complexity) else 1.0,
+        """Learn from an outcome of the ledger. Its feature `complexity` counts, where it has one.
+
+        A row that cannot be is left out, and a feature that cannot be is passed over; never an error. Both are counted
+        and named in `get_statistics`.
+        """
+        problem = _find_problem(outcome)
+        if problem:
+            self._reject(outcome, f"{problem}; left out")
+            return
+        complexity = _complexity_of(outcome.features)
+        if complexity is None:
+            self._reject(outcome, "its feature complexity is no number from 0.001 to 1000; passed over")
+            complexity = 1.0
+        usage = outcome.usage
+        tokens = (float(usage.input_tokens), float(usage.cached_tokens), float(usage.output_tokens))
+        success = bool(outcome.success)
+        value = float(success) if outcome.quality is None else float(outcome.quality)
+        self._learn(
+            outcome.agent,
+            outcome.task_type,
+            value,
+            success,
+            float(outcome.cost_usd),
+            float(outcome.seconds),
+            tokens,
+            complexity,
+            float(outcome.at),
         )
-        self._record(outcome.agent, outcome.task_type, execution)
 
     def estimate_cost(
         self, agent_name: str, task_type: str, task_complexity: float = 1.0, use_recent: bool = True
@@ -238,7 +224,7 @@ class CostProfiler:
         if profile is None:
             return DEFAULT_COST_USD * task_complexity
         if use_recent:
-            return _recent_mean(profile, lambda seen: seen.cost_usd / seen.complexity) * task_complexity
+            return _mean_of_last(profile, lambda seen: seen.cost_usd / seen.complexity) * task_complexity
         return profile.avg_cost_usd * task_complexity
 
     def estimate_time(
@@ -250,75 +236,75 @@ class CostProfiler:
         if profile is None:
             return DEFAULT_SECONDS * task_complexity
         if use_recent:
-            return _recent_mean(profile, lambda seen: seen.seconds / seen.complexity) * task_complexity
+            return _mean_of_last(profile, lambda seen: seen.seconds / seen.complexity) * task_complexity
         return profile.avg_seconds * task_complexity
 
     def estimate_success_rate(self, agent_name: str, task_type: str, use_recent: bool = True) -> float:
-        """Return the share of successes to expect, starting from 0.85 while little was seen."""
-        return _success_rate(self.get_profile(agent_name, task_type), DEFAULT_SUCCESS_RATE, use_recent=use_recent)
+        """Return the share of successes, starting from 0.85 while little was seen: the documented figure.
+
+        It knows no other agents and no bounds; plans are made with `estimate`.
+        """
+        profile = self.get_profile(agent_name, task_type)
+        if profile is None:
+            return DEFAULT_SUCCESS_RATE
+        seen, count = profile.success_rate, profile.total_executions
+        if use_recent:
+            seen = (seen + _mean_of_last(profile, lambda execution: float(execution.success))) / 2
+        return (PRIOR_WEIGHT * DEFAULT_SUCCESS_RATE + count * seen) / (PRIOR_WEIGHT + count)
 
     def estimate(
         self, capability: AgentCapability, task_type: str, complexity: float = 1.0, *, text: str = ""
     ) -> Estimate:
-        """Return what a task of this type and complexity is expected to take from this agent.
+        """Return what a task of this type, complexity and wording is expected to take from this agent.
 
-        What the agent declares is the prior. Where it declares no cost and has done no such task, the tokens and the
-        time that others took for this type are the guess, or else the defaults, at the price of its tier; so an
-        agent that nobody has tried is not taken for a cheap one.
+        Where an agent declares no cost and has done nothing yet, the tokens and the time that others took for this type
+        are the guess, or else the defaults, at the price of its model or tier; so an agent that nobody has tried is not
+        taken for a cheap one. The words count where the profiler knows how to assess their difficulty.
         """
         _require_amount("complexity", complexity)
-        profile = self.get_profile(capability.agent_id, task_type)
-        others = self._by_type.get(task_type)
-        samples = profile.total_executions if profile else 0
-
-        tokens = DEFAULT_TOKENS if capability.model or capability.cost_tier != "free" else 0.0
-        tokens_per_unit = _recent_mean(profile or others, lambda seen: seen.tokens / seen.complexity, default=tokens)
-
-        if capability.cost_usd is not None:
-            seen_usd = _recent_mean(profile, lambda seen: seen.cost_usd)
-            cost_usd = _blend(capability.cost_usd, seen_usd, samples)
-        else:
-            seen_usd = _recent_mean(profile, lambda seen: seen.cost_usd / seen.complexity)
-            if capability.cost_tier == "free":
-                cost_usd = _blend(0.0, seen_usd, samples) * complexity
-            elif profile is not None:
-                cost_usd = seen_usd * complexity
-            else:
-                cost_usd = self.price_tokens(tokens_per_unit * complexity, capability.cost_tier)
-
-        if capability.seconds is not None:
-            seconds = _blend(capability.seconds, _recent_mean(profile, lambda seen: seen.seconds), samples)
-        else:
-            per_unit = _recent_mean(
-                profile or others, lambda seen: seen.seconds / seen.complexity, default=DEFAULT_SECONDS
-            )
-            seconds = per_unit * complexity
-
-        declared = capability.cost_usd is not None or capability.cost_tier == "free"
-        return Estimate(
-            cost_usd=cost_usd,
-            seconds=seconds,
-            success_rate=_success_rate(profile, capability.success_rate),
-            tokens=round(tokens_per_unit * complexity),
-            samples=samples,
-            source="learned" if samples else "declared" if declared else "default",
-        )
+        key = (capability, task_type, complexity)
+        if self._ready_prices != self.MODEL_PRICING:
+            self._ready, self._ready_prices = {}, dict(self.MODEL_PRICING)
+        estimate = self._ready.get(key)
+        if estimate is None:
+            with self._lock:
+                estimate = self._estimate(capability, task_type, complexity)
+                if len(self._ready) >= 10_000:
+                    self._ready = {}
+                self._ready[key] = estimate
+        if self._difficulty is None or not text:
+            return estimate
+        return self._shifted(estimate, self._difficulty.assess(text, task_type).shift(capability.agent_id))
 
     def get_profile(self, agent_name: str, task_type: str) -> TaskProfile | None:
         """Return what is known of this agent at this type of task; None where it has done none."""
-        return self._profiles.get((agent_name, task_type))
+        with self._lock:
+            history = self._experience.histories.get((agent_name, task_type))
+            return None if history is None else history.profile()
+
+    def drifts(self) -> tuple[Drift, ...]:
+        """Return the changes of agents that were noticed, oldest first; the last thousand."""
+        with self._lock:
+            return tuple(self._drifts)
 
     def get_statistics(self) -> dict[str, Any]:
-        """Return totals over all agents: executions, dollars, share of successes, agents, task types."""
-        profiles = list(self._profiles.values())
-        executions = sum(profile.total_executions for profile in profiles)
-        return {
-            "total_executions": executions,
-            "total_cost_usd": math.fsum(profile.total_cost_usd for profile in profiles),
-            "success_rate": sum(profile.successes for profile in profiles) / executions if executions else 0.0,
-            "agents_tracked": len({profile.agent_name for profile in profiles}),
-            "task_types_tracked": len({profile.task_type for profile in profiles}),
-        }
+        """Return totals over all agents: executions, dollars, share of successes, agents, task types.
+
+        Also `drifts` (see Drift), `rejected`, how many rows were bad, and `rejections`, which name the last of them.
+        """
+        with self._lock:
+            histories = list(self._experience.histories.values())
+            executions = self._experience.executions
+            return {
+                "total_executions": executions,
+                "total_cost_usd": math.fsum(history.cost_usd for history in histories),
+                "success_rate": sum(history.successes for history in histories) / executions if executions else 0.0,
+                "agents_tracked": len(self._experience.agents),
+                "task_types_tracked": len(self._experience.types),
+                "drifts": tuple(self._drifts),
+                "rejected": self._rejected,
+                "rejections": tuple(self._rejections),
+            }
 
     def price_tokens(self, tokens: float, cost_tier: str) -> float:
         """Return a tier's dollars for so many tokens. `free` is free even where a reassigned table forgets it.
@@ -334,43 +320,177 @@ class CostProfiler:
             )
         return tokens * price / 1_000_000
 
-    def _record(self, agent_name: str, task_type: str, execution: Execution) -> None:
-        key = (agent_name, task_type)
+    def _learn(
+        self,
+        agent: str,
+        task_type: str,
+        value: float,
+        success: bool,
+        cost_usd: float,
+        seconds: float,
+        tokens: tuple[float, float, float],
+        complexity: float,
+        at: float,
+    ) -> None:
         with self._lock:
-            old = self._profiles.get(key) or TaskProfile(agent_name=agent_name, task_type=task_type)
-            self._profiles[key] = old.with_execution(execution)
-            everyone = self._by_type.get(task_type) or TaskProfile(agent_name="*", task_type=task_type)
-            self._by_type[task_type] = everyone.with_execution(execution)
+            changes = self._experience.record(
+                agent,
+                task_type,
+                value=value,
+                success=success,
+                cost_usd=cost_usd,
+                seconds=seconds,
+                tokens=tokens,
+                complexity=complexity,
+                at=at,
+            )
+            if self._ready:
+                self._ready = {}
+            if changes:
+                self._drifts.extend(changes)
+        for change in changes or ():
+            logger.info("%s", change)
+
+    def _reject(self, outcome: Outcome, problem: str) -> None:
+        name = f"task {outcome.task_id!r:.80} of run {outcome.run_id!r:.80} by {outcome.agent!r:.80}"
+        with self._lock:
+            self._rejected += 1
+            self._rejections.append(f"{name}: {problem}")
+        logger.warning("The outcome of %s: %s.", name, problem)
+
+    def _estimate(self, capability: AgentCapability, task_type: str, complexity: float) -> Estimate:
+        agent, experience = capability.agent_id, self._experience
+        history = experience.histories.get((agent, task_type))
+        of_type = experience.types.get(task_type)
+        success = experience.believe_success(
+            agent,
+            task_type,
+            tier=capability.cost_tier,
+            declared=capability.success_rate,
+            confidence=self.confidence,
+        )
+        known = history.tokens if history else of_type.tokens if of_type else None
+        usage = _usage(known, capability, complexity)
+        is_free = capability.cost_tier == "free"
+        declared_usd = 0.0 if capability.cost_usd is None and is_free else capability.cost_usd
+        cost = experience.expect(
+            "cost",
+            agent,
+            task_type,
+            declared=declared_usd,
+            guess=self._price(capability, known) if declared_usd is None else 0.0,
+            complexity=complexity,
+        )
+        seconds = experience.expect(
+            "seconds",
+            agent,
+            task_type,
+            declared=capability.seconds,
+            guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
+            complexity=complexity,
+        )
+        return Estimate(
+            cost_usd=cost.mean,
+            seconds=seconds.mean,
+            success_rate=success.mean,
+            tokens=usage.tokens,
+            samples=history.executions if history else 0,
+            source="learned" if history else "declared" if declared_usd is not None else "default",
+            success_lower=success.lower,
+            success_sd=success.sd,
+            cost_low_usd=cost.low,
+            cost_high_usd=cost.high,
+            seconds_low=seconds.low,
+            seconds_high=seconds.high,
+            usage=usage,
+            note=_tell_changes(history),
+        )
+
+    def _price(self, capability: AgentCapability, known: Tokens | None) -> float:
+        """Return the dollars that a task of complexity 1 costs with the agent's model, or else in its tier."""
+        if capability.model is not None:
+            with suppress(UnknownPrice):
+                return self._prices.cost_usd(capability.model, _usage(known, capability, 1.0))
+        tokens = known.input + known.output if known is not None else DEFAULT_TOKENS
+        return self.price_tokens(tokens, capability.cost_tier)
+
+    def _shifted(self, estimate: Estimate, shift: float) -> Estimate:
+        if not math.isfinite(shift) or shift == 0.0:
+            return estimate
+        shift = min(max(shift, -_MOST_SHIFT), _MOST_SHIFT)
+        rate = shift_rate(
+            Rate(mean=estimate.success_rate, lower=estimate.success_lower, sd=estimate.success_sd),
+            shift,
+            shift_sd=_SHIFT_ERROR * abs(shift),
+            confidence=self.confidence,
+        )
+        return replace(estimate, success_rate=rate.mean, success_lower=rate.lower, success_sd=rate.sd)
 
 
-def _blend(prior: float, seen: float, samples: int) -> float:
-    return (PRIOR_WEIGHT * prior + samples * seen) / (PRIOR_WEIGHT + samples)
+def _usage(known: Tokens | None, capability: AgentCapability, complexity: float) -> Usage:
+    if known is not None:
+        entered, cached, left = known.input, known.cached, known.output
+    else:
+        total = DEFAULT_TOKENS if capability.model or capability.cost_tier != "free" else 0.0
+        entered, cached, left = total * INPUT_SHARE, 0.0, total * (1.0 - INPUT_SHARE)
+    total = round((entered + left) * complexity)
+    inside = min(round(entered * complexity), total)
+    return Usage(
+        input_tokens=inside, cached_tokens=min(round(cached * complexity), inside), output_tokens=total - inside
+    )
 
 
-def _recent_mean(profile: TaskProfile | None, measure: Callable[[Execution], float], *, default: float = 0.0) -> float:
-    if profile is None:
-        return default
+def _tell_changes(history: History | None) -> str:
+    """Return the changes that are still recent: no more than WINDOW outcomes ago."""
+    if history is None:
+        return ""
+    recent = [change for change, when in history.drift.values() if history.executions - when < WINDOW]
+    return " ".join(f"Changed: {change}." for change in recent)
+
+
+def _mean_of_last(profile: TaskProfile, measure: Callable[[Execution], float]) -> float:
     return math.fsum(measure(seen) for seen in profile.recent) / len(profile.recent)
 
 
-def _success_rate(profile: TaskProfile | None, prior: float, *, use_recent: bool = True) -> float:
-    if profile is None:
-        return prior
-    seen = profile.success_rate
-    if use_recent:
-        seen = (seen + _recent_mean(profile, lambda execution: float(execution.success))) / 2
-    return _blend(prior, seen, profile.total_executions)
+def _require_amount(field: str, value: object, most: float = math.inf) -> None:
+    if not _is_amount(value, most):
+        limit = f", {most:g} at most" if most < math.inf else ""
+        raise InvalidInput(f"{field} is {value!r:.80}; it must be a finite number, zero or more{limit}.")
 
 
-def _require_amount(field: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise InvalidInput(f"{field} is {value!r}; it must be a finite number, zero or more.")
+def _is_amount(value: object, most: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most and value < math.inf
 
 
-def _require_complexity(field: str, value: object) -> None:
-    if not _is_positive(value):
-        raise InvalidInput(f"{field} is {value!r}; it must be a finite number above zero.")
+def _is_complexity(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return LEAST_COMPLEXITY <= value <= MOST_COMPLEXITY
 
 
-def _is_positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+def _complexity_of(features: object) -> float | None:
+    """Return an outcome's complexity, 1 where it names none; None where it cannot be one."""
+    if not isinstance(features, Mapping):
+        return None if features else 1.0
+    value = features.get("complexity", 1.0)
+    return float(value) if _is_complexity(value) else None
+
+
+def _find_problem(outcome: Outcome) -> str | None:
+    """Return what cannot be in an outcome. Outcome checks itself, but not every reader of a ledger makes one."""
+    usage = outcome.usage
+    for name, value, most in (
+        ("cost_usd", outcome.cost_usd, MOST_USD),
+        ("seconds", outcome.seconds, MOST_SECONDS),
+        ("at", outcome.at, math.inf),
+        ("input_tokens", usage.input_tokens, MOST_TOKENS),
+        ("cached_tokens", usage.cached_tokens, MOST_TOKENS),
+        ("output_tokens", usage.output_tokens, MOST_TOKENS),
+        ("quality", 0.0 if outcome.quality is None else outcome.quality, 1.0),
+    ):
+        if not _is_amount(value, most):
+            return f"{name} is {value!r:.80}"
+    for name, text in (("agent", outcome.agent), ("task_type", outcome.task_type)):
+        if not isinstance(text, str):
+            return f"{name} is {text!r:.80}"
+    return None

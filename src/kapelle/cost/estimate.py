@@ -1,0 +1,56 @@
+"""What a task is expected to take from an agent, with how sure that is. A value only: see profiler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kapelle.ledger import Usage, format_seconds, format_usd
+
+Source = Literal["declared", "learned", "default"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """What a task is expected to take from an agent."""
+
+    cost_usd: float
+    seconds: float
+    success_rate: float
+    tokens: int
+    samples: int
+    """Outcomes of this agent at this type of task behind it."""
+    source: Source
+    """`learned` as soon as there are outcomes; else `declared` if the price is; else `default`."""
+    success_lower: float = 0.0
+    """Lower confidence bound of the chance of success, one-sided, at the profiler's `confidence`; 0 where unknown."""
+    success_sd: float = 0.0
+    """Standard deviation of what is believed of the chance of success."""
+    cost_low_usd: float = 0.0
+    """The cost of one attempt lies from here to `cost_high_usd` in 90 % of cases."""
+    cost_high_usd: float = 0.0
+    seconds_low: float = 0.0
+    """One attempt takes from here to `seconds_high` in 90 % of cases."""
+    seconds_high: float = 0.0
+    usage: Usage | None = None
+    """Input, cached and output tokens expected of one attempt."""
+    note: str = ""
+    """What a reader should know of the estimate: that the agent has changed lately, for instance."""
+
+    def explain(self) -> str:
+        """Return the estimate in words, with its bounds.
+
+        >>> Estimate(cost_usd=0.01, seconds=2.0, success_rate=0.85, success_lower=0.53, tokens=0, samples=0,
+        ...          source="default", cost_low_usd=0.001, cost_high_usd=0.1, seconds_low=0.5, seconds_high=8).explain()
+        'a guess: 85% success (at least 53%), $0.0100 ($0.0010 to $0.1000), 2.0 s (500 ms to 8.0 s)'
+        """
+        known = {"declared": "declared by the agent", "default": "a guess"}.get(
+            self.source, f"learned from {self.samples} outcome{'s' * (self.samples != 1)}"
+        )
+        text = (
+            f"{known}: {self.success_rate:.0%} success (at least {self.success_lower:.0%}), "
+            f"{format_usd(self.cost_usd)} ({format_usd(self.cost_low_usd)} to {format_usd(self.cost_high_usd)}), "
+            f"{format_seconds(self.seconds)} ({format_seconds(self.seconds_low)} to "
+            f"{format_seconds(self.seconds_high)})"
+        )
+        return f"{text}. {self.note}" if self.note else text

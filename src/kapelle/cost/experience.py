@@ -1,0 +1,234 @@
+"""All that outcomes have taught, and what it says of any pair of agent and type, also of pairs that were never seen.
+
+A pair's own outcomes speak first (history), what the agent is like elsewhere and what the type is like with others
+second (posterior.Effects), what is declared or guessed last. Checks no input and prices no tokens: see profiler.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .drift import Drift, What
+from .history import Amounts, Effect, History, Tokens, recent_mean
+from .posterior import ORDERED, Effects, Rate, believe_rate, logit, order_interval, predict_log, rate_prior
+
+PRIOR_WEIGHT = 4.0
+"""How many outcomes a declared cost or time is worth."""
+DECLARED_OUTCOMES = 2.0
+"""How many outcomes a declared success rate is worth while nothing else is known. On recorded routing data one
+outcome's worth predicts better still, but lets a single failure condemn an agent."""
+
+# Standard deviations of log-odds (rates) and of logarithms (amounts): the best of those tried on recorded routing data.
+_RATES = {"level_sd": 1.5, "agent_sd": 1.0, "type_sd": 1.2, "pair_sd": 0.9}
+_AMOUNTS = {"level_sd": 3.0, "agent_sd": 1.5, "type_sd": 1.0, "pair_sd": 0.5}
+_TRUST = 0.7
+"""What a prior from elsewhere weighs against what its variance says, which leaves covariances out."""
+_DOUBT = 2.0
+"""So many other agents, or outcomes of the same agent elsewhere, halve what a declared rate is worth."""
+_DECLARED_VARIANCE = 0.6**2
+_GUESS_VARIANCE = 1.5**2
+"""How far declared costs and times, and mere guesses, may be off: factors of 1.8 and 4.5, as one standard deviation."""
+_WITHIN_WEIGHT = 4.0
+"""How many outcomes the variance within all pairs is worth for that within one."""
+_MEMORY = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Amount:
+    """The cost or the time of one attempt: what is expected, and an interval that holds 90 % of attempts."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of an agent over all types, or of a type over all agents."""
+
+    rate: Effect
+    cost: Effect
+    seconds: Effect
+    executions: int = 0
+    mean_seconds: float = 0.0
+    """Per unit of complexity, the newer the more."""
+    tokens: Tokens = field(default_factory=Tokens)
+
+    def effect(self, what: What) -> Effect:
+        """Return the effect on costs or on seconds."""
+        return self.cost if what == "cost" else self.seconds
+
+
+class Experience:
+    """All that outcomes have taught. Not thread-safe.
+
+    Args:
+        level: The share of successes where nothing is known.
+        tiers: Agent to tier, as far as known; a new agent is at first taken to be like the others of its tier.
+    """
+
+    def __init__(self, *, level: float, tiers: Mapping[str, str]) -> None:
+        self.histories: dict[tuple[str, str], History] = {}
+        self.agents: dict[str, Known] = {}
+        self.types: dict[str, Known] = {}
+        self.executions = 0
+        self._tiers = tiers
+        self._rates = Effects(level=logit(level), **_RATES)
+        self._costs = Effects(level=0.0, **_AMOUNTS)
+        self._times = Effects(level=0.0, **_AMOUNTS)
+
+    def record(
+        self,
+        agent: str,
+        task_type: str,
+        *,
+        value: float,
+        success: bool,
+        cost_usd: float,
+        seconds: float,
+        tokens: tuple[float, float, float],
+        complexity: float,
+        at: float,
+    ) -> list[Drift] | None:
+        """Learn from one attempt, and return the changes of the agent that it made evident, if any.
+
+        `tokens` are input (cached ones included), cached and output.
+        """
+        history = self.histories.get((agent, task_type)) or self._begin(agent, task_type)
+        self.executions += 1
+        of_agent, of_type = self.agents[agent], self.types[task_type]
+        of_agent.executions += 1
+        of_type.executions += 1
+        self._rates.observe_rate(of_agent.rate, of_type.rate, history.rate_effect, value)
+        if cost_usd > 0.0:
+            log = math.log(cost_usd / complexity)
+            self._costs.observe_amount(of_agent.cost, of_type.cost, history.cost.effect, log)
+        if seconds > 0.0:
+            log = math.log(seconds / complexity)
+            self._times.observe_amount(of_agent.seconds, of_type.seconds, history.seconds.effect, log)
+        of_type.mean_seconds += (seconds / complexity - of_type.mean_seconds) / min(of_type.executions, _MEMORY)
+        of_type.tokens.add(tokens, complexity)
+        return history.add(value, success, cost_usd, seconds, tokens, complexity, at)
+
+    def _begin(self, agent: str, task_type: str) -> History:
+        if agent not in self.agents:
+            rate = self._rate_of_new(self._tiers.get(agent))
+            self.agents[agent] = Known(rate, self._costs.new_agent(), self._times.new_agent())
+        if task_type not in self.types:
+            self.types[task_type] = Known(self._rates.new_type(), self._costs.new_type(), self._times.new_type())
+        history = self.histories[agent, task_type] = History(
+            agent,
+            task_type,
+            rate_effect=self._rates.new_pair(),
+            cost=Amounts(self._costs.new_pair()),
+            seconds=Amounts(self._times.new_pair()),
+        )
+        return history
+
+    def _rate_of_new(self, tier: str | None) -> Effect:
+        """Return the effect on log-odds of an agent that nobody has tried: that of its tier, where that is known."""
+        effect = self._rates.new_agent()
+        if tier is None:
+            return effect
+        spread = effect[1]
+        precision = 1.0 / spread
+        total = 0.0
+        for name, known in self.agents.items():
+            if self._tiers.get(name) == tier:
+                weight = 1.0 / (known.rate[1] + spread)
+                precision += weight
+                total += weight * known.rate[0]
+        return [total / precision, spread + 1.0 / precision, 0.0] if total else effect
+
+    # What it says
+
+    def believe_success(
+        self, agent: str, task_type: str, *, tier: str | None, declared: float, confidence: float
+    ) -> Rate:
+        """Return what is believed of an agent's chance at a type of task."""
+        history = self.histories.get((agent, task_type))
+        count, total = (history.rate_count, history.rate_total) if history else (0.0, 0.0)
+        weight, mean = DECLARED_OUTCOMES, declared
+        known_agent, known_type = self.agents.get(agent), self.types.get(task_type)
+        elsewhere = len(self.agents)  # what one other agent did says little: is it the agent, or the work?
+        if known_agent is not None:
+            elsewhere += known_agent.executions - (history.executions if history else 0) - 1
+        if elsewhere:
+            prior = self._rates.predict(
+                known_agent.rate if known_agent else self._rate_of_new(tier), known_type.rate if known_type else None
+            )
+            guess, outcomes = rate_prior(prior)
+            doubt = _DOUBT / (_DOUBT + elsewhere)
+            outcomes *= _TRUST * (1.0 - doubt)
+            declaration = DECLARED_OUTCOMES * doubt
+            weight = outcomes + declaration
+            mean = (outcomes * guess + declaration * declared) / weight
+        return believe_rate(total, count, prior_mean=mean, prior_weight=weight, confidence=confidence)
+
+    def expect(
+        self, what: What, agent: str, task_type: str, *, declared: float | None, guess: float, complexity: float
+    ) -> Amount:
+        """Return the dollars, or the seconds, of one attempt.
+
+        `declared` is meant for any task; `guess`, for an agent that nobody has tried, for one of complexity 1.
+        """
+        effects = self._costs if what == "cost" else self._times
+        history = self.histories.get((agent, task_type))
+        values = history.amounts(what, per_unit=declared is None) if history else []
+        if declared is not None:
+            belief = _Belief(declared, PRIOR_WEIGHT, _log_mean(declared, effects.noise), _DECLARED_VARIANCE)
+            return _expect(values, belief, effects.noise)
+        own = history.effect(what)[2] if history else 0.0
+        known = self.agents.get(agent)
+        if known is not None and known.effect(what)[2] and effects.level[2] > own:
+            of_type = self.types.get(task_type)
+            prior = effects.predict(known.effect(what), of_type.effect(what) if of_type else None)
+            weight = min(_TRUST * effects.noise / prior.variance, PRIOR_WEIGHT)
+            mean = math.exp(min(prior.mean + min(effects.noise, 2.0) / 2, 50.0))
+            belief = _Belief(mean, weight, prior.mean, prior.variance)
+        else:
+            if what == "cost" and known is not None:  # whatever it did so far was free
+                guess = 0.0
+            belief = _Belief(guess, 0.0 if values else 1.0, _log_mean(guess, effects.noise), _GUESS_VARIANCE)
+        amount = _expect(values, belief, effects.noise)
+        return Amount(mean=amount.mean * complexity, low=amount.low * complexity, high=amount.high * complexity)
+
+
+@dataclass(frozen=True, slots=True)
+class _Belief:
+    """What an amount is believed to be before a pair's own outcomes are seen."""
+
+    mean: float
+    weight: float
+    """Outcomes that the mean is worth."""
+    log: float | None
+    """The logarithm of a typical amount; None where that is nothing."""
+    log_variance: float
+
+
+def _log_mean(amount: float, noise: float) -> float | None:
+    return math.log(amount) - min(noise, 2.0) / 2 if amount > 0.0 else None
+
+
+def _expect(values: list[float], belief: _Belief, noise: float) -> Amount:
+    count = len(values)
+    mean = belief.mean
+    if count:
+        mean = (belief.weight * mean + count * recent_mean(values)) / (belief.weight + count)
+    if count >= ORDERED:
+        low, high = order_interval(sorted(values))
+    else:
+        logs = [math.log(value) for value in values if value > 0.0]
+        if belief.log is None and not logs:
+            low = high = 0.0
+        else:
+            centre, weight = (belief.log, noise / belief.log_variance) if belief.log is not None else (0.0, 0.0)
+            low, high = predict_log(
+                logs, centre=centre, centre_weight=weight, variance=noise, variance_weight=_WITHIN_WEIGHT
+            )
+            low, high = math.exp(max(low, -700.0)), math.exp(min(high, 50.0))
+            if len(logs) < count:
+                low = 0.0
+    return Amount(mean=mean, low=min(low, mean), high=max(high, mean))

@@ -1,0 +1,258 @@
+"""What one agent's attempts at one type of task used and came to: totals, the last WINDOW rows, and what has changed.
+
+About 4 KB for a pair of agent and type, however many outcomes: the rows are packed floats. Estimates nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+
+from .drift import LEAST, AmountReference, Drift, ShiftDetector, What, reference
+
+RECENT = 10
+"""Outcomes that count as recent (documented)."""
+WINDOW = 64
+"""Outcomes from which costs and times are told: 3 of them lie beyond either end of a 90 % interval."""
+MEMORY = 200.0
+"""Outcomes that the share of successes remembers: each counts 1 - 1/200 of the one after it."""
+CARRIED = 2.0
+"""Outcomes that all that was before a change of the agent still counts for."""
+_HALF_LIFE = 32
+_WEIGHTS = tuple(0.5 ** (age / _HALF_LIFE) for age in range(WINDOW))
+_COST, _SECONDS, _TOKENS, _SUCCESS, _COMPLEXITY, _FIELDS = 0, 1, 2, 3, 4, 5
+_KEPT = 1.0 - 1.0 / MEMORY
+_REFRESH, _RATE_REFRESH = 16, 8
+
+Effect = list[float]
+"""See `posterior.Effects`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Execution:
+    """What one attempt used, and whether it succeeded."""
+
+    cost_usd: float
+    seconds: float
+    tokens: int
+    success: bool
+    complexity: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskProfile:
+    """What one agent's attempts at one type of task used. Means are as measured, whatever the complexity."""
+
+    agent_name: str
+    task_type: str
+    total_executions: int = 0
+    successes: int = 0
+    total_cost_usd: float = 0.0
+    total_seconds: float = 0.0
+    total_tokens: int = 0
+    recent: tuple[Execution, ...] = ()
+    """The last ten, newest last."""
+
+    @property
+    def success_rate(self) -> float:
+        """Share of the attempts that succeeded; 0 where there are none."""
+        return self._mean(self.successes)
+
+    @property
+    def avg_cost_usd(self) -> float:
+        """Dollars per attempt, failed ones included."""
+        return self._mean(self.total_cost_usd)
+
+    @property
+    def avg_seconds(self) -> float:
+        """Seconds per attempt."""
+        return self._mean(self.total_seconds)
+
+    @property
+    def avg_tokens(self) -> float:
+        """Tokens per attempt."""
+        return self._mean(self.total_tokens)
+
+    @property
+    def cost_per_success(self) -> float:
+        """Dollars spent per success, failures paid for; infinite while nothing has succeeded."""
+        return self.total_cost_usd / self.successes if self.successes else math.inf
+
+    def _mean(self, total: float) -> float:
+        return total / self.total_executions if self.total_executions else 0.0
+
+
+class Tokens:
+    """Mean tokens per unit of complexity: all input, the cached part of it, output."""
+
+    __slots__ = ("cached", "count", "input", "output")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.input = self.cached = self.output = 0.0
+
+    def add(self, tokens: tuple[float, float, float], complexity: float) -> None:
+        """Count those of one attempt; beyond WINDOW attempts the older count less."""
+        self.count += 1
+        step = 1.0 / (self.count if self.count < WINDOW else WINDOW)
+        self.input += (tokens[0] / complexity - self.input) * step
+        self.cached += (tokens[1] / complexity - self.cached) * step
+        self.output += (tokens[2] / complexity - self.output) * step
+
+
+class Amounts:
+    """Costs, or seconds, of one pair: how many of the last rows count, and whether they have changed."""
+
+    __slots__ = ("detector", "effect", "kept", "reference")
+
+    def __init__(self, effect: Effect) -> None:
+        self.effect = effect
+        self.kept = 0
+        self.detector = ShiftDetector()
+        self.reference: AmountReference | None = None
+
+
+class History:
+    """What one agent's attempts at one type of task used and came to."""
+
+    __slots__ = ("_rate_downs", "_rate_ups", "_rows", "agent", "cost", "cost_usd", "detector", "drift", "executions",
+                 "rate_count", "rate_effect", "rate_total", "seconds", "successes", "task_type", "tokens",
+                 "total_seconds", "total_tokens")  # fmt: skip
+
+    def __init__(self, agent: str, task_type: str, *, rate_effect: Effect, cost: Amounts, seconds: Amounts) -> None:
+        self.agent = agent
+        self.task_type = task_type
+        self.executions = 0
+        self.successes = 0
+        self.cost_usd = 0.0
+        self.total_seconds = 0.0
+        self.total_tokens = 0
+        self.rate_count = 0.0
+        """Outcomes, discounted."""
+        self.rate_total = 0.0
+        """What they sum up to, discounted: quality where it was measured, else 1 for a success."""
+        self.rate_effect = rate_effect
+        self.cost = cost
+        self.seconds = seconds
+        self.tokens = Tokens()
+        self.detector = ShiftDetector()
+        self.drift: dict[What, tuple[Drift, int]] = {}
+        """The last change of each kind, with the number of executions when it was noticed."""
+        self._rows = array("d")
+        self._rate_ups = self._rate_downs = 0.0
+
+    def add(
+        self,
+        value: float,
+        success: bool,
+        cost_usd: float,
+        seconds: float,
+        tokens: tuple[float, float, float],
+        complexity: float,
+        at: float,
+    ) -> list[Drift] | None:
+        """Count one attempt, and return the changes that it made evident, if any."""
+        self.executions += 1
+        self.successes += success
+        self.cost_usd += cost_usd
+        self.total_seconds += seconds
+        total = tokens[0] + tokens[2]
+        self.total_tokens += int(total)
+        self.tokens.add(tokens, complexity)
+        rows = self._rows
+        rows.extend((cost_usd, seconds, total, success, complexity))
+        if len(rows) >= 2 * WINDOW * _FIELDS:
+            del rows[: -WINDOW * _FIELDS]
+        changes: list[Drift] | None = None
+        count = self.rate_count
+        if count >= LEAST and (not self._rate_ups or not self.executions % _RATE_REFRESH):
+            self._rate_ups, self._rate_downs = reference(self.rate_total / count, count)
+        if count >= LEAST and self.detector.watch(value, self._rate_ups, self._rate_downs, at):
+            changes = [self._rate_changed()]
+        else:
+            self.rate_count = count * _KEPT + 1.0
+            self.rate_total = self.rate_total * _KEPT + value
+        if change := self._watch("cost", self.cost, cost_usd / complexity, at):
+            changes = [*(changes or ()), change]
+        if change := self._watch("seconds", self.seconds, seconds / complexity, at):
+            changes = [*(changes or ()), change]
+        return changes
+
+    def _rate_changed(self) -> Drift:
+        found, before = self.detector, self.rate_total / self.rate_count
+        carried = min(CARRIED, self.rate_count)
+        self.rate_count = carried + found.outcomes
+        self.rate_total = carried * before + found.mean * found.outcomes
+        self._rate_ups = 0.0
+        return self._note("success", before, found.mean, found)
+
+    def _watch(self, what: What, amounts: Amounts, amount: float, at: float) -> Drift | None:
+        amounts.kept = min(amounts.kept + 1, WINDOW)
+        known = amounts.reference
+        change = None
+        if known is not None and amounts.detector.watch(known.place(amount), known.ups, known.downs, at):
+            amounts.kept = min(amounts.detector.outcomes, WINDOW)
+            amounts.reference = None
+            after = sorted(self.amounts(what, per_unit=True))
+            change = self._note(what, known.median, after[len(after) // 2], amounts.detector)
+        if amounts.kept >= LEAST and (amounts.reference is None or not self.executions % _REFRESH):
+            amounts.reference = AmountReference(self.amounts(what, per_unit=True))
+        return change
+
+    def _note(self, what: What, before: float, after: float, found: ShiftDetector) -> Drift:
+        change = Drift(
+            agent=self.agent,
+            task_type=self.task_type,
+            what=what,
+            before=before,
+            after=after,
+            outcomes=found.outcomes,
+            since=found.since,
+        )
+        self.drift[what] = (change, self.executions)
+        return change
+
+    def effect(self, what: What) -> Effect:
+        """Return what is peculiar to this pair in costs or in seconds."""
+        return self.cost.effect if what == "cost" else self.seconds.effect
+
+    def amounts(self, what: What, *, per_unit: bool) -> list[float]:
+        """Return the costs or the seconds that count, oldest first; per unit of complexity, or as measured."""
+        field, kept = (_COST, self.cost.kept) if what == "cost" else (_SECONDS, self.seconds.kept)
+        rows = self._rows
+        start = len(rows) - kept * _FIELDS
+        values = rows[start + field :: _FIELDS]
+        if not per_unit:
+            return list(values)
+        return [value / unit for value, unit in zip(values, rows[start + _COMPLEXITY :: _FIELDS], strict=True)]
+
+    def profile(self) -> TaskProfile:
+        """Return the totals and the last ten."""
+        rows = self._rows
+        last = [rows[at : at + _FIELDS] for at in range(max(len(rows) - RECENT * _FIELDS, 0), len(rows), _FIELDS)]
+        return TaskProfile(
+            agent_name=self.agent,
+            task_type=self.task_type,
+            total_executions=self.executions,
+            successes=self.successes,
+            total_cost_usd=self.cost_usd,
+            total_seconds=self.total_seconds,
+            total_tokens=self.total_tokens,
+            recent=tuple(
+                Execution(
+                    cost_usd=row[_COST],
+                    seconds=row[_SECONDS],
+                    tokens=int(row[_TOKENS]),
+                    success=bool(row[_SUCCESS]),
+                    complexity=row[_COMPLEXITY],
+                )
+                for row in last
+            ),
+        )
+
+
+def recent_mean(values: list[float]) -> float:
+    """Return the mean, oldest first, in which a value counts half as much as the one 32 after it."""
+    weights = _WEIGHTS[len(values) - 1 :: -1]
+    return math.fsum(map(float.__mul__, values, weights)) / math.fsum(weights)

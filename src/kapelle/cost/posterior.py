@@ -1,0 +1,300 @@
+"""What outcomes say of a chance of success, a cost or a time, as distributions. Pure arithmetic: learns no names.
+
+Theory. Three questions, three models, each of a few floats:
+
+    rate     how likely is success?     Beta posterior: a prior of some outcomes' weight, and discounted outcomes
+    amount   what does one attempt      below ORDERED values Student's t on the logarithm (normal-inverse-gamma); from
+             take?                      there order statistics: of n + 1 exchangeable values the last lies between the
+                                        i-th and the j-th of the others with chance (j - i) / (n + 1), however they
+                                        are distributed
+    prior    what of a pair that was    log-odds, or logarithms, are level + agent + type + pair, each with a variance,
+             never seen?                learned one outcome at a time by a Kalman filter that keeps no covariances
+
+The filter is the extended one for log-odds, as in Glicko's ratings (Glickman 1999), and clips surprises at three
+standard deviations for amounts, so that one absurd bill moves little. Variances have a floor: nothing is learned for
+good.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+ORDERED = 19
+"""From so many values on, the least and the greatest hold 90 % of what comes next."""
+COVERAGE = 0.9
+"""What predictive intervals hold."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """What is believed of a chance."""
+
+    mean: float
+    lower: float
+    """It is at least this, at the confidence that was asked for. Never above the mean."""
+    sd: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prior:
+    """A normal belief on the scale of the filter: log-odds or logarithms."""
+
+    mean: float
+    variance: float
+
+
+# Rates
+
+
+def believe_rate(value: float, outcomes: float, *, prior_mean: float, prior_weight: float, confidence: float) -> Rate:
+    """Return the belief after so many outcomes that sum up to `value`; each counts from 0 to 1, fractions included.
+
+    >>> belief = believe_rate(9.0, 10.0, prior_mean=0.5, prior_weight=2.0, confidence=0.9)
+    >>> round(belief.mean, 3), round(belief.lower, 3)
+    (0.833, 0.69)
+    """
+    alpha = prior_weight * prior_mean + value
+    beta = prior_weight * (1.0 - prior_mean) + outcomes - value
+    weight = alpha + beta
+    mean = min(max(alpha / weight, 0.0), 1.0)
+    sd = math.sqrt(mean * (1.0 - mean) / (weight + 1.0))
+    # A belief that is all but certain at both ends (U-shaped, few outcomes) has quantiles beyond its mean.
+    lower = min(beta_quantile(alpha, beta, 1.0 - confidence), mean)
+    return Rate(mean=mean, lower=lower, sd=sd)
+
+
+def shift_rate(rate: Rate, shift: float, *, shift_sd: float, confidence: float) -> Rate:
+    """Return the belief with its log-odds shifted. What is not known of the shift widens it."""
+    mean = expit(logit(rate.mean) + shift)
+    gap = logit(rate.mean) - logit(rate.lower)
+    gap = math.hypot(gap, normal_quantile(confidence) * shift_sd)
+    slope = mean * (1.0 - mean)
+    before = max(rate.mean * (1.0 - rate.mean), 1e-9)
+    return Rate(
+        mean=mean,
+        lower=min(expit(logit(mean) - gap), mean),
+        sd=min(math.hypot(rate.sd * slope / before, slope * shift_sd), 0.5),
+    )
+
+
+def rate_prior(prior: Prior) -> tuple[float, float]:
+    """Return the mean and the weight, in outcomes, of the Beta distribution that is nearest to normal log-odds.
+
+    The mean is MacKay's approximation (1992); the weight follows from the slope of the logistic function.
+    """
+    mean = expit(prior.mean / math.sqrt(1.0 + math.pi * prior.variance / 8.0))
+    return mean, 1.0 / (mean * (1.0 - mean) * prior.variance)
+
+
+# Amounts
+
+
+def predict_log(
+    logs: Sequence[float], *, centre: float, centre_weight: float, variance: float, variance_weight: float
+) -> tuple[float, float]:
+    """Return the interval that holds the next logarithm in 90 % of cases, were they normal.
+
+    `centre` counts as `centre_weight` of them, and `variance` as `variance_weight`.
+    """
+    count = len(logs)
+    mean = math.fsum(logs) / count if count else centre
+    scatter = math.fsum((value - mean) ** 2 for value in logs)
+    weight = centre_weight + count
+    location = (centre_weight * centre + count * mean) / weight
+    freedom = variance_weight + count
+    off = centre_weight * count / weight * (mean - centre) ** 2
+    spread = math.sqrt((variance_weight * variance + scatter + off) / freedom * (1.0 + 1.0 / weight))
+    reach = student_quantile(round(freedom, 1), (1.0 + COVERAGE) / 2) * spread
+    return location - reach, location + reach
+
+
+def order_interval(ordered: Sequence[float]) -> tuple[float, float]:
+    """Return the interval that holds the next value in 90 % of cases, from ORDERED values or more, sorted."""
+    count = len(ordered)
+    rank = (1.0 - COVERAGE) / 2 * (count + 1) - 1.0
+    below = max(int(rank), 0)
+    part = max(rank - below, 0.0)
+    low = ordered[below] + part * (ordered[below + 1] - ordered[below])
+    high = ordered[-1 - below] - part * (ordered[-1 - below] - ordered[-2 - below])
+    return low, high
+
+
+# What a pair that was never seen may be like
+
+
+class Effects:
+    """Level + agent + type + pair, learned online. One for rates, with log-odds; one for amounts, with logarithms.
+
+    Every effect is a list [mean, variance, outcomes] that the caller keeps and hands in again, so that an update looks
+    nothing up.
+    """
+
+    __slots__ = ("_agent_variance", "_floor", "_pair_variance", "_type_variance", "level", "noise", "seen")
+
+    def __init__(
+        self, *, level: float, level_sd: float, agent_sd: float, type_sd: float, pair_sd: float, noise: float = 0.5
+    ) -> None:
+        self.level = [level, level_sd**2, 0.0]
+        self.noise = noise
+        """Variance of an amount's logarithm within a pair, as far as known."""
+        self._agent_variance = agent_sd**2
+        self._type_variance = type_sd**2
+        self._pair_variance = pair_sd**2
+        self._floor = 0.002
+
+    def new_agent(self) -> list[float]:
+        """Return the effect of an agent of which nothing is known."""
+        return [0.0, self._agent_variance, 0.0]
+
+    def new_type(self) -> list[float]:
+        """Return the effect of a type of which nothing is known."""
+        return [0.0, self._type_variance, 0.0]
+
+    def new_pair(self) -> list[float]:
+        """Return the effect of an agent and a type together of which nothing is known."""
+        return [0.0, self._pair_variance, 0.0]
+
+    def observe_rate(self, agent: list[float], task_type: list[float], pair: list[float], value: float) -> None:
+        """Learn from one outcome, 0..1."""
+        level = self.level
+        chance = expit(level[0] + agent[0] + task_type[0] + pair[0])
+        slope = chance * (1.0 - chance)
+        scale = 1.0 / (1.0 + slope * (level[1] + agent[1] + task_type[1] + pair[1]))
+        self._move((level, agent, task_type, pair), (value - chance) * scale, slope * scale)
+
+    def observe_amount(self, agent: list[float], task_type: list[float], pair: list[float], log: float) -> None:
+        """Learn from one amount's logarithm."""
+        level = self.level
+        if not level[2]:
+            level[0] = log
+        total = self.noise + level[1] + agent[1] + task_type[1] + pair[1]
+        surprise = log - level[0] - agent[0] - task_type[0] - pair[0]
+        most = 3.0 * math.sqrt(total)
+        surprise = -most if surprise < -most else most if surprise > most else surprise
+        within = surprise * surprise * self.noise / total
+        self.noise += (within - self.noise) / min(level[2] + 6.0, 500.0)
+        self._move((level, agent, task_type, pair), surprise / total, 1.0 / total)
+
+    def _move(self, effects: tuple[list[float], ...], step: float, shrink: float) -> None:
+        floor = self._floor
+        for effect in effects:
+            variance = effect[1]
+            effect[0] += variance * step
+            variance -= variance * variance * shrink
+            effect[1] = variance if variance > floor else floor
+            effect[2] += 1.0
+
+    def predict(self, agent: list[float] | None, task_type: list[float] | None) -> Prior:
+        """Return what is believed of a pair by its agent and its type alone."""
+        agent = agent or self.new_agent()
+        task_type = task_type or self.new_type()
+        return Prior(
+            mean=self.level[0] + agent[0] + task_type[0],
+            variance=self.level[1] + agent[1] + task_type[1] + self._pair_variance,
+        )
+
+
+# Functions that the standard library lacks
+
+
+def expit(log_odds: float) -> float:
+    """Return the chance of these log-odds."""
+    if log_odds < 0.0:
+        odds = math.exp(max(log_odds, -700.0))
+        return odds / (1.0 + odds)
+    return 1.0 / (1.0 + math.exp(-min(log_odds, 700.0)))
+
+
+def logit(chance: float) -> float:
+    """Return the log-odds of a chance; those of certainty are taken for those of one in a million."""
+    chance = min(max(chance, 1e-6), 1.0 - 1e-6)
+    return math.log(chance / (1.0 - chance))
+
+
+def beta_cdf(alpha: float, beta: float, x: float) -> float:
+    """Return the chance that a Beta variable is at most x: the regularised incomplete beta function.
+
+    By its continued fraction, evaluated as Lentz does (Numerical Recipes, 6.4).
+    """
+    if x <= 0.0:
+        return 0.0
+    if x >= 1.0:
+        return 1.0
+    front = math.exp(
+        math.lgamma(alpha + beta) - math.lgamma(alpha) - math.lgamma(beta) + alpha * math.log(x) + beta * math.log1p(-x)
+    )
+    if x < (alpha + 1.0) / (alpha + beta + 2.0):
+        return front * _beta_fraction(alpha, beta, x) / alpha
+    return 1.0 - front * _beta_fraction(beta, alpha, 1.0 - x) / beta
+
+
+def beta_quantile(alpha: float, beta: float, q: float) -> float:
+    """Return the x that a Beta variable stays below with chance q, to about nine digits.
+
+    Newton's method on the log-odds of x, kept inside a bracket. A parameter of zero puts all weight on one end.
+    """
+    if alpha <= 0.0:
+        return 0.0
+    if beta <= 0.0:
+        return 1.0
+    low, high = 0.0, 1.0
+    mean = alpha / (alpha + beta)
+    sd = math.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))
+    guess = mean + normal_quantile(q) * sd
+    x = guess if 0.0 < guess < 1.0 else mean * q if guess <= 0.0 else (mean + 1.0) / 2
+    constant = math.lgamma(alpha + beta) - math.lgamma(alpha) - math.lgamma(beta)
+    for _ in range(100):
+        error = beta_cdf(alpha, beta, x) - q
+        if error > 0.0:
+            high = x
+        else:
+            low = x
+        slope = math.exp(constant + alpha * math.log(x) + beta * math.log1p(-x))  # d cdf / d logit(x)
+        step = error / slope if slope > 0.0 else math.inf
+        after = expit(math.log(x) - math.log1p(-x) - step) if abs(step) < 30.0 else -1.0
+        if not low < after < high:
+            after = (low + high) / 2
+        if abs(after - x) <= 1e-10 or after in (0.0, 1.0):
+            return after
+        x = after
+    return x
+
+
+def _beta_fraction(alpha: float, beta: float, x: float) -> float:
+    tiny = 1e-300
+    c = 1.0
+    d = 1.0 - (alpha + beta) * x / (alpha + 1.0)
+    d = 1.0 / (d if abs(d) > tiny else tiny)
+    result = d
+    for m in range(1, 300):
+        twice = alpha + 2 * m
+        for term in (
+            m * (beta - m) * x / ((twice - 1.0) * twice),
+            -(alpha + m) * (alpha + beta + m) * x / (twice * (twice + 1.0)),
+        ):
+            d = 1.0 + term * d
+            d = 1.0 / (d if abs(d) > tiny else tiny)
+            c = 1.0 + term / c
+            c = c if abs(c) > tiny else tiny
+            result *= c * d
+        if abs(c * d - 1.0) < 1e-12:
+            break
+    return result
+
+
+@lru_cache(maxsize=1024)
+def student_quantile(freedom: float, q: float) -> float:
+    """Return the quantile of Student's t, for q from one half up."""
+    x = beta_quantile(freedom / 2.0, 0.5, 2.0 * (1.0 - q))
+    return math.sqrt(freedom * (1.0 - x) / x)
+
+
+@lru_cache(maxsize=64)
+def normal_quantile(q: float) -> float:
+    """Return the quantile of the standard normal distribution."""
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(q)
