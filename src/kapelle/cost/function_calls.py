@@ -25,7 +25,7 @@ MAX_CALL_DEPTH = 30
 """Brackets within brackets; arguments of real calls stay in single digits."""
 MAX_OPERATORS = 200
 """Operators in a text that is read as Python: a chain of ten thousand signs nests as deeply as brackets do."""
-MAX_DECLARATION_CHARS = 1_000_000
+MAX_DECLARATION_CHARS = 200_000
 """Of a task's declared functions."""
 
 _FENCE = re.compile(r"\A```[a-zA-Z]*\n?(.*?)```\Z", re.DOTALL)
@@ -81,7 +81,7 @@ def is_too_deep(text: str, most: int = MAX_CALL_DEPTH) -> bool:
     return False
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def read_calls(text: str) -> tuple[Call, ...] | None:
     """Return the calls that the whole text consists of; an empty tuple for `[]`; None where it is anything else.
 
@@ -99,7 +99,7 @@ def read_calls(text: str) -> tuple[Call, ...] | None:
     return _calls_of_python(text)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
 def read_declarations(context: str) -> Mapping[str, Declaration]:
     """Return the functions that a JSON text declares, by their flat names; none where it declares none.
 

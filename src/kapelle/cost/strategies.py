@@ -33,12 +33,12 @@ from .checks import Checks
 from .logged import LoggedTask
 from .replay import NOT_TRIED, Floats, Ints, LoggedTable, checks_of
 from .strategy import Cascade, Check, Single, Strategy, Vote, agents_of
+from .strategy_estimate import CONFIDENCE as CONFIDENCE
+from .strategy_estimate import StrategyEstimate as StrategyEstimate
 
 WELL_FORMED = Check(kind="well_formed")
 MIN_TASKS = 30
 """Tasks with the same agents below which nothing is proposed: a gain of 10 points has a standard error of 8 there."""
-CONFIDENCE = 0.95
-"""One-sided, for a strategy's gain and for its `quality_lower`."""
 HALVINGS = 8
 """How often the log is halved; each half proposes once."""
 MIN_PICKED = 0.25
@@ -55,33 +55,6 @@ MAX_STEPS = 4
 """Strategies within a strategy."""
 MAX_BLOCKS = 6
 """Groups of agents that a partial log is searched by."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StrategyEstimate:
-    """What a strategy is expected to come to, for one task."""
-
-    strategy: Strategy
-    cost_usd: float
-    seconds: float
-    quality: float
-    """0..1."""
-    quality_lower: float
-    """Lower confidence bound of the mean quality, one-sided, at CONFIDENCE."""
-    quality_sd: float
-    """Standard error of the mean quality."""
-    samples: int
-    """Logged tasks behind it."""
-    gain: float = 0.0
-    """By how much its quality exceeds the best mix of single agents at the same cost, 0..1."""
-
-    def __post_init__(self) -> None:
-        for name in ("cost_usd", "seconds", "quality", "quality_lower", "quality_sd"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0 and (value <= 1 or not name.startswith("quality"))):
-                raise InvalidInput(f"The estimate of {self.strategy} has {name}={value!r}.")
-        if self.samples < 0 or not math.isfinite(self.gain):
-            raise InvalidInput(f"The estimate of {self.strategy} has {self.samples} samples and gain {self.gain!r}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
