@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kapelle.cost.assignment import Candidate, Choice, Limits, Problem, Slot, reduce_problem
 from kapelle.cost.lagrangian import search
 from kapelle.cost.solve import explain_infeasible, solve
+from kapelle.cost.tables import Tables
 
 AGENTS = ("ada", "bob", "cem")
 
@@ -64,13 +65,13 @@ def test_the_solution_is_the_best_of_all_plans_and_none_is_missed(problem: Probl
 @settings(max_examples=200, deadline=None)
 @given(problems())
 def test_the_heuristic_keeps_the_limits_and_its_bound_is_true(problem: Problem) -> None:
-    reduced = reduce_problem(problem)
-    found, bound = search(reduced.problem)
+    tables = Tables(problem)
+    found = search(tables, tables.useful())
     allowed = all_allowed(problem)
-    if found is not None:
-        assert set(problem.shortfalls(reduced.restore(found))) <= {"max_total_cost"}
+    if found.choice is not None:
+        assert set(problem.shortfalls(found.choice)) <= {"max_total_cost"}
     if allowed:
-        assert bound <= min(problem.totals(choice).cost for choice in allowed) + 1e-9
+        assert found.bound <= min(problem.totals(choice).cost for choice in allowed) + 1e-9
 
 
 @given(problems())

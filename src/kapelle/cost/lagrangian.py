@@ -1,288 +1,350 @@
-"""A plan and a lower bound at once, for plans too large to wait for an exact solver.
+"""A plan at once and a lower bound soon after, without a solver: prices for what is scarce, and local search.
 
 Theory (Lagrangian relaxation, Fisher 1981). Give every limit a price instead: l for quality, u[a] for a place with a
 limited agent, and w[t] for a second on task t. Then each task chooses by itself, and for any prices
 
-    L = sum over t of min over a of (cost - l * quality + u[a] + w[t] * seconds)  +  l * Q - sum u * capacity - F * T
+    L = sum over t of min over a of (cost - l * quality + sum of u + w[t] * seconds)  +  l * Q - sum u * capacity - W
 
-is at most the cost of the best plan, provided w is a flow of size F along chains of the graph (every chain's duration
-is at most T, so paying F for them charges no more than F * T). We build w from critical paths that are too long, each
-added with some weight, so it is such a flow at any time. Subgradient steps raise L.
+is at most the cost of the best plan, provided that no plan in time pays less than W for its seconds. Where w is a flow
+of size F along chains of the graph, W = F * T: every chain's duration is at most T. Here w is built from critical paths
+that are too long, each added with some weight, so it is such a flow at any time. Subgradient steps raise L; the duals
+of a linear program end nearer to the best prices, see `mip`. Candidates whose reduced cost, the bracket above that of
+its task's best, exceeds what a known plan costs above L are in no better plan: that is what makes large plans small.
 
-What the tasks choose under the prices nearly keeps the limits; `_repair` moves tasks until all are kept, and `_improve`
-moves them to cheaper candidates while they stay kept. A feasible plan can be missed where deadlines are tight.
+What tasks choose under the prices nearly keeps the limits. `_Plan.repair` moves tasks until all are kept: it sheds
+load, then shortens critical paths and raises quality, each by the least reduced cost for what is gained;
+`_Plan.improve` moves tasks to cheaper candidates while all stays kept. If that finds no plan, it is tried from the
+fastest plan, whose cost is then bought back. Even so a feasible plan can be missed: the problem is NP-hard.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from .assignment import TOLERANCE, Choice, Problem
+from .assignment import TOLERANCE, Choice
+from .tables import Array, Tables, Timetable
 
-_STEPS = 150
-_REPAIR_EVERY = 10
+_STEPS = 120
+_FIRST = (6, 14, 24)
+"""Steps after which plans are tried at first: prices of a few steps already are far better than none."""
+_EVERY = 24
+
+_CHUNK = 500
 
 
-def search(problem: Problem) -> tuple[Choice | None, float]:
-    """Return a plan that keeps the limits, cost aside, or None; and a cost that no such plan can beat."""
-    if not problem.slots:
-        return (), 0.0
-    tables = _Tables(problem)
-    limits = problem.limits
-    deadline = limits.max_seconds
-    needed = limits.min_quality * tables.counted
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prices:
+    """What the limits cost at the margin, in units of cost."""
 
-    quality_price, flow = 0.0, 0.0
-    agent_price = np.zeros(len(tables.scarce))
-    second_price = np.zeros(tables.n)
+    quality: float
+    agents: Array
+    seconds: Array
+    """Per second on each task."""
+    time: float
+    """The least that any plan in time pays for its seconds, W above, negative sign included in `bound`."""
+
+    @classmethod
+    def none(cls, tables: Tables) -> Prices:
+        """Return prices of zero."""
+        return cls(quality=0.0, agents=np.zeros(len(tables.scarce)), seconds=np.zeros(tables.n), time=0.0)
+
+    def reduced(self, tables: Tables, alive: Array) -> Array:
+        """Return what candidates cost under the prices; infinite where they are not alive."""
+        reduced: Array = tables.cost - self.quality * tables.quality + self.seconds[:, None] * tables.seconds
+        if len(self.agents):
+            reduced += tables.prices_of(self.agents)
+        reduced[~alive] = np.inf
+        return reduced
+
+    def bound(self, tables: Tables, reduced: Array) -> float:
+        """Return what no plan of the candidates alive can cost less than."""
+        least = float(reduced.min(axis=1).sum())
+        return least + self.quality * tables.needed - float(self.agents @ tables.capacity) - self.time
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a search came to."""
+
+    choice: Choice | None
+    """A plan that keeps the limits, cost aside."""
+    bound: float
+    """No such plan costs less."""
+    prices: Prices
+    """The prices of that bound."""
+
+
+def search(
+    tables: Tables,
+    alive: Array,
+    *,
+    steps: int = _STEPS,
+    enough: float = 0.0,
+    found: Callable[[Choice], None] = lambda choice: None,
+) -> Found:
+    """Return the best plan and bound of some subgradient steps, fewer if they come within `enough` of each other.
+
+    `found` is called with every plan that is better than those before.
+    """
     best: Choice | None = None
-    best_cost = np.inf
-    bound = 0.0
-    pace, since_rise = 1.0, 0
-    typical = float(tables.cost[tables.real].mean()) or 1.0
+    best_cost, bound, since_rise, pace = np.inf, 0.0, 0, 1.0
+    prices = best_prices = Prices.none(tables)
+    scale, unit = _span(tables.quality, alive), _span(tables.seconds, alive)
+    typical = float(tables.cost[alive].mean()) * tables.n or 1.0
 
-    for step in range(_STEPS):
-        reduced = tables.cost - quality_price * tables.quality + second_price[:, None] * tables.seconds
-        reduced += tables.prices_of(agent_price)
+    def attempt(reduced: Array, chosen: Array) -> None:
+        nonlocal best, best_cost
+        plan = _Plan(tables, alive, chosen.copy())
+        if plan.repair(reduced):
+            plan.improve(reduced)
+            if plan.cost() < best_cost:
+                best, best_cost = tables.choice(plan.chosen), plan.cost()
+                found(best)
+
+    for step in range(steps):
+        reduced = prices.reduced(tables, alive)
         chosen = reduced.argmin(axis=1)
-        value = float(reduced[tables.rows, chosen].sum()) + quality_price * needed
-        value -= float(agent_price @ tables.capacity) + (flow * deadline if deadline is not None else 0.0)
+        value = prices.bound(tables, reduced)
         if value > bound:
-            bound, since_rise = value, 0
+            bound, best_prices, since_rise = value, prices, 0
         else:
             since_rise += 1
-            if since_rise >= 8:
+            if since_rise >= 6:
                 pace, since_rise = pace * 0.7, 0
+        if step in _FIRST or step % _EVERY == _EVERY - 1 or step == steps - 1:
+            attempt(reduced, chosen)
+            if best is None and step == _FIRST[0]:
+                attempt(*_hurry(tables, alive))
+        if best_cost <= bound * (1 + enough):
+            break
 
-        if step % _REPAIR_EVERY == 0 or step == _STEPS - 1:
-            plan = _Plan(problem, tables, chosen.copy())
-            if plan.repair(reduced):
-                plan.improve()
-                if plan.cost() < best_cost:
-                    best, best_cost = plan.choice(), plan.cost()
-
-        missing = needed - float(tables.quality[tables.rows, chosen].sum())
+        # Polyak's step towards the best known cost; each limit is measured in what one task can change of it.
+        missing = (tables.needed - float(tables.quality[tables.rows, chosen].sum())) / scale
         crowd = tables.load(chosen) - tables.capacity
-        late, path = (0.0, np.zeros(0, dtype=int)) if deadline is None else tables.critical_path(chosen)
-        late = late - deadline if deadline is not None else 0.0
+        late = 0.0
+        path: list[int] = []
+        if tables.deadline is not None:
+            length, path = tables.critical_path(tables.seconds[tables.rows, chosen].tolist())
+            late = (length - tables.deadline) / unit
+        missing = missing if missing > 0 or prices.quality else 0.0
+        crowd = np.where((crowd > 0) | (prices.agents > 0), crowd, 0.0)
+        target = best_cost if np.isfinite(best_cost) else max(1.2 * bound, 0.1 * typical)
+        steepness = missing**2 + float(crowd @ crowd) + max(0.0, late) ** 2
+        size = pace * (target - value) / steepness if steepness > 0 and target > value else 0.0
+        if not size and not prices.time:
+            break
+        prices = _step(
+            prices,
+            size * missing / scale,
+            size * crowd,
+            size * max(0.0, late) / unit,
+            path,
+            deadline=tables.deadline,
+        )
+    if best is None:
+        attempt(*_hurry(tables, alive))
+    return Found(choice=best, bound=max(0.0, bound), prices=best_prices)
 
-        # Polyak's step towards the best known cost; quality and places are relaxed per unit, time per second.
-        target = best_cost if np.isfinite(best_cost) else bound + typical * tables.n * 0.2
-        steepness = missing**2 + float(crowd @ crowd) + (late**2 if late > 0 else 0.0)
-        if steepness <= 0 or target - value <= TOLERANCE * max(1.0, abs(target)):
-            if late >= 0 and not flow:
-                break
-            size = 0.0
-        else:
-            size = pace * (target - value) / steepness
-        quality_price = max(0.0, quality_price + size * missing)
-        agent_price = np.maximum(0.0, agent_price + size * crowd)
-        if late > 0:
-            second_price[path] += size * late
-            flow += size * late
-        elif flow:
-            second_price *= 0.9
-            flow *= 0.9
-    return best, max(0.0, bound)
+
+def round_prices(tables: Tables, alive: Array, prices: Prices) -> Choice | None:
+    """Return the plan that tasks come to that choose under these prices, repaired and improved; None if that fails."""
+    reduced = prices.reduced(tables, alive)
+    plan = _Plan(tables, alive, reduced.argmin(axis=1))
+    if not plan.repair(reduced):
+        return None
+    plan.improve(reduced)
+    return tables.choice(plan.chosen)
 
 
-class _Tables:
-    """The problem as arrays, one row per task, padded with candidates that nobody would choose."""
+def _step(
+    prices: Prices, quality: float, agents: Array, second: float, path: list[int], *, deadline: float | None
+) -> Prices:
+    """Return the prices raised by so much, that of a second along a path."""
+    seconds, time = prices.seconds, prices.time
+    if second > 0:
+        seconds = seconds.copy()
+        seconds[path] += second
+        time += second * (deadline or 0.0)
+    elif time:  # no chain is late: what was paid for seconds was too much
+        seconds, time = 0.9 * seconds, 0.9 * time
+    return Prices(
+        quality=max(0.0, prices.quality + quality),
+        agents=np.maximum(0.0, prices.agents + agents),
+        seconds=seconds,
+        time=time,
+    )
 
-    def __init__(self, problem: Problem) -> None:
-        slots = problem.slots
-        width = max(len(slot.candidates) for slot in slots)
-        self.n = len(slots)
-        self.rows = np.arange(self.n)
-        self.real = np.zeros((self.n, width), dtype=bool)
-        self.cost = np.full((self.n, width), np.inf)
-        self.seconds = np.zeros((self.n, width))
-        self.quality = np.zeros((self.n, width))
-        self.scarce = {agent: number for number, agent in enumerate(problem.limits.capacity)}
-        self.agent = np.full((self.n, width), len(self.scarce))
-        self.capacity = np.array(list(problem.limits.capacity.values()), dtype=float)
-        self.counted = sum(slot.counts for slot in slots)
-        self.before = [slot.before for slot in slots]
-        self.after: list[list[int]] = [[] for _ in slots]
-        for t, slot in enumerate(slots):
-            for before in slot.before:
-                self.after[before].append(t)
-            for at, one in enumerate(slot.candidates):
-                self.real[t, at] = True
-                self.cost[t, at], self.seconds[t, at] = one.cost, one.seconds
-                self.quality[t, at] = one.quality if slot.counts else 0.0
-                self.agent[t, at] = self.scarce.get(one.agent, len(self.scarce))
 
-    def prices_of(self, agent_price: np.ndarray) -> np.ndarray:
-        prices: np.ndarray = np.append(agent_price, 0.0)[self.agent]
-        return prices
+def _span(table: Array, alive: Array) -> float:
+    """Return half of what separates the extreme candidates of a task, on average over the tasks; 1 if nothing does."""
+    highest = np.where(alive, table, -np.inf).max(axis=1)
+    lowest = np.where(alive, table, np.inf).min(axis=1)
+    return float((highest - lowest).mean()) / 2 or 1.0
 
-    def load(self, chosen: np.ndarray) -> np.ndarray:
-        counts = np.bincount(self.agent[self.rows, chosen], minlength=len(self.scarce) + 1)
-        return counts[: len(self.scarce)].astype(float)
 
-    def heads(self, seconds: list[float]) -> list[float]:
-        """Return when each task can start."""
-        start = [0.0] * self.n
-        for t, before in enumerate(self.before):
-            if before:
-                start[t] = max([start[other] + seconds[other] for other in before])
-        return start
-
-    def tails(self, seconds: list[float]) -> list[float]:
-        """Return how long it takes from the end of each task to the end of the plan."""
-        rest = [0.0] * self.n
-        for t in range(self.n - 1, -1, -1):
-            if self.after[t]:
-                rest[t] = max([rest[other] + seconds[other] for other in self.after[t]])
-        return rest
-
-    def critical_path(self, chosen: np.ndarray) -> tuple[float, np.ndarray]:
-        seconds = self.seconds[self.rows, chosen].tolist()
-        start = self.heads(seconds)
-        t = max(range(self.n), key=lambda one: start[one] + seconds[one])
-        length, path = start[t] + seconds[t], [t]
-        while self.before[t]:
-            t = max(self.before[t], key=lambda one: start[one] + seconds[one])
-            path.append(t)
-        return length, np.array(path)
+def _hurry(tables: Tables, alive: Array) -> tuple[Array, Array]:
+    """Return the fastest candidates, and prices by which load is shed where a chain has time left."""
+    fastest = np.where(alive, tables.seconds, np.inf).argmin(axis=1)
+    if tables.deadline is None:
+        return np.where(alive, -tables.quality, np.inf), np.where(alive, -tables.quality, np.inf).argmin(axis=1)
+    waiting = np.array(tables.waiting(tables.seconds[tables.rows, fastest].tolist()))
+    room = np.maximum(tables.deadline - waiting, 1e-9)
+    # A task that takes all of its room is late as soon as any other one of its chain slows down.
+    pressed = (tables.seconds / room[:, None]) ** 4 + 1e-3 * tables.cost / (tables.cost[alive].max() or 1.0)
+    return np.where(alive, pressed, np.inf), fastest
 
 
 class _Plan:
-    """A choice that is being changed, one task at a time."""
+    """A choice that is moved about, with the load of each agent and the timetable kept along."""
 
-    def __init__(self, problem: Problem, tables: _Tables, chosen: np.ndarray) -> None:
-        self.tables = tables
-        self.chosen = chosen
-        self.limits = problem.limits
-        self.needed = problem.limits.min_quality * tables.counted
-        self.deadline = problem.limits.max_seconds
-        self.load = Counter({int(k): int(v) for k, v in enumerate(tables.load(chosen))})
-
-    def choice(self) -> Choice:
-        return tuple(int(position) for position in self.chosen)
+    def __init__(self, tables: Tables, alive: Array, chosen: Array) -> None:
+        self.tables, self.alive, self.chosen = tables, alive, chosen
+        self.load: list[float] = [*tables.load(chosen).tolist(), 0.0]
+        self.most: list[float] = [*tables.capacity.tolist(), float("inf")]
+        seconds = tables.seconds[tables.rows, chosen].tolist()
+        self.times = Timetable(tables, seconds) if tables.deadline is not None else None
+        self.latest = (tables.deadline or 0.0) * (1 + TOLERANCE)
 
     def cost(self) -> float:
         return float(self.tables.cost[self.tables.rows, self.chosen].sum())
 
-    def repair(self, reduced: np.ndarray) -> bool:
+    def repair(self, reduced: Array) -> bool:
         """Move tasks until all limits but that on cost are kept; False if that gets stuck."""
-        return self._shed_load(reduced) and self._get_faster(reduced) and self._get_better()
+        return self._shed_load(reduced) and self._get_faster(reduced) and self._get_better(reduced)
 
-    def improve(self) -> None:
-        """Move tasks to cheaper candidates while all limits stay kept, the largest saving first."""
+    def improve(self, reduced: Array) -> None:
+        """Move tasks to cheaper candidates while all limits stay kept, the largest saving at these prices first."""
         tables = self.tables
-        saving = tables.cost[tables.rows, self.chosen][:, None] - tables.cost
-        slack = self._quality() - self.needed
-        room = self._room()
-        for t, at in _ascending(-saving, saving > 0):
-            now = int(self.chosen[t])
-            loss = tables.quality[t, now] - tables.quality[t, at]
-            slower = tables.seconds[t, at] > tables.seconds[t, now]
-            if (
-                tables.cost[t, at] >= tables.cost[t, now]
-                or loss > slack
-                or (slower and tables.seconds[t, at] > room[t])
-            ):
-                continue
-            if self._has_place(t, at):
-                self._move(t, at)
-                slack -= loss
-                if slower:
-                    room = self._room()
+        slack = self._quality() - tables.needed
+        for _ in range(3):
+            now = tables.cost[tables.rows, self.chosen][:, None]
+            cheaper = self.alive & (tables.cost < now)
+            if tables.deadline is not None:
+                cheaper &= self._in_time()
+            if slack < np.inf:
+                cheaper &= tables.quality[tables.rows, self.chosen][:, None] - tables.quality <= slack
+            moved = False
+            costs, qualities = tables.lists.cost, tables.lists.quality
+            for t, at in _ascending(reduced, cheaper, self.chosen):
+                was = int(self.chosen[t])
+                if costs[t][at] >= costs[t][was]:
+                    continue
+                loss = qualities[t][was] - qualities[t][at]
+                if loss <= slack and self._fits(t, at):
+                    self._move(t, at)
+                    slack -= loss
+                    moved = True
+            if not moved:
+                return
 
-    def _shed_load(self, reduced: np.ndarray) -> bool:
+    def _shed_load(self, reduced: Array) -> bool:
         tables = self.tables
-        for agent, capacity in enumerate(tables.capacity.tolist()):
-            while self.load[agent] > capacity:
-                mine = np.flatnonzero(tables.agent[tables.rows, self.chosen] == agent)
-                full = [other for other, most in enumerate(tables.capacity.tolist()) if self.load[other] >= most]
-                price = np.where(np.isin(tables.agent[mine], full), np.inf, reduced[mine])
-                price = price - reduced[mine, self.chosen[mine]][:, None]
-                flat = int(np.argmin(price))
-                row, at = divmod(flat, price.shape[1])
-                if not np.isfinite(price[row, at]):
+        for agent in range(len(tables.scarce)):
+            while self.load[agent] > self.most[agent]:
+                mine = np.flatnonzero((tables.agents[:, tables.rows, self.chosen] == agent).any(axis=0))
+                full = np.array([load >= most for load, most in zip(self.load, self.most, strict=True)])
+                allowed = np.zeros_like(self.alive)
+                allowed[mine] = self.alive[mine] & ~full[tables.agents[:, mine]].any(axis=0)
+                moved = False
+                for t, at in _ascending(reduced, allowed, self.chosen):
+                    if self.load[agent] <= self.most[agent]:
+                        break
+                    if agent in tables.lists.agents[t][self.chosen[t]] and self._has_places(t, at):
+                        self._move(t, at)
+                        moved = True
+                if not moved:
                     return False
-                self._move(int(mine[row]), at)
         return True
 
-    def _get_faster(self, reduced: np.ndarray) -> bool:
-        if self.deadline is None:
+    def _get_faster(self, reduced: Array) -> bool:
+        if self.times is None:
             return True
         tables = self.tables
         for _ in range(2 * tables.n):
-            length, path = tables.critical_path(self.chosen)
-            if length <= self.deadline * (1 + TOLERANCE):
+            path = self.times.path()
+            length = self.times.heads[path[0]] + self.times.seconds[path[0]]
+            if length <= self.latest:
                 return True
             gain = tables.seconds[path, self.chosen[path]][:, None] - tables.seconds[path]
             price = np.maximum(reduced[path] - reduced[path, self.chosen[path]][:, None], 1e-12)
-            ratio = np.where((gain > 0) & tables.real[path], price / np.maximum(gain, 1e-12), np.inf)
+            useful = np.minimum(gain, length - self.latest + 1e-9)
+            ratio = np.where((gain > 0) & self.alive[path], price / np.maximum(useful, 1e-12), np.inf)
             for flat in np.argsort(ratio, axis=None, kind="stable").tolist():
                 row, at = divmod(flat, ratio.shape[1])
                 if not np.isfinite(ratio[row, at]):
                     return False
-                if self._has_place(int(path[row]), at):
-                    self._move(int(path[row]), at)
+                if self._has_places(path[row], at):
+                    self._move(path[row], at)
                     break
             else:
                 return False
         return False
 
-    def _get_better(self) -> bool:
+    def _get_better(self, reduced: Array) -> bool:
         tables = self.tables
-        missing = self.needed - self._quality()
-        enough = TOLERANCE * max(1.0, self.needed)
+        missing = tables.needed - self._quality()
+        enough = TOLERANCE * max(1.0, tables.needed)
         moved = True
         while missing > enough and moved:
             moved = False
             gain = tables.quality - tables.quality[tables.rows, self.chosen][:, None]
-            price = np.maximum(tables.cost - tables.cost[tables.rows, self.chosen][:, None], 1e-12)
-            room = self._room()
-            fits = (gain > 0) & tables.real & (tables.seconds <= np.array(room)[:, None])
+            price = np.maximum(reduced - reduced[tables.rows, self.chosen][:, None], 1e-12)
+            better = (gain > 0) & self.alive & self._in_time()
+            ratio = price / np.maximum(np.minimum(gain, missing), 1e-12)
             touched = set()
-            for t, at in _ascending(price / np.maximum(np.minimum(gain, missing), 1e-12), fits):
+            for t, at in _ascending(ratio, better, None):
                 if missing <= enough:
                     break
-                if t in touched or tables.seconds[t, at] > room[t] or not self._has_place(t, at):
-                    continue
-                slower = tables.seconds[t, at] > tables.seconds[t, self.chosen[t]]
-                self._move(t, at)
-                touched.add(t)
-                missing -= gain[t, at]
-                moved = True
-                if slower:
-                    room = self._room()
+                if t not in touched and self._fits(t, at):
+                    self._move(t, at)
+                    touched.add(t)
+                    missing -= float(gain[t, at])
+                    moved = True
         return missing <= enough
 
     def _quality(self) -> float:
         return float(self.tables.quality[self.tables.rows, self.chosen].sum())
 
-    def _room(self) -> list[float]:
-        """Return how long each task may take, the others as they are."""
-        if self.deadline is None:
-            return [float("inf")] * self.tables.n
-        seconds = self.tables.seconds[self.tables.rows, self.chosen].tolist()
-        latest = self.deadline * (1 + TOLERANCE)
-        starts, rests = self.tables.heads(seconds), self.tables.tails(seconds)
-        return [latest - start - rest for start, rest in zip(starts, rests, strict=True)]
+    def _in_time(self) -> Array:
+        if self.times is None:
+            return self.alive
+        waiting = np.array([*map(sum, zip(self.times.heads, self.times.tails, strict=True))])
+        in_time: Array = self.tables.seconds <= (self.latest - waiting)[:, None]
+        return in_time
 
-    def _has_place(self, t: int, at: int) -> bool:
-        agent = int(self.tables.agent[t, at])
-        if agent == len(self.tables.scarce) or agent == int(self.tables.agent[t, self.chosen[t]]):
-            return True
-        return bool(self.load[agent] < self.tables.capacity[agent])
+    def _fits(self, t: int, at: int) -> bool:
+        if not self._has_places(t, at):
+            return False
+        return self.times is None or (
+            self.tables.lists.seconds[t][at] <= max(self.latest - self.times.waiting(t), self.times.seconds[t])
+        )
+
+    def _has_places(self, t: int, at: int) -> bool:
+        load, most, agents = self.load, self.most, self.tables.lists.agents[t]
+        own = agents[self.chosen[t]]
+        return all(load[agent] < most[agent] or agent in own for agent in agents[at])
 
     def _move(self, t: int, at: int) -> None:
-        self.load[int(self.tables.agent[t, self.chosen[t]])] -= 1
-        self.load[int(self.tables.agent[t, at])] += 1
+        lists = self.tables.lists
+        for agent in lists.agents[t][self.chosen[t]]:
+            self.load[agent] -= 1
+        for agent in lists.agents[t][at]:
+            self.load[agent] += 1
         self.chosen[t] = at
+        if self.times is not None:
+            self.times.change(t, lists.seconds[t][at])
 
 
-def _ascending(value: np.ndarray, allowed: np.ndarray) -> list[list[int]]:
-    """Return (row, column) of the allowed entries, the smallest value first."""
-    moves = np.argwhere(allowed)
-    order = np.argsort(value[moves[:, 0], moves[:, 1]], kind="stable")
-    ordered: list[list[int]] = moves[order].tolist()
-    return ordered
+def _ascending(value: Array, allowed: Array, chosen: Array | None) -> Iterator[tuple[int, int]]:
+    """Yield (row, column) of the allowed entries, smallest first; with `chosen`, by what they are above that entry."""
+    flat = np.flatnonzero(allowed)
+    keys = value.ravel()[flat]
+    if chosen is not None:
+        keys = keys - value[np.arange(len(value)), chosen][flat // value.shape[1]]
+    flat = flat[np.argsort(keys, kind="stable")]
+    for begin in range(0, len(flat), _CHUNK):  # few are taken, and turning them all into numbers takes longest
+        rows, columns = np.divmod(flat[begin : begin + _CHUNK], value.shape[1])
+        yield from zip(rows.tolist(), columns.tolist(), strict=True)

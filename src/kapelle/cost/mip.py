@@ -3,26 +3,33 @@
     x[t,a] in {0, 1}     task t is done by its candidate a;  sum over a of x[t,a] = 1
     f[t] >= f[p] + sum over a of seconds[t,a] * x[t,a]       t is done after each task p before it;  f[t] <= max_seconds
 
-The start-time variables f are continuous; they exist only where time matters. HiGHS keeps constraints to 1e-9 here, so
+The finish-time variables f are continuous; they exist only where time matters. HiGHS keeps constraints to 1e-9 here, so
 costs and times are scaled to about 1 first; what comes back is checked again by the caller, in plain floats.
+
+A large plan is never given to HiGHS whole: that takes minutes, whatever the time limit. `relax` solves the linear
+program by column generation: over a few candidates of each task, then over those besides that its duals find worth
+taking, until there are none. The duals are prices for `lagrangian`, whose bound holds for any prices, so nothing rests
+on how exactly HiGHS solved the program. `minimize` then decides among the candidates that a better plan can contain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from .assignment import Choice, Limits, Problem
+from .assignment import Choice, Limits
+from .lagrangian import Prices
+from .tables import Array, Tables
 
-Goal = Literal["cost", "tie", "seconds", "quality", "excess"]
-"""What to minimise: cost; quality lost, then seconds, then changes; the critical path; quality lost; tasks too many."""
+Goal = Literal["cost", "seconds", "quality", "lack", "excess"]
+"""What to minimise: cost; the critical path; quality lost; quality below the tasks' floors; tasks too many."""
 
-# The weights of the criteria for ties in one objective: 1e-4 of a task's success outweighs all seconds, 1e-3 of all
-# seconds outweighs all changes. HiGHS prices to 1e-7, so one change of a hundred must weigh more than that.
-_LOST_WEIGHT, _SECONDS_WEIGHT, _CHANGE_WEIGHT = 1e4, 1.0, 1e-3
+_ROUNDS = 12
+_PER_ROUND = 4
+"""Candidates of a task that join the linear program at a time, at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,50 +40,49 @@ class MipResult:
     """`feasible`: a plan, but not proven the best in time; `unknown`: neither plan nor proof in time."""
     choice: Choice | None
     bound: float
-    """No plan has a lower objective, in the units of the goal."""
+    """No plan of these candidates has a lower objective, in the units of the goal."""
 
 
 def minimize(
-    problem: Problem,
-    goal: Goal,
+    tables: Tables,
+    alive: Array,
+    goal: Goal = "cost",
     *,
     limits: Limits,
     time_limit_s: float,
     gap: float = 0.0,
     start: Choice | None = None,
 ) -> MipResult:
-    """Minimise the goal within these limits (those of the problem are ignored); `start` is a plan to improve on."""
+    """Minimise the goal over the candidates alive, within these limits; capacities are those of the tables.
+
+    `start` is a plan to improve on.
+    """
     import highspy  # 60 ms: only where a plan needs it
 
-    model = _Model(problem, goal, limits)
-    highs = highspy.Highs()  # type: ignore[no-untyped-call]  # highspy is typed in part
-    options: dict[str, Any] = {
-        "output_flag": False,
-        "parallel": "off",
-        "mip_heuristic_run_feasibility_jump": False,  # it took 11 of 14 ms on plans of 20 tasks, and found nothing
-        "random_seed": 0,
-        "time_limit": max(time_limit_s, 0.001),
-        "mip_rel_gap": gap,
-        "mip_abs_gap": 1e-9,
-        "mip_feasibility_tolerance": 1e-9,
-        "primal_feasibility_tolerance": 1e-9,
-    }
-    for option, value in options.items():
-        highs.setOptionValue(option, value)
-    highs.passModel(model.build(highspy))
+    model = _Model(tables, goal, limits)
+    highs = _solver(highspy, time_limit_s)
+    highs.setOptionValue("mip_rel_gap", gap)
+    highs.setOptionValue("mip_abs_gap", 1e-9)
+    highs.setOptionValue("mip_feasibility_tolerance", 1e-9)
+    # It took 11 of 14 ms on plans of 20 tasks, and found nothing.
+    highs.setOptionValue("mip_heuristic_run_feasibility_jump", False)
+    columns = np.flatnonzero(alive)
+    highs.passModel(model.build(highspy, columns, integer=True))
     if start is not None:
-        columns = np.array([begin + at for begin, at in zip(model.first, start, strict=True)], dtype=np.int32)
-        highs.setSolution(len(columns), columns, np.ones(len(columns)))
+        chosen = tables.rows * tables.width + np.array(start)
+        at = (model.extra + np.searchsorted(columns, chosen)).astype(np.int32)
+        highs.setSolution(len(at), at, np.ones(len(at)))
     highs.run()
 
-    status = highs.getModelStatus()
-    info = highs.getInfo()
+    status, info = highs.getModelStatus(), highs.getInfo()
     if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
         return MipResult(status="infeasible", choice=None, bound=float("inf"))
     solved = status == highspy.HighsModelStatus.kOptimal
     choice = None
     if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
-        choice = model.read(np.asarray(highs.getSolution().col_value))
+        values = np.zeros(tables.n * tables.width)
+        values[columns] = np.asarray(highs.getSolution().col_value)[model.extra :]
+        choice = tables.choice(values.reshape(tables.n, tables.width).argmax(axis=1))
     bound = info.mip_dual_bound if np.isfinite(info.mip_dual_bound) else 0.0
     return MipResult(
         status="optimal" if solved and choice is not None else "feasible" if choice is not None else "unknown",
@@ -85,109 +91,251 @@ def minimize(
     )
 
 
+def relax(
+    tables: Tables,
+    alive: Array,
+    prices: Prices,
+    *,
+    limits: Limits,
+    start: Choice | None,
+    precision: float,
+    remaining: Callable[[], float],
+) -> Prices:
+    """Return prices whose bound comes within `precision`, relative, of the linear relaxation's, if time allows.
+
+    Begins with the candidates that are best at the prices given, and those of `start`. `remaining` tells how many
+    seconds there are.
+    """
+    import highspy  # see `minimize`
+
+    reduced = prices.reduced(tables, alive)
+    best, bound = prices, prices.bound(tables, reduced)
+    taken = np.zeros_like(alive)
+    for column in range(min(2 * _PER_ROUND, tables.width)):
+        taken[tables.rows, np.argpartition(reduced, column, axis=1)[:, column]] = True
+    for table in (tables.seconds, -tables.quality):
+        taken[tables.rows, np.where(alive, table, np.inf).argmin(axis=1)] = True
+    if start is not None:
+        taken[tables.rows, np.array(start)] = True
+    taken &= alive
+
+    model = _Model(tables, "cost", limits)
+    highs = _solver(highspy, remaining())
+    highs.passModel(model.build(highspy, np.flatnonzero(taken), integer=False))
+    for _ in range(_ROUNDS):
+        if remaining() <= 0:
+            break
+        highs.setOptionValue("time_limit", highs.getRunTime() + remaining())
+        highs.run()
+        if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+            break
+        prices = model.prices(np.asarray(highs.getSolution().row_dual))
+        reduced = prices.reduced(tables, alive)
+        value = prices.bound(tables, reduced)
+        if value > bound:
+            best, bound = prices, value
+        if highs.getInfo().objective_function_value * model.scale - bound <= precision * bound:
+            break
+        worth = reduced - np.where(taken, reduced, np.inf).min(axis=1)[:, None]
+        worth[taken] = 0.0
+        new = np.zeros_like(taken)
+        for column in range(min(_PER_ROUND, tables.width)):
+            at = np.argpartition(worth, column, axis=1)[:, column]
+            new[tables.rows, at] |= worth[tables.rows, at] < -1e-12
+        if not new.any():
+            break
+        taken |= new
+        columns = np.flatnonzero(new)
+        starts, indices, values = model.columns(columns)
+        m = len(columns)
+        highs.addCols(
+            m,
+            tables.cost.ravel()[columns] / model.scale,
+            np.zeros(m),
+            np.full(m, np.inf),
+            len(indices),
+            starts[:-1],
+            indices,
+            values,
+        )
+    return best
+
+
+def _solver(highspy: Any, time_limit_s: float) -> Any:
+    highs = highspy.Highs()
+    options: dict[str, Any] = {
+        "output_flag": False,
+        "parallel": "off",
+        "threads": 1,
+        "random_seed": 0,
+        "time_limit": max(time_limit_s, 0.001),
+        "primal_feasibility_tolerance": 1e-9,
+    }
+    for option, value in options.items():
+        highs.setOptionValue(option, value)
+    return highs
+
+
 class _Model:
-    """Columns and rows in the order that HiGHS wants them; `first[t]` is the column of task t's first candidate."""
+    """Rows for the limits, and the entries that every column has in them.
 
-    def __init__(self, problem: Problem, goal: Goal, limits: Limits) -> None:
-        self.costs: list[float] = []
-        self.upper: list[float] = []
-        self.integer: list[bool] = []
-        self.row_lower: list[float] = []
-        self.row_upper: list[float] = []
-        self.row_start = [0]
-        self.indices: list[int] = []
-        self.values: list[float] = []
-        self.first: list[int] = []
-        self.counts: list[int] = []
+    The first `extra` columns are the times, the end, and the places too many; those of the candidates come after them.
+    Rows: one for each task; cost; quality; one for each scarce agent; one for each edge, and for each task without one.
+    """
 
-        slots = problem.slots
-        cost_scale = max((one.cost for slot in slots for one in slot.candidates), default=0.0) or 1.0
-        time_scale = max((one.seconds for slot in slots for one in slot.candidates), default=0.0) or 1.0
-        all_seconds = sum(max(one.seconds for one in slot.candidates) for slot in slots) or 1.0
-        self.scale = {"cost": cost_scale, "seconds": time_scale}.get(goal, 1.0)
+    def __init__(self, tables: Tables, goal: Goal, limits: Limits) -> None:
+        self.tables, self.goal = tables, goal
+        n, agents = tables.n, len(tables.scarce)
+        finite = tables.cost[tables.exists]
+        self.cost_scale = float(finite.max(initial=0.0)) or 1.0
+        self.time_scale = float(tables.seconds.max(initial=0.0)) or 1.0
+        self.scale = {"cost": self.cost_scale, "seconds": self.time_scale}.get(goal, 1.0)
+        self.timed = goal == "seconds" or limits.max_seconds is not None
 
-        def objective(position: int, cost: float, seconds: float, quality: float, counts: bool) -> float:
-            lost = (1 - quality) if counts else 0.0
-            if goal == "cost":
-                return cost / cost_scale
-            if goal == "quality":
-                return lost
-            if goal == "tie":
-                changed = _CHANGE_WEIGHT * (position > 0) / len(slots)
-                return _LOST_WEIGHT * lost + _SECONDS_WEIGHT * seconds / all_seconds + changed
-            return 0.0
+        self.cost_row = n if limits.max_cost is not None and goal != "cost" else None
+        self.quality_row = n + 1 if limits.min_quality > 0 and goal != "quality" else None
+        self.agent_row, self.time_row = n + 2, n + 2 + agents
+        edges = [(t, p) for t, before in enumerate(tables.before) for p in (before or (-1,))] if self.timed else []
+        self.after = np.array([t for t, _ in edges], dtype=np.intp)
+        self.before = np.array([p for _, p in edges], dtype=np.intp)
+        self.counts = np.bincount(self.after, minlength=n)
+        self.firsts = np.cumsum(self.counts) - self.counts
+        rows = self.time_row + len(edges)
 
-        for slot in slots:
-            self.first.append(len(self.costs))
-            self.counts.append(len(slot.candidates))
-            for position, one in enumerate(slot.candidates):
-                self._column(
-                    objective(position, one.cost, one.seconds, one.quality, slot.counts), upper=1, integer=True
-                )
-            self._row(1, 1, [(self.first[-1] + at, 1.0) for at in range(len(slot.candidates))])
+        self.row_lower, self.row_upper = np.full(rows, -np.inf), np.full(rows, np.inf)
+        self.row_lower[:n] = self.row_upper[:n] = 1.0
+        if self.cost_row is not None and limits.max_cost is not None:
+            self.row_upper[self.cost_row] = limits.max_cost / self.cost_scale
+        if self.quality_row is not None:
+            self.row_lower[self.quality_row] = limits.min_quality * tables.counted
+        self.row_upper[self.agent_row : self.time_row] = tables.capacity
+        self.row_lower[self.time_row :] = 0.0
 
-        if limits.max_cost is not None and goal != "cost":
-            terms = [(self.first[t] + a, one.cost / cost_scale) for t, a, one in _all_candidates(problem)]
-            self._row(-np.inf, limits.max_cost / cost_scale, terms)
-        if limits.min_quality > 0 and goal != "quality":
-            terms = [(self.first[t] + a, one.quality) for t, a, one in _all_candidates(problem) if slots[t].counts]
-            self._row(limits.min_quality * sum(slot.counts for slot in slots), np.inf, terms)
-        for agent, capacity in limits.capacity.items():
-            terms = [(self.first[t] + a, 1.0) for t, a, one in _all_candidates(problem) if agent in one.occupied]
-            if goal == "excess":
-                terms.append((self._column(1.0, upper=np.inf), -1.0))
-            self._row(-np.inf, capacity, terms)
-        if goal == "seconds" or limits.max_seconds is not None:
-            latest = np.inf if goal == "seconds" or limits.max_seconds is None else limits.max_seconds / time_scale
-            self._add_times(problem, time_scale, latest, minimize_end=goal == "seconds")
+        # Columns that are no candidates: costs, upper bounds, and entries (row, column, value).
+        self.extra_cost: list[float] = []
+        self.extra_lower: list[float] = []
+        self.extra_upper: list[float] = []
+        self.entries: list[tuple[int, int, float]] = []
+        if self.timed:
+            self._add_times(limits)
+        if goal == "seconds":
+            self._add_end()
+        if goal == "excess":
+            for agent in range(agents):
+                self.entries.append((self.agent_row + agent, len(self.extra_cost), -1.0))
+                self._extra(1.0, 0.0, np.inf)
+        self.extra = len(self.extra_cost)
 
-    def build(self, highspy: Any) -> Any:
+    def build(self, highspy: Any, columns: Array, *, integer: bool) -> Any:
+        """Return HiGHS's model of these candidates, given by their places in the flattened tables."""
+        starts, indices, values = self.columns(columns)
+        by_column = sorted(self.entries, key=lambda entry: entry[1])
+        counts = np.bincount([column for _, column, _ in by_column], minlength=self.extra)[: self.extra]
+        m = len(columns)
         lp = highspy.HighsLp()
-        lp.num_col_ = len(self.costs)
+        lp.num_col_ = self.extra + m
         lp.num_row_ = len(self.row_lower)
-        lp.col_cost_ = np.array(self.costs)
-        lp.col_lower_ = np.zeros(len(self.costs))
-        lp.col_upper_ = np.array(self.upper, dtype=float)
-        lp.row_lower_ = np.array(self.row_lower, dtype=float)
-        lp.row_upper_ = np.array(self.row_upper, dtype=float)
-        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        lp.a_matrix_.start_ = np.array(self.row_start, dtype=np.int32)
-        lp.a_matrix_.index_ = np.array(self.indices, dtype=np.int32)
-        lp.a_matrix_.value_ = np.array(self.values, dtype=float)
-        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-        lp.integrality_ = [kinds[integer] for integer in self.integer]
+        lp.col_cost_ = np.concatenate([self.extra_cost, self._objective().ravel()[columns]])
+        lp.col_lower_ = np.concatenate([self.extra_lower, np.zeros(m)])
+        lp.col_upper_ = np.concatenate([self.extra_upper, np.full(m, 1.0 if integer else np.inf)])
+        lp.row_lower_, lp.row_upper_ = self.row_lower, self.row_upper
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        before = np.concatenate([[0], np.cumsum(counts)])
+        lp.a_matrix_.start_ = np.concatenate([before[:-1], before[-1] + starts]).astype(np.int32)
+        lp.a_matrix_.index_ = np.concatenate([[row for row, _, _ in by_column], indices]).astype(np.int32)
+        lp.a_matrix_.value_ = np.concatenate([[value for _, _, value in by_column], values])
+        if integer:
+            kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+            lp.integrality_ = [kinds[0]] * self.extra + [kinds[1]] * m
         return lp
 
-    def read(self, values: np.ndarray[Any, np.dtype[np.float64]]) -> Choice:
-        return tuple(
-            int(np.argmax(values[begin : begin + count])) for begin, count in zip(self.first, self.counts, strict=True)
+    def columns(self, columns: Array) -> tuple[Array, Array, Array]:
+        """Return the entries of candidates' columns: where each column starts, rows, values."""
+        tables, m = self.tables, len(columns)
+        task, every = columns // tables.width, np.arange(m)
+        rows, owners, values = [task], [every], [np.ones(m)]
+
+        def add(row: Array, owner: Array, value: Array) -> None:
+            used = value != 0
+            rows.append(row[used])
+            owners.append(owner[used])
+            values.append(value[used])
+
+        if self.cost_row is not None:
+            add(np.full(m, self.cost_row), every, tables.cost.ravel()[columns] / self.cost_scale)
+        if self.quality_row is not None:
+            add(np.full(m, self.quality_row), every, tables.quality.ravel()[columns])
+        for layer in tables.agents:
+            agent = layer.ravel()[columns]
+            add(self.agent_row + agent, every, (agent < len(tables.scarce)).astype(float))
+        if self.timed:
+            counts = self.counts[task]
+            owner = np.repeat(every, counts)
+            nth = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+            row = self.time_row + self.firsts[task[owner]] + nth
+            add(row, owner, -tables.seconds.ravel()[columns][owner] / self.time_scale)
+
+        owner = np.concatenate(owners)
+        order = np.argsort(owner, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=m))]).astype(np.int32)
+        return starts, np.concatenate(rows)[order].astype(np.int32), np.concatenate(values)[order]
+
+    def prices(self, duals: Array) -> Prices:
+        """Return the prices that a linear program's duals are.
+
+        Any prices of the right sign make a true bound: W is the least that the times, each between its earliest and
+        latest, can make of the edges' prices.
+        """
+        tables, unit = self.tables, self.cost_scale / self.time_scale
+        flow = np.maximum(0.0, duals[self.time_row :]) * unit
+        into = np.bincount(self.after, weights=flow, minlength=tables.n)
+        inner = self.before >= 0
+        out = np.bincount(self.before[inner], weights=flow[inner], minlength=tables.n)
+        time = 0.0
+        if self.timed:
+            net = out - into
+            lower, upper = np.array(self.extra_lower[: tables.n]), np.array(self.extra_upper[: tables.n])
+            time = -float(np.where(net > 0, net * lower, net * upper).sum()) * self.time_scale
+        quality = 0.0 if self.quality_row is None else max(0.0, float(duals[self.quality_row])) * self.cost_scale
+        return Prices(
+            quality=quality,
+            agents=np.maximum(0.0, -duals[self.agent_row : self.time_row]) * self.cost_scale,
+            seconds=into,
+            time=time,
         )
 
-    def _add_times(self, problem: Problem, scale: float, latest: float, *, minimize_end: bool) -> None:
-        end = self._column(1.0, upper=np.inf) if minimize_end else None
-        finish = [self._column(0.0, upper=latest) for _ in problem.slots]
-        for t, slot in enumerate(problem.slots):
-            work = [(self.first[t] + at, -one.seconds / scale) for at, one in enumerate(slot.candidates)]
-            if not slot.before:
-                self._row(0, np.inf, [(finish[t], 1.0), *work])
-            for before in slot.before:
-                self._row(0, np.inf, [(finish[t], 1.0), (finish[before], -1.0), *work])
-            if end is not None:
-                self._row(0, np.inf, [(end, 1.0), (finish[t], -1.0)])
+    def _objective(self) -> Array:
+        tables = self.tables
+        if self.goal == "cost":
+            return np.where(tables.exists, tables.cost, 0.0) / self.cost_scale
+        if self.goal == "quality":
+            return 1.0 - tables.quality
+        return tables.lack if self.goal == "lack" else np.zeros_like(tables.cost)
 
-    def _column(self, cost: float, *, upper: float, integer: bool = False) -> int:
-        self.costs.append(cost)
-        self.upper.append(upper)
-        self.integer.append(integer)
-        return len(self.costs) - 1
+    def _add_times(self, limits: Limits) -> None:
+        tables = self.tables
+        shortest = np.where(tables.exists, tables.seconds, np.inf).min(axis=1)
+        earliest = np.array(tables.heads(shortest.tolist())) + shortest
+        upper = np.full(tables.n, np.inf)
+        if self.goal != "seconds" and limits.max_seconds is not None:
+            upper = limits.max_seconds - np.array(tables.tails(shortest.tolist()))
+        lower = np.minimum(earliest, upper) * (1 - 1e-12)
+        for t in range(tables.n):
+            self._extra(0.0, float(lower[t]) / self.time_scale, float(upper[t]) / self.time_scale)
+        for row, (t, p) in enumerate(zip(self.after.tolist(), self.before.tolist(), strict=True)):
+            self.entries.append((self.time_row + row, t, 1.0))
+            if p >= 0:
+                self.entries.append((self.time_row + row, p, -1.0))
 
-    def _row(self, lower: float, upper: float, terms: Sequence[tuple[int, float]]) -> None:
-        self.indices.extend(column for column, value in terms if value)
-        self.values.extend(value for _, value in terms if value)
-        self.row_start.append(len(self.indices))
-        self.row_lower.append(lower)
-        self.row_upper.append(upper)
+    def _add_end(self) -> None:
+        end = len(self.extra_cost)
+        self._extra(1.0, 0.0, np.inf)
+        for t in range(self.tables.n):
+            row = len(self.row_lower)
+            self.row_lower, self.row_upper = np.append(self.row_lower, 0.0), np.append(self.row_upper, np.inf)
+            self.entries += [(row, end, 1.0), (row, t, -1.0)]
 
-
-def _all_candidates(problem: Problem) -> list[tuple[int, int, Any]]:
-    return [(t, at, one) for t, slot in enumerate(problem.slots) for at, one in enumerate(slot.candidates)]
+    def _extra(self, cost: float, lower: float, upper: float) -> None:
+        self.extra_cost.append(cost)
+        self.extra_lower.append(lower)
+        self.extra_upper.append(upper)

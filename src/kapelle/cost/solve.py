@@ -2,33 +2,58 @@
 
     1. trivial     the best candidate of each task by itself, if the limits allow it, is the best plan
     2. bounds      the cheapest, fastest and safest plan each show at once when a limit cannot be kept
-    3. heuristic   for large plans: a plan and a bound at once
-    4. exact       HiGHS, starting from that, within the time limit; then among plans of equal cost the best one
+    3. branch      small plans: exact in milliseconds, in plain Python
+    4. heuristic   a plan and a bound at once, whatever the size
+    5. exact       HiGHS: prices near the best, from a linear program; then the plan, among those candidates that a
+                   better one can contain, starting from the best known, within the time limit
 
-The clock is HiGHS's own: a plan that is solved within its time limit is the same every time.
+Among plans of equal cost the best one is chosen (`Problem.rank`): proven so where `branch` ends its search, else as far
+as single moves to candidates of equal cost, and swaps that bring an initial choice back, can make it. A second solve
+that proved it for all took as long as the first.
+
+A clock only says when to stop and how long the first plan took: what is solved within its time limit is the same every
+time.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .assignment import Choice, Limits, Problem, cheapest_choice, exceeds, fastest_choice, reduce_problem, safest_choice
+from .assignment import (
+    Candidate,
+    Choice,
+    Limits,
+    Problem,
+    cheapest_choice,
+    exceeds,
+    fastest_choice,
+    reduce_problem,
+    round_off,
+    safest_choice,
+)
+from .branch import branch
 
 if TYPE_CHECKING:
-    from . import mip
+    from . import lagrangian, mip
+    from .tables import Array, Tables
 
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
+Clock = Callable[[], float]
 
-LARGE = 500
-"""Candidates in all (33 tasks of 15 agents) above which a heuristic looks for a plan before HiGHS does."""
+SMALL = 400
+"""Candidates in all (26 tasks of 15 agents) up to which `branch` is tried."""
 HUGE = 20_000
-"""Candidates that no other beats above which HiGHS takes minutes, whatever its time limit: the heuristic must do."""
+"""Candidates above which HiGHS takes minutes, whatever its time limit: it never gets more."""
+_NODES = 4000
+"""Of `branch`: 15 ms, which is what loading NumPy and HiGHS and one solve of that size take at least."""
+_TIE_SLOTS = 300
+"""Tasks up to which swaps are tried among plans of equal cost."""
 _EXPLAIN_GAP = 1e-3
 """How exactly an explanation says how much a limit must give, relative."""
-_TIE_SHARE = 0.2
-"""Share of the time limit that may go into choosing among plans of equal cost."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +66,10 @@ class Solution:
     solver: str
     lower_bound: float
     """No plan within the limits costs less."""
+    first_plan_s: float | None = None
+    """Seconds until the first plan within the limits was known; None where none was found."""
+    first_cost: float | None = None
+    """What that plan costs."""
 
 
 def solve_trivially(problem: Problem) -> Solution | None:
@@ -48,7 +77,14 @@ def solve_trivially(problem: Problem) -> Solution | None:
     cheapest = cheapest_choice(problem)
     lowest = problem.totals(cheapest)
     if problem.allows(cheapest):
-        return Solution(choice=cheapest, status="optimal", solver="trivial", lower_bound=lowest.cost)
+        return Solution(
+            choice=cheapest,
+            status="optimal",
+            solver="trivial",
+            lower_bound=lowest.cost,
+            first_plan_s=0.0,
+            first_cost=lowest.cost,
+        )
     limits = problem.limits
     hopeless = (
         (limits.max_cost is not None and exceeds(lowest.cost, limits.max_cost))
@@ -57,83 +93,249 @@ def solve_trivially(problem: Problem) -> Solution | None:
             and exceeds(problem.totals(fastest_choice(problem)).seconds, limits.max_seconds)
         )
         or exceeds(limits.min_quality, problem.totals(safest_choice(problem)).quality)
+        or any(slot.min_quality and not any(map(slot.admits, slot.candidates)) for slot in problem.slots)
     )
     if hopeless:
         return _give_up(problem, "infeasible", solver="trivial")
     return None
 
 
-def solve(problem: Problem, *, time_limit_s: float, gap: float) -> Solution:
-    """Return the best plan within the limits; or the initial one, where there is none or none was found in time."""
+def solve(
+    problem: Problem,
+    *,
+    time_limit_s: float,
+    gap: float,
+    on_first: Callable[[Choice], None] | None = None,
+    clock: Clock = time.perf_counter,
+) -> Solution:
+    """Return the best plan within the limits; or the initial one, where there is none or none was found in time.
+
+    `gap` is what a plan may cost above the lower bound, relative, to count as optimal. `on_first` is called with the
+    first plan that keeps all limits, as soon as it is known.
+    """
+    known = _Known(problem, on_first, clock)
     trivial = solve_trivially(problem)
     if trivial is not None:
+        if trivial.status == "optimal":
+            known.add(trivial.choice)
+            trivial = dataclasses.replace(trivial, first_plan_s=known.first_s)
         return trivial
-    reduced = reduce_problem(problem)
-    small = reduced.problem
-    initial = (0,) * len(problem.slots)
-    best = reduced.translate(initial) if problem.allows(initial) else None
-    bound, proven, solver = 0.0, False, "none"
-    # NumPy takes 50 ms to import: only where a plan needs more than the trivial argument.
-    from . import mip
-    from .lagrangian import search
-
-    if _candidates(problem) > LARGE:
-        found, bound = search(small)
-        best, solver = _better(small, best, found), "lagrangian"
-        proven = best is not None and small.totals(best).cost <= bound * (1 + gap)
-    if not proven and _candidates(small) <= HUGE:
-        # No row limits the cost: if the least cost is above the limit, that is the proof that no plan keeps it.
-        result = mip.minimize(small, "cost", limits=small.limits, time_limit_s=time_limit_s, gap=gap, start=best)
-        solver = "highs"
-        if result.status == "infeasible" and best is None:
-            return _give_up(problem, "infeasible", solver=solver, bound=bound)
-        if result.status != "infeasible":
-            bound = max(bound, result.bound)
-        if result.choice is not None and set(small.shortfalls(result.choice)) <= {"max_total_cost"}:
-            best = _better(small, best, result.choice)
-            proven = result.status == "optimal"
-            if proven and small.allows(result.choice):
-                best = _break_ties(small, result.choice, time_limit_s=_TIE_SHARE * time_limit_s)
-
-    if best is None or not small.allows(best):
-        limit = small.limits.max_cost
-        too_dear = limit is not None and (exceeds(bound, limit) or (proven and best is not None))
-        return _give_up(problem, "infeasible" if too_dear else "unknown", solver=solver, bound=bound)
-    choice = reduced.restore(best)
-    if problem.allows(initial) and problem.rank(initial) <= problem.rank(choice):
-        choice = initial
-    return Solution(
-        choice=choice,
-        status="optimal" if proven else "feasible",
-        solver=solver,
-        lower_bound=min(bound, problem.totals(choice).cost),
-    )
+    known.add((0,) * len(problem.slots))
+    if _candidates(problem) <= SMALL:
+        branched = branch(problem, reduce_problem(problem).kept, nodes=_NODES, found=known.add)
+        known.bound = max(known.bound, branched.bound)
+        if branched.exhausted:
+            return known.solution("branch", proven=True)
+    return _solve_large(problem, known, time_limit_s=time_limit_s, gap=gap)
 
 
-def explain_infeasible(problem: Problem, *, time_limit_s: float) -> tuple[dict[str, float], str]:
+def explain_infeasible(
+    problem: Problem, *, time_limit_s: float, clock: Clock = time.perf_counter
+) -> tuple[dict[str, float], str]:
     """Return which limits stand in the way, each by how much, and a sentence that says how to read it.
 
-    First choice: limits of which relaxing one alone, by that much, is enough. If there is none, those that no plan can
-    keep even by itself, and how much they miss at least.
+    The names are those of `Problem.shortfalls`. First choice: limits of which relaxing one alone, by that much, is
+    enough; capacities count as one limit, and so do the tasks' floors, with their parts beside the sum. If there is
+    none, those that no plan can keep even by itself, and how much they miss at least. Takes about the time limit at
+    most; what has not been found by then is not named.
     """
-    from . import mip  # see `solve`
+    from . import mip  # see `_solve_large`
+    from .tables import Tables
 
     alone = _missed_alone(problem)
-    small = reduce_problem(problem).problem
-    relaxations = [one for one in _relaxations(small.limits) if set(alone) <= {one[0]}]
+    kinds = {_kind(name) for name in alone}
+    relaxations = [one for one in _relaxations(problem) if kinds <= {one[0]}]
     enough: dict[str, float] = {}
-    if _candidates(small) <= LARGE:
-        for name, goal, relaxed in relaxations:
-            best = mip.minimize(
-                small, goal, limits=relaxed, time_limit_s=time_limit_s / len(relaxations), gap=_EXPLAIN_GAP
-            ).choice
-            if best is not None and set(missed := small.shortfalls(best)) == {name}:
-                enough[name] = missed[name]
+    deadline = clock() + time_limit_s
+    tables = Tables(problem) if relaxations and _candidates(problem) <= HUGE else None
+    for number, (name, goal, relaxed) in enumerate(relaxations):
+        share = (deadline - clock()) / (len(relaxations) - number)
+        if tables is None or share <= 0:
+            break
+        alive = tables.useful(floors=goal != "lack", deadline=goal != "seconds")
+        if int(alive.sum()) > HUGE:
+            continue
+        best = mip.minimize(tables, alive, goal, limits=relaxed, time_limit_s=share, gap=_EXPLAIN_GAP).choice
+        if best is not None:
+            missed = problem.shortfalls(best)
+            if {_kind(one) for one in missed} == {name}:
+                enough |= missed
     if enough:
-        return enough, "Relaxing one of these limits by this much is enough, the others kept."
+        return enough, "Relaxing one of these limits by this much is enough, the others kept." + _parts(enough)
     if alone:
-        return alone, "No plan keeps these limits, whatever the others; they must give at least this much."
+        return alone, "No plan keeps these limits, whatever the others; they must give at least this much." + _parts(
+            alone
+        )
     return {}, "Each limit can be kept by itself, but no plan keeps all of them together."
+
+
+class _Known:
+    """The best plan known that keeps all limits, the lower bound, and when the first plan was found."""
+
+    def __init__(self, problem: Problem, on_first: Callable[[Choice], None] | None, clock: Clock) -> None:
+        self.problem, self.on_first, self.clock = problem, on_first, clock
+        self.started = clock()
+        self.best: Choice | None = None
+        self.best_cost = float("inf")
+        self.cheapest: Choice | None = None
+        """The cheapest plan that keeps all limits but, perhaps, that on cost; and what it costs."""
+        self.cheapest_cost = float("inf")
+        self.bound = 0.0
+        self.first_s: float | None = None
+        self.first_cost: float | None = None
+
+    def add(self, choice: Choice) -> None:
+        """Take note of a plan, if it is one."""
+        missed = self.problem.shortfalls(choice)
+        if not missed.keys() <= {"max_total_cost"}:
+            return
+        cost = self.problem.totals(choice).cost
+        if cost < self.cheapest_cost:
+            self.cheapest, self.cheapest_cost = choice, cost
+        if missed:
+            return
+        if self.first_s is None:
+            self.first_s, self.first_cost = self.clock() - self.started, cost
+            if self.on_first is not None:
+                self.on_first(choice)
+        if self.best is None or self.problem.rank(choice) < self.problem.rank(self.best):
+            self.best, self.best_cost = choice, cost
+
+    def solution(self, solver: str, *, proven: bool) -> Solution:
+        """Return what is known as the solution; `proven` tells whether the search is complete."""
+        limit = self.problem.limits.max_cost
+        if self.best is None:
+            too_dear = limit is not None and exceeds(self.bound, limit)
+            status: Status = "infeasible" if proven or too_dear else "unknown"
+            return _give_up(self.problem, status, solver=solver, bound=self.bound)
+        return Solution(
+            choice=self.best,
+            status="optimal" if proven else "feasible",
+            solver=solver,
+            lower_bound=min(self.bound, self.best_cost),
+            first_plan_s=self.first_s,
+            first_cost=self.first_cost,
+        )
+
+
+def _solve_large(problem: Problem, known: _Known, *, time_limit_s: float, gap: float) -> Solution:
+    # NumPy takes 50 ms to import, HiGHS 60 ms: only where a plan needs them.
+    from . import lagrangian
+    from .tables import Tables
+
+    tables = Tables(problem)
+    alive = tables.useful()
+    found = lagrangian.search(tables, alive, enough=gap, found=known.add)
+    known.bound = max(known.bound, found.bound)
+    solver, proven = "lagrangian", known.cheapest_cost <= known.bound * (1 + gap)
+    if not proven:
+        solver = "highs"
+
+        def remaining() -> float:
+            return time_limit_s - (known.clock() - known.started)
+
+        proven = _finish(tables, alive, found.prices, known, problem.limits, gap, remaining)
+    if known.best is not None:
+        known.add(_settle_ties(problem, known.best))
+    return known.solution(solver, proven=proven)
+
+
+def _finish(
+    tables: Tables,
+    alive: Array,
+    prices: lagrangian.Prices,
+    known: _Known,
+    limits: Limits,
+    gap: float,
+    remaining: Callable[[], float],
+) -> bool:
+    """Let HiGHS close the gap; return whether the cheapest plan is proven, or that there is none."""
+    from . import mip
+    from .lagrangian import round_prices
+
+    best_bound = prices.bound(tables, prices.reduced(tables, alive))
+    prices = mip.relax(tables, alive, prices, limits=limits, start=known.cheapest, precision=gap, remaining=remaining)
+    reduced = prices.reduced(tables, alive)
+    bound = prices.bound(tables, reduced)
+    assert bound >= best_bound
+    known.bound = max(known.bound, bound)
+    rounded = round_prices(tables, alive, prices)
+    if rounded is not None:
+        known.add(rounded)
+    if known.cheapest_cost <= known.bound * (1 + gap):
+        return True
+
+    # A plan that takes a candidate costs at least the bound and what the candidate's reduced cost is above the least.
+    above = reduced - reduced.min(axis=1)[:, None]
+    room = known.cheapest_cost - bound
+    kept = alive & (above <= room + 1e-9 * max(1e-6, abs(known.cheapest_cost)))
+    kept, left_out = _at_most(HUGE, kept, above)
+    if known.cheapest is not None:
+        kept[tables.rows, list(known.cheapest)] = True
+    result = mip.minimize(tables, kept, limits=limits, time_limit_s=remaining(), gap=gap, start=known.cheapest)
+    if result.choice is not None:
+        known.add(result.choice)
+    ruled_out = min(float("inf") if result.status == "infeasible" else result.bound, bound + left_out)
+    if ruled_out < float("inf"):
+        known.bound = max(known.bound, min(ruled_out, known.cheapest_cost))
+    if known.cheapest is None:
+        return result.status == "infeasible" and left_out == float("inf")
+    if known.cheapest_cost <= known.bound * (1 + gap):
+        return True
+    # HiGHS has compared all that it was given, to its own precision, and what it was not given costs more.
+    return result.status in ("optimal", "infeasible") and bound + left_out >= known.cheapest_cost * (1 - gap)
+
+
+def _at_most(most: int, kept: Array, above: Array) -> tuple[Array, float]:
+    """Return the entries with the smallest values, and the least value that had to go for it."""
+    import numpy as np
+
+    if int(kept.sum()) <= most:
+        return kept, float("inf")
+    limit = np.partition(above[kept], most)[most]
+    fewer = kept & (above < limit)
+    return fewer, float(limit)
+
+
+def _settle_ties(problem: Problem, choice: Choice) -> Choice:
+    """Return a plan of equal cost that ranks at least as high: moves to candidates of equal cost, then swaps."""
+    slots, best = problem.slots, list(choice)
+
+    def try_instead(changes: dict[int, int]) -> None:
+        nonlocal best
+        other = list(best)
+        for t, at in changes.items():
+            other[t] = at
+        if problem.rank(tuple(other)) < problem.rank(tuple(best)) and problem.allows(tuple(other)):
+            best = other
+
+    for t, slot in enumerate(slots):
+        for at, one in enumerate(slot.candidates):
+            now = slot.candidates[best[t]]
+            if at != best[t] and one.cost == now.cost and _prefers(at, one, best[t], now):
+                try_instead({t: at})
+    if len(slots) > _TIE_SLOTS:
+        return tuple(best)
+    for t, slot in enumerate(slots):
+        if best[t] == 0:
+            continue
+        now, wanted = slot.candidates[best[t]], slot.candidates[0]
+        for other, partner in enumerate(slots):
+            held = partner.candidates[best[other]]
+            if held.agent != wanted.agent or best[other] == 0:
+                continue
+            for swapped, some in enumerate(partner.candidates):
+                difference = wanted.cost + some.cost - now.cost - held.cost
+                if some.agent == now.agent and abs(difference) <= 1e-9 * max(1e-6, now.cost):
+                    try_instead({t: 0, other: swapped})
+                    now = slot.candidates[best[t]]
+            if best[t] == 0:
+                break
+    return tuple(best)
+
+
+def _prefers(at: int, one: Candidate, now_at: int, now: Candidate) -> bool:
+    return (round_off(-one.quality), one.seconds, at != 0) < (round_off(-now.quality), now.seconds, now_at != 0)
 
 
 def _missed_alone(problem: Problem) -> dict[str, float]:
@@ -146,10 +348,13 @@ def _missed_alone(problem: Problem) -> dict[str, float]:
         shortfall = problem.shortfalls(choice).get(name)
         if shortfall is not None:
             missed[name] = shortfall
-    return missed
+    # The safest choice leaves a task below its floor only where every candidate is.
+    floors = problem.shortfalls(safest_choice(problem))
+    return missed | {name: amount for name, amount in floors.items() if _kind(name) == "task_quality"}
 
 
-def _relaxations(limits: Limits) -> list[tuple[str, mip.Goal, Limits]]:
+def _relaxations(problem: Problem) -> list[tuple[str, mip.Goal, Limits]]:
+    limits = problem.limits
     found: list[tuple[str, mip.Goal, Limits]] = []
     if limits.max_cost is not None:
         found.append(("max_total_cost", "cost", dataclasses.replace(limits, max_cost=None)))
@@ -157,24 +362,20 @@ def _relaxations(limits: Limits) -> list[tuple[str, mip.Goal, Limits]]:
         found.append(("max_total_time", "seconds", dataclasses.replace(limits, max_seconds=None)))
     if limits.min_quality > 0:
         found.append(("min_quality_score", "quality", dataclasses.replace(limits, min_quality=0.0)))
+    if any(slot.min_quality and slot.counts for slot in problem.slots):
+        found.append(("task_quality", "lack", limits))  # the goals of these two relax what they minimise
     if limits.capacity:
-        found.append(("agent_capacity", "excess", limits))  # its goal relaxes it
+        found.append(("agent_capacity", "excess", limits))
     return found
 
 
-def _break_ties(problem: Problem, best: Choice, *, time_limit_s: float) -> Choice:
-    """Return the best of the plans that cost no more than `best`."""
-    from . import mip  # see `solve`
-
-    limits = dataclasses.replace(problem.limits, max_cost=problem.totals(best).cost)
-    found = mip.minimize(problem, "tie", limits=limits, time_limit_s=time_limit_s, start=best).choice
-    return _better(problem, best, found if found is not None and problem.allows(found) else None) or best
+def _kind(name: str) -> str:
+    return name.partition("[")[0]
 
 
-def _better(problem: Problem, one: Choice | None, other: Choice | None) -> Choice | None:
-    if one is None or other is None:
-        return other if one is None else one
-    return min(one, other, key=problem.rank)
+def _parts(missed: dict[str, float]) -> str:
+    named = [f"{name} {amount:.4g}" for name, amount in missed.items() if "[" in name]
+    return f" In parts: {', '.join(named)}." if named else ""
 
 
 def _candidates(problem: Problem) -> int:
