@@ -14,6 +14,11 @@ from .checks import Verdict as Verdict
 from .checks import task_context as task_context
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
+from .candidates import StrategySource as StrategySource
+from .expectation import VERIFY as VERIFY
+from .expectation import Expectation as Expectation
+from .expectation import expect_tasks as expect_tasks
+from .expectation import why_unable as why_unable
 from .optimizer import Attempt as Attempt
 from .optimizer import DAAOOptimizer as DAAOOptimizer
 from .optimizer import OptimizationConstraints as OptimizationConstraints

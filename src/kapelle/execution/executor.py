@@ -27,6 +27,7 @@ from kapelle.cost import (
     Accept,
     Ask,
     Budget,
+    VERIFY,
     Check,
     Checks,
     Examine,
@@ -50,8 +51,6 @@ logger = logging.getLogger(__name__)
 
 MAX_TEXT_CHARS = 2_000
 """What an outcome keeps of its task's words: how hard a task is, is learned from them."""
-VERIFY = "verify"
-"""The type of task under which a verifier's outcomes are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

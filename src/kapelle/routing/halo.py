@@ -284,6 +284,7 @@ async def _optimize(
         logger.info("The cost optimiser found no plan within the limits (%s); the plan stands as routed.", obstacle)
         return
     plan.metadata["daao_optimized"] = True
+    plan.strategies.update(getattr(optimized, "strategies", None) or {})
     gain = (
         f": the plan as a whole is expected to cost ${optimized.cost_savings:.4f} less"
         if optimized.cost_savings > 0
@@ -291,7 +292,11 @@ async def _optimize(
     )
     for task_id, agent_id in optimized.assignments.items():
         before = plan.assignments[task_id]
-        if agent_id != before:
+        strategy = plan.strategies.get(task_id)
+        if strategy is not None:
+            plan.assignments[task_id] = agent_id
+            plan.explanations[task_id] += f" Done as {strategy} by the cost optimiser{gain}."
+        elif agent_id != before:
             plan.assignments[task_id] = agent_id
             plan.explanations[task_id] += f" Moved from {before} to {agent_id} by the cost optimiser{gain}."
 

@@ -17,7 +17,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kapelle.agents import AgentCapability
-from kapelle.cost import CostProfiler, Estimate
+from kapelle.cost import Cascade, CostProfiler, Estimate, Single, Strategy, Vote, agents_of, why_unable
+from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG
 from kapelle.routing import RoutingPlan
 
@@ -38,6 +39,8 @@ class Case:
     agents: Mapping[str, AgentCapability]
     estimates: Mapping[str, Estimate]
     """For the tasks whose agent can do them."""
+    counted: Mapping[str, float]
+    """What each of them counts for where a quality is asked for: see `kapelle.cost.Expectation`."""
     cost: float
     seconds: float
     max_budget: float | None = None
@@ -83,14 +86,14 @@ def find_unsolvable(case: Case) -> Iterator[Issue]:
         agent_id = case.plan.assignments.get(task.task_id)
         if agent_id is None:
             continue
-        fault = _why_unable(task, agent_id, case.agents)
+        fault = why_unable(task, strategy_of(case.plan, task.task_id), case.agents)
         if fault is not None:
             able = [agent.agent_id for agent in case.agents.values() if agent.takes(task)]
             yield Issue(
                 kind="solvable",
                 severity="error",
                 task_id=task.task_id,
-                message=f"Task {task.task_id!r} is assigned to {agent_id!r}, {fault}.",
+                message=f"Task {task.task_id!r} is assigned to {fault}.",
                 way_out=f"Assign it to {_listed(able)}." if able else f"Add an agent with {_wanted(task)}.",
                 edit=_find_doer(case, task),
             )
@@ -208,17 +211,19 @@ def find_poor_quality(case: Case) -> Iterator[Issue]:
     """The share of tasks that are expected to succeed reaches what is asked for."""
     if case.min_quality is None or not case.estimates:
         return
-    rates = {task_id: estimate.success_rate for task_id, estimate in case.estimates.items()}
-    mean = math.fsum(rates.values()) / len(rates)
+    sure = case.counted
+    mean = math.fsum(sure.values()) / len(sure)
     if mean < case.min_quality * (1 - TOLERANCE):
-        weakest = min(rates, key=lambda task_id: rates[task_id])
+        weakest = min(sure, key=lambda task_id: sure[task_id])
+        known = case.estimates[weakest]
         yield Issue(
             kind="quality",
             severity="error",
             task_id=weakest,
             message=(
                 f"{mean:.1%} of the tasks are expected to succeed, and {case.min_quality:.1%} are asked for; the "
-                f"weakest is {weakest!r} at {case.plan.assignments[weakest]} with {rates[weakest]:.1%}."
+                f"weakest is {weakest!r} at {case.plan.assignments[weakest]} with {sure[weakest]:.1%} (lower bound "
+                f"{known.success_lower:.1%}, mean {known.success_rate:.1%}, of {known.samples} outcomes)."
             ),
             way_out="Give the weakest tasks better agents, or ask for less.",
         )
@@ -235,20 +240,25 @@ CHECKS = (
 )
 
 
+def strategy_of(plan: RoutingPlan, task_id: str) -> Strategy:
+    """Return how a plan has a task done. A strategy whose first agent is not the assigned one is stale, and none.
+
+    Raises:
+        InvalidInput: the plan holds something else where a strategy must be.
+    """
+    given = plan.strategies.get(task_id)
+    if given is not None and not isinstance(given, (Single, Cascade, Vote)):
+        raise InvalidInput(
+            f"strategies[{task_id!r}] is {given!r:.80}; give a Single, a Cascade or a Vote, or leave it out."
+        )
+    agent = plan.assignments[task_id]
+    return given if given is not None and agents_of(given)[0] == agent else Single(agent=agent)
+
+
 def find_issues(case: Case) -> tuple[Issue, ...]:
     """Return every finding, errors first."""
     found = [issue for check in CHECKS for issue in check(case)]
     return tuple(sorted(found, key=lambda issue: issue.severity != "error"))
-
-
-def _why_unable(task: Task, agent_id: str, agents: Mapping[str, AgentCapability]) -> str | None:
-    agent = agents.get(agent_id)
-    if agent is None:
-        return "and there is no such agent"
-    if task.task_type not in agent.task_types and "*" not in agent.task_types:
-        return f"which does not take {task.task_type!r}"
-    lacking = task.requirements - agent.skills
-    return f"which lacks {', '.join(map(repr, sorted(lacking)))}" if lacking else None
 
 
 def _wanted(task: Task) -> str:

@@ -90,7 +90,11 @@ def apply_edit(
         moved = f"Given to {agent_id}" + (f" instead of {before}" if before else "") + f" by repair: {edit.summary}"
         explanations[task_id] = f"{explanations.get(task_id, '')} {moved}".strip()
     plan = RoutingPlan(
-        assignments=assignments, explanations=explanations, unassigned=unassigned, metadata=_still_true(old.metadata)
+        assignments=assignments,
+        explanations=explanations,
+        strategies=dict(old.strategies),
+        unassigned=unassigned,
+        metadata=_still_true(old.metadata),
     )
     return Routed(dag=dag, plan=plan)
 

@@ -32,18 +32,6 @@ class Bounds:
         return min(max((value - self.least) / width, 0.0), 1.0) if width > 0 else 0.0
 
 
-def estimate_tasks(
-    assignments: Mapping[str, str], dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler
-) -> dict[str, Estimate]:
-    """Return what each task is expected to take, for the tasks that are assigned to an agent that can do them."""
-    complexities = estimate_complexities(dag)
-    return {
-        task.task_id: profiler.estimate(agent, task.task_type, complexities[task.task_id])
-        for task in dag
-        if (agent := agents.get(assignments.get(task.task_id, ""))) is not None and agent.takes(task)
-    }
-
-
 def total_cost(estimates: Mapping[str, Estimate]) -> float:
     """Return the dollars for all tasks."""
     return math.fsum(estimate.cost_usd for estimate in estimates.values())
@@ -102,7 +90,7 @@ def _ranges(
     ranges = {}
     for task in dag:
         values = [
-            getattr(profiler.estimate(agent, task.task_type, complexities[task.task_id]), field)
+            getattr(profiler.estimate(agent, task.task_type, complexities[task.task_id], text=task.description), field)
             for agent in agents.values()
             if agent.takes(task)
         ]

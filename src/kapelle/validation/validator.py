@@ -17,14 +17,22 @@ from types import MappingProxyType
 from typing import Any
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.cost import CostProfiler, DAAOOptimizer, Estimate, OptimizationConstraints
+from kapelle.cost import (
+    CostProfiler,
+    DAAOOptimizer,
+    Estimate,
+    Expectation,
+    OptimizationConstraints,
+    StrategySource,
+    expect_tasks,
+)
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.graph import MAX_TASKS, TaskDAG
 from kapelle.routing import HALORouter, RoutingPlan
 
 from . import score
 from .approved import APPROVAL, ApprovedPlan
-from .checks import Case, find_issues
+from .checks import Case, find_issues, strategy_of
 from .content import find_content_issues, too_many_tasks
 from .detector import Detection, PlanDetector
 from .edit import Edit
@@ -63,9 +71,12 @@ class AOPValidator:
         *,
         tools: Tools = (),
         detector: PlanDetector | None = None,
+        strategies: StrategySource | None = None,
     ) -> None:
         self.agent_registry = agent_registry
         self.cost_profiler = cost_profiler
+        self.strategies = strategies
+        """What strategies came to, where that is known."""
         self.tools = as_tools(tools)
         self.detector = detector
         self.logger = logger
@@ -181,10 +192,12 @@ class AOPValidator:
             assignments=dict(routing_plan.assignments),
             explanations=dict(routing_plan.explanations),
             unassigned=dict(routing_plan.unassigned),
+            strategies=dict(routing_plan.strategies),
             metadata=dict(routing_plan.metadata),
         )
         dag = dag.sealed()
-        estimates = self._estimate(plan, dag)
+        expected = self._expect(plan, dag, least=terms.min_quality or 0.0)
+        estimates = {task_id: one.estimate for task_id, one in expected.items()}
         cost, doubts = self._settle_cost(plan, score.total_cost(estimates))
         seconds = score.critical_seconds(estimates, dag)
         case = Case(
@@ -192,6 +205,7 @@ class AOPValidator:
             dag=dag,
             agents=self.agent_registry,
             estimates=estimates,
+            counted={task_id: one.counted for task_id, one in expected.items()},
             cost=cost,
             seconds=seconds,
             max_budget=terms.max_budget,
@@ -212,6 +226,9 @@ class AOPValidator:
                 assignments=plan.assignments,
                 explanations=plan.explanations,
                 estimates=estimates,
+                strategies=plan.strategies,
+                step_estimates={task_id: one.steps for task_id, one in expected.items() if one.steps},
+                features=plan.metadata.get("features", {}),
                 score=quality_score,
                 estimated_cost=cost,
                 estimated_time=seconds,
@@ -303,7 +320,11 @@ class AOPValidator:
         return tuple(replace(one, edit=edit) if one.kind in _LIMITS and one.edit is None else one for one in issues)
 
     def _estimate(self, plan: RoutingPlan, dag: TaskDAG) -> dict[str, Estimate]:
-        return score.estimate_tasks(plan.assignments, dag, self.agent_registry, self._profiler())
+        return {task_id: one.estimate for task_id, one in self._expect(plan, dag).items()}
+
+    def _expect(self, plan: RoutingPlan, dag: TaskDAG, *, least: float = 0.0) -> dict[str, Expectation]:
+        ways = {task_id: strategy_of(plan, task_id) for task_id in plan.assignments}
+        return expect_tasks(ways, dag, self.agent_registry, self._profiler(), source=self.strategies, least=least)
 
     def _profiler(self) -> CostProfiler:
         # A profiler without outcomes estimates what agents declare, and else the documented defaults.
