@@ -8,9 +8,9 @@ Quality is counted in one of three ways (`measure`), all of them per task, so th
     proven      the lower confidence bound
     beginning   the same; but where nobody is proven good enough at a task, and the evidence on an agent is so thin that
                 even a faultless record would prove nothing, that agent counts with what is expected of it
-    relative    min(expected, bound + d), d being how far expectation and bound of the initial agent lie apart. If the
-                sum of these is no less than the initial plan's, then neither is the sum of the expectations, nor
-                that of the bounds: one linear limit holds both.
+    relative    what is expected; but where the initial agent is proven good min(expected, bound + d), d being how far
+                expectation and bound of the initial agent lie apart. If the sum of these is no less than the initial
+                plan's, then neither is the sum of the expectations, nor that of the bounds: one linear limit holds both
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kapelle.graph import Task
 from .assignment import Candidate
 from .plan import Attempt
 from .posterior import beta_quantile, expit, logit
-from .profiler import CostProfiler, Estimate
+from .profiler import DEFAULT_SUCCESS_RATE, CostProfiler, Estimate
 from .strategy import Cascade, Single, Strategy, Vote, agents_of
 
 Counting = Literal["proven", "beginning", "relative"]
@@ -34,6 +34,11 @@ Counting = Literal["proven", "beginning", "relative"]
 
 USUAL_CONFIDENCE = 0.9
 """How sure the bounds of estimates are where no confidence is asked for."""
+MOST_UNTRIED = 0.9
+"""Bounds of an agent that was never tried at a task are those of this rate at most: one that declares 1.0 would be
+certain of success otherwise."""
+DECLARED = 2.0
+"""Outcomes that a declared rate is worth, where its estimate does not say."""
 
 
 class JudgedStrategy(Protocol):
@@ -136,13 +141,14 @@ class OptionFinder:
         key = (agent, task.task_type, complexity, task.description)
         if key not in self._singles:
             estimate = self._profiler.estimate(self._registry[agent], task.task_type, complexity, text=task.description)
+            lower, evidence = _bound(estimate, self._confidence)
             self._singles[key] = Option(
                 strategy=Single(agent=agent),
                 cost_usd=estimate.cost_usd,
                 seconds=estimate.seconds,
                 quality=estimate.success_rate,
-                lower=_lower_of(estimate, self._confidence),
-                evidence=_evidence(estimate.success_rate, estimate.success_sd),
+                lower=lower,
+                evidence=evidence,
                 samples=estimate.samples,
             )
         return self._singles[key]
@@ -217,6 +223,8 @@ class OptionFinder:
 def measure(options: Sequence[Option], counting: Counting, least: float, confidence: float | None) -> list[float]:
     """Return what each option of a task counts for; `least` is the quality that is asked of the task."""
     if counting == "relative":
+        if options[0].lower < DEFAULT_SUCCESS_RATE:
+            return [option.quality for option in options]
         apart = options[0].quality - options[0].lower
         return [min(option.quality, option.lower + apart) for option in options]
     proven = [option.lower for option in options]
@@ -255,9 +263,15 @@ def asked(strategy: Strategy) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _lower_of(estimate: Estimate, confidence: float | None) -> float:
-    bound = _lower_bound(estimate.success_rate, estimate.success_sd, estimate.success_lower, confidence)
-    return min(estimate.success_rate, bound)
+def _bound(estimate: Estimate, confidence: float | None) -> tuple[float, float]:
+    """Return the lower bound of success, and how many outcomes that belief is worth."""
+    mean, evidence = estimate.success_rate, _evidence(estimate.success_rate, estimate.success_sd)
+    if estimate.samples or mean <= MOST_UNTRIED:
+        bound = _lower_bound(mean, estimate.success_sd, estimate.success_lower, confidence)
+        return min(mean, bound), evidence
+    evidence = min(evidence, DECLARED) if math.isinf(evidence) else evidence
+    sure = USUAL_CONFIDENCE if confidence is None else confidence
+    return beta_quantile(MOST_UNTRIED * evidence, (1 - MOST_UNTRIED) * evidence, 1 - sure), evidence
 
 
 def _lower_bound(mean: float, sd: float, usual: float, confidence: float | None) -> float:

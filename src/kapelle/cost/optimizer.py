@@ -218,18 +218,14 @@ class DAAOOptimizer:
 
     async def _explain(self, statement: Statement, solution: Solution) -> tuple[Statement, Solution, dict[str, Any]]:
         """Say which limits stand in the way; or let the quality give way that nobody asked for."""
-        binding, note = await asyncio.to_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
         limits = statement.problem.limits
         if statement.constraints.min_quality_score is None and limits.min_quality > 0:
-            # explain_infeasible says to a thousandth how much is enough
-            missing = 1.01 * binding.get("min_quality_score", limits.min_quality)
-            given = statement.with_limits(
-                dataclasses.replace(limits, min_quality=max(0.0, limits.min_quality - missing))
-            )
-            again = await self._solve(given.problem)
-            if has_plan(again):
-                said = f"No plan within the other limits is as good as the initial one; this one gives {missing:.2g} of"
-                return given, again, {"quality_note": f"{said} its quality, which nobody asked for."}
+            loose = statement.with_limits(dataclasses.replace(limits, min_quality=0.0))
+            free = await self._solve(loose.problem)
+            if has_plan(free):
+                return await self._give_way(statement, loose, free)
+            statement, solution = loose, free
+        binding, note = await asyncio.to_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
         if {"min_quality_score", "task_quality"} & binding.keys() and (untried := statement.untried()):
             note += (
                 " What counts is the lower bound of a chance, and little or nothing was tried of "
@@ -237,6 +233,22 @@ class DAAOOptimizer:
             )
         logger.info("No plan keeps the limits: %s", binding)
         return statement, solution, {"binding": binding, "binding_note": note}
+
+    async def _give_way(
+        self, statement: Statement, loose: Statement, free: Solution
+    ) -> tuple[Statement, Solution, dict[str, Any]]:
+        """Return the plan for which the quality that nobody asked for gives way no further than it must."""
+        limits = statement.problem.limits
+        binding, _ = await asyncio.to_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
+        # explain_infeasible says to a thousandth how much is enough
+        least = max(0.0, limits.min_quality - 1.01 * binding.get("min_quality_score", limits.min_quality))
+        given = statement.with_limits(dataclasses.replace(limits, min_quality=least))
+        solution = await self._solve(given.problem)
+        if not has_plan(solution):
+            given, solution = loose, free
+        note = "Within the other limits no plan is as good as the initial one, so its quality, which nobody asked for, "
+        note += "gives way."
+        return given, solution, {"quality_note": note}
 
     def _read_report(
         self, task_id: str, strategy: Strategy, metrics: Mapping[str, Any]
