@@ -15,13 +15,15 @@
     ├── TryAgain                the same call may succeed later
     │   ├── ModelUnavailable    the provider is overloaded or unreachable
     │   ├── ModelTimeout        the provider did not answer in time
-    │   └── LedgerBusy          another process holds the database
+    │   ├── RunBusy             another engine works on the run (.owner, .wait_s)
+    │   └── LedgerBusy          another process holds the database, or its server is gone
     ├── LimitReached            give more, or be content with the partial result
     │   ├── BudgetExceeded      dollars, tokens, calls or seconds are used up (.resource)
     │   └── DeadlineExceeded    the time is over
     ├── AgentFailed             one task failed; its dependents are skipped, the rest goes on
     │   ├── ModelRefused        the provider rejects the call for good (key, model name, policy)
     │   └── ModelReplyInvalid   the provider's reply cannot be read
+    ├── LeaseLost               another engine took the run over: stop, this write was refused (.owner)
     └── LedgerCorrupt           report a bug: the ledger contradicts itself
 
 A message says what happened, where, and the way out; the data of it are attributes too.
@@ -29,6 +31,7 @@ A message says what happened, where, and the way out; the data of it are attribu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -122,8 +125,21 @@ class ModelTimeout(TryAgain):
     """The provider did not answer in time."""
 
 
+class RunBusy(TryAgain):
+    """Another engine holds the lease of a run; it is free after `wait_s` seconds if its owner stops renewing it."""
+
+    def __init__(self, run_id: str, *, owner: str, wait_s: float) -> None:
+        self.run_id = run_id
+        self.owner = owner
+        self.wait_s = wait_s
+        super().__init__(
+            f"Run {run_id!r} is being worked on by {owner}. Stop that one, or try again: if it is dead, the run is "
+            f"free in {math.ceil(wait_s)} s."
+        )
+
+
 class LedgerBusy(TryAgain):
-    """Another process holds the ledger's database."""
+    """Another process holds the ledger's database, or its server cannot be reached."""
 
 
 class LimitReached(KapelleError):
@@ -162,6 +178,21 @@ class ModelRefused(AgentFailed):
 
 class ModelReplyInvalid(AgentFailed):
     """The provider's reply cannot be read."""
+
+
+class LeaseLost(KapelleError):
+    """Another engine has taken the run over, so nothing was written. What this one still does is lost: stop it."""
+
+    def __init__(self, run_id: str, *, fence: int, current: int, owner: str | None) -> None:
+        self.run_id = run_id
+        self.fence = fence
+        self.current = current
+        self.owner = owner
+        what = "was released" if owner is None else f"was taken over by {owner} (fence {current})"
+        super().__init__(
+            f"The lease on run {run_id!r} with fence {fence} {what}, so nothing was written. Stop here; "
+            "`kapelle explain` tells how the run goes on."
+        )
 
 
 class LedgerCorrupt(KapelleError):

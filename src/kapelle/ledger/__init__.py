@@ -14,6 +14,7 @@ from .event import RunState as RunState
 from .event import TaskState as TaskState
 from .journal import EventWatcher as EventWatcher
 from .journal import Journal as Journal
+from .lease import Lease as Lease
 from .ledger import Ledger as Ledger
 from .ledger import RunSummary as RunSummary
 from .outcome import Outcome as Outcome

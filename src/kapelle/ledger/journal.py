@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .event import Event, EventKind
+from .lease import Lease
 from .ledger import Ledger
 from .outcome import Outcome
 from .rebuild import rebuild_run
@@ -18,18 +19,23 @@ EventWatcher = Callable[[Event], None]
 
 
 class Journal:
-    """Writes the events of one run. What a watcher raises is logged, and never ends the run: the ledger has it all."""
+    """Writes the events of one run, under its lease if there is one; a renewed lease has the same fence.
+
+    What a watcher raises is logged, and never ends the run: the ledger has it all.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         run_id: str,
         *,
+        lease: Lease | None = None,
         on_event: EventWatcher | None = None,
         on_outcome: Callable[[Outcome], None] | None = None,
     ) -> None:
         self.run_id = run_id
         self._ledger = ledger
+        self._fence = None if lease is None else lease.fence
         self._on_event = on_event
         self._on_outcome = on_outcome
         self._events: list[Event] = []
@@ -42,8 +48,12 @@ class Journal:
         task_id: str | None = None,
         outcomes: Sequence[Outcome] = (),
     ) -> None:
-        """Write one event, with the outcomes that belong to it. It is durable when this returns."""
-        event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcomes=outcomes)
+        """Write one event, with the outcomes that belong to it. It is durable when this returns.
+
+        Raises:
+            LeaseLost: the journal writes under a lease, and another has taken the run over. Nothing is written.
+        """
+        event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcomes=outcomes, fence=self._fence)
         self._events.append(event)
         if self._on_outcome is not None:
             for outcome in outcomes:

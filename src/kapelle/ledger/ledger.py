@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .event import Event, EventKind, RunState
+from .lease import Lease
 from .outcome import Outcome
 from .run import Run
 
@@ -26,6 +29,11 @@ class RunSummary:
     """As in `Run`: planning and failed tasks included."""
 
 
+def make_run_id(now: float) -> str:
+    """Return an id for a run that starts now: sorts by time, and is short enough to type."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{uuid.uuid4().hex[:6]}"
+
+
 class Ledger(Protocol):
     """Appends events and outcomes, and reads them back."""
 
@@ -41,8 +49,12 @@ class Ledger(Protocol):
         *,
         task_id: str | None = None,
         outcomes: Sequence[Outcome] = (),
+        fence: int | None = None,
     ) -> Event:
-        """Write one event, and the outcomes that belong to it, in one step."""
+        """Write one event, and the outcomes that belong to it, in one step.
+
+        With the fence of a lease nothing is written, and LeaseLost is raised, unless that lease is the current one.
+        """
         ...
 
     def events(self, run_id: str) -> tuple[Event, ...]:
@@ -59,6 +71,18 @@ class Ledger(Protocol):
 
     def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
         """Return the newest outcomes, oldest of them first."""
+        ...
+
+    def acquire_lease(self, run_id: str, owner: str, ttl_s: float) -> Lease:
+        """Take the right to work on a run for so many seconds, or raise RunBusy."""
+        ...
+
+    def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:
+        """Hold a lease for so many seconds more, or raise LeaseLost."""
+        ...
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give a lease back. Doing it twice, or when it is lost, is allowed."""
         ...
 
     def close(self) -> None:

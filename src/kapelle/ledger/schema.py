@@ -60,6 +60,21 @@ MIGRATIONS: tuple[str, ...] = (
         WHEN EXISTS (SELECT 1 FROM outcomes WHERE outcome_id = NEW.outcome_id)
         BEGIN SELECT RAISE(ABORT, 'outcomes are append-only'); END;
     """,
+    # 3: who may work on a run. A row is kept when it is released, so that fences only grow.
+    """
+    CREATE TABLE leases (
+        run_id     TEXT PRIMARY KEY NOT NULL,
+        owner      TEXT,
+        fence      INTEGER NOT NULL,
+        expires_at REAL NOT NULL,
+        stamp      INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TRIGGER fences_only_grow BEFORE UPDATE ON leases WHEN NEW.fence < OLD.fence
+        BEGIN SELECT RAISE(ABORT, 'fences only grow'); END;
+    CREATE TRIGGER leases_are_kept BEFORE DELETE ON leases
+        WHEN EXISTS (SELECT 1 FROM events WHERE run_id = OLD.run_id)
+        BEGIN SELECT RAISE(ABORT, 'the leases of a run are kept as long as its events'); END;
+    """,
 )
 """One script per schema version, applied in order. Never edit one that was released: add the next."""
 

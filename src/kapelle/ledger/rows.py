@@ -1,0 +1,72 @@
+"""Turns rows of the ledger's tables into values, and values into rows, for every store alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from kapelle.errors import LedgerCorrupt
+
+from .event import Event
+from .fields import place_of
+from .outcome import Outcome
+from .usage import Usage
+
+OUTCOME_COLUMNS = (
+    "run_id", "task_id", "task_type", "agent", "step", "success", "quality", "input_tokens", "cached_tokens",
+    "output_tokens", "calls", "cost_usd", "seconds", "error", "features", "at",
+)  # fmt: skip
+"""What the table of outcomes holds of an outcome; beside it the stores number their rows in `outcome_id`."""
+
+
+def outcome_to_row(outcome: Outcome) -> dict[str, Any]:
+    """Return the columns of an outcome by name; lone surrogates, which no store keeps as text, become `?`."""
+    row = asdict(outcome)
+    row |= row.pop("usage")
+    row["features"] = json.dumps(row["features"])
+    # A lone surrogate comes in a file name that is not UTF-8.
+    return {name: _storable(row[name]) for name in OUTCOME_COLUMNS}
+
+
+def outcome_from_row(row: Sequence[Any]) -> Outcome:
+    """Return an outcome from its `outcome_id` and its columns.
+
+    Raises:
+        LedgerCorrupt: they are no outcome.
+    """
+    try:
+        found = dict(zip(OUTCOME_COLUMNS, row[1:], strict=True))
+        counts = {name: found.pop(name) for name in ("input_tokens", "cached_tokens", "output_tokens", "calls")}
+        found["success"] = bool(found["success"])
+        found["features"] = dict(json.loads(found["features"]))
+        return Outcome(**found, usage=Usage(**counts))
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise LedgerCorrupt(f"Outcome {row[0]} in the ledger cannot be read: {problem}") from problem
+
+
+def event_from_row(
+    run_id: str, seq: Any, at: Any, kind: Any, task_id: Any, text: Any, *, names: Sequence[str] | None = None
+) -> Event:
+    """Return an event from its row. With names, the text holds an array of these fields, or all data: see history.
+
+    Raises:
+        LedgerCorrupt: they are no event.
+    """
+    event = Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id)
+    if not isinstance(at, (int, float)):
+        raise LedgerCorrupt(f"{place_of(event)} has no time but {at!r}.")
+    try:
+        data = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LedgerCorrupt(f"{place_of(event)} is not JSON: {error}.") from error
+    if names is not None and isinstance(data, list):
+        data = dict(zip(names, data, strict=False))
+    if not isinstance(data, dict):
+        raise LedgerCorrupt(f"{place_of(event)} holds no mapping.")
+    return replace(event, data=data)
+
+
+def _storable(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
