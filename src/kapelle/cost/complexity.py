@@ -1,7 +1,8 @@
 """How hard a task is, as a factor on what an ordinary task costs and takes: by its type and its place in the graph.
 
-The factors are documented heuristics. They stand in for the difficulty that DAAO (arXiv:2509.11079) estimates per query
-with a trained model and routes by; nothing here is learned.
+The factors are documented heuristics, and scale what is known of costs and times per unit of complexity; nothing is
+learned here. They are not the difficulty that DAAO (arXiv:2509.11079) estimates per query: that is learned from the
+words of tasks and what became of them, and moves the chance of success (`DifficultyAssessor`).
 """
 
 from __future__ import annotations

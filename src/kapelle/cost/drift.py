@@ -3,9 +3,10 @@
 Theory. A two-sided CUSUM (Page 1954) adds up log likelihood ratios: how much better outcomes fit odds that are ODDS
 times as high (or as low) as they were. It starts anew whenever it falls to zero, so the last start is the best guess of
 when the change came; above THRESHOLD it fires. While nothing changes it fires on average at most once in e^THRESHOLD
-outcomes a side (Lorden 1971), whatever the distribution: the ratio of a fraction x in 0..1 is log-linear in x, so that
-its mean stays below one by convexity. For amounts, x says whether one lies above the median of those before it, which
-no heavy tail disturbs. The rate before is itself an estimate, so it is taken one standard error nearer to the change.
+outcomes a side (Lorden 1971; in practice ten times more seldom), whatever the distribution: the ratio of a fraction x
+in 0..1 is log-linear in x, so that its mean stays below one by convexity. For amounts, x says whether one lies above
+the median of those before it, which no heavy tail disturbs. The rate before is itself an estimate, so it is taken one
+standard error nearer to the change.
 
 Decides nothing: what a change means for the estimates, see profiler.
 """
@@ -20,8 +21,9 @@ from typing import Literal
 
 ODDS = 4.0
 """The change that is looked for: 90 % success becoming 69 %, or half of the amounts above the median four fifths."""
-THRESHOLD = math.log(2000.0)
-"""One false alarm in 2,000 outcomes a side at most, so one in 1,000 for both; measured, far fewer."""
+THRESHOLD = math.log(150.0)
+"""Measured: while nothing changes, about one alarm in 2,000 outcomes for each of success, cost and seconds. That 90 %
+success became 50 % it notices after some 13 outcomes, 60 % after 22; smaller changes mostly by the window moving on."""
 LEAST = 20
 """Outcomes that must be known before a change against them can be told."""
 _LOG_ODDS = math.log(ODDS)
@@ -59,9 +61,9 @@ class ShiftDetector:
     >>> detector = ShiftDetector()
     >>> ups, downs = reference(0.9, 100)
     >>> [detector.watch(0.0, ups, downs) for _ in range(8)].index(True)
-    7
+    4
     >>> detector.outcomes, detector.mean
-    (8, 0.0)
+    (5, 0.0)
     """
 
     __slots__ = ("_down", "_down_n", "_down_since", "_down_sum", "_up", "_up_n", "_up_since", "_up_sum", "mean",

@@ -21,7 +21,7 @@ DECLARED_OUTCOMES = 2.0
 outcome's worth predicts better still, but lets a single failure condemn an agent."""
 
 # Standard deviations of log-odds (rates) and of logarithms (amounts): the best of those tried on recorded routing data.
-_RATES = {"level_sd": 1.5, "agent_sd": 1.0, "type_sd": 1.2, "pair_sd": 0.9}
+_RATES = {"level_sd": 1.5, "agent_sd": 1.0, "type_sd": 1.2, "pair_sd": 0.8}
 _AMOUNTS = {"level_sd": 3.0, "agent_sd": 1.5, "type_sd": 1.0, "pair_sd": 0.5}
 _TRUST = 0.7
 """What a prior from elsewhere weighs against what its variance says, which leaves covariances out."""
@@ -30,6 +30,9 @@ _DOUBT = 2.0
 _DECLARED_VARIANCE = 0.6**2
 _GUESS_VARIANCE = 1.5**2
 """How far declared costs and times, and mere guesses, may be off: factors of 1.8 and 4.5, as one standard deviation."""
+_MOST_VARIANCE = 2.0
+"""Of a logarithm, where a mean is told from a median: that of log-normal amounts is e^(variance / 2) times as high.
+More is not believed of tails, however heavy a few outcomes make them look."""
 _WITHIN_WEIGHT = 4.0
 """How many outcomes the variance within all pairs is worth for that within one."""
 _MEMORY = 200
@@ -186,7 +189,7 @@ class Experience:
             of_type = self.types.get(task_type)
             prior = effects.predict(known.effect(what), of_type.effect(what) if of_type else None)
             weight = min(_TRUST * effects.noise / prior.variance, PRIOR_WEIGHT)
-            mean = math.exp(min(prior.mean + min(effects.noise, 2.0) / 2, 50.0))
+            mean = math.exp(min(prior.mean + min(effects.noise + prior.variance, _MOST_VARIANCE) / 2, 50.0))
             belief = _Belief(mean, weight, prior.mean, prior.variance)
         else:
             if what == "cost" and known is not None:  # whatever it did so far was free
@@ -209,7 +212,7 @@ class _Belief:
 
 
 def _log_mean(amount: float, noise: float) -> float | None:
-    return math.log(amount) - min(noise, 2.0) / 2 if amount > 0.0 else None
+    return math.log(amount) - min(noise, _MOST_VARIANCE) / 2 if amount > 0.0 else None
 
 
 def _expect(values: list[float], belief: _Belief, noise: float) -> Amount:

@@ -232,7 +232,7 @@ def beta_cdf(alpha: float, beta: float, x: float) -> float:
 
 
 def beta_quantile(alpha: float, beta: float, q: float) -> float:
-    """Return the x that a Beta variable stays below with chance q, to about nine digits.
+    """Return the x that a Beta variable stays below with chance q, to about nine digits, near the ends too.
 
     Newton's method on the log-odds of x, kept inside a bracket. A parameter of zero puts all weight on one end.
     """
@@ -257,7 +257,7 @@ def beta_quantile(alpha: float, beta: float, q: float) -> float:
         after = expit(math.log(x) - math.log1p(-x) - step) if abs(step) < 30.0 else -1.0
         if not low < after < high:
             after = (low + high) / 2
-        if abs(after - x) <= 1e-10 or after in (0.0, 1.0):
+        if abs(after - x) <= 1e-9 * x * (1.0 - x) or after in (0.0, 1.0):
             return after
         x = after
     return x
