@@ -23,7 +23,7 @@ Row = tuple[float, float, float, tuple[int, ...], int, float]
 """Of a candidate: cost, quality that counts, seconds, scarce agents it occupies, position, quality lost."""
 
 _STEPS = 60
-_DIVES = {4: 100, 12: 150, 25: 250, 40: 300}
+_DIVES = {10: 120, 20: 200, 30: 250, 45: 300}
 """After so many steps of the prices a plan is looked for, in so many nodes: prices rise best towards a good plan."""
 
 
@@ -263,6 +263,42 @@ class _Search:
             return
         rank = self.problem.rank(choice)
         if (self.best is None or rank < self.best_rank) and self.problem.allows(choice):
+            cheaper = self._cheapen(choice)
+            if cheaper != choice and self.problem.allows(cheaper):
+                choice, rank = cheaper, self.problem.rank(cheaper)
             self.best, self.best_rank = choice, rank
             self.best_cost = self.problem.totals(choice).cost
             self.found(choice)
+
+    def _cheapen(self, choice: Choice) -> Choice:
+        """Return the plan after single moves, always the one that saves most, until none keeps the limits and saves.
+
+        A plan found by depth-first search pays for whatever its last tasks had to make good.
+        """
+        slots, latest = self.problem.slots, float("inf") if self.deadline is None else self.deadline
+        chosen = [next(one for one in some if one[4] == at) for some, at in zip(self.candidates, choice, strict=True)]
+        load = Counter(agent for one in chosen for agent in one[3])
+        while True:
+            spare = sum(one[1] for one in chosen) - self.needed
+            finish = self.problem.finish_times([one[2] for one in chosen])
+            rests = [0.0] * self.n
+            for t in range(self.n - 1, -1, -1):
+                for before in slots[t].before:
+                    rests[before] = max(rests[before], rests[t] + chosen[t][2])
+            most, move = 0.0, None
+            for t, (some, now) in enumerate(zip(self.candidates, chosen, strict=True)):
+                room = latest - rests[t] - finish[t] + now[2]
+                for one in some:
+                    if (
+                        now[0] - one[0] > most
+                        and now[1] - one[1] <= spare
+                        and one[2] <= max(room, now[2])
+                        and all(load[agent] < self.capacity[agent] or agent in now[3] for agent in one[3])
+                    ):
+                        most, move = now[0] - one[0], (t, one)
+            if move is None:
+                return tuple(one[4] for one in chosen)
+            t, one = move
+            load.subtract(chosen[t][3])
+            load.update(one[3])
+            chosen[t] = one

@@ -50,6 +50,8 @@ HUGE = 20_000
 """Candidates above which HiGHS takes minutes, whatever its time limit: it never gets more."""
 _NODES = 4000
 """Of `branch`: 15 ms, which is what loading NumPy and HiGHS and one solve of that size take at least."""
+_PRECISION = 1e-4
+"""How near the prices come to the best ones, relative: the gap left by whole candidates is ten times that."""
 _TIE_SLOTS = 300
 """Tasks up to which swaps are tried among plans of equal cost."""
 _EXPLAIN_GAP = 1e-3
@@ -254,7 +256,9 @@ def _finish(
     from .lagrangian import round_prices
 
     best_bound = prices.bound(tables, prices.reduced(tables, alive))
-    prices = mip.relax(tables, alive, prices, limits=limits, start=known.cheapest, precision=gap, remaining=remaining)
+    prices = mip.relax(
+        tables, alive, prices, limits=limits, start=known.cheapest, precision=max(gap, _PRECISION), remaining=remaining
+    )
     reduced = prices.reduced(tables, alive)
     bound = prices.bound(tables, reduced)
     assert bound >= best_bound
