@@ -7,6 +7,8 @@ different rows always. NumPy is loaded only when figures are made.
 from .columns import ColumnNames as ColumnNames
 from .log import Log as Log
 from .log import RowProblem as RowProblem
+from .picture import write_plot as write_plot
+from .plot import draw_curve as draw_curve
 from .reading import Scale as Scale
 from .reading import read_log as read_log
 from .report import Interval as Interval

@@ -144,13 +144,13 @@ def judge_paired(
             target = share * float(mean_quality[now])
             single = cheapest_single(mean_quality, mean_cost, target)
             if single is not None:
-                alone[share].add(test, agents[single], quality[test, single], cost[test, single])
+                alone[share].add(test, (agents[single], agents[single], 1.0), quality[test, single], cost[test, single])
             mix = cheapest_mix(mean_quality, mean_cost, target)
             if mix is not None:
                 low, high, part = mix
                 mixed[share].add(
                     test,
-                    _name_mix(agents[low], agents[high], part),
+                    (agents[low], agents[high], part),
                     (1 - part) * quality[test, low] + part * quality[test, high],
                     (1 - part) * cost[test, low] + part * cost[test, high],
                 )
@@ -208,8 +208,8 @@ def _tell_left_out(tasks: int) -> str:
 
 def _tell_unknown(tasks: int) -> str:
     return (
-        f"For {tasks:,} tasks the log does not say what a chosen strategy would have answered (no output was kept); they "
-        "are counted as they are today."
+        f"For {tasks:,} tasks the log does not say what a chosen strategy would have answered, since outputs were not "
+        "kept; they are counted as they are today."
     )
 
 
@@ -227,22 +227,30 @@ class _Baseline:
 
     def __init__(self, tasks: int) -> None:
         self._figures = np.full((2, tasks), np.nan)
-        self._names = [""] * tasks
+        self._mixes: list[tuple[str, str, float]] = []
 
-    def add(self, test: Array, name: str, quality: Array, cost: Array) -> None:
+    def add(self, test: Array, mix: tuple[str, str, float], quality: Array, cost: Array) -> None:
         """Take in what it reached and cost in a fold."""
         self._figures[:, test] = quality, cost
-        for index in test:
-            self._names[index] = name
+        self._mixes.append(mix)
 
     def judged(self, judge: Judge) -> Judged | None:
         """Return its line."""
-        if np.isnan(self._figures).any():
-            return None
-        return judge.judge(" | ".join(sorted(set(self._names))), *self._figures, uses=self._names)
+        return None if np.isnan(self._figures).any() else judge.judge(name_mixes(self._mixes), *self._figures)
 
 
-def _name_mix(low: str, high: str, part: float) -> str:
-    if low == high or part >= 1:
-        return high
-    return low if part <= 0 else f"{100 * part:.0f} % {high}, else {low}"
+def name_mixes(mixes: Sequence[tuple[str, str, float]]) -> str:
+    """Return one name for the folds' mixes (worse, better, share of the better); the same pair has its mean share.
+
+    >>> name_mixes([("small", "large", 0.5), ("small", "large", 0.6)])
+    '55 % large, else small'
+    """
+    shares: dict[tuple[str, str], list[float]] = {}
+    for low, high, share in mixes:
+        pair = (low, high) if 0 < share < 1 else (high, high) if share else (low, low)
+        shares.setdefault(pair, []).append(share)
+    names = [
+        low if low == high else f"{100 * sum(of) / len(of):.0f} % {high}, else {low}"
+        for (low, high), of in shares.items()
+    ]
+    return " | ".join(names)

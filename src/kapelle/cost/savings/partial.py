@@ -32,7 +32,7 @@ from .baselines import best_single, cheapest_mix, cheapest_single
 from .folds import group_tasks, split_tasks
 from .judging import Judge, shares_by_type, thin_out
 from .log import Log
-from .paired import Findings, middle
+from .paired import Findings, middle, name_mixes
 from .report import AS_LOGGED, Judged, Target, Today
 from .resampling import Resampler
 
@@ -323,22 +323,16 @@ class _Estimate:
 
         def baseline(parts: Sequence[tuple[Array, tuple[int, int, float] | None]]) -> Judged | None:
             figures = np.zeros((3, len(self._tasks)))
-            called = [""] * len(self._tasks)
+            found: list[tuple[str, str, float]] = []
             for test, mix in parts:
                 if mix is None:
                     return None
                 low, high, part = mix
                 for row, name in enumerate(("quality", "cost", "weights")):
-                    values = whole[name][test]
-                    figures[row, test] = (1 - part) * _picked(values, always[test, low]) + part * _picked(
-                        values, always[test, high]
-                    )
-                told = names[high] if low == high or part >= 1 else names[low]
-                if low != high and 0 < part < 1:
-                    told = f"{100 * part:.0f} % {names[high]}, else {names[low]}"
-                for index in test:
-                    called[index] = told
-            return judge.judge(" | ".join(sorted(set(called))), figures[0], figures[1], uses=called, weights=figures[2])
+                    first, second = (_picked(whole[name][test], always[test, column]) for column in (low, high))
+                    figures[row, test] = (1 - part) * first + part * second
+                found.append((names[low], names[high], part))
+            return judge.judge(name_mixes(found), figures[0], figures[1], weights=figures[2])
 
         targets = tuple(
             Target(

@@ -38,6 +38,8 @@ _SCALE = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:-|\.\.|:|to)\s*(-?\d+(?:\.\d+)?)
 _TYPE = "task"
 """The type of every task in a log that tells none."""
 _NAME_CHARS = 200
+_FEW, _MANY = 1_000, 1_000_000
+"""Tokens, below and above every step at which providers raise their prices."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +135,7 @@ class _Reader:
         self._rows = 0
         self._repeats = 0
         self._notes: list[str] = []
-        self._usd: dict[tuple[str, Usage], float] = {}
+        self._rates: dict[str, _Rate] = {}
 
     def find(self, header: list[str], *, where: str, nested: bool = False) -> None:
         """Settle which column is what."""
@@ -298,17 +300,43 @@ class _Reader:
         model = str(fields.get(columns["model"]) or agent) if "model" in columns else agent
         if counts[1] > counts[0]:
             raise _BadRow(f"{counts[1]} cached tokens are more than all input tokens, {counts[0]}")
-        key = (model, Usage(input_tokens=counts[0], cached_tokens=counts[1], output_tokens=counts[2]))
-        if key not in self._usd:
-            # A bare name is looked up among all providers.
-            full = model if ":" in model else f"openai-compatible:{model}"
-            try:
-                self._usd[key] = self._prices.cost_usd(full, key[1])
-            except UnknownPrice:
-                raise _BadRow(
-                    f"no price is known for the model {model!r:.60}; add it to a price file named in KAPELLE_PRICES"
-                ) from None
-        return self._usd[key]
+        try:
+            rate = self._rates.get(model)
+            if rate is None:
+                rate = self._rates[model] = _Rate(self._prices, model)
+            return rate.cost_usd(*counts)
+        except UnknownPrice:
+            raise _BadRow(
+                f"no price is known for the model {model!r:.60}; add it to a price file named in KAPELLE_PRICES"
+            ) from None
+
+
+class _Rate:
+    """What a model's tokens cost. Most prices are per token, and then are asked for once and not for every row."""
+
+    def __init__(self, prices: PriceTable, model: str) -> None:
+        self._prices = prices
+        # A bare name is looked up among all providers.
+        self._model = model if ":" in model else f"openai-compatible:{model}"
+        # Some prices rise with the length of the input; those are asked for row by row.
+        kinds = ((1, 0, 0), (1, 1, 0), (1, 0, 1))
+        few, many = ([self._ask(*(size * part for part in kind)) for kind in kinds] for size in (_FEW, _MANY))
+        self._is_flat = all(
+            math.isclose(one * _MANY, other * _FEW, rel_tol=1e-9) for one, other in zip(few, many, strict=True)
+        )
+        fresh, cached, both = (price / _MANY for price in many)
+        self._per_token = (fresh, cached, both - fresh)
+
+    def cost_usd(self, tokens: int, cached: int, output: int) -> float:
+        """Return the dollars of a call."""
+        if not self._is_flat or max(tokens, output) > _MANY:
+            return self._ask(tokens, cached, output)
+        fresh_usd, cached_usd, output_usd = self._per_token
+        return (tokens - cached) * fresh_usd + cached * cached_usd + output * output_usd
+
+    def _ask(self, tokens: int, cached: int, output: int) -> float:
+        usage = Usage(input_tokens=tokens, cached_tokens=cached, output_tokens=output)
+        return self._prices.cost_usd(self._model, usage)
 
 
 def inner_columns(fields: Mapping[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kapelle.cost.logged import LoggedTask
-from kapelle.cost.strategy import Strategy
+from kapelle.cost.strategy import Strategy, agents_of
 from kapelle.errors import InvalidInput
 from kapelle.models import PriceTable
 
@@ -34,8 +34,8 @@ LEAST_TASKS = 40
 """Fewer tell nothing: half of them are learned from, and the other half is judged."""
 FEW_TASKS = 200
 HOW_TO_EXPLORE = (
-    "Give a small share of the traffic, such as 5 %, to an agent drawn at random, whatever the task, and run this again "
-    "on the log of it: a few hundred tasks a type are enough. kapelle's own exploration does that within the budget."
+    "Give a small share of the traffic, such as 5 %, to an agent drawn at random, whatever the task, and run this "
+    "again on its log: a few hundred tasks a type are enough."
 )
 
 
@@ -164,7 +164,7 @@ def run_savings(
 
 
 def save_policy(log: Log, path: Path, *, seed: int = 0) -> None:
-    """Learn from the whole log and write what was learned: the policy of a paired log, the predictor of a partial one."""
+    """Learn from the whole log and write what was learned: a policy, or from a partial log the predictor alone."""
     from .paired import find_paired
 
     paired = find_paired(log)
@@ -194,18 +194,20 @@ def _check(log: Log, today: str | None, shares: Sequence[float], folds: int, res
 
 
 def _fit_policy(tasks: Sequence[LoggedTask], seed: int) -> Any:
-    from .learned import fit_policy
+    from kapelle.cost.policy import RoutingPolicy
 
-    return fit_policy(tasks, seed)
+    return RoutingPolicy.fit(tasks, seed=seed)
 
 
 def _fit_predictor(tasks: Sequence[LoggedTask], seed: int) -> Any:
-    from .learned import fit_predictor
+    from kapelle.cost.difficulty import DifficultyModel
 
-    return fit_predictor(tasks, seed)
+    return DifficultyModel.fit(tasks, seed=seed)
 
 
 def _replay(strategy: Strategy, tasks: Sequence[LoggedTask]) -> Any:
-    from .learned import replay_strategy
+    from kapelle.cost.replay import LoggedTable, checks_of
 
-    return replay_strategy(strategy, tasks)
+    table = LoggedTable.build(tasks, agents=agents_of(strategy), examine=checks_of(strategy))
+    found = table.replay(strategy)
+    return found.quality, found.cost_usd

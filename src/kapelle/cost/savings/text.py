@@ -37,18 +37,21 @@ def _head(report: SavingsReport) -> str:
         )
     if report.method == "paired":
         lines += _fill(
-            "Every task was seen with every agent. Policies were learned on one part of the tasks and judged on another."
+            "Every task was seen with every agent. Policies learned from one part of the tasks and were judged on "
+            "another."
         )
     else:
         lines += _fill(
-            "Partial log: most tasks were seen with one agent, so these are doubly robust ESTIMATES. They hold if, within "
-            "a task type, who got a task depended on nothing that its text does not tell."
+            "Partial log: most tasks were seen with one agent, so these are doubly robust ESTIMATES. They hold if, "
+            "within a task type, who got a task depended on nothing that its text does not tell."
         )
     return "\n".join(lines)
 
 
 def _targets(report: SavingsReport) -> str:
-    rows = [("quality to keep", "saving", f"{report.confidence:.0%} interval", "quality reached", "interval", "cost")]
+    rows: list[tuple[str, ...]] = [
+        ("quality to keep", "saving", f"{report.confidence:.0%} interval", "quality reached", "interval", "cost")
+    ]
     total = report.today.cost_usd if report.today is not None else 0.0
     for target in report.targets:
         rows.append((f"{100 * target.quality_share:g} % of today's", "", "", "", "", ""))
@@ -153,8 +156,8 @@ def _footnotes(report: SavingsReport) -> str:
             lines.append(f"  and {report.refused - _MOST_PROBLEMS:,} more (--json lists them)")
     if report.is_estimated:
         lines += _fill(
-            f"Dollars are of this log. Intervals: {report.resamples:,} resamples of the judged tasks, seed {report.seed}, "
-            f"{report.folds} folds."
+            f"Dollars are of this log. Intervals: {report.resamples:,} resamples of the judged tasks, seed "
+            f"{report.seed}, {report.folds} folds."
         )
     return "\n".join(lines)
 
