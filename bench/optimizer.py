@@ -75,7 +75,8 @@ def main() -> None:
         return
     print(
         f"{'tasks x agents':>14} {'first ms':>9} {'wanted':>7} {'loop ms':>8} {'ratio':>6} {'first/final':>11} "
-        f"{'final ms':>9} {'gap':>8} {'worst':>8} {'vs greedy':>10} {'late':>5} {'HiGHS ms':>9} {'its gap':>8} {'no plan':>8}"
+        f"{'final ms':>9} {'gap':>8} {'worst':>8} {'vs greedy':>10} {'late':>5} {'HiGHS ms':>9} "
+        f"{'its gap':>8} {'no plan':>8}"
     )
     for row in rows:
         highs_gap = "-" if row["highs_gap"] is None else f"{row['highs_gap']:.3%}"

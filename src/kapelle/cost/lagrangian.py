@@ -213,6 +213,8 @@ class _Plan:
 
     def repair(self, reduced: Array) -> bool:
         """Move tasks until all limits but that on cost are kept; False if that gets stuck."""
+        if (self.tables.lack[self.tables.rows, self.chosen] > TOLERANCE).any():
+            return False  # no candidate alive is good enough for its task
         return self._shed_load(reduced) and self._get_faster(reduced) and self._get_better(reduced)
 
     def improve(self, reduced: Array) -> None:
