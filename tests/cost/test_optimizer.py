@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.cost import CostProfiler, DAAOOptimizer, OptimizationConstraints, OptimizedPlan
+from kapelle.cost.strategies import StrategyEstimate
+from kapelle.cost.strategy import Cascade, Check, Single, Strategy, Vote, agents_of
 from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.graph import Task, TaskDAG
 from kapelle.routing import HALORouter, RoutingPlan
@@ -254,3 +257,242 @@ def test_a_plan_too_large_to_wait_for_is_still_within_its_limits() -> None:
     assert plan.optimization_details["missed"] == {}
     assert plan.optimization_details["gap"] <= 0.01
     assert plan.estimated_cost < plan.optimization_details["baseline_cost"]
+
+
+# Quality as a bound
+
+
+def experienced(**records: tuple[int, int]) -> CostProfiler:
+    """A profiler that saw each agent succeed so many times of so many, the failures evenly among them."""
+    profiler = CostProfiler()
+    for name, (successes, count) in records.items():
+        for number in range(count):
+            success = (number + 1) * successes // count > number * successes // count
+            cost_usd = 1.0 if name == "safe" else 0.1
+            profiler.record_execution("past", name, "test", 0, 10.0, success, cost_usd=cost_usd)
+    return profiler
+
+
+def test_two_of_two_is_no_proof_where_another_agent_has_one() -> None:
+    new, proven = agent("new", 0.1), agent("proven", 0.1)
+    daao = optimizer(new, proven, profiler=experienced(new=(2, 2), proven=(97, 100)))
+    plan = optimize(daao, all_to("new"), min_quality_score=0.9)
+    assert plan.assignments == all_to("proven")
+    assert 0.9 <= plan.quality_lower < plan.quality_score
+    assert "quality_note" not in plan.optimization_details
+
+
+def test_where_nobody_is_proven_a_plan_may_begin_and_says_so() -> None:
+    plan = optimize(optimizer(CHEAP), all_to("cheap"), min_quality_score=0.85)
+    assert plan.optimization_details["status"] == "optimal"
+    assert plan.quality_lower < 0.85 <= plan.quality_score
+    note = plan.optimization_details["quality_note"]
+    assert "'t0' (cheap: 90% expected," in note
+    assert "never tried" in note
+
+
+def test_with_a_confidence_nothing_counts_but_what_is_proven() -> None:
+    details = optimize(optimizer(CHEAP), all_to("cheap"), min_quality_score=0.85, confidence=0.9).optimization_details
+    assert details["status"] == "infeasible"
+    assert details["binding"]["min_quality_score"] == pytest.approx(0.85 - details["quality_lower"], abs=2e-3)
+    assert "lower bound" in details["binding_note"]
+    assert "'t0' (cheap: 90% expected," in details["binding_note"]
+    assert "`confidence`, or let outcomes come in" in details["binding_note"]
+
+
+def test_more_confidence_lowers_the_bound() -> None:
+    daao = optimizer(CHEAP, profiler=experienced(cheap=(45, 50)))
+    bounds = [
+        optimize(daao, all_to("cheap"), min_quality_score=0.0, confidence=confidence).quality_lower
+        for confidence in (0.5, 0.8, 0.9, 0.99)
+    ]
+    assert bounds == sorted(bounds, reverse=True)
+    assert optimize(daao, all_to("cheap")).quality_lower == pytest.approx(bounds[2], abs=0.01)
+
+
+def test_an_agent_that_declares_to_be_perfect_is_not_believed_before_it_was_tried() -> None:
+    boaster = agent("boaster", 0.1, success_rate=1.0)
+    plan = optimize(optimizer(boaster), all_to("boaster"), min_quality_score=0.0)
+    assert plan.quality_lower < 0.7 < plan.quality_score
+
+
+def test_one_task_may_ask_for_more_than_the_plan() -> None:
+    daao = optimizer(CHEAP, SAFE, profiler=experienced(cheap=(75, 100), safe=(100, 100)))
+    plan = optimize(daao, all_to("cheap"), min_quality_score=0.5, min_task_quality={"t1": 0.9})
+    assert plan.assignments == {"t0": "cheap", "t1": "safe", "t2": "cheap"}
+    every = optimize(daao, all_to("cheap"), min_quality_score=0.5, min_task_quality=0.9)
+    assert every.assignments == all_to("safe")
+
+
+def test_a_task_whose_quality_nobody_reaches_is_named_with_what_is_missing() -> None:
+    daao = optimizer(CHEAP, profiler=experienced(cheap=(50, 100)))
+    details = optimize(daao, all_to("cheap"), min_task_quality={"t1": 0.9}).optimization_details
+    assert details["status"] == "infeasible"
+    missing = details["binding"]["task_quality[t1]"]
+    assert 0.4 < missing < 0.5
+    assert details["binding"] == {"task_quality": missing, "task_quality[t1]": missing}
+
+
+def test_a_quality_nobody_asked_for_gives_way_to_limits_that_somebody_did() -> None:
+    daao = optimizer(agent("sloppy", 0.01, success_rate=0.5), CHEAP)
+    plan = optimize(daao, all_to("cheap"), agent_capacity={"cheap": 2})
+    assert plan.optimization_details["status"] == "optimal"
+    assert plan.optimization_details["agent_workload"] == {"cheap": 2, "sloppy": 1}
+    assert "gives way" in plan.optimization_details["quality_note"]
+
+
+def test_proven_work_does_not_move_to_agents_of_whom_less_is_known() -> None:
+    unknown = agent("unknown", 0.01, success_rate=0.95)
+    daao = optimizer(CHEAP, unknown, profiler=experienced(cheap=(270, 300)))
+    assert optimize(daao, all_to("cheap")).assignments == all_to("cheap")
+    assert optimize(daao, all_to("cheap"), min_quality_score=0.0).assignments == all_to("unknown")
+
+
+# Pins
+
+
+def test_pinned_tasks_keep_their_agents_whatever_that_costs() -> None:
+    plan = optimize(optimizer(), all_to("safe"), pinned=["t1"])
+    assert plan.assignments == {"t0": "cheap", "t1": "safe", "t2": "cheap"}
+
+
+@pytest.mark.parametrize(
+    ("bad", "complaint"),
+    [
+        ({"pinned": ["t9"]}, "pinned names the task 't9', but it is not in the graph"),
+        ({"pinned": ["t2"]}, "pinned names the task 't2', but the plan gives it to nobody"),
+        ({"pinned": "t1"}, "pinned is 't1'"),
+        ({"min_task_quality": {"t9": 0.5}}, "min_task_quality names the task 't9'"),
+        ({"min_task_quality": {"t1": math.nan}}, r"min_task_quality\['t1'\] is nan"),
+        ({"min_task_quality": 1.5}, "min_task_quality is 1.5"),
+        ({"confidence": 1.0}, "confidence is 1.0"),
+        ({"confidence": 0.2}, "confidence is 0.2"),
+    ],
+)
+def test_limits_that_cannot_be_are_named(bad: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InvalidInput, match=complaint):
+        optimize(optimizer(), {"t0": "safe", "t1": "safe"}, **bad)
+
+
+# Strategies
+
+
+class Book:
+    """A source of strategies that knows one type of task."""
+
+    def __init__(self, *estimates: StrategyEstimate) -> None:
+        self.estimates = estimates
+
+    def for_task(self, task_type: str, agents: Collection[str]) -> Sequence[StrategyEstimate]:
+        return [one for one in self.estimates if set(agents_of(one.strategy)) <= set(agents)]
+
+
+def judged(strategy: Strategy, cost_usd: float, quality: float, *, lower: float | None = None) -> StrategyEstimate:
+    return StrategyEstimate(
+        strategy=strategy,
+        cost_usd=cost_usd,
+        seconds=10.0,
+        quality=quality,
+        quality_lower=quality - 0.02 if lower is None else lower,
+        quality_sd=0.01,
+        samples=500,
+    )
+
+
+VOTE = Vote(agents=("cheap", "twin"), escalate_to=Single(agent="safe"))
+TWIN = agent("twin", 0.1)
+
+
+def with_book(*estimates: StrategyEstimate, agents: tuple[AgentCapability, ...] = (CHEAP, TWIN, SAFE)) -> DAAOOptimizer:
+    profiler = experienced(cheap=(70, 100), twin=(70, 100), safe=(99, 100))
+    return DAAOOptimizer(profiler, AgentRegistry(agents), strategies=Book(*estimates))
+
+
+def test_a_strategy_that_is_as_good_as_the_best_agent_for_less_is_chosen_and_says_why() -> None:
+    plan = optimize(with_book(judged(VOTE, 0.4, 0.97)), all_to("safe"), min_quality_score=0.9)
+    assert plan.strategies == dict.fromkeys(CHAIN.tasks, VOTE)
+    assert plan.assignments == all_to("cheap"), "the first one asked"
+    assert plan.estimated_cost == pytest.approx(1.2)
+    told = plan.optimization_details["strategies"]["t1"]
+    assert told["says"] == "cheap + twin if agree, else safe"
+    assert told["instead_of"] == "safe"
+    assert told["expected_saving"] == pytest.approx(0.6)
+    assert json.loads(json.dumps(told["strategy"])) == {
+        "vote": {"agents": ["cheap", "twin"], "min_agreement": 2, "escalate_to": {"single": "safe"}}
+    }
+
+
+def test_a_strategy_that_does_not_pay_or_is_not_proven_good_is_left() -> None:
+    dear = optimize(with_book(judged(VOTE, 2.0, 0.97)), all_to("safe"), min_quality_score=0.9)
+    lucky = optimize(with_book(judged(VOTE, 0.4, 0.97, lower=0.5)), all_to("safe"), min_quality_score=0.9)
+    assert dear.strategies == lucky.strategies == {}
+    assert dear.assignments == lucky.assignments == all_to("safe")
+
+
+def test_a_strategy_needs_all_its_agents_registered_and_able() -> None:
+    book = judged(VOTE, 0.4, 0.97)
+    other_trade = AgentCapability(agent_id="twin", task_types=("sql",), cost_usd=0.1)
+    for agents in ((CHEAP, SAFE), (CHEAP, SAFE, other_trade)):
+        plan = optimize(with_book(book, agents=agents), all_to("safe"), min_quality_score=0.9)
+        assert plan.strategies == {}
+
+
+def test_a_verifier_need_not_take_the_task_it_judges() -> None:
+    judge = AgentCapability(agent_id="judge", task_types=("verify",), cost_usd=0.01)
+    cascade = Cascade(cheap="cheap", check=Check(kind="verifier", agent="judge"), strong=Single(agent="safe"))
+    daao = with_book(judged(cascade, 0.4, 0.97), agents=(CHEAP, SAFE, judge))
+    assert optimize(daao, all_to("safe"), min_quality_score=0.9).strategies["t0"] == cascade
+
+
+def test_a_strategy_needs_a_place_with_everyone_it_may_ask() -> None:
+    daao = with_book(judged(VOTE, 0.4, 0.97))
+    plan = optimize(daao, all_to("safe"), min_quality_score=0.9, agent_capacity={"twin": 2})
+    assert sorted(plan.strategies.values(), key=str) == [VOTE, VOTE]
+    assert sorted(plan.assignments.values()) == ["cheap", "cheap", "safe"]
+
+
+def test_figures_from_other_tasks_are_brought_to_the_scale_of_those_at_hand() -> None:
+    # On the log everything cost a tenth of what it costs here.
+    parts = [judged(Single(agent=name), cost, 0.9) for name, cost in (("cheap", 0.01), ("twin", 0.01), ("safe", 0.1))]
+    plan = optimize(with_book(judged(VOTE, 0.04, 0.97), *parts), all_to("safe"), min_quality_score=0.0)
+    assert plan.strategies == {}, "two cents would be the cheapest, ten times as much is not"
+    found = optimize(with_book(judged(VOTE, 0.04, 0.97)), all_to("safe"), min_quality_score=0.0)
+    assert found.strategies == dict.fromkeys(CHAIN.tasks, VOTE)
+
+
+def test_replanning_carries_strategies_and_learns_of_each_agent_apart() -> None:
+    daao = with_book(judged(VOTE, 0.4, 0.97))
+    limits = OptimizationConstraints(min_quality_score=0.9)
+    plan = asyncio.run(daao.optimize_routing_plan(all_to("safe"), CHAIN, limits))
+    whole = {"tokens_used": 0, "execution_time": 8.0, "success": True, "cost_usd": 0.2}
+    each = {"tokens_used": 0, "execution_time": 8.0, "success": True, "cost_usd": 0.1}
+    metrics = {"t0": {**whole, "by_agent": {"cheap": each, "twin": each}}}
+    after = asyncio.run(daao.replan_from_feedback(plan, CHAIN, ["t0"], metrics, limits))
+    assert after.strategies == plan.strategies
+    assert after.attempts["t0"].cost_usd == 0.2
+    counts = [daao.cost_profiler.get_profile(name, "test") for name in ("cheap", "twin", "safe")]
+    assert [profile.total_executions for profile in counts if profile is not None] == [101, 101, 100]
+    asyncio.run(daao.replan_from_feedback(after, CHAIN, ["t0"], metrics, limits))
+    assert daao.cost_profiler.get_statistics()["total_executions"] == 302
+
+
+def test_what_a_strategy_used_in_all_says_nothing_of_one_of_its_agents() -> None:
+    daao = with_book(judged(VOTE, 0.4, 0.97))
+    limits = OptimizationConstraints(min_quality_score=0.9)
+    plan = asyncio.run(daao.optimize_routing_plan(all_to("safe"), CHAIN, limits))
+    metrics = {"t0": {"tokens_used": 0, "execution_time": 8.0, "success": True, "cost_usd": 1.2}}
+    after = asyncio.run(daao.replan_from_feedback(plan, CHAIN, ["t0"], metrics, limits))
+    assert daao.cost_profiler.get_statistics()["total_executions"] == 300
+    assert after.estimated_cost == pytest.approx(1.2 + 2 * 0.4)
+    wrong = {"t1": {**metrics["t0"], "by_agent": {"stranger": metrics["t0"]}}}
+    with pytest.raises(InvalidInput, match="by_agent'\\] names 'stranger'"):
+        asyncio.run(daao.replan_from_feedback(plan, CHAIN, ["t1"], wrong, limits))
+
+
+def test_a_finished_task_of_an_agent_that_vanished_needs_its_metrics() -> None:
+    metrics = {"t0": {"tokens_used": 0, "execution_time": 1.0, "success": True, "cost_usd": 0.2}}
+    plan = {"t0": "gone", "t1": "safe", "t2": "safe"}
+    replanned = asyncio.run(optimizer().replan_from_feedback(plan, CHAIN, ["t0"], metrics))
+    assert replanned.assignments == {"t0": "gone", "t1": "cheap", "t2": "cheap"}
+    with pytest.raises(InvalidAgents, match=r"'t0' was finished by 'gone'.* Give its metrics"):
+        asyncio.run(optimizer().replan_from_feedback(plan, CHAIN, ["t0"], {}))

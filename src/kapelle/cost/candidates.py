@@ -196,21 +196,11 @@ class OptionFinder:
     def _initial(self, task: Task, complexity: float, strategy: Strategy) -> Option:
         if isinstance(strategy, Single):
             return self._single(strategy.agent, task, complexity)
-        # A strategy that is kept no longer. Until it is judged again it is worth what the first one asked is.
-        known = next(
-            (
-                one
-                for one in (self._strategies.for_task(task.task_type, [*self._registry]) if self._strategies else ())
-                if one.strategy == strategy
-            ),
-            None,
-        )
-        if known is not None:
-            return self._scaled(known, {}, task, complexity)
+        # It is kept no longer, or an agent of it does not take the task. The worst is assumed until it is judged again:
+        # all are asked, one after the other, and what the last one answers is what it comes to.
         parts = [self._single(agent, task, complexity) for agent in asked(strategy)]
         return Option(
             strategy=strategy,
-            # At most all of them are paid for, one after the other; the last answer is what it comes to.
             cost_usd=math.fsum(part.cost_usd for part in parts),
             seconds=math.fsum(part.seconds for part in parts),
             quality=parts[-1].quality,
@@ -269,7 +259,7 @@ def _bound(estimate: Estimate, confidence: float | None) -> tuple[float, float]:
     if estimate.samples or mean <= MOST_UNTRIED:
         bound = _lower_bound(mean, estimate.success_sd, estimate.success_lower, confidence)
         return min(mean, bound), evidence
-    evidence = min(evidence, DECLARED) if math.isinf(evidence) else evidence
+    evidence = DECLARED if math.isinf(evidence) else evidence
     sure = USUAL_CONFIDENCE if confidence is None else confidence
     return beta_quantile(MOST_UNTRIED * evidence, (1 - MOST_UNTRIED) * evidence, 1 - sure), evidence
 
@@ -280,12 +270,17 @@ def _lower_bound(mean: float, sd: float, usual: float, confidence: float | None)
     if confidence is None:
         return usual
     size = _evidence(mean, sd)
-    return beta_quantile(mean * size, (1 - mean) * size, 1 - confidence) if math.isfinite(size) else mean
+    if mean >= 1:
+        return math.pow(1 - confidence, 1 / size)  # a faultless record: see Option.is_provable
+    return beta_quantile(mean * size, (1 - mean) * size, 1 - confidence)
 
 
 def _evidence(mean: float, sd: float) -> float:
-    """Return the size of the Beta distribution that has this mean and deviation: its two parameters' sum."""
-    return mean * (1 - mean) / sd**2 - 1 if sd > 0 and 0 < mean < 1 else math.inf
+    """Return the size of the Beta distribution that has this mean and deviation: its two parameters' sum. A record that
+    is all of one kind has the deviation 1 / size."""
+    if sd <= 0:
+        return math.inf
+    return mean * (1 - mean) / sd**2 - 1 if 0 < mean < 1 else 1 / sd
 
 
 def _ratio(here: Sequence[float], there: Sequence[float]) -> float:
