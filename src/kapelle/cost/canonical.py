@@ -47,7 +47,7 @@ NO_CALL = "[]"
 def canonical_answer(output: object, context: str = "") -> str | None:
     """Return the answer's canonical form; None where there is no answer.
 
-    Applied to its own result it changes nothing.
+    Applied to its own result, without the context, it changes nothing.
 
     Args:
         output: The answer: a text, or plain JSON values as some agents give them.
@@ -62,19 +62,32 @@ def canonical_answer(output: object, context: str = "") -> str | None:
         return None
     text = render_output(output)
     if len(text) > MAX_ANSWER_CHARS:
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        return f"sha256:{digest}" if text.strip() else None
+        return _digest(text) if text.strip() else None
     text = strip_fence(text)
     if not text:
         return None
-    declared = read_declarations(context)
+    form = _form(text, read_declarations(context))
+    # What an answer comes to may be of another kind than the whole of it, and folding letters may uncover what folds
+    # again, in a few scripts. A form must be its own form.
+    for _ in range(4):
+        again = _form(form, {})
+        if again == form:
+            return form
+        form = again
+    return _digest(text)
+
+
+def _form(text: str, declared: Mapping[str, Declaration]) -> str:
     calls = read_calls(text)
-    # Without declarations an empty list is just a list, and a lone list of nothing has no call in it either way.
     if calls is not None:
         return _form_of_calls(calls, declared)
     if declared:
         return _form_of_words(text, declared)
     return _form_of_json(text) or _form_of_value(text)
+
+
+def _digest(text: str) -> str:
+    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def _form_of_calls(calls: tuple[Call, ...], declared: Mapping[str, Declaration]) -> str:
@@ -156,7 +169,7 @@ def _form_of_words(text: str, declared: Mapping[str, Declaration]) -> str:
     flat = re.sub(r"[^\w(]", "_", text.replace("\\_", "_").casefold())
     # With something like a call in it, it did not mean to make none.
     tried = any(re.search(re.escape(name.casefold()) + r"_{0,3}\(", flat) for name in declared)
-    return _normal_text(text) if tried else NO_CALL
+    return _form_of_value(text) if tried else NO_CALL
 
 
 def _form_of_json(text: str) -> str | None:
@@ -227,21 +240,10 @@ _DATES = (
 
 def _form_of_value(text: str) -> str:
     """Return the form of an answer in words, numbers or letters."""
-    form = _short_form(text)
-    # Folding may uncover what folds again, in a few scripts; a form must be its own form.
-    for _ in range(4):
-        again = _short_form(form)
-        if again == form:
-            return form
-        form = again
-    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
-
-
-def _short_form(text: str) -> str:
     tail = text[-400:]  # what an answer comes to stands at its end
     found = _BOXED.search(tail) or _ANSWER.search(tail)
-    if found:
-        text = found[found.lastindex or 0]
+    if found and (said := found[found.lastindex or 0]).strip():
+        text = said
     plain = _normal_text(text)
     bare = plain.lstrip("*_`\"' ").rstrip("*_`\"'.,:;! ")
     if letter := _LETTER.fullmatch(bare) or _LETTER_AND_WORDS.fullmatch(bare):
