@@ -42,7 +42,7 @@ LEAST_SEEN = 20
 """Tasks of a type that an agent must have been seen with, to be chosen there."""
 LEAST_SHARE = 0.02
 """Of the tasks of a type. It bounds the weight of a task at 1 / LEAST_SHARE = 50: no propensity is taken as lower."""
-FOR_ALL = 0.95
+FOR_ALL = 0.9
 """An agent counts as an answer for all tasks if it may be chosen for this share of them; the rest stays as logged."""
 FEW_EFFECTIVE = 100
 """Below so many effective tasks an interval is told to be unsure itself."""

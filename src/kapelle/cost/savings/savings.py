@@ -10,6 +10,7 @@ Policies and predictors are given in, so that any of their kind may be judged; w
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ SHARES = (0.95, 0.98, 1.0)
 LEAST_TASKS = 40
 """Fewer tell nothing: half of them are learned from, and the other half is judged."""
 FEW_TASKS = 200
+MOST_LEARNED = 10_000
+"""Tasks that kapelle's own policy or predictor learns from at a time; of more a random part. All of them are judged."""
 HOW_TO_EXPLORE = (
     "Give a small share of the traffic, such as 5 %, to an agent drawn at random, whatever the task, and run this "
     "again on its log: a few hundred tasks a type are enough."
@@ -98,6 +101,9 @@ def savings_report(
     warnings = list(found.warnings)
     if found.tasks < FEW_TASKS:
         warnings.append(f"{found.tasks} tasks are few; a policy learned from all of them may do better or worse.")
+    own = fit_policy is None if paired is not None else fit_predictor is None
+    if own and found.tasks * (folds - 1) > MOST_LEARNED * folds:
+        read["notes"] = (*log.notes, f"What is learned is learned from {MOST_LEARNED:,} tasks at a time, at random.")
     if log.refused:
         warnings.append(f"{log.refused:,} of {log.rows:,} rows were refused as bad, and are in no figure.")
     return SavingsReport(
@@ -196,13 +202,20 @@ def _check(log: Log, today: str | None, shares: Sequence[float], folds: int, res
 def _fit_policy(tasks: Sequence[LoggedTask], seed: int) -> Any:
     from kapelle.cost.policy import RoutingPolicy
 
-    return RoutingPolicy.fit(tasks, seed=seed)
+    return RoutingPolicy.fit(_sample(tasks, seed), seed=seed)
 
 
 def _fit_predictor(tasks: Sequence[LoggedTask], seed: int) -> Any:
     from kapelle.cost.difficulty import DifficultyModel
 
-    return DifficultyModel.fit(tasks, seed=seed)
+    return DifficultyModel.fit(_sample(tasks, seed), seed=seed)
+
+
+def _sample(tasks: Sequence[LoggedTask], seed: int) -> Sequence[LoggedTask]:
+    if len(tasks) <= MOST_LEARNED:
+        return tasks
+    kept = sorted(random.Random(seed).sample(range(len(tasks)), MOST_LEARNED))
+    return [tasks[index] for index in kept]
 
 
 def _replay(strategy: Strategy, tasks: Sequence[LoggedTask]) -> Any:
