@@ -52,9 +52,8 @@ def world_of_three(seed: int, count: int = 300) -> list[LoggedTask]:
     chance = random.Random(seed)
     tasks = []
     for at in range(count):
-        right = {
-            agent: chance.random() < skill for agent, skill in {"a": 0.75, "b": 0.75, "c": 0.75, "dear": 0.9}.items()
-        }
+        skills = {"a": 0.75, "b": 0.75, "c": 0.75, "dear": 0.9}
+        right = {agent: chance.random() < skill for agent, skill in skills.items()}
         outcomes = {
             agent: LoggedOutcome(
                 quality=float(good), cost_usd=10.0 if agent == "dear" else 1.0, output="7" if good else f"no, {agent}"
@@ -80,7 +79,7 @@ def without_answers(tasks: list[LoggedTask]) -> list[LoggedTask]:
 def test_nothing_is_kept_where_nothing_pays(seed: int) -> None:
     search = search_strategies(world_of_luck(seed), seed=seed)
     assert search.kept == ()
-    assert search.tried > 10
+    assert search.tried >= 10
     assert "none beats" in search.note
 
 
