@@ -237,7 +237,7 @@ def to_candidate(option: Option, quality: float, attempt: Attempt | None) -> Can
 
 def first_asked(strategy: Strategy) -> str:
     """Return the agent that a strategy asks first."""
-    return asked(strategy)[0]
+    return strategy.agent if isinstance(strategy, Single) else asked(strategy)[0]
 
 
 def asked(strategy: Strategy) -> tuple[str, ...]:

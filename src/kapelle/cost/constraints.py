@@ -33,9 +33,10 @@ class OptimizationConstraints:
     min_quality_score: float | None = None
     """The least share of tasks that succeed, over the plan.
 
-    None asks that tasks be done about as well as in the initial plan, down to 0.85 of them: neither the expected share
-    nor its lower bound may fall further. So nobody's tasks go to agents that are cheap because they fail, or of whom
-    less is known than of those who had them; and a plan is never refused for a quality that no one asked for.
+    None asks for 0.85 as expected, or for what the initial plan reaches where that is less; and of work that is done
+    by agents who are proven that good, also that the lower bound falls no further than that. So nobody's tasks go to
+    agents that are cheap because they fail, and proven work not to agents of whom less is known; and a plan is never
+    refused for a quality that no one asked for.
     """
     agent_capacity: Mapping[str, int] = field(default_factory=dict)
     """The most tasks of the plan that an agent may get, for agents that are limited."""

@@ -280,7 +280,7 @@ class _SlotBuilder:
         self._constraints = constraints
         self._finder = finder
         self._begin = begin
-        self._shared: dict[tuple[Any, ...], tuple[tuple[Option, ...], tuple[Candidate, ...]]] = {}
+        self._shared: dict[tuple[int, float, Attempt | None], tuple[Option, Candidate]] = {}
 
     def build(self, task: Task, complexity: float, before: tuple[int, ...]) -> tuple[Slot, tuple[Option, ...]]:
         work, task_id = self._work, task.task_id
@@ -303,23 +303,23 @@ class _SlotBuilder:
         self, task: Task, complexity: float, strategy: Strategy, attempt: Attempt | None
     ) -> tuple[tuple[Option, ...], tuple[Candidate, ...]]:
         asked, floor = self._constraints.min_quality_score, self._constraints.floor(task.task_id)
-        pinned = task.task_id in self._constraints.pinned
-        key = (task.task_type, task.requirements, complexity, task.description, strategy, pinned, floor, attempt)
-        if key not in self._shared:
-            options = (
-                (self._finder.alone(task, complexity, strategy),)
-                if pinned
-                else self._finder.options(task, complexity, strategy)
-            )
-            counting: Counting = "beginning" if self._begin else "proven"
-            if asked is None and not floor:
-                counting = "relative"
-            counted = measure(options, counting, max(asked or 0.0, floor), self._constraints.confidence)
-            candidates = tuple(
-                to_candidate(option, quality, attempt) for option, quality in zip(options, counted, strict=True)
-            )
-            self._shared[key] = options, candidates
-        return self._shared[key]
+        if task.task_id in self._constraints.pinned:
+            options: tuple[Option, ...] = (self._finder.alone(task, complexity, strategy),)
+        else:
+            options = self._finder.options(task, complexity, strategy)
+        counting: Counting = "beginning" if self._begin else "proven"
+        if asked is None and not floor:
+            counting = "relative"
+        least = max(asked or 0.0, floor)
+        counted = measure(options, counting, least, self._constraints.confidence)
+        candidates = []
+        for option, quality in zip(options, counted, strict=True):
+            key = (id(option), quality, attempt)
+            if key not in self._shared:
+                # The option is kept with its candidate: an id is that of another one once the first is gone.
+                self._shared[key] = option, to_candidate(option, quality, attempt)
+            candidates.append(self._shared[key][1])
+        return options, tuple(candidates)
 
 
 def _known(task_id: str, agent: str, cost: float, seconds: float, quality: float, before: tuple[int, ...]) -> Slot:
