@@ -385,11 +385,15 @@ def _cost_lines(tasks: Sequence[LoggedTask], table: _Table) -> Doubles:
         weight = 1 / np.sqrt(1 + here[:, 1:2] + here[:, 2:3])
         scale = np.maximum(np.abs(here).max(axis=0), 1.0)
         used = [at for at in range(3) if at == 0 or np.ptp(here[:, at]) > 0]
-        found, *_ = np.linalg.lstsq((here * weight / scale)[:, used], cost * weight[:, 0], rcond=None)
-        found = found / scale[used]
-        if (found >= 0).all() and np.isfinite(found).all():
+        found = np.zeros(0)
+        while used:  # what comes out below zero is left out, the worst first
+            found, *_ = np.linalg.lstsq((here * weight / scale)[:, used], cost * weight[:, 0], rcond=None)
+            if (found >= 0).all():
+                break
+            del used[int(found.argmin())]
+        if used and np.isfinite(found).all():
             lines[:, column] = 0.0
-            lines[used, column] = found
+            lines[used, column] = found / scale[used]
     return lines
 
 
