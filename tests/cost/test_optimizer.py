@@ -496,3 +496,10 @@ def test_a_finished_task_of_an_agent_that_vanished_needs_its_metrics() -> None:
     assert replanned.assignments == {"t0": "gone", "t1": "cheap", "t2": "cheap"}
     with pytest.raises(InvalidAgents, match=r"'t0' was finished by 'gone'.* Give its metrics"):
         asyncio.run(optimizer().replan_from_feedback(plan, CHAIN, ["t0"], {}))
+
+
+def test_where_nobody_was_tried_what_is_declared_decides_and_a_greater_claim_is_no_proof() -> None:
+    modest, boaster = agent("modest", 0.1, success_rate=0.6), agent("boaster", 0.5, success_rate=0.99)
+    daao = optimizer(modest, boaster)
+    assert optimize(daao, all_to("boaster"), min_quality_score=0.5).assignments == all_to("modest")
+    assert optimize(daao, all_to("modest"), min_quality_score=0.95).assignments == all_to("boaster")

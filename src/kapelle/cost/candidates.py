@@ -5,7 +5,8 @@ are brought to one scale here, so that they may be compared. Decides nothing: se
 
 Quality is counted in one of three ways (`measure`), all of them per task, so that a plan's quality stays a sum:
 
-    proven      the lower confidence bound
+    proven      the lower confidence bound; but where nobody was ever tried at a task there is nothing to compare, and
+                what is expected counts, unless a confidence was asked for
     beginning   the same; but where nobody is proven good enough at a task, and the evidence on an agent is so thin that
                 even a faultless record would prove nothing, that agent counts with what is expected of it
     relative    what is expected; but where the initial agent is proven good min(expected, bound + d), d being how far
@@ -217,6 +218,8 @@ def measure(options: Sequence[Option], counting: Counting, least: float, confide
             return [option.quality for option in options]
         apart = options[0].quality - options[0].lower
         return [min(option.quality, option.lower + apart) for option in options]
+    if confidence is None and least > 0 and not any(option.samples for option in options):
+        return [option.quality for option in options]
     proven = [option.lower for option in options]
     if counting == "proven" or max(proven) >= least:
         return proven

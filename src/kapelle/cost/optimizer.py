@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -237,11 +238,14 @@ class DAAOOptimizer:
     async def _give_way(
         self, statement: Statement, loose: Statement, free: Solution
     ) -> tuple[Statement, Solution, dict[str, Any]]:
-        """Return the plan for which the quality that nobody asked for gives way no further than it must."""
+        """Return the cheapest plan for which the quality that nobody asked for gives way by as few tenths as it must.
+
+        By less, the whole budget would go into a quality that is a default; all at once, to agents that always fail.
+        """
         limits = statement.problem.limits
         binding, _ = await asyncio.to_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
-        # explain_infeasible says to a thousandth how much is enough
-        least = max(0.0, limits.min_quality - 1.01 * binding.get("min_quality_score", limits.min_quality))
+        missing = binding.get("min_quality_score", limits.min_quality)
+        least = max(0.0, limits.min_quality - math.ceil(10 * missing) / 10)
         given = statement.with_limits(dataclasses.replace(limits, min_quality=least))
         solution = await self._solve(given.problem)
         if not has_plan(solution):
