@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.cost.logged import LoggedTask
-from kapelle.cost.savings import SavingsReport, savings_report
+from kapelle.cost.policy import RoutingPolicy
+from kapelle.cost.savings import SavingsReport, run_savings, savings_report
 from kapelle.cost.savings.baselines import Hindsight, cheapest_mix, cheapest_single
 from kapelle.cost.savings.folds import group_tasks, split_tasks
 from kapelle.cost.strategy import Cascade, Check, Single, Strategy
@@ -247,3 +249,20 @@ def test_a_log_of_one_agent_of_few_tasks_or_without_cost_is_refused() -> None:
     for tasks, told in ((alone, "one agent, 'large'"), (world[:10], "10 tasks"), (free, "costs nothing")):
         with pytest.raises(InvalidInput, match=told):
             judge(tasks)
+
+
+def test_a_file_becomes_a_report_a_picture_and_a_policy_for_use(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = [
+        f"{kind} {task.task_id},{kind},{agent},{outcome.quality},{outcome.cost_usd}"
+        for task in make_world(120, seed=5)
+        for kind in (task.task_type,)
+        for agent, outcome in task.outcomes.items()
+    ]
+    path.write_text("\n".join(["prompt,type,agent,rating,cost", *rows]), encoding="utf-8")
+    report = run_savings(path, plot=tmp_path / "curve.svg", save=tmp_path / "policy", resamples=100)
+    assert report.method == "paired"
+    assert (tmp_path / "curve.svg").stat().st_size > 1_000
+    policy = RoutingPolicy.load(tmp_path / "policy")
+    chosen = policy.choose([make_task(1, "hard", {})], policy.point(1.0))
+    assert str(chosen[0]) in {"small", "large"}
