@@ -16,10 +16,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from kapelle.agents import AgentRegistry
-from kapelle.cost import Budget, CostProfiler, DAAOOptimizer, OptimizationConstraints
+from kapelle.cost import (
+    Budget,
+    Checks,
+    CostProfiler,
+    DAAOOptimizer,
+    OptimizationConstraints,
+    load_learned,
+)
 from kapelle.errors import (
     InvalidInput,
     InvalidPlan,
@@ -38,8 +45,10 @@ from kapelle.validation import AOPValidator, ApprovedPlan, Issue, PlanDetector, 
 
 from .records import planned, routed, validated
 from .team import AgentLike, Team, assemble_team, register_agents
-from .terms import Terms
+from .terms import Terms, learned_folder
 
+MOST_OUTCOMES = 50_000
+"""The newest outcomes, which estimates are learned from when an engine starts: half a second's worth."""
 LIMIT_KINDS = ("budget", "deadline", "quality", "capacity")
 """Kinds of issue that say that what the user allows is too little, not that the plan is wrong."""
 
@@ -64,6 +73,9 @@ class Engine:
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Replaces the routing rules.
+        validators: By type of task, a function that says of an output whether it is acceptable. No other output is
+            taken, and what it says is what agents are judged by.
+        learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
 
     >>> import asyncio
     >>> from kapelle import SqliteLedger, agent
@@ -86,20 +98,23 @@ class Engine:
         planner: Planner | None = None,
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
+        validators: Mapping[str, Callable[[Any], bool]] | None = None,
+        learned: Path | str | None = None,
         environ: Mapping[str, str] | None = None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         environ = os.environ if environ is None else environ
         self.team: Team = assemble_team(register_agents(agents), data=data, model=model, environ=environ)
         self.ledger: Ledger = ledger if ledger is not None else SqliteLedger(ledger_path(environ=environ))
-        self.profiler = CostProfiler()
-        for outcome in self.ledger.outcomes():
-            self.profiler.record_outcome(outcome)
         registry = self.team.registry
+        known = load_learned(Path(learned) if learned is not None else learned_folder(self.ledger))
+        self.profiler = CostProfiler.from_outcomes(
+            self.ledger.outcomes(limit=MOST_OUTCOMES), difficulty=known.difficulty, agents=registry.values()
+        )
         self.planner: Planner = planner or self.team.planner
         self._gated = self.team.gated if planner is None else None
         # The router knows everyone, so that it can say who could do a task if only a model were there.
-        optimizer = DAAOOptimizer(self.profiler, registry.runnable())
+        optimizer = DAAOOptimizer(self.profiler, registry.runnable(), strategies=known.strategies)
         self.router = HALORouter(
             registry,
             rules=self.team.rules if rules is None else rules,
@@ -107,7 +122,8 @@ class Engine:
             cost_profiler=self.profiler,
             daao_optimizer=optimizer,
         )
-        self.validator = AOPValidator(registry, self.profiler, detector=detector)
+        self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
+        self.checks = Checks(validators=dict(validators or {}))
         self.executor = Executor(registry, timer=timer)
 
     async def run(
@@ -163,6 +179,7 @@ class Engine:
                 validation.approved,
                 journal,
                 budget=budget,
+                checks=self.checks,
                 request=words,
                 limits=ExecutionLimits(deadline_s=left_s),
                 growth=self._growth(terms, budget),
@@ -368,6 +385,10 @@ class _Approver:
         merged = RoutingPlan(
             assignments={**known, **routing.assignments},
             explanations={**current.explanations, **routing.explanations},
+            strategies={
+                **{name: way for name, way in current.strategies.items() if name in known},
+                **routing.strategies,
+            },
             unassigned=routing.unassigned,
         )
         # The validator adds up all tasks of the graph; what has begun has left the budget already. The words of the

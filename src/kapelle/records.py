@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from kapelle.cost import strategy_to_dict
 from kapelle.planning import Plan
 from kapelle.routing import RoutingPlan
 from kapelle.validation import ValidationResult
@@ -26,6 +27,7 @@ def routed(routing: RoutingPlan) -> dict[str, Any]:
     return {
         "assignments": dict(routing.assignments),
         "explanations": dict(routing.explanations),
+        "strategies": {task_id: strategy_to_dict(one) for task_id, one in routing.strategies.items()},
         "unassigned": dict(routing.unassigned),
         "metadata": dict(routing.metadata),
     }

@@ -1,10 +1,12 @@
-"""What the user asks of a run, besides its request: money, time, quality, tokens."""
+"""What the user asks of a run, besides its request: money, time, quality, tokens; and where what was learned lies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from kapelle.errors import InvalidInput
+from kapelle.ledger import Ledger
 
 MOST = 1e12
 """More dollars, seconds or tokens than this are a slip of the finger."""
@@ -40,3 +42,9 @@ class Terms:
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not (number and least <= value <= most):
                 raise InvalidInput(f"{name}={value!r:.40} is no limit. Give a number from {least:g} to {most:g}.")
+
+
+def learned_folder(ledger: Ledger) -> Path | None:
+    """Return the folder beside a ledger for what was learned from it; None for a ledger that is no file."""
+    path = getattr(ledger, "path", ":memory:")
+    return None if path == ":memory:" or "://" in path else Path(f"{path}.learned")

@@ -1,28 +1,43 @@
 """Cost: what work is expected to take, who does it for least, and what may be spent at all.
 
-`CostProfiler` learns estimates from outcomes. `DAAOOptimizer` moves tasks to the agents that do them at least cost
-within the limits on the whole plan. `Budget` holds the spending of a run within its limits.
+`CostProfiler` learns estimates from outcomes, and how hard a task is from its words (difficulty). A strategy asks one
+agent or several (strategy, checks); those that pay are found in outcomes (strategies, strategy_book). `DAAOOptimizer`
+gives tasks to the agents or strategies that do them at least cost within the limits on the whole plan. `Budget` holds
+the spending of a run within its limits. `savings` tells from a log what routing would have saved.
+
+What needs NumPy is not imported here, so that a run without history does not wait for it: difficulty, policy, replay,
+strategies, savings.
 """
 
 from .budget import Amounts as Amounts
 from .budget import Budget as Budget
 from .budget import BudgetStatistics as BudgetStatistics
 from .budget import Reservation as Reservation
+from .candidates import StrategySource as StrategySource
 from .canonical import canonical_answer as canonical_answer
 from .checks import Checks as Checks
 from .checks import Verdict as Verdict
 from .checks import task_context as task_context
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
-from .candidates import StrategySource as StrategySource
 from .expectation import VERIFY as VERIFY
 from .expectation import Expectation as Expectation
 from .expectation import expect_tasks as expect_tasks
 from .expectation import why_unable as why_unable
+from .frontier import Frontier as Frontier
+from .frontier import FrontierPoint as FrontierPoint
+from .frontier import pareto_frontier as pareto_frontier
+from .learned import Learned as Learned
+from .learned import Lessons as Lessons
+from .learned import learn as learn
+from .learned import load_learned as load_learned
+from .logged import LoggedOutcome as LoggedOutcome
+from .logged import LoggedTask as LoggedTask
 from .optimizer import Attempt as Attempt
 from .optimizer import DAAOOptimizer as DAAOOptimizer
 from .optimizer import OptimizationConstraints as OptimizationConstraints
 from .optimizer import OptimizedPlan as OptimizedPlan
+from .portfolio import optimize_portfolio as optimize_portfolio
 from .profiler import CostProfiler as CostProfiler
 from .profiler import Estimate as Estimate
 from .profiler import Execution as Execution

@@ -24,10 +24,10 @@ from typing import Any, Literal
 
 from kapelle.agents import AgentRegistry, AgentResult, TaskContext
 from kapelle.cost import (
+    VERIFY,
     Accept,
     Ask,
     Budget,
-    VERIFY,
     Check,
     Checks,
     Examine,
@@ -35,6 +35,8 @@ from kapelle.cost import (
     Verdict,
     agents_of,
     estimate_complexities,
+    strategy_to_dict,
+    task_context,
 )
 from kapelle.errors import AgentFailed, BudgetExceeded, InvalidInput, PlanRejected
 from kapelle.graph import Task, TaskDAG, describe_change
@@ -847,6 +849,7 @@ class _Execution:
                 "complexity": self._complexity[task.task_id],
                 "dependencies": len(task.dependencies),
                 "text": task.description[:MAX_TEXT_CHARS],
+                **_told(work, attempt),
                 **({} if measured_by is None else {"measured_by": measured_by}),
                 **arm_of(task),
                 **self._plan.features.get(task.task_id, {}),
@@ -876,6 +879,19 @@ class _Execution:
         return asyncio.get_running_loop().call_later(seconds, self._reports.put_nowait, _DEADLINE)
 
 
+def _told(work: Work, attempt: Attempt) -> dict[str, Any]:
+    """What an outcome says of an answer that was compared or checked: strategies are found by it."""
+    answer = work.answers.get(attempt.agent)
+    if answer is None:
+        return {}
+    told: dict[str, Any] = {"answer": (answer.canonical or "")[:MAX_TEXT_CHARS]}
+    if answer.passed:
+        told["checks"] = dict(answer.passed)
+    if context := task_context(work.task)[:MAX_TEXT_CHARS]:
+        told["context"] = context
+    return told
+
+
 def _result_of(job: Job) -> tuple[AgentResult | None, str | None]:
     assert job.running is not None
     return (None, job.expired) if job.expired is not None else read_result(job.running)
@@ -889,5 +905,8 @@ def _grown(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:
         "change": change,
         "assignments": {task_id: plan.assignments[task_id] for task_id in new},
         "explanations": {task_id: plan.explanations.get(task_id, "") for task_id in new},
+        "strategies": {
+            task_id: strategy_to_dict(plan.strategies[task_id]) for task_id in new if task_id in plan.strategies
+        },
         "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
     }
