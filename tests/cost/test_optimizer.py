@@ -354,6 +354,9 @@ def test_proven_work_does_not_move_to_agents_of_whom_less_is_known() -> None:
 def test_pinned_tasks_keep_their_agents_whatever_that_costs() -> None:
     plan = optimize(optimizer(), all_to("safe"), pinned=["t1"])
     assert plan.assignments == {"t0": "cheap", "t1": "safe", "t2": "cheap"}
+    limits = OptimizationConstraints(pinned=["t1"])
+    more = asyncio.run(optimizer().optimize_routing_plan(all_to("safe"), CHAIN, limits, pinned=["t2"]))
+    assert more.assignments == {"t0": "cheap", "t1": "safe", "t2": "safe"}
 
 
 @pytest.mark.parametrize(

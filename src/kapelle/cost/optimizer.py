@@ -76,16 +76,22 @@ class DAAOOptimizer:
         initial_plan: AnyPlan,
         dag: TaskDAG,
         constraints: OptimizationConstraints | None = None,
+        *,
+        pinned: Collection[str] = (),
     ) -> OptimizedPlan:
         """Return the cheapest plan within the limits. Tasks that the initial plan leaves out stay out.
 
+        `pinned` tasks keep their agents, as those do that the constraints pin: for a router whose rules chose them.
         What an `OptimizedPlan` knows of tasks that were worked on stays known, and finished ones keep their agents.
 
         Raises:
             InvalidInput: the plan or a limit names a task that the graph does not have, or an agent that is not
                 registered.
         """
-        return await self._optimize(_work(initial_plan, dag), constraints or OptimizationConstraints())
+        constraints = constraints or OptimizationConstraints()
+        if pinned:
+            constraints = dataclasses.replace(constraints, pinned={*constraints.pinned, *pinned})
+        return await self._optimize(_work(initial_plan, dag), constraints)
 
     async def replan_from_feedback(
         self,
