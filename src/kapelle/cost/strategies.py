@@ -39,16 +39,16 @@ from .strategy_estimate import StrategyEstimate as StrategyEstimate
 WELL_FORMED = Check(kind="well_formed")
 MIN_TASKS = 30
 """Tasks with the same agents below which nothing is proposed: a gain of 10 points has a standard error of 8 there."""
-HALVINGS = 8
+HALVINGS = 12
 """How often the log is halved; each half proposes once."""
-MIN_PICKED = 0.25
+MIN_PICKED = 0.4
 """Share of the halves that must pick a strategy."""
 MAX_VOTERS = 8
 """Agents that are tried as cheap ones; the pairs and triples of 8 are 84."""
 MAX_STRONG = 6
 """Agents that are tried as the last resort."""
-PICKS = 24
-"""Strategies that a half may pick."""
+PICKS = 150
+"""Strategies that a half may pick. Like ones share the picks: with few of them, none of a family is picked often."""
 EXTENDED = 8
 """Of them, those that are extended by one more agent, twice."""
 MAX_STEPS = 4
