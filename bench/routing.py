@@ -253,7 +253,7 @@ def baselines(
     def knn(known: NDArray[np.intp], asked: NDArray[np.intp] | None) -> Doubles:
         here = test_places if asked is None else places[asked]
         near = np.argpartition(-(here @ places[known].T), min(NEIGHBOURS, len(known) - 1), axis=1)[:, :NEIGHBOURS]
-        return quality[known][near].mean(axis=1)
+        return np.asarray(quality[known][near].mean(axis=1))
 
     return {
         "mix": [_mix(quality, cost, test_quality, test_cost, share, base) for share in SHARES],

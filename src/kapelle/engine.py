@@ -24,8 +24,10 @@ from kapelle.cost import (
     Checks,
     CostProfiler,
     DAAOOptimizer,
+    Frontier,
     OptimizationConstraints,
     load_learned,
+    pareto_frontier,
 )
 from kapelle.errors import (
     InvalidInput,
@@ -114,13 +116,14 @@ class Engine:
         self.planner: Planner = planner or self.team.planner
         self._gated = self.team.gated if planner is None else None
         # The router knows everyone, so that it can say who could do a task if only a model were there.
-        optimizer = DAAOOptimizer(self.profiler, registry.runnable(), strategies=known.strategies)
+        self.optimizer = DAAOOptimizer(self.profiler, registry.runnable(), strategies=known.strategies)
         self.router = HALORouter(
             registry,
             rules=self.team.rules if rules is None else rules,
             enable_cost_optimization=True,
             cost_profiler=self.profiler,
-            daao_optimizer=optimizer,
+            daao_optimizer=self.optimizer,
+            pin_rules=rules is not None,  # the user's own rules are orders, and the others only advice
         )
         self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
         self.checks = Checks(validators=dict(validators or {}))
@@ -219,6 +222,25 @@ class Engine:
             plan, routing, validation = await self._mend(plan, routing, validation, terms, budget)
         # All that planning took: the calls whose replies could not be used as well.
         return Proposal(plan=replace(plan, cost_usd=budget.spent.usd), routing=routing, validation=validation)
+
+    async def frontier(
+        self, proposal: Proposal, *, deadline_s: float | None = None, min_quality: float | None = None
+    ) -> Frontier:
+        """Return the choices that there are for a proposed plan: the best ones by cost, time and quality.
+
+        A point of it is chosen by running the plan with its figures as limits.
+
+        Raises:
+            InvalidInput: a limit is wrong, or a task of the plan has no agent.
+        """
+        terms = Terms(deadline_s=deadline_s, min_quality=min_quality)
+        if proposal.routing.unassigned:
+            task_id, reason = next(iter(proposal.routing.unassigned.items()))
+            raise InvalidInput(f"Task {task_id!r} has no agent, so there is nothing to choose between: {reason}")
+        constraints = OptimizationConstraints(max_total_time=terms.deadline_s, min_quality_score=terms.min_quality)
+        return await asyncio.to_thread(
+            pareto_frontier, proposal.routing, proposal.plan.graph, constraints, optimizer=self.optimizer
+        )
 
     def close(self) -> None:
         """Close the ledger. Closing twice is allowed."""

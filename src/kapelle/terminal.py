@@ -6,8 +6,10 @@ terminal. A narrow terminal is shown fewer columns rather than broken ones.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
@@ -22,7 +24,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from kapelle.agents import AgentRegistry
-from kapelle.cost import CostProfiler
+from kapelle.cost import CostProfiler, Frontier
 from kapelle.engine import Proposal
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import (
@@ -245,6 +247,33 @@ def _grouped(before: Iterable[str], task_id: str, reasons: Mapping[tuple[str, st
     for source in before:
         names.setdefault(reasons.get((source, task_id), ""), []).append(source)
     return [(words, ", ".join(sources)) for words, sources in names.items()]
+
+
+def show_frontier(console: Console, frontier: Frontier) -> None:
+    """Print the choices of a plan, the cheapest first, and what each one is the best at."""
+    if not frontier.points:
+        console.print(_text(frontier.note, style="yellow"))
+        return
+    table = _table_of(["cost", "time", "success", "agents", ""], gives_way="agents")
+    marks = {
+        id(point): words
+        for point, words in (
+            (frontier.knee(), "a good balance"),
+            (frontier.best(), "most likely to succeed"),
+            (frontier.fastest(), "fastest"),
+            (frontier.cheapest(), "cheapest"),
+        )
+    }
+    for point in frontier.points:
+        names = Counter(str(point.plan.strategies.get(task, agent)) for task, agent in point.plan.assignments.items())
+        who = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in names.most_common())
+        cells = (format_usd(point.cost_usd), format_seconds(point.seconds), f"{point.quality:.0%}")
+        table.add_row(*cells, _one_line(who), marks.get(id(point), ""))
+    console.print(table)
+    console.print(_text(frontier.note, style="dim"))
+    chosen = frontier.knee()
+    hint = f"--deadline {chosen.seconds * 1.001:.4g} --quality {math.floor(chosen.quality * 1000) / 1000:g}"
+    console.print(_text(f"Run one of them by its limits, for example: kapelle run REQUEST {hint}", style="dim"))
 
 
 def show_runs(console: Console, runs: Iterable[RunSummary]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.cost import CostProfiler
 from kapelle.cost.frontier import Frontier, pareto_frontier
-from kapelle.cost.optimizer import DAAOOptimizer, OptimizationConstraints
+from kapelle.cost import DAAOOptimizer, OptimizationConstraints
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG
 from kapelle.routing import RoutingPlan

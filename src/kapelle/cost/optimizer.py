@@ -23,10 +23,8 @@ from kapelle.routing import RoutingPlan
 from .assignment import Problem
 from .candidates import OptionFinder, StrategySource
 from .complexity import estimate_complexities
-from .constraints import OptimizationConstraints as OptimizationConstraints
-from .constraints import is_amount
-from .plan import Attempt as Attempt
-from .plan import OptimizedPlan as OptimizedPlan
+from .constraints import OptimizationConstraints, is_amount
+from .plan import Attempt, OptimizedPlan
 from .profiler import CostProfiler
 from .solve import Solution, explain_infeasible, solve, solve_trivially
 from .statement import Statement, Work, describe_untried, has_plan, state_problem

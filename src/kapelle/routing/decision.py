@@ -36,6 +36,8 @@ class Choice:
     agent_id: str | None
     explanation: str
     """Why this agent, with the runner-up; or what is missing, with the way out."""
+    rule_id: str | None = None
+    """The rule that named the agent, where one did."""
 
 
 def choose_agents(
@@ -70,7 +72,12 @@ def choose_agent(
 
     ruled = _first_rule(task, able, rules)
     if ruled is not None:
-        return Choice(task_id=task.task_id, agent_id=ruled.agent_id, explanation=_explain_rule(task, able, ruled))
+        return Choice(
+            task_id=task.task_id,
+            agent_id=ruled.agent_id,
+            explanation=_explain_rule(task, able, ruled),
+            rule_id=ruled.rule_id,
+        )
 
     fit = _Fit(words=_words_of(task), load=load or {}, task=task)
     # Sorting is stable: agents that are equal by every criterion stay in the order of the registry.

@@ -11,7 +11,7 @@ roles; it has no rule-based routing. The declarative router with reasons is our 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from kapelle.agents import Agent, AgentCapability, AgentRegistry
@@ -92,7 +92,11 @@ is its trade. No other agent could.
         cost_profiler: object | None = None,
         daao_optimizer: PlanOptimizer | None = None,
         agent_creator: AgentCreator | None = None,
+        *,
+        pin_rules: bool = False,
     ) -> None:
+        self.pin_rules = pin_rules
+        """Whether what a rule decides is final: then no cost optimiser moves the task elsewhere."""
         self.agent_registry = AgentRegistry.default() if agent_registry is None else agent_registry
         """The agents it chooses from. An immutable value: an agent that is created makes a new registry."""
         self.rules = _rules_for(self.agent_registry) if rules is None else tuple(rules)
@@ -131,7 +135,10 @@ is its trade. No other agent could.
                 logger.info("Cost optimisation is enabled, but no optimiser was given; the plan stands as routed.")
             else:
                 allowed = self._available(available_agents)
-                await _optimize(plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed)
+                pinned = frozenset(plan.metadata.get("pinned", ()))
+                await _optimize(
+                    plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed, pinned
+                )
         self._workload = plan.workload
         return plan
 
@@ -222,6 +229,8 @@ is its trade. No other agent could.
             else:
                 plan.assignments[choice.task_id] = agent_id
                 plan.explanations[choice.task_id] = explanation
+            if self.pin_rules and choice.rule_id is not None:
+                plan.metadata.setdefault("pinned", []).append(choice.task_id)
         return plan
 
     async def _find_or_create(
@@ -255,13 +264,19 @@ async def _optimize(
     constraints: Any,
     registry: AgentRegistry,
     available: set[str],
+    pinned: Collection[str],
 ) -> None:
     """Write the optimiser's plan into `plan`; if it fails, or moves a task where it cannot be done, leave `plan` be."""
     try:
-        optimized = await optimizer.optimize_routing_plan(
-            initial_plan=dict(plan.assignments), dag=dag, constraints=constraints
+        optimize: Any = optimizer.optimize_routing_plan  # one of a user's own need not know of pins
+        optimized = await optimize(
+            initial_plan=dict(plan.assignments),
+            dag=dag,
+            constraints=constraints,
+            **({"pinned": pinned} if pinned else {}),
         )
-        fault = _find_fault(optimized.assignments, plan, dag, registry, available)
+        strategies = getattr(optimized, "strategies", None) or {}
+        fault = _find_fault(optimized.assignments, strategies, plan, dag, registry, available)
         if fault is not None:
             raise InvalidAgents(fault)
     except Exception as error:  # documented: the baseline stands whatever happens in the optimiser
@@ -284,7 +299,7 @@ async def _optimize(
         logger.info("The cost optimiser found no plan within the limits (%s); the plan stands as routed.", obstacle)
         return
     plan.metadata["daao_optimized"] = True
-    plan.strategies.update(getattr(optimized, "strategies", None) or {})
+    plan.strategies.update(strategies)
     gain = (
         f": the plan as a whole is expected to cost ${optimized.cost_savings:.4f} less"
         if optimized.cost_savings > 0
@@ -302,10 +317,19 @@ async def _optimize(
 
 
 def _find_fault(
-    assignments: Mapping[str, str], plan: RoutingPlan, dag: TaskDAG, registry: AgentRegistry, available: set[str]
+    assignments: Mapping[str, str],
+    strategies: Mapping[str, Any],
+    plan: RoutingPlan,
+    dag: TaskDAG,
+    registry: AgentRegistry,
+    available: set[str],
 ) -> str | None:
     if set(assignments) != set(plan.assignments):
         return "the optimiser gave back another set of tasks than it was given"
+    for task_id, strategy in strategies.items():
+        absent = sorted(set(_agents_of(strategy)) - available)
+        if absent:
+            return f"the optimiser has task {task_id!r} done as {strategy}, and {absent[0]!r} is not available"
     for task_id, agent_id in assignments.items():
         if agent_id == plan.assignments[task_id]:
             continue
@@ -314,6 +338,20 @@ def _find_fault(
         if not registry[agent_id].takes(dag[task_id]):
             return f"the optimiser moved task {task_id!r} to {agent_id!r}, which cannot do it"
     return None
+
+
+def _agents_of(strategy: Any) -> tuple[str, ...]:
+    """Return the agents that a strategy names, whatever its class: routing stands left of cost, and knows none."""
+    found: list[str] = []
+    for name in getattr(strategy, "__dataclass_fields__", ()):
+        value = getattr(strategy, name)
+        if name in ("agent", "cheap") and isinstance(value, str):
+            found.append(value)
+        elif name == "agents":
+            found += value
+        elif hasattr(value, "__dataclass_fields__"):
+            found += _agents_of(value)
+    return tuple(found)
 
 
 def _why_not_registered(task: Task, capability: AgentCapability, registry: AgentRegistry) -> str | None:

@@ -159,6 +159,7 @@ def _relaxations(case: Case) -> str:
         "max_total_time": "allow {:.3g} s more",
         "min_quality_score": "ask for {:.3g} less quality",
         "agent_capacity": "let agents take {:g} more tasks",
+        "task_quality": "ask for {:.3g} less of single tasks",
     }
     ways = [words[limit].format(amount) for limit, amount in binding.items() if limit in words]
     text = " or ".join(ways)
