@@ -44,6 +44,12 @@ def test_a_quantile_leaves_its_share_below(alpha: float, beta: float, q: float) 
     assert beta_cdf(alpha, beta, beta_quantile(alpha, beta, q)) == pytest.approx(q, abs=1e-5)
 
 
+@pytest.mark.parametrize("rest", [0.0, 2.220446049250313e-16, 1e-9, 1e-5, 1e-3])
+def test_a_belief_that_is_next_to_certain_has_its_quantile_at_that_end(rest: float) -> None:
+    assert beta_quantile(3.0, rest, 0.1) == pytest.approx(1.0, abs=1e-6)
+    assert beta_quantile(rest, 3.0, 0.1) == pytest.approx(0.0, abs=1e-6)
+
+
 @pytest.mark.parametrize(("freedom", "quantile"), [(1, 6.313752), (2, 2.919986), (5, 2.015048), (30, 1.697261)])
 def test_student_quantiles_are_those_of_the_tables(freedom: float, quantile: float) -> None:
     assert student_quantile(freedom, 0.95) == pytest.approx(quantile, abs=1e-5)

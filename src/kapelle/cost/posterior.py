@@ -24,6 +24,7 @@ from functools import lru_cache
 
 ORDERED = 19
 """From so many values on, the least and the greatest hold 90 % of what comes next."""
+_NEXT_TO_NOTHING = 1e-6
 COVERAGE = 0.9
 """What predictive intervals hold."""
 
@@ -234,17 +235,19 @@ def beta_cdf(alpha: float, beta: float, x: float) -> float:
 def beta_quantile(alpha: float, beta: float, q: float) -> float:
     """Return the x that a Beta variable stays below with chance q, to about nine digits, near the ends too.
 
-    Newton's method on the log-odds of x, kept inside a bracket. A parameter of zero puts all weight on one end.
+    Newton's method on the log-odds of x, kept inside a bracket. A parameter of next to nothing puts all weight on
+    one end.
     """
-    if alpha <= 0.0:
+    if alpha <= _NEXT_TO_NOTHING:
         return 0.0
-    if beta <= 0.0:
+    if beta <= _NEXT_TO_NOTHING:
         return 1.0
     low, high = 0.0, 1.0
     mean = alpha / (alpha + beta)
     sd = math.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))
     guess = mean + normal_quantile(q) * sd
     x = guess if 0.0 < guess < 1.0 else mean * q if guess <= 0.0 else (mean + 1.0) / 2
+    x = min(max(x, 1e-12), 1.0 - 1e-12)
     constant = math.lgamma(alpha + beta) - math.lgamma(alpha) - math.lgamma(beta)
     for _ in range(100):
         error = beta_cdf(alpha, beta, x) - q
