@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from kapelle.cost.drift import LEAST, ShiftDetector, reference
+from kapelle.cost.drift import LEAST, Drift, ShiftDetector, reference
 from kapelle.cost.history import Amounts, History
 
 
@@ -91,7 +91,7 @@ def test_a_price_that_never_varied_and_then_does_is_noticed_and_the_window_begin
 
 def test_values_that_tie_with_the_median_are_no_change() -> None:
     rng, past = random.Random(6), history()
-    changes = []
+    changes: list[Drift] = []
     for _ in range(600):  # half of them free
         cost = float(rng.random() < 0.5)
         changes += past.add(1.0, True, cost, 1.0, (0.0, 0.0, 0.0), 1.0, 0.0) or ()

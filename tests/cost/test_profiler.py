@@ -287,6 +287,18 @@ def test_an_untried_agent_pays_its_models_prices_for_input_cached_input_and_outp
     assert estimate.cost_usd == pytest.approx(0.4 * 10 + 0.6 * 1 + 0.02 * 100)
 
 
+def test_outcomes_without_tokens_do_not_make_an_untried_agent_free() -> None:
+    profiler = CostProfiler.from_outcomes([outcome(agent="other", cost_usd=0.5)] * 20)
+    assert 0.1 < profiler.estimate(capability(), "implement").cost_usd < 5
+    free = CostProfiler.from_outcomes([outcome(agent="local", cost_usd=0.0)] * 20)
+    assert free.estimate(capability(cost_tier="medium"), "implement").cost_usd == pytest.approx(0.01)
+
+
+def test_what_others_did_well_does_not_lower_what_an_untried_agent_declares() -> None:
+    profiler = CostProfiler.from_outcomes(outcome(agent="other", task_type="lookup") for _ in range(20))
+    assert profiler.estimate(capability(success_rate=0.85), "implement").success_rate >= 0.85
+
+
 def test_a_model_that_nobody_prices_costs_what_its_tier_does() -> None:
     profiler = CostProfiler(prices=PRICES)
     priced = profiler.estimate(capability(model="house:unheard-of", cost_tier="medium"), "implement")
@@ -379,7 +391,7 @@ def test_a_feature_that_cannot_be_is_passed_over_and_its_row_counts(features: An
 
 
 @pytest.mark.parametrize(("field", "bad"), [("cost_usd", 1e7), ("execution_time_seconds", 1e9), ("complexity", 1e-300)])
-def test_an_absurd_execution_is_refused_by_task_and_agent(field: str, bad: float) -> None:
+def test_an_absurd_execution_is_refused_by_task_and_agent(field: str, bad: Any) -> None:
     with pytest.raises(InvalidInput, match=rf"task 'demo' by 'builder_agent': {field} is"):
         record(CostProfiler(), task_id="demo", **{field: bad})
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from .drift import Drift, What
 from .history import Amounts, Effect, History, Tokens, recent_mean
-from .posterior import ORDERED, Effects, Rate, believe_rate, logit, order_interval, predict_log, rate_prior
+from .posterior import ORDERED, Effects, Rate, believe_rate, order_interval, predict_log, rate_level, rate_prior
 
 PRIOR_WEIGHT = 4.0
 """How many outcomes a declared cost or time is worth."""
@@ -78,7 +78,8 @@ class Experience:
         self.types: dict[str, Known] = {}
         self.executions = 0
         self._tiers = tiers
-        self._rates = Effects(level=logit(level), **_RATES)
+        variance = math.fsum(sd * sd for sd in _RATES.values())
+        self._rates = Effects(level=rate_level(level, variance), **_RATES)
         self._costs = Effects(level=0.0, **_AMOUNTS)
         self._times = Effects(level=0.0, **_AMOUNTS)
 
@@ -112,7 +113,8 @@ class Experience:
             log = math.log(seconds / complexity)
             self._times.observe_amount(of_agent.seconds, of_type.seconds, history.seconds.effect, log)
         of_type.mean_seconds += (seconds / complexity - of_type.mean_seconds) / min(of_type.executions, _MEMORY)
-        of_type.tokens.add(tokens, complexity)
+        if tokens[0] + tokens[2] > 0.0:  # without any they are unknown, or those of an agent without a model
+            of_type.tokens.add(tokens, complexity)
         return history.add(value, success, cost_usd, seconds, tokens, complexity, at)
 
     def _begin(self, agent: str, task_type: str) -> History:
@@ -171,11 +173,20 @@ class Experience:
         return believe_rate(total, count, prior_mean=mean, prior_weight=weight, confidence=confidence)
 
     def expect(
-        self, what: What, agent: str, task_type: str, *, declared: float | None, guess: float, complexity: float
+        self,
+        what: What,
+        agent: str,
+        task_type: str,
+        *,
+        declared: float | None,
+        guess: float,
+        complexity: float,
+        is_wild: bool = False,
     ) -> Amount:
         """Return the dollars, or the seconds, of one attempt.
 
-        `declared` is meant for any task; `guess`, for an agent that nobody has tried, for one of complexity 1.
+        `declared` is meant for any task; `guess`, for an agent that nobody has tried, for one of complexity 1. A wild
+        guess gives way to what others took for the type.
         """
         effects = self._costs if what == "cost" else self._times
         history = self.histories.get((agent, task_type))
@@ -184,13 +195,13 @@ class Experience:
             belief = _Belief(declared, PRIOR_WEIGHT, _log_mean(declared, effects.noise), _DECLARED_VARIANCE)
             return _expect(values, belief, effects.noise)
         own = history.effect(what)[2] if history else 0.0
-        known = self.agents.get(agent)
-        if known is not None and known.effect(what)[2] and effects.level[2] > own:
-            of_type = self.types.get(task_type)
-            prior = effects.predict(known.effect(what), of_type.effect(what) if of_type else None)
+        known, of_type = self.agents.get(agent), self.types.get(task_type)
+        is_tried = known is not None and known.effect(what)[2] > 0.0 and effects.level[2] > own
+        if is_tried or (is_wild and known is None and of_type is not None and of_type.effect(what)[2] > 0.0):
+            prior = effects.predict(known.effect(what) if known else None, of_type.effect(what) if of_type else None)
             weight = min(_TRUST * effects.noise / prior.variance, PRIOR_WEIGHT)
             mean = math.exp(min(prior.mean + min(effects.noise + prior.variance, _MOST_VARIANCE) / 2, 50.0))
-            belief = _Belief(mean, weight, prior.mean, prior.variance)
+            belief = _Belief(mean, weight if values else 1.0, prior.mean, prior.variance)
         else:
             if what == "cost" and known is not None:  # whatever it did so far was free
                 guess = 0.0

@@ -90,6 +90,11 @@ def rate_prior(prior: Prior) -> tuple[float, float]:
     return mean, 1.0 / (mean * (1.0 - mean) * prior.variance)
 
 
+def rate_level(mean: float, variance: float) -> float:
+    """Return the mean log-odds for which `rate_prior` has this mean."""
+    return logit(mean) * math.sqrt(1.0 + math.pi * variance / 8.0)
+
+
 # Amounts
 
 

@@ -369,7 +369,7 @@ class CostProfiler:
             declared=capability.success_rate,
             confidence=self.confidence,
         )
-        known = history.tokens if history else of_type.tokens if of_type else None
+        known = history.tokens if history else of_type.tokens if of_type and of_type.tokens.count else None
         usage = _usage(known, capability, complexity)
         is_free = capability.cost_tier == "free"
         declared_usd = 0.0 if capability.cost_usd is None and is_free else capability.cost_usd
@@ -380,6 +380,7 @@ class CostProfiler:
             declared=declared_usd,
             guess=self._price(capability, known) if declared_usd is None else 0.0,
             complexity=complexity,
+            is_wild=known is None and capability.model is None,
         )
         seconds = experience.expect(
             "seconds",
