@@ -1,7 +1,7 @@
 """What work costs, how long it takes and how often it succeeds, per agent and task type, learned from outcomes.
 
-Theory. The parts are in three files: distributions in `posterior`, what a pair of agent and type has done in `history`,
-changes in `drift`. Here they are put together:
+Theory. The parts have their files: distributions in `posterior`, what a pair of agent and type has done in `history`,
+changes in `drift`; `experience` puts them together, and the rows are checked and the tokens priced here.
 
     success   Beta posterior. Outcomes count as their quality, 1 or 0 where none was measured, the older the less (the
               effective window is 200 outcomes; none are older than a change that was noticed). The prior is what the
@@ -12,10 +12,11 @@ changes in `drift`. Here they are put together:
               and no prior: the first outcome replaces it. Intervals hold 90 % of single outcomes.
     tokens    Means of input, cached and output tokens; an untried agent with a model pays its model's price for each.
 
-So an agent that nobody has tried is uncertain: its expected success is what it declares, and its lower bound far below.
+So an agent that nobody has tried is uncertain: its expected success is what it declares, until others or its other work
+say more, and its lower bound is far below.
 Costs and times are kept per unit of complexity, so what was learned on a hard task does not overprice an easy one. What
 is declared per task is meant per task: complexity changes neither a declared price nor declared seconds. Chooses
-nothing: see optimizer. The ledger is its only store: `from_outcomes` reads 100,000 outcomes in about a second.
+nothing: see optimizer. The ledger is its only store: `from_outcomes` reads 100,000 outcomes in less than a second.
 """
 
 from __future__ import annotations
