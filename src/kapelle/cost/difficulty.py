@@ -6,10 +6,11 @@ predicts its cost from their lengths. The difficulty is what remains: the chance
 each agent how much better or worse it is expected to do than at an ordinary task of the type.
 
 Partial rows. Where only some agents were seen at a task, what the others would have done is filled in before the forest
-grows: the agent's mean at the type, plus how the agents that were seen fared there against theirs (a two-way additive
-model with shrinkage). So an agent that is only given easy tasks is not taken for a good one.
+grows: how hard the task is by its words, how good the agent is beyond that (found in turns), and how those that were
+seen fared at the very task. So an agent that is only given easy tasks is not taken for a good one.
 
-Online. A new outcome moves the leaves that its task falls into, in every tree; the branches stay until the next `fit`.
+Online. A new outcome moves the leaves that its task falls into, in every tree, and the agent's line of costs; the
+branches stay until the next `fit`.
 NumPy is imported; load this lazily. Chooses nothing: see policy.
 """
 
@@ -31,7 +32,7 @@ from numpy.typing import NDArray
 
 from kapelle.errors import InvalidInput
 
-from .features import Embed, TextFeatures
+from .features import Embed, Floats, TextFeatures
 from .forest import FOLDS, TREES, Forest
 from .logged import LoggedOutcome, LoggedTask
 
@@ -49,6 +50,12 @@ TASK_PULL = 2.0
 LEAF_SHARE = 140
 """Tasks per leaf grow with the log, one in so many: below it leaves are noise, above it blunt (cross-validated)."""
 SMALLEST_LEAF = 5
+TURNS, LEVEL_TREES = 3, 80
+"""Of the search for what agents and tasks are worth in a partial log, and the trees of each turn."""
+COST_PULL = 20.0
+"""Outcomes that the known line of an agent's costs weighs against a new one."""
+MOST_CHANGE = 10.0
+"""Times its expected cost that one outcome may say; a slip of the log does not move a price further."""
 MOST_SHIFT = 3.0
 """Log-odds: words alone never make an agent more than twenty times as likely to fail."""
 MOST_TYPE_COLUMNS = 500
@@ -158,11 +165,15 @@ class DifficultyModel:
         texts, contexts = [task.text for task in seen], [task.context for task in seen]
         model._text = TextFeatures.fit(texts, contexts, seed=seed, embed=embed)
         rows = model._rows(seen)
-        filled = _fill(table, means)
         # Equal texts share a fold, so that no task is predicted from its own double.
         folds = np.array([zlib.crc32(text.encode("utf-8", "replace")) % FOLDS for text in texts], dtype=np.int32)
         folds = folds if len(np.unique(folds)) == FOLDS else np.arange(len(seen), dtype=np.int32) % FOLDS
         least = max(SMALLEST_LEAF, len(seen) // LEAF_SHARE)
+        if np.isnan(table.quality).any():
+            filled = _fill(table, _expect_unseen(rows, table, folds, least=least, types=len(types), seed=seed))
+            model._means = _means_of_filled(filled, table, means)
+        else:
+            filled = table.quality
         forest = Forest.grow(rows, filled.astype(np.float32), folds, least=least, seed=seed, trees=TREES)
         model._forest = forest
         model._weights = np.full(forest.means.shape, float(least), dtype=np.float32)
@@ -181,8 +192,14 @@ class DifficultyModel:
         leaves = None
         if self._forest is not None:
             leaves = self._forest.find_leaves(self._rows([task]))[0]
+        predicted = self._predict_costs([task])[0]
         for agent, outcome in task.outcomes.items():
             column = self.agents.index(agent)
+            if predicted[column] > 0:  # prices change: the line moves as a whole, the last outcomes count most
+                change = min(max(outcome.cost_usd / predicted[column], 1 / MOST_CHANGE), MOST_CHANGE)
+                self._costs[:, column] *= 1 + (change - 1) / COST_PULL
+            else:
+                self._costs[0, column] += outcome.cost_usd / COST_PULL
             self._means[kind, column] += (outcome.quality - self._means[kind, column]) / (PULL + 1)
             if leaves is not None and self._forest is not None and self._weights is not None:
                 self._weights[leaves, column] += 1
@@ -360,13 +377,48 @@ def _type_means(table: _Table, types: int) -> Doubles:
     return means
 
 
-def _fill(table: _Table, means: Doubles) -> Doubles:
-    """Quality with the unseen filled in: the agent's mean at the type, and how the others fared at the task."""
-    usual = means[table.kinds + 1]
+def _expect_unseen(rows: Floats, table: _Table, folds: Ints, *, least: int, types: int, seed: int) -> Doubles:
+    """What every agent is expected to make of every task of a partial log, fairly to agents with the hard ones.
+
+    How hard a task is by its words, for whoever tried it, and how good each agent is beyond that are found in turns
+    (backfitting). Agents' plain means would take the one that is handed the easy tasks for a good one.
+    """
     seen = ~np.isnan(table.quality)
-    against = np.where(seen, table.quality - usual, 0.0)
+    quality = np.where(seen, table.quality, 0.0)
+    tries = seen.sum(axis=1)
+    better = np.zeros(quality.shape[1])
+    level = np.zeros((len(rows), 1))
+    for turn in range(TURNS):
+        typical = np.where(seen, quality - better, 0.0).sum(axis=1) / tries
+        forest = Forest.grow(
+            rows, typical.astype(np.float32)[:, None], folds, least=least, seed=seed + turn, trees=LEVEL_TREES
+        )
+        level = forest.predict_unseen(rows, folds)
+        better = np.where(seen, quality - level, 0.0).sum(axis=0) / (seen.sum(axis=0) + PULL)
+    expected = level + better
+    beyond = np.where(seen, quality - expected, 0.0)
+    for kind in range(types):
+        here = table.kinds == kind
+        expected[here] += beyond[here].sum(axis=0) / (seen[here].sum(axis=0) + PULL)
+    return np.clip(expected, 0.0, 1.0)
+
+
+def _means_of_filled(filled: Doubles, table: _Table, means: Doubles) -> Doubles:
+    """Quality by type and agent, of all tasks of the type and not only of those that an agent happened to get."""
+    fair = means.copy()
+    fair[0] = (filled.sum(axis=0) + PULL * means[0]) / (len(filled) + PULL)
+    for kind in range(len(means) - 1):
+        here = filled[table.kinds == kind]
+        fair[kind + 1] = (here.sum(axis=0) + PULL * fair[0]) / (len(here) + PULL)
+    return fair
+
+
+def _fill(table: _Table, expected: Doubles) -> Doubles:
+    """Quality with the unseen filled in: what is expected there, and how the others fared at the task."""
+    seen = ~np.isnan(table.quality)
+    against = np.where(seen, table.quality - expected, 0.0)
     easier = against.sum(axis=1, keepdims=True) / (seen.sum(axis=1, keepdims=True) + TASK_PULL)
-    return np.where(seen, table.quality, np.clip(usual + easier, 0.0, 1.0))
+    return np.where(seen, table.quality, np.clip(expected + easier, 0.0, 1.0))
 
 
 def _cost_lines(tasks: Sequence[LoggedTask], table: _Table) -> Doubles:
