@@ -11,8 +11,9 @@ the best single agent there. Equal texts are never on both sides of a split.
 were recorded) costs at 95, 98 and 100 % of that agent's quality, and the quality that was really reached. An agent that
 is asked is paid, also where its answer is not taken. `accuracy_gain`: quality at the same cost, less that agent's.
 
-Baselines, same rows, same way of choosing the point: `mix` (two agents by chance), `category` (mean quality by the
-recorded category), `knn` (the mean of the 40 nearest texts), `oracle` (knows the test outcomes; a bound, no policy).
+Baselines, same rows, the point chosen the same way, but without the margin that the policy takes at 100 %: `mix` (two
+agents by chance), `category` (mean quality by the recorded category), `knn` (the mean of the 40 nearest texts),
+`oracle` (knows the test outcomes; a bound, no policy).
 """
 
 from __future__ import annotations

@@ -32,24 +32,42 @@ class OperatingPoint:
     """Mean quality, as learned."""
     expected_cost_usd: float
     """Mean dollars per task, as learned."""
+    quality_error: float = 0.0
+    """Standard error of the mean quality's difference to the reference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Curve:
-    """Mean cost, mean quality and price of each point, as rows; cost and quality ascend."""
+    """Points as rows of mean cost, mean quality, price and standard error; cost and quality ascend.
+
+    The standard error is that of the quality's difference to a reference, task by task; 0 where none was given.
+    """
 
     points: Doubles
 
     @classmethod
-    def draw(cls, predicted_quality: Doubles, predicted_cost: Doubles, quality: Doubles, cost: Doubles) -> Curve:
-        """Return the curve of predictions for tasks whose outcomes are known; all four are (tasks, columns)."""
+    def draw(
+        cls,
+        predicted_quality: Doubles,
+        predicted_cost: Doubles,
+        quality: Doubles,
+        cost: Doubles,
+        *,
+        reference: Doubles | None = None,
+    ) -> Curve:
+        """Return the curve of predictions for tasks whose outcomes are known; all four are (tasks, columns).
+
+        `reference` is the quality, per task, that the standard errors compare with.
+        """
         scale = max(float(cost.mean(axis=0).max()), 1e-12)
         prices = np.concatenate([[0.0], np.geomspace(1e-4, 1e3, PRICES)]) / scale
         rows = np.arange(len(quality))
         points = []
         for price in prices:
             chosen = (predicted_quality - price * predicted_cost).argmax(axis=1)
-            points.append((float(cost[rows, chosen].mean()), float(quality[rows, chosen].mean()), float(price)))
+            found = quality[rows, chosen]
+            error = 0.0 if reference is None else float((found - reference).std() / np.sqrt(len(found)))
+            points.append((float(cost[rows, chosen].mean()), float(found.mean()), float(price), error))
         return cls(points=upper_hull(np.array(points)))
 
     def at_quality(self, quality: float) -> OperatingPoint:
@@ -74,6 +92,7 @@ class Curve:
             share=share,
             expected_quality=float(mixed[1]),
             expected_cost_usd=float(mixed[0]),
+            quality_error=float(mixed[3]) if len(mixed) > 3 else 0.0,
         )
 
 

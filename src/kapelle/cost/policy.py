@@ -38,6 +38,8 @@ Doubles = NDArray[np.float64]
 
 FEWEST_TASKS = 40
 """Tasks below which a policy learned from them would be an accident."""
+SAFETY_SHARE = 0.05
+"""Of the saving: what keeping a promise of equal quality may cost."""
 MOST_STRATEGIES = 40
 """Strategies that compete with the agents: the ones that gain most."""
 _MIX = 1 << 20
@@ -113,7 +115,7 @@ class RoutingPolicy:
         return cls(
             model=model,
             strategies=[columns[name] for name in model.agents],
-            curve=Curve.draw(unseen.quality, unseen.cost_usd, quality, cost),
+            curve=Curve.draw(unseen.quality, unseen.cost_usd, quality, cost, reference=quality[:, best]),
             best_quality=float(quality[:, best].mean()),
             best_cost_usd=float(cost[:, best].mean()),
         )
@@ -121,14 +123,24 @@ class RoutingPolicy:
     def point(self, quality_share: float) -> OperatingPoint:
         """Return the cheapest point that reaches a share of the best single agent's quality, on the tasks learned from.
 
-        Where no point does, it is the one of the highest quality.
+        Of a share of 1 or more it takes one standard error more, as far as a twentieth of the saving pays for it. Where
+        no point does, it is the one of the highest quality.
 
         Raises:
             InvalidInput: the share is no positive number.
         """
         if not 0 < quality_share < float("inf"):
             raise InvalidInput(f"quality_share is {quality_share!r}; give a share such as 0.95.")
-        return self.curve.at_quality(quality_share * self.best_quality)
+        point = self.curve.at_quality(quality_share * self.best_quality)
+        if quality_share < 1:
+            return point
+        # That nothing is lost is a promise, and what was learned from is a sample: one standard error more is asked
+        # for, as far as a twentieth of the saving pays for it.
+        affordable = self.curve.at_cost(
+            point.expected_cost_usd + SAFETY_SHARE * max(0.0, self.best_cost_usd - point.expected_cost_usd)
+        )
+        safe = self.curve.at_quality(quality_share * self.best_quality + point.quality_error)
+        return min((affordable, safe), key=lambda one: one.expected_cost_usd)
 
     def point_at_cost(self, cost_usd: float) -> OperatingPoint:
         """Return the point of the highest quality whose mean cost is no more than this, on the tasks learned from."""
@@ -184,7 +196,7 @@ class RoutingPolicy:
             strategies = [strategy_from_dict(one) for one in policy["strategies"]]  # type: ignore[index]  # or KeyError
             curve = np.array(arrays["curve"], dtype=np.float64)
             best = [float(value) for value in policy["best"]]  # type: ignore[index]  # or KeyError
-            fits = len(strategies) == len(model.agents) and curve.ndim == 2 and curve.shape[1] == 3 and len(curve) > 0
+            fits = len(strategies) == len(model.agents) and curve.ndim == 2 and curve.shape[1] == 4 and len(curve) > 0
             if not (fits and np.isfinite(curve).all() and np.isfinite(best).all() and len(best) == 2):
                 raise ValueError("its parts do not fit")
         except (KeyError, ValueError, TypeError, IndexError) as error:
