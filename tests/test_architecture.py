@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("validation",),
     ("execution",),
     ("learning",),
-    ("team", "terms", "records"),
+    ("team", "terms", "records", "exploring"),
     ("engine",),
     ("testing",),
     ("terminal", "process"),

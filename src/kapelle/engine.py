@@ -24,6 +24,7 @@ from kapelle.cost import (
     Checks,
     CostProfiler,
     DAAOOptimizer,
+    Explorer,
     Frontier,
     OptimizationConstraints,
     load_learned,
@@ -45,6 +46,7 @@ from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import AOPValidator, ApprovedPlan, Issue, PlanDetector, ValidationResult
 
+from .exploring import explore
 from .records import planned, routed, validated
 from .team import AgentLike, Team, assemble_team, register_agents
 from .terms import Terms, learned_folder
@@ -77,6 +79,8 @@ class Engine:
         rules: Replaces the routing rules.
         validators: By type of task, a function that says of an output whether it is acceptable. No other output is
             taken, and what it says is what agents are judged by.
+        explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
+            the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
         learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
 
     >>> import asyncio
@@ -101,6 +105,7 @@ class Engine:
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
         validators: Mapping[str, Callable[[Any], bool]] | None = None,
+        explore: float = 0.0,
         learned: Path | str | None = None,
         environ: Mapping[str, str] | None = None,
         timer: Callable[[], float] = time.perf_counter,
@@ -126,6 +131,7 @@ class Engine:
             pin_rules=rules is not None,  # the user's own rules are orders, and the others only advice
         )
         self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
+        self.explorer = Explorer(share=explore)
         self.checks = Checks(validators=dict(validators or {}))
         self.executor = Executor(registry, timer=timer)
 
@@ -167,6 +173,9 @@ class Engine:
                 plan = given or await self._plan(words, budget, journal, gate_key=journal.run_id)
                 journal.write("run_planned", planned(plan))
                 routing = await self._route(plan, terms, budget.left.usd)
+                if self.explorer.share and terms.deadline_s is None and terms.min_quality is None:
+                    # What an unknown agent takes, and whether it succeeds, is just what is unknown.
+                    explore(self.explorer, journal.run_id, plan.graph, routing, self.optimizer, budget.left.usd)
                 journal.write("run_routed", routed(routing))
                 validation = await self._validate(plan, routing, terms, budget, journal, given=given is not None)
                 if validation.approved is None and given is None:

@@ -22,10 +22,13 @@ from .checks import task_context as task_context
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
 from .constraints import OptimizationConstraints as OptimizationConstraints
+from .drift import Drift as Drift
 from .expectation import VERIFY as VERIFY
 from .expectation import Expectation as Expectation
 from .expectation import expect_tasks as expect_tasks
 from .expectation import why_unable as why_unable
+from .exploration import Explorer as Explorer
+from .exploration import Move as Move
 from .frontier import Frontier as Frontier
 from .frontier import FrontierPoint as FrontierPoint
 from .frontier import pareto_frontier as pareto_frontier
