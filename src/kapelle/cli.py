@@ -72,6 +72,9 @@ def run(
     model: Model = None,
     agents: Agents = None,
     db: Db = None,
+    explore: Annotated[
+        float, typer.Option("--explore", help="Share of tasks, 0 to 1, that may go to little known agents, to learn.")
+    ] = 0.0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer into this file too.")] = None,
     svg: Svg = None,
     as_json: Json = False,
@@ -79,7 +82,7 @@ def run(
     """Plan a request and run it."""
     _check_targets(output, svg)
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality, "max_tokens": max_tokens}
-    with _engine(agents, data, model, db) as engine:
+    with _engine(agents, data, model, db, explore=explore) as engine:
         code = _run(engine, _request(request), terms, as_json=as_json, output=output, svg=svg)
     raise typer.Exit(code)
 
@@ -326,7 +329,13 @@ def _console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def _engine(
-    agents_file: Path | None, data: Path | None, model: str | None, db: str | None, *, reads_only: bool = False
+    agents_file: Path | None,
+    data: Path | None,
+    model: str | None,
+    db: str | None,
+    *,
+    reads_only: bool = False,
+    explore: float = 0.0,
 ) -> Iterator[Engine]:
     """An engine on the user's ledger. One that only reads leaves no ledger behind where there was none."""
     if agents_file is not None and str(agents_file.parent.resolve()) not in sys.path:
@@ -336,7 +345,7 @@ def _engine(
     if reads_only and not Path(path).expanduser().exists():
         path = ":memory:"
     with SqliteLedger(path) as ledger:
-        yield Engine(own, data=data, model=model, ledger=ledger)
+        yield Engine(own, data=data, model=model, ledger=ledger, explore=explore)
 
 
 def _request(text: str) -> str | Path:

@@ -1,4 +1,4 @@
-"""Lets a routed plan explore: some tasks go to agents of which little is known. What may be moved is decided in cost."""
+"""Lets a routed plan explore: some tasks go to agents of which little is known. Which may be moved, cost decides."""
 
 from __future__ import annotations
 

@@ -30,6 +30,8 @@ from .estimate import Estimate
 
 DRAWS = 200
 """Draws from which the probability of each agent is counted; its error is about 0.03."""
+SURE = 1e-6
+"""A chance of success is taken as known if it may be off by less."""
 LEAST_PROPENSITY = 1 / DRAWS
 
 
@@ -151,7 +153,7 @@ def _shares(able: Mapping[str, Estimate], chance: random.Random) -> dict[str, fl
 def _beta_of(estimate: Estimate) -> tuple[float, float] | float:
     """Return the parameters of the Beta that an estimate stands for; the chance itself where it is taken as sure."""
     mean, sd = estimate.success_rate, estimate.success_sd
-    if sd <= 0 or not 0 < mean < 1:
+    if sd < SURE or not SURE < mean < 1 - SURE:
         return mean
     size = max(mean * (1 - mean) / sd**2 - 1, 0.1)
     return mean * size, (1 - mean) * size

@@ -62,6 +62,10 @@ class SqliteLedger:
         self, path: str | Path = ":memory:", *, read_only: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
         self.path = str(path)
+        if self.path.startswith(("postgres://", "postgresql://")):
+            raise InvalidInput(
+                f"This version keeps its ledger in SQLite files only, not in {self.path.partition(':')[0]}."
+            )
         self.read_only = read_only
         self._clock = clock
         # One connection for all threads: sqlite3 serialises nothing for us, so every use holds the lock.
