@@ -41,7 +41,7 @@ from kapelle.errors import (
 from kapelle.execution import ExecutionLimits, Executor, Growth, compose_answer
 from kapelle.graph import TaskDAG
 from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, SqliteLedger, Usage, ledger_path
-from kapelle.models import ModelClient
+from kapelle.models import ModelClient, PriceTable
 from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import AOPValidator, ApprovedPlan, Issue, PlanDetector, ValidationResult
@@ -116,7 +116,10 @@ class Engine:
         registry = self.team.registry
         known = load_learned(Path(learned) if learned is not None else learned_folder(self.ledger))
         self.profiler = CostProfiler.from_outcomes(
-            self.ledger.outcomes(limit=MOST_OUTCOMES), difficulty=known.difficulty, agents=registry.values()
+            self.ledger.outcomes(limit=MOST_OUTCOMES),
+            difficulty=known.difficulty,
+            agents=registry.values(),
+            prices=PriceTable.from_environment(environ),
         )
         self.planner: Planner = planner or self.team.planner
         self._gated = self.team.gated if planner is None else None
