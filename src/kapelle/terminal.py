@@ -254,7 +254,7 @@ def show_frontier(console: Console, frontier: Frontier) -> None:
     if not frontier.points:
         console.print(_text(frontier.note, style="yellow"))
         return
-    table = _table_of(["cost", "time", "success", "agents", ""], gives_way="agents")
+    table = _table_of(["cost", "time", "success, at least", "agents", ""], gives_way="agents")
     marks = {
         id(point): words
         for point, words in (
@@ -272,7 +272,9 @@ def show_frontier(console: Console, frontier: Frontier) -> None:
     console.print(table)
     console.print(_text(frontier.note, style="dim"))
     chosen = frontier.knee()
-    hint = f"--deadline {chosen.seconds * 1.001:.4g} --quality {math.floor(chosen.quality * 1000) / 1000:g}"
+    hint = f"--quality {math.floor(chosen.quality * 1000) / 1000:g}"
+    if chosen.seconds >= 1 and chosen is not frontier.cheapest():  # below a second, a limit would be a matter of luck
+        hint += f" --deadline {math.ceil(chosen.seconds * 1.1)}"
     console.print(_text(f"Run one of them by its limits, for example: kapelle run REQUEST {hint}", style="dim"))
 
 

@@ -112,7 +112,7 @@ class OptionFinder:
         self._strategies = strategies
         self._confidence = confidence
         self._singles: dict[tuple[str, str, float, str], Option] = {}
-        self._options: dict[tuple[str, frozenset[str], float, str], dict[Strategy, Option]] = {}
+        self._options: dict[tuple[str, frozenset[str], float, str, str], dict[Strategy, Option]] = {}
 
     def options(self, task: Task, complexity: float, initial: Strategy) -> tuple[Option, ...]:
         """Return the ways to do a task, the initial one first; that is one whether its agent takes the task or not."""
@@ -127,7 +127,7 @@ class OptionFinder:
         return self._for_kind(task, complexity).get(strategy) or self._initial(task, complexity, strategy)
 
     def _for_kind(self, task: Task, complexity: float) -> dict[Strategy, Option]:
-        key = (task.task_type, task.requirements, complexity, task.description)
+        key = (task.task_type, task.requirements, complexity, task.description, task.risk)
         if key not in self._options:
             able = [agent for agent, capability in self._registry.items() if capability.takes(task)]
             options: dict[Strategy, Option] = {
@@ -155,7 +155,7 @@ class OptionFinder:
         return self._singles[key]
 
     def _of_strategies(self, task: Task, complexity: float, able: Sequence[str]) -> list[Option]:
-        if self._strategies is None:
+        if self._strategies is None or task.risk == "high":  # what does harm is not done by several
             return []
         judged = self._strategies.for_task(task.task_type, [*self._registry])
         measured = {one.strategy.agent: one for one in judged if isinstance(one.strategy, Single)}
