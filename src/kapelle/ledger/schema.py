@@ -118,10 +118,14 @@ def check_readable(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    # In one statement, or another process could finish a migration between the two answers.
+    rows = connection.execute(
+        "SELECT user_version, name FROM pragma_user_version LEFT JOIN sqlite_master ON type = 'table'"
+    ).fetchall()
+    version: int = rows[0][0]
+    names = [name for _, name in rows if name is not None]
     if version > len(MIGRATIONS):
         raise InvalidInput(f"The ledger {path!r} was written by a newer kapelle (schema {version}). Upgrade kapelle.")
-    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
     if (version == 0 and names) or (version > 0 and not {"events", "outcomes"} <= set(names)):
         has = f"it has {names[0]!r}" if names else "it has no tables"
         raise InvalidInput(f"{path!r} is a database of something else ({has}). Name another with --db.")
