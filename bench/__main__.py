@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 BENCHMARKS = ("install", "pipeline", "planning", "graph", "optimizer")
-ON_RECORDED_DATA = ("plans", "gate", "faults")
+ON_RECORDED_DATA = ("plans", "gate", "faults", "routing", "estimates", "reward")
 """They need public data that is not in the repository, and say where they look for it."""
 
 

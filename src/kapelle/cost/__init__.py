@@ -47,6 +47,10 @@ from .profiler import CostProfiler as CostProfiler
 from .profiler import Estimate as Estimate
 from .profiler import Execution as Execution
 from .profiler import TaskProfile as TaskProfile
+from .reward import Features as Features
+from .reward import RewardModel as RewardModel
+from .reward import describe_attempt as describe_attempt
+from .reward import outcome_value as outcome_value
 from .savings import ColumnNames as ColumnNames
 from .savings import Log as Log
 from .savings import SavingsReport as SavingsReport

@@ -5,6 +5,8 @@
 """
 
 from .approved import ApprovedPlan as ApprovedPlan
+from .calibrated import CalibratedRewardModel as CalibratedRewardModel
+from .calibrated import RewardStatistics as RewardStatistics
 from .detector import Detection as Detection
 from .detector import ModelDetector as ModelDetector
 from .detector import PlanDetector as PlanDetector
@@ -16,6 +18,7 @@ from .edit import Edit as Edit
 from .issue import Issue as Issue
 from .issue import IssueKind as IssueKind
 from .issue import Severity as Severity
+from .learned_reward import LearnedReward as LearnedReward
 from .repair import Repair as Repair
 from .result import ValidationResult as ValidationResult
 from .reward_model import LearnedRewardModel as LearnedRewardModel

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +23,8 @@ from typing import Any
 
 from kapelle.documents import parse_json, read_text
 from kapelle.errors import InvalidInput
+
+from .durable import write_beside_then_rename
 
 WEIGHTS = ("success", "quality", "cost", "time")
 STATIC_WEIGHTS = {"success": 0.4, "quality": 0.3, "cost": 0.2, "time": 0.1}
@@ -136,7 +136,7 @@ class LearnedRewardModel:
             InvalidInput: it cannot be written; the old file is still there.
         """
         if self.persistence_path is not None:
-            _write_beside_then_rename(self.persistence_path, self._state.to_json())
+            write_beside_then_rename(self.persistence_path, self._state.to_json().encode("utf-8"))
 
     def get_agent_success_rate(self, agent_name: str, task_type: str) -> float | None:
         """Return the share of the agent's tasks of this type that succeeded; None where it had none."""
@@ -274,19 +274,3 @@ def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{value!r} is no count")
     return value
-
-
-def _write_beside_then_rename(path: Path, text: str) -> None:
-    beside: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        if beside is not None:
-            Path(beside).unlink(missing_ok=True)
-        raise InvalidInput(f"Cannot write {str(path)!r}: {error.strerror or error}. Check the folder.") from error
