@@ -253,3 +253,61 @@ def test_any_reply_of_a_model_ends_cleanly(kapelle: Any, monkeypatch: pytest.Mon
         monkeypatch.setenv("KAPELLE_BASE_URL", server.base_url)
         assert_clean(kapelle("run", "What is the capital of France?"))
     assert_the_ledger_is_consistent()
+
+
+SUPPORT = "examples/savings/support.csv"
+
+
+def test_savings_tells_what_routing_would_have_saved_and_draws_it(kapelle: Any, tmp_path: Path) -> None:
+    done = kapelle("savings", SUPPORT, "--plot", str(tmp_path / "curve.svg"))
+    assert (done.code, "random mix" in done.out, "What routing would use" in done.out) == (0, True, True)
+    assert "<svg" in (tmp_path / "curve.svg").read_text()
+    data = kapelle("savings", SUPPORT, "--json", "--keep", "0.9").data
+    assert [target["quality_share"] for target in data["targets"]] == [0.9]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "empty"),
+        ("a,b\n1,2\n", "--column"),
+        ("task_id,model,quality,cost_usd\n" + "".join(f"{n},one,1,0.1\n" for n in range(60)), "one agent"),
+        ("task_id,model,quality,cost_usd\n" + "".join(f"{n},m{n % 2},nan,-1\n" for n in range(60)), "line 2"),
+    ],
+)
+def test_a_log_that_says_nothing_is_refused_with_the_way_out(
+    kapelle: Any, tmp_path: Path, content: str, said: str
+) -> None:
+    (tmp_path / "log.csv").write_text(content)
+    done = kapelle("savings", str(tmp_path / "log.csv"))
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+
+
+def test_learn_writes_what_later_runs_use(kapelle: Any, tmp_path: Path) -> None:
+    ledger = str(tmp_path / "l.sqlite")
+    done = kapelle("learn", SUPPORT, "--db", ledger, "--json")
+    assert (done.data["tasks"], done.data["agents"]) == (300, 2)
+    assert sorted(path.name for path in (tmp_path / "l.sqlite.learned").iterdir()) == [
+        "difficulty.npz",
+        "strategies.json",
+    ]
+    assert kapelle("run", COMPARE, "--data", ATLAS, "--db", ledger, "--json").data["state"] == "done"
+
+
+def test_the_frontier_shows_the_choices(kapelle: Any) -> None:
+    words = (
+        "For each of Peru and Chile, find its capital; then write a report",
+        "--agents",
+        "examples/atlas/agents.yaml",
+    )
+    done = kapelle("plan", *words, "--frontier")
+    assert (done.code, "cheapest" in done.out, "most likely to succeed" in done.out) == (0, True, True)
+    points = kapelle("plan", *words, "--frontier", "--json").data["frontier"]["points"]
+    assert len(points) >= 2
+
+
+@pytest.mark.parametrize("share", ["-1", "1.5", "nan"])
+def test_a_share_to_explore_that_is_none_is_refused(kapelle: Any, share: str) -> None:
+    done = kapelle("run", COMPARE, "--data", ATLAS, "--explore", share)
+    assert (done.code, "no share of tasks" in done.err) == (2, True)

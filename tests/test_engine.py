@@ -24,6 +24,7 @@ from kapelle import (
     ModelUnavailable,
     Plan,
     PlanRejected,
+    RoutingRule,
     SqliteLedger,
     Task,
     TaskContext,
@@ -486,3 +487,44 @@ def test_a_detector_looks_at_the_plan_and_its_cost_counts() -> None:
     run = go(engine, "Find the capital of France", budget_usd=1.0)
     assert (run.state, run.planning_cost_usd) == ("done", look.cost_usd)
     assert look.calls == 1
+
+
+def two_ways() -> tuple[Any, Any]:
+    @agent(task_types=["lookup"], cost_usd=0.001, success_rate=0.9)
+    async def usual(task: Any) -> str:
+        return "Paris"
+
+    @agent(task_types=["lookup"], cost_usd=0.002, success_rate=0.9)
+    async def other(task: Any) -> str:
+        return "Paris"
+
+    return usual, other
+
+
+def test_an_exploring_run_says_how_probable_every_choice_was_and_keeps_its_budget() -> None:
+    engine = offline(*two_ways(), explore=1.0)
+    runs = [go(engine, "Find the capital of France", budget_usd=0.002) for _ in range(30)]
+    assert {run.tasks["s1"].agent for run in runs} == {"usual", "other"}
+    assert all(run.cost_usd <= 0.002 for run in runs)
+    for outcome in engine.ledger.outcomes():
+        assert 0 < outcome.features["propensity"] <= 1
+        assert outcome.features.get("explored", False) == (outcome.agent == "other")
+
+
+@pytest.mark.parametrize("terms", [{"deadline_s": 60.0}, {"min_quality": 0.1}, {"budget_usd": 0.0015}])
+def test_where_there_is_no_room_nothing_is_explored(terms: dict[str, float]) -> None:
+    engine = offline(*two_ways(), explore=1.0)
+    assert {go(engine, "Find the capital of France", **terms).tasks["s1"].agent for _ in range(8)} == {"usual"}
+
+
+def test_what_a_validator_refuses_is_not_taken_and_counts_against_its_agent() -> None:
+    engine = offline(atlas, validators={"lookup": lambda output: output == "Berlin"})
+    run = go(engine, "Find the capital of France")
+    assert (run.state, run.tasks["s1"].state) == ("failed", "failed")
+    assert [(one.success, one.quality) for one in engine.ledger.outcomes()] == [(False, 0.0)]
+
+
+def test_a_users_own_rule_is_an_order_and_no_advice() -> None:
+    rule = RoutingRule(rule_id="always-other", agent_id="other", task_types=("lookup",))
+    run = go(offline(*two_ways(), rules=[rule]), "Find the capital of France")
+    assert run.tasks["s1"].agent == "other"

@@ -30,6 +30,8 @@ from .estimate import Estimate
 
 DRAWS = 200
 """Draws from which the probability of each agent is counted; its error is about 0.03."""
+WORTH = 10.0
+"""What a success is worth, in tasks of the dearest agent: it is success that is explored for, and cost comes second."""
 SURE = 1e-6
 """A chance of success is taken as known if it may be off by less."""
 LEAST_PROPENSITY = 1 / DRAWS
@@ -141,8 +143,7 @@ def _shares(able: Mapping[str, Estimate], chance: random.Random) -> dict[str, fl
     names = sorted(able)
     beliefs = [_beta_of(able[name]) for name in names]
     costs = [able[name].cost_usd for name in names]
-    # A success is worth what the dearest agent takes for one: below that, no cost outweighs a sure failure.
-    worth = max(costs) or 1.0
+    worth = WORTH * max(costs) or 1.0
     counts: Counter[str] = Counter()
     for _ in range(DRAWS):
         values = [worth * _draw(belief, chance) - cost for belief, cost in zip(beliefs, costs, strict=True)]
