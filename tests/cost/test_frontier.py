@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.cost import CostProfiler
+from kapelle.cost import CostProfiler, DAAOOptimizer, OptimizationConstraints
 from kapelle.cost.frontier import Frontier, pareto_frontier
-from kapelle.cost import DAAOOptimizer, OptimizationConstraints
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG
 from kapelle.routing import RoutingPlan

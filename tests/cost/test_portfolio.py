@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.cost import CostProfiler
-from kapelle.cost import DAAOOptimizer, OptimizationConstraints
+from kapelle.cost import CostProfiler, DAAOOptimizer, OptimizationConstraints
 from kapelle.cost.portfolio import Item, Portfolio, optimize_portfolio
 from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.graph import Task, TaskDAG
