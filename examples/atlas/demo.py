@@ -22,7 +22,7 @@ FIRST = (
     "Find the longest river in Germany and its length. Compare the populations of France and Germany. "
     "What is the total area of countries per continent? Finally write a report."
 )
-PRICED = f"'{FACTS}' {DATA} {OWN}"
+PRICED = f"'{FACTS}' {OWN}"
 
 # What it shows, the command, and the exit code that it must have.
 STEPS: tuple[tuple[str, str, int], ...] = (
@@ -44,12 +44,17 @@ STEPS: tuple[tuple[str, str, int], ...] = (
     ),
     (
         "A budget that cannot hold is refused before a cent is spent, with what would help.",
-        f"kapelle run {PRICED} --budget 0.001 --quality 0.95",
+        f"kapelle run {PRICED} --budget 0.001 --quality 0.99",
         2,
     ),
     (
-        "The same request again. Estimates are learned from the ledger now, and the free agent has earned trust.",
-        f"kapelle run {PRICED} --budget 0.02 --quality 0.9",
+        "The choices that there are for it, by cost, time and quality.",
+        f"kapelle plan {PRICED} --frontier",
+        0,
+    ),
+    (
+        "What routing would have saved, told from a log of outcomes (this one is made up: its README says so).",
+        "kapelle savings examples/savings/support.csv",
         0,
     ),
     (
