@@ -36,7 +36,7 @@ def draw_problem(seed: int, tasks: int, agents: int = 6, **limits: object) -> Pr
             )
         before = tuple(sorted(rng.sample(range(number), min(number, rng.choice((0, 1, 2))))))
         slots.append(Slot(candidates=tuple(candidates), before=before))
-    return Problem(slots=tuple(slots), limits=Limits(**limits))  # type: ignore[arg-type]
+    return Problem(slots=tuple(slots), limits=Limits(**limits))  # type: ignore[arg-type]  # fields of Limits
 
 
 def draw_tight_problem(seed: int, tasks: int, agents: int = 6) -> Problem:

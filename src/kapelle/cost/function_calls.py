@@ -330,6 +330,6 @@ def _plain(node: ast.expr) -> Any:
         case ast.List(elts=elts) | ast.Tuple(elts=elts) | ast.Set(elts=elts):
             return [_plain(item) for item in elts]
         case ast.Dict(keys=keys, values=values) if all(isinstance(key, ast.Constant) for key in keys):
-            return {str(key.value): _plain(item) for key, item in zip(keys, values, strict=True)}  # type: ignore[union-attr]
+            return {str(key.value): _plain(item) for key, item in zip(keys, values, strict=True)}  # type: ignore[union-attr]  # see the guard
         case _:
             return Expression(ast.unparse(node))

@@ -218,7 +218,7 @@ class _BlockSearch:
         columns = [table.agents.index(agent) for agent in self._agents]
         inside = set(self._agents)
         # Agents that did not try these tasks count with what they came to on theirs.
-        outside = [one for one in singles if one.strategy.agent not in inside]  # type: ignore[union-attr]
+        outside = [one for one in singles if one.strategy.agent not in inside]  # type: ignore[union-attr]  # singles
         constant = np.ones((self._size, 1))
         self._single_quality = np.hstack(
             [self._table.quality[:, columns], constant * np.array([one.quality for one in outside])]
