@@ -129,6 +129,13 @@ def test_voters_that_disagree_escalate_and_learn_who_was_right() -> None:
     ]
 
 
+def test_a_voter_whose_answer_is_taken_for_want_of_a_better_one_proves_nothing() -> None:
+    vote = Vote(agents=("small", "other"), escalate_to=Single(agent="small"))
+    _, run, outcomes = run_task(vote, {"small": "6", "other": "7"})
+    assert run.tasks["t"].output == "6"
+    assert told(outcomes)[0] == ("small", "vote", True, None)
+
+
 @pytest.mark.parametrize(("says", "agent"), [("Yes.", "small"), ("no", "large"), ("perhaps", "large")])
 def test_a_verifier_is_asked_paid_and_believed(says: str, agent: str) -> None:
     cascade = Cascade(cheap="small", check=Check(kind="verifier", agent="judge"), strong=Single(agent="large"))

@@ -160,6 +160,11 @@ class Work:
         """Return which step of the strategy asks an agent."""
         return _steps(self.strategy).get(agent, "single")
 
+    def _is_shared(self, agent: str) -> bool:
+        """Whether another agent gave the same answer."""
+        mine = self.answers[agent].canonical
+        return any(answer.canonical == mine for name, answer in self.answers.items() if name != agent)
+
     def quality_of(self, attempt: Attempt, accepted: str | None) -> tuple[float | None, str | None]:
         """Return how good an answer was, as far as something measured it, and what did.
 
@@ -175,6 +180,8 @@ class Work:
         if answer.passed:
             return float(all(answer.passed.values())), "check"
         if accepted is not None and attempt.step == "vote":
+            if accepted == attempt.agent and not self._is_shared(attempt.agent):
+                return None, None  # it was taken for want of a better one, and agrees with itself
             return float(answer.canonical == self.answers[accepted].canonical), "agreement"
         return None, None
 
