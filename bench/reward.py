@@ -3,10 +3,10 @@
     python -m bench.reward [--data FILE ...] [--splits N] [--seed N] [--json]     FILE as in shared/data/routing
     python -m bench.reward --train FILE --test FILE [--json]
 
-Tasks are shuffled and halved. The training half is a stream of outcomes as runs would leave it: features that are known
-before an attempt (agent, task type, the task's words, its functions where it may call some, what such attempts of this
-agent have cost so far), then the outcome. The test half is predicted and never learned from. bfcl's `category` is the
-benchmark's own label and is not read; its task type is `function_call`.
+Tasks are shuffled and halved, equal texts together. The training half is a stream of outcomes as runs would leave it:
+features that are known before an attempt (agent, task type, the task's words, its functions where it may call some,
+what such attempts of this agent have cost so far), then the outcome. The test half is predicted and never learned from.
+bfcl's `category` is the benchmark's own label and is not read; its task type is `function_call`.
 
     base        the training half's mean outcome, for everything
     static      0.4 success + 0.3 quality + 0.2 (1 - cost) + 0.1 (1 - time), read as a chance. Success and quality are
@@ -16,9 +16,17 @@ benchmark's own label and is not read; its task type is `function_call`.
     learned     LearnedReward: the documented model, its score calibrated
     calibrated  CalibratedRewardModel
 
-`paired`: every agent's outcome of every training task is seen; `partial`: of each, the one of an agent drawn by the
-seed, as a log of real work would have it. Log loss and Brier score are means over all outcomes of the test half, lower
-being better; quality that is a share is a soft label. `gain` is the log loss saved against `static`, as a fraction;
+Three views of each split:
+
+    paired       every agent's outcome of every training task is seen
+    conditioned  the same, and the features hold `success_rate`: what a DifficultyModel, learned from the same training
+                 tasks, expects (of training tasks, what it would have said had it not seen them). So the optimiser
+                 asks reward models, for its profiler is conditioned by difficulty. Here are also `estimate`, that
+                 expectation alone, and `static_same`, the documented formula fed with it instead of past rates
+    partial      of each training task the outcome of one agent is seen, drawn by the seed, as in a log of real work
+
+Log loss and Brier score are means over all outcomes of the test half, lower being better; a quality that is a share is
+a soft label. `gain` is the log loss saved against `static`, as a fraction,
 `off` is how far outcomes lie from predictions of about one size (tenths of the test half).
 """
 
@@ -39,6 +47,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kapelle.cost.difficulty import DifficultyModel
+from kapelle.cost.logged import LoggedOutcome, LoggedTask
 from kapelle.validation.calibrated import CalibratedRewardModel
 from kapelle.validation.learned_reward import LearnedReward
 from kapelle.validation.rates import Rates, expit
@@ -46,7 +56,8 @@ from kapelle.validation.reward_model import STATIC_WEIGHTS
 
 FILES = ("llmrouter.jsonl.gz", "mmlu.jsonl.gz", "bfcl.jsonl.gz")
 FOLDERS = (Path("../shared/data"), Path(__file__).parent.parent.parent / "shared" / "data")
-MODELS = ("base", "static", "static_fit", "rate", "learned", "calibrated")
+VIEWS = ("paired", "conditioned", "partial")
+MODELS = ("base", "static", "static_fit", "static_same", "rate", "estimate", "learned", "calibrated")
 WANTED = 0.15
 
 
@@ -133,36 +144,41 @@ def load_tasks(path: Path) -> list[Task]:
 
 
 def halve(tasks: Sequence[Task], seed: int) -> tuple[list[Task], list[Task]]:
-    """Return two halves of the tasks, drawn by the seed."""
+    """Return two halves of the tasks, drawn by the seed. Tasks of equal text go to the same one."""
+    texts = sorted({task.text for task in tasks})
+    random.Random(seed).shuffle(texts)
+    first = set(texts[: len(texts) // 2])
     drawn = list(tasks)
     random.Random(seed).shuffle(drawn)
-    middle = len(drawn) // 2
-    return drawn[:middle], drawn[middle:]
+    return [task for task in drawn if task.text in first], [task for task in drawn if task.text not in first]
 
 
 def measure_file(halves: Sequence[tuple[list[Task], list[Task]]], seed: int) -> dict[str, Any]:
     """Return the figures of every split, and their means."""
     figures: dict[str, Any] = {}
-    for view in ("paired", "partial"):
+    for view in VIEWS:
         splits = []
         for number, (train, test) in enumerate(halves):
             shown = list(_one_agent_each(train, seed + number)) if view == "partial" else train
-            splits.append(measure(shown, test))
+            splits.append(measure(shown, test, conditioned=view == "conditioned", seed=seed + number))
         mean = {
-            name: {part: math.fsum(one[name][part] for one in splits) / len(splits) for part in splits[0][name]}
-            for name in MODELS
+            name: {part: math.fsum(one[name][part] for one in splits) / len(splits) for part in figures_of_one}
+            for name, figures_of_one in splits[0].items()
         }
         figures[view] = {"mean": mean, "splits": splits}
     return figures
 
 
-def measure(train: Sequence[Task], test: Sequence[Task]) -> dict[str, dict[str, float]]:
+def measure(
+    train: Sequence[Task], test: Sequence[Task], *, conditioned: bool, seed: int
+) -> dict[str, dict[str, float]]:
     """Learn from one half, predict the other, and return log loss, Brier score and gain of every model."""
     stream = Stream()
     learned = LearnedReward()
     rows: list[Attempt] = []
-    for task in train:
-        for features, outcome in stream.attempts(task, learn=True):
+    expected_train, expected_test = _expect(train, test, seed) if conditioned else ([{}] * len(train), [{}] * len(test))
+    for task, expected in zip(train, expected_train, strict=True):
+        for features, outcome in stream.attempts(task, expected, learn=True):
             learned.observe(features, outcome)
             rows.append((features, outcome))
     started = time.perf_counter()
@@ -170,16 +186,20 @@ def measure(train: Sequence[Task], test: Sequence[Task]) -> dict[str, dict[str, 
     fit_s = time.perf_counter() - started
     base = math.fsum(outcome for _, outcome in rows) / len(rows)
 
-    told: dict[str, list[float]] = {name: [] for name in MODELS}
+    told: dict[str, list[float]] = defaultdict(list)
     outcomes: list[float] = []
     predict_s = 0.0
-    for task in test:
-        for features, outcome in stream.attempts(task, learn=False):
+    for task, expected in zip(test, expected_test, strict=True):
+        for features, outcome in stream.attempts(task, expected, learn=False):
             rate = expit(stream.rates.view(features["agent"], features["task_type"]).pair)
             told["base"].append(base)
             told["rate"].append(rate)
             told["static"].append(_static(rate, rate, features["cost_position"]))
             told["static_fit"].append(_static(rate, 1.0, features["cost_position"]))
+            if conditioned:
+                estimate = features.get("success_rate", rate)
+                told["estimate"].append(estimate)
+                told["static_same"].append(_static(estimate, estimate, features["cost_position"]))
             told["learned"].append(learned.predict(features))
             started = time.perf_counter()
             told["calibrated"].append(calibrated.predict(features))
@@ -189,14 +209,36 @@ def measure(train: Sequence[Task], test: Sequence[Task]) -> dict[str, dict[str, 
     figures = {
         name: {
             "log_loss": loss[name],
-            "brier": math.fsum((p - q) ** 2 for p, q in zip(told[name], outcomes, strict=True)) / len(outcomes),
+            "brier": math.fsum((p - q) ** 2 for p, q in zip(chances, outcomes, strict=True)) / len(outcomes),
             "gain": 1 - loss[name] / loss["static"],
-            "calibration_error": _calibration_error(told[name], outcomes),
+            "calibration_error": _calibration_error(chances, outcomes),
         }
-        for name in MODELS
+        for name, chances in told.items()
     }
     figures["calibrated"] |= {"fit_s": fit_s, "predict_us": 1e6 * predict_s / len(outcomes), "rows": float(len(rows))}
     return figures
+
+
+def _expect(train: Sequence[Task], test: Sequence[Task], seed: int) -> tuple[list[dict[str, float]], ...]:
+    """Return what a difficulty model expects of every agent at every task of both halves."""
+    model, unseen = DifficultyModel.fit_unseen([_logged(task) for task in train], seed=seed)
+    # Of test tasks it is told the words alone.
+    blind = model.predict([LoggedTask(task_id="", text=t.text, task_type=t.task_type, context=t.context) for t in test])
+    return tuple(
+        [dict(zip(said.agents, row, strict=True)) for row in said.quality.tolist()] for said in (unseen, blind)
+    )
+
+
+def _logged(task: Task) -> LoggedTask:
+    return LoggedTask(
+        task_id="",
+        text=task.text,
+        task_type=task.task_type,
+        context=task.context,
+        outcomes={
+            agent: LoggedOutcome(quality=quality, cost_usd=cost) for agent, (quality, cost) in task.outcomes.items()
+        },
+    )
 
 
 class Stream:
@@ -206,8 +248,11 @@ class Stream:
         self.rates = Rates()
         self._costs: dict[tuple[str, str], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
 
-    def attempts(self, task: Task, *, learn: bool) -> Iterator[Attempt]:
-        """Yield (features, outcome) of every agent that tried the task; with `learn` they become the past after it."""
+    def attempts(self, task: Task, success: Mapping[str, float], *, learn: bool) -> Iterator[Attempt]:
+        """Yield (features, outcome) of every agent that tried the task; with `learn` they become the past after it.
+
+        `success` is what is expected of agents at this very task, for those of whom something is.
+        """
         expected = {agent: self._expected_cost(agent, task.task_type) for agent in task.outcomes}
         known = [cost for cost in expected.values() if cost is not None]
         low, high = min(known, default=0.0), max(known, default=0.0)
@@ -221,6 +266,8 @@ class Stream:
             }
             if cost is not None:
                 features["cost_usd"] = cost
+            if agent in success:
+                features["success_rate"] = success[agent]
             if task.context:
                 features["context"] = task.context
             yield features, quality
@@ -244,7 +291,7 @@ def print_table(figures: Mapping[str, Any]) -> None:
     print(f"{'':30}{'model':>12}{'log loss':>10}{'Brier':>8}{'off':>8}{'gain':>8}   gain by split")
     for name, views in figures["files"].items():
         for view, entry in views.items():
-            for model in MODELS:
+            for model in [name for name in MODELS if name in entry["mean"]]:
                 row = entry["mean"][model]
                 gains = " ".join(f"{100 * one[model]['gain']:.1f}" for one in entry["splits"])
                 print(
