@@ -85,6 +85,29 @@ def test_what_is_said_of_the_probability_is_what_happens() -> None:
     assert 1 - len(moved) / len(runs) == pytest.approx(stays, abs=0.04)
 
 
+def test_what_the_budget_could_not_pay_counts_as_staying() -> None:
+    able = {"a": estimate(0.5, cost_usd=0.1), "dear": estimate(0.9, cost_usd=1.0), "cheap": estimate(0.5, cost_usd=0.1)}
+    explorer = Explorer(share=1.0)
+    done = [explorer.decide(f"r{n}", DAG, {"t": "a"}, {"t": able}, left_usd=0.5) for n in range(1500)]
+    assert {one.moves["t"].agent for one in done if one.moves} == {"cheap"}
+    said = [one.stays["t"] for one in done if one.stays]
+    kept = len(said) / len(done)
+    assert kept == pytest.approx(sum(said) / len(said), abs=0.05)
+    assert kept > explorer.propensity_of_staying(able, "a", "r0", "t") + 0.1
+
+
+@given(st.floats(0.01, 1), st.floats(0, 1), st.integers(0, 99))
+def test_every_task_that_may_explore_has_a_known_probability(share: float, left: float, seed: int) -> None:
+    able = {"a": estimate(0.4), "b": estimate(0.6, cost_usd=0.5), "c": estimate(0.5, cost_usd=0.05)}
+    dag = TaskDAG(Task(task_id=f"t{n}", task_type="work") for n in range(4))
+    done = Explorer(share=share, seed=seed).decide(
+        "r", dag, dict.fromkeys(dag.tasks, "a"), dict.fromkeys(dag.tasks, able), left_usd=left
+    )
+    assert {*done.moves} | {*done.stays} == {*dag.tasks}
+    assert not {*done.moves} & {*done.stays}
+    assert all(1 - share - 1e-9 <= chance <= 1 for chance in done.stays.values())
+
+
 def test_a_run_explores_the_same_when_it_is_repeated() -> None:
     able = {"a": estimate(0.5), "b": estimate(0.5)}
     explorer = Explorer(share=0.5)

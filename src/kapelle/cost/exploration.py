@@ -34,7 +34,6 @@ WORTH = 10.0
 """What a success is worth, in tasks of the dearest agent: it is success that is explored for, and cost comes second."""
 SURE = 1e-6
 """A chance of success is taken as known if it may be off by less."""
-LEAST_PROPENSITY = 1 / DRAWS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +46,17 @@ class Move:
     extra_cost_usd: float
     """Expected dollars more than with the plan's agent; less than zero where it is cheaper."""
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exploration:
+    """What became of all tasks that might have explored."""
+
+    moves: Mapping[str, Move]
+    """Tasks that go elsewhere."""
+    stays: Mapping[str, float]
+    """Tasks that might have gone elsewhere and stay, and the probability with which they do. What the budget could not
+    have paid when their turn came is counted as staying: it could not have happened."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +88,20 @@ class Explorer:
         left_usd: float,
         kept: Collection[str] = frozenset(),
     ) -> dict[str, Move]:
-        """Return the tasks that go elsewhere.
+        """Return the tasks that go elsewhere; the arguments are those of `decide`."""
+        return dict(self.decide(run_id, dag, assignments, candidates, left_usd=left_usd, kept=kept).moves)
+
+    def decide(
+        self,
+        run_id: str,
+        dag: TaskDAG,
+        assignments: Mapping[str, str],
+        candidates: Mapping[str, Mapping[str, Estimate]],
+        *,
+        left_usd: float,
+        kept: Collection[str] = frozenset(),
+    ) -> Exploration:
+        """Return the tasks that go elsewhere, and how probable it was that the others would not.
 
         Args:
             run_id: Draws are its own.
@@ -89,32 +112,34 @@ class Explorer:
             kept: Tasks that stay, whatever is drawn: pinned ones, for instance.
         """
         moves: dict[str, Move] = {}
-        if not self.share:
-            return moves
-        for task in dag:
+        stays: dict[str, float] = {}
+        for task in dag if self.share else ():
             task_id = task.task_id
             able, mine = candidates.get(task_id, {}), assignments.get(task_id)
             if mine is None or not self.may_move(task, able, mine, kept):
                 continue
             chance = random.Random(f"{self.seed} {run_id} {task_id}")
-            if chance.random() >= self.share:
+            explores = chance.random() < self.share
+            shares = _shares(able, chance)
+            names = sorted(shares)
+            agent = chance.choices(names, [shares[name] for name in names])[0]
+            extra = {name: able[name].cost_usd - able[mine].cost_usd for name in names}
+            if not explores or agent == mine or extra[agent] > left_usd:
+                leaving = math.fsum(shares[name] for name in names if name != mine and extra[name] <= left_usd)
+                stays[task_id] = 1.0 - self.share * leaving
                 continue
-            agent, drawn = _draw_agent(able, mine, chance)
-            extra = able[agent].cost_usd - able[mine].cost_usd
-            if agent == mine or extra > left_usd:
-                continue
-            left_usd -= extra if extra > 0 else 0.0
+            left_usd -= max(extra[agent], 0.0)
             known = able[agent]
             moves[task_id] = Move(
                 agent=agent,
-                propensity=self.share * drawn,
-                extra_cost_usd=extra,
+                propensity=self.share * shares[agent],
+                extra_cost_usd=extra[agent],
                 reason=(
                     f"To learn of it: {known.success_rate:.0%} expected of {known.samples} outcomes, where {mine} has "
                     f"{able[mine].success_rate:.0%} of {able[mine].samples}."
                 ),
             )
-        return moves
+        return Exploration(moves=moves, stays=stays)
 
     def may_move(
         self, task: Task, able: Mapping[str, Estimate], mine: str, kept: Collection[str] = frozenset()
@@ -124,18 +149,10 @@ class Explorer:
         return bool(self.share) and harmless and mine in able and len(able) > 1
 
     def propensity_of_staying(self, able: Mapping[str, Estimate], mine: str, run_id: str, task_id: str) -> float:
-        """Return the probability with which a task keeps the plan's agent."""
+        """Return the probability with which a task keeps the plan's agent if money is no matter; else see `decide`."""
         chance = random.Random(f"{self.seed} {run_id} {task_id}")
         chance.random()
         return 1.0 - self.share * (1.0 - _shares(able, chance).get(mine, 0.0))
-
-
-def _draw_agent(able: Mapping[str, Estimate], mine: str, chance: random.Random) -> tuple[str, float]:
-    """Return the agent that one draw favours, and how often it is favoured in many."""
-    shares = _shares(able, chance)
-    names = sorted(shares)
-    agent = chance.choices(names, [shares[name] for name in names])[0]
-    return agent, max(shares[agent], LEAST_PROPENSITY)
 
 
 def _shares(able: Mapping[str, Estimate], chance: random.Random) -> dict[str, float]:
