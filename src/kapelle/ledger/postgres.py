@@ -20,14 +20,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from kapelle.errors import LedgerBusy
+from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
 
+from . import connection as timing
 from .event import Event, EventKind
-from .history import History
-from .lease import check_fence
-from .ledger import make_run_id
+from .history import Dialect, History
+from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
+from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
-from .postgres_connection import hide_password
+from .postgres_connection import connect, hide_password, import_driver, is_away, refusal
+from .postgres_schema import LEASE_LOST, check_readable, migrate
+from .rows import outcome_to_row
+from .run import Run
 
 if TYPE_CHECKING:
     import psycopg
@@ -79,6 +83,7 @@ class PostgresLedger:
         """The last place of every run under way that this ledger has written."""
         self._unsure: dict[str, _Unsure] = {}
         self._history = History(self._read, _DIALECT)
+        self._driver = import_driver()
         self._connection: psycopg.Connection[Any] | None = self._open()
 
     def __enter__(self) -> Self:
@@ -123,31 +128,175 @@ class PostgresLedger:
         data = dict(data or {})
         text = json.dumps(data)
         rows = json.dumps([_row(outcome) for outcome in outcomes]) if outcomes else None
-        content = (kind, task_id, text, rows, fence)
+        content = (kind, task_id, text, rows)
         with self._lock:
-            self._check_writable()
             unsure = self._unsure.get(run_id)
             if unsure is None or unsure.content != content:
                 unsure = _Unsure(content=content, at=self._clock(), stamp=self._stamp())
-            values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, self._known.get(run_id, -1))
-
-            def send(connection: psycopg.Connection[Any]) -> int:
-                ((seq,),) = connection.execute(_APPEND, values).fetchall()
-                return int(seq)
-
             self._unsure[run_id] = unsure
+            values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, self._known.get(run_id, -1))
             try:
-                seq = self._perform(send)
-            except LedgerBusy:
-                raise  # nobody knows whether it was written
-            except BaseException as error:
-                if isinstance(error, Exception):
-                    del self._unsure[run_id]
-                if isinstance(error, _FenceRefused) and fence is not None:
-                    self._perform(lambda connection: check_fence(_executing(connection), run_id, fence))
+                seq: int = self._write(lambda connection: connection.execute(_APPEND, values).fetchall()[0][0])
+            except (InvalidInput, LeaseLost, LedgerCorrupt):
+                del self._unsure[run_id]  # the server answered: it is not written
                 raise
             del self._unsure[run_id]
-            self._known[run_id] = seq
             if kind == "run_finished":
-                del self._known[run_id]
+                self._known.pop(run_id, None)
+            else:
+                self._known[run_id] = seq
         return Event(run_id=run_id, seq=seq, at=unsure.at, kind=kind, task_id=task_id, data=data)
+
+    def record(self, outcome: Outcome) -> None:
+        """Write an outcome that belongs to no event of ours: history that a user imports."""
+        with self._lock:
+            row = {**_row(outcome), "stamp": self._stamp()}
+            sql = (
+                f"INSERT INTO outcomes ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))}) "  # noqa: S608 - ours
+                "ON CONFLICT (stamp) WHERE stamp IS NOT NULL DO NOTHING"  # sent again: its first reply was lost
+            )
+            self._write(lambda connection: connection.execute(sql.encode(), tuple(row.values())))
+
+    def events(self, run_id: str) -> tuple[Event, ...]:
+        """Return the events of a run in order; none if there is no such run."""
+        return self._history.events(run_id)
+
+    def run(self, run_id: str) -> Run:
+        """Return a run, rebuilt from its events. An unambiguous beginning of its id is enough; `last` is the newest.
+
+        Raises:
+            NotFound: no run, or more than one, has such an id.
+        """
+        return self._history.run(run_id)
+
+    def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
+        """Return the newest runs, newest first. Answers and outputs stay on the server, however large they are.
+
+        Raises:
+            LedgerCorrupt: one of these runs has an event that cannot be read.
+        """
+        return self._history.runs(limit)
+
+    def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
+        """Return the newest outcomes, oldest of them first."""
+        return self._history.outcomes(agent, limit)
+
+    def acquire_lease(self, run_id: str, owner: str, ttl_s: float) -> Lease:
+        """Take the right to work on a run for so many seconds, by the server's clock. See lease.
+
+        Raises:
+            RunBusy: another holds it; the error says who, and for how long.
+        """
+        with self._lock:
+            stamp = self._stamp()
+        return self._lease(run_id, lambda execute, now: acquire_lease(execute, now, run_id, owner, ttl_s, stamp=stamp))
+
+    def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:
+        """Hold a lease for so many seconds more, from now on.
+
+        Raises:
+            LeaseLost: it was released, or another has taken the run over.
+        """
+        return self._lease(lease.run_id, lambda execute, now: renew_lease(execute, now, lease, ttl_s))
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give a lease back. Doing it twice, or when it is lost, is allowed."""
+        self._lease(lease.run_id, lambda execute, _: release_lease(execute, lease))
+
+    def _stamp(self) -> int:
+        self._count += 1
+        return self._writer + self._count
+
+    def _lease(self, run_id: str, change: Callable[[Execute, float], Result]) -> Result:
+        """Change a run's lease while nobody else can, nor append under it."""
+
+        def locked(connection: psycopg.Connection[Any]) -> Result:
+            with connection.transaction():
+                # Two statements: the time must be taken after the wait for the lock.
+                connection.execute("SELECT kapelle.lock_run(%s)", (run_id,))
+                ((now,),) = connection.execute(_NOW).fetchall()
+                return change(lambda sql, values: _rows(connection, sql, values), now)
+
+        with self._lock:
+            return self._write(locked)
+
+    def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        with self._lock:
+            return self._perform(lambda connection: _rows(connection, sql, values))
+
+    def _write(self, work: Callable[[psycopg.Connection[Any]], Result]) -> Result:
+        if self.read_only and not self._closed:
+            raise InvalidInput(
+                f"The ledger {self.path!r} was opened for reading only. To write, open it without read_only."
+            )
+        return self._perform(work)
+
+    def _perform(self, work: Callable[[psycopg.Connection[Any]], Result]) -> Result:
+        """Do something that may be done again: if the server goes away meanwhile, it is, once it is back."""
+        give_up = time.monotonic() + timing.BUSY_TIMEOUT_S
+        while True:
+            if self._closed:
+                raise InvalidInput(f"The ledger {self.path!r} was closed. Open it anew, or close it later.")
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                return work(self._connection)
+            except LedgerBusy:  # it cannot be reached
+                if time.monotonic() > give_up:
+                    raise
+            except self._driver.Error as error:
+                if error.sqlstate == LEASE_LOST:
+                    raise _lease_lost(error) from None
+                problem = refusal(error, self.path)
+                if self._connection is None or not is_away(error, self._connection):
+                    raise problem from error
+                self._connection.close()
+                self._connection = None
+                if time.monotonic() > give_up:
+                    raise problem from error
+            except (OverflowError, UnicodeEncodeError) as error:
+                raise InvalidInput(f"The ledger {self.path!r} cannot keep this: {error}.") from error
+            time.sleep(_RETRY_S)
+
+    def _open(self) -> psycopg.Connection[Any]:
+        connection = connect(self._url)
+        try:
+            if self.read_only:
+                connection.execute("SET default_transaction_read_only = on")
+                check_readable(connection, self.path)
+            else:
+                migrate(connection, self.path)
+        except self._driver.Error as error:
+            connection.close()
+            raise refusal(error, self.path) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any]) -> list[Any]:
+    cursor = connection.execute(sql.replace("?", "%s").encode(), values)
+    return cursor.fetchall() if cursor.description is not None else []
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome's columns; a NUL, which PostgreSQL cannot keep in a text, becomes the sign for it."""
+    return {
+        name: value.replace("\0", "\N{SYMBOL FOR NULL}") if isinstance(value, str) else value
+        for name, value in outcome_to_row(outcome).items()
+    }
+
+
+def _lease_lost(error: psycopg.Error) -> LeaseLost:
+    """Read what `kapelle.append` says of the lease that is the current one."""
+    found = json.loads(error.diag.message_detail or "{}")
+    return LeaseLost(found["run_id"], fence=found["shown"], current=found["fence"], owner=found["owner"])
+
+
+def _pick(column: str, names: Sequence[str]) -> str:
+    """Return SQL for fields of an event's data: see Dialect."""
+    return "pick({}, {})".format(column, ", ".join(f"'{name}'" for name in names))
+
+
+_DIALECT = Dialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)")

@@ -50,11 +50,11 @@ def hide_password(url: str) -> str:
     >>> hide_password("postgresql://ann:secret@db.example/work")
     'postgresql://ann@db.example/work'
     """
+    url = re.sub(r"(?i)([?&][a-z_]*(?:password|secret|key)=)[^&]*", r"\1***", url)
     scheme, separator, rest = url.partition("://")
     # Up to the last @: a password in which somebody forgot to write @ or / as %40 or %2F is hidden all the same.
     credentials, at, place = rest.rpartition("@")
     user = credentials.partition(":")[0]
-    place = re.sub(r"(?i)([?&](?:ssl|scram_|oauth_)?[a-z_]*(?:password|secret|key)=)[^&]*", r"\1***", place)
     return f"{scheme}{separator}{user}{at}{place}"
 
 
@@ -66,28 +66,28 @@ def connect(url: str) -> psycopg.Connection[Any]:
             database.
         LedgerBusy: the server cannot be reached.
     """
-    psycopg = import_driver()
+    driver = import_driver()
     place = hide_password(url)
     if re.match(r"[^/?#]*//[^/?#]*@[^/?#]*@", url):
         raise InvalidInput(f"{place!r} has more than one @. In a user or a password write it as %40.")
     try:
-        options = psycopg.conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
+        options = driver.conninfo.conninfo_to_dict(url)
+    except driver.Error:
         # Without the cause and its text: both may quote the password.
         raise InvalidInput(
             f"{place!r} is no PostgreSQL URL. Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and %XX for other "
             "signs than letters and digits in a password."
         ) from None
     try:
-        connection: psycopg.Connection[Any] = psycopg.connect(**{**_DEFAULTS, **options}, autocommit=True)
-    except psycopg.Error as error:
+        connection: psycopg.Connection[Any] = driver.connect(**{**_DEFAULTS, **options}, autocommit=True)
+    except driver.Error as error:
         raise _cannot_connect(error, place) from None  # the cause holds the connection's options, password included
     try:
         # Appends rely on it that each statement sees what was committed before it; see postgres_schema.
         connection.execute(
             "SET search_path = kapelle; SET default_transaction_isolation = 'read committed'; SET lock_timeout = '2s'"
         )
-    except psycopg.Error as error:
+    except driver.Error as error:
         connection.close()
         raise refusal(error, place) from error
     return connection

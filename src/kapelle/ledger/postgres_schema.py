@@ -4,8 +4,8 @@ One statement, and so one round trip, appends an event: the function `kapelle.ap
 appends to one run stand in line and places have no gaps; appends to different runs do not wait for each other.
 
 **Exactly once, although a reply can be lost.** Whoever loses the connection after sending an append cannot know whether
-it was written, or still will be. So each append carries a *stamp*: the writer's random number in the upper bits, its own
-count in the lower ones. The append is sent again with the same stamp, and `kapelle.append` looks for it, under the
+it was written, or still will be. So each append carries a *stamp*: the writer's random number in the upper bits, its
+own count in the lower ones. The append is sent again with the same stamp, and `kapelle.append` looks for it, under the
 run's lock, among the events behind the last place that the writer knows of (a look into the primary key: usually at no
 row at all):
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 LEASE_LOST = "KP001"
 """The SQLSTATE by which `kapelle.append` refuses a fence that is not the current one."""
-LATE_APPEND = "KP002"
-"""The SQLSTATE by which it refuses an append that its writer has given up."""
 
 _MIGRATING = 0x6B61_7065  # "kape": an advisory lock that two who create one ledger at once both take
 
@@ -126,7 +124,8 @@ MIGRATIONS: tuple[str, ...] = (
         IF shown_fence IS NOT NULL THEN
             SELECT * INTO lease FROM kapelle.leases WHERE run_id = of_run;
             IF NOT FOUND OR lease.fence <> shown_fence OR lease.owner IS NULL THEN
-                RAISE EXCEPTION 'lease lost' USING ERRCODE = 'KP001';
+                RAISE EXCEPTION 'lease lost' USING ERRCODE = 'KP001', DETAIL = json_build_object(
+                    'run_id', of_run, 'shown', shown_fence, 'fence', coalesce(lease.fence, 0), 'owner', lease.owner);
             END IF;
         END IF;
         SELECT seq INTO last_seq FROM kapelle.events WHERE run_id = of_run ORDER BY seq DESC LIMIT 1;
