@@ -59,5 +59,16 @@ def test_values_that_only_this_store_lets_in_are_named(tmp_path: Path, statement
         record_run(ledger)
     store.change(statement, triggers=False)
     with store.open(read_only=True) as ledger, pytest.raises(LedgerCorrupt, match=place):
-        assert ledger.run("r1")
-        assert ledger.outcomes()
+        print(ledger.run("r1"), ledger.outcomes())
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    with SqliteLedger(tmp_path / "l.sqlite") as ledger:
+        ledger.append("r", "run_started", {"request": "x"})
+        assert ledger._connection is not None
+        (pages,) = ledger._connection.execute("PRAGMA page_count").fetchone()
+        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(InvalidInput, match=r"full.*Check the disk"):
+            ledger.append("r", "task_finished", {"output": "x" * 100_000}, task_id="a")
+        ledger._connection.execute("PRAGMA max_page_count = 100000")
+        assert ledger.append("r", "task_finished", {"output": "x" * 100_000}, task_id="a").seq == 1

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 
+from . import connection as timing
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -85,7 +87,8 @@ def connect(url: str) -> psycopg.Connection[Any]:
     try:
         # Appends rely on it that each statement sees what was committed before it; see postgres_schema.
         connection.execute(
-            "SET search_path = kapelle; SET default_transaction_isolation = 'read committed'; SET lock_timeout = '2s'"
+            "SET search_path = kapelle; SET default_transaction_isolation = 'read committed'; "
+            f"SET lock_timeout = {max(1, round(timing.BUSY_TIMEOUT_S * 1000))}".encode()
         )
     except driver.Error as error:
         connection.close()
@@ -141,7 +144,7 @@ def refusal(error: psycopg.Error, place: str) -> KapelleError:
 
 
 def _cannot_connect(error: psycopg.Error, place: str) -> KapelleError:
-    text = str(error).strip()
+    text = " ".join(str(error).split()).rstrip("?.")
     answered = "FATAL" in text or getattr(error.pgconn, "used_password", False)
     if not answered or any(word in text for word in _AWAY_WORDS):
         return LedgerBusy(
