@@ -17,6 +17,7 @@ from .journal import Journal as Journal
 from .lease import Lease as Lease
 from .ledger import Ledger as Ledger
 from .ledger import RunSummary as RunSummary
+from .opening import has_ledger as has_ledger
 from .opening import open_ledger as open_ledger
 from .outcome import Outcome as Outcome
 from .postgres import PostgresLedger as PostgresLedger

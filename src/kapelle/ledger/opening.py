@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kapelle.errors import NotFound
+
 from .postgres import PostgresLedger
 from .postgres_connection import is_postgres_url
 from .sqlite import SqliteLedger
@@ -23,3 +25,18 @@ def open_ledger(
     if is_postgres_url(str(location)):
         return PostgresLedger(str(location), read_only=read_only, clock=clock)
     return SqliteLedger(location, read_only=read_only, clock=clock)
+
+
+def has_ledger(location: str | Path) -> bool:
+    """Whether something is there already, so that opening it for writing makes no ledger.
+
+    Raises:
+        LedgerBusy, InvalidInput: a server cannot be asked.
+    """
+    if not is_postgres_url(str(location)):
+        return Path(location).expanduser().exists()
+    try:
+        PostgresLedger(str(location), read_only=True).close()
+    except NotFound:
+        return False
+    return True
