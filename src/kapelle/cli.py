@@ -29,7 +29,7 @@ from kapelle.cost import ColumnNames, Scale, format_report, read_log, run_saving
 from kapelle.cost import learn as learn_from
 from kapelle.engine import MOST_OUTCOMES, Engine, Proposal
 from kapelle.errors import InvalidInput, KapelleError
-from kapelle.ledger import Run, SqliteLedger, ledger_path, printable
+from kapelle.ledger import Run, has_ledger, is_postgres_url, ledger_path, open_ledger, printable
 from kapelle.planning import PLAN_SUFFIXES, Plan, explain_edges, write_plan
 from kapelle.process import drive, leave
 
@@ -50,7 +50,9 @@ Agents = Annotated[Path | None, typer.Option("--agents", help="YAML file that de
 Model = Annotated[
     str | None, typer.Option("--model", help="provider:name, or 'none'. Default: the environment, see KAPELLE_MODEL.")
 ]
-Db = Annotated[str | None, typer.Option("--db", help="Ledger file. Default: KAPELLE_DB, else your data directory.")]
+Db = Annotated[
+    str | None, typer.Option("--db", help="Ledger: a file, or postgresql://... Default: KAPELLE_DB, else your data.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Budget = Annotated[float | None, typer.Option("--budget", help="Dollars that the run may cost, planning included.")]
 Deadline = Annotated[float | None, typer.Option("--deadline", help="Seconds that the run may take.")]
@@ -151,7 +153,7 @@ def explain(
 ) -> None:
     """Tell what happened in a run: who did what and why, what it cost, what went wrong."""
     _check_targets(svg)
-    with SqliteLedger(ledger_path(db), read_only=True) as ledger:
+    with open_ledger(ledger_path(db), read_only=True) as ledger:
         found = ledger.run(run_id)
     _draw(found, svg)
     if as_json:
@@ -167,7 +169,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List the runs in the ledger."""
-    with SqliteLedger(ledger_path(db), read_only=True) as ledger:
+    with open_ledger(ledger_path(db), read_only=True) as ledger:
         found = ledger.runs(limit=limit)
     if as_json:
         _print_json({"runs": [asdict(summary) for summary in found]})
@@ -234,7 +236,7 @@ def savings(
     console = _console(stderr=True)
     with console.status("reading") as status:
         report = run_savings(
-            log if log is not None else ledger_path(db),
+            log if log is not None else _ledger_file(db),
             columns=column or (),
             quality_scale=quality_scale,
             today=today,
@@ -264,11 +266,11 @@ def learn(
     as_json: Json = False,
 ) -> None:
     """Learn from outcomes how hard tasks are and which strategies pay; later runs with this ledger use it."""
-    path = ledger_path(db)
+    path = _ledger_file(db)
     folder = Path(f"{Path(path).expanduser()}.learned")
     with _console(stderr=True).status("learning"):
         if log is None:
-            with SqliteLedger(path, read_only=True) as ledger:
+            with open_ledger(path, read_only=True) as ledger:
                 lessons = learn_from(ledger.outcomes(limit=MOST_OUTCOMES), folder)
         else:
             scale = None if quality_scale is None else Scale.parse(quality_scale)
@@ -342,10 +344,18 @@ def _engine(
         sys.path.append(str(agents_file.parent.resolve()))  # `run: module:name` is found beside the file
     own = AgentRegistry.from_yaml(agents_file) if agents_file is not None else AgentRegistry()
     path = ledger_path(db)
-    if reads_only and not Path(path).expanduser().exists():
+    if reads_only and not has_ledger(path):
         path = ":memory:"
-    with SqliteLedger(path) as ledger:
+    with open_ledger(path) as ledger:
         yield Engine(own, data=data, model=model, ledger=ledger, explore=explore)
+
+
+def _ledger_file(db: str | None) -> str:
+    """Return where the ledger is, for what reads files only, or writes beside one."""
+    path = ledger_path(db)
+    if is_postgres_url(path):
+        raise InvalidInput("This command takes a ledger that is a file, and KAPELLE_DB or --db names a server.")
+    return path
 
 
 def _request(text: str) -> str | Path:

@@ -40,7 +40,7 @@ from kapelle.errors import (
 )
 from kapelle.execution import ExecutionLimits, Executor, Growth, compose_answer
 from kapelle.graph import TaskDAG
-from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, SqliteLedger, Usage, ledger_path
+from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, Usage, ledger_path, open_ledger
 from kapelle.models import ModelClient, PriceTable
 from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
@@ -73,7 +73,8 @@ class Engine:
         agents: The user's own agents, or a whole registry.
         data: A folder of documents and tables that local agents may read.
         model: A model's name (`provider:name`), a ModelClient, or `none`; by default the environment decides.
-        ledger: Where runs are recorded; by default `KAPELLE_DB`, else a file in the user's data directory.
+        ledger: Where runs are recorded; by default `KAPELLE_DB` (a file, or a postgresql:// URL), else a file in the
+            user's data directory.
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Replaces the routing rules.
@@ -112,7 +113,7 @@ class Engine:
     ) -> None:
         environ = os.environ if environ is None else environ
         self.team: Team = assemble_team(register_agents(agents), data=data, model=model, environ=environ)
-        self.ledger: Ledger = ledger if ledger is not None else SqliteLedger(ledger_path(environ=environ))
+        self.ledger: Ledger = ledger if ledger is not None else open_ledger(ledger_path(environ=environ))
         registry = self.team.registry
         known = load_learned(Path(learned) if learned is not None else learned_folder(self.ledger))
         self.profiler = CostProfiler.from_outcomes(

@@ -17,7 +17,11 @@ from .journal import Journal as Journal
 from .lease import Lease as Lease
 from .ledger import Ledger as Ledger
 from .ledger import RunSummary as RunSummary
+from .opening import has_ledger as has_ledger
+from .opening import open_ledger as open_ledger
 from .outcome import Outcome as Outcome
+from .postgres import PostgresLedger as PostgresLedger
+from .postgres_connection import is_postgres_url as is_postgres_url
 from .rebuild import RunBuilder as RunBuilder
 from .rebuild import rebuild_run as rebuild_run
 from .run import AttemptRun as AttemptRun

@@ -29,6 +29,7 @@ from .history import Dialect, History
 from .lease import Execute, Lease, acquire_lease, check_fence, release_lease, renew_lease
 from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
+from .postgres_connection import is_postgres_url
 from .rows import outcome_to_row
 from .run import Run
 
@@ -62,10 +63,8 @@ class SqliteLedger:
         self, path: str | Path = ":memory:", *, read_only: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
         self.path = str(path)
-        if self.path.startswith(("postgres://", "postgresql://")):
-            raise InvalidInput(
-                f"This version keeps its ledger in SQLite files only, not in {self.path.partition(':')[0]}."
-            )
+        if is_postgres_url(self.path):
+            raise InvalidInput("A PostgreSQL ledger is no SQLite file: open it with open_ledger or PostgresLedger.")
         self.read_only = read_only
         self._clock = clock
         # One connection for all threads: sqlite3 serialises nothing for us, so every use holds the lock.

@@ -1,0 +1,42 @@
+"""Opens the ledger that a location means: a SQLite file, or a PostgreSQL database by its URL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from kapelle.errors import NotFound
+
+from .postgres import PostgresLedger
+from .postgres_connection import is_postgres_url
+from .sqlite import SqliteLedger
+
+
+def open_ledger(
+    location: str | Path, *, read_only: bool = False, clock: Callable[[], float] = time.time
+) -> SqliteLedger | PostgresLedger:
+    """Return the ledger at a path, or at a `postgresql://` URL; what each raises, its class says.
+
+    >>> with open_ledger(":memory:") as ledger:
+    ...     ledger.runs()
+    ()
+    """
+    if is_postgres_url(str(location)):
+        return PostgresLedger(str(location), read_only=read_only, clock=clock)
+    return SqliteLedger(location, read_only=read_only, clock=clock)
+
+
+def has_ledger(location: str | Path) -> bool:
+    """Whether something is there already, so that opening it for writing makes no ledger.
+
+    Raises:
+        LedgerBusy, InvalidInput: a server cannot be asked.
+    """
+    if not is_postgres_url(str(location)):
+        return Path(location).expanduser().exists()
+    try:
+        PostgresLedger(str(location), read_only=True).close()
+    except NotFound:
+        return False
+    return True

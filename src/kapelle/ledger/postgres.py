@@ -1,0 +1,302 @@
+"""The ledger in a PostgreSQL database, for engines on several machines: append-only, its schema versioned.
+
+It keeps what the SQLite file keeps, in tables of a schema `kapelle`; see postgres_schema. An event and its outcomes are
+one statement, one transaction and one round trip. It is durable when the call returns, as far as the server's
+`synchronous_commit` says.
+
+When the server goes away, a call waits up to two seconds (`BUSY_TIMEOUT_S`) for it to come back, and then raises
+LedgerBusy. Whether a lost append was written is found out by sending it again, and never makes two of it.
+
+Not covered: a pooler in transaction mode (settings belong to the session), and a server that accepts and stays silent.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
+
+from . import connection as timing
+from .event import Event, EventKind
+from .history import Dialect, History
+from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
+from .ledger import RunSummary, make_run_id
+from .outcome import Outcome
+from .postgres_connection import connect, hide_password, import_driver, is_away, refusal
+from .postgres_schema import LEASE_LOST, check_readable, migrate
+from .rows import outcome_to_row
+from .run import Run
+
+if TYPE_CHECKING:
+    import psycopg
+
+_RETRY_S = 0.05
+_APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Unsure:
+    """An append of which nobody knows whether it was written: the same again goes by the same stamp and time."""
+
+    content: tuple[object, ...]
+    at: float
+    stamp: int
+
+
+class PostgresLedger:
+    """Run events and outcomes in a PostgreSQL database.
+
+    Args:
+        url: `postgresql://user:password@host:port/database`, with libpq's options. What it leaves open comes from the
+            environment and the password file, as with any PostgreSQL client.
+        read_only: Read a ledger that is there; a user who may only read is enough.
+        clock: What time it is for events and run ids. Leases go by the server's clock, which all engines share.
+
+    Raises:
+        NotFound: it is to be read only, and the database holds no ledger.
+        InvalidInput: the driver is missing, the URL or the password is wrong, the database does not exist or is of
+            something else, or the ledger was written by a newer kapelle.
+        LedgerBusy: the server cannot be reached.
+    """
+
+    def __init__(self, url: str, *, read_only: bool = False, clock: Callable[[], float] = time.time) -> None:
+        self.path = hide_password(url)
+        """The URL without its password."""
+        self.read_only = read_only
+        self._url = url
+        self._clock = clock
+        # One connection for all threads; every use holds the lock, so what a thread reads was written before.
+        self._lock = threading.Lock()
+        self._closed = False
+        self._writer = secrets.randbits(31) << 32
+        self._count = 0
+        self._known: dict[str, int] = {}
+        """The last place of every run under way that this ledger has written."""
+        self._unsure: dict[str, _Unsure] = {}
+        self._history = History(self._read, _DIALECT)
+        self._driver = import_driver()
+        self._connection: psycopg.Connection[Any] | None = self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. Closing twice is allowed."""
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def new_run_id(self) -> str:
+        """Return an id for a run: sorts by time, and is short enough to type."""
+        return make_run_id(self._clock())
+
+    def append(
+        self,
+        run_id: str,
+        kind: EventKind,
+        data: Mapping[str, Any] | None = None,
+        *,
+        task_id: str | None = None,
+        outcomes: Sequence[Outcome] = (),
+        fence: int | None = None,
+    ) -> Event:
+        """Write one event, with the outcomes that belong to it, and return it. It is durable when this returns.
+
+        Args:
+            fence: The fence of the lease under which this is written; None writes without asking.
+
+        Raises:
+            LeaseLost: another has taken the run over; nothing is written.
+            LedgerBusy: the server is away for longer than two seconds. The event may have been written all the same:
+                append the same again, and it is there once; append another, and this one is before it or nowhere.
+            InvalidInput: the ledger is closed or for reading only, or PostgreSQL cannot keep the value.
+        """
+        data = dict(data or {})
+        text = json.dumps(data)
+        rows = json.dumps([_row(outcome) for outcome in outcomes]) if outcomes else None
+        content = (kind, task_id, text, rows)
+        with self._lock:
+            unsure = self._unsure.get(run_id)
+            if unsure is None or unsure.content != content:
+                unsure = _Unsure(content=content, at=self._clock(), stamp=self._stamp())
+            self._unsure[run_id] = unsure
+            values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, self._known.get(run_id, -1))
+            try:
+                seq: int = self._write(lambda connection: connection.execute(_APPEND, values).fetchall()[0][0])
+            except (InvalidInput, LeaseLost, LedgerCorrupt):
+                del self._unsure[run_id]  # the server answered: it is not written
+                raise
+            del self._unsure[run_id]
+            if kind == "run_finished":
+                self._known.pop(run_id, None)
+            else:
+                self._known[run_id] = seq
+        return Event(run_id=run_id, seq=seq, at=unsure.at, kind=kind, task_id=task_id, data=data)
+
+    def record(self, outcome: Outcome) -> None:
+        """Write an outcome that belongs to no event of ours: history that a user imports."""
+        with self._lock:
+            row = {**_row(outcome), "stamp": self._stamp()}
+            sql = (
+                f"INSERT INTO outcomes ({', '.join(row)}) VALUES ({', '.join(['%s'] * len(row))}) "  # noqa: S608 - ours
+                "ON CONFLICT (stamp) WHERE stamp IS NOT NULL DO NOTHING"  # sent again: its first reply was lost
+            )
+            self._write(lambda connection: connection.execute(sql.encode(), tuple(row.values())))
+
+    def events(self, run_id: str) -> tuple[Event, ...]:
+        """Return the events of a run in order; none if there is no such run."""
+        return self._history.events(run_id)
+
+    def run(self, run_id: str) -> Run:
+        """Return a run, rebuilt from its events. An unambiguous beginning of its id is enough; `last` is the newest.
+
+        Raises:
+            NotFound: no run, or more than one, has such an id.
+        """
+        return self._history.run(run_id)
+
+    def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
+        """Return the newest runs, newest first. Answers and outputs stay on the server, however large they are.
+
+        Raises:
+            LedgerCorrupt: one of these runs has an event that cannot be read.
+        """
+        return self._history.runs(limit)
+
+    def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
+        """Return the newest outcomes, oldest of them first."""
+        return self._history.outcomes(agent, limit)
+
+    def acquire_lease(self, run_id: str, owner: str, ttl_s: float) -> Lease:
+        """Take the right to work on a run for so many seconds, by the server's clock. See lease.
+
+        Raises:
+            RunBusy: another holds it; the error says who, and for how long.
+        """
+        with self._lock:
+            stamp = self._stamp()
+        return self._lease(run_id, lambda execute, now: acquire_lease(execute, now, run_id, owner, ttl_s, stamp=stamp))
+
+    def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:
+        """Hold a lease for so many seconds more, from now on.
+
+        Raises:
+            LeaseLost: it was released, or another has taken the run over.
+        """
+        return self._lease(lease.run_id, lambda execute, now: renew_lease(execute, now, lease, ttl_s))
+
+    def release_lease(self, lease: Lease) -> None:
+        """Give a lease back. Doing it twice, or when it is lost, is allowed."""
+        self._lease(lease.run_id, lambda execute, _: release_lease(execute, lease))
+
+    def _stamp(self) -> int:
+        self._count += 1
+        return self._writer + self._count
+
+    def _lease(self, run_id: str, change: Callable[[Execute, float], Result]) -> Result:
+        """Change a run's lease while nobody else can, nor append under it."""
+
+        def locked(connection: psycopg.Connection[Any]) -> Result:
+            with connection.transaction():
+                # Two statements: the time must be taken after the wait for the lock.
+                connection.execute("SELECT kapelle.lock_run(%s)", (run_id,))
+                ((now,),) = connection.execute(_NOW).fetchall()
+                return change(lambda sql, values: _rows(connection, sql, values), now)
+
+        with self._lock:
+            return self._write(locked)
+
+    def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
+        with self._lock:
+            return self._perform(lambda connection: _rows(connection, sql, values))
+
+    def _write(self, work: Callable[[psycopg.Connection[Any]], Result]) -> Result:
+        if self.read_only and not self._closed:
+            raise InvalidInput(
+                f"The ledger {self.path!r} was opened for reading only. To write, open it without read_only."
+            )
+        return self._perform(work)
+
+    def _perform(self, work: Callable[[psycopg.Connection[Any]], Result]) -> Result:
+        """Do something that may be done again: if the server goes away meanwhile, it is, once it is back."""
+        give_up = time.monotonic() + timing.BUSY_TIMEOUT_S
+        while True:
+            if self._closed:
+                raise InvalidInput(f"The ledger {self.path!r} was closed. Open it anew, or close it later.")
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                return work(self._connection)
+            except LedgerBusy:  # it cannot be reached
+                if time.monotonic() > give_up:
+                    raise
+            except self._driver.Error as error:
+                if error.sqlstate == LEASE_LOST:
+                    raise _lease_lost(error) from None
+                problem = refusal(error, self.path)
+                if self._connection is None or not is_away(error, self._connection):
+                    raise problem from error
+                self._connection.close()
+                self._connection = None
+                if time.monotonic() > give_up:
+                    raise problem from error
+            except (OverflowError, UnicodeEncodeError) as error:
+                raise InvalidInput(f"The ledger {self.path!r} cannot keep this: {error}.") from error
+            time.sleep(_RETRY_S)
+
+    def _open(self) -> psycopg.Connection[Any]:
+        connection = connect(self._url)
+        try:
+            if self.read_only:
+                connection.execute("SET default_transaction_read_only = on")
+                check_readable(connection, self.path)
+            else:
+                migrate(connection, self.path)
+        except self._driver.Error as error:
+            connection.close()
+            raise refusal(error, self.path) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any]) -> list[Any]:
+    cursor = connection.execute(sql.replace("?", "%s").encode(), values)
+    return cursor.fetchall() if cursor.description is not None else []
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    """Return an outcome's columns; a NUL, which PostgreSQL cannot keep in a text, becomes the sign for it."""
+    return {
+        name: value.replace("\0", "\N{SYMBOL FOR NULL}") if isinstance(value, str) else value
+        for name, value in outcome_to_row(outcome).items()
+    }
+
+
+def _lease_lost(error: psycopg.Error) -> LeaseLost:
+    """Read what `kapelle.append` says of the lease that is the current one."""
+    found = json.loads(error.diag.message_detail or "{}")
+    return LeaseLost(found["run_id"], fence=found["shown"], current=found["fence"], owner=found["owner"])
+
+
+def _pick(column: str, names: Sequence[str]) -> str:
+    """Return SQL for fields of an event's data: see Dialect."""
+    return "pick({}, {})".format(column, ", ".join(f"'{name}'" for name in names))
+
+
+_DIALECT = Dialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)")

@@ -1,0 +1,212 @@
+"""The ledger's tables in PostgreSQL, in a schema of their own, versioned: a script is added for every change.
+
+One statement, and so one round trip, appends an event: the function `kapelle.append`. It takes the lock of its run, so
+appends to one run stand in line and places have no gaps; appends to different runs do not wait for each other.
+
+**Exactly once, although a reply can be lost.** Whoever loses the connection after sending an append cannot know whether
+it was written, or still will be. So each append carries a *stamp*: the writer's random number in the upper bits, its
+own count in the lower ones. The append is sent again with the same stamp, and `kapelle.append` looks for it, under the
+run's lock, among the events behind the last place that the writer knows of (a look into the primary key: usually at no
+row at all):
+
+    the same stamp is there      it was written: nothing is, and its place is returned
+    a later one of this writer   it comes late, after the writer went on without it: it is refused
+    none                         it was not written: now it is
+
+So the lost one may arrive before, after or never, and one event comes of it.
+
+Columns are text rather than json: the JSON of Python holds what PostgreSQL's types refuse (\\u0000, lone surrogates,
+Infinity). Texts that order or find runs compare by their bytes, whatever the database's language is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kapelle.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+LEASE_LOST = "KP001"
+"""The SQLSTATE by which `kapelle.append` refuses a fence that is not the current one."""
+
+_MIGRATING = 0x6B61_7065  # "kape": an advisory lock that two who create one ledger at once both take
+
+MIGRATIONS: tuple[str, ...] = (
+    # 1: events, outcomes and leases, as version 3 of the SQLite file has them; and how to append
+    """
+    CREATE TABLE kapelle.events (
+        run_id  text COLLATE "C" NOT NULL,
+        seq     bigint NOT NULL,
+        at      double precision NOT NULL,
+        kind    text NOT NULL,
+        task_id text,
+        data    text NOT NULL,
+        stamp   bigint NOT NULL,
+        PRIMARY KEY (run_id, seq)
+    );
+    CREATE INDEX events_by_kind ON kapelle.events (kind, at);
+    CREATE TABLE kapelle.outcomes (
+        outcome_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        run_id        text NOT NULL,
+        task_id       text NOT NULL,
+        task_type     text NOT NULL,
+        agent         text NOT NULL,
+        step          text NOT NULL,
+        success       boolean NOT NULL,
+        quality       double precision,
+        input_tokens  bigint NOT NULL,
+        cached_tokens bigint NOT NULL,
+        output_tokens bigint NOT NULL,
+        calls         bigint NOT NULL,
+        cost_usd      double precision NOT NULL,
+        seconds       double precision NOT NULL,
+        error         text,
+        features      text NOT NULL,
+        at            double precision NOT NULL,
+        stamp         bigint  -- of outcomes that belong to no event; the others go by the stamp of theirs
+    );
+    CREATE INDEX outcomes_by_agent ON kapelle.outcomes (agent, task_type);
+    CREATE UNIQUE INDEX outcomes_by_stamp ON kapelle.outcomes (stamp) WHERE stamp IS NOT NULL;
+    CREATE TABLE kapelle.leases (
+        run_id     text COLLATE "C" PRIMARY KEY,
+        owner      text,
+        fence      bigint NOT NULL,
+        expires_at double precision NOT NULL,
+        stamp      bigint NOT NULL
+    );
+
+    CREATE FUNCTION kapelle.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION '% are append-only', TG_TABLE_NAME; END $$;
+    CREATE TRIGGER events_are_final BEFORE UPDATE ON kapelle.events FOR EACH ROW EXECUTE FUNCTION kapelle.refuse();
+    CREATE TRIGGER events_are_kept BEFORE DELETE ON kapelle.events FOR EACH ROW EXECUTE FUNCTION kapelle.refuse();
+    CREATE TRIGGER events_are_not_emptied BEFORE TRUNCATE ON kapelle.events EXECUTE FUNCTION kapelle.refuse();
+    CREATE TRIGGER outcomes_are_final BEFORE UPDATE ON kapelle.outcomes FOR EACH ROW EXECUTE FUNCTION kapelle.refuse();
+    CREATE TRIGGER outcomes_are_kept BEFORE DELETE ON kapelle.outcomes FOR EACH ROW EXECUTE FUNCTION kapelle.refuse();
+    CREATE TRIGGER outcomes_are_not_emptied BEFORE TRUNCATE ON kapelle.outcomes EXECUTE FUNCTION kapelle.refuse();
+
+    CREATE FUNCTION kapelle.refuse_lease() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'UPDATE' AND NEW.fence >= OLD.fence THEN RETURN NEW; END IF;
+        IF TG_OP = 'DELETE' AND NOT EXISTS (SELECT 1 FROM kapelle.events WHERE run_id = OLD.run_id) THEN
+            RETURN OLD;
+        END IF;
+        RAISE EXCEPTION 'fences only grow, and leases are kept as long as the events of their runs';
+    END $$;
+    CREATE TRIGGER fences_only_grow BEFORE UPDATE OR DELETE ON kapelle.leases
+        FOR EACH ROW EXECUTE FUNCTION kapelle.refuse_lease();
+
+    CREATE FUNCTION kapelle.lock_run(of_run text) RETURNS void LANGUAGE sql AS $$
+        -- until the transaction ends; runs whose hashes are the same wait for each other, which does no harm
+        SELECT pg_advisory_xact_lock(hashtextextended(of_run, 0))
+    $$;
+
+    CREATE FUNCTION kapelle.append(
+        of_run text, new_at double precision, new_kind text, new_task text, new_data text, new_outcomes json,
+        shown_fence bigint, new_stamp bigint, known_seq bigint
+    ) RETURNS bigint LANGUAGE plpgsql AS $$
+    DECLARE
+        last_seq bigint;
+        found_seq bigint;
+        found_stamp bigint;
+        lease record;
+    BEGIN
+        PERFORM kapelle.lock_run(of_run);
+        SELECT seq, stamp INTO found_seq, found_stamp FROM kapelle.events
+        WHERE run_id = of_run AND seq > known_seq AND stamp >= new_stamp AND stamp >> 32 = new_stamp >> 32
+        ORDER BY seq LIMIT 1;
+        IF found_stamp = new_stamp THEN
+            RETURN found_seq;
+        ELSIF FOUND THEN
+            RAISE EXCEPTION 'late' USING ERRCODE = 'KP002';
+        END IF;
+        IF shown_fence IS NOT NULL THEN
+            SELECT * INTO lease FROM kapelle.leases WHERE run_id = of_run;
+            IF NOT FOUND OR lease.fence <> shown_fence OR lease.owner IS NULL THEN
+                RAISE EXCEPTION 'lease lost' USING ERRCODE = 'KP001', DETAIL = json_build_object(
+                    'run_id', of_run, 'shown', shown_fence, 'fence', coalesce(lease.fence, 0), 'owner', lease.owner);
+            END IF;
+        END IF;
+        SELECT seq INTO last_seq FROM kapelle.events WHERE run_id = of_run ORDER BY seq DESC LIMIT 1;
+        last_seq := coalesce(last_seq + 1, 0);
+        INSERT INTO kapelle.events VALUES (of_run, last_seq, new_at, new_kind, new_task, new_data, new_stamp);
+        IF new_outcomes IS NOT NULL THEN
+            INSERT INTO kapelle.outcomes (
+                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
+                calls, cost_usd, seconds, error, features, at)
+            SELECT
+                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
+                calls, cost_usd, seconds, error, features, at
+            FROM json_populate_recordset(NULL::kapelle.outcomes, new_outcomes);
+        END IF;
+        RETURN last_seq;
+    END $$;
+
+    CREATE FUNCTION kapelle.pick(data text, VARIADIC names text[]) RETURNS text LANGUAGE plpgsql STABLE AS $$
+    BEGIN
+        RETURN (SELECT json_agg(data::json -> name ORDER BY place)
+                FROM unnest(names) WITH ORDINALITY AS wanted (name, place));
+    EXCEPTION WHEN others THEN
+        RETURN data;
+    END $$;
+    """,
+)
+"""One script per schema version, applied in order. Never edit one that was released: add the next."""
+
+OLDEST_READABLE = 1
+"""Ledgers from this version on can be read as they are."""
+
+
+def migrate(connection: Connection[Any], place: str) -> None:
+    """Bring the ledger to the newest version, in one transaction: all of it or nothing.
+
+    Raises:
+        InvalidInput: the schema is of something else, or was written by a newer kapelle.
+    """
+    if _version(connection, place) == len(MIGRATIONS):
+        return
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))  # a second one waits, and finds it done
+        version = _version(connection, place)
+        if version == 0:
+            connection.execute("CREATE SCHEMA kapelle")
+            connection.execute("CREATE TABLE kapelle.version (number integer NOT NULL)")
+            connection.execute("INSERT INTO kapelle.version VALUES (0)")
+        for script in MIGRATIONS[version:]:
+            connection.execute(script.encode())
+        connection.execute("UPDATE kapelle.version SET number = %s", (len(MIGRATIONS),))
+
+
+def check_readable(connection: Connection[Any], place: str) -> None:
+    """Check that there is a ledger, and that it can be read as it is.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: the schema is of something else, or of a version that cannot be read.
+    """
+    version = _version(connection, place)
+    if version == 0:
+        raise NotFound(f"There is no ledger at {place!r}. `kapelle run` makes one; --db names another.")
+    if version < OLDEST_READABLE:
+        raise InvalidInput(f"The ledger {place!r} is of version {version}. Open it once for writing, which updates it.")
+
+
+def _version(connection: Connection[Any], place: str) -> int:
+    """Return the ledger's version; 0 where there is none yet."""
+    tables = {name for (name,) in connection.execute(
+        "SELECT c.relname FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' "
+        "WHERE n.nspname = 'kapelle'"
+    )}  # fmt: skip
+    if not tables:
+        return 0
+    if not {"version", "events", "outcomes"} <= tables:
+        raise InvalidInput(
+            f"The database {place!r} has a schema 'kapelle' of something else. Name another database with --db."
+        )
+    (version,) = connection.execute("SELECT max(number) FROM kapelle.version").fetchone() or (None,)
+    if not isinstance(version, int):
+        raise InvalidInput(f"The database {place!r} has a schema 'kapelle' without a version. Name another with --db.")
+    if version > len(MIGRATIONS):
+        raise InvalidInput(f"The ledger {place!r} was written by a newer kapelle (schema {version}). Upgrade kapelle.")
+    return version
