@@ -13,6 +13,7 @@
     │   ├── RefusedQuery        a query or a program asked for more than it may
     │   └── NotFound            a run, a file or a folder does not exist
     ├── TryAgain                the same call may succeed later
+    │   ├── WorkerLost          the process or machine that an agent ran on is gone
     │   ├── ModelUnavailable    the provider is overloaded or unreachable
     │   ├── ModelTimeout        the provider did not answer in time
     │   ├── RunBusy             another engine works on the run (.owner, .wait_s)
@@ -23,6 +24,7 @@
     ├── AgentFailed             one task failed; its dependents are skipped, the rest goes on
     │   ├── ModelRefused        the provider rejects the call for good (key, model name, policy)
     │   └── ModelReplyInvalid   the provider's reply cannot be read
+    ├── AskPerson               a task needs a person's answer or approval: no failure (.question)
     ├── LeaseLost               another engine took the run over: stop, this write was refused (.owner)
     └── LedgerCorrupt           report a bug: the ledger contradicts itself
 
@@ -33,6 +35,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 
 class KapelleError(Exception):
@@ -125,6 +128,10 @@ class ModelTimeout(TryAgain):
     """The provider did not answer in time."""
 
 
+class WorkerLost(TryAgain):
+    """The process or machine that an agent ran on is gone, and its result with it."""
+
+
 class RunBusy(TryAgain):
     """Another engine holds the lease of a run; it is free after `wait_s` seconds if its owner stops renewing it."""
 
@@ -178,6 +185,47 @@ class ModelRefused(AgentFailed):
 
 class ModelReplyInvalid(AgentFailed):
     """The provider's reply cannot be read."""
+
+
+class AskPerson(KapelleError):
+    """Raised by an agent that needs a person: its task waits, holding nothing, and runs anew once there is an answer.
+
+    The agent then finds all answers to its questions, in the order in which it asked, in `TaskContext.answers`. So it
+    asks only for what is not there yet:
+
+        if not context.answers:
+            raise AskPerson("Which of the two accounts?", options=["savings", "current"])
+        account = context.answers[0]
+
+    Args:
+        question: What to ask, in the words that the person reads.
+        options: The answers that there are; none leaves them open. An approval has none.
+        kind: `answer`, or `approval`: then the task runs anew if the person approves, and fails if not.
+        cost_usd, usage: What the attempt has used, where that is known.
+
+    Raises:
+        InvalidInput: there is no question, or an approval has options.
+    """
+
+    def __init__(
+        self,
+        question: str,
+        *,
+        options: Sequence[str] = (),
+        kind: Literal["answer", "approval"] = "answer",
+        cost_usd: float | None = None,
+        usage: object | None = None,
+    ) -> None:
+        if not isinstance(question, str) or not question.strip():
+            raise InvalidInput(f"AskPerson({question!r:.40}) asks nothing. Give the question in words.")
+        if kind not in ("answer", "approval") or (kind == "approval" and options):
+            raise InvalidInput(f"AskPerson(kind={kind!r:.40}, options={options!r:.80}): ask for an answer or approval.")
+        self.question = question
+        self.options = tuple(str(option) for option in options)
+        self.kind = kind
+        self.cost_usd = cost_usd
+        self.usage = usage
+        super().__init__(question)
 
 
 class LeaseLost(KapelleError):

@@ -36,19 +36,15 @@ def explore(
     )
     spent = float(routing.metadata.get("estimated_cost", planned))
     pinned = frozenset(routing.metadata.get("pinned", ()))
-    moves = explorer.explore(
+    done = explorer.decide(
         run_id, dag, routing.assignments, candidates, left_usd=max(0.0, left_usd - max(spent, planned)), kept=pinned
     )
     features = routing.metadata.setdefault("features", {})
-    for task_id, able in candidates.items():
-        move = moves.get(task_id)
-        if move is None:
-            mine = routing.assignments[task_id]
-            if explorer.may_move(dag[task_id], able, mine, pinned):
-                features[task_id] = {"propensity": explorer.propensity_of_staying(able, mine, run_id, task_id)}
-            continue
+    features.update({task_id: {"propensity": chance} for task_id, chance in done.stays.items()})
+    for task_id, move in done.moves.items():
         features[task_id] = {"propensity": move.propensity, "explored": True}
         routing.explanations[task_id] = f"{routing.explanations.get(task_id, '')} {move.reason}".strip()
         routing.assignments[task_id] = move.agent
-    if moves and "estimated_cost" in routing.metadata:
-        routing.metadata["estimated_cost"] = spent + math.fsum(move.extra_cost_usd for move in moves.values())
+    if done.moves and "estimated_cost" in routing.metadata:
+        extra = math.fsum(move.extra_cost_usd for move in done.moves.values())
+        routing.metadata["estimated_cost"] = spent + extra

@@ -8,6 +8,7 @@ from .adapters import agent as agent
 from .adapters import as_agent as as_agent
 from .agent import Agent as Agent
 from .agent import AgentResult as AgentResult
+from .agent import PartialText as PartialText
 from .agent import TaskContext as TaskContext
 from .capability import AgentCapability as AgentCapability
 from .capability import CostTier as CostTier

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,7 +25,22 @@ class TaskContext:
     missing: Mapping[str, str] = field(default_factory=dict)
     """Tasks it depends on that have no output, each with the reason; only where some of them are enough."""
     idempotency_key: str = ""
-    """The same for every attempt at this task in this run: hand it to services that must not act twice."""
+    """The same for every attempt at this task in this run, also after a crash: hand it to services that must not act
+    twice. Where several agents are asked for an answer of their own, each has its own."""
+    answers: tuple[Any, ...] = ()
+    """What people have answered to this task's questions, in the order in which they were asked: see AskPerson."""
+    tell: Callable[[str], None] | None = field(default=None, compare=False)
+    """Shows a piece of text to whoever watches the run, as it is written; None where nobody does. It is not kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartialText:
+    """A piece of an answer that is still being written. Shown as it comes, and never kept."""
+
+    run_id: str
+    task_id: str
+    agent: str
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

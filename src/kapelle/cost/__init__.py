@@ -27,6 +27,7 @@ from .expectation import VERIFY as VERIFY
 from .expectation import Expectation as Expectation
 from .expectation import expect_tasks as expect_tasks
 from .expectation import why_unable as why_unable
+from .exploration import Exploration as Exploration
 from .exploration import Explorer as Explorer
 from .exploration import Move as Move
 from .frontier import Frontier as Frontier

@@ -22,6 +22,9 @@ from .opening import open_ledger as open_ledger
 from .outcome import Outcome as Outcome
 from .postgres import PostgresLedger as PostgresLedger
 from .postgres_connection import is_postgres_url as is_postgres_url
+from .question import Question as Question
+from .question import answer_message as answer_message
+from .question import make_question_id as make_question_id
 from .rebuild import RunBuilder as RunBuilder
 from .rebuild import rebuild_run as rebuild_run
 from .run import AttemptRun as AttemptRun

@@ -2,15 +2,20 @@
 
     run:   planning ──planned, routed──> planning ──approved──> running ──finished──> done | partial | failed | stopped
                                          planning ──finished──> failed (no plan, or not approved)
+                                         running ──waiting──> waiting (only people can bring it on)
+           anything but done ──resumed──> planning (nothing was approved yet) | running
     task:  waiting ──started──> running ──finished──> done
                                 running ──failed────> failed
                                 running ──cancelled─> cancelled
                                 running ──expanded──> expanded (other tasks take its place)
                                 running ──attempt_started, attempt_finished, attempt_checked──> running
-           waiting ──skipped──> skipped
+                                running ──interrupted──> waiting (its engine died; found when the run is resumed)
+           waiting, running ──asked──> asking ──answered──> waiting
+           waiting ──skipped──> skipped        waiting ──failed──> failed (a person said no)
 
 A task with one agent and one attempt is told by `task_started` and its end. Where a strategy asks several agents, each
-attempt has events of its own, with its cost; the end of the task then says whose answer was taken.
+attempt has events of its own, with its cost; the end of the task then says whose answer was taken. When a run is
+resumed, what failed, was cancelled or was skipped waits anew; what is done or expanded stays so for ever.
 
 The tables below are the definition; `tests/ledger/test_event.py` holds every other step to be refused.
 """
@@ -21,9 +26,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-RunState = Literal["planning", "running", "done", "partial", "failed", "stopped"]
-"""`partial`: it ended with some tasks failed. `stopped`: a limit or a person ended it early."""
-TaskState = Literal["waiting", "running", "done", "failed", "cancelled", "skipped", "expanded"]
+RunState = Literal["planning", "running", "waiting", "done", "partial", "failed", "stopped"]
+"""`waiting`: nothing goes on until a person answers. `partial`: it ended with some tasks failed. `stopped`: a limit or
+a person ended it early."""
+TaskState = Literal["waiting", "running", "asking", "done", "failed", "cancelled", "skipped", "expanded"]
 
 EventKind = Literal[
     "run_started",
@@ -32,7 +38,10 @@ EventKind = Literal[
     "run_approved",
     "run_rejected",
     "run_finished",
+    "run_waiting",
+    "run_resumed",
     "graph_patched",
+    "planning_started",
     "planning_spent",
     "task_started",
     "task_finished",
@@ -40,6 +49,9 @@ EventKind = Literal[
     "task_cancelled",
     "task_skipped",
     "task_expanded",
+    "task_interrupted",
+    "task_asked",
+    "question_answered",
     "attempt_started",
     "attempt_finished",
     "attempt_checked",
@@ -67,6 +79,18 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("running", "attempt_checked"): "running",
     ("running", "graph_patched"): "running",
     ("running", "planning_spent"): "running",
+    ("planning", "planning_started"): "planning",
+    ("running", "planning_started"): "running",
+    ("running", "task_interrupted"): "running",
+    ("running", "task_asked"): "running",
+    ("running", "question_answered"): "running",
+    ("running", "run_waiting"): "waiting",
+    ("planning", "run_resumed"): None,
+    ("running", "run_resumed"): None,
+    ("waiting", "run_resumed"): None,
+    ("partial", "run_resumed"): None,
+    ("failed", "run_resumed"): None,
+    ("stopped", "run_resumed"): None,
 }
 """The state after an event; None where the event's data name it. What is not here must not happen."""
 
@@ -80,7 +104,15 @@ TASK_STEPS: Mapping[tuple[TaskState, EventKind], TaskState] = {
     ("running", "attempt_started"): "running",
     ("running", "attempt_finished"): "running",
     ("running", "attempt_checked"): "running",
+    ("running", "task_interrupted"): "waiting",
+    ("running", "task_asked"): "asking",
+    ("waiting", "task_asked"): "asking",
+    ("asking", "question_answered"): "waiting",
+    ("waiting", "task_failed"): "failed",
 }
+
+TRIED_AGAIN: frozenset[TaskState] = frozenset({"failed", "cancelled", "skipped"})
+"""States of tasks that wait anew when their run is resumed."""
 
 COST_FIELDS: Mapping[EventKind, tuple[str, ...]] = {
     "run_planned": ("cost_usd",),
@@ -89,6 +121,8 @@ COST_FIELDS: Mapping[EventKind, tuple[str, ...]] = {
     "task_failed": ("cost_usd",),
     "task_cancelled": ("cost_usd",),
     "task_expanded": ("cost_usd", "planning_cost_usd"),
+    "task_interrupted": ("cost_usd",),
+    "task_asked": ("cost_usd",),
     "attempt_finished": ("cost_usd",),
     "attempt_checked": ("cost_usd",),
     "planning_spent": ("planning_cost_usd",),

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from kapelle.errors import LedgerCorrupt
 
-from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, Event, EventKind
+from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, TRIED_AGAIN, Event, EventKind
 from .fields import Fields, place_of
+from .question import Question
 from .run import AttemptRun, Run, TaskRun
 
 
@@ -94,6 +95,7 @@ class RunBuilder:
                 self._run = replace(
                     self._run,
                     graph=graph,
+                    graph_version=self._run.graph_version + 1,
                     planner=data.text("planner"),
                     planning_cost_usd=self._run.planning_cost_usd + data.number("cost_usd", 0.0),
                     planning_usage=self._run.planning_usage + data.usage("usage"),
@@ -127,6 +129,12 @@ class RunBuilder:
                     overrun_usd=data.number("overrun_usd", 0.0),
                     finished_at=event.at,
                 )
+            case "run_waiting":
+                self._run = replace(self._run, state="waiting")
+            case "run_resumed":
+                self._resume(data)
+            case "planning_started":
+                pass  # what it cost is told by the event that ends it
             case "planning_spent":
                 self._run = replace(
                     self._run,
@@ -138,9 +146,44 @@ class RunBuilder:
             case "task_expanded":
                 changed = self._changed_task(event, data)
                 self._run, self._tasks = _patch(self._run, {**self._tasks, changed.task_id: changed}, data)
+            case "task_asked":
+                changed, question = self._changed_task(event, data), _read_question(event, data)
+                self._run = replace(self._run, questions={**self._run.questions, question.question_id: question})
+                self._tasks[changed.task_id] = changed
+            case "question_answered":
+                changed, question = self._changed_task(event, data), self._answered(event, data)
+                self._run = replace(self._run, questions={**self._run.questions, question.question_id: question})
+                self._tasks[changed.task_id] = changed
             case _:
                 changed = self._changed_task(event, data)
                 self._tasks[changed.task_id] = changed
+
+    def _resume(self, data: Fields) -> None:
+        """The run goes on: what came to nothing waits anew, with what it has cost already."""
+        assert self._run is not None
+        state = data.text("state")
+        if state not in ("planning", "running"):
+            raise ValueError(f"a run is not resumed as {state!r}")
+        settings = {**self._run.settings, **data.mapping("settings", {})}
+        tasks = {
+            task_id: _waiting_anew(task) if task.state in TRIED_AGAIN else task for task_id, task in self._tasks.items()
+        }
+        self._run = replace(
+            self._run,
+            state="planning" if state == "planning" else "running",
+            settings=settings,
+            stop_reason=None,
+            answer="",
+            finished_at=None,
+        )
+        self._tasks = tasks
+
+    def _answered(self, event: Event, data: Fields) -> Question:
+        assert self._run is not None
+        question = self._run.questions.get(data.text("question_id"))
+        if question is None or not question.is_open or question.task_id != event.task_id:
+            raise ValueError("it answers no open question of this task")
+        return replace(question, answer=event.data.get("answer"), note=data.text("note", ""), answered_at=event.at)
 
     def _changed_task(self, event: Event, data: Fields) -> TaskRun:
         task = self._tasks.get(event.task_id or "")
@@ -152,6 +195,8 @@ class RunBuilder:
             )
         if event.kind in _ATTEMPTS:
             return _changed_attempt(task, event, data)
+        if event.kind in ("task_interrupted", "task_asked", "question_answered"):
+            return _paused(task, event, data)
         return TaskRun(
             task_id=task.task_id,
             state=TASK_STEPS[(task.state, event.kind)],
@@ -202,6 +247,41 @@ def _changed_attempt(task: TaskRun, event: Event, data: Fields) -> TaskRun:
     return replace(task, attempts=tuple(attempts), usage=task.usage + usage, cost_usd=task.cost_usd + cost_usd)
 
 
+def _paused(task: TaskRun, event: Event, data: Fields) -> TaskRun:
+    """Return a task that does not go on by itself: it was interrupted, asks a person, or has its answer now."""
+    reason = data.optional_text("reason")
+    return replace(
+        task,
+        state=TASK_STEPS[(task.state, event.kind)],
+        reason=reason,
+        usage=task.usage + data.usage("usage"),
+        cost_usd=task.cost_usd + _cost_of(event, data),
+        attempts=tuple(
+            replace(one, state="failed", reason=reason) if one.state == "running" else one for one in task.attempts
+        ),
+    )
+
+
+def _waiting_anew(task: TaskRun) -> TaskRun:
+    return TaskRun(task_id=task.task_id, usage=task.usage, cost_usd=task.cost_usd, attempts=task.attempts)
+
+
+def _read_question(event: Event, data: Fields) -> Question:
+    kind, about = data.text("kind"), data.text("about")
+    if kind not in ("answer", "approval") or about not in ("start", "agent", "rerun"):
+        raise ValueError(f"there is no question of the kind {kind!r} about {about!r}")
+    return Question(
+        question_id=data.text("question_id"),
+        run_id=event.run_id,
+        task_id=event.task_id or "",
+        kind="approval" if kind == "approval" else "answer",
+        text=data.text("text"),
+        options=data.texts("options"),
+        about="start" if about == "start" else "rerun" if about == "rerun" else "agent",
+        asked_at=event.at,
+    )
+
+
 def _cost_of(event: Event, data: Fields) -> float:
     """Return what an event says that its own task has cost; planning is told apart."""
     return data.number("cost_usd", 0.0) if "cost_usd" in COST_FIELDS.get(event.kind, ()) else 0.0
@@ -220,6 +300,7 @@ def _patch(run: Run, tasks: dict[str, TaskRun], data: Fields) -> tuple[Run, dict
     patched = replace(
         run,
         graph=graph,
+        graph_version=run.graph_version + 1,
         replaced={**run.replaced, **gone},
         assignments={**run.assignments, **data.texts_by_task("assignments")},
         strategies={**run.strategies, **data.mappings_by_task("strategies")},

@@ -13,10 +13,20 @@ from kapelle.graph import TaskDAG, render_output
 
 from .amounts import format_seconds, format_usd, tell_overrun
 from .event import ENDED, Event, RunState, TaskState
+from .question import Question
 from .text import printable
 from .usage import Usage
 
-_MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "running": "…", "waiting": "·", "expanded": "+"}
+_MARKS: Mapping[TaskState, str] = {
+    "done": "✓",
+    "failed": "✗",
+    "skipped": "–",
+    "cancelled": "■",
+    "running": "…",
+    "waiting": "·",
+    "expanded": "+",
+    "asking": "?",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +96,10 @@ class Run:
     """What routing and cost optimisation reported: savings, baseline, solver."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Budget, deadline, quality and model that the run was started with."""
+    graph_version: int = 0
+    """From 1, one more with every change to the graph."""
+    questions: Mapping[str, Question] = field(default_factory=dict)
+    """What its tasks asked people, by question id, in the order in which they were asked."""
     tasks: Mapping[str, TaskRun] = field(default_factory=dict)
     """The tasks of the graph as it is now."""
     replaced: Mapping[str, TaskRun] = field(default_factory=dict)
@@ -125,6 +139,21 @@ class Run:
     def _all(self) -> Iterator[TaskRun]:
         yield from self.replaced.values()
         yield from self.tasks.values()
+
+    @property
+    def open_questions(self) -> tuple[Question, ...]:
+        """What people have not answered yet."""
+        return tuple(question for question in self.questions.values() if question.is_open)
+
+    @property
+    def active_seconds(self) -> float:
+        """For how long engines have worked on it, as far as events tell: not while it waited, or after a crash."""
+        total = begun = last = 0.0
+        for event in self.events:
+            if event.kind in ("run_started", "run_resumed"):
+                total, begun = total + max(0.0, last - begun), event.at
+            last = event.at
+        return total + max(0.0, last - begun)
 
     @property
     def ended(self) -> bool:

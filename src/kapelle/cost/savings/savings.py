@@ -37,8 +37,8 @@ FEW_TASKS = 200
 MOST_LEARNED = 10_000
 """Tasks that kapelle's own policy or predictor learns from at a time; of more a random part. All of them are judged."""
 HOW_TO_EXPLORE = (
-    "Give a small share of the traffic, such as 5 %, to an agent drawn at random, whatever the task, and run this "
-    "again on its log: a few hundred tasks a type are enough."
+    "Give a small share of the traffic, such as 5 %, to an agent drawn at random, whatever the task (`kapelle run "
+    "--explore 0.05` does), and run this again on its log: a few hundred tasks a type are enough."
 )
 
 
