@@ -3,7 +3,8 @@
     request --planning--> graph --routing, cost--> assignments --validation--> approved plan --execution--> run
 
 Every arrow leaves an event in the ledger, and the run that is returned is rebuilt from those events and nothing else.
-The outcomes in the ledger are what the next run's estimates are learned from.
+So a run that was cut off anywhere goes on from there: `Engine.resume`. While it works on a run, an engine holds the
+run's lease (custody), so no two ever do. The outcomes in the ledger are what the next run's estimates are learned from.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from kapelle.agents import AgentRegistry
+from kapelle.agents import AgentRegistry, PartialText
 from kapelle.cost import (
     Budget,
     Checks,
@@ -33,21 +34,47 @@ from kapelle.cost import (
 from kapelle.errors import (
     InvalidInput,
     InvalidPlan,
+    LeaseLost,
     LedgerBusy,
     ModelRefused,
     ModelUnavailable,
+    NotFound,
     PlanRejected,
 )
-from kapelle.execution import ExecutionLimits, Executor, Growth, compose_answer
+from kapelle.execution import (
+    CUT_OFF,
+    STOP,
+    Backend,
+    Earlier,
+    ExecutionLimits,
+    Executor,
+    Growth,
+    compose_answer,
+    make_backend,
+)
 from kapelle.graph import TaskDAG
-from kapelle.ledger import EventWatcher, Journal, Ledger, Run, RunState, Usage, ledger_path, open_ledger
+from kapelle.ledger import (
+    Event,
+    EventWatcher,
+    Journal,
+    Ledger,
+    Question,
+    Run,
+    RunState,
+    Usage,
+    answer_message,
+    ledger_path,
+    open_ledger,
+)
 from kapelle.models import ModelClient, PriceTable
 from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, PlanDetector, ValidationResult
+from kapelle.validation import AOPValidator, ApprovedPlan, Issue, NextBest, PlanDetector, ValidationResult
 
+from .custody import Custody
 from .exploring import explore
 from .records import planned, routed, validated
+from .resuming import Resumption, part_without_agents, prepare, recorded_plan, recorded_routing
 from .team import AgentLike, Team, assemble_team, register_agents
 from .terms import Terms, learned_folder
 
@@ -83,6 +110,9 @@ class Engine:
         explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
         learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
+        backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
+        limits: How long a task may take, how often it is tried again, whether stragglers get a rival.
+        origin: What whoever resumes a run needs to make such an engine again; kept with the run's settings.
 
     >>> import asyncio
     >>> from kapelle import SqliteLedger, agent
@@ -108,6 +138,9 @@ class Engine:
         validators: Mapping[str, Callable[[Any], bool]] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
+        backend: str | Backend = "asyncio",
+        limits: ExecutionLimits | None = None,
+        origin: Mapping[str, str] | None = None,
         environ: Mapping[str, str] | None = None,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -137,7 +170,11 @@ class Engine:
         self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
         self.explorer = Explorer(share=explore)
         self.checks = Checks(validators=dict(validators or {}))
-        self.executor = Executor(registry, timer=timer)
+        self.limits = limits or ExecutionLimits()
+        self.origin = dict(origin or {})
+        self.executor = Executor(
+            registry, backend=make_backend(backend) if isinstance(backend, str) else backend, timer=timer
+        )
 
     async def run(
         self,
@@ -148,68 +185,159 @@ class Engine:
         min_quality: float | None = None,
         max_tokens: int | None = None,
         on_event: EventWatcher | None = None,
+        on_text: Callable[[PartialText], None] | None = None,
     ) -> Run:
         """Plan, route, validate and run a request, and return the run with its answer and costs.
+
+        A run in which a task needs a person ends as `waiting` once nothing else is left to do: see `answer`, `resume`.
 
         Args:
             request: The user's words; or a plan: a file (as a Path), or a Plan.
             budget_usd, deadline_s, min_quality, max_tokens: See Terms.
             on_event: Called with every event as it happens.
+            on_text: Called with pieces of text as models write them.
 
         Raises:
             InvalidInput: nothing has run: the request, a limit or the plan is wrong, or the plan was refused.
             KapelleError: the model that plans, or the ledger, is out of reach.
+            LeaseLost: another engine has taken the run over; this one has stopped.
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
         terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
         given = _given_plan(request)
         words = given.request if given is not None else _check_words(request)
-        if on_event is not None and not callable(on_event):
-            raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
-        budget = Budget(usd=budget_usd, tokens=max_tokens)
-        started = time.monotonic()
-        journal = Journal(
-            self.ledger, self.ledger.new_run_id(), on_event=on_event, on_outcome=self.profiler.record_outcome
-        )
-        journal.write("run_started", {"request": words, "settings": {**asdict(terms), "model": self.team.model_name}})
-        try:
-            async with asyncio.timeout(deadline_s) as planning_time:
-                plan = given or await self._plan(words, budget, journal, gate_key=journal.run_id)
-                journal.write("run_planned", planned(plan))
-                routing = await self._route(plan, terms, budget.left.usd)
-                if self.explorer.share and terms.deadline_s is None and terms.min_quality is None:
-                    # What an unknown agent takes, and whether it succeeds, is just what is unknown.
-                    explore(self.explorer, journal.run_id, plan.graph, routing, self.optimizer, budget.left.usd)
-                journal.write("run_routed", routed(routing))
-                validation = await self._validate(plan, routing, terms, budget, journal, given=given is not None)
-                if validation.approved is None and given is None:
-                    plan, routing, validation = await self._mend(plan, routing, validation, terms, budget, journal)
-                    journal.write("run_planned", planned(plan))
-                    journal.write("run_routed", routed(routing))
-            if validation.approved is None:
-                journal.write("run_rejected", validated(validation))
-                raise PlanRejected(validation.errors)
-            journal.write("run_approved", validated(validation))
-            left_s = None if deadline_s is None else max(1e-3, deadline_s - (time.monotonic() - started))
-            ending = await self.executor.execute(
-                validation.approved,
-                journal,
-                budget=budget,
-                checks=self.checks,
-                request=words,
-                limits=ExecutionLimits(deadline_s=left_s),
-                growth=self._growth(terms, budget),
+        _check_watcher(on_event)
+        async with Custody(self.ledger, self.ledger.new_run_id()) as custody:
+            journal = Journal(
+                self.ledger,
+                custody.lease.run_id,
+                lease=custody.lease,
+                on_event=on_event,
+                on_outcome=self.profiler.record_outcome,
             )
-        except asyncio.CancelledError:
-            _finish(journal, budget, "stopped", "It was interrupted.")
-            raise
-        except BaseException as error:  # whatever it was, the run has ended, and the ledger says so
-            if isinstance(error, TimeoutError) and planning_time.expired():
-                return _finish(journal, budget, "stopped", "The deadline was reached while planning.")
-            with suppress(LedgerBusy):  # unless the ledger is what failed
-                _finish(journal, budget, "failed", str(error) or type(error).__name__)
-            raise
-        return _finish(journal, budget, ending.state, ending.stop_reason)
+            settings = {**asdict(terms), "model": self.team.model_name, "origin": self.origin}
+            journal.write("run_started", {"request": words, "settings": settings})
+            budget = Budget(usd=budget_usd, tokens=max_tokens)
+            return await self._conduct(
+                words, given, terms, budget, journal, custody, deadline_s=deadline_s, on_text=on_text
+            )
+
+    async def resume(
+        self,
+        run_id: str,
+        *,
+        budget_usd: float | None = None,
+        deadline_s: float | None = None,
+        max_tokens: int | None = None,
+        on_event: EventWatcher | None = None,
+        on_text: Callable[[PartialText], None] | None = None,
+    ) -> Run:
+        """Go on with a run that was cut off, waits for people, or ended without being done; return it.
+
+        What is done stays done. What was under way when the engine died runs again with the same idempotency key, or,
+        at high risk, asks a person first. In a run that had ended, what failed, was skipped or cancelled is tried
+        again. Limits that are given replace those of the run; its deadline counts the time that engines worked on it.
+
+        Args:
+            run_id: Its id, an unambiguous beginning of it, or `last`.
+
+        Raises:
+            NotFound: there is no such run.
+            InvalidInput: it is done, its deadline has passed, or what is left of its plan is refused. It is as before.
+            RunBusy: another engine works on it.
+        """
+        _check_watcher(on_event)
+        run_id = self.ledger.run(run_id).run_id
+        async with Custody(self.ledger, run_id) as custody:
+            run = self.ledger.run(run_id)  # from here on nobody else writes it
+            going_on = prepare(run, {"budget_usd": budget_usd, "deadline_s": deadline_s, "max_tokens": max_tokens})
+            terms = going_on.terms
+            budget = Budget(usd=terms.budget_usd, tokens=terms.max_tokens, spent=going_on.spent)
+            approved = None if going_on.state == "planning" else await self._approve_rest(going_on, budget)
+            journal = Journal(
+                self.ledger,
+                run_id,
+                lease=custody.lease,
+                events=run.events,
+                on_event=on_event,
+                on_outcome=self.profiler.record_outcome,
+            )
+            _write_resumption(journal, going_on, custody.lease.owner)
+            return await self._conduct(
+                run.request,
+                recorded_plan(run),
+                terms,
+                budget,
+                journal,
+                custody,
+                deadline_s=going_on.deadline_s,
+                on_text=on_text,
+                approved=approved,
+            )
+
+    async def stream(
+        self, request: str | Path | Plan | None = None, *, resume: str | None = None, **terms: Any
+    ) -> AsyncIterator[Event | PartialText]:
+        """Run a request, or go on with a run, and yield what happens: the journal's events, and text as it is written.
+
+        The arguments are those of `run`, or of `resume`. Who stops listening stops the run; it can be resumed.
+
+        Raises:
+            KapelleError: as `run` and `resume` do, after the last event.
+        """
+        if (request is None) == (resume is None):
+            raise InvalidInput("Stream a request, or resume=RUN: one of the two.")
+        items: asyncio.Queue[Event | PartialText | None] = asyncio.Queue()
+        watch: dict[str, Any] = {"on_event": items.put_nowait, "on_text": items.put_nowait}
+        doing = self.run(request, **terms, **watch) if request is not None else None
+        work = asyncio.create_task(doing if doing is not None else self.resume(str(resume), **terms, **watch))
+        work.add_done_callback(lambda _: items.put_nowait(None))
+        try:
+            while (item := await items.get()) is not None:
+                yield item
+            await work
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
+
+    def questions(self, run_id: str | None = None) -> tuple[Question, ...]:
+        """Return what people have not answered yet, of one run or of all, oldest first."""
+        return self.ledger.questions(None if run_id is None else self.ledger.run(run_id).run_id)
+
+    def approve(self, question_id: str, note: str = "", *, by: str = "") -> Question:
+        """Let a task go on that asks for approval. See `answer`."""
+        return self._say(question_id, True, note, by, kind="approval")
+
+    def reject(self, question_id: str, note: str = "", *, by: str = "") -> Question:
+        """Refuse a task that asks for approval: it fails, for the reason in the note. See `answer`."""
+        return self._say(question_id, False, note, by, kind="approval")
+
+    def answer(self, question_id: str, value: Any, note: str = "", *, by: str = "") -> Question:
+        """Answer what a task asks. An engine that works on the run goes on with it; else `resume` does.
+
+        Args:
+            question_id: The question's id, or an unambiguous beginning of it.
+            value: Plain JSON values; one of the question's options, where it has any.
+            note: Why, in words.
+            by: Who says so.
+
+        Raises:
+            NotFound: no open question has such an id.
+            InvalidInput: it was answered already, asks for approval instead, or has other options.
+        """
+        return self._say(question_id, value, note, by, kind="answer")
+
+    def stop(self, run_id: str, *, by: str = "") -> None:
+        """Ask the engine that works on a run, wherever that is, to stop it cleanly. It can be resumed.
+
+        Raises:
+            InvalidInput: nobody works on the run, or it was asked already.
+        """
+        run = self.ledger.run(run_id)
+        if run.ended or run.state == "waiting":
+            raise InvalidInput(f"Run {run.run_id} is {run.state}: nobody works on it, so there is nothing to stop.")
+        self.ledger.post(run.run_id, _stop_key(run.events), {"by": by})
 
     async def plan(
         self,
@@ -265,10 +393,131 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    async def _conduct(
+        self,
+        words: str,
+        given: Plan | None,
+        terms: Terms,
+        budget: Budget,
+        journal: Journal,
+        custody: Custody,
+        *,
+        deadline_s: float | None,
+        on_text: Callable[[PartialText], None] | None,
+        approved: ApprovedPlan | None = None,
+    ) -> Run:
+        """Take a run from where it is to its end: plan it, unless that is done, and execute it."""
+        started = time.monotonic()
+        planning_time = asyncio.timeout(deadline_s)
+        try:
+            kept: set[str] = set(journal.run().routing.get("pinned", ()))
+            if approved is None:
+                async with planning_time:
+                    approved = await self._make_plan(words, given, terms, budget, journal, kept)
+            left_s = None if deadline_s is None else max(1e-3, deadline_s - (time.monotonic() - started))
+            so_far = journal.run()
+            ending = await self.executor.execute(
+                approved,
+                journal,
+                budget=budget,
+                checks=self.checks,
+                request=words,
+                limits=replace(self.limits, deadline_s=_least(left_s, self.limits.deadline_s)),
+                growth=self._growth(terms, budget, kept),
+                fallbacks=NextBest(self.team.registry, self.profiler, kept=kept),
+                earlier=Earlier.of(so_far),
+                inbox=custody,
+                stop_key=_stop_key(so_far.events),
+                on_text=on_text,
+            )
+        except asyncio.CancelledError:
+            _finish(journal, budget, "stopped", "It was interrupted.")
+            raise
+        except LeaseLost:
+            raise  # the run is another engine's: nothing of it is ours to write
+        except BaseException as error:  # whatever it was, the run has ended, and the ledger says so
+            if isinstance(error, TimeoutError) and planning_time.expired():
+                return _finish(journal, budget, "stopped", "The deadline was reached while planning.")
+            with suppress(LedgerBusy, LeaseLost):  # unless the ledger is what failed
+                _finish(journal, budget, "failed", str(error) or type(error).__name__)
+            raise
+        if ending.state == "waiting":
+            journal.write("run_waiting")
+            return journal.run()
+        return _finish(journal, budget, ending.state, ending.stop_reason)
+
+    async def _make_plan(
+        self, words: str, given: Plan | None, terms: Terms, budget: Budget, journal: Journal, kept: set[str]
+    ) -> ApprovedPlan:
+        """Plan, route and validate a request. Each step is journaled.
+
+        Raises:
+            PlanRejected: the plan is not approved.
+        """
+        plan = given or await self._plan(words, budget, journal, gate_key=journal.run_id)
+        journal.write("run_planned", planned(plan))
+        routing = await self._route(plan, terms, budget.left.usd)
+        if self.explorer.share and terms.deadline_s is None and terms.min_quality is None:
+            # What an unknown agent takes, and whether it succeeds, is just what is unknown.
+            explore(self.explorer, journal.run_id, plan.graph, routing, self.optimizer, budget.left.usd)
+        journal.write("run_routed", routed(routing))
+        validation = await self._validate(plan, routing, terms, budget, journal, given=given is not None)
+        if validation.approved is None and given is None:
+            plan, routing, validation = await self._mend(plan, routing, validation, terms, budget, journal)
+            journal.write("run_planned", planned(plan))
+            journal.write("run_routed", routed(routing))
+        if validation.approved is None:
+            journal.write("run_rejected", validated(validation))
+            raise PlanRejected(validation.errors)
+        journal.write("run_approved", validated(validation))
+        kept.update(routing.metadata.get("pinned", ()))
+        return validation.approved
+
+    async def _approve_rest(self, going_on: Resumption, budget: Budget) -> ApprovedPlan:
+        """Approve what is left of a run's plan, with new agents for tasks whose own are gone.
+
+        Its cost is not held against the budget once more: it goes as far as that reaches, and then stops cleanly.
+        """
+        run, finished = going_on.run, going_on.finished
+        assert run.graph is not None
+        routing = recorded_routing(run, self.team.registry.runnable(), finished)
+        part = part_without_agents(run.graph, routing)
+        if len(part):
+            plan = Plan(request=run.request, graph=part, planner=run.planner)
+            found = await self._route(plan, replace(going_on.terms, deadline_s=None), budget.left.usd)
+            routing = replace(
+                routing,
+                assignments={**routing.assignments, **found.assignments},
+                explanations={**routing.explanations, **found.explanations},
+                strategies={**routing.strategies, **found.strategies},
+                unassigned=found.unassigned,
+            )
+        validation = await self.validator.validate_routing_plan(routing, run.graph, finished=finished)
+        if validation.approved is None:
+            raise PlanRejected(validation.errors)
+        return validation.approved
+
+    def _say(self, question_id: str, value: Any, note: str, by: str, *, kind: str) -> Question:
+        found = [one for one in self.ledger.questions() if question_id and one.question_id.startswith(question_id)]
+        if len(found) != 1:
+            what = "Several open questions have" if found else "No open question has"
+            raise NotFound(f"{what} the id {question_id!r}. `kapelle questions` lists them.")
+        question = found[0]
+        if question.kind != kind:
+            way = "approve or reject it" if kind == "answer" else "answer it"
+            raise InvalidInput(f"Question {question.question_id} asks for an {question.kind}: {way}.")
+        if question.options and value not in question.options:
+            raise InvalidInput(f"Question {question.question_id} takes one of: {', '.join(question.options)}.")
+        message = answer_message(question, answer=value, note=note, by=by)
+        self.ledger.post(question.run_id, question.question_id, message)
+        return replace(question, answer=value, note=note)
+
     async def _plan(
         self, words: str, budget: Budget, journal: Journal | None = None, *, gate_key: str | None = None
     ) -> Plan:
         before = budget.spent.usd
+        if journal is not None and self.team.planning_cost_usd:
+            journal.write("planning_started", {"reserved_usd": self.team.planning_cost_usd})
         try:
             return await self._ask_planner(words, budget, gate_key)
         except BaseException as error:
@@ -376,9 +625,9 @@ class Engine:
         notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 
-    def _growth(self, terms: Terms, budget: Budget) -> Growth:
+    def _growth(self, terms: Terms, budget: Budget, kept: set[str]) -> Growth:
         return Growth(
-            approver=_Approver(self, terms, budget),
+            approver=_Approver(self, terms, budget, kept),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
         )
@@ -397,13 +646,29 @@ def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str 
     return journal.run()
 
 
+def _write_resumption(journal: Journal, going_on: Resumption, owner: str) -> None:
+    """Write down that a run goes on, and first of all what its end had left open."""
+    journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": dict(going_on.changed)})
+    if going_on.open_planning_usd:
+        journal.write("planning_spent", {"reason": CUT_OFF, "planning_cost_usd": going_on.open_planning_usd})
+    for one in going_on.interruptions:
+        charged = {"cost_usd": one.cost_usd, "cost_assumed": True} if one.cost_usd else {}
+        journal.write("task_interrupted", {"reason": CUT_OFF, **charged}, task_id=one.task_id)
+
+
+def _stop_key(events: Iterable[Event]) -> str:
+    """Return the key of the message that stops a run in its present session: an earlier one's is void."""
+    return f"{STOP}-{sum(1 for event in events if event.kind == 'run_resumed')}"
+
+
 class _Approver:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
-    def __init__(self, engine: Engine, terms: Terms, budget: Budget) -> None:
+    def __init__(self, engine: Engine, terms: Terms, budget: Budget, kept: set[str]) -> None:
         self._engine = engine
         self._terms = terms
         self._budget = budget
+        self._kept = kept
 
     async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
         known = {task_id: agent for task_id, agent in current.assignments.items() if task_id in dag}
@@ -417,6 +682,7 @@ class _Approver:
         left = self._budget.left.usd
         plan = Plan(request=current.request or "", graph=part, planner="expansion")
         routing = await self._engine._route(plan, replace(self._terms, deadline_s=None), max(0.0, left - ahead))
+        self._kept.update(routing.metadata.get("pinned", ()))
         merged = RoutingPlan(
             assignments={**known, **routing.assignments},
             explanations={**current.explanations, **routing.explanations},
@@ -449,6 +715,15 @@ class _Approver:
 def _by_words(issue: Issue) -> bool:
     """Whether an issue was found by comparing the words of the plan with those of the request."""
     return issue.kind in ("complete", "goal") and issue.task_id is None
+
+
+def _check_watcher(on_event: object) -> None:
+    if on_event is not None and not callable(on_event):
+        raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _finite(amount: float) -> float | None:

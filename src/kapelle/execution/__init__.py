@@ -1,11 +1,22 @@
 """Execution: approved plans, and nothing else, run as data flow."""
 
 from .answer import compose_answer as compose_answer
+from .backends import AsyncioBackend as AsyncioBackend
+from .backends import Backend as Backend
+from .executor import STOP as STOP
 from .executor import Ending as Ending
-from .executor import ExecutionLimits as ExecutionLimits
 from .executor import Executor as Executor
 from .executor import Growth as Growth
+from .executor import Inbox as Inbox
+from .fallback import FallbackChooser as FallbackChooser
 from .growth import GrowthLimits as GrowthLimits
 from .growth import PlanApprover as PlanApprover
 from .growth import Replanner as Replanner
+from .limits import ExecutionLimits as ExecutionLimits
+from .limits import HedgePolicy as HedgePolicy
+from .resume import CUT_OFF as CUT_OFF
+from .resume import Earlier as Earlier
+from .resume import Interruption as Interruption
+from .resume import find_interruptions as find_interruptions
+from .resume import find_open_planning as find_open_planning
 from .retry import RetryPolicy as RetryPolicy

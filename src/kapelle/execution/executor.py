@@ -2,77 +2,65 @@
 
 One coroutine decides; each job (an agent that is asked, an answer that is checked) is an asyncio task that reports to
 its queue. There are no levels and no barriers. Before a job is dispatched its estimate is reserved in the budget, and
-its start is in the ledger; when it ends, what it used is committed and written down. What a task needs next is decided
-by its strategy: see work. A failure skips the tasks that need its output, with the reason; everything else goes on, and
-so do tasks that declare that some of what they depend on is enough.
+its start is in the journal; when it ends, what it used is committed and written down. What a task needs next is decided
+by its strategy (work), what follows for other tasks by the graph (progress), what is asked of people by people.
+
+    ready ──reserve, journal──> under way ──settle──> answer ──> next job of its strategy, or the task is done
+                                    │                 failure ──> again (retry), another agent (fallback),
+                                    │                             planned anew (replan), or what needs it is skipped
+                                    │                 question ─> the task waits, holding nothing, until it is answered
+                                    └──expire, stop─> cancelled, and charged what was set aside
 
 Urgency is the length of the longest expected path from a task to the end of the plan: the list-scheduling rule of Hu
-(1961), with `Task.priority` above it. A graph may grow while it runs: see growth. Not covered here: retries, fallbacks,
-resume (a later part of this folder).
+(1961), with `Task.priority` above it, and deadlines where there are any (ready). A graph may change while it runs:
+see growth. An execution that goes on where another stopped is told what that one left: see resume.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
 
-from kapelle.agents import AgentRegistry, AgentResult, TaskContext
+from kapelle.agents import AgentRegistry, AgentResult, PartialText, TaskContext
 from kapelle.cost import (
-    VERIFY,
     Accept,
     Ask,
     Budget,
     Check,
     Checks,
+    Estimate,
     Examine,
     Reservation,
     Verdict,
     agents_of,
-    estimate_complexities,
-    strategy_to_dict,
-    task_context,
 )
-from kapelle.errors import AgentFailed, BudgetExceeded, InvalidInput, PlanRejected
-from kapelle.graph import Task, TaskDAG, describe_change
-from kapelle.ledger import Journal, Outcome, Usage
+from kapelle.cost import (
+    Single as OneAgent,
+)
+from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidInput, PlanRejected
+from kapelle.graph import Task, TaskDAG
+from kapelle.ledger import Journal, Question, Usage
 from kapelle.validation import ApprovedPlan
 
-from .growth import GrowthLimits, PlanApprover, Replanner, arm_of, grow, may_replan, needs_some
-from .ready import ReadyJobs
+from .accounts import Accounts
+from .backends import AsyncioBackend, Backend
+from .fallback import FallbackChooser
+from .growth import DEPTH, GrowthLimits, PlanApprover, Replanner, count_of, grow, may_replan
+from .limits import ExecutionLimits
+from .loops import LoopGuard
+from .people import Questions, why_rejected
+from .progress import Consequences, Progress
+from .ready import ReadyJobs, rank_tasks
+from .recorder import Recorder, describe_growth, used
 from .result import MAX_REASON_CHARS, describe_error, read_result
-from .retry import RetryPolicy, can_pass, is_repeatable
+from .resume import Earlier
+from .retry import can_pass, is_repeatable
+from .underway import UnderWay
 from .work import Attempt, Job, Work
-
-logger = logging.getLogger(__name__)
-
-MAX_TEXT_CHARS = 2_000
-"""What an outcome keeps of its task's words: how hard a task is, is learned from them."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExecutionLimits:
-    """How long things may take. None is no limit."""
-
-    task_timeout_s: float | None = 300.0
-    """For one task; a task's own `deadline_s` may end it sooner."""
-    deadline_s: float | None = None
-    """For the whole execution: then what runs is cancelled and what waits is skipped."""
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    """How often an attempt is made again that failed for a reason which can pass."""
-    grace_s: float = 2.0
-    """How long a cancelled agent may tidy up before it is left to itself."""
-
-    def __post_init__(self) -> None:
-        for name in ("task_timeout_s", "deadline_s"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise InvalidInput(f"{name}={value!r} is no time limit; give positive seconds.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,17 +78,44 @@ class Growth:
 class Ending:
     """How an execution ended."""
 
-    state: Literal["done", "partial", "failed", "stopped"]
+    state: Literal["done", "partial", "failed", "stopped", "waiting"]
     stop_reason: str | None
     outputs: Mapping[str, Any]
 
 
-class Executor:
-    """Runs approved plans with the agents of a registry."""
+class Inbox(Protocol):
+    """Brings what others say to a run while it is under way: answers to its questions, and the wish to stop it."""
 
-    def __init__(self, agents: AgentRegistry, *, timer: Callable[[], float] = time.perf_counter) -> None:
-        self._agents = agents
-        self._timer = timer
+    def listen(self, hear: Callable[[Mapping[str, Mapping[str, Any]]], None]) -> None:
+        """Call `hear`, in the event loop, with all messages by their keys, whenever there are new ones."""
+        ...
+
+    async def fetch(self) -> None:
+        """Look for messages now, and tell of them before this returns."""
+        ...
+
+
+STOP = "stop"
+"""Begins the key of a message that asks to stop the run; the number of the run's session follows."""
+
+
+class Executor:
+    """Runs approved plans with the agents of a registry.
+
+    Args:
+        backend: Where agents run; by default in the event loop of the caller.
+    """
+
+    def __init__(
+        self,
+        agents: AgentRegistry,
+        *,
+        backend: Backend | None = None,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.agents = agents
+        self.backend: Backend = backend or AsyncioBackend()
+        self.timer = timer
 
     async def execute(
         self,
@@ -110,25 +125,45 @@ class Executor:
         budget: Budget,
         checks: Checks | None = None,
         request: str = "",
-        limits: ExecutionLimits = ExecutionLimits(),
+        limits: ExecutionLimits | None = None,
         growth: Growth | None = None,
+        fallbacks: FallbackChooser | None = None,
+        earlier: Earlier | None = None,
+        inbox: Inbox | None = None,
+        stop_key: str = STOP,
+        on_text: Callable[[PartialText], None] | None = None,
     ) -> Ending:
         """Run the plan to its end, and return how it ended. Every step is in the journal before its effect.
 
         Without `checks` there are the built-in ones only. Without `growth` the graph stays as it is: a task that
-        expands fails, and a failed one is not planned anew.
+        expands fails, and a failed one is not planned anew. Without `fallbacks` no other agent is tried. Without an
+        `inbox` nobody answers meanwhile: where people are asked it ends as `waiting` when nothing else is left to do.
+        `earlier` is what an earlier part of the run has left.
 
         Raises:
             InvalidInput: the plan did not come from validation, or nothing runs one of its agents; nothing has run.
+            LeaseLost: another engine has taken the run over. What ran is cancelled; nothing more is written.
             asyncio.CancelledError: the caller was cancelled. What ran is cancelled and journaled before this is raised.
         """
         if not isinstance(plan, ApprovedPlan):
             raise InvalidInput(f"Only a plan that the validator approved can run, not {type(plan).__name__}.")
-        for task_id in plan.assignments:
+        earlier = earlier or Earlier()
+        for task_id in plan.assignments.keys() - earlier.outputs.keys():
             for agent_id in agents_of(plan.strategy_of(task_id)):
-                self._agents.runner(agent_id)
-        run = _Execution(self._agents, self._timer, plan, journal, budget, checks or Checks(), request, limits, growth)
-        return await run.run()
+                self.agents.runner(agent_id)
+        run = _Execution(
+            self,
+            plan,
+            journal,
+            budget,
+            checks or Checks(),
+            request,
+            limits or ExecutionLimits(),
+            growth,
+            fallbacks,
+            earlier,
+        )
+        return await run.run(inbox, stop_key, on_text)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -141,22 +176,6 @@ class _Replanning:
     work: asyncio.Task[AgentResult | None] | None = None
 
 
-@dataclass(kw_only=True, slots=True)
-class _Progress:
-    """What has become of the tasks so far."""
-
-    missing: dict[str, int] = field(default_factory=dict)
-    """Per waiting task, how many of its dependencies are not done."""
-    outputs: dict[str, Any] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    cancelled: dict[str, str] = field(default_factory=dict)
-    unaffordable: dict[str, str] = field(default_factory=dict)
-
-
-_DEADLINE = object()
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Again:
     """A failed job has waited long enough."""
@@ -164,13 +183,34 @@ class _Again:
     job: Job
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Late:
+    """A job takes longer than most."""
+
+    job: Job
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Mail:
+    """Messages have come in."""
+
+    messages: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Halt:
+    """The run is to end before its tasks do."""
+
+    reason: str
+    state: Literal["stopped", "failed"] = "stopped"
+
+
 class _Execution:
     """One run of one plan. `run` is the loop; everything else is a step of it."""
 
     def __init__(
         self,
-        agents: AgentRegistry,
-        timer: Callable[[], float],
+        executor: Executor,
         plan: ApprovedPlan,
         journal: Journal,
         budget: Budget,
@@ -178,52 +218,64 @@ class _Execution:
         request: str,
         limits: ExecutionLimits,
         growth: Growth | None,
+        fallbacks: FallbackChooser | None,
+        earlier: Earlier,
     ) -> None:
-        self._agents = agents
-        self._timer = timer
+        self._agents = executor.agents
+        self._backend = executor.backend
+        self._fallbacks = fallbacks
+        self._timer = executor.timer
         self._plan = plan
-        self._graph = plan.dag
         self._journal = journal
+        self._run_id = journal.run_id
+        self._accounts = Accounts(budget, executor.agents)
         self._budget = budget
         self._checks = checks
         self._request = request
         self._limits = limits
         self._growth = growth
-        self._progress = _Progress()
+        self._earlier = earlier
+        self._on_text: Callable[[PartialText], None] | None = None
+        self._progress = Progress(graph=plan.dag)
+        self._recorder = Recorder(journal, plan)
+        self._questions = Questions(journal.run_id, earlier.questions)
+        self._loops = LoopGuard(limits.max_same_calls)
         self._works: dict[str, Work] = {}
         """Tasks that are ready or begun, and not over."""
-        self._ready = ReadyJobs(lambda agent: agents[agent].max_concurrency)
-        self._running: dict[int, Job] = {}
-        """By the job's own id."""
+        self._ready = ReadyJobs(lambda agent: self._agents[agent].max_concurrency)
+        self._reports: asyncio.Queue[Any] = asyncio.Queue()
+        self._underway = UnderWay(self._reports.put_nowait)
         self._pausing: dict[int, asyncio.TimerHandle] = {}
         """Failed jobs that are to be made again after a while, by their own id."""
         self._replanning: dict[str, _Replanning] = {}
         """Failed tasks whose work is being planned anew."""
-        self._abandoned: set[asyncio.Task[Any]] = set()
-        """Jobs whose time was over and that have not ended yet."""
-        self._reports: asyncio.Queue[Any] = asyncio.Queue()
+        self._told = dict(earlier.attempts)
+        """Per task, how many attempts the journal tells of that belong to no work of now."""
+        self._halt: _Halt | None = None
         self._started = 0.0
-        self._changes = 0
+        self._changes = earlier.changes
         """Expansions and new plans so far."""
-        self._adopt(plan)
 
-    async def run(self) -> Ending:
+    async def run(self, inbox: Inbox | None, stop_key: str, on_text: Callable[[PartialText], None] | None) -> Ending:
         self._started = self._timer()
+        self._on_text = on_text
         alarm = self._set_alarm(self._limits.deadline_s)
+        if inbox is not None:
+            inbox.listen(lambda messages: self._reports.put_nowait(_Mail(messages=messages)))
         try:
+            self._take_up()
             while True:
                 self._dispatch()
-                if not (self._running or self._replanning or self._pausing):
-                    break
-                report = await self._reports.get()
-                if report is _DEADLINE:
-                    return await self._stop("The deadline was reached.")
-                if isinstance(report, _Replanning):
-                    await self._take_new_plan(report)
-                elif isinstance(report, _Again):
-                    self._ask_again(report.job)
-                else:
-                    await self._settle(report)
+                if not self._is_busy:
+                    if inbox is not None and self._progress.asking:
+                        await inbox.fetch()  # perhaps somebody answered while the last task ran
+                    if self._reports.empty():
+                        break
+                await self._take(await self._reports.get(), stop_key)
+                while self._halt is None and not self._reports.empty():  # all that has ended, before anything starts
+                    await self._take(self._reports.get_nowait(), stop_key)
+                if self._halt is not None:
+                    return await self._stop(self._halt.reason, self._halt.state)
         except asyncio.CancelledError:
             await self._stop("It was interrupted.")
             raise
@@ -231,50 +283,103 @@ class _Execution:
             for timer in (alarm, *self._pausing.values()):
                 if timer is not None:
                     timer.cancel()
-            # Nothing outlives the run: not an agent whose time was over, and none if the journal cannot be written.
-            works = (*self._abandoned, *(job.running for job in self._running.values()))
-            for work in (*works, *(replanning.work for replanning in self._replanning.values())):
-                if work is not None:
-                    work.cancel()
+            self._underway.close()
+            for replanning in self._replanning.values():
+                if replanning.work is not None:
+                    replanning.work.cancel()
         return self._ending()
 
+    @property
+    def _is_busy(self) -> bool:
+        """Whether something will report without anybody's doing."""
+        return bool(len(self._underway) or self._replanning or self._pausing)
+
+    async def _take(self, report: Any, stop_key: str) -> None:
+        match report:
+            case Job():
+                await self._settle(report)
+            case _Again(job=job):
+                self._ask_again(job)
+            case _Late(job=job):
+                self._hedge(job)
+            case _Replanning():
+                await self._take_new_plan(report)
+            case _Mail(messages=messages):
+                for key, message in messages.items():
+                    self._hear(key, message, stop_key)
+            case _Halt():
+                self._halt = report
+
+    # Beginning, and taking on a graph that has changed
+
+    def _take_up(self) -> None:
+        """Begin, or go on where an earlier part of the run has stopped."""
+        earlier, progress = self._earlier, self._progress
+        progress.outputs.update(earlier.outputs)
+        progress.failed.update(earlier.failed)
+        progress.skipped.update(earlier.skipped)
+        progress.asking.update({one.task_id: one.question_id for one in self._questions.open()})
+        self._adopt(self._plan)
+        for task_id in earlier.interrupted:  # they may have taken effect: nobody starts them unasked
+            self._works.pop(task_id, None)
+            self._ask_person(self._questions.before_rerun(self._progress.graph[task_id]), None)
+        if earlier.interrupted:
+            self._adopt(self._plan)
+        for task_id, reason in earlier.failed.items():  # it may have been cut off before what follows was written
+            self._after_failure(self._progress.graph[task_id], reason)
+        for task_id in earlier.skipped:
+            self._apply(progress.come_to_nothing(task_id, "was skipped"))
+
     def _adopt(self, plan: ApprovedPlan) -> None:
-        """Take on a plan: the first one, or one for a graph that has grown. What is over or runs stays so."""
-        self._plan, self._graph = plan, plan.dag
-        urgency = self._graph.urgency({task_id: plan.estimates[task_id].seconds for task_id in self._graph.tasks})
-        # Among equals the plan's order decides, so that a run is repeatable.
-        ranks = {
-            task.task_id: (-task.priority, -urgency[task.task_id], position)
-            for position, task in enumerate(self._graph)
-        }
-        self._ready.rank(ranks)
-        self._complexity = estimate_complexities(self._graph)
+        """Take on a plan: the first one, or one for a graph that has changed. What is over or runs stays so."""
+        self._plan = plan
+        self._recorder.adopt(plan)
+        self._progress.adopt(plan.dag)
+        self._ready.rank(
+            rank_tasks(
+                plan.dag, {task_id: one.seconds for task_id, one in plan.estimates.items()}, self._earlier.active_s
+            )
+        )
         self._works = {task_id: work for task_id, work in self._works.items() if work.attempts}
-        begun = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._works}
         for work in self._works.values():
             for job in work.waiting:
                 self._ready.push(job)
-        for task in self._graph:
-            if task.task_id not in begun:
-                over = self._over if needs_some(task) else self._progress.outputs
-                missing = sum(1 for before in task.dependencies if before not in over)
-                self._progress.missing[task.task_id] = missing
-                if missing == 0:
-                    self._push(task.task_id)
+        for task_id in plan.dag.tasks:
+            if task_id not in self._works and self._progress.is_ready(task_id):
+                self._push(task_id)
 
-    @property
-    def _over(self) -> set[str]:
-        """Tasks of which nothing more will come: what is being planned anew is not among them."""
-        progress = self._progress
-        return {*progress.outputs, *progress.skipped, *(progress.failed.keys() - self._replanning.keys())}
+    def _push(self, task_id: str) -> None:
+        """A task is ready: hand out its first jobs, unless a person has to approve it first."""
+        if task_id in self._progress.asking or task_id in self._progress.failed:
+            return
+        task = self._progress.graph[task_id]
+        question = self._questions.before_start(task) if task.approval else None
+        if question is not None:
+            self._ask_person(question, None)
+            return
+        work = Work(
+            task=task,
+            strategy=self._plan.strategy_of(task_id),
+            guarded=self._checks.guards(task),
+            earlier=self._told.get(task_id, 0),
+            told=self._questions.answers_to(task),
+        )
+        self._works[task_id] = work
+        self._advance(work)
+
+    # Dispatching
 
     def _dispatch(self) -> None:
         """Start everything that is ready, as far as agents are free and the budget holds."""
         while (job := self._ready.pop()) is not None:
+            alone = not self._is_busy
             try:
-                reservation = self._reserve(job)
+                reservation = self._accounts.reserve(self._expected(job), alone=alone)
             except BudgetExceeded as error:
-                if self._running or self._replanning or self._pausing:
+                if job.rival is not None:
+                    self._ready.leave(job)
+                    _part(job)
+                elif not alone:
                     self._ready.postpone(job)
                 else:
                     self._ready.leave(job)
@@ -282,11 +387,12 @@ class _Execution:
                 continue
             self._start(job, reservation)
 
-    def _reserve(self, job: Job) -> Reservation:
+    def _expected(self, job: Job) -> Estimate | None:
+        """Return what a job is expected to take; None for a check that no agent makes."""
         if job.agent is None:
-            return self._budget.reserve()
-        estimate = self._plan.step_estimate(job.work.task.task_id, job.agent)
-        return self._budget.reserve(usd=estimate.cost_usd, tokens=estimate.tokens, seconds=estimate.seconds)
+            return None
+        known = job.work.fallbacks.get(job.agent)
+        return known if known is not None else self._plan.step_estimate(job.work.task.task_id, job.agent)
 
     def _refuse(self, job: Job, reason: str) -> None:
         """A job cannot be paid for. A task that has not begun is skipped; one that has makes do without it."""
@@ -295,58 +401,79 @@ class _Execution:
         if work.started is None:
             if work.task.task_id in self._works:  # all its first jobs are refused alike; one of them says so
                 self._drop(work)
-                self._skip(work.task.task_id, reason, unaffordable=True)
+                self._progress.unaffordable[work.task.task_id] = reason
+                self._skip(work.task.task_id, reason)
         elif job.check is not None:
             self._note_check(job, Verdict(passed=False, note=f"It was not checked. {reason}"), 0.0)
             self._advance(work)
         else:
-            self._write_attempt_start(work, job, reserved_usd=0.0)
+            assert job.agent is not None
+            self._recorder.attempt_started(work, len(work.attempts), job.agent, 0.0)
             work.refuse(job, reason)
-            data = {"attempt": len(work.attempts) - 1, "reason": reason, "cost_usd": 0.0, "seconds": 0.0}
-            self._journal.write("attempt_finished", data, task_id=work.task.task_id)
+            self._recorder.attempt_finished(work, len(work.attempts) - 1)
             self._advance(work)
 
     def _start(self, job: Job, reservation: Reservation) -> None:
-        work = job.work
+        """Start a job whose money is set aside: first it is written down, then it happens."""
+        work, task = job.work, job.work.task
+        context = self._context(job)
+        problem: str | None = None
+        resolved = task
+        if task.inputs:
+            try:
+                resolved = task.resolved(context.upstream)
+            except LookupError as error:
+                problem = f"An input cannot be filled: {error.args[0]}."
+        if problem is None and job.check is None and (count_of(task, DEPTH) or count_of(task, "replans")):
+            assert job.agent is not None
+            problem = self._loops.admit(job.agent, resolved)
+        work.waiting.remove(job)
+        if problem is not None:
+            self._budget.release(reservation)
+            self._ready.leave(job)
+            self._drop(work)
+            self._fail(work, {"reason": problem}, self._recorder.outcomes(work, None))
+            self._after_failure(task, problem)
+            return
+        job.reservation, job.started = reservation, self._timer()
         try:
-            if work.started is None:
-                first = {"agent": job.agent, "reserved_usd": reservation.amounts.usd}
-                self._journal.write("task_started", first, task_id=work.task.task_id)
-            if job.check is None and not work.simple:
-                self._write_attempt_start(work, job, reserved_usd=reservation.amounts.usd)
+            self._write_start(job)
         except BaseException:
             self._budget.release(reservation)
             raise
-        work.waiting.remove(job)
-        job.reservation, job.started = reservation, self._timer()
         work.started = job.started if work.started is None else work.started
         if job.check is None:
             assert job.agent is not None
             job.attempt = len(work.attempts)
             work.attempts.append(Attempt(agent=job.agent, step=work.step_of(job.agent)))
-        self._running[id(job)] = job
-        doing = self._ask(job) if job.check is None else self._examine(job, job.check)
-        job.running = asyncio.create_task(doing, name=f"{self._journal.run_id}:{work.task.task_id}")
-        job.running.add_done_callback(lambda _: self._report(job))
-        seconds = self._seconds_for(work.task)
-        if seconds is not None:
-            job.alarm = asyncio.get_running_loop().call_later(seconds, self._expire, job, seconds)
+            doing: Coroutine[Any, Any, Any] = self._run_agent(job.agent, resolved, context)
+        else:
+            doing = self._examine(job, job.check, resolved, context)
+        self._underway.start(job, doing, f"{self._run_id}:{task.task_id}", self._seconds_for(task))
+        self._watch_for_lateness(job)
 
-    def _write_attempt_start(self, work: Work, job: Job, *, reserved_usd: float) -> None:
-        assert job.agent is not None
-        data = {"attempt": len(work.attempts), "agent": job.agent, "step": work.step_of(job.agent)}
-        self._journal.write("attempt_started", {**data, "reserved_usd": reserved_usd}, task_id=work.task.task_id)
+    def _write_start(self, job: Job) -> None:
+        work = job.work
+        assert job.reservation is not None
+        reserved_usd = job.reservation.amounts.usd
+        if work.started is None:
+            self._recorder.task_started(job, reserved_usd)
+        if job.check is None and not work.simple:
+            assert job.agent is not None
+            self._recorder.attempt_started(work, len(work.attempts), job.agent, reserved_usd)
+        elif job.check is not None and job.agent is not None:
+            data = {"attempt": work.earlier + job.attempt, "check": str(job.check), "reserved_usd": reserved_usd}
+            self._recorder.write("check_started", data, work.task.task_id)
 
-    async def _ask(self, job: Job) -> AgentResult:
-        assert job.agent is not None
-        task = job.work.task
-        key = f"{self._journal.run_id}/{task.task_id}" + ("" if job.work.simple else f"/{job.attempt}")
-        context = self._context(task, key)
-        return await self._run_agent(job.agent, self._resolved(task, context), context)
+    async def _run_agent(self, agent: str, task: Task, context: TaskContext) -> AgentResult:
+        try:
+            return await self._backend.run(agent, self._agents.runner(agent), task, context)
+        except (Exception, asyncio.CancelledError, GeneratorExit):
+            raise
+        except BaseException as error:  # an agent may end its own task, not the program
+            raise AgentFailed(f"The agent raised {describe_error(error)}.") from error
 
-    async def _examine(self, job: Job, check: Check) -> Verdict:
-        task = job.work.task
-        context = self._context(task, f"{self._journal.run_id}/{task.task_id}/{job.attempt}/check")
+    async def _examine(self, job: Job, check: Check, task: Task, context: TaskContext) -> Verdict:
         result = job.work.attempts[job.attempt].result
         assert result is not None
 
@@ -355,199 +482,125 @@ class _Execution:
                 raise AgentFailed(f"The check asks {agent!r}, but was to ask {job.agent!r} only.")
             return await self._run_agent(agent, question, context)
 
-        return await self._checks.examine(check, self._resolved(task, context), result.output, ask=ask)
+        return await self._checks.examine(check, task, result.output, ask=ask)
 
-    def _resolved(self, task: Task, context: TaskContext) -> Task:
-        try:
-            return task.resolved(context.upstream)
-        except LookupError as error:
-            raise AgentFailed(f"An input cannot be filled: {error.args[0]}.") from error
-
-    async def _run_agent(self, agent: str, task: Task, context: TaskContext) -> AgentResult:
-        try:
-            return await self._agents.runner(agent).run(task, context)
-        except (Exception, asyncio.CancelledError, GeneratorExit):
-            raise
-        except BaseException as error:  # an agent may end its own task, not the program
-            raise AgentFailed(f"The agent raised {describe_error(error)}.") from error
-
-    def _context(self, task: Task, idempotency_key: str) -> TaskContext:
-        outputs = self._progress.outputs
+    def _context(self, job: Job) -> TaskContext:
+        work, task = job.work, job.work.task
+        outputs, graph = self._progress.outputs, self._progress.graph
+        if job.check is None:
+            assert job.agent is not None
+            key, tell = work.key(self._run_id, job.agent), self._teller(job)
+        else:
+            key, tell = f"{self._run_id}/{task.task_id}/{job.attempt}/check", None
+        if not task.dependencies:
+            return TaskContext(
+                run_id=self._run_id, request=self._request, idempotency_key=key, answers=work.told, tell=tell
+            )
         return TaskContext(
-            run_id=self._journal.run_id,
+            run_id=self._run_id,
             request=self._request,
-            upstream={
-                name: self._progress.outputs[name] for name in task.dependencies if name in self._progress.outputs
-            },
-            upstream_tasks={task_id: self._graph[task_id] for task_id in task.dependencies},
-            missing={
-                name: self._progress.failed.get(name) or self._progress.skipped.get(name, "")
-                for name in task.dependencies
-                if name not in outputs
-            },
-            idempotency_key=idempotency_key,
+            upstream={name: outputs[name] for name in task.dependencies if name in outputs},
+            upstream_tasks={name: graph[name] for name in task.dependencies},
+            missing={name: self._progress.reason_of(name) for name in task.dependencies if name not in outputs},
+            idempotency_key=key,
+            answers=work.told,
+            tell=tell,
         )
 
-    def _report(self, job: Job) -> None:
-        assert job.running is not None
-        if job.expired is None:
-            self._reports.put_nowait(job)
-        else:
-            self._abandoned.discard(job.running)
-            if not job.running.cancelled() and (error := job.running.exception()) is not None:
-                logger.info("Task %r failed after its time was over: %s", job.work.task.task_id, error)
+    def _teller(self, job: Job) -> Callable[[str], None] | None:
+        hear = self._on_text
+        if hear is None:
+            return None
+        task_id, agent = job.work.task.task_id, job.agent or ""
 
-    def _expire(self, job: Job, seconds: float) -> None:
-        """The time of a job is over. An agent that ignores its cancellation holds up nobody."""
-        assert job.running is not None
-        if job.running.done():
-            return
-        job.expired = f"It took longer than its {seconds:g} s."
-        self._abandoned.add(job.running)
-        job.running.cancel()
-        self._reports.put_nowait(job)
+        def tell(text: str) -> None:
+            if job in self._underway and job.expired is None:
+                hear(PartialText(run_id=self._run_id, task_id=task_id, agent=agent, text=text))
+
+        return tell
+
+    # Settling what has ended
 
     async def _settle(self, job: Job) -> None:
         """A job has ended: write it down, settle the budget, and see what can start now."""
         work = job.work
-        self._leave(job)
-        if job.check is not None:
-            self._take_verdict(job)
-            self._advance(work)
-        elif self._may_retry(job):
-            self._retry_later(job)
-        elif work.simple:
-            await self._settle_simple(job)
-        else:
-            self._take_answer(job)
-            self._advance(work)
-        self._ready.retry()
-
-    def _may_retry(self, job: Job) -> bool:
-        """Whether a job failed for a reason that can pass, and may be made again."""
-        assert job.running is not None
-        assert job.agent is not None
-        if job.expired is not None or job.running.cancelled() or not can_pass(job.running.exception()):
-            return False
-        failures = job.work.failures_of(job.agent) + 1
-        return is_repeatable(job.work.task) and failures < self._limits.retry.max_attempts
-
-    def _retry_later(self, job: Job) -> None:
-        """Write down that an attempt failed, and let it be made again after a while."""
-        work = job.work
-        assert job.agent is not None
-        if work.simple:  # from here on its attempts are told apart
-            attempt = work.attempts[job.attempt]
-            assert job.reservation is not None
-            data = {"attempt": job.attempt, "agent": attempt.agent, "step": attempt.step}
-            reserved = {"reserved_usd": job.reservation.amounts.usd}
-            self._journal.write("attempt_started", {**data, **reserved}, task_id=work.task.task_id)
-            work.retried = True
-        # Drawn from the run's and the task's names, so that a run is repeatable.
-        failures = work.failures_of(job.agent) + 1
-        chance = random.Random(f"{self._journal.run_id} {work.task.task_id} {failures}")
-        delay_s = self._limits.retry.delay_s(failures, chance)
-        self._take_answer(job, retry_in_s=delay_s)
-        again = _Again(job=job)
-        timer = asyncio.get_running_loop().call_later(delay_s, self._reports.put_nowait, again)
-        self._pausing[id(job)] = timer
-
-    def _ask_again(self, job: Job) -> None:
-        del self._pausing[id(job)]
-        self._ready.push(job.work.retry(job))
-
-    def _leave(self, job: Job) -> None:
-        del self._running[id(job)]
+        self._underway.leave(job)
         self._ready.leave(job)
-        if job.alarm is not None:
-            job.alarm.cancel()
-
-    async def _settle_simple(self, job: Job) -> None:
-        """The only attempt of a task has ended, and the task with it; or it goes on as other tasks."""
-        task = job.work.task
-        seconds = self._seconds_since(job.started)
+        self._ready.retry()
+        error = _error_of(job)
+        if job.check is not None:
+            self._take_verdict(job, error)
+            self._advance(work)
+            return
+        if isinstance(error, AskPerson):
+            self._pause_to_ask(job, error)
+            return
         result, reason = _result_of(job)
+        if job.rival is not None:
+            if reason is not None:  # the other one may still succeed
+                _part(job)
+                self._write_off(job, result, reason)
+                return
+            self._beat(job.rival)
+        elif reason is not None and self._may_retry(job, error):
+            self._retry_later(job, result, reason)
+            return
         plan: ApprovedPlan | None = None
         if result is not None and reason is None and result.expansion is not None:
-            plan, reason = await self._approve_growth(task, result.expansion)
-        self._conclude(job, result, reason, seconds, plan)
-        if reason is not None:
-            self._after_failure(task, reason)
+            plan, reason = await self._expand(work, result.expansion)
+        if work.simple and reason is not None and (found := self._find_fallback(work)) is not None:
+            self._tell_apart(work, job)
+            self._take_answer(job, result, reason)
+            self._fall_back(work, *found)
+        elif work.simple:
+            self._conclude(job, result, reason, plan)
+        else:
+            self._take_answer(job, result, reason)
+            if plan is not None:
+                self._drop(work)
+                self._write_expansion(work, plan, {})
+            else:
+                self._advance(work)
 
-    def _after_failure(self, task: Task, reason: str) -> None:
-        if not self._start_replanning(task, reason):
-            self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
-
-    def _conclude(
-        self, job: Job, result: AgentResult | None, reason: str | None, seconds: float, plan: ApprovedPlan | None = None
-    ) -> None:
-        """Settle the budget for a task's only attempt, write down how it ended, and take in what it gave."""
-        work, task_id = job.work, job.work.task.task_id
-        attempt = self._charge(job, result, reason, seconds)
-        attempt.result, attempt.reason = result, reason
-        data = {"cost_usd": attempt.cost_usd, "seconds": seconds, "usage": asdict(attempt.usage)}
-        outcomes = (self._outcome(work, attempt, *work.quality_of(attempt, None)),)
+    def _conclude(self, job: Job, result: AgentResult | None, reason: str | None, plan: ApprovedPlan | None) -> None:
+        """The only attempt of a task has ended, and the task with it; or it goes on as other tasks."""
+        work = job.work
+        attempt = self._charge(job, result, reason)
         self._drop(work)
         if plan is not None:
-            data |= _grown(self._plan, plan)
-            self._journal.write("task_expanded", data, task_id=task_id, outcomes=outcomes)
-            self._adopt(plan)
-        elif result is not None and reason is None and result.expansion is None:
-            self._finish(work, {**data, "output": result.output, "quality": result.quality}, outcomes)
+            self._write_expansion(work, plan, used(attempt))
+        elif reason is None:
+            assert result is not None
+            quality = {} if result.quality is None else {"quality": result.quality}
+            data = {**used(attempt), "output": result.output, **quality}
+            self._finish(work, data, None)
         else:
-            reason = reason or "It expanded into other tasks when the run was stopped."
-            self._fail(work, {**data, "reason": reason}, outcomes)
+            self._fail(work, {**used(attempt), "reason": reason}, self._recorder.outcomes(work, None))
+            self._after_failure(work.task, reason)
 
-    def _finish(self, work: Work, data: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
-        task_id = work.task.task_id
-        self._progress.outputs[task_id] = data["output"]
-        self._journal.write("task_finished", data, task_id=task_id, outcomes=outcomes)
-        self._release_dependents(task_id)
-
-    def _fail(self, work: Work, data: dict[str, Any], outcomes: Sequence[Outcome]) -> None:
-        task_id = work.task.task_id
-        self._progress.failed[task_id] = data["reason"]
-        self._journal.write("task_failed", data, task_id=task_id, outcomes=outcomes)
-
-    def _charge(self, job: Job, result: AgentResult | None, reason: str | None, seconds: float) -> Attempt:
-        """Settle the budget for an attempt that has ended, and return it with what it used."""
-        assert job.agent is not None
-        assert job.reservation is not None
-        # A failed call may have been billed: a declared price is charged, for a hard budget errs on the safe side.
-        usage = Usage() if result is None else result.usage
-        reported = None if result is None else result.cost_usd
-        cost_usd = reported if reported is not None else (self._agents[job.agent].cost_usd or 0.0)
-        self._budget.commit(job.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
-        attempt = job.work.attempts[job.attempt]
-        attempt.cost_usd, attempt.usage, attempt.seconds = cost_usd, usage, seconds
+    def _charge(self, job: Job, result: AgentResult | None, reason: str | None) -> Attempt:
+        expected = self._expected(job)
+        assert expected is not None
+        attempt = self._accounts.charge(job, result, expected, self._seconds_since(job.started))
+        attempt.result, attempt.reason, attempt.ended = result, reason, True
         return attempt
 
-    def _take_answer(self, job: Job, *, retry_in_s: float | None = None) -> None:
+    def _take_answer(self, job: Job, result: AgentResult | None, reason: str | None) -> None:
         """One attempt of several has ended: write down what it gave and cost. What it means the strategy says."""
-        result, reason = _result_of(job)
-        if result is not None and reason is None and result.expansion is not None:
-            reason = "It expanded into other tasks, where an answer was asked for."
-        attempt = self._charge(job, result, reason, self._seconds_since(job.started))
-        data = {
-            "attempt": job.attempt,
-            "cost_usd": attempt.cost_usd,
-            "seconds": attempt.seconds,
-            "usage": asdict(attempt.usage),
-            "output": None if result is None or reason is not None else result.output,
-            "reason": reason,
-            **({} if retry_in_s is None else {"retry_in_s": retry_in_s}),
-        }
-        attempt.reason, attempt.ended = reason, True
-        if retry_in_s is None:
-            job.work.take(job, result, reason)
-        self._journal.write("attempt_finished", data, task_id=job.work.task.task_id)
+        self._charge(job, result, reason)
+        job.work.take(job, result, reason)
+        self._recorder.attempt_finished(job.work, job.attempt, None if result is None else result.output)
 
-    def _take_verdict(self, job: Job) -> None:
+    def _write_off(self, job: Job, result: AgentResult | None, reason: str, **more: Any) -> None:
+        """An attempt has failed that does not decide: another is made, or is under way."""
+        self._charge(job, result, reason)
+        self._recorder.attempt_finished(job.work, job.attempt, **more)
+
+    def _take_verdict(self, job: Job, error: BaseException | None) -> None:
         """A check has ended. One that could not be made is not passed."""
         assert job.running is not None
         assert job.reservation is not None
         seconds = self._seconds_since(job.started)
-        error = None if job.expired or job.running.cancelled() else job.running.exception()
         if job.expired is None and error is None and not job.running.cancelled():
             verdict = job.running.result()
         else:
@@ -561,23 +614,8 @@ class _Execution:
         self._note_check(job, verdict, seconds)
 
     def _note_check(self, job: Job, verdict: Verdict, seconds: float) -> None:
-        data = {
-            "attempt": job.attempt,
-            "check": str(job.check),
-            "passed": verdict.passed,
-            "note": verdict.note[:MAX_REASON_CHARS],
-            "cost_usd": verdict.cost_usd,
-            "usage": asdict(verdict.usage),
-            "seconds": seconds,
-        }
         job.work.examined(job, passed=verdict.passed)
-        outcomes: list[Outcome] = []
-        if job.agent is not None and job.reservation is not None:
-            judge = Attempt(
-                agent=job.agent, step="verifier", cost_usd=verdict.cost_usd, usage=verdict.usage, seconds=seconds
-            )
-            outcomes.append(replace(self._outcome(job.work, judge, None, None), task_type=VERIFY))
-        self._journal.write("attempt_checked", data, task_id=job.work.task.task_id, outcomes=outcomes)
+        self._recorder.attempt_checked(job, verdict, seconds)
 
     def _advance(self, work: Work) -> None:
         """Do what the strategy of a task says next."""
@@ -587,6 +625,8 @@ class _Execution:
                 self._ready.push(job)
         elif isinstance(move, Accept):
             self._accept(work, move)
+        elif (found := self._find_fallback(work)) is not None:
+            self._fall_back(work, *found)
         else:
             self._give_up(work, move.reason)
 
@@ -594,14 +634,15 @@ class _Execution:
         attempt = work.attempts[work.attempt_of(move.agent)]
         assert attempt.result is not None
         self._drop(work)
+        quality = work.quality_of(attempt, move.agent)[0]
         data = {
             "agent": move.agent,
             "output": attempt.result.output,
-            "quality": work.quality_of(attempt, move.agent)[0],
+            **({} if quality is None else {"quality": quality}),
             "decision": move.reason,
             "seconds": self._seconds_since(work.started),
         }
-        self._finish(work, data, self._outcomes(work, move.agent))
+        self._finish(work, data, move.agent)
 
     def _give_up(self, work: Work, reason: str) -> None:
         failures = "; ".join(f"{one.agent}: {one.reason}" for one in work.attempts if one.reason is not None)
@@ -609,18 +650,221 @@ class _Execution:
         self._drop(work)
         text = text[:MAX_REASON_CHARS]
         data = {"reason": text, "seconds": self._seconds_since(work.started)}
-        self._fail(work, data, self._outcomes(work, None))
+        self._fail(work, data, self._recorder.outcomes(work, None))
         self._after_failure(work.task, text)
 
-    def _outcomes(self, work: Work, accepted: str | None) -> list[Outcome]:
-        """What became of every attempt of a task, now that it is known what each was worth."""
-        ended = [attempt for attempt in work.attempts if attempt.ended]
-        return [self._outcome(work, attempt, *work.quality_of(attempt, accepted)) for attempt in ended]
+    def _finish(self, work: Work, data: dict[str, Any], accepted: str | None) -> None:
+        task_id = work.task.task_id
+        self._recorder.write("task_finished", data, task_id, self._recorder.outcomes(work, accepted))
+        for ready in self._progress.finish(task_id, data["output"]):
+            self._push(ready)
+
+    def _fail(self, work: Work, data: dict[str, Any], outcomes: Sequence[Any] = ()) -> None:
+        task_id = work.task.task_id
+        self._recorder.write("task_failed", data, task_id, outcomes)
+        self._progress.failed[task_id] = data["reason"]
 
     def _drop(self, work: Work) -> None:
-        """A task is over: nothing more of it will start."""
+        """A task is over, or begins anew later: nothing more of this work will start."""
         self._works.pop(work.task.task_id, None)
         self._ready.drop(work)
+
+    # Trying again: the same agent, beside it, or the next best one
+
+    def _may_retry(self, job: Job, error: BaseException | None) -> bool:
+        """Whether a job failed for a reason that can pass, and may be made again."""
+        assert job.agent is not None
+        if job.expired is not None or not can_pass(error):
+            return False
+        failures = job.work.failures_of(job.agent) + 1
+        return is_repeatable(job.work.task) and failures < self._limits.retry.max_attempts
+
+    def _retry_later(self, job: Job, result: AgentResult | None, reason: str) -> None:
+        """Write down that an attempt failed, and let it be made again after a while."""
+        work = job.work
+        assert job.agent is not None
+        self._tell_apart(work, job)
+        # Drawn from the run's and the task's names, so that a run is repeatable.
+        failures = work.failures_of(job.agent) + 1
+        chance = random.Random(f"{self._run_id} {work.task.task_id} {failures}")
+        delay_s = self._limits.retry.delay_s(failures, chance)
+        self._write_off(job, result, reason, retry_in_s=delay_s)
+        again = _Again(job=job)
+        self._pausing[id(job)] = asyncio.get_running_loop().call_later(delay_s, self._reports.put_nowait, again)
+
+    def _ask_again(self, job: Job) -> None:
+        del self._pausing[id(job)]
+        assert job.agent is not None
+        self._ready.push(job.work.again(job.agent))
+
+    def _tell_apart(self, work: Work, job: Job) -> None:
+        """From here on the journal tells of each attempt of a task, the one that was its only one included."""
+        if work.simple:
+            assert job.agent is not None
+            assert job.reservation is not None
+            self._recorder.attempt_started(work, job.attempt, job.agent, job.reservation.amounts.usd)
+            work.told_apart = True
+
+    def _watch_for_lateness(self, job: Job) -> None:
+        hedge, work = self._limits.hedge, job.work
+        if hedge is None or job.check is not None or job.rival is not None or not is_repeatable(work.task):
+            return
+        if not isinstance(work.strategy, OneAgent) or (expected := self._expected(job)) is None:
+            return
+        after_s = max(hedge.least_s, hedge.after * (expected.seconds_high or 2 * expected.seconds))
+        job.late = asyncio.get_running_loop().call_later(after_s, self._reports.put_nowait, _Late(job=job))
+
+    def _hedge(self, job: Job) -> None:
+        """A job is late: give it a rival, if that is paid by what all that is still to do leaves of the budget."""
+        expected = self._expected(job)
+        if job not in self._underway or job.rival is not None or expected is None:
+            return
+        if self._budget.left.usd - self._still_to_pay() < expected.cost_usd:
+            return
+        assert job.agent is not None
+        self._tell_apart(job.work, job)
+        rival = job.work.again(job.agent)
+        rival.rival, job.rival = job, rival
+        self._ready.push(rival)
+
+    def _beat(self, rival: Job) -> None:
+        """The other attempt at the same answer has succeeded: this one is stopped, and charged what was set aside."""
+        assert rival.rival is not None
+        _part(rival)
+        if rival not in self._underway:
+            rival.work.waiting.remove(rival)
+            self._ready.drop(rival.work, rival)
+            return
+        reason = "The other attempt was faster."
+        self._underway.give_up(rival, reason)
+        self._underway.leave(rival)
+        self._ready.leave(rival)
+        self._accounts.charge_unknown(rival, self._seconds_since(rival.started))
+        attempt = rival.work.attempts[rival.attempt]
+        attempt.reason = reason  # it has not ended: nothing is learned of its agent from it
+        self._recorder.attempt_finished(rival.work, rival.attempt)
+
+    def _still_to_pay(self) -> float:
+        """Return what the tasks that have not begun are expected to cost."""
+        progress = self._progress
+        begun = {task_id for task_id, work in self._works.items() if work.attempts}
+        return sum(
+            self._plan.estimates[task_id].cost_usd
+            for task_id in progress.graph.tasks
+            if task_id not in begun and not progress.is_over(task_id)
+        )
+
+    def _find_fallback(self, work: Work) -> tuple[str, Estimate] | None:
+        """Return the next best agent for a task whose strategy came to nothing, if there is one that can be paid."""
+        task = work.task
+        if self._fallbacks is None or len(work.fallbacks) >= self._limits.max_fallbacks or not is_repeatable(task):
+            return None
+        if task.deadline_s is not None and self._seconds_for(task) == 0.0:
+            return None
+        found = self._fallbacks.choose_fallback(task, {attempt.agent for attempt in work.attempts})
+        if found is None or found[1].cost_usd > self._budget.left.usd:
+            return None
+        return found
+
+    def _fall_back(self, work: Work, agent: str, expected: Estimate) -> None:
+        work.fall_back(agent, expected)
+        self._advance(work)
+
+    # What follows from a failure
+
+    def _after_failure(self, task: Task, reason: str) -> None:
+        """A task has failed for good: plan its work anew, end the run, or let what needs it be skipped."""
+        if self._start_replanning(task, reason):
+            return
+        self._accept_failure(task, f"failed: {reason}")
+
+    def _accept_failure(self, task: Task, what: str) -> None:
+        if task.on_failure == "fail":
+            self._halt = _Halt(
+                reason=f"Task {task.task_id!r} {what} (its on_failure is 'fail', so the run ended there)"[
+                    :MAX_REASON_CHARS
+                ],
+                state="failed",
+            )
+            return
+        self._apply(self._progress.come_to_nothing(task.task_id, "failed"))
+
+    def _skip(self, task_id: str, reason: str) -> None:
+        self._recorder.write("task_skipped", {"reason": reason}, task_id)
+        self._progress.skipped[task_id] = reason
+        self._apply(self._progress.come_to_nothing(task_id, "was skipped"))
+
+    def _apply(self, found: Consequences) -> None:
+        for task_id, reason in found.skipped.items():
+            self._recorder.write("task_skipped", {"reason": reason}, task_id)
+        for task_id in found.ready:
+            self._push(task_id)
+
+    # People
+
+    def _ask_person(self, question: Question, attempt: Attempt | None) -> None:
+        """Let a task wait for a person. Nothing of it is under way meanwhile."""
+        self._recorder.task_asked(question, attempt)
+        self._questions.add(question)
+        self._progress.asking[question.task_id] = question.question_id
+
+    def _pause_to_ask(self, job: Job, asked: AskPerson) -> None:
+        """An agent needs to know something: its task begins anew when it is answered."""
+        work = job.work
+        usage = asked.usage if isinstance(asked.usage, Usage) else Usage()
+        result = AgentResult(output=None, usage=usage, cost_usd=asked.cost_usd)
+        for other in [one for one in self._underway if one.work is work]:
+            self._underway.give_up(other, "Another agent asked a person.")
+            self._underway.leave(other)
+            self._ready.leave(other)
+            self._accounts.charge_unknown(other, self._seconds_since(other.started))
+            if other.check is None and not work.simple:
+                work.attempts[other.attempt].reason = other.expired
+                self._recorder.attempt_finished(work, other.attempt)
+        self._drop(work)
+        work.waiting.clear()
+        question = self._questions.of_agent(work.task, asked)
+        if work.simple:
+            attempt: Attempt | None = self._charge(job, result, None)
+        else:
+            self._write_off(job, result, "It asked a person.")
+            attempt = None
+            self._told[work.task.task_id] = work.earlier + len(work.attempts)
+        self._ask_person(question, attempt)
+
+    def _hear(self, key: str, message: Mapping[str, Any], stop_key: str) -> None:
+        """Somebody answered a question, or wants the run to stop."""
+        if key == stop_key:
+            by = str(message.get("by") or "a person")[:200]
+            self._halt = _Halt(reason=f"It was stopped by {by}.")
+            return
+        question = self._questions.answer(message, time.time())
+        if question is None or self._progress.asking.get(question.task_id) != question.question_id:
+            return
+        task = self._progress.graph[question.task_id]
+        data = {"question_id": question.question_id, "answer": question.answer, "note": question.note}
+        self._recorder.write("question_answered", {**data, "by": str(message.get("by") or "")[:200]}, task.task_id)
+        del self._progress.asking[task.task_id]
+        rejected = why_rejected(question)
+        if rejected is None:
+            self._push(task.task_id)
+            return
+        self._recorder.write("task_failed", {"reason": rejected}, task.task_id)
+        self._progress.failed[task.task_id] = rejected
+        self._accept_failure(task, rejected)
+
+    # Growth: other tasks take the place of one
+
+    async def _expand(self, work: Work, subgraph: TaskDAG) -> tuple[ApprovedPlan | None, str | None]:
+        if not isinstance(work.strategy, OneAgent) or work.guarded:
+            return None, "It expanded into other tasks, where an answer was asked for."
+        return await self._approve_growth(work.task, subgraph)
+
+    def _write_expansion(self, work: Work, plan: ApprovedPlan, data: dict[str, Any]) -> None:
+        outcomes = self._recorder.outcomes(work, None)
+        data = {**data, **describe_growth(self._plan, plan)}
+        self._recorder.write("task_expanded", data, work.task.task_id, outcomes)
+        self._adopt(plan)
 
     async def _approve_growth(
         self, task: Task, subgraph: TaskDAG, *, replan: bool = False
@@ -632,8 +876,8 @@ class _Execution:
         if self._changes >= limits.max_changes:
             return None, f"The graph has changed {limits.max_changes} times; this run lets it change no more."
         try:
-            dag = grow(self._graph, task, subgraph, limits, replan=replan)
-            begun = {*progress.outputs, *progress.failed, *progress.skipped}
+            dag = grow(progress.graph, task, subgraph, limits, replan=replan)
+            begun = {*progress.outputs, *progress.failed, *progress.skipped, *progress.asking}
             begun |= {task_id for task_id, work in self._works.items() if work.started is not None}
             plan = await self._growth.approver.approve(dag, self._plan, frozenset(begun))
         except PlanRejected as error:
@@ -649,25 +893,23 @@ class _Execution:
         growth = self._growth
         if growth is None or growth.replanner is None:
             return False
-        if not may_replan(self._graph, task, growth.limits) or self._changes >= growth.limits.max_changes:
+        if not may_replan(self._progress.graph, task, growth.limits) or self._changes >= growth.limits.max_changes:
             return False
-        if not self._is_wanted(task):
+        if not self._progress.is_wanted(task.task_id):
             return False
         try:
             reservation = self._budget.reserve(usd=growth.replanning_cost_usd)
         except BudgetExceeded:
             return False
+        started = {"replaces": task.task_id, "reserved_usd": reservation.amounts.usd}
+        self._journal.write("planning_started", started)
         replanning = _Replanning(task=task, reason=reason, reservation=reservation)
-        key = f"{self._journal.run_id}/{task.task_id}/replan"
-        replanning.work = asyncio.create_task(growth.replanner.replan(task, reason, self._context(task, key)))
+        context = self._context(Job(work=Work(task=task, strategy=OneAgent(agent="planner")), agent="planner"))
+        replanning.work = asyncio.create_task(growth.replanner.replan(task, reason, context))
         replanning.work.add_done_callback(lambda _: self._report_replanning(replanning))
         self._replanning[task.task_id] = replanning
+        self._progress.replanning.add(task.task_id)
         return True
-
-    def _is_wanted(self, task: Task) -> bool:
-        """Whether somebody still waits for a task's output: another task, or the user."""
-        dependents = self._graph.dependents(task.task_id)
-        return not dependents or any(name not in self._progress.skipped for name in dependents)
 
     def _report_replanning(self, replanning: _Replanning) -> None:
         assert replanning.work is not None
@@ -677,7 +919,7 @@ class _Execution:
 
     async def _take_new_plan(self, replanning: _Replanning) -> None:
         """The work of a failed task was planned anew, or there is no other way."""
-        task = replanning.task
+        task, progress = replanning.task, self._progress
         if self._replanning.pop(task.task_id, None) is None:
             return
         assert replanning.work is not None
@@ -693,53 +935,23 @@ class _Execution:
             self._budget.commit(replanning.reservation, usd=spent)
         cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if result is None else result.usage)}
         plan: ApprovedPlan | None = None
-        if result is not None and result.expansion is not None and self._is_wanted(task):
+        if result is not None and result.expansion is not None and progress.is_wanted(task.task_id):
             plan, problem = await self._approve_growth(task, result.expansion, replan=True)
+        progress.replanning.discard(task.task_id)
         if plan is not None:
-            del self._progress.failed[task.task_id]
-            data = {"replaces": task.task_id, "reason": replanning.reason, **_grown(self._plan, plan), **cost}
+            data = {"replaces": task.task_id, "reason": replanning.reason, **describe_growth(self._plan, plan), **cost}
             self._journal.write("graph_patched", data)
+            del progress.failed[task.task_id]
             self._adopt(plan)
         else:
             problem = problem or "no other way was found"
             self._journal.write("planning_spent", {"replaces": task.task_id, "reason": problem, **cost})
-            self._skip_dependents(task.task_id, f"It needs the output of {task.task_id!r}, which failed.")
+            self._accept_failure(task, f"failed: {replanning.reason}")
         self._ready.retry()
 
-    def _release_dependents(self, task_id: str) -> None:
-        for dependent in self._graph.dependents(task_id):
-            self._progress.missing[dependent] -= 1
-            if self._progress.missing[dependent] == 0 and dependent not in self._progress.skipped:
-                self._push(dependent)
+    # Ending
 
-    def _skip(self, task_id: str, reason: str, *, unaffordable: bool = False) -> None:
-        self._journal.write("task_skipped", {"reason": reason}, task_id=task_id)
-        self._progress.skipped[task_id] = reason
-        if unaffordable:
-            self._progress.unaffordable[task_id] = reason
-        self._skip_dependents(task_id, f"It needs the output of {task_id!r}, which was skipped.")
-
-    def _skip_dependents(self, task_id: str, reason: str) -> None:
-        reasons = [(dependent, reason) for dependent in self._graph.dependents(task_id)]
-        while reasons:
-            dependent, why = reasons.pop()
-            if dependent in self._progress.skipped:
-                continue
-            if needs_some(self._graph[dependent]):
-                self._progress.missing[dependent] -= 1
-                if self._progress.missing[dependent] > 0:
-                    continue
-                if any(before in self._progress.outputs for before in self._graph.dependencies(dependent)):
-                    self._push(dependent)
-                    continue
-            self._journal.write("task_skipped", {"reason": why}, task_id=dependent)
-            self._progress.skipped[dependent] = why
-            reasons += [
-                (later, f"It needs the output of {dependent!r}, which was skipped.")
-                for later in self._graph.dependents(dependent)
-            ]
-
-    async def _stop(self, reason: str) -> Ending:
+    async def _stop(self, reason: str, state: Literal["stopped", "failed"] = "stopped") -> Ending:
         """Cancel what runs, skip what waits, and write both down. What has ended meanwhile counts as it ended."""
         for replanning in self._replanning.values():
             assert replanning.work is not None
@@ -749,13 +961,11 @@ class _Execution:
             cost = {"planning_cost_usd": replanning.reservation.amounts.usd}
             self._journal.write("planning_spent", {**data, **cost})
         self._replanning.clear()
-        running = list(self._running.values())
-        for job in running:
-            if job.running is not None:
-                job.running.cancel()
-        await self._wait_a_grace({job.running for job in running if job.running is not None})
+        running = list(self._underway)
+        await self._underway.cancel(running, self._limits.grace_s)
         for job in running:
             self._settle_stopped(job, reason)
+        progress = self._progress
         for work in [work for work in self._works.values() if work.started is not None]:
             move = work.next()
             if isinstance(move, Accept):  # the last answer that was missing came in time
@@ -763,60 +973,72 @@ class _Execution:
             else:
                 self._drop(work)
                 ended: dict[str, Any] = {"reason": reason, "seconds": self._seconds_since(work.started)}
-                outcomes = self._outcomes(work, None)
-                self._journal.write("task_cancelled", ended, task_id=work.task.task_id, outcomes=outcomes)
-                self._progress.cancelled[work.task.task_id] = reason
-        over = {*self._progress.outputs, *self._progress.failed, *self._progress.skipped, *self._progress.cancelled}
-        for task_id in self._graph.topological_order():
+                outcomes = self._recorder.outcomes(work, None)
+                self._recorder.write("task_cancelled", ended, work.task.task_id, outcomes)
+                progress.cancelled[work.task.task_id] = reason
+        over = {*progress.outputs, *progress.failed, *progress.skipped, *progress.cancelled, *progress.asking}
+        for task_id in progress.graph.topological_order():
             if task_id not in over:
-                self._journal.write("task_skipped", {"reason": reason}, task_id=task_id)
-                self._progress.skipped[task_id] = reason
-        return Ending(state="stopped", stop_reason=reason, outputs=self._progress.outputs)
-
-    async def _wait_a_grace(self, works: set[asyncio.Task[Any]]) -> None:
-        """Wait for cancelled agents to tidy up. Whoever cancels us once more means: at once."""
-        if works:
-            try:
-                await asyncio.wait(works, timeout=self._limits.grace_s)
-            except asyncio.CancelledError:
-                logger.info("Stopped once more while agents tidied up; they are left to themselves.")
+                self._recorder.write("task_skipped", {"reason": reason}, task_id)
+                progress.skipped[task_id] = reason
+        return Ending(state=state, stop_reason=reason, outputs=progress.outputs)
 
     def _settle_stopped(self, job: Job, reason: str) -> None:
         """Write down a job that was under way when the run was stopped."""
         work, task_id = job.work, job.work.task.task_id
         assert job.running is not None
-        assert job.reservation is not None
-        self._leave(job)
-        seconds = self._seconds_since(job.started)
+        self._underway.leave(job)
+        self._ready.leave(job)
         ended = job.running.done() and not job.running.cancelled() and job.expired is None
+        if ended and isinstance(job.running.exception(), AskPerson):
+            ended = False  # nobody is asked any more: the task runs anew when the run is resumed
         if not ended:
-            job.expired = job.expired or reason
-            if not job.running.done():
-                self._abandoned.add(job.running)
-        if ended and job.check is None and work.simple:
-            self._conclude(job, *_result_of(job), seconds)  # it had ended, or ended in spite of us: its cost is real
-        elif ended and job.check is None:
-            self._take_answer(job)
-        elif job.check is not None:
-            self._take_verdict(job)
+            self._underway.give_up(job, reason)
+        if job.check is not None:
+            self._take_verdict(job, _error_of(job))
+        elif ended and work.simple:
+            result, why = _result_of(job)  # it had ended, or ended in spite of us: its cost is real
+            if result is not None and why is None and result.expansion is not None:
+                why = "It expanded into other tasks when the run was stopped."
+            self._conclude_stopped(job, result, why)
+        elif ended:
+            self._take_answer(job, *_result_of(job))
         else:
             # What it has cost is unknown, so what was set aside for it is charged.
-            self._budget.commit(job.reservation, seconds=seconds)
-            data = {"reason": reason, "cost_usd": job.reservation.amounts.usd, "seconds": seconds}
+            self._accounts.charge_unknown(job, self._seconds_since(job.started))
+            attempt = work.attempts[job.attempt]
+            attempt.reason = reason
             if work.simple:
                 self._drop(work)
-                self._journal.write("task_cancelled", data, task_id=task_id)
+                self._recorder.write("task_cancelled", {"reason": reason, **used(attempt)}, task_id)
                 self._progress.cancelled[task_id] = reason
             else:
-                self._journal.write("attempt_finished", {**data, "attempt": job.attempt}, task_id=task_id)
+                self._recorder.attempt_finished(work, job.attempt)
+
+    def _conclude_stopped(self, job: Job, result: AgentResult | None, reason: str | None) -> None:
+        """The only attempt of a task ended while the run was being stopped: nothing else follows from it."""
+        work = job.work
+        attempt = self._charge(job, result, reason)
+        self._drop(work)
+        outcomes = self._recorder.outcomes(work, None)
+        if reason is not None:
+            self._fail(work, {**used(attempt), "reason": reason}, outcomes)
+            return
+        assert result is not None
+        self._recorder.write("task_finished", {**used(attempt), "output": result.output}, work.task.task_id, outcomes)
+        self._progress.outputs[work.task.task_id] = result.output
 
     def _ending(self) -> Ending:
         progress = self._progress
+        total = len(progress.graph)
+        if progress.asking:
+            count = len(progress.asking)
+            text = f"{count} question{'s wait' if count != 1 else ' waits'} for a person."
+            return Ending(state="waiting", stop_reason=text, outputs=progress.outputs)
         ended = progress.outputs.keys() | progress.failed.keys() | progress.skipped.keys()
-        assert ended >= self._graph.tasks.keys(), f"tasks were forgotten: {set(self._graph.tasks) - ended}"
-        if all(task_id in progress.outputs for task_id in self._graph.tasks):
+        assert ended >= progress.graph.tasks.keys(), f"tasks were forgotten: {set(progress.graph.tasks) - ended}"
+        if len(progress.outputs) >= total and all(task_id in progress.outputs for task_id in progress.graph.tasks):
             return Ending(state="done", stop_reason=None, outputs=progress.outputs)
-        total = len(self._graph)
         if progress.failed:
             first, reason = next(iter(progress.failed.items()))
             count = len(progress.failed)
@@ -825,44 +1047,9 @@ class _Execution:
             text += f", and {skipped} {'was' if skipped == 1 else 'were'} skipped" if skipped else ""
             state: Literal["partial", "failed"] = "partial" if progress.outputs else "failed"
             return Ending(state=state, stop_reason=f"{text}. First: {first!r}: {reason}", outputs=progress.outputs)
-        first, reason = next(iter(progress.unaffordable.items()))
+        first, reason = next(iter((progress.unaffordable or progress.skipped).items()))
         text = f"{len(progress.skipped)} of {total} tasks were skipped. First: {first!r}: {reason}"
         return Ending(state="stopped", stop_reason=text, outputs=progress.outputs)
-
-    def _outcome(self, work: Work, attempt: Attempt, quality: float | None, measured_by: str | None) -> Outcome:
-        task = work.task
-        answer = work.answers.get(attempt.agent)
-        passed = attempt.reason is None and (answer is None or all(answer.passed.values()))
-        return Outcome(
-            run_id=self._journal.run_id,
-            task_id=task.task_id,
-            task_type=task.task_type,
-            agent=attempt.agent,
-            step=attempt.step,
-            success=passed,
-            quality=quality,
-            usage=attempt.usage,
-            cost_usd=attempt.cost_usd,
-            seconds=attempt.seconds,
-            error=attempt.reason,
-            features={
-                "complexity": self._complexity[task.task_id],
-                "dependencies": len(task.dependencies),
-                "text": task.description[:MAX_TEXT_CHARS],
-                **_told(work, attempt),
-                **({} if measured_by is None else {"measured_by": measured_by}),
-                **arm_of(task),
-                **self._plan.features.get(task.task_id, {}),
-            },
-            at=time.time(),
-        )
-
-    def _push(self, task_id: str) -> None:
-        """A task is ready: hand out its first jobs."""
-        task = self._graph[task_id]
-        work = Work(task=task, strategy=self._plan.strategy_of(task_id), guarded=self._checks.guards(task))
-        self._works[task_id] = work
-        self._advance(work)
 
     def _seconds_since(self, started: float | None) -> float:
         return 0.0 if started is None else max(0.0, self._timer() - started)
@@ -870,43 +1057,31 @@ class _Execution:
     def _seconds_for(self, task: Task) -> float | None:
         limits = [self._limits.task_timeout_s] if self._limits.task_timeout_s is not None else []
         if task.deadline_s is not None:
-            limits.append(max(0.0, task.deadline_s - (self._timer() - self._started)))
+            passed = self._earlier.active_s + self._timer() - self._started
+            limits.append(max(0.0, task.deadline_s - passed))
         return min(limits, default=None)
 
     def _set_alarm(self, seconds: float | None) -> asyncio.TimerHandle | None:
         if seconds is None:
             return None
-        return asyncio.get_running_loop().call_later(seconds, self._reports.put_nowait, _DEADLINE)
+        halt = _Halt(reason="The deadline was reached.")
+        return asyncio.get_running_loop().call_later(seconds, self._reports.put_nowait, halt)
 
 
-def _told(work: Work, attempt: Attempt) -> dict[str, Any]:
-    """What an outcome says of an answer that was compared or checked: strategies are found by it."""
-    answer = work.answers.get(attempt.agent)
-    if answer is None:
-        return {}
-    told: dict[str, Any] = {"answer": (answer.canonical or "")[:MAX_TEXT_CHARS]}
-    if answer.passed:
-        told["checks"] = dict(answer.passed)
-    if context := task_context(work.task)[:MAX_TEXT_CHARS]:
-        told["context"] = context
-    return told
+def _part(job: Job) -> None:
+    """Two attempts at the same answer are rivals no more: one of them decides."""
+    if job.rival is not None:
+        job.rival.rival = None
+        job.rival = None
+
+
+def _error_of(job: Job) -> BaseException | None:
+    assert job.running is not None
+    if job.expired is not None or job.running.cancelled():
+        return None
+    return job.running.exception()
 
 
 def _result_of(job: Job) -> tuple[AgentResult | None, str | None]:
     assert job.running is not None
     return (None, job.expired) if job.expired is not None else read_result(job.running)
-
-
-def _grown(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:
-    """What the journal needs to know of a graph that has grown: what is new."""
-    change = describe_change(before.dag, plan.dag)
-    new = [task["task_id"] for task in change["tasks"]]
-    return {
-        "change": change,
-        "assignments": {task_id: plan.assignments[task_id] for task_id in new},
-        "explanations": {task_id: plan.explanations.get(task_id, "") for task_id in new},
-        "strategies": {
-            task_id: strategy_to_dict(plan.strategies[task_id]) for task_id in new if task_id in plan.strategies
-        },
-        "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
-    }

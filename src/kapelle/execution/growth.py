@@ -61,11 +61,8 @@ class Replanner(Protocol):
 
 
 def needs_some(task: Task) -> bool:
-    """Whether a task runs as soon as all it depends on is over and at least one of that is done: `needs: some`.
-
-    It is told what is missing, and why. Inputs may not refer to what may be missing; edges in `depends_on` may.
-    """
-    return task.metadata.get("needs") == "some" and len(task.dependencies) > 1
+    """Whether a task runs as soon as all it depends on is over and at least one of that is done."""
+    return task.needs == "some" and len(task.dependencies) > 1
 
 
 def count_of(task: Task, name: str) -> int:

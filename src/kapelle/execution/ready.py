@@ -11,6 +11,8 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 
+from kapelle.graph import TaskDAG
+
 from .work import Job, Work
 
 Rank = tuple[float, float, int]
@@ -78,10 +80,41 @@ class ReadyJobs:
             heapq.heappush(self._ready, waiting)
         self._postponed.clear()
 
-    def drop(self, work: Work) -> None:
-        """Forget the jobs of a task that is over."""
-        if not work.waiting:
+    def drop(self, work: Work, job: Job | None = None) -> None:
+        """Forget the jobs of a task that is over, or one of them."""
+        if job is None and not work.waiting:
             return
         for queue in (self._ready, self._postponed, *self._parked.values()):
-            queue[:] = [waiting for waiting in queue if waiting[-1].work is not work]
+            queue[:] = [
+                waiting
+                for waiting in queue
+                if (waiting[-1] is not job if job is not None else waiting[-1].work is not work)
+            ]
             heapq.heapify(queue)
+
+
+def rank_tasks(dag: TaskDAG, seconds: Mapping[str, float], passed_s: float = 0.0) -> dict[str, Rank]:
+    """Return how urgent each task is: by its user's priority, then by the latest moment at which it may begin.
+
+    That moment is the end of the plan less the longest expected path from the task to there, so that without deadlines
+    the longest path goes first (Hu 1961). A deadline, the task's own or of one that depends on it, makes the moment
+    earlier if it is too close for that. Among equals the plan's order decides, so that a run is repeatable.
+
+    Args:
+        seconds: What each task is expected to take.
+        passed_s: For how long the run has been worked on; deadlines count from its start.
+    """
+    urgency = dag.urgency(seconds)
+    end = max(urgency.values(), default=0.0)
+    latest = {task_id: end - path for task_id, path in urgency.items()}
+    if any(task.deadline_s is not None for task in dag):
+        due: dict[str, float] = {}
+        for task_id in reversed(dag.topological_order()):
+            own = dag[task_id].deadline_s
+            moments = [due[after] for after in dag.dependents(task_id) if after in due]
+            if own is not None:
+                moments.append(own - passed_s)
+            if moments:
+                due[task_id] = min(moments) - seconds[task_id]
+                latest[task_id] = min(latest[task_id], due[task_id])
+    return {task.task_id: (-task.priority, latest[task.task_id], position) for position, task in enumerate(dag)}

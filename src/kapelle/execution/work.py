@@ -1,7 +1,8 @@
 """One task on its way to an answer: its strategy, what its agents gave so far, and the jobs that come next.
 
 A job is what the executor can start: ask an agent, or examine an answer. A task with one agent has one job. What comes
-next is decided by `next_move` of the strategy from the answers alone; nothing here starts, waits or writes.
+next is decided by `next_move` of the strategy from the answers alone; nothing here starts, waits or writes. When the
+strategy has come to nothing, another agent may be its fallback.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kapelle.cost import (
     Ask,
     Cascade,
     Check,
+    Estimate,
     Examine,
     GiveUp,
     Reservation,
@@ -50,6 +52,10 @@ class Job:
     started: float = 0.0
     running: asyncio.Task[Any] | None = None
     alarm: asyncio.TimerHandle | None = None
+    late: asyncio.TimerHandle | None = None
+    """When it is to have a rival: see HedgePolicy."""
+    rival: Job | None = None
+    """Another job for the same answer, under way or waiting: the first good one is taken."""
     expired: str | None = None
     """Why its time was over, if it was; then what it still reports no longer counts."""
 
@@ -65,6 +71,8 @@ class Attempt:
     """Why it failed."""
     cost_usd: float = 0.0
     usage: Usage = Usage()
+    cost_assumed: bool = False
+    """Whether the cost is what was expected, because the agent told none."""
     seconds: float = 0.0
     ended: bool = False
 
@@ -77,22 +85,38 @@ class Work:
     strategy: Strategy
     guarded: bool = False
     """Whether the answer must pass the user's own validator."""
-    retried: bool = False
-    """Whether an attempt failed and was made again."""
+    earlier: int = 0
+    """Attempts of which an earlier part of the run has told; those here are counted on from there."""
+    told_apart: bool = False
+    """Whether the journal tells of each attempt, because one was made again, or has a rival."""
+    told: tuple[Any, ...] = ()
+    """What people have answered to this task's questions."""
     attempts: list[Attempt] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     """By agent."""
+    answered_by: dict[str, int] = field(default_factory=dict)
+    """By agent, which of its attempts gave the answer."""
     begun: set[tuple[str, Check | None]] = field(default_factory=set)
     """Jobs that were handed out."""
     waiting: list[Job] = field(default_factory=list)
     """Jobs that were handed out and have not started."""
+    fallbacks: dict[str, Estimate] = field(default_factory=dict)
+    """Agents that were tried when the plan's own strategy had come to nothing, with what was expected of them."""
     started: float | None = None
     """When its first job started."""
 
     @property
     def simple(self) -> bool:
         """Whether the end of its only attempt is the end of the task."""
-        return isinstance(self.strategy, Single) and not self.guarded and not self.retried
+        return isinstance(self.strategy, Single) and not self.guarded and not self.told_apart
+
+    def key(self, run_id: str, agent: str) -> str:
+        """Return the idempotency key of an agent's call: one for the task, unless several are to answer on their own.
+
+        A retry, a rival and a fallback do the same thing once more, so they share it.
+        """
+        alone = isinstance(self.strategy, Single)
+        return f"{run_id}/{self.task.task_id}" if alone else f"{run_id}/{self.task.task_id}/{agent}"
 
     def next(self) -> Ask | Examine | Accept | GiveUp:
         """Return what comes next, as far as is known."""
@@ -122,23 +146,29 @@ class Work:
             yield job
 
     def attempt_of(self, agent: str) -> int:
-        """Return which attempt is this agent's, the last one where it made several."""
-        return max(number for number, attempt in enumerate(self.attempts) if attempt.agent == agent)
+        """Return which attempt gave an agent's answer."""
+        return self.answered_by[agent]
 
     def take(self, job: Job, result: AgentResult | None, reason: str | None) -> None:
         """Take in what an agent gave, or why it gave nothing."""
         attempt = self.attempts[job.attempt]
         attempt.result, attempt.reason, attempt.ended = result, reason, True
+        self.answered_by[attempt.agent] = job.attempt
         output = None if result is None or reason is not None else result.output
         self.answers[attempt.agent] = Answer(
             canonical=None if output is None else canonical_answer(output, task_context(self.task))
         )
 
-    def retry(self, job: Job) -> Job:
-        """Hand out a failed job once more."""
-        again = Job(work=self, agent=job.agent)
-        self.waiting.append(again)
-        return again
+    def again(self, agent: str) -> Job:
+        """Hand out another attempt of an agent: after a failure that can pass, or beside a straggler."""
+        job = Job(work=self, agent=agent)
+        self.waiting.append(job)
+        return job
+
+    def fall_back(self, agent: str, estimate: Estimate) -> None:
+        """Let another agent do the task, whose strategy came to nothing."""
+        self.strategy, self.told_apart = Single(agent=agent), True
+        self.fallbacks[agent] = estimate
 
     def failures_of(self, agent: str) -> int:
         """Return how many attempts of an agent have ended; none of them was of use, or there were no more."""
@@ -147,6 +177,7 @@ class Work:
     def refuse(self, job: Job, reason: str) -> None:
         """Take in that an agent cannot be asked at all."""
         assert job.agent is not None
+        self.answered_by[job.agent] = len(self.attempts)
         self.attempts.append(Attempt(agent=job.agent, step=self.step_of(job.agent), reason=reason, ended=True))
         self.answers[job.agent] = Answer(canonical=None)
 
@@ -158,7 +189,7 @@ class Work:
 
     def step_of(self, agent: str) -> str:
         """Return which step of the strategy asks an agent."""
-        return _steps(self.strategy).get(agent, "single")
+        return "fallback" if agent in self.fallbacks else _steps(self.strategy).get(agent, "single")
 
     def _is_shared(self, agent: str) -> bool:
         """Whether another agent gave the same answer."""

@@ -9,8 +9,8 @@
 A node's text is a call (see calls): the function is the task's type, the arguments are its inputs. Any other text is
 the description of a task of the type that the attribute `type` names, by default "task". All other fields are
 attributes: `depends` and `requires` (separated by commas), `priority`, `deadline` (seconds from the start of the run),
-`risk`, `description`; `inputs` and `metadata` as JSON; `escaped_description`, a JSON text, for characters that XML
-cannot hold.
+`risk`, `on_failure`, `needs`, `approval` ("true"), `description`; `inputs` and `metadata` as JSON;
+`escaped_description`, a JSON text, for characters that XML cannot hold.
 
 `|` in the query of a search, given by position, means parallel searches: `s1` becomes `s1_1` and `s1_2`, and what
 waited for or referred to `s1` now means both, as `patch` defines it for tasks that became several: "population of {s1}"
@@ -50,6 +50,9 @@ _ATTRIBUTES = (
     "priority",
     "deadline",
     "risk",
+    "on_failure",
+    "needs",
+    "approval",
     "description",
     "escaped_description",
     "inputs",
@@ -300,8 +303,17 @@ def _make_task(node: _Node, call: Call | None) -> Task:
         priority=_read_whole(given.get("priority", "0"), "priority"),
         deadline_s=_read_seconds(given["deadline"]) if "deadline" in given else None,
         risk=given.get("risk", "low").strip(),  # type: ignore[arg-type]  # Task checks it
+        on_failure=given.get("on_failure", "skip").strip(),  # type: ignore[arg-type]  # the same
+        needs=given.get("needs", "all").strip(),  # type: ignore[arg-type]  # the same
+        approval=_read_flag(given.get("approval", "false"), "approval"),
         metadata=_read_json(given.get("metadata", "{}"), "metadata"),
     )
+
+
+def _read_flag(text: str, name: str) -> bool:
+    if text.strip() not in ("true", "false"):
+        raise InvalidPlan(f"The {name} {text!r} is neither 'true' nor 'false'.")
+    return text.strip() == "true"
 
 
 def _read_description(node: _Node, call: Call | None) -> str:
@@ -395,6 +407,12 @@ def _find_attributes(task: Task, call: str | None) -> Iterator[tuple[str, str]]:
         yield "deadline", repr(task.deadline_s).removesuffix(".0")
     if task.risk != "low":
         yield "risk", task.risk
+    if task.on_failure != "skip":
+        yield "on_failure", task.on_failure
+    if task.needs != "all":
+        yield "needs", task.needs
+    if task.approval:
+        yield "approval", "true"
     if call is None and task.inputs:
         yield "inputs", write_json(task.inputs)
     if task.metadata:

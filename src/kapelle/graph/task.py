@@ -16,6 +16,11 @@ from .references import find_references, names_a_part, resolve_references
 
 Risk = Literal["low", "medium", "high"]
 RISKS: tuple[Risk, ...] = get_args(Risk)
+OnFailure = Literal["skip", "fail", "continue"]
+"""What becomes of a run when a task comes to nothing. `skip`: what needs it is skipped, the rest goes on. `fail`: the
+run ends. `continue`: what needs it runs without its output."""
+Needs = Literal["all", "some"]
+_CHOICES = {"risk": RISKS, "on_failure": get_args(OnFailure), "needs": get_args(Needs)}
 
 _TASK_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 
@@ -49,9 +54,15 @@ class Task:
     """Seconds from the start of the run by which the task should be done."""
     risk: Risk = "low"
     """How much harm a wrong or repeated execution does."""
+    on_failure: OnFailure = "skip"
+    """What becomes of the others when it fails."""
+    needs: Needs = "all"
+    """`some` lets it run with what there is of the outputs it depends on, as a report does; it is told what is missing.
+    Inputs may not refer to what may be missing; edges in `depends_on` may."""
+    approval: bool = False
+    """Whether a person must approve it before it starts."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Notes of whoever made the task, plain JSON values. Routing rules may read them; `needs: some` lets the task run
-    with what there is of the outputs it depends on, as a report does."""
+    """Notes of whoever made the task, plain JSON values. Routing rules may read them."""
     references: frozenset[str] = field(init=False, compare=False, repr=False)
     """The tasks that `inputs` refer to."""
     dependencies: tuple[str, ...] = field(init=False, compare=False, repr=False)
@@ -69,6 +80,9 @@ class Task:
             if not isinstance(value, Mapping):
                 raise InvalidGraph(f"Task {self.task_id!r}: {name} is a {type(value).__name__}; give a mapping.")
             put(self, name, copy_json_value(value, place=f"Task {self.task_id!r}: {name}"))
+        if self.metadata.get("needs") == "some":  # how it was said before there was a field for it
+            put(self, "needs", "some")
+            put(self, "metadata", {name: value for name, value in self.metadata.items() if name != "needs"})
         referred = _find_referred(self.task_id, self.inputs)
         put(self, "references", frozenset(referred))
         put(self, "dependencies", tuple(dict.fromkeys((*self.depends_on, *referred))))
@@ -104,6 +118,12 @@ class Task:
             values["deadline_s"] = self.deadline_s
         if self.risk != "low":
             values["risk"] = self.risk
+        if self.on_failure != "skip":
+            values["on_failure"] = self.on_failure
+        if self.needs != "all":
+            values["needs"] = self.needs
+        if self.approval:
+            values["approval"] = True
         if self.metadata:
             values["metadata"] = copy_json_value(self.metadata, place="metadata")
         return values
@@ -158,8 +178,13 @@ def _check_numbers(task: Task) -> None:
         and 0 < deadline_s <= sys.float_info.max
     ):
         raise InvalidGraph(f"Task {task.task_id!r} has the deadline {deadline_s!r}; give positive seconds.")
-    if task.risk not in RISKS:
-        raise InvalidGraph(f"Task {task.task_id!r} has the risk {task.risk!r}; use 'low', 'medium' or 'high'.")
+    for name, choices in _CHOICES.items():
+        value = getattr(task, name)
+        if value not in choices:
+            others = ", ".join(repr(choice) for choice in choices[:-1])
+            raise InvalidGraph(f"Task {task.task_id!r} has the {name} {value!r}; use {others} or {choices[-1]!r}.")
+    if not isinstance(task.approval, bool):
+        raise InvalidGraph(f"Task {task.task_id!r} has the approval {task.approval!r}; use true or false.")
 
 
 def _find_referred(task_id: str, inputs: Mapping[str, Any]) -> list[str]:

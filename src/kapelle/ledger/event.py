@@ -8,7 +8,8 @@
                                 running ──failed────> failed
                                 running ──cancelled─> cancelled
                                 running ──expanded──> expanded (other tasks take its place)
-                                running ──attempt_started, attempt_finished, attempt_checked──> running
+                                running ──attempt_started, attempt_finished──> running
+                                running ──check_started, attempt_checked──> running
                                 running ──interrupted──> waiting (its engine died; found when the run is resumed)
            waiting, running ──asked──> asking ──answered──> waiting
            waiting ──skipped──> skipped        waiting ──failed──> failed (a person said no)
@@ -54,6 +55,7 @@ EventKind = Literal[
     "question_answered",
     "attempt_started",
     "attempt_finished",
+    "check_started",
     "attempt_checked",
 ]
 
@@ -76,6 +78,7 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("running", "task_expanded"): "running",
     ("running", "attempt_started"): "running",
     ("running", "attempt_finished"): "running",
+    ("running", "check_started"): "running",
     ("running", "attempt_checked"): "running",
     ("running", "graph_patched"): "running",
     ("running", "planning_spent"): "running",
@@ -103,6 +106,7 @@ TASK_STEPS: Mapping[tuple[TaskState, EventKind], TaskState] = {
     ("running", "task_expanded"): "expanded",
     ("running", "attempt_started"): "running",
     ("running", "attempt_finished"): "running",
+    ("running", "check_started"): "running",
     ("running", "attempt_checked"): "running",
     ("running", "task_interrupted"): "waiting",
     ("running", "task_asked"): "asking",

@@ -22,14 +22,21 @@ class Journal:
     """Writes the events of one run, under its lease if there is one; a renewed lease has the same fence.
 
     What a watcher raises is logged, and never ends the run: the ledger has it all.
+
+    Args:
+        ledger: None writes nothing and keeps nothing: for who wants no record, and can do without a Run.
+        events: What an earlier part of the run has written.
+        on_event: Called with every event, once it is durable.
+        on_outcome: Called with every outcome, once it is durable.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Ledger | None,
         run_id: str,
         *,
         lease: Lease | None = None,
+        events: Sequence[Event] = (),
         on_event: EventWatcher | None = None,
         on_outcome: Callable[[Outcome], None] | None = None,
     ) -> None:
@@ -38,7 +45,12 @@ class Journal:
         self._fence = None if lease is None else lease.fence
         self._on_event = on_event
         self._on_outcome = on_outcome
-        self._events: list[Event] = []
+        self._events: list[Event] = list(events)
+
+    @property
+    def keeps_outcomes(self) -> bool:
+        """Whether outcomes go anywhere, so that it is worth making them."""
+        return self._ledger is not None or self._on_outcome is not None
 
     def write(
         self,
@@ -53,18 +65,26 @@ class Journal:
         Raises:
             LeaseLost: the journal writes under a lease, and another has taken the run over. Nothing is written.
         """
-        event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcomes=outcomes, fence=self._fence)
-        self._events.append(event)
+        if self._ledger is not None:
+            event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcomes=outcomes, fence=self._fence)
+            self._events.append(event)
+            if self._on_event is not None:
+                self._tell(self._on_event, event)
         if self._on_outcome is not None:
             for outcome in outcomes:
                 self._on_outcome(outcome)
-        if self._on_event is not None:
-            try:
-                self._on_event(event)
-            except Exception:
-                logger.exception("A watcher of run %s failed at %r; it is not called again.", self.run_id, kind)
-                self._on_event = None
 
     def run(self) -> Run:
-        """Return the run as its events tell it so far."""
+        """Return the run as its events tell it so far.
+
+        Raises:
+            LedgerCorrupt: there are no events, as without a ledger.
+        """
         return rebuild_run(self._events)
+
+    def _tell(self, watcher: EventWatcher, event: Event) -> None:
+        try:
+            watcher(event)
+        except Exception:
+            logger.exception("A watcher of run %s failed at %r; it is not called again.", self.run_id, event.kind)
+            self._on_event = None

@@ -165,9 +165,12 @@ class RunBuilder:
         if state not in ("planning", "running"):
             raise ValueError(f"a run is not resumed as {state!r}")
         settings = {**self._run.settings, **data.mapping("settings", {})}
-        tasks = {
-            task_id: _waiting_anew(task) if task.state in TRIED_AGAIN else task for task_id, task in self._tasks.items()
-        }
+        # A run that had ended tries again what came to nothing; one that was cut off, or waited, goes on as it was.
+        if self._run.ended:
+            self._tasks = {
+                task_id: _waiting_anew(task) if task.state in TRIED_AGAIN else task
+                for task_id, task in self._tasks.items()
+            }
         self._run = replace(
             self._run,
             state="planning" if state == "planning" else "running",
@@ -176,7 +179,6 @@ class RunBuilder:
             answer="",
             finished_at=None,
         )
-        self._tasks = tasks
 
     def _answered(self, event: Event, data: Fields) -> Question:
         assert self._run is not None
@@ -193,6 +195,8 @@ class RunBuilder:
                 f"Run {event.run_id!r}, event {event.seq}: {event.kind!r} cannot happen to task {event.task_id!r}, "
                 f"which is {state}."
             )
+        if event.kind == "check_started":
+            return task  # what it found, and cost, is told when it ends
         if event.kind in _ATTEMPTS:
             return _changed_attempt(task, event, data)
         if event.kind in ("task_interrupted", "task_asked", "question_answered"):
@@ -207,6 +211,7 @@ class RunBuilder:
             usage=task.usage + data.usage("usage"),
             cost_usd=task.cost_usd + _cost_of(event, data),
             quality=data.optional_number("quality"),
+            cost_assumed=task.cost_assumed or bool(event.data.get("cost_assumed")),
             started_at=event.at if event.kind == "task_started" else task.started_at,
             seconds=data.number("seconds", 0.0),
         )
@@ -233,6 +238,7 @@ def _changed_attempt(task: TaskRun, event: Event, data: Fields) -> TaskRun:
             reason=error,
             usage=usage,
             cost_usd=cost_usd,
+            cost_assumed=bool(event.data.get("cost_assumed")),
             seconds=data.number("seconds", 0.0),
         )
     else:
@@ -244,7 +250,14 @@ def _changed_attempt(task: TaskRun, event: Event, data: Fields) -> TaskRun:
             usage=before.usage + usage,
             cost_usd=before.cost_usd + cost_usd,
         )
-    return replace(task, attempts=tuple(attempts), usage=task.usage + usage, cost_usd=task.cost_usd + cost_usd)
+    assumed = task.cost_assumed or bool(event.data.get("cost_assumed"))
+    return replace(
+        task,
+        attempts=tuple(attempts),
+        cost_assumed=assumed,
+        usage=task.usage + usage,
+        cost_usd=task.cost_usd + cost_usd,
+    )
 
 
 def _paused(task: TaskRun, event: Event, data: Fields) -> TaskRun:
@@ -256,6 +269,7 @@ def _paused(task: TaskRun, event: Event, data: Fields) -> TaskRun:
         reason=reason,
         usage=task.usage + data.usage("usage"),
         cost_usd=task.cost_usd + _cost_of(event, data),
+        cost_assumed=task.cost_assumed or bool(event.data.get("cost_assumed")),
         attempts=tuple(
             replace(one, state="failed", reason=reason) if one.state == "running" else one for one in task.attempts
         ),
@@ -263,7 +277,13 @@ def _paused(task: TaskRun, event: Event, data: Fields) -> TaskRun:
 
 
 def _waiting_anew(task: TaskRun) -> TaskRun:
-    return TaskRun(task_id=task.task_id, usage=task.usage, cost_usd=task.cost_usd, attempts=task.attempts)
+    return TaskRun(
+        task_id=task.task_id,
+        usage=task.usage,
+        cost_usd=task.cost_usd,
+        cost_assumed=task.cost_assumed,
+        attempts=task.attempts,
+    )
 
 
 def _read_question(event: Event, data: Fields) -> Question:

@@ -45,6 +45,8 @@ class AttemptRun:
     usage: Usage = Usage()
     cost_usd: float = 0.0
     """The check included."""
+    cost_assumed: bool = False
+    """Whether the cost is what was expected, because the agent told none."""
     seconds: float = 0.0
 
 
@@ -60,6 +62,8 @@ class TaskRun:
     """Why it failed, was cancelled or was skipped."""
     usage: Usage = Usage()
     cost_usd: float = 0.0
+    cost_assumed: bool = False
+    """Whether a part of the cost is what was expected, because an agent told none."""
     quality: float | None = None
     started_at: float | None = None
     """Seconds since the epoch."""

@@ -96,6 +96,9 @@ class PlannedTask(pydantic.BaseModel):
     priority: int = 0
     deadline_s: float | None = None
     risk: Literal["low", "medium", "high"] = "low"
+    on_failure: Literal["skip", "fail", "continue"] = "skip"
+    needs: Literal["all", "some"] = "all"
+    approval: bool = False
     metadata: dict[str, Any] = {}
 
     def task(self, place: str) -> Task:

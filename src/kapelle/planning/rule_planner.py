@@ -614,7 +614,7 @@ class _Draft:
             description=description,
             inputs=inputs,
             depends_on=tuple(depends_on),
-            metadata={"needs": "some"} if needs_some else {},
+            needs="some" if needs_some else "all",
         )
         self.tasks.append(task)
         return task_id

@@ -15,6 +15,7 @@ from .draft import PlanDraft as PlanDraft
 from .draft import repair_draft as repair_draft
 from .draft import validate_draft as validate_draft
 from .edit import Edit as Edit
+from .fallback import NextBest as NextBest
 from .issue import Issue as Issue
 from .issue import IssueKind as IssueKind
 from .issue import Severity as Severity

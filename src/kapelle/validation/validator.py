@@ -45,6 +45,8 @@ from .schemas import Tools, as_tools
 
 logger = logging.getLogger(__name__)
 
+_NOTHING = Estimate(cost_usd=0.0, seconds=0.0, success_rate=1.0, tokens=0, samples=0, source="declared")
+"""What a task takes that is done already."""
 _LIMITS = ("budget", "deadline", "quality")
 _SOLVER_S = 1.0
 """For the assignment that would keep the limits, asked for only when a plan breaks one."""
@@ -97,6 +99,7 @@ class AOPValidator:
         min_quality: float | None = None,
         request: str | None = None,
         available_agents: Collection[str] | None = None,
+        finished: Collection[str] = frozenset(),
     ) -> ValidationResult:
         """Check a plan, and approve it if nothing is wrong.
 
@@ -108,12 +111,13 @@ class AOPValidator:
             min_quality: Share of tasks in 0..1 that must be expected to succeed.
             request: The user's words: the tasks have to cover them. Kept with the approved plan.
             available_agents: Ids of the agents that edits may give tasks to; None means all.
+            finished: Tasks that are done already: they take nothing any more, and nothing about them is wrong.
 
         Raises:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1.
         """
         _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
-        terms = _Terms(max_budget, max_time, min_quality, request, available_agents)
+        terms = _Terms(max_budget, max_time, min_quality, request, available_agents, frozenset(finished))
         found = await self._detect(dag, request)
         result = await self._check(Routed(dag=dag, plan=routing_plan), terms, found.issues)
         return replace(result, detection_cost_usd=found.cost_usd)
@@ -198,6 +202,7 @@ class AOPValidator:
         dag = dag.sealed()
         expected = self._expect(plan, dag, least=terms.min_quality or 0.0)
         estimates = {task_id: one.estimate for task_id, one in expected.items()}
+        estimates.update(dict.fromkeys(terms.finished, _NOTHING))
         cost, doubts = self._settle_cost(plan, score.total_cost(estimates))
         seconds = score.critical_seconds(estimates, dag)
         case = Case(
@@ -216,7 +221,9 @@ class AOPValidator:
         )
         said = find_content_issues(tuple(dag), terms.request, self.tools, self.agent_registry)
         said += [*find_redundant(tuple(dag)), *findings]
-        issues = _errors_first(await self._with_edits(find_issues(case), case), said, doubts)
+        wrong = tuple(one for one in find_issues(case) if one.task_id not in terms.finished)
+        said = [one for one in said if one.task_id not in terms.finished]
+        issues = _errors_first(await self._with_edits(wrong, case), said, doubts)
         passed = all(issue.severity != "error" for issue in issues)
         quality_score = await self._calculate_quality_score(plan, dag)
         approved = None
@@ -360,6 +367,7 @@ class _Terms:
     min_quality: float | None
     request: str | None
     available: Collection[str] | None
+    finished: frozenset[str] = frozenset()
 
 
 async def _reassign_within(case: Case) -> Edit | None:

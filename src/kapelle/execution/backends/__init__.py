@@ -1,0 +1,4 @@
+"""Where agents run: in the event loop, on threads, or on other machines."""
+
+from .asyncio_backend import AsyncioBackend as AsyncioBackend
+from .backend import Backend as Backend

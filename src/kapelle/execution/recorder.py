@@ -1,0 +1,177 @@
+"""What an execution tells its journal: every change to a task, and with the task's end what became of each attempt.
+
+The journal is written before the change takes effect. Fields that hold nothing are left out: a reader takes an absent
+cost for none, and the journal stays small.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from kapelle.cost import VERIFY, Verdict, estimate_complexities, strategy_to_dict, task_context
+from kapelle.graph import describe_change
+from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
+from kapelle.validation import ApprovedPlan
+
+from .accounts import no_usage
+from .growth import arm_of
+from .result import MAX_REASON_CHARS
+from .work import Attempt, Job, Work
+
+MAX_TEXT_CHARS = 2_000
+"""What an outcome keeps of its task's words: how hard a task is, is learned from them."""
+
+
+class Recorder:
+    """Writes what happens to tasks into the journal of their run."""
+
+    def __init__(self, journal: Journal, plan: ApprovedPlan) -> None:
+        self._journal = journal
+        self._plan = plan
+        self._complexities: Mapping[str, float] | None = None
+
+    def adopt(self, plan: ApprovedPlan) -> None:
+        """Tell of another plan from now on."""
+        self._plan, self._complexities = plan, None
+
+    def write(self, kind: EventKind, data: dict[str, Any], task_id: str, outcomes: Sequence[Outcome] = ()) -> None:
+        """Write one event of a task."""
+        self._journal.write(kind, data, task_id=task_id, outcomes=outcomes)
+
+    def task_started(self, job: Job, reserved_usd: float) -> None:
+        """Tell that a task begins, with its first job."""
+        self.write("task_started", {"agent": job.agent, **_money(reserved_usd=reserved_usd)}, job.work.task.task_id)
+
+    def attempt_started(self, work: Work, number: int, agent: str, reserved_usd: float) -> None:
+        """Tell that an agent is asked: one of several, or once more."""
+        data = {"attempt": work.earlier + number, "agent": agent, "step": work.step_of(agent)}
+        self.write("attempt_started", {**data, **_money(reserved_usd=reserved_usd)}, work.task.task_id)
+
+    def attempt_finished(self, work: Work, number: int, output: Any = None, **more: Any) -> None:
+        """Tell what an attempt gave, or why it gave nothing."""
+        attempt = work.attempts[number]
+        data = {"attempt": work.earlier + number, **used(attempt), **more}
+        if attempt.reason is None:
+            data["output"] = output
+        else:
+            data["reason"] = attempt.reason
+        self.write("attempt_finished", data, work.task.task_id)
+
+    def attempt_checked(self, job: Job, verdict: Verdict, seconds: float) -> None:
+        """Tell what a check found; an agent that was paid for it is judged as a verifier."""
+        data = {
+            "attempt": job.work.earlier + job.attempt,
+            "check": str(job.check),
+            "passed": verdict.passed,
+            "note": verdict.note[:MAX_REASON_CHARS],
+            **_money(cost_usd=verdict.cost_usd),
+            **_usage(verdict.usage),
+            "seconds": seconds,
+        }
+        outcomes: list[Outcome] = []
+        if job.agent is not None and job.reservation is not None and self._journal.keeps_outcomes:
+            judge = Attempt(
+                agent=job.agent, step="verifier", cost_usd=verdict.cost_usd, usage=verdict.usage, seconds=seconds
+            )
+            outcomes.append(replace(self._outcome(job.work, judge, None), task_type=VERIFY))
+        self.write("attempt_checked", data, job.work.task.task_id, outcomes)
+
+    def task_asked(self, question: Question, attempt: Attempt | None) -> None:
+        """Tell that a task waits for a person, and what its agent had used until then."""
+        data = {
+            "question_id": question.question_id,
+            "kind": question.kind,
+            "about": question.about,
+            "text": question.text,
+            **({"options": list(question.options)} if question.options else {}),
+            **({} if attempt is None else used(attempt)),
+        }
+        self.write("task_asked", data, question.task_id)
+
+    def outcomes(self, work: Work, accepted: str | None) -> list[Outcome]:
+        """Return what became of every attempt of a task, now that it is known what each was worth."""
+        if not self._journal.keeps_outcomes:
+            return []
+        return [self._outcome(work, attempt, accepted) for attempt in work.attempts if attempt.ended]
+
+    def _outcome(self, work: Work, attempt: Attempt, accepted: str | None) -> Outcome:
+        task = work.task
+        if self._complexities is None:
+            self._complexities = estimate_complexities(self._plan.dag)
+        answer = work.answers.get(attempt.agent)
+        passed = attempt.reason is None and (answer is None or all(answer.passed.values()))
+        quality, measured_by = work.quality_of(attempt, accepted)
+        features = {
+            "complexity": self._complexities[task.task_id],
+            "dependencies": len(task.dependencies),
+            "text": task.description[:MAX_TEXT_CHARS],
+            **_told(work, attempt),
+            **arm_of(task),
+            **self._plan.features.get(task.task_id, {}),
+        }
+        if measured_by is not None:
+            features["measured_by"] = measured_by
+        if attempt.cost_assumed:
+            features["cost_assumed"] = True
+        return Outcome(
+            run_id=self._journal.run_id,
+            task_id=task.task_id,
+            task_type=task.task_type,
+            agent=attempt.agent,
+            step=attempt.step,
+            success=passed,
+            quality=quality,
+            usage=attempt.usage,
+            cost_usd=attempt.cost_usd,
+            seconds=attempt.seconds,
+            error=attempt.reason,
+            features=features,
+            at=time.time(),
+        )
+
+
+def used(attempt: Attempt) -> dict[str, Any]:
+    """Return what an event says of what an attempt used."""
+    data = {**_money(cost_usd=attempt.cost_usd), **_usage(attempt.usage), "seconds": attempt.seconds}
+    if attempt.cost_assumed:
+        data["cost_assumed"] = True
+    return data
+
+
+def describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:
+    """Return what the journal needs to know of a graph that has changed: what is new."""
+    change = describe_change(before.dag, plan.dag)
+    new = [task["task_id"] for task in change["tasks"]]
+    return {
+        "change": change,
+        "assignments": {task_id: plan.assignments[task_id] for task_id in new},
+        "explanations": {task_id: plan.explanations.get(task_id, "") for task_id in new},
+        "strategies": {
+            task_id: strategy_to_dict(plan.strategies[task_id]) for task_id in new if task_id in plan.strategies
+        },
+        "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
+    }
+
+
+def _told(work: Work, attempt: Attempt) -> dict[str, Any]:
+    """What an outcome says of an answer that was compared or checked: strategies are found by it."""
+    answer = work.answers.get(attempt.agent)
+    if answer is None:
+        return {}
+    told: dict[str, Any] = {"answer": (answer.canonical or "")[:MAX_TEXT_CHARS]}
+    if answer.passed:
+        told["checks"] = dict(answer.passed)
+    if context := task_context(work.task)[:MAX_TEXT_CHARS]:
+        told["context"] = context
+    return told
+
+
+def _money(**amounts: float) -> dict[str, float]:
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {} if no_usage(usage) else {"usage": {name: count for name, count in asdict(usage).items() if count}}

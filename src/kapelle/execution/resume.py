@@ -1,0 +1,125 @@
+"""What an execution needs to know of the earlier part of its run: read from the run's events alone. Pure.
+
+done, expanded         stays so: it is never run again
+failed, skipped        stays so where the run was cut off; waits anew where it had ended (see ledger, rebuild)
+running                was under way when the engine died: runs again with the same idempotency key, and what was set
+                       aside for it is charged, for what it has cost is unknown; at high risk a person is asked first
+asking                 waits for its answer, as before
+waiting                begins when its inputs are done
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kapelle.ledger import Event, Question, Run
+
+from .retry import is_repeatable
+
+CUT_OFF = "The engine that ran it stopped without a word."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interruption:
+    """A task that was under way when its engine died."""
+
+    task_id: str
+    cost_usd: float
+    """What was set aside for it and is charged now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Earlier:
+    """What the earlier part of a run has left."""
+
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    """Per task, how many attempts were told of."""
+    questions: tuple[Question, ...] = ()
+    """All of them, in the order in which they were asked."""
+    interrupted: tuple[str, ...] = ()
+    """Tasks that were under way and must not run again before a person says so."""
+    active_s: float = 0.0
+    """For how long engines have worked on the run."""
+    changes: int = 0
+    """How often its graph has changed."""
+
+    @classmethod
+    def of(cls, run: Run) -> Earlier:
+        """Return what a run has left, once it was resumed and its interruptions are written down."""
+        tasks = run.tasks
+        graph = run.graph
+        return cls(
+            outputs=run.results,
+            failed={name: task.reason or "" for name, task in tasks.items() if task.state == "failed"},
+            skipped={name: task.reason or "" for name, task in tasks.items() if task.state == "skipped"},
+            attempts={name: len(task.attempts) for name, task in tasks.items() if task.attempts},
+            questions=tuple(run.questions.values()),
+            interrupted=tuple(
+                name
+                for name in _interrupted_last(run)
+                if graph is not None and name in graph and not is_repeatable(graph[name])
+            ),
+            active_s=run.active_seconds,
+            changes=max(0, run.graph_version - 1),
+        )
+
+
+def find_interruptions(run: Run) -> tuple[Interruption, ...]:
+    """Return the tasks that were under way when the engine died, each with what is to be charged for it."""
+    running = {task_id for task_id, task in run.tasks.items() if task.state == "running"}
+    reserved: dict[str, dict[object, float]] = {task_id: {} for task_id in running}
+    for event in run.events:
+        if event.task_id in running:
+            _set_aside(reserved[event.task_id], event)
+    return tuple(
+        Interruption(task_id=task_id, cost_usd=sum(reserved[task_id].values()))
+        for task_id in run.tasks
+        if task_id in running
+    )
+
+
+def find_open_planning(run: Run) -> float:
+    """Return what was set aside for calls of a planner of whose end nobody has told."""
+    return sum(reserved for reserved in _open_plannings(run.events).values())
+
+
+def _open_plannings(events: tuple[Event, ...]) -> dict[object, float]:
+    started: dict[object, float] = {}
+    for event in events:
+        place = event.data.get("replaces")
+        if event.kind == "planning_started":
+            started[place] = float(event.data.get("reserved_usd", 0.0))
+        elif event.kind in ("planning_spent", "graph_patched", "run_planned"):
+            started.pop(place, None)
+    return started
+
+
+def _set_aside(reserved: dict[object, float], event: Event) -> None:
+    """Follow what is set aside for a task: for its attempts, for their checks, for an only attempt (`task`)."""
+    match event.kind:
+        case "task_started":
+            reserved.clear()
+            reserved["task"] = float(event.data.get("reserved_usd", 0.0))
+        case "attempt_started":
+            reserved.pop("task", None)  # from here on its attempts are told apart
+            reserved[event.data["attempt"]] = float(event.data.get("reserved_usd", 0.0))
+        case "attempt_finished":
+            reserved.pop(event.data["attempt"], None)
+        case "check_started":
+            reserved["check", event.data["attempt"]] = float(event.data.get("reserved_usd", 0.0))
+        case "attempt_checked":
+            reserved.pop(("check", event.data["attempt"]), None)
+
+
+def _interrupted_last(run: Run) -> Iterator[str]:
+    """Tasks whose last event is an interruption: nobody was asked about them yet."""
+    last: dict[str, str] = {}
+    for event in run.events:
+        if event.task_id is not None:
+            last[event.task_id] = event.kind
+    return (task_id for task_id in run.tasks if last.get(task_id) == "task_interrupted")

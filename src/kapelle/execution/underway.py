@@ -1,0 +1,99 @@
+"""Jobs under way: each an asyncio task with a limit to its time. Starts and cancels; decides and writes nothing.
+
+A job that has ended, or whose time is over, is reported once to whoever listens. An agent that ignores its cancellation
+holds up nobody: it is left to itself, and what it still returns no longer counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from .work import Job
+
+logger = logging.getLogger(__name__)
+
+
+class UnderWay:
+    """The jobs that run now.
+
+    Args:
+        report: Called with a job that has ended, once.
+    """
+
+    def __init__(self, report: Callable[[Job], None]) -> None:
+        self._report = report
+        self._jobs: dict[int, Job] = {}
+        """By the job's own id, in the order in which they started."""
+        self._abandoned: set[asyncio.Task[Any]] = set()
+        """Tasks whose time was over and that have not ended yet."""
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(list(self._jobs.values()))
+
+    def __contains__(self, job: Job) -> bool:
+        return id(job) in self._jobs
+
+    def start(self, job: Job, doing: Coroutine[Any, Any, Any], name: str, seconds: float | None) -> None:
+        """Start a job, which may take so many seconds."""
+        self._jobs[id(job)] = job
+        loop = asyncio.get_running_loop()
+        job.running = loop.create_task(doing, name=name)
+        job.running.add_done_callback(lambda _: self._ended(job))
+        if seconds is not None:
+            job.alarm = loop.call_later(seconds, self._expire, job, seconds)
+
+    def leave(self, job: Job) -> None:
+        """A job was taken in: it is under way no more."""
+        del self._jobs[id(job)]
+        for timer in (job.alarm, job.late):
+            if timer is not None:
+                timer.cancel()
+
+    def give_up(self, job: Job, reason: str) -> None:
+        """Cancel a job, whose result no longer counts."""
+        assert job.running is not None
+        if not job.running.done():
+            self._abandoned.add(job.running)
+            job.running.cancel()
+        job.expired = job.expired or reason
+
+    async def cancel(self, jobs: list[Job], grace_s: float) -> None:
+        """Cancel jobs, and let them tidy up for a while. Whoever cancels us once more means: at once."""
+        works = {job.running for job in jobs if job.running is not None}
+        for work in works:
+            work.cancel()
+        if works:
+            try:
+                await asyncio.wait(works, timeout=grace_s)
+            except asyncio.CancelledError:
+                logger.info("Stopped once more while agents tidied up; they are left to themselves.")
+
+    def close(self) -> None:
+        """Let nothing outlive the run: not an agent whose time was over, and none if the journal cannot be written."""
+        for job in self:
+            self.leave(job)
+            if job.running is not None:
+                job.running.cancel()
+        for work in self._abandoned:
+            work.cancel()
+
+    def _ended(self, job: Job) -> None:
+        assert job.running is not None
+        if job.expired is None:
+            self._report(job)
+        else:
+            self._abandoned.discard(job.running)
+            if not job.running.cancelled() and (error := job.running.exception()) is not None:
+                logger.info("Task %r failed after its time was over: %s", job.work.task.task_id, error)
+
+    def _expire(self, job: Job, seconds: float) -> None:
+        assert job.running is not None
+        if not job.running.done():
+            self.give_up(job, f"It took longer than its {seconds:g} s.")
+            self._report(job)

@@ -1,0 +1,39 @@
+"""Finds who does a task next when its agent failed: the agent that is most sure to do it, on a tie the cheaper one.
+
+The same judgement that edits a plan (solvability) chooses here, so a fallback is as able as what a plan would have had.
+Refuses tasks that the user has given to one agent: that was an order, not advice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from kapelle.agents import AgentRegistry
+from kapelle.cost import CostProfiler, Estimate
+from kapelle.graph import Task
+
+from .solvability import best_agent
+
+
+class NextBest:
+    """Chooses the next best agent of a registry for a task.
+
+    Args:
+        agents: Those that can be run.
+        kept: Tasks that stay with their agent.
+    """
+
+    def __init__(self, agents: AgentRegistry, profiler: CostProfiler, *, kept: Collection[str] = frozenset()) -> None:
+        self._agents = agents.runnable()
+        self._profiler = profiler
+        self._kept = frozenset(kept)
+
+    def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:
+        """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
+        if task.task_id in self._kept:
+            return None
+        others = [card for agent_id, card in self._agents.items() if agent_id not in tried]
+        chosen = best_agent(task, others, self._profiler)
+        if chosen is None:
+            return None
+        return chosen, self._profiler.estimate(self._agents[chosen], task.task_type, text=task.description)
