@@ -465,7 +465,7 @@ def test_a_report_is_written_with_what_there_is_and_says_what_is_missing() -> No
 
 
 def test_a_call_that_the_provider_did_not_take_costs_nothing() -> None:
-    model = ScriptedModel([ModelUnavailable("overloaded")])
+    model = ScriptedModel([ModelUnavailable("overloaded")] * 3)
     run = go(with_model(model), "What is the capital of France?")
     assert (run.state, run.cost_usd) == ("failed", 0)
 

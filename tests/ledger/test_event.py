@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,11 +31,15 @@ DATA: dict[str, dict[str, Any]] = {
     "attempt_started": {"attempt": 0, "agent": "small", "step": "cheap"},
     "attempt_finished": {"attempt": 0},
     "attempt_checked": {"attempt": 0, "passed": True},
+    "run_resumed": {"state": "running"},
+    "task_asked": {"question_id": "q-1", "kind": "answer", "about": "agent", "text": "Which one?"},
+    "question_answered": {"question_id": "q-1", "answer": "this one"},
 }
 PATHS: dict[str | None, list[EventKind]] = {
     None: [],
     "planning": ["run_started", "run_planned"],
     "running": ["run_started", "run_planned", "run_approved"],
+    "waiting": ["run_started", "run_planned", "run_approved", "run_waiting"],
     "done": ["run_started", "run_planned", "run_approved", "run_finished"],
 }
 TASK_PATHS: dict[str, list[EventKind]] = {
@@ -45,7 +50,11 @@ TASK_PATHS: dict[str, list[EventKind]] = {
     "cancelled": ["task_started", "task_cancelled"],
     "skipped": ["task_skipped"],
     "expanded": ["task_started", "task_expanded"],
+    "asking": ["task_started", "task_asked"],
 }
+
+
+OF_TASKS = ("task_", "attempt_", "check_", "question_")
 
 
 def events(*kinds: EventKind) -> list[Event]:
@@ -55,7 +64,7 @@ def events(*kinds: EventKind) -> list[Event]:
             seq=seq,
             at=float(seq),
             kind=kind,
-            task_id="a" if kind.startswith(("task_", "attempt_")) else None,
+            task_id="a" if kind.startswith(OF_TASKS) else None,
             data=DATA.get(kind, {}),
         )
         for seq, kind in enumerate(kinds)
@@ -70,6 +79,9 @@ FIRST: dict[EventKind, list[EventKind]] = {
     "attempt_started": ["task_started"],
     "attempt_finished": ["task_started", "attempt_started"],
     "attempt_checked": ["task_started", "attempt_started"],
+    "check_started": ["task_started", "attempt_started"],
+    "task_interrupted": ["task_started"],
+    "question_answered": ["task_started", "task_asked"],
 }
 """What must have happened to the task before."""
 
@@ -87,10 +99,11 @@ def test_a_run_takes_exactly_the_steps_of_the_table(state: str | None, kind: Eve
 
 @pytest.mark.parametrize(
     ("state", "kind"),
-    list(itertools.product(TASK_PATHS, [kind for kind in EVENT_KINDS if kind.startswith(("task_", "attempt_"))])),
+    list(itertools.product(TASK_PATHS, [kind for kind in EVENT_KINDS if kind.startswith(OF_TASKS)])),
 )
 def test_a_task_takes_exactly_the_steps_of_the_table(state: str, kind: EventKind) -> None:
-    before = [one for one in FIRST.get(kind, []) if one not in TASK_PATHS["running"]] if state == "running" else []
+    needed = FIRST.get(kind, []) if state == "running" and kind != "question_answered" else []
+    before = [one for one in needed if one not in TASK_PATHS["running"]]
     path = events(*PATHS["running"], *TASK_PATHS[state], *before, kind)
     if (state, kind) in TASK_STEPS:
         run = rebuild_run(path)
@@ -109,3 +122,24 @@ def test_a_gap_in_the_events_is_noticed() -> None:
 def test_no_events_are_no_run() -> None:
     with pytest.raises(LedgerCorrupt, match="without events"):
         rebuild_run([])
+
+
+def test_a_run_that_had_ended_tries_again_what_came_to_nothing_and_keeps_what_it_cost() -> None:
+    path = events("run_started", "run_planned", "run_approved", "task_started", "task_failed", "run_finished")
+    path[4] = replace(path[4], data={"reason": "no", "cost_usd": 0.5})
+    path[5] = replace(path[5], data={"state": "failed"})
+    resumed = Event(run_id="r", seq=6, at=6.0, kind="run_resumed", data={"state": "running"})
+    run = rebuild_run([*path, resumed])
+    assert (run.state, run.tasks["a"].state, run.cost_usd) == ("running", "waiting", 0.5)
+
+
+def test_a_run_that_was_cut_off_goes_on_as_it_was() -> None:
+    path = events("run_started", "run_planned", "run_approved", "task_skipped", "run_resumed")
+    assert rebuild_run(path).tasks["a"].state == "skipped"
+
+
+def test_the_time_for_which_a_run_was_worked_on_is_known() -> None:
+    path = events("run_started", "run_planned", "run_approved", "run_waiting")
+    later = [Event(run_id="r", seq=4, at=100.0, kind="run_resumed", data={"state": "running"})]
+    later.append(Event(run_id="r", seq=5, at=101.0, kind="task_skipped", task_id="a"))
+    assert rebuild_run([*path, *later]).active_seconds == 3.0 + 1.0

@@ -47,4 +47,4 @@ def test_an_engine_finds_either_store_in_the_environment(store: Store) -> None:
     engine.ledger.close()
     with store.open(read_only=True) as ledger:
         assert ledger.run("last") == run
-        assert (run.state, len(ledger.outcomes())) == ("done", 2)
+        assert (run.state, len(ledger.outcomes())) == ("done", 3)

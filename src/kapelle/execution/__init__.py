@@ -3,6 +3,8 @@
 from .answer import compose_answer as compose_answer
 from .backends import AsyncioBackend as AsyncioBackend
 from .backends import Backend as Backend
+from .backends import ThreadsBackend as ThreadsBackend
+from .backends import make_backend as make_backend
 from .executor import STOP as STOP
 from .executor import Ending as Ending
 from .executor import Executor as Executor

@@ -3,6 +3,7 @@
 from .amounts import format_seconds as format_seconds
 from .amounts import format_usd as format_usd
 from .amounts import tell_overrun as tell_overrun
+from .collect import Collected as Collected
 from .event import COST_FIELDS as COST_FIELDS
 from .event import ENDED as ENDED
 from .event import EVENT_KINDS as EVENT_KINDS
@@ -20,6 +21,8 @@ from .ledger import RunSummary as RunSummary
 from .opening import has_ledger as has_ledger
 from .opening import open_ledger as open_ledger
 from .outcome import Outcome as Outcome
+from .owner import is_dead as is_dead
+from .owner import this_process as this_process
 from .postgres import PostgresLedger as PostgresLedger
 from .postgres_connection import is_postgres_url as is_postgres_url
 from .question import Question as Question

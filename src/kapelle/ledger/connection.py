@@ -76,8 +76,10 @@ def open_for_writing(path: str) -> sqlite3.Connection:
     return connection
 
 
-def open_for_reading(path: str) -> tuple[sqlite3.Connection, Fingerprint | None]:
-    """Open a ledger that is there. With a fingerprint, what is read counts only while the file still has it.
+def open_for_reading(path: str) -> tuple[sqlite3.Connection, Fingerprint | None, int]:
+    """Open a ledger that is there, and return its version too.
+
+    With a fingerprint, what is read counts only while the file still has it.
 
     Raises:
         NotFound: there is no such file.
@@ -102,14 +104,14 @@ def open_for_reading(path: str) -> tuple[sqlite3.Connection, Fingerprint | None]
             raise
         raise InvalidInput(f"Cannot open the ledger {path!r}: {error}. Name another with --db.") from error
     try:
-        check_readable(connection, path)
+        version = check_readable(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise refusal(error, path) from error
     except BaseException:
         connection.close()
         raise
-    return connection, fingerprint if immutable else None
+    return connection, fingerprint if immutable else None, version
 
 
 def refusal(error: sqlite3.Error, path: str) -> KapelleError:

@@ -6,22 +6,38 @@ Both stores hold the same two tables, `events` and `outcomes`; where their SQL d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kapelle.errors import NotFound
 
-from .event import COST_FIELDS, Event
+from .blobs import put_together
+from .event import COST_FIELDS, Event, EventKind, RunState
 from .fields import Fields
 from .ledger import RunSummary
 from .outcome import Outcome
-from .rebuild import event_cost, rebuild_run
+from .question import Question
+from .rebuild import event_cost, read_question, rebuild_run
 from .rows import OUTCOME_COLUMNS, event_from_row, outcome_from_row
 from .run import Run
 
 ReadRows = Callable[[str, Sequence[Any]], list[Any]]
 """Runs one SELECT, whose values stand at the `?` in it, and returns its rows."""
+
+
+_STATES: Mapping[EventKind, RunState] = {"run_waiting": "waiting"}
+_BLOBS = """
+    SELECT e.seq, e.field, e.hash, b.text FROM event_blobs e LEFT JOIN blobs b ON b.hash = e.hash WHERE e.run_id = ?
+"""
+_OPEN = """
+    SELECT a.run_id, a.seq, a.at, a.kind, a.task_id, a.data FROM events a
+    WHERE a.kind = 'task_asked' {where} AND NOT EXISTS (
+        SELECT 1 FROM events b WHERE b.run_id = a.run_id AND b.task_id = a.task_id AND b.seq > a.seq
+        AND b.kind = 'question_answered')
+    ORDER BY a.at, a.run_id, a.seq
+"""
+"""A task asks one thing at a time, so what answers it later answers just that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,11 +58,30 @@ class History:
     def __init__(self, read: ReadRows, dialect: Dialect) -> None:
         self._read = read
         self._dialect = dialect
+        self.is_old = False
+        """Whether the store is of a version that had neither large fields apart nor an inbox."""
 
     def events(self, run_id: str) -> tuple[Event, ...]:
         """Return the events of a run in order; none if there is no such run."""
         rows = self._read("SELECT seq, at, kind, task_id, data FROM events WHERE run_id = ? ORDER BY seq", (run_id,))
-        return tuple(event_from_row(run_id, *row) for row in rows)
+        events = tuple(event_from_row(run_id, *row) for row in rows)
+        if self.is_old or not events:
+            return events
+        # After the events: what they refer to was written with them, and nobody removes it while they are there.
+        return put_together(events, self._read(_BLOBS, (run_id,)))
+
+    def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return all messages to a run by their keys, oldest first."""
+        if self.is_old:
+            return {}
+        rows = self._read("SELECT key, data FROM inbox WHERE run_id = ? ORDER BY number", (run_id,))
+        return {key: json.loads(text) for key, text in rows}
+
+    def questions(self, run_id: str | None) -> tuple[Question, ...]:
+        """Return what the tasks of one run, or of all, wait for people to answer, oldest first."""
+        where, values = ("AND a.run_id = ?", (run_id,)) if run_id is not None else ("", ())
+        rows = self._read(_OPEN.format(where=where), values)
+        return tuple(read_question(event_from_row(*row)) for row in rows)
 
     def run(self, run_id: str) -> Run:
         """Return a run, rebuilt from its events. An unambiguous beginning of its id is enough; `last` is the newest.
@@ -62,10 +97,12 @@ class History:
         rows = self._read(
             f"""
             SELECT s.run_id, s.seq, s.at, s.kind, s.task_id, {pick("s.data", ["request"])},
-                   f.seq, f.at, f.kind, f.task_id, {pick("f.data", ["state"])},
+                   l.seq, l.at, l.kind, l.task_id, {pick("l.data", ["state"])},
                    (SELECT count(*) FROM events t WHERE t.run_id = s.run_id AND t.kind = 'task_finished')
             FROM (SELECT * FROM events WHERE kind = 'run_started' ORDER BY at DESC, run_id DESC LIMIT ?) s
-            LEFT JOIN events f ON f.run_id = s.run_id AND f.kind = 'run_finished'
+            JOIN events l ON l.run_id = s.run_id AND l.seq = (
+                SELECT max(seq) FROM events m WHERE m.run_id = s.run_id
+                AND m.kind IN ('run_started', 'run_finished', 'run_waiting', 'run_resumed'))
             ORDER BY s.at DESC, s.run_id DESC
             """,  # noqa: S608 - `pick` takes our own constants
             (limit,),
@@ -74,14 +111,15 @@ class History:
         found = []
         for run_id, *columns in rows:
             started = event_from_row(run_id, *columns[:5], names=("request",))
-            finished = None if columns[5] is None else event_from_row(run_id, *columns[5:10], names=("state",))
+            last = event_from_row(run_id, *columns[5:10], names=("state",))
+            ended = last.kind == "run_finished"
             found.append(
                 RunSummary(
                     run_id=run_id,
                     request=Fields(started).text("request"),
-                    state="running" if finished is None else Fields(finished).end_state("state"),
+                    state=Fields(last).end_state("state") if ended else _STATES.get(last.kind, "running"),
                     started_at=started.at,
-                    seconds=None if finished is None else max(0.0, finished.at - started.at),
+                    seconds=max(0.0, last.at - started.at) if ended else None,
                     tasks_done=columns[10],
                     cost_usd=costs.get(run_id, 0.0),
                 )

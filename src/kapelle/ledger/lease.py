@@ -42,12 +42,15 @@ class Lease:
     """Seconds since the epoch, by the store's clock: from then on others may take the run over."""
 
 
-def acquire_lease(execute: Execute, now: float, run_id: str, owner: str, ttl_s: float, *, stamp: int = 0) -> Lease:
+def acquire_lease(
+    execute: Execute, now: float, run_id: str, owner: str, ttl_s: float, *, stamp: int = 0, dead: str | None = None
+) -> Lease:
     """Give out the lease of a run that is free. The transaction must keep others from the run's lease meanwhile.
 
     Args:
         stamp: Tells one call from all others, so that a call made again after its reply was lost finds its own grant;
             0 where replies cannot be lost.
+        dead: An owner that is known to be dead: if it is the one that holds the lease, nobody waits for its end.
 
     Raises:
         RunBusy: another holds it.
@@ -57,7 +60,7 @@ def acquire_lease(execute: Execute, now: float, run_id: str, owner: str, ttl_s: 
     holder, fence, until, before = rows[0] if rows else (None, 0, 0.0, 0)
     if stamp and stamp == before:
         return Lease(run_id=run_id, owner=owner, fence=fence, expires_at=until)
-    if holder is not None and now < until:
+    if holder is not None and holder != dead and now < until:
         raise RunBusy(run_id, owner=holder, wait_s=until - now)
     execute(
         """

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .collect import Collected
 from .event import Event, EventKind, RunState
 from .lease import Lease
 from .outcome import Outcome
+from .question import Question
 from .run import Run
 
 
@@ -73,8 +75,24 @@ class Ledger(Protocol):
         """Return the newest outcomes, oldest of them first."""
         ...
 
-    def acquire_lease(self, run_id: str, owner: str, ttl_s: float) -> Lease:
-        """Take the right to work on a run for so many seconds, or raise RunBusy."""
+    def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:
+        """Leave a message for the engine that works on a run, or will. A key is used once: the first one counts."""
+        ...
+
+    def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return all messages to a run by their keys, oldest first."""
+        ...
+
+    def questions(self, run_id: str | None = None) -> tuple[Question, ...]:
+        """Return what the tasks of one run, or of all, wait for people to answer, oldest first."""
+        ...
+
+    def collect(self, before: float, *, dry_run: bool = False) -> Collected:
+        """Forget runs that ended before a time (seconds since the epoch), but not their outcomes: see collect."""
+        ...
+
+    def acquire_lease(self, run_id: str, owner: str, ttl_s: float, *, dead: str | None = None) -> Lease:
+        """Take the right to work on a run for so many seconds, or raise RunBusy; from an owner that is dead at once."""
         ...
 
     def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:

@@ -17,19 +17,22 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
 
 from . import connection as timing
+from .blobs import take_apart
+from .collect import OLD_RUNS, Collected
 from .event import Event, EventKind
 from .history import Dialect, History
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
 from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
 from .postgres_connection import connect, hide_password, import_driver, is_away, refusal
-from .postgres_schema import LEASE_LOST, check_readable, migrate
+from .postgres_schema import LEASE_LOST, WITH_BLOBS, check_readable, migrate
+from .question import Question, already_said
 from .rows import outcome_to_row
 from .run import Run
 
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _RETRY_S = 0.05
-_APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 Result = TypeVar("Result")
@@ -126,15 +129,17 @@ class PostgresLedger:
             InvalidInput: the ledger is closed or for reading only, or PostgreSQL cannot keep the value.
         """
         data = dict(data or {})
-        text = json.dumps(data)
+        text, blobs = take_apart(data)
+        apart = json.dumps([asdict(blob) for blob in blobs]) if blobs else None
         rows = json.dumps([_row(outcome) for outcome in outcomes]) if outcomes else None
-        content = (kind, task_id, text, rows)
+        content = (kind, task_id, text, rows, apart)
         with self._lock:
             unsure = self._unsure.get(run_id)
             if unsure is None or unsure.content != content:
                 unsure = _Unsure(content=content, at=self._clock(), stamp=self._stamp())
             self._unsure[run_id] = unsure
-            values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, self._known.get(run_id, -1))
+            known = self._known.get(run_id, -1)
+            values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, known, apart)
             try:
                 seq: int = self._write(lambda connection: connection.execute(_APPEND, values).fetchall()[0][0])
             except (InvalidInput, LeaseLost, LedgerCorrupt):
@@ -181,7 +186,44 @@ class PostgresLedger:
         """Return the newest outcomes, oldest of them first."""
         return self._history.outcomes(agent, limit)
 
-    def acquire_lease(self, run_id: str, owner: str, ttl_s: float) -> Lease:
+    def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:
+        """Leave a message for the engine that works on a run, or will.
+
+        Raises:
+            InvalidInput: there is a message with this key already: the first one counts.
+        """
+        with self._lock:
+            stamp = self._stamp()
+            values = (run_id, key, self._clock(), json.dumps(dict(data)), stamp)
+            self._write(lambda connection: connection.execute(_POST, values))
+            # Sent again after its reply was lost, it finds itself.
+            ((first,),) = self._perform(lambda connection: connection.execute(_POSTED, (run_id, key)).fetchall())
+        if first != stamp:
+            raise already_said(run_id, key)
+
+    def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return all messages to a run by their keys, oldest first."""
+        return self._history.inbox(run_id)
+
+    def questions(self, run_id: str | None = None) -> tuple[Question, ...]:
+        """Return what the tasks of one run, or of all, wait for people to answer, oldest first."""
+        return self._history.questions(run_id)
+
+    def collect(self, before: float, *, dry_run: bool = False) -> Collected:
+        """Forget runs that ended before a time (seconds since the epoch), but not their outcomes: see collect."""
+
+        def forget(connection: psycopg.Connection[Any]) -> Collected:
+            with connection.transaction():
+                found = _count_old(connection, before)
+                if not dry_run and found.runs:
+                    for statement in _FORGET:
+                        connection.execute(statement.encode())
+                return found
+
+        with self._lock:
+            return self._write(forget)
+
+    def acquire_lease(self, run_id: str, owner: str, ttl_s: float, *, dead: str | None = None) -> Lease:
         """Take the right to work on a run for so many seconds, by the server's clock. See lease.
 
         Raises:
@@ -189,7 +231,10 @@ class PostgresLedger:
         """
         with self._lock:
             stamp = self._stamp()
-        return self._lease(run_id, lambda execute, now: acquire_lease(execute, now, run_id, owner, ttl_s, stamp=stamp))
+        return self._lease(
+            run_id,
+            lambda execute, now: acquire_lease(execute, now, run_id, owner, ttl_s, stamp=stamp, dead=dead),
+        )
 
     def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:
         """Hold a lease for so many seconds more, from now on.
@@ -263,7 +308,7 @@ class PostgresLedger:
         try:
             if self.read_only:
                 connection.execute("SET default_transaction_read_only = on")
-                check_readable(connection, self.path)
+                self._history.is_old = check_readable(connection, self.path) < WITH_BLOBS
             else:
                 migrate(connection, self.path)
         except self._driver.Error as error:
@@ -273,6 +318,33 @@ class PostgresLedger:
             connection.close()
             raise
         return connection
+
+
+_POST = "INSERT INTO inbox (run_id, key, at, data, stamp) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+_POSTED = "SELECT stamp FROM inbox WHERE run_id = %s AND key = %s"
+_UNUSED = "WHERE hash NOT IN (SELECT hash FROM event_blobs WHERE run_id NOT IN (SELECT run_id FROM old_runs))"
+_FORGET = (
+    # Nobody appends meanwhile, so no event comes to refer to what goes. Readers go on.
+    "LOCK TABLE events, event_blobs, blobs IN SHARE ROW EXCLUSIVE MODE",
+    "ALTER TABLE events DISABLE TRIGGER events_are_kept",
+    f"DELETE FROM blobs {_UNUSED}",  # noqa: S608 - our own constant
+    *(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM old_runs)"  # noqa: S608 - our own names
+      for table in ("event_blobs", "events", "inbox", "leases")),
+    "ALTER TABLE events ENABLE TRIGGER events_are_kept",
+)  # fmt: skip
+
+
+def _count_old(connection: psycopg.Connection[Any], before: float) -> Collected:
+    old = OLD_RUNS.replace("?", "%s")
+    connection.execute(f"CREATE TEMP TABLE old_runs ON COMMIT DROP AS {old}".encode(), (before,))
+    runs, events, chars = connection.execute(
+        "SELECT count(DISTINCT run_id), count(*), coalesce(sum(length(data)), 0) FROM events "
+        "WHERE run_id IN (SELECT run_id FROM old_runs)"
+    ).fetchall()[0]
+    blobs, blob_chars = connection.execute(
+        f"SELECT count(*), coalesce(sum(length(text)), 0) FROM blobs {_UNUSED}".encode()  # noqa: S608 - our constant
+    ).fetchall()[0]
+    return Collected(runs=runs, events=events, blobs=blobs, bytes_freed=int(chars + blob_chars))
 
 
 def _rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any]) -> list[Any]:

@@ -151,11 +151,87 @@ MIGRATIONS: tuple[str, ...] = (
         RETURN data;
     END $$;
     """,
+    # 2: messages to runs; and large fields of events, each kept once by its hash
+    """
+    CREATE TABLE kapelle.inbox (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        run_id text COLLATE "C" NOT NULL,
+        key    text NOT NULL,
+        at     double precision NOT NULL,
+        data   text NOT NULL,
+        stamp  bigint NOT NULL,
+        UNIQUE (run_id, key)
+    );
+    CREATE TABLE kapelle.blobs (
+        hash text COLLATE "C" PRIMARY KEY,
+        text text NOT NULL
+    );
+    CREATE TABLE kapelle.event_blobs (
+        run_id text COLLATE "C" NOT NULL,
+        seq    bigint NOT NULL,
+        field  text NOT NULL,
+        hash   text COLLATE "C" NOT NULL,
+        PRIMARY KEY (run_id, seq, field)
+    );
+    CREATE INDEX event_blobs_by_hash ON kapelle.event_blobs (hash);
+
+    DROP FUNCTION kapelle.append(
+        text, double precision, text, text, text, json, bigint, bigint, bigint);
+    CREATE FUNCTION kapelle.append(
+        of_run text, new_at double precision, new_kind text, new_task text, new_data text, new_outcomes json,
+        shown_fence bigint, new_stamp bigint, known_seq bigint, new_blobs json
+    ) RETURNS bigint LANGUAGE plpgsql AS $$
+    DECLARE
+        last_seq bigint;
+        found_seq bigint;
+        found_stamp bigint;
+        lease record;
+    BEGIN
+        PERFORM kapelle.lock_run(of_run);
+        SELECT seq, stamp INTO found_seq, found_stamp FROM kapelle.events
+        WHERE run_id = of_run AND seq > known_seq AND stamp >= new_stamp AND stamp >> 32 = new_stamp >> 32
+        ORDER BY seq LIMIT 1;
+        IF found_stamp = new_stamp THEN
+            RETURN found_seq;
+        ELSIF FOUND THEN
+            RAISE EXCEPTION 'late' USING ERRCODE = 'KP002';
+        END IF;
+        IF shown_fence IS NOT NULL THEN
+            SELECT * INTO lease FROM kapelle.leases WHERE run_id = of_run;
+            IF NOT FOUND OR lease.fence <> shown_fence OR lease.owner IS NULL THEN
+                RAISE EXCEPTION 'lease lost' USING ERRCODE = 'KP001', DETAIL = json_build_object(
+                    'run_id', of_run, 'shown', shown_fence, 'fence', coalesce(lease.fence, 0), 'owner', lease.owner);
+            END IF;
+        END IF;
+        SELECT seq INTO last_seq FROM kapelle.events WHERE run_id = of_run ORDER BY seq DESC LIMIT 1;
+        last_seq := coalesce(last_seq + 1, 0);
+        INSERT INTO kapelle.events VALUES (of_run, last_seq, new_at, new_kind, new_task, new_data, new_stamp);
+        IF new_blobs IS NOT NULL THEN
+            INSERT INTO kapelle.blobs
+            SELECT DISTINCT hash, text FROM json_to_recordset(new_blobs) AS b (hash text, text text)
+            ON CONFLICT (hash) DO UPDATE SET hash = excluded.hash;  -- locks it against a collection under way
+            INSERT INTO kapelle.event_blobs
+            SELECT of_run, last_seq, field, hash FROM json_to_recordset(new_blobs) AS b (field text, hash text);
+        END IF;
+        IF new_outcomes IS NOT NULL THEN
+            INSERT INTO kapelle.outcomes (
+                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
+                calls, cost_usd, seconds, error, features, at)
+            SELECT
+                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
+                calls, cost_usd, seconds, error, features, at
+            FROM json_populate_recordset(NULL::kapelle.outcomes, new_outcomes);
+        END IF;
+        RETURN last_seq;
+    END $$;
+    """,
 )
 """One script per schema version, applied in order. Never edit one that was released: add the next."""
 
 OLDEST_READABLE = 1
 """Ledgers from this version on can be read as they are."""
+WITH_BLOBS = 2
+"""Ledgers from this version on may keep large fields apart, and have an inbox."""
 
 
 def migrate(connection: Connection[Any], place: str) -> None:
@@ -178,8 +254,8 @@ def migrate(connection: Connection[Any], place: str) -> None:
         connection.execute("UPDATE kapelle.version SET number = %s", (len(MIGRATIONS),))
 
 
-def check_readable(connection: Connection[Any], place: str) -> None:
-    """Check that there is a ledger, and that it can be read as it is.
+def check_readable(connection: Connection[Any], place: str) -> int:
+    """Check that there is a ledger, and that it can be read as it is; return its version.
 
     Raises:
         NotFound: there is none.
@@ -190,6 +266,7 @@ def check_readable(connection: Connection[Any], place: str) -> None:
         raise NotFound(f"There is no ledger at {place!r}. `kapelle run` makes one; --db names another.")
     if version < OLDEST_READABLE:
         raise InvalidInput(f"The ledger {place!r} is of version {version}. Open it once for writing, which updates it.")
+    return version
 
 
 def _version(connection: Connection[Any], place: str) -> int:

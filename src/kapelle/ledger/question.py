@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kapelle.errors import InvalidInput
+
 QuestionKind = Literal["answer", "approval"]
 About = Literal["start", "agent", "rerun"]
 """`start`: the task may begin. `agent`: the agent at work wants to know. `rerun`: it was interrupted, and is unsafe."""
@@ -52,6 +54,13 @@ def make_question_id(run_id: str, task_id: str, number: int) -> str:
     'q-e148d054'
     """
     return "q-" + hashlib.sha256(f"{run_id}/{task_id}/{number}".encode()).hexdigest()[:8]
+
+
+def already_said(run_id: str, key: str) -> InvalidInput:
+    """Return the error for a message whose key is taken."""
+    if key.startswith("q-"):
+        return InvalidInput(f"Question {key} was answered already; the first answer counts. See `kapelle explain`.")
+    return InvalidInput(f"Run {run_id} has been told {key!r} already, and its engine will come to it.")
 
 
 def answer_message(question: Question, *, answer: Any, note: str = "", by: str = "") -> Mapping[str, Any]:

@@ -147,7 +147,7 @@ class RunBuilder:
                 changed = self._changed_task(event, data)
                 self._run, self._tasks = _patch(self._run, {**self._tasks, changed.task_id: changed}, data)
             case "task_asked":
-                changed, question = self._changed_task(event, data), _read_question(event, data)
+                changed, question = self._changed_task(event, data), read_question(event)
                 self._run = replace(self._run, questions={**self._run.questions, question.question_id: question})
                 self._tasks[changed.task_id] = changed
             case "question_answered":
@@ -286,7 +286,13 @@ def _waiting_anew(task: TaskRun) -> TaskRun:
     )
 
 
-def _read_question(event: Event, data: Fields) -> Question:
+def read_question(event: Event) -> Question:
+    """Return the question that a `task_asked` event asks.
+
+    Raises:
+        LedgerCorrupt, ValueError: it cannot be read.
+    """
+    data = Fields(event)
     kind, about = data.text("kind"), data.text("about")
     if kind not in ("answer", "approval") or about not in ("start", "agent", "rerun"):
         raise ValueError(f"there is no question of the kind {kind!r} about {about!r}")

@@ -75,11 +75,38 @@ MIGRATIONS: tuple[str, ...] = (
         WHEN EXISTS (SELECT 1 FROM events WHERE run_id = OLD.run_id)
         BEGIN SELECT RAISE(ABORT, 'the leases of a run are kept as long as its events'); END;
     """,
+    # 4: messages to runs; and large fields of events, each kept once by its hash
+    """
+    CREATE TABLE inbox (
+        number INTEGER PRIMARY KEY,
+        run_id TEXT NOT NULL,
+        key    TEXT NOT NULL,
+        at     REAL NOT NULL,
+        data   TEXT NOT NULL,
+        UNIQUE (run_id, key)
+    );
+    CREATE TRIGGER messages_are_final BEFORE UPDATE ON inbox
+        BEGIN SELECT RAISE(ABORT, 'messages are not changed'); END;
+    CREATE TABLE blobs (
+        hash TEXT PRIMARY KEY NOT NULL,
+        text TEXT NOT NULL
+    );
+    CREATE TABLE event_blobs (
+        run_id TEXT NOT NULL,
+        seq    INTEGER NOT NULL,
+        field  TEXT NOT NULL,
+        hash   TEXT NOT NULL,
+        PRIMARY KEY (run_id, seq, field)
+    ) WITHOUT ROWID;
+    CREATE INDEX event_blobs_by_hash ON event_blobs (hash);
+    """,
 )
 """One script per schema version, applied in order. Never edit one that was released: add the next."""
 
 OLDEST_READABLE = 1
 """Files from this version on can be read as they are: the later scripts changed nothing that a reader asks for."""
+WITH_BLOBS = 4
+"""Files from this version on may keep large fields apart, and have an inbox."""
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
@@ -104,8 +131,8 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         raise
 
 
-def check_readable(connection: sqlite3.Connection, path: str) -> None:
-    """Check that the file can be read as it is.
+def check_readable(connection: sqlite3.Connection, path: str) -> int:
+    """Check that the file can be read as it is, and return its version.
 
     Raises:
         InvalidInput: it is empty, a database of something else, or of a version that cannot be read.
@@ -115,6 +142,7 @@ def check_readable(connection: sqlite3.Connection, path: str) -> None:
         raise InvalidInput(f"{path!r} is no ledger: it is empty. `kapelle run` writes one; --db names another.")
     if version < OLDEST_READABLE:
         raise InvalidInput(f"The ledger {path!r} is of version {version}. Open it once for writing, which updates it.")
+    return version
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:

@@ -10,6 +10,7 @@ to two seconds (`BUSY_TIMEOUT_S`), and then raises LedgerBusy.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 import threading
@@ -23,6 +24,8 @@ import platformdirs
 
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy
 
+from .blobs import take_apart
+from .collect import OLD_RUNS, Collected
 from .connection import Fingerprint, open_for_reading, open_for_writing, refusal
 from .event import Event, EventKind
 from .history import Dialect, History
@@ -30,8 +33,12 @@ from .lease import Execute, Lease, acquire_lease, check_fence, release_lease, re
 from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
 from .postgres_connection import is_postgres_url
+from .question import Question, already_said
 from .rows import outcome_to_row
 from .run import Run
+from .schema import WITH_BLOBS
+
+logger = logging.getLogger(__name__)
 
 _READ_TRIES = 5
 """How often a reader that may not lock the file begins again because somebody wrote meanwhile."""
@@ -111,6 +118,7 @@ class SqliteLedger:
             InvalidInput: the ledger is closed or for reading only, the disk is full, or SQLite cannot keep the value.
         """
         data = dict(data or {})
+        text, blobs = take_apart(data)
         at = self._clock()
         with self._transaction() as connection:
             if fence is not None:
@@ -118,9 +126,10 @@ class SqliteLedger:
             (seq,) = connection.execute(
                 "SELECT coalesce(max(seq) + 1, 0) FROM events WHERE run_id = ?", (run_id,)
             ).fetchone()
-            connection.execute(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (run_id, seq, at, kind, task_id, json.dumps(data))
-            )
+            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (run_id, seq, at, kind, task_id, text))
+            for blob in blobs:
+                connection.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob.hash, blob.text))
+                connection.execute("INSERT INTO event_blobs VALUES (?, ?, ?, ?)", (run_id, seq, blob.field, blob.hash))
             for outcome in outcomes:
                 _insert_outcome(connection, outcome)
         return Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id, data=data)
@@ -156,14 +165,50 @@ class SqliteLedger:
         """Return the newest outcomes, oldest of them first."""
         return self._history.outcomes(agent, limit)
 
-    def acquire_lease(self, run_id: str, owner: str, ttl_s: float) -> Lease:
+    def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:
+        """Leave a message for the engine that works on a run, or will.
+
+        Raises:
+            InvalidInput: there is a message with this key already: the first one counts.
+        """
+        with self._transaction() as connection:
+            done = connection.execute(
+                "INSERT INTO inbox (run_id, key, at, data) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (run_id, key, self._clock(), json.dumps(dict(data))),
+            )
+            if done.rowcount == 0:
+                raise already_said(run_id, key)
+
+    def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
+        """Return all messages to a run by their keys, oldest first."""
+        return self._history.inbox(run_id)
+
+    def questions(self, run_id: str | None = None) -> tuple[Question, ...]:
+        """Return what the tasks of one run, or of all, wait for people to answer, oldest first."""
+        return self._history.questions(run_id)
+
+    def collect(self, before: float, *, dry_run: bool = False) -> Collected:
+        """Forget runs that ended before a time (seconds since the epoch), but not their outcomes: see collect."""
+        with self._transaction() as connection:
+            found = _count_old(connection, before)
+            if not dry_run and found.runs:
+                _forget_old(connection, before)
+        if not dry_run and found.runs:
+            with self._lock:
+                try:
+                    self._opened().execute("VACUUM")
+                except sqlite3.Error as error:  # somebody reads or writes: the room is used again by later runs
+                    logger.info("The ledger %r is not made smaller now: %s", self.path, error)
+        return found
+
+    def acquire_lease(self, run_id: str, owner: str, ttl_s: float, *, dead: str | None = None) -> Lease:
         """Take the right to work on a run for so many seconds, by this ledger's clock. See lease.
 
         Raises:
             RunBusy: another holds it; the error says who, and for how long.
         """
         with self._transaction() as connection:
-            return acquire_lease(_executing(connection), self._clock(), run_id, owner, ttl_s)
+            return acquire_lease(_executing(connection), self._clock(), run_id, owner, ttl_s, dead=dead)
 
     def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:
         """Hold a lease for so many seconds more, from now on.
@@ -182,7 +227,8 @@ class SqliteLedger:
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
             return open_for_writing(self.path)
-        connection, self._fingerprint = open_for_reading(self.path)
+        connection, self._fingerprint, version = open_for_reading(self.path)
+        self._history.is_old = version < WITH_BLOBS
         return connection
 
     def _opened(self) -> sqlite3.Connection:
@@ -241,6 +287,40 @@ def _insert_outcome(connection: sqlite3.Connection, outcome: Outcome) -> None:
         f"INSERT INTO outcomes ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608 - our own names
         tuple(row.values()),
     )
+
+
+_TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ('events', 'leases')"
+
+
+def _count_old(connection: sqlite3.Connection, before: float) -> Collected:
+    connection.execute("CREATE TEMP TABLE IF NOT EXISTS old_runs (run_id TEXT PRIMARY KEY)")
+    connection.execute("DELETE FROM old_runs")
+    connection.execute(f"INSERT INTO old_runs {OLD_RUNS}", (before,))
+    runs, events, chars = connection.execute(
+        "SELECT count(DISTINCT run_id), count(*), coalesce(sum(length(data)), 0) FROM events "
+        "WHERE run_id IN (SELECT run_id FROM old_runs)"
+    ).fetchone()
+    blobs, blob_chars = connection.execute(
+        f"SELECT count(*), coalesce(sum(length(text)), 0) FROM blobs {_UNUSED}"  # noqa: S608 - our own constant
+    ).fetchone()
+    return Collected(runs=runs, events=events, blobs=blobs, bytes_freed=chars + blob_chars)
+
+
+_UNUSED = """
+    WHERE hash NOT IN (SELECT hash FROM event_blobs WHERE run_id NOT IN (SELECT run_id FROM old_runs))
+"""
+
+
+def _forget_old(connection: sqlite3.Connection, before: float) -> None:
+    """Forget what `_count_old` has found. The triggers against it are away only within this transaction."""
+    triggers = connection.execute(_TRIGGERS).fetchall()
+    for name, _ in triggers:
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.execute(f"DELETE FROM blobs {_UNUSED}")  # noqa: S608 - our own constant
+    for table in ("event_blobs", "events", "inbox", "leases"):
+        connection.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM old_runs)")  # noqa: S608 - ours
+    for _, sql in triggers:
+        connection.execute(sql)
 
 
 def _executing(connection: sqlite3.Connection) -> Execute:
