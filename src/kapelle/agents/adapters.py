@@ -58,7 +58,8 @@ class ModelAgent:
                     Message(role="user", content=_task_prompt(task, context)),
                 ),
                 max_output_tokens=self._max_output_tokens,
-            )
+            ),
+            **({} if context.tell is None else {"on_text": context.tell}),
         )
         if not reply.text.strip():
             raise AgentFailed(f"The model {reply.model!r} returned no text for task {task.task_id!r}.")

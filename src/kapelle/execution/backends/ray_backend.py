@@ -1,2 +1,229 @@
-"""Placeholder."""
-class RayBackend: ...
+"""Runs agents on the workers of a Ray cluster (ray.io). An extra: `pip install 'kapelle[ray]'`.
+
+What travels is the agent, its task and what it may know, pickled; what comes back is its result. The budget, the
+journal and every decision stay with the driver. Ray retries nothing by itself: a worker that is lost is WorkerLost, and
+the executor decides whether the task is made again.
+
+A task says in its metadata what it needs of a machine: `resources: {num_gpus: 1, num_cpus: 2, memory_gb: 8}`, and names
+of the cluster's own resources with amounts. A task without them takes one CPU's place only while it starts; Ray counts
+places, it does not hold anybody to them.
+
+The cluster is the one that RAY_ADDRESS names, else one on this machine, which is started with the first task, sends no
+usage statistics, and ends with the program. Not covered: `TaskContext.tell` is None on workers (text is not streamed
+across machines), and files that an agent reads must be where it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from kapelle.agents import Agent, AgentResult, TaskContext
+from kapelle.errors import AgentFailed, InvalidInput, WorkerLost
+from kapelle.graph import Task
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 2.0
+"""How long a cancelled agent may tidy up on its worker before the worker is ended."""
+WAKE_S = 0.1
+"""How soon an agent that waits notices that it is cancelled."""
+_BYTES = 2**30
+
+
+class RayBackend:
+    """Runs each agent's call as a Ray task.
+
+    Args:
+        address: The cluster's; by default RAY_ADDRESS, else a cluster of this machine's own.
+
+    Raises:
+        InvalidInput: Ray is not installed.
+    """
+
+    name = "ray"
+
+    def __init__(self, address: str | None = None) -> None:
+        self._ray = _import_ray()
+        self._address = address or os.environ.get("RAY_ADDRESS")
+        self._started = False
+        self._starting = asyncio.Lock()
+        self._remote: Any = None
+        self._agents: dict[str, tuple[Agent, Any]] = {}
+        """Agents that lie in the cluster's store, by their ids."""
+
+    async def run(self, agent_id: str, agent: Agent, task: Task, context: TaskContext) -> AgentResult:
+        """Let an agent do a task on a worker. Cancelling this interrupts it there, and ends the worker if need be.
+
+        Raises:
+            WorkerLost: the worker's process or machine is gone.
+            InvalidInput: the resources are none, or the agent or the task cannot be pickled.
+        """
+        options = read_resources(task)
+        async with self._starting:
+            if self._remote is None:
+                await asyncio.to_thread(self._start)
+        kept = self._keep(agent_id, agent)
+        content = _pickled((task, replace(context, tell=None)), f"Task {task.task_id!r}")
+        reference = self._remote.options(**options).remote(kept, content)
+        try:
+            answer = await reference
+        except asyncio.CancelledError:
+            self._cancel(reference)
+            raise
+        except self._ray.exceptions.TaskCancelledError:
+            raise AgentFailed("Its Ray task was cancelled by somebody else.") from None
+        except (
+            self._ray.exceptions.WorkerCrashedError,
+            self._ray.exceptions.NodeDiedError,
+            self._ray.exceptions.ObjectLostError,
+            self._ray.exceptions.OutOfMemoryError,
+            self._ray.exceptions.LocalRayletDiedError,
+        ) as error:
+            first = str(error).strip().partition("\n")[0]
+            raise WorkerLost(f"The worker that ran {agent_id} is gone ({type(error).__name__}): {first}") from None
+        except self._ray.exceptions.RayError as error:
+            raise AgentFailed(f"Ray could not run {agent_id}: {type(error).__name__}: {error}") from None
+        return _unpacked(answer)
+
+    async def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        if self._started:
+            self._started, self._remote = False, None
+            self._agents.clear()
+            await asyncio.to_thread(self._ray.shutdown)
+
+    def _start(self) -> None:
+        if not self._ray.is_initialized():
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            self._ray.init(
+                address=self._address,
+                include_dashboard=None if self._address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+            )
+            self._started = True
+        self._remote = self._ray.remote(max_retries=0)(_work)
+
+    def _keep(self, agent_id: str, agent: Agent) -> Any:
+        """Put an agent into the cluster's store, once."""
+        known = self._agents.get(agent_id)
+        if known is None or known[0] is not agent:
+            known = self._agents[agent_id] = (agent, self._ray.put(_pickled(agent, f"Agent {agent_id!r}")))
+        return known[1]
+
+    def _cancel(self, reference: Any) -> None:
+        """Interrupt a task on its worker; end the worker if it does not heed that."""
+        self._ray.cancel(reference, force=False)
+        loop = asyncio.get_running_loop()
+        loop.call_later(GRACE_S, self._end, reference)
+
+    def _end(self, reference: Any) -> None:
+        if not self._ray.is_initialized():
+            return
+        done, _ = self._ray.wait([reference], timeout=0)
+        if not done:
+            self._ray.cancel(reference, force=True)
+
+
+def read_resources(task: Task) -> dict[str, Any]:
+    """Return what a task needs of a machine, as options of a Ray task.
+
+    Raises:
+        InvalidInput: it is no mapping of names to amounts.
+    """
+    wanted = task.metadata.get("resources", {})
+    if not isinstance(wanted, Mapping):
+        raise InvalidInput(
+            f"Task {task.task_id!r}: resources is {wanted!r:.80}; give amounts by name, such as {{num_gpus: 1}}."
+        )
+    options: dict[str, Any] = {}
+    others: dict[str, float] = {}
+    for name, amount in wanted.items():
+        number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
+        if not number or not math.isfinite(amount) or amount < 0:
+            raise InvalidInput(f"Task {task.task_id!r}: resources has {name}={amount!r:.40}; give zero or more.")
+        if name in ("num_gpus", "num_cpus"):
+            options[name] = amount
+        elif name == "memory_gb":
+            options["memory"] = int(amount * _BYTES)
+        else:
+            others[name] = amount
+    if others:
+        options["resources"] = others
+    return options
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise InvalidInput(
+            f"The backend 'ray' needs a library that is not there ({error}). Install it: pip install 'kapelle[ray]'"
+        ) from error
+    return ray
+
+
+def _pickled(value: Any, what: str) -> bytes:
+    from ray import cloudpickle
+
+    try:
+        data: bytes = cloudpickle.dumps(value)  # type: ignore[no-untyped-call]  # Ray's
+    except Exception as error:  # pickling runs code of the value's own classes
+        raise InvalidInput(
+            f"{what} cannot be sent to a worker: {type(error).__name__}: {error}. Keep what cannot be pickled (locks, "
+            "connections, open files) out of it: make such things where they are used. Or run it with another backend."
+        ) from error
+    return data
+
+
+def _work(agent: bytes, content: bytes) -> bytes:
+    """Do a task, on the worker. Whatever happens is returned as bytes: Ray would wrap it, or fail to send it."""
+    from ray import cloudpickle
+
+    async def whole() -> Any:
+        task, context = cloudpickle.loads(content)
+        # Ray interrupts a thread that runs Python code; one that waits for the network would not notice.
+        waking = asyncio.create_task(_stay_awake())
+        try:
+            return await cloudpickle.loads(agent).run(task, context)
+        finally:
+            waking.cancel()
+
+    try:
+        answer: tuple[str, Any] = ("result", asyncio.run(whole()))
+    except (KeyboardInterrupt, asyncio.CancelledError):  # this is how Ray cancels
+        raise
+    except BaseException as error:
+        answer = ("error", error)
+    try:
+        packed: bytes = cloudpickle.dumps(answer)  # type: ignore[no-untyped-call]  # Ray's
+        cloudpickle.loads(packed)  # an error whose class takes other arguments is pickled well, and cannot be read
+    except Exception as problem:
+        kind, value = answer
+        given = value.output if isinstance(value, AgentResult) else value
+        what = f"raised {type(value).__name__}: {value}" if kind == "error" else f"returned a {type(given).__name__}"
+        text = f"The agent {what}, which cannot be sent back from its worker ({type(problem).__name__}: {problem})."
+        packed = cloudpickle.dumps(("error", AgentFailed(text)))  # type: ignore[no-untyped-call]  # Ray's
+    return packed
+
+
+async def _stay_awake() -> None:
+    while True:  # noqa: ASYNC110 - nothing is waited for but the time itself
+        await asyncio.sleep(WAKE_S)
+
+
+def _unpacked(answer: bytes) -> AgentResult:
+    from ray import cloudpickle
+
+    kind, value = cloudpickle.loads(answer)
+    if kind == "error":
+        raise value
+    result: AgentResult = value
+    return result
