@@ -23,12 +23,13 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from kapelle.agents import AgentRegistry
+from kapelle.agents import AgentRegistry, PartialText
 from kapelle.cost import CostProfiler, Frontier
 from kapelle.engine import Proposal
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import (
     Event,
+    Question,
     Run,
     RunBuilder,
     RunSummary,
@@ -51,8 +52,11 @@ _STYLES = {
     "partial": "yellow",
     "stopped": "yellow",
     "planning": "cyan",
+    "asking": "magenta",
 }
-_MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "waiting": "·", "expanded": "+"}
+_MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "waiting": "·", "expanded": "+", "asking": "?"}
+_MOST_WRITING = 2_000
+"""Of what a task writes, so many characters are kept to show the newest of them."""
 _MOST_ROWS = 30
 """Tasks shown at a time while a large plan runs; those at work come first."""
 _LINES_BESIDE = 4
@@ -66,7 +70,7 @@ _RUN_COLUMNS = (
     (0, ("run", "state", "cost"), "run"),
 )
 """From how many columns on the list of runs shows what, and which of it is shortened."""
-_LISTED_FIRST = {"running": 0, "failed": 1, "waiting": 2}
+_LISTED_FIRST = {"running": 0, "asking": 1, "failed": 2, "waiting": 3}
 
 
 class LiveProgress:
@@ -80,6 +84,8 @@ class LiveProgress:
         self._builder = RunBuilder()
         self._quiet = quiet
         self._spinner = Spinner("dots")
+        self._writing: dict[str, str] = {}
+        """The newest words of each task that writes, the latest writer last."""
         self._live = (
             Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._table)
             if console.is_terminal and not quiet
@@ -106,8 +112,22 @@ class LiveProgress:
         """Take in an event."""
         with self._lock:
             self._builder.add(event)
+            if event.kind.startswith("task_") and event.kind != "task_started":
+                self._writing.pop(event.task_id or "", None)
         if self._live is None and not self._quiet:
             self._print_line(event)
+
+    def show_so_far(self, events: Iterable[Event]) -> None:
+        """Take in what happened before, without telling of it."""
+        with self._lock:
+            for event in events:
+                self._builder.add(event)
+
+    def show_text(self, piece: PartialText) -> None:
+        """Take in a piece of text that is being written: its newest words are shown."""
+        with self._lock:
+            before = self._writing.pop(piece.task_id, "")
+            self._writing[piece.task_id] = (before + piece.text)[-_MOST_WRITING:]
 
     def _print_line(self, event: Event) -> None:
         match event.kind:
@@ -124,6 +144,20 @@ class LiveProgress:
                 self._say(f"{event.task_id} expanded: {len(self._builder.run().tasks)} tasks now")
             case "graph_patched":
                 self._say(f"{event.data['replaces']} is planned anew: {event.data['reason']}")
+            case "run_resumed":
+                done = sum(1 for task in self._builder.run().tasks.values() if task.state == "done")
+                self._say(f"going on; {done} tasks are done already")
+            case "task_asked":
+                self._say(f"{event.task_id} asks ({event.data['question_id']}): {event.data['text']}")
+            case "question_answered":
+                self._say(f"{event.task_id} was answered")
+            case "task_interrupted":
+                self._say(f"{event.task_id} was cut off and runs again")
+            case "attempt_started" if event.data["attempt"]:
+                self._say(f"{event.task_id}: {event.data['step']} {event.data['agent']}")
+            case "attempt_finished" if event.data.get("retry_in_s") is not None:
+                wait = format_seconds(event.data["retry_in_s"])
+                self._say(f"{event.task_id} is tried again in {wait}: {event.data['reason']}")
             case "task_failed" | "task_skipped" | "task_cancelled":
                 self._say(f"{event.task_id} {event.kind.removeprefix('task_')}: {event.data['reason']}")
             case _:
@@ -137,6 +171,7 @@ class LiveProgress:
             if self._builder.run_id is None:
                 return Text("")
             run = self._builder.run()
+            writing = list(self._writing.items())[-1:]
         if run.graph is None:
             return Group(self._spinner, Text("planning ...", style="dim"))
         most = max(1, min(_MOST_ROWS, self._console.height - _LINES_BESIDE))
@@ -157,6 +192,10 @@ class LiveProgress:
         lines: list[RenderableType] = [table]
         if len(run.tasks) > most:
             lines.append(Text(f"... and {len(run.tasks) - most} more", style="dim"))
+        for task_id, words in writing:
+            lines.append(
+                _one_line(f"{task_id}: …{words[-max(20, self._console.width - len(task_id) - 4) :]}", style="dim")
+            )
         done = sum(1 for state in run.tasks.values() if state.state == "done")
         lines.append(Text(f"{done} of {len(run.tasks)} tasks, {format_usd(run.cost_usd)}", style="dim"))
         return Group(*lines)
@@ -184,6 +223,41 @@ def show_run(console: Console, run: Run) -> None:
     if run.overrun_usd:
         console.print(Text(tell_overrun(run.overrun_usd), style="yellow"))
     console.print(_text(_totals(run), style="dim"))
+    if run.open_questions:
+        show_questions(console, run.open_questions)
+    if run.state not in ("done", "running", "planning"):
+        budget = run.settings.get("budget_usd")
+        more = f" --budget {_more(run, budget):g}" if budget is not None and run.state == "stopped" else ""
+        console.print(_text(f"To go on: kapelle resume {run.run_id}{more}", style="dim"))
+
+
+def _more(run: Run, budget: float) -> float:
+    """Return a budget that what is left of a run is expected to need."""
+    open_tasks = [name for name, task in run.tasks.items() if task.state != "done"]
+    needed = run.cost_usd + math.fsum(float(run.estimates.get(name, {}).get("cost_usd", 0.0)) for name in open_tasks)
+    return max(budget, float(f"{needed * 1.1:.2g}"))
+
+
+def show_questions(console: Console, questions: Iterable[Question]) -> None:
+    """Print what tasks ask people, each with the commands that answer it."""
+    none = True
+    for question in questions:
+        none = False
+        console.print(_text(f"{question.question_id}  task {question.task_id} of run {question.run_id}", style="bold"))
+        console.print(_text(f"  {question.text}"), soft_wrap=True)
+        if question.options:
+            console.print(_text(f"  one of: {', '.join(question.options)}"), soft_wrap=True)
+        for way in ways_to_answer(question):
+            console.print(_text(f"  {way}", style="dim"), soft_wrap=True)
+    if none:
+        console.print("Nothing waits for an answer.", style="dim")
+
+
+def ways_to_answer(question: Question) -> tuple[str, ...]:
+    """Return the commands that answer a question."""
+    if question.kind == "approval":
+        return (f"kapelle approve {question.question_id}", f"kapelle reject {question.question_id} --note WHY")
+    return (f"kapelle answer {question.question_id} VALUE",)
 
 
 def show_answer(console: Console, answer: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from .references import render_output
 from .task import Task
 
-STATES = ("waiting", "running", "done", "failed", "cancelled", "skipped")
+STATES = ("waiting", "running", "done", "failed", "cancelled", "skipped", "asking")
 """The states of a task that pictures have a colour for; any other is shown by its name alone."""
 
 

@@ -18,6 +18,7 @@ _COLOURS = {
     "failed": "fill:#fee2e2,stroke:#b91c1c,color:#0f172a",
     "cancelled": "fill:#fef3c7,stroke:#b45309,color:#0f172a",
     "skipped": "fill:#f1f5f9,stroke:#94a3b8,color:#64748b,stroke-dasharray:4 3",
+    "asking": "fill:#f3e8ff,stroke:#7e22ce,color:#0f172a",
 }
 _SPECIAL = re.compile(r"(?![\w .,:/+=?!()-])[\x00-\x7f]")
 """Everything in ASCII that Mermaid, Markdown or HTML could read as markup, even inside quotes."""

@@ -25,12 +25,12 @@ _TITLE_COLUMNS = 500
 _LIGHT = {
     "page": "#ffffff", "box": "#f8fafc", "line": "#cbd5e1", "edge": "#94a3b8", "text": "#0f172a", "muted": "#64748b",
     "critical": "#c2410c", "waiting": "#64748b", "running": "#2563eb", "done": "#15803d", "failed": "#b91c1c",
-    "cancelled": "#b45309", "skipped": "#64748b",
+    "cancelled": "#b45309", "skipped": "#64748b", "asking": "#7e22ce",
 }  # fmt: skip
 _DARK = {
     "page": "#0f172a", "box": "#1e293b", "line": "#475569", "edge": "#64748b", "text": "#e2e8f0", "muted": "#94a3b8",
     "critical": "#fb923c", "waiting": "#94a3b8", "running": "#60a5fa", "done": "#4ade80", "failed": "#f87171",
-    "cancelled": "#fbbf24", "skipped": "#94a3b8",
+    "cancelled": "#fbbf24", "skipped": "#94a3b8", "asking": "#c084fc",
 }  # fmt: skip
 
 

@@ -1,0 +1,44 @@
+"""The command line: arguments in, engine call, text out. Answers go to standard output, everything else to the other.
+
+Exit codes: 0 the run is done; 1 it ended without being done, or a provider is out of reach; 2 what was given is wrong,
+and nothing has run; 3 the run waits for a person; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from kapelle.errors import KapelleError
+from kapelle.ledger import printable
+from kapelle.process import leave
+
+from . import learning as learning
+from . import people as people
+from . import reading as reading
+from . import run as run
+from .app import app as app
+
+
+def main() -> None:
+    """Run the command line: errors become one line and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ✓ shows ?, and the run goes on
+    logging.getLogger("kapelle").addHandler(logging.NullHandler())  # what matters is said by events and errors
+    code: int | str | None = 0
+    try:
+        app(prog_name="kapelle")
+    except SystemExit as ended:
+        code = ended.code
+    except KapelleError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    leave(code if isinstance(code, int) else 1)

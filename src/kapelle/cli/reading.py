@@ -1,0 +1,105 @@
+"""`kapelle explain`, `runs`, `agents` and `gc`: what the ledger knows, and what it is to forget."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from kapelle import terminal
+from kapelle.ledger import ledger_path, open_ledger
+
+from .app import (
+    Agents,
+    Data,
+    Db,
+    Json,
+    Model,
+    Svg,
+    app,
+    check_targets,
+    console,
+    draw,
+    engine_of,
+    print_json,
+    run_to_json,
+)
+
+DAY_S = 86_400
+
+
+@app.command(epilog="Example: [bold]kapelle explain last[/bold]")
+def explain(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")],
+    db: Db = None,
+    svg: Svg = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what happened in a run: who did what and why, what it cost, what went wrong."""
+    check_targets(svg)
+    with open_ledger(ledger_path(db), read_only=True) as ledger:
+        found = ledger.run(run_id)
+    draw(found, svg)
+    if as_json:
+        print_json(run_to_json(found))
+    else:
+        print(found.explain())
+
+
+@app.command(epilog="Example: [bold]kapelle runs --limit 5[/bold]")
+def runs(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many, newest first.")] = 20,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """List the runs in the ledger."""
+    with open_ledger(ledger_path(db), read_only=True) as ledger:
+        found = ledger.runs(limit=limit)
+    if as_json:
+        print_json({"runs": [asdict(summary) for summary in found]})
+    else:
+        terminal.show_runs(console(), found)
+
+
+@app.command(epilog="Example: [bold]kapelle agents --data examples/atlas/data[/bold]")
+def agents(
+    data: Data = None,
+    agents_file: Agents = None,
+    model: Model = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """List the agents: what they take, what they cost, and what the ledger knows of them."""
+    with engine_of(agents_file, data, model, db, reads_only=True) as engine:
+        registry, note = engine.team.registry, engine.team.model_note
+        if as_json:
+            runnable = registry.runnable()
+            cards = [
+                {**asdict(card), "skills": sorted(card.skills), "runnable": agent_id in runnable}
+                for agent_id, card in registry.items()
+            ]
+            print_json({"agents": cards, "model": engine.team.model_name})
+        else:
+            terminal.show_agents(console(), registry, engine.profiler, note)
+
+
+@app.command(epilog="Example: [bold]kapelle gc --keep-days 7 --dry-run[/bold]")
+def gc(
+    keep_days: Annotated[float, typer.Option("--keep-days", min=0, help="Runs that ended later than that stay.")] = 30,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be forgotten.")] = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Forget old runs: their events and results. What was learned from them stays, and so do runs that are not over."""
+    with open_ledger(ledger_path(db), read_only=False) if not dry_run else open_ledger(ledger_path(db)) as ledger:
+        found = ledger.collect(time.time() - keep_days * DAY_S, dry_run=dry_run)
+    if as_json:
+        print_json({**asdict(found), "dry_run": dry_run})
+        return
+    what = "would be forgotten" if dry_run else "forgotten"
+    print(
+        f"{found.runs:,} runs that ended more than {keep_days:g} days ago {what}: {found.events:,} events and "
+        f"{found.blobs:,} large results, {found.bytes_freed / 1e6:,.1f} MB. Their outcomes stay."
+    )

@@ -1,0 +1,305 @@
+"""`kapelle run`, `plan` and `resume`: from a request to an answer."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from kapelle import terminal
+from kapelle.engine import Engine, Proposal
+from kapelle.errors import InvalidInput
+from kapelle.execution import ExecutionLimits, HedgePolicy
+from kapelle.ledger import Run, ledger_path, open_ledger
+from kapelle.planning import PLAN_SUFFIXES, Plan, explain_edges, write_plan
+from kapelle.process import drive
+
+from .app import (
+    Agents,
+    Backend,
+    Budget,
+    Data,
+    Db,
+    Deadline,
+    Hedge,
+    Json,
+    MaxTokens,
+    Model,
+    Output,
+    Quality,
+    Svg,
+    app,
+    check_targets,
+    console,
+    draw,
+    engine_of,
+    print_json,
+    run_to_json,
+    write_file,
+)
+from .people import ask_here
+
+
+@app.command(epilog="Example: [bold]kapelle run plan.yaml --budget 0.50 --svg run.svg[/bold]")
+def run(
+    request: Annotated[
+        str,
+        typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file (.xml, .yaml, .json)."),
+    ],
+    data: Data = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    quality: Quality = None,
+    max_tokens: MaxTokens = None,
+    model: Model = None,
+    agents: Agents = None,
+    db: Db = None,
+    explore: Annotated[
+        float, typer.Option("--explore", help="Share of tasks, 0 to 1, that may go to little known agents, to learn.")
+    ] = 0.0,
+    backend: Backend = "asyncio",
+    hedge: Hedge = False,
+    output: Output = None,
+    svg: Svg = None,
+    as_json: Json = False,
+) -> None:
+    """Plan a request and run it."""
+    check_targets(output, svg)
+    terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality, "max_tokens": max_tokens}
+    options: dict[str, Any] = {"explore": explore, "backend": backend, "limits": _limits(hedge)}
+    with engine_of(agents, data, model, db, **options) as engine:
+        code = _run_and_show(engine, Start(request=read_request(request)), terms, _Shown(as_json, output, svg))
+    raise typer.Exit(code)
+
+
+@app.command(epilog="Examples: [bold]kapelle resume last[/bold]; [bold]kapelle resume 20260101-1200 --budget 2[/bold]")
+def resume(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")],
+    budget: Budget = None,
+    deadline: Deadline = None,
+    max_tokens: MaxTokens = None,
+    data: Data = None,
+    model: Model = None,
+    agents: Agents = None,
+    db: Db = None,
+    backend: Backend = "asyncio",
+    hedge: Hedge = False,
+    output: Output = None,
+    svg: Svg = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run that was cut off, waits for people, or ended without being done. What is done stays done.
+
+    Data folder, agents and model are those that the run was started with, unless they are given.
+    """
+    check_targets(output, svg)
+    with open_ledger(ledger_path(db), read_only=True) as ledger:
+        before = ledger.run(run_id)
+    origin = before.settings.get("origin") or {}
+    data = data or _place(origin.get("data"))
+    agents = agents or _place(origin.get("agents"))
+    model = model or before.settings.get("model")
+    terms = {"budget_usd": budget, "deadline_s": deadline, "max_tokens": max_tokens}
+    with engine_of(agents, data, model, db, backend=backend, limits=_limits(hedge)) as engine:
+        shown = _Shown(as_json, output, svg)
+        code = _run_and_show(engine, Start(resume=before.run_id), terms, shown)
+    raise typer.Exit(code)
+
+
+@app.command(
+    epilog="Example: [bold]kapelle plan 'the area of Peru, Chile and Bolivia, then a report' --svg p.svg[/bold]"
+)
+def plan(
+    request: Annotated[str, typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file.")],
+    data: Data = None,
+    budget: Budget = None,
+    deadline: Deadline = None,
+    quality: Quality = None,
+    model: Model = None,
+    agents: Agents = None,
+    db: Db = None,
+    svg: Svg = None,
+    edit: Annotated[bool, typer.Option("--edit", help="Open the plan in your editor, check it, and run it.")] = False,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the plan as YAML, for `kapelle run FILE.yaml`.")
+    ] = False,
+    xml: Annotated[bool, typer.Option("--xml", help="Print the graph as XML, for `kapelle run FILE.xml`.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the graph as a Mermaid flowchart.")] = False,
+    frontier: Annotated[
+        bool, typer.Option("--frontier", help="Show the choices: the best plans by cost, time and quality.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a request would become, without running it; with --edit, change it and then run it."""
+    out = console()
+    check_targets(svg)
+    terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality}
+    with engine_of(agents, data, model, db, reads_only=not edit) as engine:
+        proposal = drive(engine.plan(read_request(request), **terms))
+        if edit:
+            proposal = _edit(engine, proposal, terms, out)
+            if proposal.validation.passed:
+                shown = _Shown(as_json, None, svg)
+                raise typer.Exit(_run_and_show(engine, Start(request=proposal.plan), terms, shown))
+        choices = drive(engine.frontier(proposal, deadline_s=deadline, min_quality=quality)) if frontier else None
+    if choices is not None:
+        if as_json:
+            print_json({"frontier": choices.to_dict()})
+        else:
+            terminal.show_frontier(out, choices)
+    elif as_json:
+        print_json(proposal_to_json(proposal))
+    elif as_yaml:
+        print(write_plan(proposal.plan.request, proposal.plan.graph), end="")
+    elif xml:
+        print(proposal.plan.graph.to_xml())
+    elif mermaid:
+        print(proposal.plan.graph.to_mermaid())
+    elif not edit:
+        terminal.show_proposal(out, proposal)
+    if svg is not None:
+        write_file(svg, terminal.picture(proposal.plan.graph, states={}, agents=proposal.routing.assignments))
+    raise typer.Exit(0 if proposal.validation.passed else 2)
+
+
+def read_request(text: str) -> str | Path:
+    """Words are words; a single word with a plan file's ending is that file, so that a typing error says so."""
+    path = Path(text)
+    if path.suffix.lower() not in PLAN_SUFFIXES:
+        return text
+    try:
+        named = len(text.split()) == 1 or path.is_file()
+    except (OSError, ValueError):  # longer than a file's name can be, or not one at all
+        named = False
+    return path if named else text
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """How a run is shown, and where its answer and picture go."""
+
+    as_json: bool
+    output: Path | None
+    svg: Path | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Start:
+    """What to run: a request, or a run to go on with."""
+
+    request: str | Path | Plan = ""
+    resume: str | None = None
+
+
+def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _Shown) -> int:
+    """Run a request or go on with a run, show it, and return the exit code.
+
+    Where a person sits at the terminal, what the run asks is asked there, and it goes on.
+    """
+    out, err = console(), console(stderr=True)
+    if not shown.as_json:
+        err.print(engine.team.model_note, style="dim", markup=False, highlight=False)
+    interrupted = False
+    while True:
+        run, interrupted = _drive(engine, start, terms, err, quiet=shown.as_json)
+        if interrupted or run.state != "waiting" or shown.as_json or not (sys.stdin.isatty() and err.is_terminal):
+            break
+        if not ask_here(engine, run, err):
+            break
+        start, terms = Start(resume=run.run_id), {}
+    if shown.as_json:
+        print_json(run_to_json(run))
+    else:
+        terminal.show_run(err, run)
+        if run.answer:
+            terminal.show_answer(out, run.answer)
+    # The answer is out; now it cannot be lost with a file that cannot be written.
+    draw(run, shown.svg)
+    if shown.output is not None and run.answer:
+        write_file(shown.output, run.answer + "\n")
+    if interrupted:
+        return 130
+    return {"done": 0, "waiting": 3}.get(run.state, 1)
+
+
+def _drive(engine: Engine, start: Start, terms: dict[str, Any], err: Console, *, quiet: bool) -> tuple[Run, bool]:
+    """Run to the next stop, and return the run, and whether a signal stopped it."""
+    progress = terminal.LiveProgress(err, quiet=quiet)
+    if start.resume is not None:
+        progress.show_so_far(engine.ledger.events(start.resume))
+    watch: dict[str, Any] = {"on_event": progress.watch, "on_text": progress.show_text}
+    try:
+        # What agents print is not the answer: standard output stays one answer, or one object.
+        with progress, redirect_stdout(sys.stderr):
+            if start.resume is not None:
+                return drive(engine.resume(start.resume, **terms, **watch)), False
+            return drive(engine.run(start.request, **terms, **watch)), False
+    except KeyboardInterrupt:
+        if progress.run_id is None:
+            raise
+        return engine.ledger.run(progress.run_id), True
+
+
+def _limits(hedge: bool) -> ExecutionLimits:
+    return ExecutionLimits(hedge=HedgePolicy() if hedge else None)
+
+
+def _place(path: object) -> Path | None:
+    return Path(path) if isinstance(path, str) and path else None
+
+
+def _edit(engine: Engine, proposal: Proposal, terms: dict[str, Any], out: Console) -> Proposal:
+    """Let the user edit a plan, and return what the engine says of it."""
+    kept = Path(tempfile.mkdtemp(prefix="kapelle-")) / "plan.yaml"
+    kept.write_text(write_plan(proposal.plan.request, proposal.plan.graph), encoding="utf-8")
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        subprocess.run([*shlex.split(editor), str(kept)], check=True)  # noqa: S603 - the user's own editor
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        raise InvalidInput(f"The editor {editor!r} did not end well: {error}. Name another in EDITOR.") from error
+    try:
+        edited = drive(engine.plan(kept, **terms))
+    except InvalidInput as error:
+        raise InvalidInput(f"{error} Your edit is kept in {str(kept)!r}.") from error
+    terminal.show_proposal(out, edited)
+    if edited.validation.passed:
+        kept.unlink()
+        kept.parent.rmdir()
+    else:
+        print(f"Your edit is kept in {str(kept)!r}.", file=sys.stderr)
+    return edited
+
+
+def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
+    validation = proposal.validation
+    return {
+        "request": proposal.plan.request,
+        "planner": proposal.plan.planner,
+        "notes": list(proposal.plan.notes),
+        "cost_of_planning_usd": proposal.plan.cost_usd,
+        "graph": proposal.plan.graph.to_dict(),
+        "edges": [
+            {"source": source, "target": target, "reason": reason}
+            for (source, target), reason in explain_edges(proposal.plan.graph, proposal.plan.request).items()
+        ],
+        "levels": [list(level) for level in proposal.plan.graph.levels()],
+        "assignments": dict(proposal.routing.assignments),
+        "explanations": dict(proposal.routing.explanations),
+        "unassigned": dict(proposal.routing.unassigned),
+        "routing": dict(proposal.routing.metadata),
+        "approved": validation.passed,
+        "issues": [asdict(issue) for issue in validation.issues],
+        "score": validation.quality_score,
+        "estimated_cost_usd": validation.estimated_cost,
+        "estimated_seconds": validation.estimated_time,
+        "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
+    }
