@@ -15,12 +15,16 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kapelle.errors import BudgetExceeded, InvalidInput
 
-_UNITS = {"usd": 10**9, "tokens": 1, "calls": 1, "seconds": 10**9}
-_Units = dict[str, int]
+_NAMES = ("usd", "tokens", "calls", "seconds")
+_SCALES = (10**9, 1, 1, 10**9)
+_Units = tuple[int, int, int, int]
+"""Whole numbers of each resource, in the order of `_NAMES`. No mappings: every task passes here twice."""
+_NOTHING: _Units = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,17 +88,19 @@ class Budget:
         *,
         spent: Amounts | None = None,
     ) -> None:
-        given = {"usd": usd, "tokens": tokens, "calls": calls, "seconds": seconds}
-        self._caps: _Units = {name: _units(name, value) for name, value in given.items() if value is not None}
+        given = (usd, tokens, calls, seconds)
+        self._caps = tuple(None if value is None else _units(place, value) for place, value in enumerate(given))
         self._spent = _all_units(spent or Amounts())
-        self._overrun = {name: max(0, self._spent[name] - self._caps.get(name, self._spent[name])) for name in _UNITS}
-        self._reserved: _Units = dict.fromkeys(_UNITS, 0)
+        self._overrun: _Units = _fours(
+            0 if cap is None else max(0, used - cap) for cap, used in zip(self._caps, self._spent, strict=True)
+        )
+        self._reserved = _NOTHING
         self._open: dict[Reservation, _Units] = {}
         self._refused = 0
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        caps = ", ".join(f"{name}={_amount(name, units):g}" for name, units in self._caps.items())
+        caps = ", ".join(f"{_NAMES[i]}={_amount(i, cap):g}" for i, cap in enumerate(self._caps) if cap is not None)
         return f"Budget({caps})"
 
     def reserve(self, usd: float = 0, tokens: int = 0, calls: int = 0, seconds: float = 0) -> Reservation:
@@ -105,14 +111,17 @@ class Budget:
             InvalidInput: an amount is negative or not a number.
         """
         reservation = Reservation(amounts=Amounts(usd=usd, tokens=tokens, calls=calls, seconds=seconds))
-        wanted = _all_units(reservation.amounts)
+        wanted = (_units(0, usd), _units(1, tokens), _units(2, calls), _units(3, seconds))
         with self._lock:
-            for name, units in wanted.items():
-                left = self._left(name)
-                if left is not None and units > max(left, 0):
+            for place, cap in enumerate(self._caps):
+                if cap is None:
+                    continue
+                left = max(0, cap - self._spent[place] - self._reserved[place])
+                if wanted[place] > left:
                     self._refused += 1
-                    raise BudgetExceeded(name, wanted=_amount(name, units), left=_amount(name, max(left, 0)))
-            self._move(self._reserved, wanted)
+                    wanted_here, left_here = _amount(place, wanted[place]), _amount(place, left)
+                    raise BudgetExceeded(_NAMES[place], wanted=wanted_here, left=left_here)
+            self._reserved = _add(self._reserved, wanted)
             self._open[reservation] = wanted
         return reservation
 
@@ -131,13 +140,22 @@ class Budget:
         Raises:
             InvalidInput: it is settled already, or an amount is negative or not a number; nothing changes then.
         """
-        given = {"usd": usd, "tokens": tokens, "calls": calls, "seconds": seconds}
-        used = {name: _units(name, value) for name, value in given.items() if value is not None}
+        usd_units = None if usd is None else _units(0, usd)
+        token_units = None if tokens is None else _units(1, tokens)
+        call_units = None if calls is None else _units(2, calls)
+        second_units = None if seconds is None else _units(3, seconds)
         with self._lock:
             reserved = self._settle(reservation)
-            used = {**reserved, **used}
-            self._move(self._spent, used)
-            self._move(self._overrun, {name: max(0, used[name] - reserved[name]) for name in _UNITS})
+            used = (
+                reserved[0] if usd_units is None else usd_units,
+                reserved[1] if token_units is None else token_units,
+                reserved[2] if call_units is None else call_units,
+                reserved[3] if second_units is None else second_units,
+            )
+            self._spent = _add(self._spent, used)
+            if used[0] > reserved[0] or used[1] > reserved[1] or used[2] > reserved[2] or used[3] > reserved[3]:
+                more = _fours(max(0, one - set_aside) for one, set_aside in zip(used, reserved, strict=True))
+                self._overrun = _add(self._overrun, more)
 
     def release(self, reservation: Reservation) -> None:
         """Give a reservation back unused.
@@ -171,22 +189,18 @@ class Budget:
     def statistics(self) -> BudgetStatistics:
         """Return the whole state at one moment."""
         with self._lock:
-            left = {name: self._left(name) for name in _UNITS}
+            left = [
+                math.inf if cap is None else _amount(place, max(0, cap - self._spent[place] - self._reserved[place]))
+                for place, cap in enumerate(self._caps)
+            ]
             return BudgetStatistics(
                 spent=_amounts(self._spent),
                 reserved=_amounts(self._reserved),
-                left=Amounts(
-                    **{n: math.inf if units is None else _amount(n, max(units, 0)) for n, units in left.items()}
-                ),
+                left=Amounts(**dict(zip(_NAMES, left, strict=True))),
                 overrun=_amounts(self._overrun),
                 open_reservations=len(self._open),
                 refused=self._refused,
             )
-
-    def _left(self, name: str) -> int | None:
-        if name not in self._caps:
-            return None
-        return self._caps[name] - self._spent[name] - self._reserved[name]
 
     def _settle(self, reservation: Reservation) -> _Units:
         reserved = self._open.pop(reservation, None)
@@ -195,31 +209,52 @@ class Budget:
                 f"This reservation is settled already, or another budget made it: {reservation!r}. "
                 "Commit or release each reservation once."
             )
-        self._move(self._reserved, {name: -units for name, units in reserved.items()})
+        held = self._reserved
+        self._reserved = (held[0] - reserved[0], held[1] - reserved[1], held[2] - reserved[2], held[3] - reserved[3])
         return reserved
 
-    @staticmethod
-    def _move(total: _Units, change: _Units) -> None:
-        for name, units in change.items():
-            total[name] += units
 
-
-def _units(name: str, value: float) -> int:
-    whole = _UNITS[name] == 1
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise InvalidInput(f"A budget was given {name}={value!r}; it must be a finite number, zero or more.")
-    if whole and value != int(value):
-        raise InvalidInput(f"A budget was given {name}={value!r}; {name} are counted in whole numbers.")
-    return int(value) if whole else round(value * _UNITS[name])
+def _units(place: int, value: float) -> int:
+    """Return an amount of a resource in whole units."""
+    kind = type(value)
+    if kind is float or kind is int:
+        if value == 0:
+            return 0
+        if value > 0 and math.isfinite(value):
+            scale = _SCALES[place]
+            if scale != 1:
+                return round(value * scale)
+            if value == int(value):
+                return int(value)
+            raise InvalidInput(
+                f"A budget was given {_NAMES[place]}={value!r}; {_NAMES[place]} are counted in whole numbers."
+            )
+    elif not isinstance(value, bool) and isinstance(value, (int, float)):  # a subclass, as NumPy's floats are
+        return _units(place, float(value) if isinstance(value, float) else int(value))
+    raise InvalidInput(f"A budget was given {_NAMES[place]}={value!r}; it must be a finite number, zero or more.")
 
 
 def _all_units(amounts: Amounts) -> _Units:
-    return {name: _units(name, getattr(amounts, name)) for name in _UNITS}
+    return (
+        _units(0, amounts.usd),
+        _units(1, amounts.tokens),
+        _units(2, amounts.calls),
+        _units(3, amounts.seconds),
+    )
 
 
-def _amount(name: str, units: int) -> float:
-    return units if _UNITS[name] == 1 else units / _UNITS[name]
+def _add(first: _Units, second: _Units) -> _Units:
+    return (first[0] + second[0], first[1] + second[1], first[2] + second[2], first[3] + second[3])
+
+
+def _fours(units: Iterable[int]) -> _Units:
+    usd, tokens, calls, seconds = units
+    return (usd, tokens, calls, seconds)
+
+
+def _amount(place: int, units: int) -> float:
+    return units if _SCALES[place] == 1 else units / _SCALES[place]
 
 
 def _amounts(units: _Units) -> Amounts:
-    return Amounts(**{name: _amount(name, value) for name, value in units.items()})
+    return Amounts(**{name: _amount(place, units[place]) for place, name in enumerate(_NAMES)})

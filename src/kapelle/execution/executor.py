@@ -49,7 +49,7 @@ from kapelle.validation import ApprovedPlan
 from .accounts import Accounts
 from .backends import AsyncioBackend, Backend
 from .fallback import FallbackChooser
-from .growth import DEPTH, GrowthLimits, PlanApprover, Replanner, count_of, grow, may_replan
+from .growth import GrowthLimits, PlanApprover, Replanner, grow, is_grown, may_replan
 from .limits import ExecutionLimits
 from .loops import LoopGuard
 from .people import Questions, why_rejected
@@ -365,7 +365,10 @@ class _Execution:
             told=self._questions.answers_to(task),
         )
         self._works[task_id] = work
-        self._advance(work)
+        if work.simple:
+            self._ready.push(work.only_job())
+        else:
+            self._advance(work)
 
     # Dispatching
 
@@ -373,8 +376,9 @@ class _Execution:
         """Start everything that is ready, as far as agents are free and the budget holds."""
         while (job := self._ready.pop()) is not None:
             alone = not self._is_busy
+            job.expected = self._expected(job)
             try:
-                reservation = self._accounts.reserve(self._expected(job), alone=alone)
+                reservation = self._accounts.reserve(job.expected, alone=alone)
             except BudgetExceeded as error:
                 if job.rival is not None:
                     self._ready.leave(job)
@@ -424,7 +428,7 @@ class _Execution:
                 resolved = task.resolved(context.upstream)
             except LookupError as error:
                 problem = f"An input cannot be filled: {error.args[0]}."
-        if problem is None and job.check is None and (count_of(task, DEPTH) or count_of(task, "replans")):
+        if problem is None and job.check is None and task.metadata and is_grown(task):
             assert job.agent is not None
             problem = self._loops.admit(job.agent, resolved)
         work.waiting.remove(job)
@@ -486,7 +490,7 @@ class _Execution:
 
     def _context(self, job: Job) -> TaskContext:
         work, task = job.work, job.work.task
-        outputs, graph = self._progress.outputs, self._progress.graph
+        outputs, tasks = self._progress.outputs, self._progress.graph.tasks
         if job.check is None:
             assert job.agent is not None
             key, tell = work.key(self._run_id, job.agent), self._teller(job)
@@ -496,12 +500,16 @@ class _Execution:
             return TaskContext(
                 run_id=self._run_id, request=self._request, idempotency_key=key, answers=work.told, tell=tell
             )
+        upstream = {name: outputs[name] for name in task.dependencies if name in outputs}
+        missing = {}
+        if len(upstream) < len(task.dependencies):
+            missing = {name: self._progress.reason_of(name) for name in task.dependencies if name not in outputs}
         return TaskContext(
             run_id=self._run_id,
             request=self._request,
-            upstream={name: outputs[name] for name in task.dependencies if name in outputs},
-            upstream_tasks={name: graph[name] for name in task.dependencies},
-            missing={name: self._progress.reason_of(name) for name in task.dependencies if name not in outputs},
+            upstream=upstream,
+            upstream_tasks={name: tasks[name] for name in task.dependencies},
+            missing=missing,
             idempotency_key=key,
             answers=work.told,
             tell=tell,
@@ -579,9 +587,8 @@ class _Execution:
             self._after_failure(work.task, reason)
 
     def _charge(self, job: Job, result: AgentResult | None, reason: str | None) -> Attempt:
-        expected = self._expected(job)
-        assert expected is not None
-        attempt = self._accounts.charge(job, result, expected, self._seconds_since(job.started))
+        assert job.expected is not None
+        attempt = self._accounts.charge(job, result, job.expected, self._seconds_since(job.started))
         attempt.result, attempt.reason, attempt.ended = result, reason, True
         return attempt
 
@@ -709,14 +716,15 @@ class _Execution:
         hedge, work = self._limits.hedge, job.work
         if hedge is None or job.check is not None or job.rival is not None or not is_repeatable(work.task):
             return
-        if not isinstance(work.strategy, OneAgent) or (expected := self._expected(job)) is None:
+        expected = job.expected
+        if not isinstance(work.strategy, OneAgent) or expected is None:
             return
         after_s = max(hedge.least_s, hedge.after * (expected.seconds_high or 2 * expected.seconds))
         job.late = asyncio.get_running_loop().call_later(after_s, self._reports.put_nowait, _Late(job=job))
 
     def _hedge(self, job: Job) -> None:
         """A job is late: give it a rival, if that is paid by what all that is still to do leaves of the budget."""
-        expected = self._expected(job)
+        expected = job.expected
         if job not in self._underway or job.rival is not None or expected is None:
             return
         if self._budget.left.usd - self._still_to_pay() < expected.cost_usd:

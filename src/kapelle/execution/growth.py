@@ -71,6 +71,11 @@ def count_of(task: Task, name: str) -> int:
     return max(0, value) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def is_grown(task: Task) -> bool:
+    """Whether a task was not in the first plan."""
+    return bool(count_of(task, DEPTH) or count_of(task, "replans"))
+
+
 def may_replan(dag: TaskDAG, task: Task, limits: GrowthLimits) -> bool:
     """Whether the work of a task may be planned anew, before anyone is paid for doing so."""
     return count_of(task, "replans") < limits.max_replans and len(dag) <= limits.max_tasks

@@ -45,6 +45,8 @@ class Questions:
 
     def answers_to(self, task: Task) -> tuple[Any, ...]:
         """Return what people have answered to a task's agent so far."""
+        if not self._by_id:
+            return ()
         return tuple(one.answer for one in self._of(task) if one.about == "agent" and not one.is_open)
 
     def add(self, question: Question) -> None:

@@ -46,10 +46,12 @@ class Progress:
     """Task to the id of the question that it waits for."""
     replanning: set[str] = field(default_factory=set)
     """Failed tasks whose work is being planned anew: of them something is still to come."""
+    _dependents: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def adopt(self, graph: TaskDAG) -> None:
         """Take on a new version of the graph, and count anew what each task waits for."""
         self.graph = graph
+        self._dependents = {task_id: graph.dependents(task_id) for task_id in graph.tasks}
         self.missing = {
             task.task_id: sum(1 for before in task.dependencies if not self._is_settled(before, task))
             for task in graph
@@ -75,7 +77,7 @@ class Progress:
         self.missing.pop(task_id, None)
         ready = []
         missing = self.missing
-        for dependent in self.graph.dependents(task_id):
+        for dependent in self._dependents[task_id]:
             if dependent in missing:
                 missing[dependent] -= 1
                 if missing[dependent] == 0:
@@ -90,7 +92,7 @@ class Progress:
         for gone, what in fallen:  # grows while it is read
             self.missing.pop(gone, None)
             task = self.graph[gone]
-            for name in self.graph.dependents(gone):
+            for name in self._dependents[gone]:
                 if name not in self.missing:
                     continue
                 dependent = self.graph[name]

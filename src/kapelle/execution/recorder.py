@@ -43,6 +43,8 @@ class Recorder:
 
     def task_started(self, job: Job, reserved_usd: float) -> None:
         """Tell that a task begins, with its first job."""
+        if self._journal.is_off:
+            return
         self.write("task_started", {"agent": job.agent, **_money(reserved_usd=reserved_usd)}, job.work.task.task_id)
 
     def attempt_started(self, work: Work, number: int, agent: str, reserved_usd: float) -> None:

@@ -15,6 +15,8 @@ from kapelle.models import PaidRefusal, PaidReplyInvalid
 
 MAX_REASON_CHARS = 2_000
 """What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
+MAX_PLAIN_CHARS = 1_000_000
+"""A text up to this length fits whatever JSON makes of its characters, so nobody need measure it."""
 MAX_OUTPUT_CHARS = 10_000_000
 """What the ledger keeps of one output. More belongs into a file: every reader of the run would have to hold it."""
 
@@ -29,6 +31,10 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
     result = work.result()
     if not isinstance(result, AgentResult):
         return None, f"The agent returned {type(result).__name__} instead of an AgentResult."
+    output = result.output
+    kind = type(output)
+    if (kind is str and len(output) <= MAX_PLAIN_CHARS) or kind is bool or output is None:
+        return result, None
     try:
         # Plain JSON values only: what cannot be written down cannot be resumed, shown or learned from.
         output = pydantic_core.to_jsonable_python(result.output, inf_nan_mode="strings")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ class UnderWay:
 
     def __init__(self, report: Callable[[Job], None]) -> None:
         self._report = report
+        self._alarm: asyncio.TimerHandle | None = None
+        """Rings when the first time that was due has come; most jobs are gone by then, so that it rarely rings."""
         self._jobs: dict[int, Job] = {}
         """By the job's own id, in the order in which they started."""
         self._abandoned: set[asyncio.Task[Any]] = set()
@@ -46,14 +49,15 @@ class UnderWay:
         job.running = loop.create_task(doing, name=name)
         job.running.add_done_callback(lambda _: self._ended(job))
         if seconds is not None:
-            job.alarm = loop.call_later(seconds, self._expire, job, seconds)
+            job.seconds, job.due = seconds, loop.time() + seconds
+            if self._alarm is None or job.due < self._alarm.when():
+                self._set_alarm(job.due)
 
     def leave(self, job: Job) -> None:
         """A job was taken in: it is under way no more."""
         del self._jobs[id(job)]
-        for timer in (job.alarm, job.late):
-            if timer is not None:
-                timer.cancel()
+        if job.late is not None:
+            job.late.cancel()
 
     def give_up(self, job: Job, reason: str) -> None:
         """Cancel a job, whose result no longer counts."""
@@ -82,6 +86,8 @@ class UnderWay:
                 job.running.cancel()
         for work in self._abandoned:
             work.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     def _ended(self, job: Job) -> None:
         assert job.running is not None
@@ -92,8 +98,20 @@ class UnderWay:
             if not job.running.cancelled() and (error := job.running.exception()) is not None:
                 logger.info("Task %r failed after its time was over: %s", job.work.task.task_id, error)
 
-    def _expire(self, job: Job, seconds: float) -> None:
-        assert job.running is not None
-        if not job.running.done():
-            self.give_up(job, f"It took longer than its {seconds:g} s.")
-            self._report(job)
+    def _set_alarm(self, due: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(due, self._expire)
+
+    def _expire(self) -> None:
+        """The time of some jobs is over."""
+        now = asyncio.get_running_loop().time()
+        self._alarm = None
+        for job in self:
+            assert job.running is not None
+            if job.due <= now and not job.running.done() and job.expired is None:
+                self.give_up(job, f"It took longer than its {job.seconds:g} s.")
+                self._report(job)
+        following = min((job.due for job in self if job.expired is None), default=math.inf)
+        if following < math.inf:
+            self._set_alarm(max(following, now))

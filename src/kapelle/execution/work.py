@@ -8,6 +8,7 @@ strategy has come to nothing, another agent may be its fallback.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -48,10 +49,15 @@ class Job:
     """What is examined for; None where the agent is asked for an answer."""
     attempt: int = 0
     """Which attempt of the task it is, or examines."""
+    expected: Estimate | None = None
+    """What it is expected to take; None for a check that no agent makes."""
     reservation: Reservation | None = None
     started: float = 0.0
     running: asyncio.Task[Any] | None = None
-    alarm: asyncio.TimerHandle | None = None
+    seconds: float = math.inf
+    """How long it may take."""
+    due: float = math.inf
+    """By the event loop's clock, when that is over."""
     late: asyncio.TimerHandle | None = None
     """When it is to have a rival: see HedgePolicy."""
     rival: Job | None = None
@@ -144,6 +150,14 @@ class Work:
                 job = Job(work=self, agent=check.agent, check=check, attempt=self.attempt_of(agent))
             self.waiting.append(job)
             yield job
+
+    def only_job(self) -> Job:
+        """Hand out the job of a simple task."""
+        assert isinstance(self.strategy, Single)
+        job = Job(work=self, agent=self.strategy.agent)
+        self.begun.add((self.strategy.agent, None))
+        self.waiting.append(job)
+        return job
 
     def attempt_of(self, agent: str) -> int:
         """Return which attempt gave an agent's answer."""

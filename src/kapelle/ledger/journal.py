@@ -48,6 +48,11 @@ class Journal:
         self._events: list[Event] = list(events)
 
     @property
+    def is_off(self) -> bool:
+        """Whether events go nowhere, so that it is not worth making them."""
+        return self._ledger is None
+
+    @property
     def keeps_outcomes(self) -> bool:
         """Whether outcomes go anywhere, so that it is worth making them."""
         return self._ledger is not None or self._on_outcome is not None

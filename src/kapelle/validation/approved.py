@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -22,6 +23,11 @@ APPROVAL = object()
 """What the validator shows the constructor."""
 
 _WAY_OUT = "Have the plan checked by AOPValidator.validate_routing_plan; its result holds the approved plan."
+
+
+@lru_cache(maxsize=1_000)
+def _single(agent: str) -> Single:
+    return Single(agent=agent)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -74,7 +80,7 @@ class ApprovedPlan:
 
     def strategy_of(self, task_id: str) -> Strategy:
         """Return how a task gets its answer."""
-        return self.strategies.get(task_id) or Single(agent=self.assignments[task_id])
+        return self.strategies.get(task_id) or _single(self.assignments[task_id])
 
     def step_estimate(self, task_id: str, agent: str) -> Estimate:
         """Return what one agent of a task's strategy is expected to take."""
