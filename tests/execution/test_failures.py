@@ -229,3 +229,12 @@ def test_an_agent_that_tells_no_cost_is_charged_what_was_expected_and_that_is_sa
     assert task.cost_assumed
     assert budget.spent.usd == pytest.approx(task.cost_usd)
     assert task.cost_usd > 0
+
+
+def test_what_waits_for_money_has_its_turn_when_a_retry_could_not_be_paid() -> None:
+    # a fails and waits for its retry; b is put aside meanwhile; the retry cannot be paid; b must not be forgotten
+    agent = ScriptedAgent({"a": TryAgain("busy")})
+    budget = Budget(usd=0.5)
+    ending, run = execute([work("a", priority=1), work("b")], {"one": agent}, budget=budget, cost_usd=0.4)
+    assert (ending.state, states(run)) == ("failed", {"a": "failed", "b": "skipped"})
+    assert budget.spent.usd <= 0.5

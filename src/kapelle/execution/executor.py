@@ -267,6 +267,8 @@ class _Execution:
             while True:
                 self._dispatch()
                 if not self._is_busy:
+                    if self._ready.retry():
+                        continue  # nothing will free money any more: each has its turn with what is left
                     if inbox is not None and self._progress.asking:
                         await inbox.fetch()  # perhaps somebody answered while the last task ran
                     if self._reports.empty():

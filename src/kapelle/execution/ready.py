@@ -74,11 +74,14 @@ class ReadyJobs:
         self.leave(job)
         self._postponed.append((self._ranks[job.work.task.task_id], next(self._count), job))
 
-    def retry(self) -> None:
-        """Let the jobs that were put aside have another turn."""
+    def retry(self) -> bool:
+        """Let the jobs that were put aside have another turn; return whether there are any."""
+        if not self._postponed:
+            return False
         for waiting in self._postponed:
             heapq.heappush(self._ready, waiting)
         self._postponed.clear()
+        return True
 
     def drop(self, work: Work, job: Job | None = None) -> None:
         """Forget the jobs of a task that is over, or one of them."""
