@@ -33,6 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("team", "terms", "records", "exploring", "custody"),
     ("resuming",),
     ("engine",),
+    ("patterns",),
     ("testing",),
     ("terminal", "process"),
     ("cli", "server"),

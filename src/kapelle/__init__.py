@@ -107,6 +107,13 @@ if TYPE_CHECKING:
         ToolDefinition,
         find_model,
     )
+    from kapelle.patterns import (
+        AgentOrchestrator,
+        AgentType,
+        Consensus,
+        PatternResult,
+        StepResult,
+    )
     from kapelle.planning import (
         Gate,
         GraphPlanner,
@@ -149,8 +156,10 @@ __all__ = [
     "Agent",
     "AgentCapability",
     "AgentFailed",
+    "AgentOrchestrator",
     "AgentRegistry",
     "AgentResult",
+    "AgentType",
     "ApprovedPlan",
     "AskPerson",
     "Budget",
@@ -159,6 +168,7 @@ __all__ = [
     "CannotPlan",
     "Cascade",
     "Check",
+    "Consensus",
     "CostProfiler",
     "CycleFound",
     "DAAOOptimizer",
@@ -206,6 +216,7 @@ __all__ = [
     "OptimizedPlan",
     "Outcome",
     "PartialText",
+    "PatternResult",
     "Plan",
     "PlanRejected",
     "PlanStep",
@@ -227,6 +238,7 @@ __all__ = [
     "RunBusy",
     "Single",
     "SqliteLedger",
+    "StepResult",
     "StrategyBook",
     "Task",
     "TaskContext",
@@ -260,6 +272,13 @@ __all__ = [
 
 # Where each name lives. It is imported when it is first asked for (PEP 562), so that a program pays for what it uses.
 _HOMES = {
+    "kapelle.patterns": (
+        "AgentOrchestrator",
+        "AgentType",
+        "Consensus",
+        "PatternResult",
+        "StepResult",
+    ),
     "kapelle.agents": (
         "Agent",
         "AgentCapability",

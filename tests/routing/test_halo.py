@@ -330,3 +330,18 @@ def test_an_optimiser_with_its_own_registry_keeps_it() -> None:
 
 def test_without_a_creator_none_is_created() -> None:
     assert asyncio.run(HALORouter(TWO).create_specialized_agent(task("a", "scrape"), None)) is None
+
+
+def test_a_task_goes_to_the_agent_that_it_names_and_to_nobody_else() -> None:
+    registry = AgentRegistry(
+        [AgentCapability(agent_id=name, task_types=("work",)) for name in ("first", "second")]
+        + [AgentCapability(agent_id="other", task_types=("rest",))]
+    )
+    dag = TaskDAG(
+        Task(task_id=task_id, task_type="work", metadata={"agent": name})
+        for task_id, name in (("a", "second"), ("b", "other"), ("c", "nobody"))
+    )
+    plan = asyncio.run(HALORouter(registry).route_tasks(dag))
+    assert plan.assignments == {"a": "second"}
+    assert plan.metadata["pinned"] == ["a", "b", "c"]
+    assert "Others could: first, second" in plan.unassigned["b"]

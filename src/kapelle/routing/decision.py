@@ -2,6 +2,7 @@
 
 The order of the decision, for every task:
 
+    0. its name     the agent that the task's own metadata name (`agent: ID`), if it can do it; and nobody else
     1. rules        the first rule, by priority, that matches the task and whose agent can do it
     2. capability   among the agents that take the task type and have every required skill, by CRITERIA
     3. load         is one of the CRITERIA: an agent with max_concurrency tasks at this level makes the next task wait
@@ -24,6 +25,8 @@ from kapelle.graph import Task
 
 from .rules import RoutingRule
 
+NAMED = "named"
+"""The rule id of a choice that the task itself made: an order, which no optimiser and no fallback changes."""
 _TIERS = ("free", "cheap", "medium", "expensive")
 _WORD = re.compile(r"[^\W_]+")
 
@@ -69,6 +72,15 @@ def choose_agent(
     able = [agent for agent in registry.for_task(task) if agent.agent_id in available]
     if not able:
         return Choice(task_id=task.task_id, agent_id=None, explanation=_what_is_missing(task, registry, available))
+
+    named = task.metadata.get("agent")
+    if isinstance(named, str):
+        if any(agent.agent_id == named for agent in able):
+            why = f"The plan gives it to {named}."
+            return Choice(task_id=task.task_id, agent_id=named, explanation=why, rule_id=NAMED)
+        others = ", ".join(agent.agent_id for agent in able)
+        why = f"The plan gives it to {named!r}, which is not there or cannot do it. Others could: {others}."
+        return Choice(task_id=task.task_id, agent_id=None, explanation=why)
 
     ruled = _first_rule(task, able, rules)
     if ruled is not None:

@@ -18,7 +18,7 @@ from kapelle.agents import Agent, AgentCapability, AgentRegistry
 from kapelle.errors import InvalidAgents, InvalidGraph
 from kapelle.graph import Task, TaskDAG
 
-from .decision import choose_agent, choose_agents
+from .decision import NAMED, choose_agent, choose_agents
 from .plan import RoutingPlan
 from .rules import RoutingRule, check_rule_ids, default_rules
 
@@ -229,7 +229,7 @@ is its trade. No other agent could.
             else:
                 plan.assignments[choice.task_id] = agent_id
                 plan.explanations[choice.task_id] = explanation
-            if self.pin_rules and choice.rule_id is not None:
+            if choice.rule_id == NAMED or (self.pin_rules and choice.rule_id is not None):
                 plan.metadata.setdefault("pinned", []).append(choice.task_id)
         return plan
 
