@@ -1,0 +1,241 @@
+"""Where agents run: what every backend keeps to, on real threads and real Ray workers."""
+
+# ruff: noqa: ASYNC240, ASYNC251 - agents that block are what this is about
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG, agent
+from kapelle.agents import AgentResult, TaskContext
+from kapelle.errors import AgentFailed, InvalidInput, WorkerLost
+from kapelle.execution import Backend, ThreadsBackend, make_backend
+from kapelle.execution.backends.ray_backend import read_resources
+
+TASK = Task(task_id="a", task_type="work")
+CONTEXT = TaskContext(run_id="r", request="test")
+MARK: ContextVar[str] = ContextVar("MARK", default="none")
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
+
+
+class Odd(Exception):
+    """An error of the user's own."""
+
+
+class Unsendable(Exception):
+    """An error that is pickled and cannot be read again."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+class Worker:
+    """Does what its task's inputs say."""
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        do, value = task.inputs.get("do"), task.inputs.get("value")
+        if do == "block":
+            time.sleep(float(str(value)))
+        elif do == "wait":
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                Path(str(value)).touch()
+                raise
+        elif do == "odd":
+            raise Odd("mine")
+        elif do == "unsendable":
+            raise Unsendable("one", "two")
+        elif do == "exit":
+            raise SystemExit(3)
+        elif do == "die":
+            os._exit(1)
+        elif do == "die once" and not Path(str(value)).exists():
+            Path(str(value)).touch()
+            os._exit(1)
+        elif do == "lock":
+            return AgentResult(output=threading.Lock())
+        elif do == "tell" and context.tell is not None:
+            context.tell("Guten Tag")
+        return AgentResult(output={"mark": MARK.get(), "pid": os.getpid(), "thread": threading.get_ident()})
+
+
+def told(do: str, value: Any = None) -> Task:
+    return replace(TASK, inputs={"do": do} if value is None else {"do": do, "value": value})
+
+
+async def do(backend: Backend, task: Task, context: TaskContext = CONTEXT) -> AgentResult:
+    return await backend.run("worker", Worker(), task, context)
+
+
+async def cancel_when_under_way(backend: Backend, task: Task, after_s: float) -> None:
+    doing = asyncio.create_task(do(backend, task))
+    await asyncio.sleep(after_s)
+    doing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await doing
+
+
+async def appears(path: Path) -> bool:
+    for _ in range(100):
+        if path.exists():
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+def test_backends_are_found_by_their_names() -> None:
+    assert [make_backend(name).name for name in ("asyncio", "threads")] == ["asyncio", "threads"]
+    with pytest.raises(InvalidInput, match=r"There is no backend 'magic'\. Use one of: asyncio, threads, ray"):
+        make_backend("magic")
+
+
+def test_an_agent_that_blocks_its_thread_holds_up_nobody() -> None:
+    async def both() -> list[str]:
+        backend, order = ThreadsBackend(), []
+
+        async def one(name: str, task: Task) -> None:
+            await do(backend, task)
+            order.append(name)
+
+        await asyncio.gather(one("slow", told("block", 0.3)), one("quick", told("block", 0.0)))
+        return order
+
+    assert asyncio.run(both()) == ["quick", "slow"]
+
+
+def test_a_thread_sees_the_context_and_tells_in_the_callers_loop() -> None:
+    heard: list[tuple[str, int]] = []
+
+    async def whole() -> AgentResult:
+        MARK.set("seen")
+        context = replace(CONTEXT, tell=lambda text: heard.append((text, threading.get_ident())))
+        result = await do(ThreadsBackend(), told("tell"), context)
+        await asyncio.sleep(0)
+        return result
+
+    output = asyncio.run(whole()).output
+    assert (output["mark"], output["thread"] != threading.get_ident()) == ("seen", True)
+    assert heard == [("Guten Tag", threading.get_ident())]
+
+
+def test_cancelling_reaches_an_agent_on_its_thread(tmp_path: Path) -> None:
+    async def whole() -> bool:
+        await cancel_when_under_way(ThreadsBackend(), told("wait", str(tmp_path / "x")), 0.1)
+        return await appears(tmp_path / "x")
+
+    assert asyncio.run(whole())
+
+
+@pytest.mark.parametrize(("what", "error"), [("odd", Odd), ("exit", SystemExit)])
+def test_what_an_agent_raises_on_its_thread_reaches_the_caller(what: str, error: type[BaseException]) -> None:
+    async def whole() -> BaseException | None:
+        try:
+            await do(ThreadsBackend(), told(what))
+        except BaseException as problem:
+            return problem
+        return None
+
+    assert isinstance(asyncio.run(whole()), error)
+
+
+def test_runs_go_through_threads_as_through_the_loop() -> None:
+    @agent(task_types=["work"], cost_usd=0.0)
+    async def blocking(task: Task) -> int:
+        time.sleep(0.01)
+        return threading.get_ident()
+
+    engine = Engine([blocking], model="none", ledger=SqliteLedger(), backend="threads")
+    run = asyncio.run(engine.run(Plan(request="t", graph=TaskDAG([TASK]), planner="t")))
+    assert (run.state, run.results["a"] != threading.get_ident()) == ("done", True)
+
+
+@pytest.mark.parametrize("wrong", [3, {"num_gpus": "all"}, {"num_gpus": -1}, {"num_cpus": True}])
+def test_resources_that_are_none_are_named(wrong: Any) -> None:
+    with pytest.raises(InvalidInput, match="Task 'a': resources"):
+        read_resources(replace(TASK, metadata={"resources": wrong}))
+
+
+def test_resources_become_options_of_a_ray_task() -> None:
+    task = replace(TASK, metadata={"resources": {"num_gpus": 0.5, "memory_gb": 2, "tpu": 1}})
+    assert read_resources(task) == {"num_gpus": 0.5, "memory": 2 * 2**30, "resources": {"tpu": 1}}
+    assert read_resources(TASK) == {}
+
+
+@pytest.fixture(scope="module")
+def ray_loop() -> Iterator[tuple[asyncio.Runner, Backend]]:
+    """A backend on a cluster of its own, and the loop that it lives in."""
+    with warnings.catch_warnings(), asyncio.Runner() as runner:
+        warnings.simplefilter("ignore")  # Ray leaves sockets and files to the garbage collector
+        backend = make_backend("ray")
+        yield runner, backend
+        runner.run(backend.close())
+
+
+@needs_ray
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+class TestRay:
+    """On real workers of a real cluster."""
+
+    def test_a_task_runs_in_another_process(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
+        runner, backend = ray_loop
+        assert runner.run(do(backend, TASK)).output["pid"] != os.getpid()
+
+    def test_a_worker_that_dies_is_a_lost_worker(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
+        runner, backend = ray_loop
+        with pytest.raises(WorkerLost, match="The worker that ran worker is gone"):
+            runner.run(do(backend, told("die")))
+
+    def test_the_executor_makes_a_lost_task_again(
+        self, ray_loop: tuple[asyncio.Runner, Backend], tmp_path: Path
+    ) -> None:
+        runner, backend = ray_loop
+        worker = Worker()
+
+        @agent(task_types=["work"], cost_usd=0.01)
+        async def remote(task: Task, context: TaskContext) -> AgentResult:
+            return await worker.run(task, context)
+
+        engine = Engine([remote], model="none", ledger=SqliteLedger(), backend=backend)
+        graph = TaskDAG([told("die once", str(tmp_path / "died"))])
+        run = runner.run(engine.run(Plan(request="t", graph=graph, planner="t"), budget_usd=1.0))
+        assert (run.state, [one.state for one in run.tasks["a"].attempts]) == ("done", ["failed", "done"])
+
+    def test_errors_come_back_as_they_are_or_with_their_words(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
+        runner, backend = ray_loop
+        with pytest.raises(Odd, match="mine"):
+            runner.run(do(backend, told("odd")))
+        with pytest.raises(AgentFailed, match="raised Unsendable: one, which cannot be sent back"):
+            runner.run(do(backend, told("unsendable")))
+        with pytest.raises(AgentFailed, match="returned a lock, which cannot be sent back"):
+            runner.run(do(backend, told("lock")))
+
+    def test_an_agent_that_cannot_be_sent_is_named(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
+        runner, backend = ray_loop
+        unsendable = Worker()
+        unsendable.lock = threading.Lock()  # type: ignore[attr-defined]  # that is the fault
+        with pytest.raises(InvalidInput, match="Agent 'locked' cannot be sent to a worker"):
+            runner.run(backend.run("locked", unsendable, TASK, CONTEXT))
+
+    def test_cancelling_reaches_the_worker(self, ray_loop: tuple[asyncio.Runner, Backend], tmp_path: Path) -> None:
+        runner, backend = ray_loop
+        mark = tmp_path / "cancelled"
+
+        async def whole() -> bool:
+            await cancel_when_under_way(backend, told("wait", str(mark)), 2.0)
+            return await appears(mark)
+
+        assert runner.run(whole())
