@@ -242,7 +242,9 @@ def test_an_engine_that_was_overtaken_writes_nothing_more(tmp_path: Path) -> Non
     async def is_overtaken(_: TaskContext) -> str:
         ledger = other.ledger
         run_id = ledger.run("last").run_id
-        ledger.acquire_lease(run_id, "thief", 60, dead=this_process())  # as after its lease had run out
+        with pytest.raises(RunBusy) as busy:
+            ledger.acquire_lease(run_id, "thief", 60)
+        ledger.acquire_lease(run_id, "thief", 60, dead=busy.value.owner)  # as after its lease had run out
         return "too late"
 
     engine = engine_with(Worker(a=is_overtaken), tmp_path / "l")
@@ -262,7 +264,8 @@ def test_custody_is_taken_from_the_dead_at_once(tmp_path: Path) -> None:
         finally:
             os._exit(0)
     os.waitpid(child, 0)
-    assert acquire(ledger, "r1", this_process(), 600).fence == 2
+    custody = Custody(ledger, "r1")
+    assert custody.lease.fence == 2
     with pytest.raises(RunBusy):
         Custody(ledger, "r1")
     assert not is_dead(this_process())

@@ -9,6 +9,7 @@ nobody; the store is asked in a thread, so that a slow one does not hold up agen
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -25,6 +26,10 @@ LEASE_S = 30.0
 TICK_S = 1.0
 """How often messages are looked for."""
 
+_numbers = itertools.count(1)
+_held: set[str] = set()
+"""The owners in this process that hold a lease now: a fact about the process, which no object of it knows alone."""
+
 
 class Custody:
     """Holds the lease of a run from `async with` to its end.
@@ -33,16 +38,19 @@ class Custody:
         RunBusy: another engine, which may be alive, works on the run.
     """
 
-    def __init__(self, ledger: Ledger, run_id: str, *, lease_s: float = LEASE_S, tick_s: float = TICK_S) -> None:
+    def __init__(
+        self, ledger: Ledger, run_id: str, *, lease_s: float | None = None, tick_s: float | None = None
+    ) -> None:
         self._ledger = ledger
         self._run_id = run_id
-        self._lease_s = lease_s
-        self._tick_s = tick_s
-        self._owner = this_process()
+        self._lease_s = LEASE_S if lease_s is None else lease_s
+        self._tick_s = TICK_S if tick_s is None else tick_s
+        self._owner = f"{this_process()}#{next(_numbers)}"
         self._keeper: asyncio.Task[None] | None = None
         self._hear: Callable[[Mapping[str, Mapping[str, Any]]], None] | None = None
         self._heard: set[str] = set()
-        self.lease: Lease = acquire(ledger, run_id, self._owner, lease_s)
+        self.lease: Lease = acquire(ledger, run_id, self._owner, self._lease_s)
+        _held.add(self._owner)
 
     async def __aenter__(self) -> Self:
         self._keeper = asyncio.create_task(self._keep(), name=f"{self._run_id}:custody")
@@ -55,6 +63,7 @@ class Custody:
             self._keeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._keeper
+        _held.discard(self._owner)
         with suppress(KapelleError):  # what it guards is written; nobody waits longer than the lease lasts
             self._ledger.release_lease(self.lease)
 
@@ -102,6 +111,8 @@ def acquire(ledger: Ledger, run_id: str, owner: str, lease_s: float) -> Lease:
     try:
         return ledger.acquire_lease(run_id, owner, lease_s)
     except RunBusy as busy:
-        if not is_dead(busy.owner):
+        ours = busy.owner.partition("#")[0] == this_process()
+        # One of ours that has ended could not give it back: its store was away then.
+        if not (is_dead(busy.owner) or (ours and busy.owner not in _held)):
             raise
         return ledger.acquire_lease(run_id, owner, lease_s, dead=busy.owner)

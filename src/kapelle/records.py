@@ -37,6 +37,13 @@ def validated(validation: ValidationResult) -> dict[str, Any]:
     """What `run_approved` and `run_rejected` hold."""
     return {
         "score": validation.quality_score,
-        "issues": [asdict(issue) for issue in validation.issues],
+        "issues": [_plain(asdict(issue)) for issue in validation.issues],
         "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON gives it back: a run that has just ended is the same value as one that is read."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

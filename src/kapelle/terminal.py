@@ -146,7 +146,7 @@ class LiveProgress:
                 self._say(f"{event.data['replaces']} is planned anew: {event.data['reason']}")
             case "run_resumed":
                 done = sum(1 for task in self._builder.run().tasks.values() if task.state == "done")
-                self._say(f"going on; {done} tasks are done already")
+                self._say(f"going on; {done} of {len(self._builder.run().tasks)} tasks are done already")
             case "task_asked":
                 self._say(f"{event.task_id} asks ({event.data['question_id']}): {event.data['text']}")
             case "question_answered":

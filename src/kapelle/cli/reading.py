@@ -98,8 +98,9 @@ def gc(
     if as_json:
         print_json({**asdict(found), "dry_run": dry_run})
         return
-    what = "would be forgotten" if dry_run else "forgotten"
+    what = "Would be forgotten" if dry_run else "Forgotten"
     print(
-        f"{found.runs:,} runs that ended more than {keep_days:g} days ago {what}: {found.events:,} events and "
-        f"{found.blobs:,} large results, {found.bytes_freed / 1e6:,.1f} MB. Their outcomes stay."
+        f"{what}, ended more than {keep_days:g} days ago: {found.runs:,} run{'s' * (found.runs != 1)} with "
+        f"{found.events:,} events and {found.blobs:,} large results, {found.bytes_freed / 1e6:,.1f} MB. What was "
+        "learned from them stays."
     )

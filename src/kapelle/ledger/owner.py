@@ -1,6 +1,6 @@
 """Who holds a lease, so exactly that another process can tell whether it is certainly dead.
 
-    host[boot.pids]/pid@start
+    host[boot.pids]/pid@start, and what a process adds to tell its own holders apart: #n
 
 `boot` and `pids` name the machine's present boot and the namespace of its process numbers (containers on one machine
 have their own); `start` is when the process began, so that a number which was given out again is another owner. Where
@@ -15,7 +15,7 @@ import socket
 from functools import cache
 from pathlib import Path
 
-_OWNER = re.compile(r"(?P<host>.+)\[(?P<boot>[^.\]]*)\.(?P<pids>[^\]]*)\]/(?P<pid>\d+)@(?P<start>\d*)")
+_OWNER = re.compile(r"(?P<host>.+)\[(?P<boot>[^.\]]*)\.(?P<pids>[^\]]*)\]/(?P<pid>\d+)@(?P<start>\d*)(#\d+)?")
 
 
 def this_process() -> str:

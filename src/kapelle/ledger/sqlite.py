@@ -22,7 +22,7 @@ from typing import Any, Self
 
 import platformdirs
 
-from kapelle.errors import InvalidInput, KapelleError, LedgerBusy
+from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 
 from .blobs import take_apart
 from .collect import OLD_RUNS, Collected
@@ -77,6 +77,8 @@ class SqliteLedger:
         # One connection for all threads: sqlite3 serialises nothing for us, so every use holds the lock.
         self._lock = threading.Lock()
         self._fingerprint: Fingerprint | None = None
+        self._place: tuple[int, int] | None = None
+        """The device and number of the file that is written."""
         self._history = History(self._read, _DIALECT)
         self._connection: sqlite3.Connection | None = self._open()
 
@@ -226,7 +228,9 @@ class SqliteLedger:
 
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
-            return open_for_writing(self.path)
+            connection = open_for_writing(self.path)
+            self._place = _place_of(self.path)
+            return connection
         connection, self._fingerprint, version = open_for_reading(self.path)
         self._history.is_old = version < WITH_BLOBS
         return connection
@@ -244,6 +248,7 @@ class SqliteLedger:
                 raise InvalidInput(
                     f"The ledger {self.path!r} was opened for reading only. To write, open it without read_only."
                 )
+            self._check_in_place()
             try:
                 # IMMEDIATE takes the write lock at once: two processes cannot both read the same next `seq`.
                 connection.execute("BEGIN IMMEDIATE")
@@ -258,6 +263,14 @@ class SqliteLedger:
                 raise refusal(error, self.path) from error
             except (OverflowError, UnicodeEncodeError) as error:
                 raise InvalidInput(f"The ledger {self.path!r} cannot keep this: {error}.") from error
+
+    def _check_in_place(self) -> None:
+        """Refuse to write into a file that nobody will find again: SQLite would not notice."""
+        if self._place is not None and _place_of(self.path) != self._place:
+            raise LedgerCorrupt(
+                f"The ledger {self.path!r} was removed or replaced while it was open, so nothing more is written. Put "
+                "it back if it was moved, and resume the run; what it held is nowhere else."
+            )
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:
@@ -279,6 +292,16 @@ class SqliteLedger:
 
     def _is_unchanged(self) -> bool:
         return self._fingerprint is None or self._fingerprint == Fingerprint.of(Path(self.path).expanduser())
+
+
+def _place_of(path: str) -> tuple[int, int] | None:
+    if path == ":memory:":
+        return None
+    try:
+        found = os.stat(os.path.expanduser(path))
+    except OSError:
+        return (-1, -1)
+    return (found.st_dev, found.st_ino)
 
 
 def _insert_outcome(connection: sqlite3.Connection, outcome: Outcome) -> None:

@@ -1,0 +1,74 @@
+"""The benchmarks of crashes, budgets, overhead and makespans run, keep what they promise, and give their figures.
+
+Small here; by hand they run at full size. KAPELLE_CRASH_KILLS and KAPELLE_BUDGET_SEEDS scale them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import budget, makespan, overhead
+
+
+def bench(name: str, *words: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", f"bench.{name}", "--json", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgres"])
+def test_nothing_is_lost_done_twice_or_overpaid_when_a_run_is_killed(store: str) -> None:
+    found = bench("crash", "--kills", os.environ.get("KAPELLE_CRASH_KILLS", "8"), "--store", store)
+    assert {
+        name: found[name] for name in ("lost", "repeated_finished", "keys_changed", "overrun", "stuck")
+    } == dict.fromkeys(("lost", "repeated_finished", "keys_changed", "overrun", "stuck"), 0)
+    assert found["resumes"] > 0
+
+
+def test_tasks_at_the_same_time_never_sum_above_the_cap() -> None:
+    found = budget.measure(int(os.environ.get("KAPELLE_BUDGET_SEEDS", "20")), 0)
+    assert found["beyond_excess_usd"] == 0
+    assert found["share_used_mean"] > 0.9
+    assert found["naive_over_cap_runs"] == found["seeds"]
+    assert found["assumed_mean"] > 0
+
+
+def test_overhead_is_measured_for_every_journal() -> None:
+    found = overhead.measure([12], 1, 0, postgres=True)
+    assert {"asyncio", "off", "sqlite", "postgres"} <= found["ms_per_task"]["12"].keys()
+    assert found["bytes_per_task"]["sqlite"] > 0
+
+
+def test_a_workflow_is_run_and_held_against_the_ideal(tmp_path: Path) -> None:
+    tasks = [
+        {"id": "a", "name": "first_1", "runtime_s": 10, "parents": []},
+        {"id": "b", "name": "second_1", "runtime_s": 30, "parents": ["a"]},
+        {"id": "c", "name": "second_2", "runtime_s": 20, "parents": ["a"]},
+    ]
+    path = tmp_path / "flows.jsonl.gz"
+    with gzip.open(path, "wt") as lines:
+        lines.write(json.dumps({"name": "small", "tasks": tasks}) + "\n")
+    found = makespan.measure(path, 2, 0, 0.05)
+    (row,) = found["graphs"]
+    assert row["ideal"] == pytest.approx(1.0)
+    assert row["kapelle"] >= 1.0
+    assert {"ratio_mean", "ratio_max", "to_ideal_mean", "above_levels"} <= found.keys()
+
+
+def test_the_ideal_schedule_takes_the_longest_path_first() -> None:
+    tasks = [
+        {"id": name, "name": name, "runtime_s": took, "parents": []} for name, took in (("s", 1), ("l", 2), ("m", 1))
+    ]
+    flow = makespan.read_workflow({"name": "x", "tasks": tasks}, 2, 2.0)
+    assert makespan.simulate(flow, 2) == pytest.approx(flow.bound)
+    assert asyncio.run(makespan.sleep_all([])) < 1
