@@ -1,8 +1,8 @@
 """Every example in README, docs and docstrings runs.
 
 Python blocks of one document share a namespace and may await at the top; each document has its own ledger and runs in
-the repository's root. `console` blocks are commands after `$`: `kapelle` and `python` really run (exit code 0), `make`
-targets and files must exist. A block that cannot run says so: ```python skip: reason.
+the repository's root. `console` blocks are commands after `$`: `kapelle` and `python` really run (exit code 0, or what
+a comment says: `# exits with 3`), `make` targets and files must exist. A block that cannot run says so: ```python skip: reason.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def _run_command(line: str, place: str) -> None:
     elif words[0] in ("kapelle", "python"):
         command = [sys.executable, *(["-m", "kapelle.cli"] if words[0] == "kapelle" else []), *words[1:]]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, f"{place}: {line}\n{done.stdout}\n{done.stderr}"
+        told = re.search(r"# exits with (\d+)", line)
+        expected = int(told[1]) if told else 0
+        assert done.returncode == expected, f"{place}: {line}\n{done.stdout}\n{done.stderr}"
     else:
         assert words[0] in ("git", "cd", "pip", "uv", "export"), f"{place}: {words[0]!r} is no command this test knows"
 

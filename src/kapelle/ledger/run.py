@@ -231,13 +231,27 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
     for attempt in task.attempts:
         found = f": {attempt.reason}" if attempt.reason else ""
         yield f"        {attempt.step}: {attempt.agent} {attempt.state}, {format_usd(attempt.cost_usd)}{found}"
+    for question in run.questions.values():
+        if question.task_id == task.task_id:
+            yield from _question_lines(question)
     if task.state in ("done", "failed"):
-        yield f"        took: {format_usd(task.cost_usd)}, {format_seconds(task.seconds)}"
+        assumed = " (assumed: an agent told no cost)" if task.cost_assumed else ""
+        yield f"        took: {format_usd(task.cost_usd)}{assumed}, {format_seconds(task.seconds)}"
     if task.reason:
         yield f"        {task.state}: {task.reason}"
     if task.state == "done":
         text = " ".join(render_output(task.output).split())
         yield f"        result: {text[:160]}{'…' if len(text) > 160 else ''}"
+
+
+def _question_lines(question: Question) -> Iterator[str]:
+    yield f"        asked ({question.question_id}): {' '.join(question.text.split())}"
+    if question.is_open:
+        yield "        not answered yet"
+        return
+    said = {True: "approved", False: "rejected"}.get(question.answer) if question.kind == "approval" else None
+    note = f" ({question.note})" if question.note else ""
+    yield f"        answered: {said or render_output(question.answer)}{note}"
 
 
 def _totals(run: Run) -> Iterator[str]:
@@ -251,6 +265,14 @@ def _totals(run: Run) -> Iterator[str]:
     for agent, cost in run.cost_by_agent.items():
         count = sum(1 for task in run._all() if agent in {one.agent for one in task.attempts or (task,)})
         yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
+    if any(task.cost_assumed for task in run._all()):
+        yield "  Of this a part is assumed: agents told no cost, or were cut off."
+    resumed = sum(1 for event in run.events if event.kind == "run_resumed")
+    if resumed:
+        cut_off = sum(1 for event in run.events if event.kind == "task_interrupted")
+        yield f"Resumed {resumed} time{'s' * (resumed != 1)}; {cut_off} tasks had been cut off."
+    if run.graph_version > 1:
+        yield f"The graph changed {run.graph_version - 1} time{'s' * (run.graph_version != 2)} while it ran."
     if run.overrun_usd:
         yield f"  {tell_overrun(run.overrun_usd)}"
     if run.seconds is not None:
