@@ -95,7 +95,7 @@ class RunBuilder:
                 self._run = replace(
                     self._run,
                     graph=graph,
-                    graph_version=self._run.graph_version + 1,
+                    graph_version=1,
                     planner=data.text("planner"),
                     planning_cost_usd=self._run.planning_cost_usd + data.number("cost_usd", 0.0),
                     planning_usage=self._run.planning_usage + data.usage("usage"),
