@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from kapelle.agents import THREAD_NAME
@@ -55,6 +56,7 @@ def drive(work: Coroutine[Any, Any, _T]) -> _T:
         raise
     finally:
         _close(loop)
+        _leave_signals(loop)
 
 
 def leave(code: int) -> None:
@@ -72,6 +74,15 @@ def _handle_signals(loop: asyncio.AbstractEventLoop, stop: Any) -> None:
             loop.add_signal_handler(number, stop)
         except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt in the loop instead
             return
+
+
+def _leave_signals(loop: asyncio.AbstractEventLoop) -> None:
+    """Let signals do what they did before: a loop that is left open would swallow them without ever running again."""
+    if threading.current_thread() is not threading.main_thread() or loop.is_closed():
+        return  # a loop that is closed has done so itself
+    for number in STOPPING:
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(number)
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:

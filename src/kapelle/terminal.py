@@ -6,14 +6,17 @@ terminal. A narrow terminal is shown fewer columns rather than broken ones.
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.markdown import Markdown
@@ -55,8 +58,14 @@ _STYLES = {
     "asking": "magenta",
 }
 _MARKS = {"done": "✓", "failed": "✗", "skipped": "–", "cancelled": "■", "waiting": "·", "expanded": "+", "asking": "?"}
+_RUN_STYLES = {**_STYLES, "waiting": _STYLES["asking"]}
+"""A task waits for others, a run for a person."""
 _MOST_WRITING = 2_000
 """Of what a task writes, so many characters are kept to show the newest of them."""
+_STAYS_S = 2.0
+"""So long the words of one task are shown before those of another, so that the line does not jump to and fro."""
+_MOST_COMMANDS = 9
+"""Options of a question for which the command is spelt out."""
 _MOST_ROWS = 30
 """Tasks shown at a time while a large plan runs; those at work come first."""
 _LINES_BESIDE = 4
@@ -85,7 +94,11 @@ class LiveProgress:
         self._quiet = quiet
         self._spinner = Spinner("dots")
         self._writing: dict[str, str] = {}
-        """The newest words of each task that writes, the latest writer last."""
+        """The newest words of each task that writes."""
+        self._pausing: set[str] = set()
+        """Tasks that are tried again after a while."""
+        self._writer: tuple[str, float] | None = None
+        """Whose words are shown, and until when at least."""
         self._live = (
             Live(console=console, refresh_per_second=8, transient=True, get_renderable=self._table)
             if console.is_terminal and not quiet
@@ -111,10 +124,19 @@ class LiveProgress:
     def watch(self, event: Event) -> None:
         """Take in an event."""
         with self._lock:
+            before = self._builder.run() if event.kind == "run_resumed" else None
             self._builder.add(event)
             if event.kind.startswith("task_") and event.kind != "task_started":
                 self._writing.pop(event.task_id or "", None)
-        if self._live is None and not self._quiet:
+            if event.task_id is not None:
+                self._pausing.discard(event.task_id)
+                if event.kind == "attempt_finished" and event.data.get("retry_in_s") is not None:
+                    self._pausing.add(event.task_id)
+        if self._quiet:
+            return
+        if before is not None:
+            self._say(_tell_resumption(before, self._builder.run()))
+        elif self._live is None:
             self._print_line(event)
 
     def show_so_far(self, events: Iterable[Event]) -> None:
@@ -126,8 +148,12 @@ class LiveProgress:
     def show_text(self, piece: PartialText) -> None:
         """Take in a piece of text that is being written: its newest words are shown."""
         with self._lock:
-            before = self._writing.pop(piece.task_id, "")
+            before = self._writing.get(piece.task_id, "")
             self._writing[piece.task_id] = (before + piece.text)[-_MOST_WRITING:]
+            now = self._clock()
+            name, until = self._writer or ("", 0.0)
+            if name == piece.task_id or name not in self._writing or now >= until:
+                self._writer = (piece.task_id, now + _STAYS_S)
 
     def _print_line(self, event: Event) -> None:
         match event.kind:
@@ -144,9 +170,6 @@ class LiveProgress:
                 self._say(f"{event.task_id} expanded: {len(self._builder.run().tasks)} tasks now")
             case "graph_patched":
                 self._say(f"{event.data['replaces']} is planned anew: {event.data['reason']}")
-            case "run_resumed":
-                done = sum(1 for task in self._builder.run().tasks.values() if task.state == "done")
-                self._say(f"going on; {done} of {len(self._builder.run().tasks)} tasks are done already")
             case "task_asked":
                 self._say(f"{event.task_id} asks ({event.data['question_id']}): {event.data['text']}")
             case "question_answered":
@@ -154,7 +177,7 @@ class LiveProgress:
             case "task_interrupted":
                 self._say(f"{event.task_id} was cut off and runs again")
             case "attempt_started" if event.data["attempt"]:
-                self._say(f"{event.task_id}: {event.data['step']} {event.data['agent']}")
+                self._say(f"{event.task_id}: {_tell_attempt(self._builder.run().tasks[event.task_id or ''])}")
             case "attempt_finished" if event.data.get("retry_in_s") is not None:
                 wait = format_seconds(event.data["retry_in_s"])
                 self._say(f"{event.task_id} is tried again in {wait}: {event.data['reason']}")
@@ -171,7 +194,8 @@ class LiveProgress:
             if self._builder.run_id is None:
                 return Text("")
             run = self._builder.run()
-            writing = list(self._writing.items())[-1:]
+            writer = self._writer[0] if self._writer is not None else ""
+            words, pausing = self._writing.get(writer), set(self._pausing)
         if run.graph is None:
             return Group(self._spinner, Text("planning ...", style="dim"))
         most = max(1, min(_MOST_ROWS, self._console.height - _LINES_BESIDE))
@@ -185,24 +209,26 @@ class LiveProgress:
                 table,
                 self._spinner if at_work else _mark(state),
                 *_task_cells(task),
-                format_seconds(spent) if state.started_at is not None else "",
-                _text(state.agent or run.assignments.get(task.task_id, "")),
+                format_seconds(spent) if state.started_at is not None and state.state != "asking" else "",
+                _text(_who_is_at(state, pauses=task.task_id in pausing) or run.assignments.get(task.task_id, "")),
                 format_usd(state.cost_usd) if state.cost_usd else "",
             )
         lines: list[RenderableType] = [table]
         if len(run.tasks) > most:
             lines.append(Text(f"... and {len(run.tasks) - most} more", style="dim"))
-        for task_id, words in writing:
-            lines.append(
-                _one_line(f"{task_id}: …{words[-max(20, self._console.width - len(task_id) - 4) :]}", style="dim")
-            )
+        if words is not None:
+            lines.append(_newest_words(writer, words, self._console.width))
         done = sum(1 for state in run.tasks.values() if state.state == "done")
         lines.append(Text(f"{done} of {len(run.tasks)} tasks, {format_usd(run.cost_usd)}", style="dim"))
         return Group(*lines)
 
 
-def show_run(console: Console, run: Run) -> None:
-    """Print what became of a run: tasks, costs, time. The answer itself is printed by the caller."""
+def show_run(console: Console, run: Run, *, more: str = "") -> None:
+    """Print what became of a run: tasks, costs, time, and how to go on. The answer itself is printed by the caller.
+
+    Args:
+        more: What commands about this run have to say besides, such as ` --db FILE`.
+    """
     if run.graph is not None:
         table = _task_table(console.width)
         for task in run.graph:
@@ -211,7 +237,7 @@ def show_run(console: Console, run: Run) -> None:
                 table,
                 _mark(state),
                 *_task_cells(task),
-                format_seconds(state.seconds) if state.started_at else "",
+                format_seconds(state.seconds) if state.started_at and state.state != "asking" else "",
                 _text(state.agent or ""),
                 format_usd(state.cost_usd) if state.agent else "",
             )
@@ -219,45 +245,204 @@ def show_run(console: Console, run: Run) -> None:
                 table.add_row("", "", _text(state.reason, style=_STYLES[state.state]))
         console.print(table)
     if run.stop_reason:
-        console.print(_text(f"{run.state}: {run.stop_reason}", style=_STYLES[run.state]))
+        console.print(_text(f"{run.state}: {run.stop_reason}", style=_RUN_STYLES[run.state]))
     if run.overrun_usd:
         console.print(Text(tell_overrun(run.overrun_usd), style="yellow"))
     console.print(_text(_totals(run), style="dim"))
     if run.open_questions:
-        show_questions(console, run.open_questions)
-    if run.state not in ("done", "running", "planning"):
-        budget = run.settings.get("budget_usd")
-        more = f" --budget {_more(run, budget):g}" if budget is not None and run.state == "stopped" else ""
-        console.print(_text(f"To go on: kapelle resume {run.run_id}{more}", style="dim"))
+        show_questions(console, run.open_questions, more=more)
+    way = way_on(run)
+    if way is not None:
+        console.print(_text(f"To go on: {way}{more}", style="dim"), soft_wrap=True)
 
 
-def _more(run: Run, budget: float) -> float:
-    """Return a budget that what is left of a run is expected to need."""
-    open_tasks = [name for name, task in run.tasks.items() if task.state != "done"]
-    needed = run.cost_usd + math.fsum(float(run.estimates.get(name, {}).get("cost_usd", 0.0)) for name in open_tasks)
-    return max(budget, float(f"{needed * 1.1:.2g}"))
+def way_on(run: Run) -> str | None:
+    """Return the command that goes on with a run, with the limits that it needs; None if it is done or at work."""
+    if run.state in ("done", "planning", "running"):
+        return None
+    command = f"kapelle resume {run.run_id}"
+    budget, deadline = run.settings.get("budget_usd"), run.settings.get("deadline_s")
+    ahead = {name: task.state not in ("done", "expanded") for name, task in run.tasks.items()}
+    expected = {name: run.estimates.get(name, {}) if is_ahead else {} for name, is_ahead in ahead.items()}
+    if isinstance(budget, (int, float)):
+        needed = run.cost_usd + math.fsum(float(one.get("cost_usd", 0.0)) for one in expected.values())
+        short = any("budget" in (task.reason or "") for task in run.tasks.values() if task.state == "skipped")
+        if short or needed > budget:  # where it fell short, what was expected was too little
+            command += f" --budget {max(1.25 * budget, 1.1 * needed):.2g}"
+    if isinstance(deadline, (int, float)) and run.active_seconds >= 0.9 * deadline:
+        seconds = {name: float(one.get("seconds", 0.0)) for name, one in expected.items()}
+        path_s = run.graph.critical_path(seconds).seconds if run.graph is not None and seconds else 0.0
+        command += f" --deadline {math.ceil(max(deadline, 1.5 * path_s))}"
+    return command
 
 
-def show_questions(console: Console, questions: Iterable[Question]) -> None:
-    """Print what tasks ask people, each with the commands that answer it."""
+def show_questions(
+    console: Console, questions: Iterable[Question], *, answered: Iterable[Question] = (), more: str = ""
+) -> None:
+    """Print what tasks ask people, each with the commands that answer it; then what waits to be gone on with.
+
+    Args:
+        answered: Questions that were answered while no engine worked on their runs.
+        more: What the commands have to say besides, such as ` --db FILE`.
+    """
     none = True
     for question in questions:
         none = False
         console.print(_text(f"{question.question_id}  task {question.task_id} of run {question.run_id}", style="bold"))
         console.print(_text(f"  {question.text}"), soft_wrap=True)
-        if question.options:
-            console.print(_text(f"  one of: {', '.join(question.options)}"), soft_wrap=True)
         for way in ways_to_answer(question):
-            console.print(_text(f"  {way}", style="dim"), soft_wrap=True)
+            console.print(_text(f"  {way}{more}", style="cyan"), soft_wrap=True)
+    for run_id, count in Counter(question.run_id for question in answered).items():
+        none = False
+        words = f"{count} answer{'s' * (count != 1)} to run {run_id} wait{'s' * (count == 1)} for it to go on:"
+        console.print(_text(f"{words} kapelle resume {run_id}{more}", style="dim"), soft_wrap=True)
     if none:
         console.print("Nothing waits for an answer.", style="dim")
 
 
 def ways_to_answer(question: Question) -> tuple[str, ...]:
-    """Return the commands that answer a question."""
+    """Return the commands that answer a question, ready to be copied."""
     if question.kind == "approval":
         return (f"kapelle approve {question.question_id}", f"kapelle reject {question.question_id} --note WHY")
-    return (f"kapelle answer {question.question_id} VALUE",)
+    answer = f"kapelle answer {question.question_id}"
+    # What cannot be shown as it is cannot be copied either.
+    if not 0 < len(question.options) <= _MOST_COMMANDS or any(
+        "\n" in option or printable(option) != option or option.startswith("-") for option in question.options
+    ):
+        return (f"{answer} VALUE", *(f"  one of: {option}" for option in question.options))
+    return tuple(f"{answer} {shlex.quote(option)}" for option in question.options)
+
+
+def show_history(console: Console, run: Run) -> None:
+    """Print what happened to a run beside its tasks' own work: versions of its graph, questions, interruptions.
+
+    A run that went through in one go has no such story, and nothing is printed.
+    """
+    told = list(_tell_history(run))
+    if {event.kind for event, _ in told} <= {"run_planned", "run_finished"}:
+        return
+    console.print("\nHistory:")
+    for event, words in told:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
+        console.print(_text(f"  {moment}  {' '.join(words.split())}"), soft_wrap=True)
+
+
+def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
+    version = 0
+    builder = RunBuilder()
+    for event in run.events:
+        before = builder.run() if event.kind == "run_resumed" else None
+        builder.add(event)
+        data = event.data
+        match event.kind:
+            case "run_planned" | "task_expanded" | "graph_patched":
+                version += 1
+                count = len(builder.run().tasks)
+                yield event, f"version {version} of the graph, {_count(count, 'task')}: {_why_changed(event)}"
+            case "run_resumed" if before is not None:
+                yield event, _tell_resumption(before, builder.run())
+            case "run_waiting":
+                yield event, "waits for a person"
+            case "task_interrupted":
+                yield event, f"{event.task_id} was cut off: {data['reason']}"
+            case "task_asked":
+                yield event, f"{event.task_id} asks ({data['question_id']}): {data['text']}"
+            case "question_answered":
+                who = f" by {data['by']}" if data.get("by") else ""
+                note = f" ({data['note']})" if data.get("note") else ""
+                yield event, f"{event.task_id} was answered{who}: {_tell_answer(data.get('answer'))}{note}"
+            case "attempt_finished" if data.get("retry_in_s") is not None:
+                yield event, f"{event.task_id} is tried again: {data['reason']}"
+            case "attempt_started" if data["attempt"] and data["step"] in ("fallback", "single"):
+                yield event, f"{event.task_id}: {_tell_attempt(builder.run().tasks[event.task_id or ''])}"
+            case "run_finished":
+                yield event, f"{data['state']}{': ' + data['stop_reason'] if data.get('stop_reason') else ''}"
+            case _:
+                pass
+
+
+def _why_changed(event: Event) -> str:
+    match event.kind:
+        case "task_expanded":
+            return f"{event.task_id} was expanded"
+        case "graph_patched":
+            return f"{event.data['replaces']} was planned anew: {event.data['reason']}"
+        case _:
+            return f"planned ({event.data['planner']})"
+
+
+def _tell_resumption(before: Run, after: Run) -> str:
+    """Say where a run goes on: what is done, what was cut off, what is tried again, which limits are new."""
+    states: dict[str, list[str]] = {}
+    for task_id, task in before.tasks.items():
+        states.setdefault(task.state, []).append(task_id)
+    words = f"going on; {len(states.get('done', []))} of {_count(len(before.tasks), 'task')} are done already"
+    if not before.tasks:
+        words = "going on; nothing was planned yet"
+    if cut_off := states.get("running"):
+        words += f"; cut off: {_list(cut_off)}"
+    if again := [name for name, task in after.tasks.items() if task.state != before.tasks[name].state]:
+        words += f"; tried again: {_list(again)}"
+    new = {name: value for name, value in after.settings.items() if before.settings.get(name) != value}
+    if new:
+        words += f"; new limits: {', '.join(f'{name} {value}' for name, value in new.items())}"
+    return words
+
+
+def _tell_attempt(task: TaskRun) -> str:
+    """Say what the newest attempt at a task is: a rival, a fallback, the same again, or a strategy's next step."""
+    newest, earlier = task.attempts[-1], task.attempts[:-1]
+    if newest.step == "fallback":
+        return f"falls back to {newest.agent}"
+    same = [one for one in earlier if one.agent == newest.agent]
+    if any(one.state == "running" for one in same):
+        return f"{newest.agent} is late and gets a rival"
+    if same:
+        return f"{newest.agent} tries again, attempt {len(same) + 1}"
+    return f"{newest.step} {newest.agent}"
+
+
+def _who_is_at(task: TaskRun, *, pauses: bool) -> str:
+    """Name the agents that work on a task, and say if that is not the first attempt."""
+    running = [one for one in task.attempts if one.state == "running"]
+    if task.state != "running" or not (running or pauses):
+        return task.agent or ""
+    if not running:
+        return f"{task.attempts[-1].agent}, soon again"
+    names = list(dict.fromkeys(one.agent for one in running))
+    if len(names) > 1:
+        return ", ".join(names)
+    count = sum(1 for one in task.attempts if one.agent == names[0])
+    if len(running) > 1:
+        return f"{names[0]}, and a rival"
+    if running[0].step == "fallback":
+        return f"{names[0]}, fallback"
+    return f"{names[0]}, attempt {count}" if count > 1 else names[0]
+
+
+def _newest_words(task_id: str, words: str, width: int) -> Text:
+    """Return a line with the newest of what a task writes: as many cells as there are, and never another line."""
+    head = f"{_shorten(task_id, 24)}: …"
+    room, tail = width - cell_len(head) - 1, []
+    for sign in reversed(printable(" ".join(words.split()))):
+        room -= cell_len(sign)
+        if room < 0:
+            break
+        tail.append(sign)
+    return Text(printable(head) + "".join(reversed(tail)), style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _tell_answer(answer: object) -> str:
+    words = {True: "yes", False: "no"}.get(answer) if isinstance(answer, bool) else None
+    return words or _shorten(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False), 200)
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _list(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def show_answer(console: Console, answer: str) -> None:
@@ -359,7 +544,7 @@ def show_runs(console: Console, runs: Iterable[RunSummary]) -> None:
     for run in runs:
         cells: dict[str, RenderableType] = {
             "run": _one_line(run.run_id),
-            "state": Text(run.state, style=_STYLES[run.state]),
+            "state": Text(run.state, style=_RUN_STYLES[run.state]),
             "started": time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started_at)),
             "took": "" if run.seconds is None else format_seconds(run.seconds),
             "tasks": str(run.tasks_done),

@@ -20,6 +20,15 @@ from . import reading as reading
 from . import run as run
 from .app import app as app
 
+_ORDER = (
+    *("run", "plan", "resume", "stop"),
+    *("questions", "approve", "reject", "answer"),
+    *("explain", "runs", "agents"),
+    *("learn", "savings", "gc"),
+)
+"""In which order the help lists the commands: as they are needed, not as files are imported."""
+app.registered_commands.sort(key=lambda command: _ORDER.index(command.callback.__name__ if command.callback else ""))
+
 
 def main() -> None:
     """Run the command line: errors become one line and an exit code, never a traceback."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="The conductor for AI agents: plans a request, gives every task to the agent that does it at least cost, "
     "proves the plan, runs it as data flow, and goes on with it after a crash.",
-    epilog="Example: [bold]kapelle run 'Compare the capitals of France and Germany' --data examples/atlas/data[/bold]",
+    epilog="Example: [bold]kapelle run 'Compare the capitals of France and Germany' --data examples/atlas/data[/bold]"
+    "\n\nExit codes: 0 the run is done; 1 it ended without being done, or something is out of reach; 2 what was given "
+    "is wrong, and nothing has run; 3 the run waits for a person; 130 it was interrupted.",
 )
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of documents and tables that local agents may read.")]
@@ -49,6 +52,7 @@ Svg = Annotated[Path | None, typer.Option("--svg", help="Draw the graph into thi
 Backend = Annotated[str, typer.Option("--backend", help="Where agents run: asyncio, threads, or ray (an extra).")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Tokens that all agents may use.")]
 Hedge = Annotated[bool, typer.Option("--hedge", help="Give stragglers a rival, as far as the budget pays for it.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer into this file too.")]
 Note = Annotated[str, typer.Option("--note", help="Why, in words; kept with the answer.")]
 
@@ -97,6 +101,16 @@ def engine_of(
     origin = {name: str(place.resolve()) for name, place in given.items() if place is not None}
     with open_ledger(path) as ledger:
         yield Engine(own, data=data, model=model, ledger=ledger, origin=origin, **options)
+
+
+def db_words(db: str | None, place: object) -> str:
+    """Return what the next command must say to find the same ledger: nothing where the environment says it.
+
+    Args:
+        db: What this command was given.
+        place: Where the ledger is, by its own account: that names no password.
+    """
+    return "" if db is None else f" --db {shlex.quote(str(place))}"
 
 
 def ledger_file(db: str | None) -> str:
@@ -162,6 +176,9 @@ def run_to_json(run: Run) -> dict[str, Any]:
         "notes": list(run.notes),
         "issues": list(run.issues),
         "settings": dict(run.settings),
+        "active_seconds": run.active_seconds,
+        "questions": {question_id: asdict(question) for question_id, question in run.questions.items()},
+        "graph_version": run.graph_version,
         "graph": None if run.graph is None else run.graph.to_dict(),
         "assignments": dict(run.assignments),
         "explanations": dict(run.explanations),

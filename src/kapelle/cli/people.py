@@ -1,148 +1,178 @@
-"""`kapelle questions`, `approve`, `reject`, `answer` and `stop`: what people say to runs, from any terminal."""
+"""`kapelle questions`, `approve`, `reject`, `answer` and `stop`: what people say to runs, from any terminal.
+
+Nothing here needs the run's agents or model, or waits for an engine: what is said is put into the run's inbox.
+"""
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.prompt import Confirm, Prompt
-from rich.text import Text
 
 from kapelle import terminal
 from kapelle.engine import Engine
-from kapelle.errors import InvalidInput, NotFound
-from kapelle.ledger import Question, Run, ledger_path, open_ledger, printable
+from kapelle.errors import InvalidInput, NotFound, RunBusy
+from kapelle.ledger import Ledger, Question, Run, is_dead, ledger_path, open_ledger, printable
 
-from .app import Db, Json, Note, app, console, engine_of, print_json
+from .app import Db, Json, Note, RunId, app, console, db_words, engine_of, print_json
+from .asking import who
+from .run import go_on
 
 Target = Annotated[
-    str, typer.Argument(metavar="QUESTION|RUN", help="A question's id, or a run (or 'last') that asks just one thing.")
+    str,
+    typer.Argument(
+        metavar="QUESTION|RUN",
+        help="A question's id, or the beginning of one; or a run (or 'last') that asks just one thing.",
+    ),
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run at once, as `kapelle resume` does.")]
+_EXAMPLES = "[bold]kapelle {0}[/bold]; where a run asks just one thing: [bold]kapelle {1} --resume[/bold]"
 
 
-@app.command(epilog="Example: [bold]kapelle questions[/bold]")
+@app.command(epilog="Examples: [bold]kapelle questions[/bold]; for programs: [bold]kapelle questions --json[/bold]")
 def questions(db: Db = None, as_json: Json = False) -> None:
-    """List what tasks wait for people to answer, in all runs."""
+    """List what tasks wait for people to answer, in all runs, with the commands that answer it."""
     with open_ledger(ledger_path(db), read_only=True) as ledger:
-        found = ledger.questions()
+        asked, said = split_questions(ledger)
+        more = db_words(db, ledger.path)
     if as_json:
-        print_json({"questions": [asdict(one) for one in found]})
+        print_json({"questions": [asdict(one) for one in asked], "answered": [asdict(one) for one in said]})
     else:
-        terminal.show_questions(console(), found)
+        terminal.show_questions(console(), asked, answered=said, more=more)
 
 
-@app.command(epilog="Examples: [bold]kapelle approve q-1f2e3d4c[/bold]; [bold]kapelle approve last --note fine[/bold]")
-def approve(target: Target, note: Note = "", db: Db = None, as_json: Json = False) -> None:
+@app.command(epilog="Examples: " + _EXAMPLES.format("approve q-1f2e3d4c --note 'as agreed'", "approve last"))
+def approve(target: Target, note: Note = "", resume: Resume = False, db: Db = None, as_json: Json = False) -> None:
     """Let a task go on that asks for approval."""
-    _say(target, lambda engine, asked: engine.approve(asked, note, by=_who()), db, as_json=as_json)
+    _say(target, lambda engine, asked: engine.approve(asked, _text(note), by=who()), db, resume=resume, as_json=as_json)
 
 
-@app.command(epilog="Example: [bold]kapelle reject q-1f2e3d4c --note 'the account is wrong'[/bold]")
-def reject(target: Target, note: Note = "", db: Db = None, as_json: Json = False) -> None:
-    """Refuse a task that asks for approval: it fails, and what needs it is skipped."""
-    _say(target, lambda engine, asked: engine.reject(asked, note, by=_who()), db, as_json=as_json)
+@app.command(epilog="Examples: " + _EXAMPLES.format("reject q-1f2e3d4c --note 'wrong account'", "reject last"))
+def reject(target: Target, note: Note = "", resume: Resume = False, db: Db = None, as_json: Json = False) -> None:
+    """Refuse a task that asks for approval: it fails for the reason in the note, and what needs it is skipped."""
+    _say(target, lambda engine, asked: engine.reject(asked, _text(note), by=who()), db, resume=resume, as_json=as_json)
 
 
-@app.command(epilog="Example: [bold]kapelle answer q-1f2e3d4c 'the savings account'[/bold]")
+@app.command(epilog="Examples: " + _EXAMPLES.format("answer q-1f2e3d4c 'the savings account'", "answer last savings"))
 def answer(
     target: Target,
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="The answer.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="The answer, as a text.")],
     note: Note = "",
-    json_value: Annotated[bool, typer.Option("--json-value", help="VALUE is JSON, not a text.")] = False,
+    json_value: Annotated[bool, typer.Option("--json-value", help="VALUE is JSON, such as 12 or [1, 2].")] = False,
+    resume: Resume = False,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
     """Answer what a task asks."""
-    said = _read_json(value) if json_value else value
-    _say(target, lambda engine, asked: engine.answer(asked, said, note, by=_who()), db, as_json=as_json)
+    said = _read_json(value) if json_value else _text(value)
+    _say(
+        target,
+        lambda engine, asked: engine.answer(asked, said, _text(note), by=who()),
+        db,
+        resume=resume,
+        as_json=as_json,
+    )
 
 
-@app.command(epilog="Example: [bold]kapelle stop last[/bold]")
-def stop(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")],
-    db: Db = None,
-) -> None:
-    """Ask the engine that works on a run, wherever that is, to stop it cleanly."""
+@app.command(epilog="Examples: [bold]kapelle stop last[/bold]; [bold]kapelle stop 20260101-1200[/bold]")
+def stop(run_id: RunId, db: Db = None, as_json: Json = False) -> None:
+    """Ask the engine that works on a run, wherever that is, to stop it cleanly. It can be resumed."""
     with open_ledger(ledger_path(db), read_only=True) as ledger:
         run = ledger.run(run_id)  # before an engine makes a ledger where there is none
+        more = db_words(db, ledger.path)
+    if _is_abandoned(run):
+        raise InvalidInput(
+            f"The engine that worked on run {run.run_id} is gone, so there is nothing to stop. "
+            f"To go on: kapelle resume {run.run_id}{more}"
+        )
     with engine_of(None, None, "none", db) as engine:
-        engine.stop(run.run_id, by=_who())
-    print(f"Run {run.run_id} stops within seconds if an engine works on it. To go on: kapelle resume {run.run_id}")
+        engine.stop(run.run_id, by=who())
+    if as_json:
+        print_json({"run_id": run.run_id, "asked_to_stop": True})
+        return
+    print(f"Run {run.run_id} stops within seconds if an engine works on it.")
+    print(f"To go on later: kapelle resume {run.run_id}{more}")
 
 
-def ask_here(engine: Engine, run: Run, err: Console) -> bool:
-    """Ask the person at the terminal what a run asks; return whether anything was answered. Empty leaves it open."""
-    said = False
-    for question in run.open_questions:
-        err.print(Text(printable(f"Task {question.task_id} asks ({question.question_id}):"), style="bold"))
-        err.print(Text(printable(question.text)))
-        try:
-            if question.kind == "approval":
-                if Confirm.ask("Approve", console=err):
-                    engine.approve(question.question_id, by=_who())
-                else:
-                    engine.reject(question.question_id, by=_who())
-                said = True
-            elif (value := _ask_value(question, err)) is not None:
-                engine.answer(question.question_id, value, by=_who())
-                said = True
-        except EOFError:
-            return said
-        except InvalidInput as error:  # somebody else was faster
-            err.print(Text(printable(str(error)), style="yellow"))
-            said = True
-    return said
+def split_questions(ledger: Ledger, run_id: str | None = None) -> tuple[list[Question], list[Question]]:
+    """Return what people are asked, and what they have answered while no engine was there to take it in."""
+    asked: list[Question] = []
+    said: list[Question] = []
+    inboxes: dict[str, dict[str, dict[str, Any]]] = {}
+    for question in ledger.questions(run_id):
+        if question.run_id not in inboxes:
+            inboxes[question.run_id] = ledger.inbox(question.run_id)
+        message = inboxes[question.run_id].get(question.question_id)
+        if message is None:
+            asked.append(question)
+        else:
+            said.append(replace(question, answer=message.get("answer"), note=str(message.get("note") or "")))
+    return asked, said
 
 
-def _ask_value(question: Question, err: Console) -> str | None:
-    for number, option in enumerate(question.options, start=1):
-        err.print(Text(printable(f"  {number}  {option}")))
-    while True:
-        value = Prompt.ask("Answer", console=err, default="", show_default=False).strip()
-        if not value:
-            return None
-        if not question.options or value in question.options:
-            return value
-        if value.isdecimal() and 1 <= int(value) <= len(question.options):
-            return question.options[int(value) - 1]
-        err.print(Text("Choose one of these, by its number or its words."))
-
-
-def _say(target: str, say: Callable[[Engine, str], Question], db: str | None, *, as_json: bool) -> None:
+def _say(target: str, say: Callable[[Engine, str], Question], db: str | None, *, resume: bool, as_json: bool) -> None:
     with open_ledger(ledger_path(db), read_only=True) as ledger:
-        question_id = _find(target, ledger.questions(), ledger.run)
+        more = db_words(db, ledger.path)
+        question_id = _find(target, ledger, more)
     with engine_of(None, None, "none", db) as engine:
         question = say(engine, question_id)
-        waits = engine.ledger.run(question.run_id).state == "waiting"
+        run = engine.ledger.run(question.run_id)
+        left = split_questions(engine.ledger, question.run_id)[0]
+    if not as_json:
+        print(printable(f"Noted for task {question.task_id} of run {run.run_id}."))
+        if left:
+            others = ", ".join(one.question_id for one in left)
+            print(f"It still asks {len(left)} thing{'s' * (len(left) != 1)}: {others}. See `kapelle questions`.")
+    if resume:
+        try:
+            raise typer.Exit(go_on(run.run_id, {}, db=db, as_json=as_json))
+        except RunBusy:
+            pass  # an engine is at work on it, and takes the answer in by itself
     if as_json:
         print_json(asdict(question))
-        return
-    print(f"Noted for task {question.task_id} of run {question.run_id}.")
-    if waits:
-        print(f"Nobody works on it now. To go on: kapelle resume {question.run_id}")
+    elif resume:
+        print("An engine works on it, and goes on with this by itself.")
+    elif run.state == "waiting" or _is_abandoned(run):
+        print(f"Nobody works on it now. To go on: kapelle resume {run.run_id}{more}")
     else:
-        print(f"The engine that works on it goes on; if none does: kapelle resume {question.run_id}")
+        print(f"The engine that works on it goes on by itself; if none does: kapelle resume {run.run_id}{more}")
 
 
-def _find(target: str, asked: tuple[Question, ...], find_run: Any) -> str:
-    """Return the id of the question that is meant: by its own id, or by its run's."""
-    if any(one.question_id.startswith(target) for one in asked):
-        return target
+def _find(target: str, ledger: Ledger, more: str) -> str:
+    """Return the id of the question that is meant: by the beginning of its own id, or by its run."""
+    asked, said = split_questions(ledger)
+    meant = [one for one in (*asked, *said) if target and one.question_id.startswith(target)]
+    if len(meant) > 1:
+        names = ", ".join(one.question_id for one in meant)
+        raise NotFound(f"{target!r} begins the ids of several questions: {names}. Give more of it.")
+    if meant:
+        return meant[0].question_id
     try:
-        run_id = find_run(target).run_id
-    except NotFound:
-        raise NotFound(f"No open question and no run has the id {target!r}. `kapelle questions` lists them.") from None
+        run_id = ledger.run(target).run_id
+    except NotFound as error:
+        if target == "last" or "several runs" in str(error):
+            raise
+        raise NotFound(
+            f"No open question and no run has the id {target!r}, or one that begins so. `kapelle questions` lists what "
+            "is asked; what was answered, `kapelle explain RUN` shows."
+        ) from None
     mine = [one.question_id for one in asked if one.run_id == run_id]
     if len(mine) == 1:
         return mine[0]
-    if not mine:
-        raise NotFound(f"Run {run_id} asks nothing that is open. `kapelle questions` lists what does.")
-    raise InvalidInput(f"Run {run_id} asks {len(mine)} things: {', '.join(mine)}. Say which one is meant.")
+    if mine:
+        raise InvalidInput(f"Run {run_id} asks {len(mine)} things: {', '.join(mine)}. Say which one is meant.")
+    if any(one.run_id == run_id for one in said):
+        raise NotFound(f"All that run {run_id} asks is answered. To go on: kapelle resume {run_id}{more}")
+    raise NotFound(f"Run {run_id} asks nothing. `kapelle questions` lists what is asked.")
+
+
+def _is_abandoned(run: Run) -> bool:
+    """Whether the engine that worked on a run last is certainly dead, as far as the run's events name it."""
+    owners = [event.data.get("owner") for event in run.events if event.kind in ("run_started", "run_resumed")]
+    return run.state in ("planning", "running") and isinstance(owners[-1], str) and is_dead(owners[-1])
 
 
 def _read_json(text: str) -> Any:
@@ -152,8 +182,6 @@ def _read_json(text: str) -> Any:
         raise InvalidInput(f"{text!r:.80} is not JSON: {error}. Without --json-value it is taken as a text.") from error
 
 
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user id without a name, as in some containers
-        return ""
+def _text(text: str) -> str:
+    """Return what was typed without half characters, which no ledger could keep."""
+    return text.encode("utf-8", "replace").decode("utf-8")

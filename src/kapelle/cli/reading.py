@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict
 from typing import Annotated
@@ -9,7 +10,8 @@ from typing import Annotated
 import typer
 
 from kapelle import terminal
-from kapelle.ledger import ledger_path, open_ledger
+from kapelle.errors import InvalidInput
+from kapelle.ledger import has_ledger, ledger_path, open_ledger
 
 from .app import (
     Agents,
@@ -17,6 +19,7 @@ from .app import (
     Db,
     Json,
     Model,
+    RunId,
     Svg,
     app,
     check_targets,
@@ -32,7 +35,7 @@ DAY_S = 86_400
 
 @app.command(epilog="Example: [bold]kapelle explain last[/bold]")
 def explain(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")],
+    run_id: RunId,
     db: Db = None,
     svg: Svg = None,
     as_json: Json = False,
@@ -46,6 +49,7 @@ def explain(
         print_json(run_to_json(found))
     else:
         print(found.explain())
+        terminal.show_history(console(), found)
 
 
 @app.command(epilog="Example: [bold]kapelle runs --limit 5[/bold]")
@@ -85,7 +89,9 @@ def agents(
             terminal.show_agents(console(), registry, engine.profiler, note)
 
 
-@app.command(epilog="Example: [bold]kapelle gc --keep-days 7 --dry-run[/bold]")
+@app.command(
+    epilog="Examples: [bold]kapelle gc --keep-days 7 --dry-run[/bold]; [bold]kapelle gc --db old.sqlite[/bold]"
+)
 def gc(
     keep_days: Annotated[float, typer.Option("--keep-days", min=0, help="Runs that ended later than that stay.")] = 30,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be forgotten.")] = False,
@@ -93,7 +99,10 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """Forget old runs: their events and results. What was learned from them stays, and so do runs that are not over."""
-    with open_ledger(ledger_path(db), read_only=False) if not dry_run else open_ledger(ledger_path(db)) as ledger:
+    if not math.isfinite(keep_days):
+        raise InvalidInput(f"--keep-days {keep_days} is no number of days. To forget all that is over: --keep-days 0")
+    path = ledger_path(db)
+    with open_ledger(path, read_only=not has_ledger(path)) as ledger:  # collecting makes no ledger
         found = ledger.collect(time.time() - keep_days * DAY_S, dry_run=dry_run)
     if as_json:
         print_json({**asdict(found), "dry_run": dry_run})

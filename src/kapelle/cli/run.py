@@ -1,4 +1,7 @@
-"""`kapelle run`, `plan` and `resume`: from a request to an answer."""
+"""`kapelle run`, `plan` and `resume`: from a request to an answer; what a run asks on its way is asked at the terminal.
+
+Refuses what cannot be written or read before anything runs.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from kapelle import terminal
 from kapelle.engine import Engine, Proposal
 from kapelle.errors import InvalidInput
 from kapelle.execution import ExecutionLimits, HedgePolicy
-from kapelle.ledger import Run, ledger_path, open_ledger
+from kapelle.ledger import Event, Run, ledger_path, open_ledger
 from kapelle.planning import PLAN_SUFFIXES, Plan, explain_edges, write_plan
 from kapelle.process import drive
 
@@ -36,17 +39,19 @@ from .app import (
     Model,
     Output,
     Quality,
+    RunId,
     Svg,
     app,
     check_targets,
     console,
+    db_words,
     draw,
     engine_of,
     print_json,
     run_to_json,
     write_file,
 )
-from .people import ask_here
+from .asking import ask_here, can_ask
 
 
 @app.command(epilog="Example: [bold]kapelle run plan.yaml --budget 0.50 --svg run.svg[/bold]")
@@ -77,15 +82,16 @@ def run(
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality, "max_tokens": max_tokens}
     options: dict[str, Any] = {"explore": explore, "backend": backend, "limits": _limits(hedge)}
     with engine_of(agents, data, model, db, **options) as engine:
-        code = _run_and_show(engine, Start(request=read_request(request)), terms, _Shown(as_json, output, svg))
+        shown = _Shown(as_json=as_json, output=output, svg=svg, db=db)
+        code = _run_and_show(engine, Start(request=read_request(request)), terms, shown)
     raise typer.Exit(code)
 
 
 @app.command(epilog="Examples: [bold]kapelle resume last[/bold]; [bold]kapelle resume 20260101-1200 --budget 2[/bold]")
 def resume(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")],
+    run_id: RunId,
     budget: Budget = None,
-    deadline: Deadline = None,
+    deadline: Annotated[float | None, typer.Option("--deadline", help="Seconds that it may take from now on.")] = None,
     max_tokens: MaxTokens = None,
     data: Data = None,
     model: Model = None,
@@ -99,20 +105,24 @@ def resume(
 ) -> None:
     """Go on with a run that was cut off, waits for people, or ended without being done. What is done stays done.
 
-    Data folder, agents and model are those that the run was started with, unless they are given.
+    Limits, data folder, agents and model are those that the run was started with, unless they are given.
     """
-    check_targets(output, svg)
-    with open_ledger(ledger_path(db), read_only=True) as ledger:
-        before = ledger.run(run_id)
-    origin = before.settings.get("origin") or {}
-    data = data or _place(origin.get("data"))
-    agents = agents or _place(origin.get("agents"))
-    model = model or before.settings.get("model")
     terms = {"budget_usd": budget, "deadline_s": deadline, "max_tokens": max_tokens}
-    with engine_of(agents, data, model, db, backend=backend, limits=_limits(hedge)) as engine:
-        shown = _Shown(as_json, output, svg)
-        code = _run_and_show(engine, Start(resume=before.run_id), terms, shown)
-    raise typer.Exit(code)
+    raise typer.Exit(
+        go_on(
+            run_id,
+            terms,
+            data=data,
+            agents=agents,
+            model=model,
+            db=db,
+            backend=backend,
+            hedge=hedge,
+            output=output,
+            svg=svg,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command(
@@ -148,7 +158,7 @@ def plan(
         if edit:
             proposal = _edit(engine, proposal, terms, out)
             if proposal.validation.passed:
-                shown = _Shown(as_json, None, svg)
+                shown = _Shown(as_json=as_json, svg=svg, db=db)
                 raise typer.Exit(_run_and_show(engine, Start(request=proposal.plan), terms, shown))
         choices = drive(engine.frontier(proposal, deadline_s=deadline, min_quality=quality)) if frontier else None
     if choices is not None:
@@ -183,13 +193,15 @@ def read_request(text: str) -> str | Path:
     return path if named else text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Shown:
     """How a run is shown, and where its answer and picture go."""
 
     as_json: bool
-    output: Path | None
-    svg: Path | None
+    output: Path | None = None
+    svg: Path | None = None
+    db: str | None = None
+    """The ledger that was asked for, which the next command has to name too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,6 +212,37 @@ class Start:
     resume: str | None = None
 
 
+def go_on(
+    run_id: str,
+    terms: dict[str, Any],
+    *,
+    data: Path | None = None,
+    agents: Path | None = None,
+    model: str | None = None,
+    db: str | None = None,
+    backend: str = "asyncio",
+    hedge: bool = False,
+    output: Path | None = None,
+    svg: Path | None = None,
+    as_json: bool = False,
+) -> int:
+    """Go on with a run, show it, and return the exit code. What is not given is as the run was started with.
+
+    Raises:
+        InvalidInput: there is no such run, it is done, or what it was started with is not there any more.
+        RunBusy: another engine works on it.
+    """
+    check_targets(output, svg)
+    with open_ledger(ledger_path(db), read_only=True) as ledger:
+        before = ledger.run(run_id)
+    data = data or _place(before, "data")
+    agents = agents or _place(before, "agents")
+    model = model or before.settings.get("model")
+    with engine_of(agents, data, model, db, backend=backend, limits=_limits(hedge)) as engine:
+        shown = _Shown(as_json=as_json, output=output, svg=svg, db=db)
+        return _run_and_show(engine, Start(resume=before.run_id), terms, shown)
+
+
 def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _Shown) -> int:
     """Run a request or go on with a run, show it, and return the exit code.
 
@@ -208,18 +251,22 @@ def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _S
     out, err = console(), console(stderr=True)
     if not shown.as_json:
         err.print(engine.team.model_note, style="dim", markup=False, highlight=False)
-    interrupted = False
+    left_open: set[str] = set()
     while True:
         run, interrupted = _drive(engine, start, terms, err, quiet=shown.as_json)
-        if interrupted or run.state != "waiting" or shown.as_json or not (sys.stdin.isatty() and err.is_terminal):
+        if interrupted or run.state != "waiting" or shown.as_json or not can_ask(err):
             break
-        if not ask_here(engine, run, err):
+        try:
+            if not ask_here(engine, run, err, left_open):
+                break
+        except KeyboardInterrupt:
+            interrupted = True
             break
         start, terms = Start(resume=run.run_id), {}
     if shown.as_json:
         print_json(run_to_json(run))
     else:
-        terminal.show_run(err, run)
+        terminal.show_run(err, run, more=db_words(shown.db, getattr(engine.ledger, "path", shown.db)))
         if run.answer:
             terminal.show_answer(out, run.answer)
     # The answer is out; now it cannot be lost with a file that cannot be written.
@@ -234,9 +281,13 @@ def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _S
 def _drive(engine: Engine, start: Start, terms: dict[str, Any], err: Console, *, quiet: bool) -> tuple[Run, bool]:
     """Run to the next stop, and return the run, and whether a signal stopped it."""
     progress = terminal.LiveProgress(err, quiet=quiet)
-    if start.resume is not None:
-        progress.show_so_far(engine.ledger.events(start.resume))
-    watch: dict[str, Any] = {"on_event": progress.watch, "on_text": progress.show_text}
+
+    def watch_event(event: Event) -> None:
+        if event.seq and progress.run_id is None:  # it goes on: what was before is read once nobody else writes it
+            progress.show_so_far(one for one in engine.ledger.events(event.run_id) if one.seq < event.seq)
+        progress.watch(event)
+
+    watch: dict[str, Any] = {"on_event": watch_event, "on_text": progress.show_text}
     try:
         # What agents print is not the answer: standard output stays one answer, or one object.
         with progress, redirect_stdout(sys.stderr):
@@ -253,8 +304,18 @@ def _limits(hedge: bool) -> ExecutionLimits:
     return ExecutionLimits(hedge=HedgePolicy() if hedge else None)
 
 
-def _place(path: object) -> Path | None:
-    return Path(path) if isinstance(path, str) and path else None
+def _place(run: Run, name: str) -> Path | None:
+    """Return a path that a run was started with, as option `--name`."""
+    origin = run.settings.get("origin")
+    place = origin.get(name) if isinstance(origin, dict) else None
+    if not isinstance(place, str) or not place:
+        return None
+    if not Path(place).exists():
+        raise InvalidInput(
+            f"Run {run.run_id} was started with --{name} {place}, which is not there any more. "
+            f"Say where it is now: kapelle resume {run.run_id} --{name} ..."
+        )
+    return Path(place)
 
 
 def _edit(engine: Engine, proposal: Proposal, terms: dict[str, Any], out: Console) -> Proposal:
