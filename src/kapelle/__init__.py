@@ -73,9 +73,14 @@ if TYPE_CHECKING:
         WorkerLost,
     )
     from kapelle.execution import (
+        Backend,
         ExecutionLimits,
         Executor,
         GrowthLimits,
+        HedgePolicy,
+        Reflection,
+        Reflector,
+        RetryPolicy,
     )
     from kapelle.graph import (
         GraphPatch,
@@ -162,6 +167,7 @@ __all__ = [
     "AgentType",
     "ApprovedPlan",
     "AskPerson",
+    "Backend",
     "Budget",
     "BudgetExceeded",
     "CallableAgent",
@@ -186,6 +192,7 @@ __all__ = [
     "GrowthLimits",
     "HALORouter",
     "HTDAGPlanner",
+    "HedgePolicy",
     "InvalidAgents",
     "InvalidGraph",
     "InvalidInput",
@@ -229,8 +236,11 @@ __all__ = [
     "PydanticAIAgent",
     "PydanticAIClient",
     "Question",
+    "Reflection",
+    "Reflector",
     "RefusedQuery",
     "Repair",
+    "RetryPolicy",
     "RoutingPlan",
     "RoutingRule",
     "RulePlanner",
@@ -345,9 +355,14 @@ _HOMES = {
         "WorkerLost",
     ),
     "kapelle.execution": (
+        "Backend",
         "ExecutionLimits",
         "Executor",
         "GrowthLimits",
+        "HedgePolicy",
+        "Reflection",
+        "Reflector",
+        "RetryPolicy",
     ),
     "kapelle.graph": (
         "GraphPatch",

@@ -49,6 +49,7 @@ from kapelle.execution import (
     ExecutionLimits,
     Executor,
     Growth,
+    Reflector,
     compose_answer,
     make_backend,
 )
@@ -105,6 +106,7 @@ class Engine:
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Replaces the routing rules.
+        reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
         validators: By type of task, a function that says of an output whether it is acceptable. No other output is
             taken, and what it says is what agents are judged by.
         explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
@@ -135,6 +137,7 @@ class Engine:
         planner: Planner | None = None,
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
+        reflector: Reflector | None = None,
         validators: Mapping[str, Callable[[Any], bool]] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
@@ -169,6 +172,7 @@ class Engine:
         )
         self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
         self.explorer = Explorer(share=explore)
+        self.reflector = reflector
         self.checks = Checks(validators=dict(validators or {}))
         self.limits = limits or ExecutionLimits()
         self.origin = dict(origin or {})
@@ -630,6 +634,8 @@ class Engine:
             approver=_Approver(self, terms, budget, kept),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
+            reflector=self.reflector,
+            reflection_cost_usd=self.team.planning_cost_usd,
         )
 
 
@@ -672,11 +678,7 @@ class _Approver:
 
     async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
         known = {task_id: agent for task_id, agent in current.assignments.items() if task_id in dag}
-        # New tasks refer to each other only (see `grow`), so they make a graph of their own that can be optimised.
-        new = {task.task_id: task for task in dag if task.task_id not in known}
-        part = TaskDAG(
-            replace(task, depends_on=tuple(name for name in task.depends_on if name in new)) for task in new.values()
-        )
+        part = part_without_agents(dag, RoutingPlan(assignments=known))
         costs = {task_id: current.estimates[task_id].cost_usd for task_id in known}
         ahead = sum(cost for task_id, cost in costs.items() if task_id not in begun)
         left = self._budget.left.usd

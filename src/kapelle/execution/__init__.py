@@ -13,6 +13,8 @@ from .executor import Inbox as Inbox
 from .fallback import FallbackChooser as FallbackChooser
 from .growth import GrowthLimits as GrowthLimits
 from .growth import PlanApprover as PlanApprover
+from .growth import Reflection as Reflection
+from .growth import Reflector as Reflector
 from .growth import Replanner as Replanner
 from .limits import ExecutionLimits as ExecutionLimits
 from .limits import HedgePolicy as HedgePolicy

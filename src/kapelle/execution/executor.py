@@ -49,7 +49,7 @@ from kapelle.validation import ApprovedPlan
 from .accounts import Accounts
 from .backends import AsyncioBackend, Backend
 from .fallback import FallbackChooser
-from .growth import GrowthLimits, PlanApprover, Replanner, grow, is_grown, may_replan
+from .growth import GrowthLimits, PlanApprover, Reflection, Reflector, Replanner, grow, is_grown, may_replan
 from .limits import ExecutionLimits
 from .loops import LoopGuard
 from .people import Questions, why_rejected
@@ -71,6 +71,9 @@ class Growth:
     replanner: Replanner | None = None
     replanning_cost_usd: float = 0.0
     """Dollars to set aside for planning the work of one failed task anew."""
+    reflector: Reflector | None = None
+    reflection_cost_usd: float = 0.0
+    """Dollars to set aside for looking at one task's output."""
     limits: GrowthLimits = field(default_factory=GrowthLimits)
 
 
@@ -176,6 +179,15 @@ class _Replanning:
     work: asyncio.Task[AgentResult | None] | None = None
 
 
+@dataclass(kw_only=True, slots=True, eq=False)
+class _Reflecting:
+    """A finished task whose output somebody looks at."""
+
+    task: Task
+    reservation: Reservation
+    work: asyncio.Task[Reflection | None] | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Again:
     """A failed job has waited long enough."""
@@ -249,6 +261,7 @@ class _Execution:
         """Failed jobs that are to be made again after a while, by their own id."""
         self._replanning: dict[str, _Replanning] = {}
         """Failed tasks whose work is being planned anew."""
+        self._reflecting: set[_Reflecting] = set()
         self._told = dict(earlier.attempts)
         """Per task, how many attempts the journal tells of that belong to no work of now."""
         self._halt: _Halt | None = None
@@ -286,15 +299,15 @@ class _Execution:
                 if timer is not None:
                     timer.cancel()
             self._underway.close()
-            for replanning in self._replanning.values():
-                if replanning.work is not None:
-                    replanning.work.cancel()
+            for work in [one.work for one in self._replanning.values()] + [one.work for one in self._reflecting]:
+                if work is not None:
+                    work.cancel()
         return self._ending()
 
     @property
     def _is_busy(self) -> bool:
         """Whether something will report without anybody's doing."""
-        return bool(len(self._underway) or self._replanning or self._pausing)
+        return bool(len(self._underway) or self._replanning or self._pausing or self._reflecting)
 
     async def _take(self, report: Any, stop_key: str) -> None:
         match report:
@@ -306,6 +319,8 @@ class _Execution:
                 self._hedge(job)
             case _Replanning():
                 await self._take_new_plan(report)
+            case _Reflecting():
+                await self._take_reflection(report)
             case _Mail(messages=messages):
                 for key, message in messages.items():
                     self._hear(key, message, stop_key)
@@ -667,6 +682,8 @@ class _Execution:
         self._recorder.write("task_finished", data, task_id, self._recorder.outcomes(work, accepted))
         for ready in self._progress.finish(task_id, data["output"]):
             self._push(ready)
+        if self._growth is not None and self._growth.reflector is not None:
+            self._start_reflection(self._growth, work.task, data["output"])
 
     def _fail(self, work: Work, data: dict[str, Any], outcomes: Sequence[Any] = ()) -> None:
         task_id = work.task.task_id
@@ -887,9 +904,7 @@ class _Execution:
             return None, f"The graph has changed {limits.max_changes} times; this run lets it change no more."
         try:
             dag = grow(progress.graph, task, subgraph, limits, replan=replan)
-            begun = {*progress.outputs, *progress.failed, *progress.skipped, *progress.asking}
-            begun |= {task_id for task_id, work in self._works.items() if work.started is not None}
-            plan = await self._growth.approver.approve(dag, self._plan, frozenset(begun))
+            plan = await self._growth.approver.approve(dag, self._plan, self._begun)
         except PlanRejected as error:
             problems = " ".join(str(issue) for issue in error.issues)
             return None, f"What it expanded into was refused: {problems}"[:MAX_REASON_CHARS]
@@ -959,6 +974,76 @@ class _Execution:
             self._accept_failure(task, f"failed: {replanning.reason}")
         self._ready.retry()
 
+    def _start_reflection(self, growth: Growth, task: Task, output: Any) -> None:
+        """Let somebody look at what a task gave, while everything goes on; as far as the budget holds it."""
+        assert growth.reflector is not None
+        if self._changes >= growth.limits.max_changes:
+            return
+        try:
+            reservation = self._budget.reserve(usd=growth.reflection_cost_usd)
+        except BudgetExceeded:
+            return
+        if reservation.amounts.usd:
+            started = {"replaces": task.task_id, "reserved_usd": reservation.amounts.usd}
+            self._journal.write("planning_started", started)
+        thought = _Reflecting(task=task, reservation=reservation)
+        thought.work = asyncio.create_task(growth.reflector.reflect(task, output, self._progress.graph))
+        thought.work.add_done_callback(lambda _: self._reports.put_nowait(thought))
+        self._reflecting.add(thought)
+
+    async def _take_reflection(self, thought: _Reflecting) -> None:
+        """Somebody has looked at what a task gave: change the rest of the plan, or go on."""
+        if thought not in self._reflecting:
+            return
+        self._reflecting.discard(thought)
+        assert thought.work is not None
+        error = None if thought.work.cancelled() else thought.work.exception()
+        found = None if error is not None or thought.work.cancelled() else thought.work.result()
+        reserved = thought.reservation.amounts.usd
+        # What a thought that failed has cost is unknown: all that was set aside.
+        spent = reserved if error is not None else 0.0 if found is None else found.cost_usd
+        self._budget.commit(thought.reservation, usd=spent)
+        place = {"replaces": thought.task.task_id}
+        cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if found is None else found.usage)}
+        plan, problem = None, None if error is None else f"Reflecting failed: {describe_error(error)}"
+        if found is not None:
+            plan, problem = await self._approve_patch(found)
+        if plan is not None and found is not None:
+            data = {**place, "reason": f"After {thought.task.task_id}: {found.reason}"[:MAX_REASON_CHARS]}
+            self._journal.write("graph_patched", {**data, **describe_growth(self._plan, plan), **cost})
+            self._adopt(plan)
+        elif problem is not None or reserved:
+            reason = (problem or "Nothing is to change.")[:MAX_REASON_CHARS]
+            self._journal.write("planning_spent", {**place, "reason": reason, **cost})
+        self._ready.retry()
+
+    async def _approve_patch(self, found: Reflection) -> tuple[ApprovedPlan | None, str | None]:
+        """Return the approved plan in which the patch is applied to what has not begun, or why there is none."""
+        assert self._growth is not None
+        begun = self._begun
+        try:
+            dag = self._progress.graph.patched(found.patch, finished=begun)
+            if len(dag) > self._growth.limits.max_tasks:
+                return None, f"The change was refused: it makes more than {self._growth.limits.max_tasks} tasks."
+            plan = await self._growth.approver.approve(dag, self._plan, begun)
+        except PlanRejected as error:
+            return None, f"The change was refused: {' '.join(str(issue) for issue in error.issues)}"
+        except InvalidInput as error:
+            return None, f"The change was refused: {error}"
+        if begun != self._begun:  # something began while it was approved
+            touched = set(found.patch.touched) & self._begun
+            if touched:
+                return None, f"The change was refused: {', '.join(sorted(touched))} began meanwhile."
+        self._changes += 1
+        return plan, None
+
+    @property
+    def _begun(self) -> frozenset[str]:
+        """Tasks that are over, run, or wait for a person."""
+        progress = self._progress
+        at_work = {task_id for task_id, work in self._works.items() if work.started is not None}
+        return frozenset({*progress.outputs, *progress.failed, *progress.skipped, *progress.asking, *at_work})
+
     # Ending
 
     async def _stop(self, reason: str, state: Literal["stopped", "failed"] = "stopped") -> Ending:
@@ -971,6 +1056,15 @@ class _Execution:
             cost = {"planning_cost_usd": replanning.reservation.amounts.usd}
             self._journal.write("planning_spent", {**data, **cost})
         self._replanning.clear()
+        for thought in self._reflecting:
+            assert thought.work is not None
+            thought.work.cancel()
+            self._budget.commit(thought.reservation)
+            cost = {"planning_cost_usd": thought.reservation.amounts.usd}
+            if thought.reservation.amounts.usd:
+                data = {"replaces": thought.task.task_id, "reason": reason}
+                self._journal.write("planning_spent", {**data, **cost})
+        self._reflecting.clear()
         running = list(self._underway)
         await self._underway.cancel(running, self._limits.grace_s)
         for job in running:

@@ -2,7 +2,8 @@
 
 A task is expanded when its agent returns tasks instead of an output, or planned anew when it failed. Either way its
 place, and nothing else, is taken by a subgraph: what depended on it waits for the subgraph's ends, so the change is
-contained. Growth ends: a subgraph is one level deeper than the task it replaces, and depth and size have limits.
+contained. A reflector may change whatever has not begun. Growth ends: a subgraph is one level deeper than the task it
+replaces, and depth, size and the number of changes have limits.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import InvalidGraph, InvalidInput
 from kapelle.graph import GraphPatch, Task, TaskDAG, rename_references
+from kapelle.ledger import Usage
 from kapelle.validation import ApprovedPlan
 
 DEPTH = "depth"
@@ -58,6 +60,27 @@ class Replanner(Protocol):
     async def replan(self, task: Task, reason: str, context: TaskContext) -> AgentResult | None:
         """Return other tasks that do the work, as an expansion; None if there is no other way."""
         ...
+
+
+class Reflector(Protocol):
+    """Looks at what a task gave, and says whether the rest of the plan should change."""
+
+    async def reflect(self, task: Task, output: Any, graph: TaskDAG) -> Reflection | None:
+        """Return a change to what has not begun; None to go on as planned.
+
+        It is asked beside the run, which goes on meanwhile: a change that touches what has begun by then is refused.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reflection:
+    """A change to the rest of a plan, and why."""
+
+    patch: GraphPatch
+    reason: str
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
 
 
 def needs_some(task: Task) -> bool:
