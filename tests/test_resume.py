@@ -155,6 +155,33 @@ def test_the_deadline_counts_the_time_that_engines_worked_on_it() -> None:
     assert go_on(engine, deadline_s=5).state == "done"
 
 
+def test_a_deadline_that_was_given_anew_counts_from_then_on() -> None:
+    worker = Worker(a=lambda _: AgentResult(output=1 / 0))
+    engine = engine_with(worker)
+    asyncio.run(engine.run(plan(work("a"))))
+    go_on(engine, deadline_s=30)
+    worker.scripts = {}
+    run = go_on(engine)
+    assert (run.state, run.settings["deadline_s"]) == ("done", 30)
+    assert 0 < run.settings["deadline_from_s"] <= run.active_seconds
+
+
+def test_a_budget_below_what_was_spent_is_refused() -> None:
+    engine = engine_with(Worker(b=lambda _: 1 / 0))
+    before = asyncio.run(engine.run(plan(work("a"), work("b")), budget_usd=1.0))
+    with pytest.raises(InvalidInput, match=r"has cost \$0\.02 already"):
+        go_on(engine, budget_usd=0.01)
+    assert engine.ledger.run("last") == before
+
+
+def test_a_task_that_must_not_fail_and_cannot_begin_ends_the_run() -> None:
+    inputs = {"text": "{a.nothing}"}
+    engine = engine_with(Worker(a=lambda _: {"something": 1}))
+    run = asyncio.run(engine.run(plan(work("a"), work("b", inputs=inputs, on_failure="fail"), work("c", "b"))))
+    assert (run.state, run.tasks["b"].state, run.tasks["c"].state) == ("failed", "failed", "skipped")
+    assert "An input cannot be filled" in (run.stop_reason or "")
+
+
 def asks(context: TaskContext) -> str:
     if not context.answers:
         raise AskPerson("Which account?", options=["savings", "current"])

@@ -25,7 +25,7 @@ class Resumption:
     terms: Terms
     """What the user asks of it by now."""
     changed: Mapping[str, Any]
-    """The terms that are new."""
+    """The terms that are new, and from when on a new deadline counts."""
     deadline_s: float | None
     """Seconds that are left."""
     interruptions: tuple[Interruption, ...]
@@ -66,9 +66,17 @@ def prepare(run: Run, new: Mapping[str, Any]) -> Resumption:
     before = {name: value for name, value in run.settings.items() if name in names}
     changed = {name: value for name, value in new.items() if value is not None}
     terms = Terms(**{**before, **changed})
+    spent = run.cost_usd
+    if "budget_usd" in changed and changed["budget_usd"] < spent:
+        raise InvalidInput(
+            f"Run {run.run_id} has cost ${spent:.4g} already, which is more than the budget of "
+            f"${changed['budget_usd']:.4g} that is given now. Give more: it is for the whole run."
+        )
     left_s = terms.deadline_s
-    if left_s is not None and "deadline_s" not in changed:
-        left_s -= run.active_seconds
+    if "deadline_s" in changed:
+        changed["deadline_from_s"] = run.active_seconds
+    elif left_s is not None:
+        left_s -= run.active_seconds - float(run.settings.get("deadline_from_s", 0.0))
         if left_s <= 0:
             raise InvalidInput(
                 f"Run {run.run_id} has used the {terms.deadline_s:g} s that it was given. Give it more: "

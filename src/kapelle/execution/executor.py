@@ -279,6 +279,8 @@ class _Execution:
             self._take_up()
             while True:
                 self._dispatch()
+                if self._halt is not None:  # a task that must not fail could not even begin
+                    return await self._stop(self._halt.reason, self._halt.state)
                 if not self._is_busy:
                     if self._ready.retry():
                         continue  # nothing will free money any more: each has its turn with what is left
@@ -720,6 +722,8 @@ class _Execution:
 
     def _ask_again(self, job: Job) -> None:
         del self._pausing[id(job)]
+        if self._works.get(job.work.task.task_id) is not job.work:
+            return  # its task is over, or asks a person
         assert job.agent is not None
         self._ready.push(job.work.again(job.agent))
 
