@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from kapelle import process as kapelle_process
 
 AGENTS = """
 import asyncio, sys, threading
@@ -81,3 +84,27 @@ def test_an_agent_that_ends_the_program_ends_its_task_only(tmp_path: Path) -> No
     told = json.loads(out)  # what the agent printed is not in it
     assert (process.returncode, told["state"]) == (1, "failed")
     assert "SystemExit" in told["stop_reason"]
+
+
+def test_a_signal_does_what_it_did_before_although_a_task_was_left_behind() -> None:
+    left: list[asyncio.Task[None]] = []
+
+    async def leave_one() -> None:
+        async def deaf() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await asyncio.Event().wait()
+
+        left.append(asyncio.create_task(deaf()))
+        await asyncio.sleep(0)
+
+    kapelle_process.drive(leave_one())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        loop = kapelle_process._left_behind.pop()
+        left[0].cancel()
+        loop.run_until_complete(asyncio.wait(left))
+        loop.close()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from kapelle import terminal
-from kapelle.agents import AgentCapability, AgentRegistry
+from kapelle.agents import AgentCapability, AgentRegistry, PartialText
 from kapelle.cost import CostProfiler
 from kapelle.engine import Proposal
 from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import Event, EventKind, RunSummary, rebuild_run
+from kapelle.ledger import Event, EventKind, Question, Run, RunSummary, printable, rebuild_run
 from kapelle.planning import Plan
 from kapelle.routing import RoutingPlan
 from kapelle.validation import ValidationResult
@@ -168,3 +172,179 @@ def test_an_overrun_is_told_in_a_sentence() -> None:
     console = screen()
     terminal.show_run(console, rebuild_run(events(2, end={"overrun_usd": 0.02})))
     assert "Tasks cost $0.0200 more than was reserved for them." in plain(console)
+
+
+def going_on(
+    *steps: tuple[EventKind, str | None, dict[str, Any]], settings: dict[str, Any] | None = None
+) -> list[Event]:
+    """A run of three tasks, of which the first is done, then these steps."""
+    first = events(3)[:6]
+    return [replace(first[0], data={"request": "x", "settings": settings or {}}), *first[1:]] + [
+        Event(run_id=RUN_ID, seq=6 + number, at=7.0 + number, kind=kind, task_id=task_id, data=data)
+        for number, (kind, task_id, data) in enumerate(steps)
+    ]
+
+
+def rows(*steps: tuple[EventKind, str | None, dict[str, Any]]) -> str:
+    console = screen()
+    progress = terminal.LiveProgress(console, quiet=True, clock=lambda: 10.0)
+    for event in going_on(*steps):
+        progress.watch(event)
+    console.print(progress._table())
+    return plain(console)
+
+
+STARTED: tuple[EventKind, str, dict[str, Any]] = ("task_started", "task1", {"agent": "atlas"})
+
+
+def attempt(number: int, agent: str = "atlas", step: str = "single") -> tuple[EventKind, str, dict[str, Any]]:
+    return "attempt_started", "task1", {"attempt": number, "agent": agent, "step": step}
+
+
+def lost(number: int, **more: Any) -> tuple[EventKind, str, dict[str, Any]]:
+    return "attempt_finished", "task1", {"attempt": number, "reason": "overloaded", **more}
+
+
+ASKED: tuple[EventKind, str, dict[str, Any]] = (
+    "task_asked",
+    "task1",
+    {"question_id": "q-1", "kind": "answer", "about": "agent", "text": "Which one?"},
+)
+RESUMED: tuple[EventKind, None, dict[str, Any]] = ("run_resumed", None, {"state": "running", "settings": {}})
+
+
+@pytest.mark.parametrize(
+    ("steps", "seen", "said"),
+    [
+        ([attempt(0), lost(0, retry_in_s=1.5)], "atlas, soon again", "task1 is tried again in 1.5 s: overloaded"),
+        ([attempt(0), lost(0, retry_in_s=1.5), attempt(1)], "atlas, attempt 2", "atlas tries again, attempt 2"),
+        ([attempt(0), attempt(1)], "atlas, and a rival", "atlas is late and gets a rival"),
+        ([attempt(0), lost(0), attempt(1, "gazetteer", "fallback")], "gazetteer, fallback", "falls back to gazetteer"),
+        ([attempt(0, "small", "cheap"), attempt(1, "large", "strong")], "small, large", "task1: strong large"),
+        ([ASKED], "? task1", "task1 asks (q-1): Which one?"),
+        ([("task_interrupted", "task1", {"reason": "it died"})], "· task1", "task1 was cut off and runs again"),
+    ],
+)
+def test_what_is_no_plain_first_attempt_is_seen_and_said(steps: list[Any], seen: str, said: str) -> None:
+    assert seen in rows(STARTED, *steps)
+    console = screen(terminal=False)
+    progress = terminal.LiveProgress(console)
+    for event in going_on(STARTED, *steps):
+        progress.watch(event)
+    assert said in plain(console)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_who_goes_on_is_told_what_is_done_and_what_is_tried_again(is_terminal: bool) -> None:
+    failed: tuple[EventKind, str, dict[str, Any]] = ("task_failed", "task1", {"reason": "no"})
+    ended: tuple[EventKind, None, dict[str, Any]] = ("run_finished", None, {"state": "partial"})
+    cut_off: tuple[EventKind, str, dict[str, Any]] = ("task_started", "task2", {"agent": "atlas"})
+    console = screen(200, terminal=is_terminal)
+    progress = terminal.LiveProgress(console)
+    *before, resumed = going_on(
+        STARTED, failed, ended, ("run_resumed", None, {"state": "running", "settings": {"budget_usd": 2}})
+    )
+    progress.show_so_far(before)
+    progress.watch(resumed)
+    assert "1 of 3 tasks are done already; tried again: task1; new limits: budget_usd 2" in plain(console)
+    *before, resumed = going_on(cut_off, RESUMED)
+    progress = terminal.LiveProgress(console)
+    progress.show_so_far(before)
+    progress.watch(resumed)
+    assert "done already; cut off: task2" in plain(console)
+
+
+def said(task_id: str, text: str) -> PartialText:
+    return PartialText(run_id=RUN_ID, task_id=task_id, agent="atlas", text=text)
+
+
+def test_the_newest_words_of_one_task_are_shown_until_it_ends_or_is_silent() -> None:
+    now, console = [10.0], screen(60)
+    progress = terminal.LiveProgress(console, quiet=True, clock=lambda: now[0])
+    for event in going_on(STARTED, ("task_started", "task2", {"agent": "atlas"})):
+        progress.watch(event)
+    shown_words = []
+    for at, task_id, text in [
+        (10.0, "task1", "one "),
+        (10.5, "task2", "two "),
+        (11.0, "task1", HOSTILE),
+        (14.0, "task2", "end"),
+    ]:
+        now[0] = at
+        progress.show_text(said(task_id, text))
+        console.print(progress._table())
+        shown_words.append(plain(console).splitlines()[-2])
+    assert shown_words[:2] == ["task1: …one"] * 2, "the line does not jump to another task at once"
+    assert "\x1b" not in shown_words[2]
+    assert "gone" in shown_words[2]
+    assert shown_words[3] == "task2: …two end"
+    progress.watch(going_on(STARTED, STARTED, ("task_finished", "task2", {"seconds": 1}))[-1])
+    console.print(progress._table())
+    assert "…" not in plain(console).splitlines()[-2]
+
+
+@given(st.text(max_size=200), st.integers(20, 120), st.text("ab漢 ", min_size=1, max_size=40))
+def test_words_that_are_written_take_one_line_and_end_with_the_newest(words: str, width: int, task_id: str) -> None:
+    line = terminal._newest_words(task_id, words, width)
+    assert cell_len(line.plain) <= max(width, cell_len(task_id) + 4)
+    assert "\n" not in line.plain
+    assert printable(" ".join(words.split())).endswith(line.plain.partition(": …")[2])
+
+
+def ended(state: str, *, settings: dict[str, Any], skipped: str = "", at: float = 12.0) -> Run:
+    steps: list[tuple[EventKind, str | None, dict[str, Any]]] = [
+        STARTED,
+        ("task_finished", "task1", {"cost_usd": 0.25}),
+    ]
+    if skipped:
+        steps.append(("task_skipped", "task2", {"reason": skipped}))
+    steps.append(("run_finished", None, {"state": state}))
+    told = going_on(*steps, settings=settings)
+    return rebuild_run([*told[:-1], replace(told[-1], at=at)])
+
+
+@pytest.mark.parametrize(
+    ("run", "way"),
+    [
+        (ended("done", settings={}), None),
+        (ended("partial", settings={}), f"kapelle resume {RUN_ID}"),
+        (ended("stopped", settings={"budget_usd": 4}), f"kapelle resume {RUN_ID}"),
+        (
+            ended("stopped", settings={"budget_usd": 0.4}, skipped="The budget does not reach"),
+            f"kapelle resume {RUN_ID} --budget 0.55",
+        ),
+        (ended("stopped", settings={"deadline_s": 10}), f"kapelle resume {RUN_ID} --deadline 10"),
+        (ended("stopped", settings={"deadline_s": 50}), f"kapelle resume {RUN_ID}"),
+    ],
+)
+def test_the_way_on_names_the_limits_that_were_too_little(run: Run, way: str | None) -> None:
+    assert terminal.way_on(run) == way
+
+
+def asked(**fields: Any) -> Question:
+    return Question(question_id="q-1", run_id=RUN_ID, task_id="pay", text="Which?", **{"kind": "answer", **fields})
+
+
+@pytest.mark.parametrize(
+    ("question", "ways"),
+    [
+        (asked(kind="approval"), ("kapelle approve q-1", "kapelle reject q-1 --note WHY")),
+        (asked(), ("kapelle answer q-1 VALUE",)),
+        (asked(options=("a b", "c; rm x")), ("kapelle answer q-1 'a b'", "kapelle answer q-1 'c; rm x'")),
+        (asked(options=("-n",)), ("kapelle answer q-1 VALUE", "  one of: -n")),
+        (asked(options=("a\x1b[2J",)), ("kapelle answer q-1 VALUE", "  one of: a\x1b[2J")),
+    ],
+)
+def test_a_question_comes_with_commands_that_are_safe_to_copy(question: Question, ways: tuple[str, ...]) -> None:
+    assert terminal.ways_to_answer(question) == ways
+    console = screen()
+    terminal.show_questions(console, [question], answered=[question])
+    assert "\x1b[2J" not in plain(console)
+    assert f"1 answer to run {RUN_ID} waits for it to go on: kapelle resume {RUN_ID}" in plain(console)
+
+
+def test_a_picture_shows_who_asks() -> None:
+    run = rebuild_run(going_on(STARTED, ASKED))
+    assert run.graph is not None
+    states = {task_id: task.state for task_id, task in run.tasks.items()}
+    assert "asking" in terminal.picture(run.graph, states=states, agents={}).partition("</style>")[2]

@@ -328,7 +328,6 @@ def show_history(console: Console, run: Run) -> None:
 
 
 def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
-    version = 0
     builder = RunBuilder()
     for event in run.events:
         before = builder.run() if event.kind == "run_resumed" else None
@@ -336,9 +335,9 @@ def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
         data = event.data
         match event.kind:
             case "run_planned" | "task_expanded" | "graph_patched":
-                version += 1
-                count = len(builder.run().tasks)
-                yield event, f"version {version} of the graph, {_count(count, 'task')}: {_why_changed(event)}"
+                now = builder.run()
+                what = f"version {now.graph_version} of the graph, {_count(len(now.tasks), 'task')}"
+                yield event, f"{what}: {_why_changed(event)}"
             case "run_resumed" if before is not None:
                 yield event, _tell_resumption(before, builder.run())
             case "run_waiting":
