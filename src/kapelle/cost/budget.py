@@ -40,11 +40,26 @@ class Amounts:
     """Seconds of agents' work added up: two agents that work for 3 seconds side by side use 6."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, slots=True)
 class Reservation:
     """Amounts that are set aside for one piece of work. Made by `Budget.reserve` and settled once."""
 
-    amounts: Amounts
+    __slots__ = ("_units",)
+
+    def __init__(self, units: _Units) -> None:
+        self._units = units
+
+    def __repr__(self) -> str:
+        return f"Reservation({self.amounts!r})"
+
+    @property
+    def amounts(self) -> Amounts:
+        """What is set aside."""
+        return _amounts(self._units)
+
+    @property
+    def usd(self) -> float:
+        """The dollars of it."""
+        return _amount(0, self._units[0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,8 +125,8 @@ class Budget:
             BudgetExceeded: one of them is not left; `.resource` is its name as an argument here.
             InvalidInput: an amount is negative or not a number.
         """
-        reservation = Reservation(amounts=Amounts(usd=usd, tokens=tokens, calls=calls, seconds=seconds))
         wanted = (_units(0, usd), _units(1, tokens), _units(2, calls), _units(3, seconds))
+        reservation = Reservation(wanted)
         with self._lock:
             for place, cap in enumerate(self._caps):
                 if cap is None:

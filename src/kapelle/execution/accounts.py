@@ -66,7 +66,7 @@ class Accounts:
         """Settle a job that was cut off: what it has cost is unknown, so all that was set aside is charged."""
         assert job.reservation is not None
         self.budget.commit(job.reservation, seconds=seconds)
-        cost_usd = job.reservation.amounts.usd
+        cost_usd = job.reservation.usd
         if job.check is None:
             attempt = job.work.attempts[job.attempt]
             attempt.cost_usd, attempt.cost_assumed, attempt.seconds = cost_usd, cost_usd > 0, seconds

@@ -59,7 +59,7 @@ from .recorder import Recorder, describe_growth, used
 from .result import MAX_REASON_CHARS, describe_error, read_result
 from .resume import Earlier
 from .retry import can_pass, is_repeatable
-from .underway import UnderWay
+from .underway import Reports, UnderWay
 from .work import Attempt, Job, Work
 
 
@@ -235,6 +235,7 @@ class _Execution:
     ) -> None:
         self._agents = executor.agents
         self._backend = executor.backend
+        self._in_loop = isinstance(executor.backend, AsyncioBackend)
         self._fallbacks = fallbacks
         self._timer = executor.timer
         self._plan = plan
@@ -255,7 +256,7 @@ class _Execution:
         self._works: dict[str, Work] = {}
         """Tasks that are ready or begun, and not over."""
         self._ready = ReadyJobs(lambda agent: self._agents[agent].max_concurrency)
-        self._reports: asyncio.Queue[Any] = asyncio.Queue()
+        self._reports = Reports()
         self._underway = UnderWay(self._reports.put_nowait)
         self._pausing: dict[int, asyncio.TimerHandle] = {}
         """Failed jobs that are to be made again after a while, by their own id."""
@@ -288,9 +289,15 @@ class _Execution:
                         await inbox.fetch()  # perhaps somebody answered while the last task ran
                     if self._reports.empty():
                         break
-                await self._take(await self._reports.get(), stop_key)
-                while self._halt is None and not self._reports.empty():  # all that has ended, before anything starts
-                    await self._take(self._reports.get_nowait(), stop_key)
+                report = await self._reports.get()
+                while True:  # all that has ended is taken in before anything starts
+                    if type(report) is Job:
+                        await self._settle(report)
+                    else:
+                        await self._take(report, stop_key)
+                    if self._halt is not None or self._reports.empty():
+                        break
+                    report = self._reports.get_nowait()
                 if self._halt is not None:
                     return await self._stop(self._halt.reason, self._halt.state)
         except asyncio.CancelledError:
@@ -313,8 +320,6 @@ class _Execution:
 
     async def _take(self, report: Any, stop_key: str) -> None:
         match report:
-            case Job():
-                await self._settle(report)
             case _Again(job=job):
                 self._ask_again(job)
             case _Late(job=job):
@@ -478,7 +483,7 @@ class _Execution:
     def _write_start(self, job: Job) -> None:
         work = job.work
         assert job.reservation is not None
-        reserved_usd = job.reservation.amounts.usd
+        reserved_usd = job.reservation.usd
         if work.started is None:
             self._recorder.task_started(job, reserved_usd)
         if job.check is None and not work.simple:
@@ -490,7 +495,10 @@ class _Execution:
 
     async def _run_agent(self, agent: str, task: Task, context: TaskContext) -> AgentResult:
         try:
-            return await self._backend.run(agent, self._agents.runner(agent), task, context)
+            runner = self._agents.runner(agent)
+            if self._in_loop:
+                return await runner.run(task, context)
+            return await self._backend.run(agent, runner, task, context)
         except (Exception, asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:  # an agent may end its own task, not the program
@@ -599,8 +607,8 @@ class _Execution:
         elif reason is None:
             assert result is not None
             quality = {} if result.quality is None else {"quality": result.quality}
-            data = {**used(attempt), "output": result.output, **quality}
-            self._finish(work, data, None)
+            told = {} if self._journal.is_off else used(attempt)
+            self._finish(work, {**told, "output": result.output, **quality}, None)
         else:
             self._fail(work, {**used(attempt), "reason": reason}, self._recorder.outcomes(work, None))
             self._after_failure(work.task, reason)
@@ -632,7 +640,7 @@ class _Execution:
         else:
             why = job.expired or ("It cancelled itself." if error is None else describe_error(error))
             # What a broken check has cost is unknown: what was set aside for it is charged.
-            verdict = Verdict(passed=False, note=f"The check failed. {why}", cost_usd=job.reservation.amounts.usd)
+            verdict = Verdict(passed=False, note=f"The check failed. {why}", cost_usd=job.reservation.usd)
         usage = verdict.usage
         self._budget.commit(
             job.reservation, usd=verdict.cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds
@@ -681,7 +689,8 @@ class _Execution:
 
     def _finish(self, work: Work, data: dict[str, Any], accepted: str | None) -> None:
         task_id = work.task.task_id
-        self._recorder.write("task_finished", data, task_id, self._recorder.outcomes(work, accepted))
+        if self._journal.keeps_outcomes:
+            self._recorder.write("task_finished", data, task_id, self._recorder.outcomes(work, accepted))
         for ready in self._progress.finish(task_id, data["output"]):
             self._push(ready)
         if self._growth is not None and self._growth.reflector is not None:
@@ -732,7 +741,7 @@ class _Execution:
         if work.simple:
             assert job.agent is not None
             assert job.reservation is not None
-            self._recorder.attempt_started(work, job.attempt, job.agent, job.reservation.amounts.usd)
+            self._recorder.attempt_started(work, job.attempt, job.agent, job.reservation.usd)
             work.told_apart = True
 
     def _watch_for_lateness(self, job: Job) -> None:
@@ -930,7 +939,7 @@ class _Execution:
             reservation = self._budget.reserve(usd=growth.replanning_cost_usd)
         except BudgetExceeded:
             return False
-        started = {"replaces": task.task_id, "reserved_usd": reservation.amounts.usd}
+        started = {"replaces": task.task_id, "reserved_usd": reservation.usd}
         self._journal.write("planning_started", started)
         replanning = _Replanning(task=task, reason=reason, reservation=reservation)
         context = self._context(Job(work=Work(task=task, strategy=OneAgent(agent="planner")), agent="planner"))
@@ -957,7 +966,7 @@ class _Execution:
         if replanning.work.cancelled() or (error := replanning.work.exception()) is not None:
             problem = "planning it anew failed" + ("" if replanning.work.cancelled() else f": {error}")
             self._budget.commit(replanning.reservation)  # what it cost is unknown: all that was set aside
-            spent = replanning.reservation.amounts.usd
+            spent = replanning.reservation.usd
         else:
             result = replanning.work.result()
             spent = 0.0 if result is None else (result.cost_usd or 0.0)
@@ -987,8 +996,8 @@ class _Execution:
             reservation = self._budget.reserve(usd=growth.reflection_cost_usd)
         except BudgetExceeded:
             return
-        if reservation.amounts.usd:
-            started = {"replaces": task.task_id, "reserved_usd": reservation.amounts.usd}
+        if reservation.usd:
+            started = {"replaces": task.task_id, "reserved_usd": reservation.usd}
             self._journal.write("planning_started", started)
         thought = _Reflecting(task=task, reservation=reservation)
         thought.work = asyncio.create_task(growth.reflector.reflect(task, output, self._progress.graph))
@@ -1003,7 +1012,7 @@ class _Execution:
         assert thought.work is not None
         error = None if thought.work.cancelled() else thought.work.exception()
         found = None if error is not None or thought.work.cancelled() else thought.work.result()
-        reserved = thought.reservation.amounts.usd
+        reserved = thought.reservation.usd
         # What a thought that failed has cost is unknown: all that was set aside.
         spent = reserved if error is not None else 0.0 if found is None else found.cost_usd
         self._budget.commit(thought.reservation, usd=spent)
@@ -1057,15 +1066,15 @@ class _Execution:
             replanning.work.cancel()
             self._budget.commit(replanning.reservation)
             data = {"replaces": replanning.task.task_id, "reason": reason}
-            cost = {"planning_cost_usd": replanning.reservation.amounts.usd}
+            cost = {"planning_cost_usd": replanning.reservation.usd}
             self._journal.write("planning_spent", {**data, **cost})
         self._replanning.clear()
         for thought in self._reflecting:
             assert thought.work is not None
             thought.work.cancel()
             self._budget.commit(thought.reservation)
-            cost = {"planning_cost_usd": thought.reservation.amounts.usd}
-            if thought.reservation.amounts.usd:
+            cost = {"planning_cost_usd": thought.reservation.usd}
+            if thought.reservation.usd:
                 data = {"replaces": thought.task.task_id, "reason": reason}
                 self._journal.write("planning_spent", {**data, **cost})
         self._reflecting.clear()
@@ -1163,17 +1172,20 @@ class _Execution:
         return 0.0 if started is None else max(0.0, self._timer() - started)
 
     def _seconds_for(self, task: Task) -> float | None:
-        limits = [self._limits.task_timeout_s] if self._limits.task_timeout_s is not None else []
-        if task.deadline_s is not None:
-            passed = self._earlier.active_s + self._timer() - self._started
-            limits.append(max(0.0, task.deadline_s - passed))
-        return min(limits, default=None)
+        if task.deadline_s is None:
+            return self._limits.task_timeout_s
+        passed = self._earlier.active_s + self._timer() - self._started
+        return _least(self._limits.task_timeout_s, max(0.0, task.deadline_s - passed))
 
     def _set_alarm(self, seconds: float | None) -> asyncio.TimerHandle | None:
         if seconds is None:
             return None
         halt = _Halt(reason="The deadline was reached.")
         return asyncio.get_running_loop().call_later(seconds, self._reports.put_nowait, halt)
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _part(job: Job) -> None:

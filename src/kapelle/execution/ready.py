@@ -30,6 +30,7 @@ class ReadyJobs:
 
     def __init__(self, places: Callable[[str], int]) -> None:
         self._places = places
+        self._known: dict[str, int] = {}
         self._ranks: Mapping[str, Rank] = {}
         self._ready: list[_Waiting] = []
         self._parked: dict[str, list[_Waiting]] = defaultdict(list)
@@ -54,10 +55,14 @@ class ReadyJobs:
             waiting = heapq.heappop(self._ready)
             job = waiting[-1]
             if job.agent is not None:
-                if self._busy[job.agent] >= self._places(job.agent):
+                busy = self._busy[job.agent]
+                places = self._known.get(job.agent)
+                if places is None:
+                    places = self._known[job.agent] = self._places(job.agent)
+                if busy >= places:
                     heapq.heappush(self._parked[job.agent], waiting)
                     continue
-                self._busy[job.agent] += 1
+                self._busy[job.agent] = busy + 1
             return job
         return None
 
