@@ -102,7 +102,7 @@ async def real_requests(rounds: int, folder: Path) -> list[float]:
     with Engine(data=ATLAS, model="none", ledger=SqliteLedger(folder / "requests.sqlite")) as engine:
         for agent_id in engine.team.registry.runnable():
             card, runner = engine.team.registry[agent_id], engine.team.registry.runner(agent_id)
-            engine.executor._agents = engine.executor._agents.with_agent(card, Timed(runner, watch))
+            engine.executor.agents = engine.executor.agents.with_agent(card, Timed(runner, watch))
         await engine.run(REQUEST)  # fills the folder's index, which is the agents' time, not ours
         return [await own_ms(lambda: engine.run(REQUEST), watch) for _ in range(rounds)]
 

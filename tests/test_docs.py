@@ -2,7 +2,8 @@
 
 Python blocks of one document share a namespace and may await at the top; each document has its own ledger and runs in
 the repository's root. `console` blocks are commands after `$`: `kapelle` and `python` really run (exit code 0, or what
-a comment says: `# exits with 3`), `make` targets and files must exist. A block that cannot run says so: ```python skip: reason.
+a comment says: `# exits with 3`), `make` targets and files must exist. A block that cannot run says so:
+```python skip: reason.
 """
 
 from __future__ import annotations

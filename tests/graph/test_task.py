@@ -98,3 +98,29 @@ def test_every_task_survives_a_mapping(dag: TaskDAG) -> None:
 
 def test_only_what_was_said_is_written() -> None:
     assert make().to_dict() == {"task_id": "t", "task_type": "work"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"on_failure": "stop"}, "has the on_failure 'stop'; use 'skip', 'fail' or 'continue'"),
+        ({"needs": "most"}, "has the needs 'most'; use 'all' or 'some'"),
+        ({"approval": "yes"}, "has the approval 'yes'; use true or false"),
+    ],
+)
+def test_what_becomes_of_failures_and_approvals_is_one_of_a_few_words(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidGraph, match=words):
+        Task(task_id="a", task_type="x", **fields)
+
+
+def test_policies_survive_writing_and_reading() -> None:
+    task = Task(task_id="a", task_type="x", on_failure="fail", needs="some", approval=True)
+    assert Task.from_dict(task.to_dict()) == task
+    assert set(Task(task_id="a", task_type="x").to_dict()) == {"task_id", "task_type"}
+    dag = TaskDAG([task])
+    assert TaskDAG.from_xml(dag.to_xml()) == dag
+
+
+def test_needs_as_it_was_said_before_still_counts() -> None:
+    task = Task(task_id="a", task_type="x", metadata={"needs": "some", "other": 1})
+    assert (task.needs, task.metadata) == ("some", {"other": 1})
