@@ -277,6 +277,7 @@ class Engine:
                 deadline_s=going_on.deadline_s,
                 on_text=on_text,
                 approved=approved,
+                before=journal.run(),
             )
 
     async def stream(
@@ -409,17 +410,20 @@ class Engine:
         deadline_s: float | None,
         on_text: Callable[[PartialText], None] | None,
         approved: ApprovedPlan | None = None,
+        before: Run | None = None,
     ) -> Run:
-        """Take a run from where it is to its end: plan it, unless that is done, and execute it."""
+        """Take a run from where it is to its end: plan it, unless that is done, and execute it.
+
+        `before` is a run that goes on, as it is now that it was resumed.
+        """
         started = time.monotonic()
         planning_time = asyncio.timeout(deadline_s)
         try:
-            kept: set[str] = set(journal.run().routing.get("pinned", ()))
+            kept: set[str] = set() if before is None else set(before.routing.get("pinned", ()))
             if approved is None:
                 async with planning_time:
                     approved = await self._make_plan(words, given, terms, budget, journal, kept)
             left_s = None if deadline_s is None else max(1e-3, deadline_s - (time.monotonic() - started))
-            so_far = journal.run()
             ending = await self.executor.execute(
                 approved,
                 journal,
@@ -429,9 +433,9 @@ class Engine:
                 limits=replace(self.limits, deadline_s=_least(left_s, self.limits.deadline_s)),
                 growth=self._growth(terms, budget, kept),
                 fallbacks=NextBest(self.team.registry, self.profiler, kept=kept),
-                earlier=Earlier.of(so_far),
+                earlier=None if before is None else Earlier.of(before),
                 inbox=custody,
-                stop_key=_stop_key(so_far.events),
+                stop_key=_stop_key(() if before is None else before.events),
                 on_text=on_text,
             )
         except asyncio.CancelledError:

@@ -19,12 +19,12 @@ class NextBest:
     """Chooses the next best agent of a registry for a task.
 
     Args:
-        agents: Those that can be run.
+        agents: Of them, those that can be run are chosen from.
         kept: Tasks that stay with their agent.
     """
 
     def __init__(self, agents: AgentRegistry, profiler: CostProfiler, *, kept: Collection[str] = frozenset()) -> None:
-        self._agents = agents.runnable()
+        self._all = agents
         self._profiler = profiler
         self._kept = frozenset(kept)
 
@@ -32,8 +32,8 @@ class NextBest:
         """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
         if task.task_id in self._kept:
             return None
-        others = [card for agent_id, card in self._agents.items() if agent_id not in tried]
+        others = [card for agent_id, card in self._all.runnable().items() if agent_id not in tried]
         chosen = best_agent(task, others, self._profiler)
         if chosen is None:
             return None
-        return chosen, self._profiler.estimate(self._agents[chosen], task.task_type, text=task.description)
+        return chosen, self._profiler.estimate(self._all[chosen], task.task_type, text=task.description)
