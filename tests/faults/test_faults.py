@@ -140,8 +140,8 @@ def test_a_full_disk_ends_the_run_with_a_clear_error_and_what_was_written_stays(
 
     async def fills(task: Task) -> str:
         if task.task_id == "b":  # from now on the database may not grow
-            pages = engine.ledger._connection.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[attr-defined]
-            engine.ledger._connection.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]
+            pages = engine.ledger._connection.execute("PRAGMA page_count").fetchone()[0]  # type: ignore[attr-defined]  # a real one
+            engine.ledger._connection.execute(f"PRAGMA max_page_count = {pages}")  # type: ignore[attr-defined]  # a real one
         return task.task_id + "x" * 20_000
 
     engine = engine_with(fills, path)
