@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kapelle.agents import AgentRegistry, AgentResult
 from kapelle.cost import Budget, Cascade, Check, Checks, CostProfiler, Single, Strategy, Vote, strategy_to_dict
-from kapelle.errors import AgentFailed, TryAgain
+from kapelle.errors import AgentFailed, AskPerson, TryAgain
 from kapelle.execution import Ending, ExecutionLimits, Executor
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome, Run, SqliteLedger
@@ -194,3 +194,17 @@ def test_whatever_agents_answer_what_is_journaled_is_what_was_charged(answers: l
     assert run.cost_usd == pytest.approx(budget.spent.usd)
     assert budget.spent.usd <= cap + 1e-9
     assert budget.reserved.usd == 0
+
+
+def test_a_voter_that_asks_a_person_lets_the_task_wait_and_stops_the_others() -> None:
+    vote = Vote(agents=("small", "other", "large"), min_agreement=2)
+    answers = {"small": AskPerson("Which base?"), "other": "4", "large": "4"}
+    ending, run, _ = run_task(vote, answers, seconds={"other": 5.0, "large": 0.5}, metadata=NUMBER)
+    task = run.tasks["t"]
+    assert (ending.state, task.state, run.open_questions[0].text) == ("waiting", "asking", "Which base?")
+    assert [(one.agent, one.state, one.reason) for one in task.attempts] == [
+        ("small", "failed", "It asked a person."),
+        ("other", "failed", "Another agent asked a person."),
+        ("large", "done", None),
+    ]
+    assert task.cost_usd == pytest.approx(sum(PRICES[name] for name in answers))
