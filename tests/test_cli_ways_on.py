@@ -201,6 +201,21 @@ def test_a_run_whose_engine_is_gone_is_not_stopped_but_resumed(place: Path, kape
     assert (done.code, f"To go on: kapelle resume {run_id} --db l.sqlite" in done.err) == (2, True)
 
 
+def test_an_answer_to_a_run_that_was_stopped_says_that_nobody_works_on_it(
+    place: Path,
+    kapelle: Any,  # noqa: F811
+) -> None:
+    start(kapelle, "--db", "l.sqlite")
+    with SqliteLedger("l.sqlite") as ledger:
+        run_id = ledger.run("last").run_id
+        ledger.append(run_id, "run_resumed", {"state": "running", "owner": this_process()})
+        at_work = kapelle("approve", question_of(kapelle, "pay", "--db", "l.sqlite"), "--db", "l.sqlite")
+        ledger.append(run_id, "run_finished", {"state": "stopped", "stop_reason": "It was stopped by ann."})
+    stopped = kapelle("answer", "last", "savings", "--db", "l.sqlite")
+    assert ("goes on by itself" in at_work.out, "Nobody works on it now" in stopped.out) == (True, True)
+    assert kapelle("resume", "last", "--db", "l.sqlite").code == 0
+
+
 def test_a_run_at_work_is_asked_to_stop(place: Path, kapelle: Any) -> None:  # noqa: F811
     start(kapelle, "--db", "l.sqlite")
     with SqliteLedger("l.sqlite") as ledger:

@@ -135,7 +135,7 @@ def _say(target: str, say: Callable[[Engine, str], Question], db: str | None, *,
         print_json(asdict(question))
     elif resume:
         print("An engine works on it, and goes on with this by itself.")
-    elif run.state == "waiting" or _is_abandoned(run):
+    elif run.ended or run.state == "waiting" or _is_abandoned(run):
         print(f"Nobody works on it now. To go on: kapelle resume {run.run_id}{more}")
     else:
         print(f"The engine that works on it goes on by itself; if none does: kapelle resume {run.run_id}{more}")
