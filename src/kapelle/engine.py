@@ -220,7 +220,7 @@ class Engine:
                 on_outcome=self.profiler.record_outcome,
             )
             settings = {**asdict(terms), "model": self.team.model_name, "origin": self.origin}
-            journal.write("run_started", {"request": words, "settings": settings})
+            journal.write("run_started", {"request": words, "settings": settings, "owner": custody.lease.owner})
             budget = Budget(usd=budget_usd, tokens=max_tokens)
             return await self._conduct(
                 words, given, terms, budget, journal, custody, deadline_s=deadline_s, on_text=on_text

@@ -28,7 +28,8 @@ class Questions:
         """Return the question whether a task may begin; None if it needs no approval, or was approved."""
         if not task.approval or any(one.about == "start" and one.answer is True for one in self._of(task)):
             return None
-        return self._new(task, f"May the task begin? {task.description or task.task_type}", about="start")
+        what = f": {task.description}" if task.description else ""
+        return self._new(task, f"May {task.task_id!r} ({task.task_type}) begin{what}?", about="start")
 
     def before_rerun(self, task: Task) -> Question:
         """Return the question whether a task of high risk may run again that was cut off."""

@@ -270,7 +270,8 @@ def _totals(run: Run) -> Iterator[str]:
     resumed = sum(1 for event in run.events if event.kind == "run_resumed")
     if resumed:
         cut_off = sum(1 for event in run.events if event.kind == "task_interrupted")
-        yield f"Resumed {resumed} time{'s' * (resumed != 1)}; {cut_off} tasks had been cut off."
+        cut = f"; {cut_off} task{'s' * (cut_off != 1)} had been cut off" if cut_off else ""
+        yield f"Resumed {resumed} time{'s' * (resumed != 1)}{cut}."
     if run.graph_version > 1:
         yield f"The graph changed {run.graph_version - 1} time{'s' * (run.graph_version != 2)} while it ran."
     if run.overrun_usd:
