@@ -50,6 +50,7 @@ class Worker:
         if do == "block":
             time.sleep(float(str(value)))
         elif do == "wait":
+            Path(f"{value}.begun").touch()
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -81,16 +82,16 @@ async def do(backend: Backend, task: Task, context: TaskContext = CONTEXT) -> Ag
     return await backend.run("worker", Worker(), task, context)
 
 
-async def cancel_when_under_way(backend: Backend, task: Task, after_s: float) -> None:
-    doing = asyncio.create_task(do(backend, task))
-    await asyncio.sleep(after_s)
+async def cancel_when_under_way(backend: Backend, mark: Path) -> None:
+    doing = asyncio.create_task(do(backend, told("wait", str(mark))))
+    assert await appears(Path(f"{mark}.begun"))
     doing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await doing
 
 
 async def appears(path: Path) -> bool:
-    for _ in range(100):
+    for _ in range(600):
         if path.exists():
             return True
         await asyncio.sleep(0.05)
@@ -134,7 +135,7 @@ def test_a_thread_sees_the_context_and_tells_in_the_callers_loop() -> None:
 
 def test_cancelling_reaches_an_agent_on_its_thread(tmp_path: Path) -> None:
     async def whole() -> bool:
-        await cancel_when_under_way(ThreadsBackend(), told("wait", str(tmp_path / "x")), 0.1)
+        await cancel_when_under_way(ThreadsBackend(), tmp_path / "x")
         return await appears(tmp_path / "x")
 
     assert asyncio.run(whole())
@@ -235,7 +236,7 @@ class TestRay:
         mark = tmp_path / "cancelled"
 
         async def whole() -> bool:
-            await cancel_when_under_way(backend, told("wait", str(mark)), 2.0)
+            await cancel_when_under_way(backend, mark)
             return await appears(mark)
 
         assert runner.run(whole())
