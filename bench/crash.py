@@ -10,7 +10,7 @@ the run, and is killed too, until the run is done; then the next run begins, unt
     lost                a task that is done in the ledger has left no end in the file, or its output is not there
     repeated_finished   a task began again after its end was in the ledger
     keys_changed        a task that was cut off ran again with another idempotency key
-    overrun             a run has cost more than its budget
+    overrun             a run has cost more than its budget, beyond what its tasks cost more than was set aside for them
     stuck               a run did not go on
 
 All of them are to be 0. Nightly: --kills 1000. KAPELLE_CRASH_KILLS sets the number where it is not given.
@@ -136,7 +136,7 @@ def kill_one_run(location: str, effects: Path, chance: random.Random, counts: Co
         if killed:
             counts.killed_after[run.events[-1].kind] += 1
         done_before = set(run.results)
-        if run.cost_usd > budget + 1e-9:
+        if run.cost_usd > budget + excess_of(run) + 1e-9:
             counts.overrun += 1
         if run.state == "done":
             check(run, effects, counts)
@@ -148,6 +148,20 @@ def kill_one_run(location: str, effects: Path, chance: random.Random, counts: Co
             print(f"run {run_id} ended as {run.state}: {run.stop_reason}", file=sys.stderr)
             break
     counts.stuck += 1
+
+
+def excess_of(run: Run) -> float:
+    """Return by how much the tasks of a run cost more than was set aside for them, as its events tell."""
+    reserved: dict[tuple[str | None, Any], float] = {}
+    excess = 0.0
+    for event in run.events:
+        key = (event.task_id, event.data.get("attempt"))
+        if event.kind in ("task_started", "attempt_started"):
+            reserved[key] = float(event.data.get("reserved_usd", 0.0))
+        elif event.kind in ("task_finished", "task_failed", "attempt_finished"):
+            cost = float(event.data.get("cost_usd", 0.0))
+            excess += max(0.0, cost - reserved.get(key, cost))
+    return excess
 
 
 def check(run: Run, effects: Path, counts: Counts) -> None:

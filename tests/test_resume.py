@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from kapelle.agents import AgentCapability, AgentResult, PartialText, TaskContex
 from kapelle.custody import Custody, acquire
 from kapelle.errors import AgentFailed, InvalidInput, LeaseLost, NotFound
 from kapelle.ledger import Event, is_dead, this_process
+from kapelle.resuming import prepare
 
 
 def work(task_id: str, *after: str, **fields: Any) -> Task:
@@ -365,3 +367,11 @@ def test_a_resume_that_is_refused_leaves_the_run_as_it_was(tmp_path: Path) -> No
         go_on(engine)
     assert engine.ledger.run("last") == before
     assert go_on(engine_with(Worker(), tmp_path / "l")).state == "done"
+
+
+def test_a_budget_that_is_spent_to_the_last_cent_is_no_reason_to_refuse() -> None:
+    engine = engine_with(Worker(b=lambda _: 1 / 0))
+    run = asyncio.run(engine.run(plan(work("a"), work("b")), budget_usd=1.0))
+    spent = replace(run, planning_cost_usd=0.1 + 0.2 - run.cost_usd)  # 0.30000000000000004
+    assert spent.cost_usd > 0.3
+    assert prepare(spent, {"budget_usd": 0.3}).terms.budget_usd == 0.3

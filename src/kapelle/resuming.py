@@ -16,6 +16,9 @@ from kapelle.routing import RoutingPlan
 
 from .terms import Terms
 
+LEAST_USD = 1e-9
+"""What a budget counts in: sums of floats differ by less."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resumption:
@@ -67,7 +70,7 @@ def prepare(run: Run, new: Mapping[str, Any]) -> Resumption:
     changed = {name: value for name, value in new.items() if value is not None}
     terms = Terms(**{**before, **changed})
     spent = run.cost_usd
-    if "budget_usd" in changed and changed["budget_usd"] < spent:
+    if "budget_usd" in changed and changed["budget_usd"] < spent - LEAST_USD:
         raise InvalidInput(
             f"Run {run.run_id} has cost ${spent:.4g} already, which is more than the budget of "
             f"${changed['budget_usd']:.4g} that is given now. Give more: it is for the whole run."
