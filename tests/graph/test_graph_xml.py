@@ -67,6 +67,25 @@ def test_parallel_searches_become_tasks_and_their_dependents_mean_them_all() -> 
     assert dag["s4"].depends_on == ("s1_1", "s1_2")
 
 
+def test_parts_of_a_search_keep_its_policies() -> None:
+    dag = read(
+        '<node id="s0">think()</node>',
+        '<node id="s1" depends="s0" on_failure="continue" needs="some" approval="true">search("a | b")</node>',
+    )
+    assert [(task.on_failure, task.needs, task.approval) for task in (dag["s1_1"], dag["s1_2"])] == [
+        ("continue", "some", True)
+    ] * 2
+
+
+def test_only_policies_that_are_not_the_usual_ones_are_written() -> None:
+    task = Task(task_id="s1", task_type="pay", on_failure="fail", needs="some", approval=True)
+    nodes = TaskDAG([task, Task(task_id="s2", task_type="pay")]).to_xml().splitlines()[1:-1]
+    assert nodes == [
+        '  <node id="s1" on_failure="fail" needs="some" approval="true">pay()</node>',
+        '  <node id="s2">pay()</node>',
+    ]
+
+
 def test_parallel_searches_avoid_ids_that_are_taken() -> None:
     dag = read('<node id="s1">search("a | b")</node>', '<node id="s1_2">search("c")</node>')
     assert list(dag.tasks) == ["s1__1", "s1__2", "s1_2"]
@@ -110,6 +129,9 @@ def test_plain_plans_are_written_as_people_write_them() -> None:
         ('<node id="s1" priority="high">search("a")</node>', "line 2, node 's1': .*whole number"),
         ('<node id="s1" deadline="soon">search("a")</node>', "line 2, node 's1': .*seconds"),
         ('<node id="s1" risk="none">search("a")</node>', "line 2, node 's1': .*'none'"),
+        ('<node id="s1" on_failure="stop">search("a")</node>', "line 2, node 's1': .*'skip', 'fail' or 'continue'"),
+        ('<node id="s1" needs="none">search("a")</node>', "line 2, node 's1': .*'all' or 'some'"),
+        ('<node id="s1" approval="yes">search("a")</node>', "line 2, node 's1': .*'true' nor 'false'"),
         ('<node id="s1" metadata="{">search("a")</node>', "line 2, node 's1': .*metadata"),
         ('<node id="s1" inputs="{}">search("a")</node>', "line 2, node 's1': .*twice"),
         ('<node id="s1" description="x">Do it</node>', "line 2, node 's1': .*twice"),

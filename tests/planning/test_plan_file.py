@@ -38,6 +38,29 @@ def test_json_and_xml_say_the_same(tmp_path: Path) -> None:
     assert read_plan(tmp_path / "plan.json").graph == graph == read_plan(tmp_path / "plan.xml").graph
 
 
+POLICIES = """
+tasks:
+  - {id: a, type: x, on_failure: continue}
+  - {id: b, type: x, depends_on: [a], on_failure: fail, approval: true}
+  - {id: c, type: x, depends_on: [a, b], needs: some}
+"""
+
+
+def test_policies_of_tasks_are_the_same_in_every_form_of_file() -> None:
+    graph = parse_plan(POLICIES).graph
+    assert [task.on_failure for task in graph] == ["continue", "fail", "skip"]
+    assert [task.needs for task in graph] == ["all", "all", "some"]
+    assert [task.approval for task in graph] == [False, True, False]
+    assert parse_plan(write_plan("why", graph)).graph == graph
+    assert parse_plan(json.dumps({"tasks": [task.to_dict() for task in graph]}), suffix=".json").graph == graph
+    assert parse_plan(graph.to_xml(), suffix=".xml").graph == graph
+
+
+def test_a_file_that_says_needs_among_its_notes_means_the_field() -> None:
+    graph = parse_plan("tasks: [{id: a, type: x, metadata: {needs: some, why: old}}]").graph
+    assert (graph["a"].needs, graph["a"].metadata) == ("some", {"why": "old"})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -51,6 +74,10 @@ def test_json_and_xml_say_the_same(tmp_path: Path) -> None:
         ("tasks: [{id: a, type: x, when: now}]", r"tasks\[0\].when: extra inputs are not permitted"),
         ("tasks: [{id: 1, type: x}]", "should be a valid string"),
         ("tasks: [{id: a, type: x, risk: huge}]", "risk"),
+        ("tasks: [{id: a, type: x, on_failure: stop}]", r"tasks\[0\].on_failure.*'skip', 'fail' or 'continue'"),
+        ("tasks: [{id: a, type: x, needs: most}]", r"tasks\[0\].needs.*'all' or 'some'"),
+        ("tasks: [{id: a, type: x, approval: 1}]", r"tasks\[0\].approval.*boolean"),
+        ("tasks: [{id: a, type: x, approval: 'yes'}]", r"tasks\[0\].approval.*boolean"),
         ("tasks: [{id: 'a b', type: x}]", "'a b' is no task id"),
         ("a: &x [1]\ntasks: *x", "aliases are not allowed"),
         ("tasks: !!python/object:os.system {}", "could not determine a constructor"),
