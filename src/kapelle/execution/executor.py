@@ -266,6 +266,8 @@ class _Execution:
         self._told = dict(earlier.attempts)
         """Per task, how many attempts the journal tells of that belong to no work of now."""
         self._halt: _Halt | None = None
+        self._is_stopping = False
+        """Whether nothing starts any more."""
         self._started = 0.0
         self._changes = earlier.changes
         """Expansions and new plans so far."""
@@ -280,7 +282,7 @@ class _Execution:
             self._take_up()
             while True:
                 self._dispatch()
-                if self._halt is not None:  # a task that must not fail could not even begin
+                if self._halt is not None:  # a task that must not fail had failed before, or could not even begin
                     return await self._stop(self._halt.reason, self._halt.state)
                 if not self._is_busy:
                     if self._ready.retry():
@@ -343,22 +345,21 @@ class _Execution:
         progress.failed.update(earlier.failed)
         progress.skipped.update(earlier.skipped)
         progress.asking.update({one.task_id: one.question_id for one in self._questions.open()})
-        self._adopt(self._plan)
         for task_id in earlier.interrupted:  # they may have taken effect: nobody starts them unasked
-            self._works.pop(task_id, None)
-            self._ask_person(self._questions.before_rerun(self._progress.graph[task_id]), None)
-        if earlier.interrupted:
-            self._adopt(self._plan)
-        for task_id, reason in earlier.failed.items():  # it may have been cut off before what follows was written
-            self._after_failure(self._progress.graph[task_id], reason)
-        for task_id in earlier.skipped:
-            self._apply(progress.come_to_nothing(task_id, "was skipped"))
+            self._ask_person(self._questions.before_rerun(progress.graph[task_id]), None)
+        for task_id, reason in earlier.failed.items():  # the run may have been cut off before what follows was decided
+            task = progress.graph[task_id]
+            if task_id not in earlier.not_replanned and self._start_replanning(task, reason):
+                continue
+            if task.on_failure == "fail":
+                self._halt = _halt_for(task, f"failed: {reason}")
+        self._adopt(self._plan)
 
     def _adopt(self, plan: ApprovedPlan) -> None:
         """Take on a plan: the first one, or one for a graph that has changed. What is over or runs stays so."""
         self._plan = plan
         self._recorder.adopt(plan)
-        self._progress.adopt(plan.dag)
+        found = self._progress.adopt(plan.dag)
         self._ready.rank(
             rank_tasks(
                 plan.dag, {task_id: one.seconds for task_id, one in plan.estimates.items()}, self._earlier.active_s
@@ -368,13 +369,13 @@ class _Execution:
         for work in self._works.values():
             for job in work.waiting:
                 self._ready.push(job)
-        for task_id in plan.dag.tasks:
-            if task_id not in self._works and self._progress.is_ready(task_id):
-                self._push(task_id)
+        self._apply(found)
 
     def _push(self, task_id: str) -> None:
         """A task is ready: hand out its first jobs, unless a person has to approve it first."""
-        if task_id in self._progress.asking or task_id in self._progress.failed:
+        if task_id in self._works or task_id in self._progress.asking or task_id in self._progress.failed:
+            return
+        if self._is_stopping:
             return
         task = self._progress.graph[task_id]
         question = self._questions.before_start(task) if task.approval else None
@@ -398,7 +399,7 @@ class _Execution:
 
     def _dispatch(self) -> None:
         """Start everything that is ready, as far as agents are free and the budget holds."""
-        while (job := self._ready.pop()) is not None:
+        while self._halt is None and (job := self._ready.pop()) is not None:
             alone = not self._is_busy
             job.expected = self._expected(job)
             try:
@@ -406,6 +407,7 @@ class _Execution:
             except BudgetExceeded as error:
                 if job.rival is not None:
                     self._ready.leave(job)
+                    job.work.waiting.remove(job)
                     _part(job)
                 elif not alone:
                     self._ready.postpone(job)
@@ -558,6 +560,8 @@ class _Execution:
 
     async def _settle(self, job: Job) -> None:
         """A job has ended: write it down, settle the budget, and see what can start now."""
+        if job not in self._underway:
+            return  # it was given up in the same turn of the loop, after it had reported
         work = job.work
         self._underway.leave(job)
         self._ready.leave(job)
@@ -610,12 +614,17 @@ class _Execution:
             told = {} if self._journal.is_off else used(attempt)
             self._finish(work, {**told, "output": result.output, **quality}, None)
         else:
+            reason = _with_remark(reason, work)
             self._fail(work, {**used(attempt), "reason": reason}, self._recorder.outcomes(work, None))
             self._after_failure(work.task, reason)
 
     def _charge(self, job: Job, result: AgentResult | None, reason: str | None) -> Attempt:
         assert job.expected is not None
-        attempt = self._accounts.charge(job, result, job.expected, self._seconds_since(job.started))
+        attempt = job.work.attempts[job.attempt]
+        if job.expired is None:
+            self._accounts.charge(job, result, job.expected, self._seconds_since(job.started))
+        else:
+            self._accounts.charge_unknown(job, self._seconds_since(job.started))
         attempt.result, attempt.reason, attempt.ended = result, reason, True
         return attempt
 
@@ -682,7 +691,7 @@ class _Execution:
         failures = "; ".join(f"{one.agent}: {one.reason}" for one in work.attempts if one.reason is not None)
         text = f"{reason[:1].upper()}{reason[1:]}." + (f" ({failures})" if failures else "")
         self._drop(work)
-        text = text[:MAX_REASON_CHARS]
+        text = _with_remark(text, work)
         data = {"reason": text, "seconds": self._seconds_since(work.started)}
         self._fail(work, data, self._recorder.outcomes(work, None))
         self._after_failure(work.task, text)
@@ -693,7 +702,7 @@ class _Execution:
             self._recorder.write("task_finished", data, task_id, self._recorder.outcomes(work, accepted))
         for ready in self._progress.finish(task_id, data["output"]):
             self._push(ready)
-        if self._growth is not None and self._growth.reflector is not None:
+        if self._growth is not None and self._growth.reflector is not None and not self._is_stopping:
             self._start_reflection(self._growth, work.task, data["output"])
 
     def _fail(self, work: Work, data: dict[str, Any], outcomes: Sequence[Any] = ()) -> None:
@@ -768,21 +777,31 @@ class _Execution:
         self._ready.push(rival)
 
     def _beat(self, rival: Job) -> None:
-        """The other attempt at the same answer has succeeded: this one is stopped, and charged what was set aside."""
+        """The other attempt at the same answer has succeeded: this one is stopped, or never starts."""
         assert rival.rival is not None
         _part(rival)
         if rival not in self._underway:
             rival.work.waiting.remove(rival)
             self._ready.drop(rival.work, rival)
             return
-        reason = "The other attempt was faster."
-        self._underway.give_up(rival, reason)
-        self._underway.leave(rival)
-        self._ready.leave(rival)
-        self._accounts.charge_unknown(rival, self._seconds_since(rival.started))
-        attempt = rival.work.attempts[rival.attempt]
-        attempt.reason = reason  # it has not ended: nothing is learned of its agent from it
-        self._recorder.attempt_finished(rival.work, rival.attempt)
+        self._cut_off(rival, "The other attempt was faster.")
+
+    def _cut_off(self, job: Job, reason: str) -> None:
+        """Stop an attempt that nobody waits for any more. One that has ended meanwhile is charged what it cost."""
+        result = None
+        if job.running is not None and job.running.done() and job.expired is None:
+            result = _result_of(job)[0]
+        self._underway.give_up(job, reason)
+        self._underway.leave(job)
+        self._ready.leave(job)
+        seconds = self._seconds_since(job.started)
+        if result is None:
+            self._accounts.charge_unknown(job, seconds)
+        else:
+            assert job.expected is not None
+            self._accounts.charge(job, result, job.expected, seconds)
+        job.work.attempts[job.attempt].reason = reason  # it is not `ended`: nothing is learned of its agent from it
+        self._recorder.attempt_finished(job.work, job.attempt)
 
     def _still_to_pay(self) -> float:
         """Return what the tasks that have not begun are expected to cost."""
@@ -802,7 +821,11 @@ class _Execution:
         if task.deadline_s is not None and self._seconds_for(task) == 0.0:
             return None
         found = self._fallbacks.choose_fallback(task, {attempt.agent for attempt in work.attempts})
-        if found is None or found[1].cost_usd > self._budget.left.usd:
+        if found is None:
+            return None
+        cost_usd, left_usd = found[1].cost_usd, self._budget.left.usd
+        if cost_usd > left_usd:
+            work.remark = f" {found[0]} might do it for ${cost_usd:.4g}, but of the budget ${left_usd:.4g} is left."
             return None
         return found
 
@@ -820,19 +843,14 @@ class _Execution:
 
     def _accept_failure(self, task: Task, what: str) -> None:
         if task.on_failure == "fail":
-            self._halt = _Halt(
-                reason=f"Task {task.task_id!r} {what} (its on_failure is 'fail', so the run ended there)"[
-                    :MAX_REASON_CHARS
-                ],
-                state="failed",
-            )
+            self._halt = _halt_for(task, what)
             return
-        self._apply(self._progress.come_to_nothing(task.task_id, "failed"))
+        self._apply(self._progress.propagate_failure(task.task_id))
 
     def _skip(self, task_id: str, reason: str) -> None:
         self._recorder.write("task_skipped", {"reason": reason}, task_id)
         self._progress.skipped[task_id] = reason
-        self._apply(self._progress.come_to_nothing(task_id, "was skipped"))
+        self._apply(self._progress.propagate_failure(task_id))
 
     def _apply(self, found: Consequences) -> None:
         for task_id, reason in found.skipped.items():
@@ -853,14 +871,10 @@ class _Execution:
         work = job.work
         usage = asked.usage if isinstance(asked.usage, Usage) else Usage()
         result = AgentResult(output=None, usage=usage, cost_usd=asked.cost_usd)
+        _part(job)
         for other in [one for one in self._underway if one.work is work]:
-            self._underway.give_up(other, "Another agent asked a person.")
-            self._underway.leave(other)
-            self._ready.leave(other)
-            self._accounts.charge_unknown(other, self._seconds_since(other.started))
-            if other.check is None and not work.simple:
-                work.attempts[other.attempt].reason = other.expired
-                self._recorder.attempt_finished(work, other.attempt)
+            assert other.check is None  # an answer is examined when all have been given
+            self._cut_off(other, "Another agent asked a person.")
         self._drop(work)
         work.waiting.clear()
         question = self._questions.of_agent(work.task, asked)
@@ -1061,6 +1075,7 @@ class _Execution:
 
     async def _stop(self, reason: str, state: Literal["stopped", "failed"] = "stopped") -> Ending:
         """Cancel what runs, skip what waits, and write both down. What has ended meanwhile counts as it ended."""
+        self._is_stopping = True
         for replanning in self._replanning.values():
             assert replanning.work is not None
             replanning.work.cancel()
@@ -1186,6 +1201,16 @@ class _Execution:
 
 def _least(*limits: float | None) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _halt_for(task: Task, what: str) -> _Halt:
+    """Return how a run ends whose task came to nothing and must not."""
+    text = f"Task {task.task_id!r} {what} (its on_failure is 'fail', so the run ended there)"
+    return _Halt(reason=text[:MAX_REASON_CHARS], state="failed")
+
+
+def _with_remark(reason: str, work: Work) -> str:
+    return reason[: MAX_REASON_CHARS - len(work.remark)] + work.remark
 
 
 def _part(job: Job) -> None:

@@ -22,7 +22,7 @@ from .growth import needs_some
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Consequences:
-    """What follows for other tasks when one is over."""
+    """What follows for tasks that have not begun."""
 
     ready: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
@@ -34,8 +34,8 @@ class Progress:
     """What has become of the tasks so far."""
 
     graph: TaskDAG
-    missing: dict[str, int] = field(default_factory=dict)
-    """Per task that has not begun, of how many tasks something is still to come."""
+    waits_for: dict[str, set[str]] = field(default_factory=dict)
+    """Per task that is not over, the tasks of which something is still to come: a set, so none counts twice."""
     outputs: dict[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -48,15 +48,24 @@ class Progress:
     """Failed tasks whose work is being planned anew: of them something is still to come."""
     _dependents: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def adopt(self, graph: TaskDAG) -> None:
-        """Take on a new version of the graph, and count anew what each task waits for."""
+    def adopt(self, graph: TaskDAG) -> Consequences:
+        """Take on a new version of the graph, and return what follows from all that is over in it.
+
+        What is ready has its inputs, and may have begun already: the caller knows.
+        """
         self.graph = graph
         self._dependents = {task_id: graph.dependents(task_id) for task_id in graph.tasks}
-        self.missing = {
-            task.task_id: sum(1 for before in task.dependencies if not self._is_settled(before, task))
+        self.waits_for = {
+            task.task_id: {before for before in task.dependencies if not self.is_over(before)}
             for task in graph
             if not self.is_over(task.task_id)
         }
+        ready: list[str] = []
+        skipped: dict[str, str] = {}
+        for task_id in graph.topological_order():
+            if task_id in self.waits_for:
+                self._judge(task_id, ready, skipped)
+        return Consequences(ready=tuple(ready), skipped=skipped)
 
     def is_over(self, task_id: str) -> bool:
         """Whether nothing more will come of a task."""
@@ -67,45 +76,34 @@ class Progress:
             or task_id in self.cancelled
         )
 
-    def is_ready(self, task_id: str) -> bool:
-        """Whether a task that has not begun may begin."""
-        return self.missing.get(task_id) == 0
-
     def finish(self, task_id: str, output: Any) -> list[str]:
         """A task is done; return the tasks that may begin now."""
         self.outputs[task_id] = output
-        self.missing.pop(task_id, None)
+        waits_for = self.waits_for
+        waits_for.pop(task_id, None)
         ready = []
-        missing = self.missing
         for dependent in self._dependents[task_id]:
-            if dependent in missing:
-                missing[dependent] -= 1
-                if missing[dependent] == 0:
+            waits = waits_for.get(dependent)
+            if waits is not None and task_id in waits:
+                waits.remove(task_id)
+                if not waits:
                     ready.append(dependent)
         return ready
 
-    def come_to_nothing(self, task_id: str, why: str) -> Consequences:
-        """A task is over without an output; return what follows. `why` ends a sentence: "failed"."""
+    def propagate_failure(self, task_id: str) -> Consequences:
+        """A task is over without an output; return what follows. Each task falls once, whatever it has lost."""
+        self.waits_for.pop(task_id, None)
         ready: list[str] = []
         skipped: dict[str, str] = {}
-        fallen = [(task_id, why)]
-        for gone, what in fallen:  # grows while it is read
-            self.missing.pop(gone, None)
-            task = self.graph[gone]
+        fallen = [task_id]
+        for gone in fallen:  # grows while it is read
             for name in self._dependents[gone]:
-                if name not in self.missing:
+                waits = self.waits_for.get(name)
+                if waits is None or gone not in waits:
                     continue
-                dependent = self.graph[name]
-                if needs_some(dependent) or task.on_failure == "continue":
-                    self.missing[name] -= 1
-                    if self.missing[name] > 0:
-                        continue
-                    if not needs_some(dependent) or any(before in self.outputs for before in dependent.dependencies):
-                        ready.append(name)
-                        continue
-                skipped[name] = f"It needs the output of {gone!r}, which {what}."
-                self.skipped[name] = skipped[name]
-                fallen.append((name, "was skipped"))
+                waits.remove(gone)
+                if self._judge(name, ready, skipped):
+                    fallen.append(name)
         return Consequences(ready=tuple(ready), skipped=skipped)
 
     def is_wanted(self, task_id: str) -> bool:
@@ -117,8 +115,30 @@ class Progress:
         """Return why there is no output of a task."""
         return self.failed.get(task_id) or self.skipped.get(task_id) or self.cancelled.get(task_id, "")
 
-    def _is_settled(self, before: str, task: Task) -> bool:
-        """Whether a task need not wait for another any more."""
-        if before in self.outputs:
+    def _judge(self, task_id: str, ready: list[str], skipped: dict[str, str]) -> bool:
+        """Say of a task that has not begun whether it may begin, or is skipped; return whether it is skipped."""
+        reason = self._why_skipped(self.graph[task_id])
+        if reason is not None:
+            del self.waits_for[task_id]
+            self.skipped[task_id] = skipped[task_id] = reason
             return True
-        return self.is_over(before) and (needs_some(task) or self.graph[before].on_failure == "continue")
+        if not self.waits_for[task_id]:
+            ready.append(task_id)
+        return False
+
+    def _why_skipped(self, task: Task) -> str | None:
+        """Return why a task can never begin, if it cannot."""
+        waits = self.waits_for[task.task_id]
+        gone = [name for name in task.dependencies if name not in waits and name not in self.outputs]
+        if not gone:
+            return None
+        if needs_some(task):
+            if waits or len(gone) < len(task.dependencies):
+                return None
+            needed = gone[-1]
+        else:
+            missed = [name for name in gone if self.graph[name].on_failure != "continue"]
+            if not missed:
+                return None
+            needed = missed[0]
+        return f"It needs the output of {needed!r}, which {'failed' if needed in self.failed else 'was skipped'}."

@@ -71,8 +71,7 @@ class ReadyJobs:
         if job.agent is None:
             return
         self._busy[job.agent] -= 1
-        if self._parked[job.agent]:
-            heapq.heappush(self._ready, heapq.heappop(self._parked[job.agent]))
+        self._wake(job.agent)
 
     def postpone(self, job: Job) -> None:
         """Put a job aside that has a place and cannot be paid now; see `retry`."""
@@ -92,17 +91,30 @@ class ReadyJobs:
         """Forget the jobs of a task that is over, or one of them."""
         if job is None and not work.waiting:
             return
+
+        def is_dropped(waiting: _Waiting) -> bool:
+            return waiting[-1] is job if job is not None else waiting[-1].work is work
+
+        # A job that leaves here may have been woken for a free place: then it is the turn of another.
+        agents = {waiting[-1].agent for waiting in self._ready if is_dropped(waiting)}
         for queue in (self._ready, self._postponed, *self._parked.values()):
-            queue[:] = [
-                waiting
-                for waiting in queue
-                if (waiting[-1] is not job if job is not None else waiting[-1].work is not work)
-            ]
+            queue[:] = [waiting for waiting in queue if not is_dropped(waiting)]
             heapq.heapify(queue)
+        for agent in agents:
+            if agent is not None:
+                self._wake(agent)
+
+    def _wake(self, agent: str) -> None:
+        """Let the most urgent job that waits for an agent have its turn; it waits on if no place is free after all."""
+        if self._parked[agent]:
+            heapq.heappush(self._ready, heapq.heappop(self._parked[agent]))
 
 
 def rank_tasks(dag: TaskDAG, seconds: Mapping[str, float], passed_s: float = 0.0) -> dict[str, Rank]:
     """Return how urgent each task is: by its user's priority, then by the latest moment at which it may begin.
+
+    What an urgent task waits for is as urgent: priorities are inherited (Sha, Rajkumar and Lehoczky, "Priority
+    inheritance protocols", IEEE Transactions on Computers 1990).
 
     That moment is the end of the plan less the longest expected path from the task to there, so that without deadlines
     the longest path goes first (Hu 1961). A deadline, the task's own or of one that depends on it, makes the moment
@@ -125,4 +137,10 @@ def rank_tasks(dag: TaskDAG, seconds: Mapping[str, float], passed_s: float = 0.0
             if moments:
                 due[task_id] = min(moments) - seconds[task_id]
                 latest[task_id] = min(latest[task_id], due[task_id])
-    return {task.task_id: (-task.priority, latest[task.task_id], position) for position, task in enumerate(dag)}
+    priority = {task.task_id: task.priority for task in dag}
+    if any(priority.values()):
+        for task_id in reversed(dag.topological_order()):
+            priority[task_id] = max(priority[name] for name in (task_id, *dag.dependents(task_id)))
+    return {
+        task.task_id: (-priority[task.task_id], latest[task.task_id], position) for position, task in enumerate(dag)
+    }

@@ -37,6 +37,8 @@ class Earlier:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    not_replanned: frozenset[str] = frozenset()
+    """Failed tasks for which another way was looked for, and none was found."""
     attempts: Mapping[str, int] = field(default_factory=dict)
     """Per task, how many attempts were told of."""
     questions: tuple[Question, ...] = ()
@@ -57,6 +59,7 @@ class Earlier:
             outputs=run.results,
             failed={name: task.reason or "" for name, task in tasks.items() if task.state == "failed"},
             skipped={name: task.reason or "" for name, task in tasks.items() if task.state == "skipped"},
+            not_replanned=frozenset(_replanned_in_vain(run.events)),
             attempts={name: len(task.attempts) for name, task in tasks.items() if task.attempts},
             questions=tuple(run.questions.values()),
             interrupted=tuple(
@@ -97,6 +100,16 @@ def _open_plannings(events: tuple[Event, ...]) -> dict[object, float]:
         elif event.kind in ("planning_spent", "graph_patched", "run_planned"):
             started.pop(place, None)
     return started
+
+
+def _replanned_in_vain(events: tuple[Event, ...]) -> Iterator[str]:
+    """Tasks whose work was to be planned anew, which came to an end without a new plan: their last word on it."""
+    ended: dict[str, bool] = {}
+    for event in events:
+        place = event.data.get("replaces")
+        if isinstance(place, str) and event.kind in ("planning_started", "planning_spent"):
+            ended[place] = event.kind == "planning_spent" and event.data.get("reason") != CUT_OFF
+    return (place for place, over in ended.items() if over)
 
 
 def _set_aside(reserved: dict[object, float], event: Event) -> None:

@@ -115,8 +115,7 @@ class UnderWay:
         """Let nothing outlive the run: not an agent whose time was over, and none if the journal cannot be written."""
         for job in self:
             self.leave(job)
-            if job.running is not None:
-                job.running.cancel()
+            self.give_up(job, "The run has ended.")
         for work in self._abandoned:
             work.cancel()
         if self._alarm is not None:

@@ -110,6 +110,8 @@ class Work:
     """Agents that were tried when the plan's own strategy had come to nothing, with what was expected of them."""
     started: float | None = None
     """When its first job started."""
+    remark: str = ""
+    """What else is to be said of why it came to nothing."""
 
     @property
     def simple(self) -> bool:
@@ -167,6 +169,8 @@ class Work:
         """Take in what an agent gave, or why it gave nothing."""
         attempt = self.attempts[job.attempt]
         attempt.result, attempt.reason, attempt.ended = result, reason, True
+        if reason is not None and not self.answers.get(attempt.agent, Answer()).failed:
+            return  # its rival has answered in the same turn
         self.answered_by[attempt.agent] = job.attempt
         output = None if result is None or reason is not None else result.output
         self.answers[attempt.agent] = Answer(
