@@ -72,7 +72,7 @@ from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import AOPValidator, ApprovedPlan, Issue, NextBest, PlanDetector, ValidationResult
 
-from .custody import Custody
+from .custody import Custody, Heartbeat, ThreadHeartbeat
 from .exploring import explore
 from .records import planned, routed, validated
 from .resuming import Resumption, part_without_agents, prepare, recorded_plan, recorded_routing
@@ -115,6 +115,9 @@ class Engine:
         backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
         limits: How long a task may take, how often it is tried again, whether stragglers get a rival.
         origin: What whoever resumes a run needs to make such an engine again; kept with the run's settings.
+        timer: Seconds that pass, wherever they begin: durations and deadlines go by it.
+        clock: What time it is, in seconds since the epoch: outcomes and answers are dated by it.
+        heartbeat: Makes what keeps a run's lease and brings in its messages; by default a thread.
 
     >>> import asyncio
     >>> from kapelle import SqliteLedger, agent
@@ -146,6 +149,8 @@ class Engine:
         origin: Mapping[str, str] | None = None,
         environ: Mapping[str, str] | None = None,
         timer: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.time,
+        heartbeat: Callable[[], Heartbeat] = ThreadHeartbeat,
     ) -> None:
         environ = os.environ if environ is None else environ
         self.team: Team = assemble_team(register_agents(agents), data=data, model=model, environ=environ)
@@ -177,8 +182,13 @@ class Engine:
         self.limits = limits or ExecutionLimits()
         self.origin = dict(origin or {})
         self.executor = Executor(
-            registry, backend=make_backend(backend) if isinstance(backend, str) else backend, timer=timer
+            registry,
+            backend=make_backend(backend) if isinstance(backend, str) else backend,
+            timer=timer,
+            clock=clock,
         )
+        self._timer = timer
+        self._heartbeat = heartbeat
 
     async def run(
         self,
@@ -211,7 +221,7 @@ class Engine:
         given = _given_plan(request)
         words = given.request if given is not None else _check_words(request)
         _check_watcher(on_event)
-        async with Custody(self.ledger, self.ledger.new_run_id()) as custody:
+        async with self._custody(self.ledger.new_run_id()) as custody:
             journal = Journal(
                 self.ledger,
                 custody.lease.run_id,
@@ -252,7 +262,7 @@ class Engine:
         """
         _check_watcher(on_event)
         run_id = self.ledger.run(run_id).run_id
-        async with Custody(self.ledger, run_id) as custody:
+        async with self._custody(run_id) as custody:
             run = self.ledger.run(run_id)  # from here on nobody else writes it
             going_on = prepare(run, {"budget_usd": budget_usd, "deadline_s": deadline_s, "max_tokens": max_tokens})
             terms = going_on.terms
@@ -296,7 +306,13 @@ class Engine:
         watch: dict[str, Any] = {"on_event": items.put_nowait, "on_text": items.put_nowait}
         doing = self.run(request, **terms, **watch) if request is not None else None
         work = asyncio.create_task(doing if doing is not None else self.resume(str(resume), **terms, **watch))
-        work.add_done_callback(lambda _: items.put_nowait(None))
+
+        def ended(work: asyncio.Task[Run]) -> None:
+            if not work.cancelled():
+                work.exception()  # seen: asyncio does not complain where nobody listens any more
+            items.put_nowait(None)
+
+        work.add_done_callback(ended)
         try:
             while (item := await items.get()) is not None:
                 yield item
@@ -416,14 +432,14 @@ class Engine:
 
         `before` is a run that goes on, as it is now that it was resumed.
         """
-        started = time.monotonic()
+        started = self._timer()
         planning_time = asyncio.timeout(deadline_s)
         try:
             kept: set[str] = set() if before is None else set(before.routing.get("pinned", ()))
             if approved is None:
                 async with planning_time:
                     approved = await self._make_plan(words, given, terms, budget, journal, kept)
-            left_s = None if deadline_s is None else max(1e-3, deadline_s - (time.monotonic() - started))
+            left_s = None if deadline_s is None else max(1e-3, deadline_s - (self._timer() - started))
             ending = await self.executor.execute(
                 approved,
                 journal,
@@ -504,6 +520,9 @@ class Engine:
         if validation.approved is None:
             raise PlanRejected(validation.errors)
         return validation.approved
+
+    def _custody(self, run_id: str) -> Custody:
+        return Custody(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
 
     def _say(self, question_id: str, value: Any, note: str, by: str, *, kind: str) -> Question:
         found = [one for one in self.ledger.questions() if question_id and one.question_id.startswith(question_id)]

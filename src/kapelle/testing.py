@@ -143,6 +143,47 @@ class VirtualClock:
             return runner.run(coroutine)
 
 
+class LoopHeartbeat:
+    """A heartbeat in the event loop, and so on its clock: see `Engine(heartbeat=LoopHeartbeat)`.
+
+    >>> clock = VirtualClock()
+    >>> async def beats():
+    ...     heartbeat, times = LoopHeartbeat(), []
+    ...     heartbeat.start(lambda: times.append(clock()), 2.0)
+    ...     await asyncio.sleep(5)
+    ...     await heartbeat.stop()
+    ...     return times
+    >>> clock.run(beats())
+    [2.0, 4.0]
+    """
+
+    def __init__(self) -> None:
+        self._beat: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, beat: Callable[[], None], every_s: float) -> None:
+        """Call `beat` every so many seconds."""
+        self._beat = beat
+        loop = asyncio.get_running_loop()
+
+        def again() -> None:
+            beat()
+            self._timer = loop.call_later(every_s, again)
+
+        self._timer = loop.call_later(every_s, again)
+
+    async def beat_now(self) -> None:
+        """Call it now; what it hands to the loop is done when this returns."""
+        if self._beat is not None:
+            self._beat()
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Call it no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class _VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock

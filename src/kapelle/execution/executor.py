@@ -107,6 +107,8 @@ class Executor:
 
     Args:
         backend: Where agents run; by default in the event loop of the caller.
+        timer: Seconds that pass, wherever they begin.
+        clock: What time it is, in seconds since the epoch.
     """
 
     def __init__(
@@ -115,7 +117,9 @@ class Executor:
         *,
         backend: Backend | None = None,
         timer: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self.clock = clock
         self.agents = agents
         self.backend: Backend = backend or AsyncioBackend()
         self.timer = timer
@@ -250,7 +254,8 @@ class _Execution:
         self._earlier = earlier
         self._on_text: Callable[[PartialText], None] | None = None
         self._progress = Progress(graph=plan.dag)
-        self._recorder = Recorder(journal, plan)
+        self._recorder = Recorder(journal, plan, executor.clock)
+        self._clock = executor.clock
         self._questions = Questions(journal.run_id, earlier.questions)
         self._loops = LoopGuard(limits.max_same_calls)
         self._works: dict[str, Work] = {}
@@ -892,7 +897,7 @@ class _Execution:
             by = str(message.get("by") or "a person")[:200]
             self._halt = _Halt(reason=f"It was stopped by {by}.")
             return
-        question = self._questions.answer(message, time.time())
+        question = self._questions.answer(message, self._clock())
         if question is None or self._progress.asking.get(question.task_id) != question.question_id:
             return
         task = self._progress.graph[question.task_id]
@@ -958,16 +963,15 @@ class _Execution:
         replanning = _Replanning(task=task, reason=reason, reservation=reservation)
         context = self._context(Job(work=Work(task=task, strategy=OneAgent(agent="planner")), agent="planner"))
         replanning.work = asyncio.create_task(growth.replanner.replan(task, reason, context))
-        replanning.work.add_done_callback(lambda _: self._report_replanning(replanning))
+        replanning.work.add_done_callback(lambda work: self._report(replanning, work))
         self._replanning[task.task_id] = replanning
         self._progress.replanning.add(task.task_id)
         return True
 
-    def _report_replanning(self, replanning: _Replanning) -> None:
-        assert replanning.work is not None
-        if not replanning.work.cancelled():
-            replanning.work.exception()  # seen: asyncio does not complain if the run has ended meanwhile
-        self._reports.put_nowait(replanning)
+    def _report(self, report: _Replanning | _Reflecting, work: asyncio.Task[Any]) -> None:
+        if not work.cancelled():
+            work.exception()  # seen: asyncio does not complain if the run has ended meanwhile
+        self._reports.put_nowait(report)
 
     async def _take_new_plan(self, replanning: _Replanning) -> None:
         """The work of a failed task was planned anew, or there is no other way."""
@@ -1015,7 +1019,7 @@ class _Execution:
             self._journal.write("planning_started", started)
         thought = _Reflecting(task=task, reservation=reservation)
         thought.work = asyncio.create_task(growth.reflector.reflect(task, output, self._progress.graph))
-        thought.work.add_done_callback(lambda _: self._reports.put_nowait(thought))
+        thought.work.add_done_callback(lambda work: self._report(thought, work))
         self._reflecting.add(thought)
 
     async def _take_reflection(self, thought: _Reflecting) -> None:

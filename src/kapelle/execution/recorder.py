@@ -7,7 +7,7 @@ cost for none, and the journal stays small.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -28,7 +28,8 @@ MAX_TEXT_CHARS = 2_000
 class Recorder:
     """Writes what happens to tasks into the journal of their run."""
 
-    def __init__(self, journal: Journal, plan: ApprovedPlan) -> None:
+    def __init__(self, journal: Journal, plan: ApprovedPlan, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._journal = journal
         self._plan = plan
         self._complexities: Mapping[str, float] | None = None
@@ -131,7 +132,7 @@ class Recorder:
             seconds=attempt.seconds,
             error=attempt.reason,
             features=features,
-            at=time.time(),
+            at=self._clock(),
         )
 
 
