@@ -229,7 +229,12 @@ class Engine:
                 on_event=on_event,
                 on_outcome=self.profiler.record_outcome,
             )
-            settings = {**asdict(terms), "model": self.team.model_name, "origin": self.origin}
+            settings = {
+                **asdict(terms),
+                "model": self.team.model_name,
+                "origin": self.origin,
+                "given": given is not None,
+            }
             journal.write("run_started", {"request": words, "settings": settings, "owner": custody.lease.owner})
             budget = Budget(usd=budget_usd, tokens=max_tokens)
             return await self._conduct(
@@ -455,16 +460,21 @@ class Engine:
                 on_text=on_text,
             )
         except asyncio.CancelledError:
-            _finish(journal, budget, "stopped", "It was interrupted.")
+            run = journal.run()
+            if run.tasks and all(task.state == "done" for task in run.tasks.values()):
+                _finish(journal, budget, "done", None)  # there was nothing left to interrupt
+            else:
+                _finish(journal, budget, "stopped", "It was interrupted.")
             raise
         except LeaseLost:
             raise  # the run is another engine's: nothing of it is ours to write
-        except BaseException as error:  # whatever it was, the run has ended, and the ledger says so
+        except BaseException as error:
             if isinstance(error, TimeoutError) and planning_time.expired():
                 return _finish(journal, budget, "stopped", "The deadline was reached while planning.")
-            with suppress(LedgerBusy, LeaseLost):  # unless the ledger is what failed
-                _finish(journal, budget, "failed", str(error) or type(error).__name__)
-            raise
+            if approved is None:  # it came to no plan, and the ledger says so, unless it is what failed
+                with suppress(LedgerBusy, LeaseLost):
+                    _finish(journal, budget, "failed", str(error) or type(error).__name__)
+            raise  # what ran is cut off, as by a crash: what becomes of it is said when the run is resumed
         if ending.state == "waiting":
             journal.write("run_waiting")
             return journal.run()

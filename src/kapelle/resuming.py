@@ -53,7 +53,7 @@ class Resumption:
     @property
     def finished(self) -> frozenset[str]:
         """Tasks of which nothing more will come."""
-        over = {"done"} if self.run.ended else {"done", "failed", "skipped"}
+        over = {"done"} if self.run.is_tried_again else {"done", "failed", "skipped"}
         return frozenset(task_id for task_id, task in self.run.tasks.items() if task.state in over)
 
 
@@ -63,6 +63,11 @@ def prepare(run: Run, new: Mapping[str, Any]) -> Resumption:
     Raises:
         InvalidInput: it is done, a term is wrong, or its deadline has passed and no new one is given.
     """
+    if run.approved_at is None and run.graph is None and run.settings.get("given"):
+        raise InvalidInput(
+            f"Run {run.run_id} was cut off before its plan was written down, and the plan was not made by kapelle. "
+            "Nothing has run: run the plan again."
+        )
     if run.state == "done":
         raise InvalidInput(f"Run {run.run_id} is done; there is nothing left to do. `kapelle explain` shows it.")
     names = asdict(Terms())

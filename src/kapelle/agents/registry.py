@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.resources
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,8 +45,7 @@ class AgentRegistry(Mapping[str, AgentCapability]):
     @classmethod
     def default(cls) -> AgentRegistry:
         """Return the 15 documented agents, from analyst to SEO, without runners: a model gives them those."""
-        roster = importlib.resources.files("kapelle.agents").joinpath("roster.yaml").read_text(encoding="utf-8")
-        return cls(_parse_agents(roster, place="roster.yaml")[0])
+        return cls(_read_roster())
 
     @classmethod
     def from_yaml(
@@ -128,6 +128,12 @@ class AgentRegistry(Mapping[str, AgentCapability]):
     def task_types(self) -> tuple[str, ...]:
         """Every task type that some agent takes, in registry order."""
         return tuple(dict.fromkeys(kind for capability in self.values() for kind in capability.task_types))
+
+
+@cache
+def _read_roster() -> tuple[AgentCapability, ...]:
+    roster = importlib.resources.files("kapelle.agents").joinpath("roster.yaml").read_text(encoding="utf-8")
+    return tuple(_parse_agents(roster, place="roster.yaml")[0])
 
 
 class _AgentEntry(pydantic.BaseModel):

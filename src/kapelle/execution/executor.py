@@ -98,6 +98,7 @@ class Inbox(Protocol):
         ...
 
 
+LATE_EXPANSION = "It expanded into other tasks when the run was stopped."
 STOP = "stop"
 """Begins the key of a message that asks to stop the run; the number of the run's session follows."""
 
@@ -461,15 +462,19 @@ class _Execution:
                 problem = f"An input cannot be filled: {error.args[0]}."
         if problem is None and job.check is None and task.metadata and is_grown(task):
             assert job.agent is not None
-            problem = self._loops.admit(job.agent, resolved)
-        work.waiting.remove(job)
+            if not work.failures_of(job.agent) and job.rival is None:  # one task's retries and rivals are no loop
+                problem = self._loops.admit(job.agent, resolved)
         if problem is not None:
             self._budget.release(reservation)
             self._ready.leave(job)
+            if work.started is not None:
+                self._refuse(job, problem)
+                return
             self._drop(work)
             self._fail(work, {"reason": problem}, self._recorder.outcomes(work, None))
             self._after_failure(task, problem)
             return
+        work.waiting.remove(job)
         job.reservation, job.started = reservation, self._timer()
         try:
             self._write_start(job)
@@ -580,18 +585,23 @@ class _Execution:
             self._pause_to_ask(job, error)
             return
         result, reason = _result_of(job)
-        if job.rival is not None:
-            if reason is not None:  # the other one may still succeed
-                _part(job)
-                self._write_off(job, result, reason)
-                return
-            self._beat(job.rival)
-        elif reason is not None and self._may_retry(job, error):
+        rival = job.rival
+        if rival is not None and reason is not None and rival in self._underway:  # the other one may still succeed
+            _part(job)
+            self._write_off(job, result, reason)
+            return
+        if rival is not None:
+            self._beat(rival)
+        if reason is not None and self._may_retry(job, error):
             self._retry_later(job, result, reason)
             return
         plan: ApprovedPlan | None = None
         if result is not None and reason is None and result.expansion is not None:
-            plan, reason = await self._expand(work, result.expansion)
+            try:
+                plan, reason = await self._expand(work, result.expansion)
+            except BaseException:  # the run is being stopped, or ends with an error: what was used is charged first
+                self._settle_late(job, result, LATE_EXPANSION)
+                raise
         if work.simple and reason is not None and (found := self._find_fallback(work)) is not None:
             self._tell_apart(work, job)
             self._take_answer(job, result, reason)
@@ -605,6 +615,13 @@ class _Execution:
                 self._write_expansion(work, plan, {})
             else:
                 self._advance(work)
+
+    def _settle_late(self, job: Job, result: AgentResult | None, reason: str | None) -> None:
+        """Settle an attempt that had ended when the run was stopped: nothing else follows from it."""
+        if job.work.simple:
+            self._conclude_stopped(job, result, reason)
+        else:
+            self._take_answer(job, result, reason)
 
     def _conclude(self, job: Job, result: AgentResult | None, reason: str | None, plan: ApprovedPlan | None) -> None:
         """The only attempt of a task has ended, and the task with it; or it goes on as other tasks."""
@@ -782,7 +799,7 @@ class _Execution:
         self._ready.push(rival)
 
     def _beat(self, rival: Job) -> None:
-        """The other attempt at the same answer has succeeded: this one is stopped, or never starts."""
+        """The other attempt at the same answer is over: this one is stopped; one that only waits never starts."""
         assert rival.rival is not None
         _part(rival)
         if rival not in self._underway:
@@ -903,11 +920,11 @@ class _Execution:
         task = self._progress.graph[question.task_id]
         data = {"question_id": question.question_id, "answer": question.answer, "note": question.note}
         self._recorder.write("question_answered", {**data, "by": str(message.get("by") or "")[:200]}, task.task_id)
-        del self._progress.asking[task.task_id]
         rejected = why_rejected(question)
         if rejected is None:
-            self._push(task.task_id)
+            self._apply(self._progress.answer(task.task_id))
             return
+        del self._progress.asking[task.task_id]
         self._recorder.write("task_failed", {"reason": rejected}, task.task_id)
         self._progress.failed[task.task_id] = rejected
         self._accept_failure(task, rejected)
@@ -992,7 +1009,12 @@ class _Execution:
         cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if result is None else result.usage)}
         plan: ApprovedPlan | None = None
         if result is not None and result.expansion is not None and progress.is_wanted(task.task_id):
-            plan, problem = await self._approve_growth(task, result.expansion, replan=True)
+            try:
+                plan, problem = await self._approve_growth(task, result.expansion, replan=True)
+            except BaseException:  # the run is being stopped, or ends with an error: what was used is written first
+                self._journal.write("planning_spent", {"replaces": task.task_id, "reason": LATE_EXPANSION, **cost})
+                progress.replanning.discard(task.task_id)
+                raise
         progress.replanning.discard(task.task_id)
         if plan is not None:
             data = {"replaces": task.task_id, "reason": replanning.reason, **describe_growth(self._plan, plan), **cost}
@@ -1038,7 +1060,11 @@ class _Execution:
         cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if found is None else found.usage)}
         plan, problem = None, None if error is None else f"Reflecting failed: {describe_error(error)}"
         if found is not None:
-            plan, problem = await self._approve_patch(found)
+            try:
+                plan, problem = await self._approve_patch(found)
+            except BaseException:  # the run is being stopped, or ends with an error: what was used is written first
+                self._journal.write("planning_spent", {**place, "reason": LATE_EXPANSION, **cost})
+                raise
         if plan is not None and found is not None:
             data = {**place, "reason": f"After {thought.task.task_id}: {found.reason}"[:MAX_REASON_CHARS]}
             self._journal.write("graph_patched", {**data, **describe_growth(self._plan, plan), **cost})
@@ -1108,15 +1134,17 @@ class _Execution:
                 self._accept(work, move)
             else:
                 self._drop(work)
-                ended: dict[str, Any] = {"reason": reason, "seconds": self._seconds_since(work.started)}
+                ended = {"reason": reason, "seconds": self._seconds_since(work.started), "by_stop": True}
                 outcomes = self._recorder.outcomes(work, None)
                 self._recorder.write("task_cancelled", ended, work.task.task_id, outcomes)
                 progress.cancelled[work.task.task_id] = reason
         over = {*progress.outputs, *progress.failed, *progress.skipped, *progress.cancelled, *progress.asking}
         for task_id in progress.graph.topological_order():
             if task_id not in over:
-                self._recorder.write("task_skipped", {"reason": reason}, task_id)
+                self._recorder.write("task_skipped", {"reason": reason, "by_stop": True}, task_id)
                 progress.skipped[task_id] = reason
+        if all(task_id in progress.outputs for task_id in progress.graph.tasks):
+            return Ending(state="done", stop_reason=None, outputs=progress.outputs)  # there was nothing left to stop
         return Ending(state=state, stop_reason=reason, outputs=progress.outputs)
 
     def _settle_stopped(self, job: Job, reason: str) -> None:
@@ -1132,13 +1160,11 @@ class _Execution:
             self._underway.give_up(job, reason)
         if job.check is not None:
             self._take_verdict(job, _error_of(job))
-        elif ended and work.simple:
+        elif ended:
             result, why = _result_of(job)  # it had ended, or ended in spite of us: its cost is real
             if result is not None and why is None and result.expansion is not None:
-                why = "It expanded into other tasks when the run was stopped."
-            self._conclude_stopped(job, result, why)
-        elif ended:
-            self._take_answer(job, *_result_of(job))
+                why = LATE_EXPANSION
+            self._settle_late(job, result, why)
         else:
             # What it has cost is unknown, so what was set aside for it is charged.
             self._accounts.charge_unknown(job, self._seconds_since(job.started))
@@ -1146,7 +1172,7 @@ class _Execution:
             attempt.reason = reason
             if work.simple:
                 self._drop(work)
-                self._recorder.write("task_cancelled", {"reason": reason, **used(attempt)}, task_id)
+                self._recorder.write("task_cancelled", {"reason": reason, "by_stop": True, **used(attempt)}, task_id)
                 self._progress.cancelled[task_id] = reason
             else:
                 self._recorder.attempt_finished(work, job.attempt)

@@ -55,15 +55,12 @@ class Progress:
         """
         self.graph = graph
         self._dependents = {task_id: graph.dependents(task_id) for task_id in graph.tasks}
-        self.waits_for = {
-            task.task_id: {before for before in task.dependencies if not self.is_over(before)}
-            for task in graph
-            if not self.is_over(task.task_id)
-        }
+        self.waits_for = {}
         ready: list[str] = []
         skipped: dict[str, str] = {}
         for task_id in graph.topological_order():
-            if task_id in self.waits_for:
+            if not self.is_over(task_id):
+                self.waits_for[task_id] = {before for before in graph[task_id].dependencies if not self.is_over(before)}
                 self._judge(task_id, ready, skipped)
         return Consequences(ready=tuple(ready), skipped=skipped)
 
@@ -93,9 +90,18 @@ class Progress:
     def propagate_failure(self, task_id: str) -> Consequences:
         """A task is over without an output; return what follows. Each task falls once, whatever it has lost."""
         self.waits_for.pop(task_id, None)
+        return self._fall([task_id], [], {})
+
+    def answer(self, task_id: str) -> Consequences:
+        """A person has answered what a task asked; return what follows: its inputs may have come to nothing since."""
+        del self.asking[task_id]
         ready: list[str] = []
         skipped: dict[str, str] = {}
-        fallen = [task_id]
+        fallen = [task_id] if self._judge(task_id, ready, skipped) else []
+        return self._fall(fallen, ready, skipped)
+
+    def _fall(self, fallen: list[str], ready: list[str], skipped: dict[str, str]) -> Consequences:
+        """Return what follows from tasks that came to nothing."""
         for gone in fallen:  # grows while it is read
             for name in self._dependents[gone]:
                 waits = self.waits_for.get(name)
@@ -117,6 +123,8 @@ class Progress:
 
     def _judge(self, task_id: str, ready: list[str], skipped: dict[str, str]) -> bool:
         """Say of a task that has not begun whether it may begin, or is skipped; return whether it is skipped."""
+        if task_id in self.asking:
+            return False  # a question stands until it is answered
         reason = self._why_skipped(self.graph[task_id])
         if reason is not None:
             del self.waits_for[task_id]

@@ -97,6 +97,8 @@ def _open_plannings(events: tuple[Event, ...]) -> dict[object, float]:
         place = event.data.get("replaces")
         if event.kind == "planning_started":
             started[place] = float(event.data.get("reserved_usd", 0.0))
+        elif event.kind == "planning_spent" and event.data.get("reason") == CUT_OFF:
+            started.clear()  # an earlier resume has charged all that was open
         elif event.kind in ("planning_spent", "graph_patched", "run_planned"):
             started.pop(place, None)
     return started

@@ -157,6 +157,8 @@ class RunBuilder:
             case _:
                 changed = self._changed_task(event, data)
                 self._tasks[changed.task_id] = changed
+                if event.data.get("by_stop"):
+                    self._run = replace(self._run, stop_began=True)
 
     def _resume(self, data: Fields) -> None:
         """The run goes on: what came to nothing waits anew, with what it has cost already."""
@@ -166,7 +168,7 @@ class RunBuilder:
             raise ValueError(f"a run is not resumed as {state!r}")
         settings = {**self._run.settings, **data.mapping("settings", {})}
         # A run that had ended tries again what came to nothing; one that was cut off, or waited, goes on as it was.
-        if self._run.ended:
+        if self._run.is_tried_again:
             self._tasks = {
                 task_id: _waiting_anew(task) if task.state in TRIED_AGAIN else task
                 for task_id, task in self._tasks.items()
@@ -174,6 +176,7 @@ class RunBuilder:
         self._run = replace(
             self._run,
             state="planning" if state == "planning" else "running",
+            stop_began=False,
             settings=settings,
             stop_reason=None,
             answer="",

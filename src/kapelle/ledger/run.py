@@ -79,6 +79,8 @@ class Run:
     run_id: str
     request: str
     state: RunState = "planning"
+    stop_began: bool = False
+    """Whether it was being stopped: tasks were given up for no reason of their own."""
     stop_reason: str | None = None
     """Why it did not end as `done`, in a sentence."""
     answer: str = ""
@@ -163,6 +165,11 @@ class Run:
     def ended(self) -> bool:
         """Whether nothing will happen any more."""
         return self.state in ENDED
+
+    @property
+    def is_tried_again(self) -> bool:
+        """Whether what came to nothing waits anew when it is resumed: it had ended, or its end was cut off."""
+        return self.ended or self.stop_began
 
     @property
     def seconds(self) -> float | None:
