@@ -56,8 +56,8 @@ class Finding:
     problem: str
 
 
-class _Stuck(BaseException):
-    pass
+class _Stuck(KeyboardInterrupt):
+    """A subclass of what asyncio lets through its callbacks."""
 
 
 def check(world: World) -> tuple[Literal["failures", "stuck", "model_disagreements"], str] | None:
@@ -141,7 +141,7 @@ def _check_all(seeds: range) -> tuple[int, list[Finding]]:
     findings = []
     signal.signal(signal.SIGALRM, _give_up)
     for seed in seeds:
-        signal.setitimer(signal.ITIMER_REAL, REAL_S)
+        signal.setitimer(signal.ITIMER_REAL, REAL_S, 1.0)  # again and again: an agent's own code may swallow it
         try:
             found = check(draw_world(seed))
         finally:

@@ -305,6 +305,10 @@ class _Model:
             name = f"{place}-{child.name}"
             after = [f"{place}-{one}" for one in child.after if one in inner] or list(old.after)
             spec, agent = specs[name], data["assignments"].get(name)
+            if not set(child.after) & inner:
+                spec = replace(spec, needs=old.spec.needs)
+            if child.name not in inside:
+                spec = replace(spec, on_failure=old.spec.on_failure)
             if agent != spec.way.agents[0]:  # validation gave it to another, as it may
                 spec = replace(spec, way=Way(agents=(agent,)))
             self.tasks[name] = _TaskState(spec=spec, after=after)

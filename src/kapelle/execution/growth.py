@@ -112,7 +112,8 @@ def arm_of(task: Task) -> dict[str, Any]:
 def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, replan: bool = False) -> TaskDAG:
     """Return the graph in which the subgraph has taken the place of a task.
 
-    The subgraph's ids become `TASK-ID`, so that two expansions never clash.
+    The subgraph's ids become `TASK-ID`, so that two expansions never clash. Its first tasks need what the task needed,
+    and its last ones fail as the task would have, so that to its neighbours nothing changes.
 
     Raises:
         InvalidGraph: it would grow too deep or too large, the subgraph is empty, or the two do not fit together.
@@ -133,6 +134,10 @@ def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, r
     tasks = tuple(
         replace(
             inner,
+            needs=task.needs if inner.needs == "all" and not inner.dependencies else inner.needs,
+            on_failure=task.on_failure
+            if inner.on_failure == "skip" and _is_last(inner, subgraph)
+            else inner.on_failure,
             task_id=ids[inner.task_id],
             depends_on=tuple(ids[before] for before in inner.depends_on),
             inputs=rename_references(inner.inputs, lambda name: ids.get(name, name)),
@@ -141,3 +146,7 @@ def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, r
         for inner in subgraph
     )
     return dag.patched(GraphPatch(expand={task.task_id: tasks}))
+
+
+def _is_last(task: Task, dag: TaskDAG) -> bool:
+    return not dag.dependents(task.task_id)

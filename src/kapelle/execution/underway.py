@@ -144,6 +144,8 @@ class UnderWay:
             if job.due <= now and not job.running.done() and job.expired is None:
                 self.give_up(job, f"It took longer than its {job.seconds:g} s.")
                 self._report(job)
-        following = min((job.due for job in self if job.expired is None), default=math.inf)
+        # One that has ended and was not taken in yet, as while a run is being stopped, has no time to be over.
+        going_on = (job for job in self if job.expired is None and job.running is not None and not job.running.done())
+        following = min((job.due for job in going_on), default=math.inf)
         if following < math.inf:
             self._set_alarm(max(following, now))
