@@ -172,6 +172,8 @@ class _Model:
                 self.cap = self.caps[item.session]
         if item.session != self.owner or item.session in self.dead:
             raise Violation(f"{kind} is written by session {item.session}, and the run is session {self.owner}'s")
+        if item.task is not None:
+            self._expect(self.state == "running", f"{kind} of {item.task}, and the run is {self.state}")
         getattr(self, f"_on_{kind}")(item, data, self._task(item.task) if item.task is not None else None)
         if self.cap is not None and self.spent + self._set_aside > self.cap + self.excess + CENT:
             raise Violation(
@@ -283,6 +285,7 @@ class _Model:
         self._expect(new is not None and new not in self.tasks, f"nobody changes the graph after {place}")
         assert new is not None
         self.tasks[new] = _TaskState(spec=self.world.specs[new], after=[place])
+        self.is_first = False
         self._learn_estimates(data)
 
     def _on_task_expanded(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
@@ -318,6 +321,7 @@ class _Model:
                 at = task.after.index(place)
                 task.after[at : at + 1] = [name for name in ends if name not in task.after]
         self._learn_estimates(data)
+        self.is_first = False
 
     def _learn_estimates(self, data: Mapping[str, Any]) -> None:
         self.estimates |= {name: one["cost_usd"] for name, one in data.get("estimates", {}).items()}
@@ -529,19 +533,21 @@ class _Model:
     def _on_task_skipped(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         name, reason = task.spec.name, data["reason"]
         self._expect(task.state == "waiting", f"{name} is skipped, and was {task.state}")
-        if self._falls(task):
+        if data.get("by_stop"):
+            self._expect_stop(item)
+        elif self._falls(task):
             pass
         elif reason.startswith("The budget does not reach"):
             self._expect(self.cap is not None, f"{name} is skipped for money, and there is no limit")
             assert self.cap is not None
             running = [one.spec.name for one in self.tasks.values() if one.life and _has_open(one.life)]
             self._expect(not running, f"{name} is skipped for money, while {running} may free some")
-            if task.spec.way.kind == "single" and self.is_first:  # whoever goes on expects anew, and does not say what
+            if task.spec.way.kind == "single" and self.is_first:  # later versions expect anew, and do not say what
                 cost = self.estimates.get(name, 0.0)
                 short = self.spent + cost > self.cap - CENT
                 self._expect(short, f"{name} is skipped, and its ${cost:.4f} are there: {reason}")
         else:
-            self._expect_stop(item)
+            raise Violation(f"{name} is skipped for no reason of the rules: {reason!r}")
         task.state = "skipped"
 
     def _on_task_interrupted(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:

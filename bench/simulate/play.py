@@ -310,12 +310,12 @@ class _Player:
                 self.posted = True
 
 
-def make_task(spec: TaskSpec) -> Task:
-    """Return the task that a world specifies."""
+def make_task(spec: TaskSpec, *, of: str = "") -> Task:
+    """Return the task that a world specifies, or a part `of` one."""
     return Task(
         task_id=spec.name,
         task_type="work",
-        description=f"Do {spec.name}",
+        description=f"Do {spec.name} {of}".strip(),
         depends_on=spec.after,
         inputs={f"from_{name}": f"{{{name}}}" for name in spec.refers},
         priority=spec.priority,
@@ -394,10 +394,10 @@ class _Agent:
                 raise
             await asyncio.sleep(7.0)
         player.note("end", session, data={"does": act.does, "value": act.value, "cost_usd": act.cost_usd}, **where)
-        return _give(act, player.world.grows.get(task.task_id, ()))
+        return _give(act, task.task_id, player.world.grows.get(task.task_id, ()))
 
 
-def _give(act: Act, children: Sequence[TaskSpec]) -> AgentResult:
+def _give(act: Act, task: str, children: Sequence[TaskSpec]) -> AgentResult:
     match act.does:
         case "fail":
             raise AgentFailed("it cannot be done", cost_usd=act.cost_usd)
@@ -408,9 +408,8 @@ def _give(act: Act, children: Sequence[TaskSpec]) -> AgentResult:
         case "ask":
             raise AskPerson("Which one?", cost_usd=act.cost_usd)
         case "grow":
-            return AgentResult(
-                output=None, cost_usd=act.cost_usd, expansion=TaskDAG(make_task(child) for child in children)
-            )
+            parts = TaskDAG(make_task(child, of=task) for child in children)
+            return AgentResult(output=None, cost_usd=act.cost_usd, expansion=parts)
         case "odd":
             return _odd(act.value)
     return AgentResult(output=act.value, cost_usd=act.cost_usd)
@@ -454,7 +453,8 @@ class _Replanner:
         children = self._player.world.replans.get(task.task_id, ())
         if not children:
             return None
-        return AgentResult(output=None, cost_usd=0.02, expansion=TaskDAG(make_task(child) for child in children))
+        parts = TaskDAG(make_task(child, of=task.task_id) for child in children)
+        return AgentResult(output=None, cost_usd=0.02, expansion=parts)
 
 
 class _Reflector:

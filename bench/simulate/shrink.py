@@ -22,6 +22,8 @@ def shrink(world: World, fails: Callable[[World], bool]) -> World:
     while is_smaller and tries < MAX_TRIES:
         is_smaller = False
         for smaller in _smaller(world):
+            if smaller == world:
+                continue
             tries += 1
             if fails(smaller):
                 world, is_smaller = smaller, True
@@ -60,11 +62,16 @@ def _smaller(world: World) -> Iterator[World]:
         for key in getattr(world, table):
             fewer: Any = {k: v for k, v in getattr(world, table).items() if k != key}
             yield replace(world, **{table: fewer})
+    for at, task in enumerate(world.tasks):
+        for simpler in _simpler_tasks(task):
+            yield replace(world, tasks=(*world.tasks[:at], simpler, *world.tasks[at + 1 :]))
     known = world.specs
+    needed = {place: script for place, script in world.scripts.items() if place[0] in known}
+    if len(needed) < len(world.scripts):
+        yield replace(world, scripts=needed)
+    if world.scripts:
+        yield replace(world, scripts={})
     for place, script in world.scripts.items():
-        if place[0] not in known or all(act == Act() for act in script):
-            yield replace(world, scripts={k: v for k, v in world.scripts.items() if k != place})
-            continue
         yield replace(world, scripts={k: v for k, v in world.scripts.items() if k != place})
         for at in range(len(script)):
             if len(script) > 1:
@@ -72,9 +79,6 @@ def _smaller(world: World) -> Iterator[World]:
             if script[at] != Act():
                 yield _with_script(world, place, (*script[:at], Act(), *script[at + 1 :]))
                 yield _with_script(world, place, (*script[:at], replace(script[at], cost_usd=None), *script[at + 1 :]))
-    for at, task in enumerate(world.tasks):
-        for simpler in _simpler_tasks(task):
-            yield replace(world, tasks=(*world.tasks[:at], simpler, *world.tasks[at + 1 :]))
     for at, agent in enumerate(world.agents):
         plain_agent = AgentSpec(name=agent.name)
         if agent != plain_agent:
