@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from kapelle.errors import InvalidAgents
 from kapelle.graph import Task
+from kapelle.ledger import RefusedFigure, read_count, read_share, read_usd
 
 CostTier = Literal["free", "cheap", "medium", "expensive"]
 
@@ -55,14 +56,26 @@ class AgentCapability:
             raise InvalidAgents(f"{where} has the cost tier {self.cost_tier!r}; use one of {get_args(CostTier)}.")
         for name in ("cost_usd", "seconds"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InvalidAgents(f"{where} has {name}={value!r}; give zero or more.")
-        if not 0 <= self.success_rate <= 1:
-            raise InvalidAgents(f"{where} has the success rate {self.success_rate!r}; it must lie in 0..1.")
+            if value is not None:
+                self._put(name, read_usd, f"{where} has {name}={value!r:.40}; give zero or more.")
+        self._put(
+            "success_rate",
+            lambda rate: read_share(rate, "success_rate"),
+            f"{where} has the success rate {self.success_rate!r:.40}; it must lie in 0..1.",
+        )
+        many = f"{where} has max_concurrency={self.max_concurrency!r:.40}; give one or more."
+        self._put("max_concurrency", lambda count: read_count(count, "max_concurrency"), many)
         if self.max_concurrency < 1:
-            raise InvalidAgents(f"{where} has max_concurrency={self.max_concurrency!r}; give one or more.")
+            raise InvalidAgents(many)
         object.__setattr__(self, "task_types", tuple(dict.fromkeys(self.task_types)))
         object.__setattr__(self, "skills", frozenset(self.skills))
+
+    def _put(self, name: str, read: Callable[[object], float], problem: str) -> None:
+        """Take a figure as Python's own number: it may come from a table of NumPy's."""
+        try:
+            object.__setattr__(self, name, read(getattr(self, name)))
+        except RefusedFigure:
+            raise InvalidAgents(problem) from None
 
     def takes(self, task: Task) -> bool:
         """Whether the agent takes this kind of task and has every skill that it requires."""
