@@ -101,7 +101,7 @@ def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection |
     if not isinstance(found, Reflection):
         return None, f"It gave a {type(found).__name__} instead of a Reflection."
     try:
-        cost_usd, usage = read_usd(found.cost_usd), read_usage(found.usage)
+        cost_usd, usage = read_usd(found.cost_usd, by="The reflector"), read_usage(found.usage, by="The reflector")
         return Reflection(patch=found.patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
     except BaseException as problem:  # as above
         return None, describe_error(problem)
@@ -115,10 +115,9 @@ def read_new_plan(work: asyncio.Task[AgentResult | None]) -> tuple[AgentResult |
     if not isinstance(found, AgentResult):
         return None, f"it gave a {type(found).__name__} instead of an AgentResult"
     try:
-        cost_usd = None if found.cost_usd is None else read_usd(found.cost_usd)
-        return AgentResult(
-            output=None, usage=read_usage(found.usage), cost_usd=cost_usd, expansion=found.expansion
-        ), None
+        cost_usd = None if found.cost_usd is None else read_usd(found.cost_usd, by="The replanner")
+        usage = read_usage(found.usage, by="The replanner")
+        return AgentResult(output=None, usage=usage, cost_usd=cost_usd, expansion=found.expansion), None
     except BaseException as problem:  # as above
         return None, describe_error(problem)
 
@@ -140,12 +139,21 @@ async def call_contained(who: str, function: Callable[..., Any], *arguments: Any
 
 def describe_error(error: BaseException) -> str:
     """Return an error as a sentence of bounded length. Never raises: an error's own text may fail in any way."""
+    return _tell(error, with_class=not isinstance(error, KapelleError))
+
+
+def error_text(error: BaseException) -> str:
+    """Return what an error says, or else its class, as safely as `describe_error`."""
+    return _tell(error, with_class=False)
+
+
+def _tell(error: BaseException, *, with_class: bool) -> str:
     try:
         text = join_surrogates(str.__str__(str(error))[:MAX_REASON_CHARS])
         if isinstance(error, BaseExceptionGroup):
             text = f"{text}: {'; '.join(_members(error))}"
         name = type(error).__name__
-        if not isinstance(error, KapelleError) or not text:
+        if with_class or not text:
             text = f"{name}: {text}" if text else name
         return text[:MAX_REASON_CHARS]
     except BaseException:  # also KeyboardInterrupt: it was raised by the text, not by a person
@@ -227,9 +235,11 @@ def _read_failure(error: BaseException) -> tuple[AgentResult | None, str]:
             _question(error)  # why it cannot be asked
         return _reported(error), reason
     except BaseException as problem:  # also AttributeError and worse: its class is the agent's own
-        before = "It asked a person, but" if isinstance(error, AskPerson) else f"{reason[: MAX_REASON_CHARS // 2]} Also:"
         spent = _unknown(problem) if isinstance(problem, RefusedFigure) else UnknownCost(output=None)
-        return spent, f"{before} {describe_error(problem)}"[:MAX_REASON_CHARS]
+        what = describe_error(problem)
+        asked = isinstance(error, AskPerson)
+        told = f"It asked a person, but {what}" if asked else f"{reason[: MAX_REASON_CHARS // 2]} (And {what})"
+        return spent, told[:MAX_REASON_CHARS]
 
 
 def _reported(error: BaseException) -> AgentResult | None:

@@ -20,6 +20,8 @@ MAX_COUNT = 10**12
 SQLite and PostgreSQL keep."""
 MAX_REPORTED_USD = 1_000_000.0
 """Of one report. What costs more is tokens given for dollars, and would use up any budget at once."""
+AN_AGENT = "An agent"
+"""Who reports a figure, where nothing else is said."""
 _SHOWN_CHARS = 60
 
 
@@ -32,8 +34,8 @@ class RefusedFigure(InvalidInput):
     usage: Any = None
 
 
-def read_count(value: object, name: str) -> int:
-    """Return a number of tokens or calls.
+def read_count(value: object, name: str, *, by: str = AN_AGENT) -> int:
+    """Return a number of tokens or calls, reported by somebody.
 
     Raises:
         RefusedFigure: it is negative, fractional, not finite, more than a million million, or no number.
@@ -43,11 +45,11 @@ def read_count(value: object, name: str) -> int:
     number = _plain_number(value)
     if number is not None and 0 <= number <= MAX_COUNT and number == int(number):
         return int(number)
-    raise _refusal(name, value, f"give a whole number from 0 to {MAX_COUNT:,}")
+    raise _refusal(by, name, value, f"give a whole number from 0 to {MAX_COUNT:,}")
 
 
-def read_usd(value: object, name: str = "cost_usd") -> float:
-    """Return an amount of dollars.
+def read_usd(value: object, *, by: str = AN_AGENT) -> float:
+    """Return an amount of dollars, reported by somebody as `cost_usd`.
 
     Raises:
         RefusedFigure: it is negative, not finite, more than a million, or no number.
@@ -57,11 +59,11 @@ def read_usd(value: object, name: str = "cost_usd") -> float:
     number = _plain_number(value)
     if number is not None and 0 <= number <= MAX_REPORTED_USD:
         return float(number)
-    raise _refusal(name, value, f"it must be zero or more dollars, at most {MAX_REPORTED_USD:,.0f}")
+    raise _refusal(by, "cost_usd", value, f"it must be zero or more dollars, at most {MAX_REPORTED_USD:,.0f}")
 
 
-def read_share(value: object, name: str) -> float:
-    """Return a share, such as a quality.
+def read_share(value: object, name: str, *, by: str = AN_AGENT) -> float:
+    """Return a share, such as a quality, reported by somebody.
 
     Raises:
         RefusedFigure: it lies outside 0..1, or is no number.
@@ -69,7 +71,7 @@ def read_share(value: object, name: str) -> float:
     number = value if type(value) is float else _plain_number(value)
     if number is not None and 0 <= number <= 1:
         return float(number)
-    raise _refusal(name, value, "it must lie in 0..1")
+    raise _refusal(by, name, value, "it must lie in 0..1")
 
 
 def _plain_number(value: object) -> int | float | None:
@@ -101,8 +103,8 @@ def _plain_number(value: object) -> int | float | None:
         return None
 
 
-def _refusal(name: str, value: object, way_out: str) -> RefusedFigure:
-    error = RefusedFigure(f"{name} was reported as {_shown(value)}; {way_out}.")
+def _refusal(by: str, name: str, value: object, way_out: str) -> RefusedFigure:
+    error = RefusedFigure(f"{by} reported {name}={_shown(value)}; {way_out}.")
     error.field = name
     return error
 

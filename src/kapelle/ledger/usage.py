@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .figures import MAX_COUNT, RefusedFigure, read_count
+from .figures import AN_AGENT, MAX_COUNT, RefusedFigure, read_count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +34,8 @@ class Usage:
                     object.__setattr__(self, name, _taken(count, name))
         if self.cached_tokens > self.input_tokens:
             raise RefusedFigure(
-                f"cached_tokens was reported as {self.cached_tokens}, of input_tokens={self.input_tokens}: more came from "
-                "the cache than was read. Count cached tokens among the input tokens."
+                f"{AN_AGENT} reported cached_tokens={self.cached_tokens!r}, of input_tokens={self.input_tokens!r}: more "
+                "came from the cache than was read. Count cached tokens among the input tokens."
             )
 
     def __add__(self, other: Usage) -> Usage:
@@ -69,15 +69,15 @@ def _taken(count: object, name: str) -> object:
         raise problem from None
 
 
-def read_usage(usage: object) -> Usage:
-    """Return the usage that one piece of work reports.
+def read_usage(usage: object, *, by: str = AN_AGENT) -> Usage:
+    """Return the usage that somebody reports of one piece of work.
 
     Raises:
         RefusedFigure: it is no Usage, or a field of it is more than any piece of work uses.
     """
     if not isinstance(usage, Usage):
-        raise RefusedFigure(f"usage was reported as a {type(usage).__name__}; give a kapelle Usage.")
-    counts = [read_count(getattr(usage, name), name) for name in _FIELDS]
+        raise RefusedFigure(f"{by} reported a {type(usage).__name__} as its usage; give a kapelle Usage.")
+    counts = [read_count(getattr(usage, name), name, by=by) for name in _FIELDS]
     if type(usage) is Usage and all(type(getattr(usage, name)) is int for name in _FIELDS):
         return usage
     return Usage(**dict(zip(_FIELDS, counts, strict=True)))
