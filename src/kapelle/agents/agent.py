@@ -70,7 +70,9 @@ class AgentResult:
             if cost_usd is not None and not (type(cost_usd) is float and 0.0 <= cost_usd <= MAX_REPORTED_USD):
                 object.__setattr__(self, "cost_usd", read_usd(cost_usd))
             if not isinstance(self.usage, Usage):
-                raise RefusedFigure(f"An agent reported a {type(self.usage).__name__} as its usage; give a kapelle Usage.")
+                raise RefusedFigure(
+                    f"An agent reported a {type(self.usage).__name__} as its usage; give a kapelle Usage."
+                )
             if quality is not None:
                 object.__setattr__(self, "quality", read_share(quality, "quality"))
         except RefusedFigure as error:

@@ -523,9 +523,7 @@ class _Execution:
             return await self._run_agent(agent, question, context)
 
         output = clone_json_value(result.output)
-        found: Verdict = await call_contained(
-            "The check", lambda: self._checks.examine(check, task, output, ask=ask)
-        )
+        found: Verdict = await call_contained("The check", lambda: self._checks.examine(check, task, output, ask=ask))
         return found
 
     def _context(self, job: Job) -> TaskContext:

@@ -2,8 +2,8 @@
 
 All of it is untrusted. An output may be anything, an error of any class, a figure no number; an object's own methods
 may raise what they like, and an iterator may never end. What leaves here is plain: JSON values that nobody else holds,
-numbers that every store keeps, texts of bounded length. What cannot be read is a reason why the attempt failed, in the
-words of its field, and what it cost is then what was set aside for it (`UnknownCost`), because it may well have cost it.
+numbers that every store keeps, texts of bounded length. What cannot be read is a reason why the attempt failed, by the
+name of its field, and what is charged is then what was set aside for it (`UnknownCost`): it may well have cost that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from kapelle.ledger import (
     MAX_REPORTED_USD,
     NOTHING,
     RefusedFigure,
-    Usage,
     is_readable,
     read_share,
     read_usage,
@@ -67,7 +66,7 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
         return UnknownCost(output=None), f"The agent's result cannot be read: {describe_error(problem)}"
 
 
-def read_question(asked: AskPerson) -> tuple[AskPerson, AgentResult] | None:
+def read_question(asked: AskPerson) -> tuple[AskPerson, AgentResult | None] | None:
     """Return what an agent asks a person and what it used until then; None where either cannot be read.
 
     Then the attempt has failed: `read_result` says why.
@@ -157,11 +156,7 @@ def _tell(error: BaseException, *, with_class: bool) -> str:
             text = f"{name}: {text}" if text else name
         return text[:MAX_REASON_CHARS]
     except BaseException:  # also KeyboardInterrupt: it was raised by the text, not by a person
-        pass
-    try:
-        return f"{type(error).__name__}, which cannot be shown"[:MAX_REASON_CHARS]
-    except BaseException:  # not even its class has a name
-        return "An error that cannot be shown"
+        return f"{type.__dict__['__name__'].__get__(type(error))[:200]}, which cannot be shown"
 
 
 def _members(group: BaseExceptionGroup[BaseException]) -> list[str]:
@@ -281,11 +276,10 @@ def _spent(usage: Any, cost_usd: Any) -> AgentResult:
 
 def _unknown(problem: RefusedFigure) -> AgentResult:
     """Return what is to be charged for an attempt that reported a figure which is none."""
-    usage: Usage = NOTHING
     try:
         usage = read_usage(problem.usage)
     except BaseException:  # that was the figure
-        pass
+        usage = NOTHING
     try:
         return AgentResult(output=None, usage=usage, cost_usd=read_usd(problem.cost_usd))
     except BaseException:  # as above

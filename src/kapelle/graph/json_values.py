@@ -57,8 +57,8 @@ def copy_json_value(value: Any, *, place: str) -> Any:
     """Return a deep copy of a plain JSON value; tuples become lists, as they would in a file.
 
     Raises:
-        InvalidGraph: it is no plain JSON value, or has more than a million lists and mappings; the message starts with `place`
-            and the path inside the value.
+        InvalidGraph: it is no plain JSON value, or has more than a million lists and mappings; the message starts with
+            `place` and the path inside the value.
     """
     return _copy(value, place, 0, itertools.count(1))
 
@@ -218,9 +218,10 @@ class _Reading:
 
     def _items(self, items: Iterable[Any], depth: int) -> list[Any]:
         found: list[Any] = []
+        keep = found.append
         try:
             for item in items:
-                found.append(self.read(item, depth + 1))
+                keep(self.read(item, depth + 1))
         except _Refusal as refusal:
             refusal.path.append(f"[{len(found)}]")
             raise

@@ -34,7 +34,7 @@ class Usage:
                     object.__setattr__(self, name, _taken(count, name))
         if self.cached_tokens > self.input_tokens:
             raise RefusedFigure(
-                f"{AN_AGENT} reported cached_tokens={self.cached_tokens!r}, of input_tokens={self.input_tokens!r}: more "
+                f"{AN_AGENT} reported cached_tokens={self.cached_tokens!r} of input_tokens={self.input_tokens!r}: more "
                 "came from the cache than was read. Count cached tokens among the input tokens."
             )
 

@@ -32,7 +32,7 @@ _PLANNER = "The planner"
 def take_plan(found: object, *, set_aside_usd: float) -> Plan:
     """Return the plan that a planner gave, with figures that every store keeps.
 
-    A figure that is none is no reason to throw the plan away: what was set aside for it counts then, and a note says so.
+    A figure that is none is no reason to throw the plan away: what was set aside counts then, and a note says so.
 
     Raises:
         InvalidPlan: it is no plan.
@@ -43,7 +43,9 @@ def take_plan(found: object, *, set_aside_usd: float) -> Plan:
     if not all(isinstance(text, str) for text in texts):
         raise InvalidPlan("A plan's request, planner and notes are texts.", place="planner")
     try:
-        return replace(found, usage=read_usage(found.usage, by=_PLANNER), cost_usd=read_usd(found.cost_usd, by=_PLANNER))
+        return replace(
+            found, usage=read_usage(found.usage, by=_PLANNER), cost_usd=read_usd(found.cost_usd, by=_PLANNER)
+        )
     except RefusedFigure as problem:
         note = f"{problem} ${set_aside_usd:.4g} was charged, as had been set aside for it."
         return replace(found, usage=NOTHING, cost_usd=set_aside_usd, notes=(*found.notes, note))
