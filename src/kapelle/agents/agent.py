@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import MAX_REPORTED_USD, RefusedFigure, Usage, read_share, read_usd
+from kapelle.ledger import MAX_REPORTED_USD, NOTHING, RefusedFigure, Usage, read_share, read_usd
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ class AgentResult:
     output: Any
     """Plain JSON values, or what has a plain form: tuples, sets, dates, dataclasses, NumPy's arrays, and so on. A
     mapping with a `text` key is shown to people by that text."""
-    usage: Usage = Usage()
+    usage: Usage = NOTHING
     cost_usd: float | None = None
     """What it really cost; None takes the price that the agent declared."""
     quality: float | None = None

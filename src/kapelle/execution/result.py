@@ -12,7 +12,7 @@ import asyncio
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from kapelle.agents import AgentResult
@@ -23,6 +23,7 @@ from kapelle.ledger import (
     MAX_REPORTED_USD,
     NOTHING,
     RefusedFigure,
+    Usage,
     is_readable,
     read_share,
     read_usage,
@@ -59,7 +60,9 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
         return _read_failure(error)
     result = work.result()
     if type(result) is AgentResult and _is_clean(result):
-        return result, None
+        if _is_plain(result.output):
+            return result, None
+        return _read_output(result.output, result.usage, result.cost_usd, result.quality, result.expansion)
     try:
         return _read(result)
     except BaseException as problem:  # its classes are the agent's own, and run here
@@ -173,26 +176,24 @@ def _members(group: BaseExceptionGroup[BaseException]) -> list[str]:
 
 
 def _is_clean(result: AgentResult) -> bool:
-    """Whether a result can be taken as it is. Most can: every attempt passes here, so it looks at types alone."""
-    cost_usd, quality, output = result.cost_usd, result.quality, result.output
-    kind = type(output)
-    if kind is str:
-        if len(output) > MAX_PLAIN_CHARS or not (output.isascii() or join_surrogates(output) is output):
-            return False
-    elif kind is int:
-        if not -_LARGEST_INT < output < _LARGEST_INT:
-            return False
-    elif kind is float:
-        if not math.isfinite(output):
-            return False
-    elif kind is not bool and output is not None:
-        return False
+    """Whether a result can be taken as it is, but for its output. Every attempt passes here: it looks at types alone."""
+    cost_usd, quality = result.cost_usd, result.quality
     return (
-        (cost_usd is None or (type(cost_usd) is float and 0.0 <= cost_usd <= MAX_REPORTED_USD))
+        (result.usage is NOTHING or is_readable(result.usage))
+        and (cost_usd is None or (type(cost_usd) is float and 0.0 <= cost_usd <= MAX_REPORTED_USD))
         and (quality is None or (type(quality) is float and 0.0 <= quality <= 1.0))
-        and (result.usage is NOTHING or is_readable(result.usage))
         and (result.expansion is None or isinstance(result.expansion, TaskDAG))
     )
+
+
+def _is_plain(output: object) -> bool:
+    """Whether an output can be taken as it is: most are a short text, and need no copy."""
+    kind = type(output)
+    if kind is str:
+        return len(output) <= MAX_PLAIN_CHARS and (output.isascii() or join_surrogates(output) is output)  # type: ignore[arg-type, attr-defined]
+    if kind is int:
+        return -_LARGEST_INT < output < _LARGEST_INT  # type: ignore[operator]
+    return output is None or kind is bool or (kind is float and math.isfinite(output))  # type: ignore[arg-type]
 
 
 def _read(result: Any) -> tuple[AgentResult | None, str | None]:
@@ -207,17 +208,25 @@ def _read(result: Any) -> tuple[AgentResult | None, str | None]:
         quality = None if result.quality is None else read_share(result.quality, "quality")
     except RefusedFigure as problem:
         return spent, describe_error(problem)
-    if result.expansion is not None:
-        if not isinstance(result.expansion, TaskDAG):
-            return spent, f"The agent expanded into {type(result.expansion).__name__}; give a TaskDAG."
-        return replace(spent, quality=quality, expansion=result.expansion), None
+    if result.expansion is not None and not isinstance(result.expansion, TaskDAG):
+        return spent, f"The agent expanded into {type(result.expansion).__name__}; give a TaskDAG."
+    return _read_output(result.output, spent.usage, spent.cost_usd, quality, result.expansion)
+
+
+def _read_output(
+    output: Any, usage: Usage, cost_usd: float | None, quality: float | None, expansion: TaskDAG | None
+) -> tuple[AgentResult, str | None]:
+    """Return a result with its output as plain JSON values, and why it is no answer if it has none."""
+    reason = None
     try:
-        output = read_json_value(result.output, max_chars=MAX_OUTPUT_CHARS)
+        plain = None if expansion is not None else read_json_value(output, max_chars=MAX_OUTPUT_CHARS)
     except TooLarge as problem:
-        return spent, f"The agent's output is too large: {problem} Write it to a file, and return the file's name."
+        reason = f"The agent's output is too large: {problem} Write it to a file, and return the file's name."
     except BaseException as problem:  # reading it runs code of the output's own classes
-        return spent, f"The agent's output cannot be written as JSON: {describe_error(problem)}"[:MAX_REASON_CHARS]
-    return replace(spent, output=output, quality=quality), None
+        reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[:MAX_REASON_CHARS]
+    if reason is not None:
+        return AgentResult(output=None, usage=usage, cost_usd=cost_usd), reason
+    return AgentResult(output=plain, usage=usage, cost_usd=cost_usd, quality=quality, expansion=expansion), None
 
 
 def _read_failure(error: BaseException) -> tuple[AgentResult | None, str]:

@@ -22,7 +22,7 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -41,6 +41,8 @@ MAX_READ_CHARS = 10_000_000
 MAX_INTEGER_BITS = 14_000
 """About 4,200 digits: CPython refuses to print and to read integers of more than 4,300."""
 
+_MAX_CONTAINERS = 100_000
+"""Lists and mappings in what a task carries: a list that is named twice counts twice."""
 _MAX_BITS = 1024
 """Integers beyond the largest float (2**1024) cannot be read back by most readers of JSON."""
 _MOST_PER_CHAR = 12
@@ -57,7 +59,7 @@ def copy_json_value(value: Any, *, place: str) -> Any:
     """Return a deep copy of a plain JSON value; tuples become lists, as they would in a file.
 
     Raises:
-        InvalidGraph: it is no plain JSON value, or has more than a million lists and mappings; the message starts with
+        InvalidGraph: it is no plain JSON value, or has more than 100,000 lists and mappings; the message starts with
             `place` and the path inside the value.
     """
     return _copy(value, place, 0, itertools.count(1))
@@ -78,8 +80,8 @@ def _copy(value: Any, place: str, depth: int, counter: Iterator[int]) -> Any:
         return float(value)
     if depth == MAX_DEPTH:
         raise InvalidGraph(f"{place} is nested deeper than {MAX_DEPTH} levels. Flatten it.")
-    if next(counter) > MAX_READ_VALUES:
-        raise InvalidGraph(f"{place} is one of more than {MAX_READ_VALUES:,} lists and mappings. Put it into a file.")
+    if next(counter) > _MAX_CONTAINERS:
+        raise InvalidGraph(f"{place} is one of more than {_MAX_CONTAINERS:,} lists and mappings. Put it into a file.")
     if isinstance(value, Mapping):
         return {
             _copy_key(key, place): _copy(item, f"{place}[{key!r}]", depth + 1, counter) for key, item in value.items()
@@ -157,6 +159,7 @@ def join_surrogates(text: str) -> str:
     return text
 
 
+_IN_ITSELF = "it contains itself. Leave that part out."
 _SHOWN_STEPS = 6
 """Of a path inside a value, how many steps a message shows: the innermost."""
 
@@ -181,6 +184,8 @@ class _Reading:
         self._values = 0
         self._inside: set[int] = set()
         """The containers around the value that is read now, by identity."""
+        self._ways: dict[type, Callable[[Any, int], Any]] = {}
+        """How values of a type that is none of JSON's are read, once that is known."""
 
     @property
     def may_take(self) -> int:
@@ -203,31 +208,41 @@ class _Reading:
             return value if math.isfinite(value) else _infinite(value)
         if depth >= self._max_depth:
             raise _Refusal(f"it is nested deeper than {self._max_depth} levels. Flatten it.")
-        if kind is dict or kind is list or kind is tuple:
-            return self._container(value, kind is dict, depth)
-        return self._other(value, kind, depth)
+        if kind is dict:
+            return self._mapping(value, depth)
+        if kind is list or kind is tuple:
+            return self._items(value, depth)
+        way = self._ways.get(kind)
+        if way is None:
+            way = self._ways[kind] = self._way_of(kind)
+        return way(value, depth)
 
-    def _container(self, value: Any, is_mapping: bool, depth: int) -> Any:
+    def _items(self, value: Iterable[Any], depth: int) -> list[Any]:
         mark = id(value)
         if mark in self._inside:
-            raise _Refusal("it contains itself. Leave that part out.")
+            raise _Refusal(_IN_ITSELF)
         self._inside.add(mark)
-        found = self._mapping(value.items(), depth) if is_mapping else self._items(value, depth)
-        self._inside.discard(mark)
-        return found
-
-    def _items(self, items: Iterable[Any], depth: int) -> list[Any]:
         found: list[Any] = []
-        keep = found.append
+        keep, read, depth = found.append, self.read, depth + 1
         try:
-            for item in items:
-                keep(self.read(item, depth + 1))
+            for item in value:
+                keep(read(item, depth))
         except _Refusal as refusal:
             refusal.path.append(f"[{len(found)}]")
             raise
+        self._inside.discard(mark)
         return found
 
-    def _mapping(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        mark = id(value)
+        if mark in self._inside:
+            raise _Refusal(_IN_ITSELF)
+        self._inside.add(mark)
+        found = self._pairs(value.items(), depth)
+        self._inside.discard(mark)
+        return found
+
+    def _pairs(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, item in items:
             name = self._key(key)
@@ -283,43 +298,50 @@ class _Reading:
                 raise self._too_long()
         return value
 
-    def _other(self, value: Any, kind: type, depth: int) -> Any:
-        """Read what is not one of JSON's own types. By its type alone: an object may lie about its class."""
+    def _way_of(self, kind: type) -> Callable[[Any, int], Any]:
+        """Return how values of a type are read that is none of JSON's own: by the type alone, an object may lie."""
         if issubclass(kind, enum.Enum):
-            return self.read(value._value_, depth + 1)
+            return lambda value, depth: self.read(value._value_, depth + 1)
         if issubclass(kind, str):
-            return self._text(str.__str__(value))
+            return lambda value, _: self._text(str.__str__(value))
         if issubclass(kind, int):
-            return self._whole(int.__int__(value))
+            return lambda value, _: self._whole(int.__int__(value))
         if issubclass(kind, float):
-            return self.read(float.__float__(value), depth)
+            return lambda value, depth: self.read(float.__float__(value), depth)
         if (numpy := _numpy_of(kind)) is not None:
-            return self._numpy(value, kind, numpy, depth)
+            return lambda value, depth: self._numpy(value, kind, numpy, depth)
         if issubclass(kind, Mapping):
-            return self._container(value, True, depth)
+            return self._mapping
         if issubclass(kind, (bytes, bytearray, memoryview)):
-            return self._bytes(value)
+            return lambda value, _: self._bytes(value)
         if issubclass(kind, (datetime.date, datetime.time)):
-            return self._text(value.isoformat())
+            return lambda value, _: self._text(value.isoformat())
         if issubclass(kind, decimal.Decimal):
-            return self._text(decimal.Decimal.__str__(value))
+            return lambda value, _: self._text(decimal.Decimal.__str__(value))
         if issubclass(kind, AbstractSet):
-            return _sorted(self._container(value, False, depth))
+            return lambda value, depth: _sorted(self._items(value, depth))
         if issubclass(kind, (Sequence, Iterator)) and not issubclass(kind, io.IOBase):  # an open file is no list
-            return self._container(value, False, depth)
+            return self._items
         if hasattr(kind, "__pydantic_serializer__"):
-            self._check_fields(value)
-            return self.read(pydantic_core.to_jsonable_python(value, inf_nan_mode="strings"), depth)
+            return lambda value, depth: self._model(value, kind, depth)
         if dataclasses.is_dataclass(kind):
-            named = ((one.name, getattr(value, one.name)) for one in dataclasses.fields(kind))
-            return self._mapping(named, depth)
+            names = [one.name for one in dataclasses.fields(kind)]
+            return lambda value, depth: self._pairs(((name, getattr(value, name)) for name in names), depth)
+        return lambda value, depth: self._unknown(value, kind, depth)
+
+    def _model(self, model: Any, kind: Any, depth: int) -> Any:
+        # As JSON the library would write what is not finite as null.
+        mode = "json" if self._check_fields(model) else "python"
+        return self.read(kind.__pydantic_serializer__.to_python(model, mode=mode), depth + 1)
+
+    def _unknown(self, value: Any, kind: type, depth: int) -> Any:
         try:
             plain = pydantic_core.to_jsonable_python(value)
         except pydantic_core.PydanticSerializationError:
             raise _Refusal(
                 f"it is a {kind.__name__}, which has no plain form. Give text, numbers, lists, mappings."
             ) from None
-        return self.read(plain, depth)
+        return self.read(plain, depth + 1)
 
     def _bytes(self, value: Any) -> str:
         if len(value) > self._max_chars:
@@ -344,9 +366,12 @@ class _Reading:
             raise _Refusal("it is a complex number, which JSON lacks. Give its parts.")
         return self.read(float(value) if issubclass(kind, numpy.floating) else value.item(), depth + 1)
 
-    def _check_fields(self, model: Any) -> None:
-        """Refuse a model that its own serializer would unfold without end: that one counts nothing."""
-        count = self._values
+    def _check_fields(self, model: Any) -> bool:
+        """Refuse a model that its own serializer would unfold without end, for that one counts nothing.
+
+        Returns whether all of its numbers are finite.
+        """
+        count, finite = self._values, True
         left: list[Any] = [vars(model)]
         while left:
             value = left.pop()
@@ -358,11 +383,13 @@ class _Reading:
             elif issubclass(kind, dict):
                 value = list(value.values())
             elif not issubclass(kind, (list, tuple, set, frozenset)):
+                finite = finite and not (issubclass(kind, float) and not math.isfinite(value))
                 continue
             count += len(value)
             if count > self._max_values:
                 raise self._too_many()
             left.extend(value)
+        return finite
 
     def _too_many(self) -> _Refusal:
         most = f"{self._max_values:,}"

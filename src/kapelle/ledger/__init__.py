@@ -18,6 +18,7 @@ from .figures import RefusedFigure as RefusedFigure
 from .figures import read_count as read_count
 from .figures import read_share as read_share
 from .figures import read_usd as read_usd
+from .figures import show_figure as show_figure
 from .journal import EventWatcher as EventWatcher
 from .journal import Journal as Journal
 from .lease import Lease as Lease

@@ -104,12 +104,13 @@ def _plain_number(value: object) -> int | float | None:
 
 
 def _refusal(by: str, name: str, value: object, way_out: str) -> RefusedFigure:
-    error = RefusedFigure(f"{by} reported {name}={_shown(value)}; {way_out}.")
+    error = RefusedFigure(f"{by} reported {name}={show_figure(value)}; {way_out}.")
     error.field = name
     return error
 
 
-def _shown(value: object) -> str:
+def show_figure(value: object) -> str:
+    """Return what was given for a figure as a message shows it; its own class may fail to."""
     if type(value) is int and value.bit_length() > 200:
         return f"a number of {value.bit_length()} bits"
     try:

@@ -87,8 +87,10 @@ def is_readable(usage: Usage) -> bool:
     """Whether `read_usage` would return this one as it is: without a call for each field, for every attempt asks."""
     if usage is NOTHING:
         return True
+    if type(usage) is not Usage:
+        return False
     found = (usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.calls)
-    return type(usage) is Usage and all(type(count) is int and 0 <= count <= MAX_COUNT for count in found)
+    return all(type(count) is int and 0 <= count <= MAX_COUNT for count in found)
 
 
 NOTHING = Usage()
