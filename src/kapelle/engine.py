@@ -51,9 +51,10 @@ from kapelle.execution import (
     Growth,
     Reflector,
     compose_answer,
+    error_text,
     make_backend,
 )
-from kapelle.graph import TaskDAG
+from kapelle.graph import TaskDAG, read_json_value
 from kapelle.ledger import (
     Event,
     EventWatcher,
@@ -66,9 +67,11 @@ from kapelle.ledger import (
     answer_message,
     ledger_path,
     open_ledger,
+    read_usage,
+    read_usd,
 )
 from kapelle.models import ModelClient, PriceTable
-from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan
+from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan, take_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import AOPValidator, ApprovedPlan, Issue, NextBest, PlanDetector, ValidationResult
 
@@ -232,7 +235,7 @@ class Engine:
             settings = {
                 **asdict(terms),
                 "model": self.team.model_name,
-                "origin": self.origin,
+                "origin": read_json_value(self.origin),
                 "given": given is not None,
             }
             journal.write("run_started", {"request": words, "settings": settings, "owner": custody.lease.owner})
@@ -473,7 +476,7 @@ class Engine:
                 return _finish(journal, budget, "stopped", "The deadline was reached while planning.")
             if approved is None:  # it came to no plan, and the ledger says so, unless it is what failed
                 with suppress(LedgerBusy, LeaseLost):
-                    _finish(journal, budget, "failed", str(error) or type(error).__name__)
+                    _finish(journal, budget, "failed", error_text(error))
             raise  # what ran is cut off, as by a crash: what becomes of it is said when the run is resumed
         if ending.state == "waiting":
             journal.write("run_waiting")
@@ -535,6 +538,7 @@ class Engine:
         return Custody(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
 
     def _say(self, question_id: str, value: Any, note: str, by: str, *, kind: str) -> Question:
+        value = read_json_value(value)
         found = [one for one in self.ledger.questions() if question_id and one.question_id.startswith(question_id)]
         if len(found) != 1:
             what = "Several open questions have" if found else "No open question has"
@@ -560,16 +564,17 @@ class Engine:
         except BaseException as error:
             if journal is not None:  # planning that came to nothing has its price
                 spent = {"planning_cost_usd": budget.spent.usd - before}
-                journal.write("planning_spent", {"reason": str(error) or type(error).__name__, **spent})
+                journal.write("planning_spent", {"reason": error_text(error), **spent})
             raise
 
     async def _ask_planner(self, words: str, budget: Budget, gate_key: str | None) -> Plan:
         reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
         try:
             if self._gated is not None and gate_key is not None:
-                plan = await self._gated.plan(words, self.team.registry, key=gate_key)
+                found = await self._gated.plan(words, self.team.registry, key=gate_key)
             else:
-                plan = await self.planner.plan(words, self.team.registry)
+                found = await self.planner.plan(words, self.team.registry)
+            plan = take_plan(found, set_aside_usd=reservation.usd)
         except PaidInvalidPlan as error:
             budget.commit(reservation, usd=error.cost_usd, tokens=error.usage.tokens)
             raise
@@ -767,7 +772,7 @@ def _finite(amount: float) -> float | None:
 
 def _given_plan(request: str | Path | Plan) -> Plan | None:
     if isinstance(request, Plan):
-        return request
+        return replace(request, usage=read_usage(request.usage), cost_usd=read_usd(request.cost_usd))
     return read_plan(request) if isinstance(request, Path) else None
 
 

@@ -15,3 +15,4 @@ from .capability import CostTier as CostTier
 from .registry import AgentRegistry as AgentRegistry
 from .threads import THREAD_NAME as THREAD_NAME
 from .threads import call_in_thread as call_in_thread
+from .threads import carried as carried

@@ -7,8 +7,8 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, overload
 
-from kapelle.errors import AgentFailed, InvalidAgents
-from kapelle.graph import Task, render_output
+from kapelle.errors import AgentFailed, InvalidAgents, InvalidInput
+from kapelle.graph import Task, read_json_value, render_output
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient, ModelRequest
 
@@ -62,7 +62,8 @@ class ModelAgent:
             **({} if context.tell is None else {"on_text": context.tell}),
         )
         if not reply.text.strip():
-            raise AgentFailed(f"The model {reply.model!r} returned no text for task {task.task_id!r}.")
+            what = f"The model {reply.model!r} returned no text for task {task.task_id!r}."
+            raise AgentFailed(what, cost_usd=reply.cost_usd, usage=reply.usage)
         return AgentResult(output=reply.text, usage=reply.usage, cost_usd=reply.cost_usd)
 
 
@@ -81,10 +82,16 @@ class PydanticAIAgent:
             output_tokens=spent.output_tokens,
             calls=spent.requests,
         )
+        cost_usd = _library_cost_usd(result.new_messages())
         output = result.output
-        if hasattr(output, "model_dump"):
-            output = output.model_dump(mode="json")
-        return AgentResult(output=output, usage=usage, cost_usd=_library_cost_usd(result.new_messages()))
+        if hasattr(type(output), "model_dump"):  # its class may not be known where the result goes
+            try:
+                output = read_json_value(output)
+            except InvalidInput as error:
+                raise AgentFailed(
+                    f"The output cannot be written as JSON: {error}", cost_usd=cost_usd, usage=usage
+                ) from error
+        return AgentResult(output=output, usage=usage, cost_usd=cost_usd)
 
 
 def as_agent(found: Any) -> Agent:

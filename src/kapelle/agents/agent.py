@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import Usage
+from kapelle.ledger import MAX_REPORTED_USD, NOTHING, RefusedFigure, Usage, read_share, read_usd
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,11 +45,18 @@ class PartialText:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AgentResult:
-    """What an agent gives back: the output, and what it used."""
+    """What an agent gives back: the output, and what it used.
+
+    Raises:
+        RefusedFigure: a figure is none: negative, not finite, more than any piece of work costs. Numbers of NumPy's, of
+            `decimal` and the like are taken as Python's own.
+        InvalidInput: the expansion is no graph.
+    """
 
     output: Any
-    """Plain JSON values. A mapping with a `text` key is shown to people by that text."""
-    usage: Usage = Usage()
+    """Plain JSON values, or what has a plain form: tuples, sets, dates, dataclasses, NumPy's arrays, and so on. A
+    mapping with a `text` key is shown to people by that text."""
+    usage: Usage = NOTHING
     cost_usd: float | None = None
     """What it really cost; None takes the price that the agent declared."""
     quality: float | None = None
@@ -58,18 +65,23 @@ class AgentResult:
     """Instead of an output: tasks that are to take this one's place. What depends on it then waits for their ends."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.usage, Usage):
-            raise InvalidInput(f"An agent reported the usage {self.usage!r:.80}; give a kapelle Usage.")
+        cost_usd, quality = self.cost_usd, self.quality
+        try:
+            if cost_usd is not None and not (type(cost_usd) is float and 0.0 <= cost_usd <= MAX_REPORTED_USD):
+                object.__setattr__(self, "cost_usd", read_usd(cost_usd))
+            if not isinstance(self.usage, Usage):
+                raise RefusedFigure(
+                    f"An agent reported a {type(self.usage).__name__} as its usage; give a kapelle Usage."
+                )
+            if quality is not None:
+                object.__setattr__(self, "quality", read_share(quality, "quality"))
+        except RefusedFigure as error:
+            # What else was reported still counts: the attempt fails, and is paid all the same.
+            error.usage = self.usage
+            error.cost_usd = None if error.field == "cost_usd" else self.cost_usd
+            raise
         if self.expansion is not None and not isinstance(self.expansion, TaskDAG):
             raise InvalidInput(f"An agent expanded into {type(self.expansion).__name__}; give a TaskDAG.")
-        if self.cost_usd is not None and not (_is_number(self.cost_usd) and self.cost_usd >= 0):
-            raise InvalidInput(f"An agent reported the cost {self.cost_usd!r:.80}; it must be zero or more dollars.")
-        if self.quality is not None and not (_is_number(self.quality) and 0 <= self.quality <= 1):
-            raise InvalidInput(f"An agent reported the quality {self.quality!r:.80}; it must lie in 0..1.")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e12
 
 
 @runtime_checkable

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from kapelle.errors import InvalidAgents
 from kapelle.graph import Task
+from kapelle.ledger import RefusedFigure, read_count, read_share, read_usd, show_figure
 
 CostTier = Literal["free", "cheap", "medium", "expensive"]
 
@@ -53,17 +54,34 @@ class AgentCapability:
             raise InvalidAgents(f"{where} takes no task types. Name at least one, or '*' for any.")
         if self.cost_tier not in get_args(CostTier):
             raise InvalidAgents(f"{where} has the cost tier {self.cost_tier!r}; use one of {get_args(CostTier)}.")
-        for name in ("cost_usd", "seconds"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InvalidAgents(f"{where} has {name}={value!r}; give zero or more.")
-        if not 0 <= self.success_rate <= 1:
-            raise InvalidAgents(f"{where} has the success rate {self.success_rate!r}; it must lie in 0..1.")
-        if self.max_concurrency < 1:
-            raise InvalidAgents(f"{where} has max_concurrency={self.max_concurrency!r}; give one or more.")
+        if self.cost_usd is not None:
+            self._take("cost_usd", read_usd, f"{where} has cost_usd=%s; give zero or more.")
+        if self.seconds is not None:
+            self._take("seconds", read_usd, f"{where} has seconds=%s; give zero or more.")
+        self._take("success_rate", _read_share, f"{where} has the success rate %s; it must lie in 0..1.")
+        self._take("max_concurrency", _read_places, f"{where} has max_concurrency=%s; give one or more.")
         object.__setattr__(self, "task_types", tuple(dict.fromkeys(self.task_types)))
         object.__setattr__(self, "skills", frozenset(self.skills))
+
+    def _take(self, name: str, read: Callable[[object], float], problem: str) -> None:
+        """Take a figure as Python's own number: it may come from a table of NumPy's."""
+        given = getattr(self, name)
+        try:
+            object.__setattr__(self, name, read(given))
+        except RefusedFigure:
+            raise InvalidAgents(problem % show_figure(given)) from None
 
     def takes(self, task: Task) -> bool:
         """Whether the agent takes this kind of task and has every skill that it requires."""
         return (task.task_type in self.task_types or "*" in self.task_types) and task.requirements <= self.skills
+
+
+def _read_share(value: object) -> float:
+    return read_share(value, "success_rate")
+
+
+def _read_places(value: object) -> int:
+    found = read_count(value, "max_concurrency")
+    if found < 1:
+        raise RefusedFigure("Nobody could be asked.")
+    return found

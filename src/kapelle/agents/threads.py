@@ -41,6 +41,13 @@ async def call_in_thread(function: Callable[_P, _T], /, *args: _P.args, **kwargs
     return await future
 
 
+def carried(error: StopIteration) -> RuntimeError:
+    """Return an error that a future can carry in place of this one, whose text is not asked for: it may raise."""
+    stand_in = RuntimeError("The agent raised StopIteration, which ends iterators only.")
+    stand_in.__cause__ = error
+    return stand_in
+
+
 def _deliver(
     loop: asyncio.AbstractEventLoop, future: asyncio.Future[_T], result: _T | None, error: BaseException | None
 ) -> None:
@@ -48,7 +55,7 @@ def _deliver(
         if future.done():
             return
         if isinstance(error, StopIteration):  # a future cannot carry it
-            future.set_exception(RuntimeError(f"StopIteration: {error}"))
+            future.set_exception(carried(error))
         elif error is not None:
             future.set_exception(error)
         else:

@@ -204,12 +204,17 @@ class CostProfiler:
         tokens = (float(usage.input_tokens), float(usage.cached_tokens), float(usage.output_tokens))
         success = bool(outcome.success)
         value = float(success) if outcome.quality is None else float(outcome.quality)
+        cost_usd = float(outcome.cost_usd)
+        if _is_assumed(outcome.features) and self.get_profile(outcome.agent, outcome.task_type) is not None:
+            # Nobody measured it. What is set aside is more than is expected, so learning that would raise what is set
+            # aside the next time, and so on without end.
+            cost_usd = min(cost_usd, self.estimate_cost(outcome.agent, outcome.task_type, complexity))
         self._learn(
             outcome.agent,
             outcome.task_type,
             value,
             success,
-            float(outcome.cost_usd),
+            cost_usd,
             float(outcome.seconds),
             tokens,
             complexity,
@@ -468,6 +473,11 @@ def _is_complexity(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return LEAST_COMPLEXITY <= value <= MOST_COMPLEXITY
+
+
+def _is_assumed(features: object) -> bool:
+    """Whether nobody measured what the attempt cost."""
+    return isinstance(features, Mapping) and bool(features.get("cost_assumed"))
 
 
 def _complexity_of(features: object) -> float | None:

@@ -18,6 +18,7 @@ from .growth import Reflector as Reflector
 from .growth import Replanner as Replanner
 from .limits import ExecutionLimits as ExecutionLimits
 from .limits import HedgePolicy as HedgePolicy
+from .result import error_text as error_text
 from .resume import CUT_OFF as CUT_OFF
 from .resume import Earlier as Earlier
 from .resume import Interruption as Interruption

@@ -13,6 +13,7 @@ from kapelle.cost import Budget, Estimate, Reservation
 from kapelle.errors import BudgetExceeded
 from kapelle.ledger import Usage
 
+from .result import UnknownCost
 from .work import Attempt, Job
 
 
@@ -46,7 +47,8 @@ class Accounts:
         """Settle an attempt that has ended, and return it with what it used.
 
         A failed call may have been billed. So where nothing is reported the agent's declared price is charged; and what
-        was expected, marked as assumed, where it declared none.
+        was expected, marked as assumed, where it declared none. Where what was reported could not be read, all that was
+        set aside is charged, and marked as assumed.
         """
         assert job.agent is not None
         assert job.reservation is not None
@@ -54,6 +56,9 @@ class Accounts:
         attempt.seconds = seconds
         usage = attempt.usage if result is None else result.usage
         cost_usd = None if result is None else result.cost_usd
+        if isinstance(result, UnknownCost):
+            cost_usd = job.reservation.usd
+            attempt.cost_assumed = cost_usd > 0
         if cost_usd is None:
             cost_usd = self._agents[job.agent].cost_usd
         if cost_usd is None:

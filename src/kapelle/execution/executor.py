@@ -42,7 +42,7 @@ from kapelle.cost import (
     Single as OneAgent,
 )
 from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidInput, PlanRejected
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import Task, TaskDAG, clone_json_value
 from kapelle.ledger import Journal, Question, Usage
 from kapelle.validation import ApprovedPlan
 
@@ -56,7 +56,16 @@ from .people import Questions, why_rejected
 from .progress import Consequences, Progress
 from .ready import ReadyJobs, rank_tasks
 from .recorder import Recorder, describe_growth, used
-from .result import MAX_REASON_CHARS, describe_error, read_result
+from .result import (
+    MAX_REASON_CHARS,
+    call_contained,
+    describe_error,
+    read_new_plan,
+    read_question,
+    read_reflection,
+    read_result,
+    read_verdict,
+)
 from .resume import Earlier
 from .retry import can_pass, is_repeatable
 from .underway import Reports, UnderWay
@@ -455,7 +464,7 @@ class _Execution:
         context = self._context(job)
         problem: str | None = None
         resolved = task
-        if task.inputs:
+        if task.inputs or task.metadata:  # what the agent does to them nobody else sees
             try:
                 resolved = task.resolved(context.upstream)
             except LookupError as error:
@@ -525,7 +534,9 @@ class _Execution:
                 raise AgentFailed(f"The check asks {agent!r}, but was to ask {job.agent!r} only.")
             return await self._run_agent(agent, question, context)
 
-        return await self._checks.examine(check, task, result.output, ask=ask)
+        output = clone_json_value(result.output)
+        found: Verdict = await call_contained("The check", lambda: self._checks.examine(check, task, output, ask=ask))
+        return found
 
     def _context(self, job: Job) -> TaskContext:
         work, task = job.work, job.work.task
@@ -535,11 +546,13 @@ class _Execution:
             key, tell = work.key(self._run_id, job.agent), self._teller(job)
         else:
             key, tell = f"{self._run_id}/{task.task_id}/{job.attempt}/check", None
+        answers = tuple(map(clone_json_value, work.told))
         if not task.dependencies:
             return TaskContext(
-                run_id=self._run_id, request=self._request, idempotency_key=key, answers=work.told, tell=tell
+                run_id=self._run_id, request=self._request, idempotency_key=key, answers=answers, tell=tell
             )
-        upstream = {name: outputs[name] for name in task.dependencies if name in outputs}
+        # Copies: a dependent may change what it was given, and no other one, nor the ledger, sees that.
+        upstream = {name: clone_json_value(outputs[name]) for name in task.dependencies if name in outputs}
         missing = {}
         if len(upstream) < len(task.dependencies):
             missing = {name: self._progress.reason_of(name) for name in task.dependencies if name not in outputs}
@@ -547,10 +560,10 @@ class _Execution:
             run_id=self._run_id,
             request=self._request,
             upstream=upstream,
-            upstream_tasks={name: tasks[name] for name in task.dependencies},
+            upstream_tasks={name: tasks[name].copied() for name in task.dependencies},
             missing=missing,
             idempotency_key=key,
-            answers=work.told,
+            answers=answers,
             tell=tell,
         )
 
@@ -578,11 +591,11 @@ class _Execution:
         self._ready.retry()
         error = _error_of(job)
         if job.check is not None:
-            self._take_verdict(job, error)
+            self._take_verdict(job)
             self._advance(work)
             return
-        if isinstance(error, AskPerson):
-            self._pause_to_ask(job, error)
+        if isinstance(error, AskPerson) and (question := read_question(error)) is not None:
+            self._pause_to_ask(job, *question)
             return
         result, reason = _result_of(job)
         rival = job.rival
@@ -661,15 +674,13 @@ class _Execution:
         self._charge(job, result, reason)
         self._recorder.attempt_finished(job.work, job.attempt, **more)
 
-    def _take_verdict(self, job: Job, error: BaseException | None) -> None:
+    def _take_verdict(self, job: Job) -> None:
         """A check has ended. One that could not be made is not passed."""
         assert job.running is not None
         assert job.reservation is not None
         seconds = self._seconds_since(job.started)
-        if job.expired is None and error is None and not job.running.cancelled():
-            verdict = job.running.result()
-        else:
-            why = job.expired or ("It cancelled itself." if error is None else describe_error(error))
+        verdict, why = (None, job.expired) if job.expired is not None else read_verdict(job.running)
+        if verdict is None:
             # What a broken check has cost is unknown: what was set aside for it is charged.
             verdict = Verdict(passed=False, note=f"The check failed. {why}", cost_usd=job.reservation.usd)
         usage = verdict.usage
@@ -888,11 +899,9 @@ class _Execution:
         self._questions.add(question)
         self._progress.asking[question.task_id] = question.question_id
 
-    def _pause_to_ask(self, job: Job, asked: AskPerson) -> None:
+    def _pause_to_ask(self, job: Job, asked: AskPerson, result: AgentResult | None) -> None:
         """An agent needs to know something: its task begins anew when it is answered."""
         work = job.work
-        usage = asked.usage if isinstance(asked.usage, Usage) else Usage()
-        result = AgentResult(output=None, usage=usage, cost_usd=asked.cost_usd)
         _part(job)
         for other in [one for one in self._underway if one.work is work]:
             assert other.check is None  # an answer is examined when all have been given
@@ -979,7 +988,8 @@ class _Execution:
         self._journal.write("planning_started", started)
         replanning = _Replanning(task=task, reason=reason, reservation=reservation)
         context = self._context(Job(work=Work(task=task, strategy=OneAgent(agent="planner")), agent="planner"))
-        replanning.work = asyncio.create_task(growth.replanner.replan(task, reason, context))
+        ask = call_contained("The replanner", growth.replanner.replan, task.copied(), reason, context)
+        replanning.work = asyncio.create_task(ask)
         replanning.work.add_done_callback(lambda work: self._report(replanning, work))
         self._replanning[task.task_id] = replanning
         self._progress.replanning.add(task.task_id)
@@ -996,14 +1006,12 @@ class _Execution:
         if self._replanning.pop(task.task_id, None) is None:
             return
         assert replanning.work is not None
-        result: AgentResult | None = None
-        problem: str | None = None
-        if replanning.work.cancelled() or (error := replanning.work.exception()) is not None:
-            problem = "planning it anew failed" + ("" if replanning.work.cancelled() else f": {error}")
+        result, problem = read_new_plan(replanning.work)
+        if problem is not None:
+            problem = f"planning it anew failed: {problem}"[:MAX_REASON_CHARS]
             self._budget.commit(replanning.reservation)  # what it cost is unknown: all that was set aside
             spent = replanning.reservation.usd
         else:
-            result = replanning.work.result()
             spent = 0.0 if result is None else (result.cost_usd or 0.0)
             self._budget.commit(replanning.reservation, usd=spent)
         cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if result is None else result.usage)}
@@ -1040,7 +1048,8 @@ class _Execution:
             started = {"replaces": task.task_id, "reserved_usd": reservation.usd}
             self._journal.write("planning_started", started)
         thought = _Reflecting(task=task, reservation=reservation)
-        thought.work = asyncio.create_task(growth.reflector.reflect(task, output, self._progress.graph))
+        seen = (task.copied(), clone_json_value(output), self._progress.graph)
+        thought.work = asyncio.create_task(call_contained("The reflector", growth.reflector.reflect, *seen))
         thought.work.add_done_callback(lambda work: self._report(thought, work))
         self._reflecting.add(thought)
 
@@ -1050,15 +1059,14 @@ class _Execution:
             return
         self._reflecting.discard(thought)
         assert thought.work is not None
-        error = None if thought.work.cancelled() else thought.work.exception()
-        found = None if error is not None or thought.work.cancelled() else thought.work.result()
+        found, why = read_reflection(thought.work)
         reserved = thought.reservation.usd
         # What a thought that failed has cost is unknown: all that was set aside.
-        spent = reserved if error is not None else 0.0 if found is None else found.cost_usd
+        spent = reserved if why is not None else 0.0 if found is None else found.cost_usd
         self._budget.commit(thought.reservation, usd=spent)
         place = {"replaces": thought.task.task_id}
         cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if found is None else found.usage)}
-        plan, problem = None, None if error is None else f"Reflecting failed: {describe_error(error)}"
+        plan, problem = None, None if why is None else f"Reflecting failed: {why}"
         if found is not None:
             try:
                 plan, problem = await self._approve_patch(found)
@@ -1159,7 +1167,7 @@ class _Execution:
         if not ended:
             self._underway.give_up(job, reason)
         if job.check is not None:
-            self._take_verdict(job, _error_of(job))
+            self._take_verdict(job)
         elif ended:
             result, why = _result_of(job)  # it had ended, or ended in spite of us: its cost is real
             if result is not None and why is None and result.expansion is not None:

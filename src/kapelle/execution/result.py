@@ -1,24 +1,54 @@
-"""Reads what agents give back. Agents are untrusted: an output may be anything, an error may be of any class."""
+"""Reads what user code gives back: agents' answers, their errors and questions, what checks and planners report.
+
+All of it is untrusted. An output may be anything, an error of any class, a figure no number; an object's own methods
+may raise what they like, and an iterator may never end. What leaves here is plain: JSON values that nobody else holds,
+numbers that every store keeps, texts of bounded length. What cannot be read is a reason why the attempt failed, by the
+name of its field, and what is charged is then what was set aside for it (`UnknownCost`): it may well have cost that.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from dataclasses import replace
-
-import pydantic_core
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from kapelle.agents import AgentResult
-from kapelle.errors import AgentFailed, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
-from kapelle.ledger import Usage
+from kapelle.cost import Verdict
+from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
+from kapelle.graph import MAX_READ_CHARS, TaskDAG, TooLarge, join_surrogates, read_json_value
+from kapelle.ledger import (
+    MAX_REPORTED_USD,
+    NOTHING,
+    RefusedFigure,
+    Usage,
+    is_readable,
+    read_share,
+    read_usage,
+    read_usd,
+)
 from kapelle.models import PaidRefusal, PaidReplyInvalid
+
+from .growth import Reflection
 
 MAX_REASON_CHARS = 2_000
 """What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
 MAX_PLAIN_CHARS = 1_000_000
 """A text up to this length fits whatever JSON makes of its characters, so nobody need measure it."""
-MAX_OUTPUT_CHARS = 10_000_000
+MAX_OUTPUT_CHARS = MAX_READ_CHARS
 """What the ledger keeps of one output. More belongs into a file: every reader of the run would have to hold it."""
+MAX_OPTIONS_CHARS = 100_000
+"""The answers that one question offers, together: a person reads them."""
+_LARGEST_INT = 2**63
+_MOST_SHOWN = 5
+"""Of the errors in a group, how many a message tells."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnknownCost(AgentResult):
+    """What an attempt gave of whose cost nothing is known but that there may be one: what was set aside is charged."""
 
 
 def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, str | None]:
@@ -27,47 +57,266 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
         return None, "The agent cancelled itself."
     error = work.exception()
     if error is not None:
-        return _paid_failure(error), describe_error(error)[:MAX_REASON_CHARS]
+        return _read_failure(error)
     result = work.result()
-    if not isinstance(result, AgentResult):
-        return None, f"The agent returned {type(result).__name__} instead of an AgentResult."
-    output = result.output
-    kind = type(output)
-    if (kind is str and len(output) <= MAX_PLAIN_CHARS) or kind is bool or output is None:
-        return result, None
+    if type(result) is AgentResult and _is_clean(result):
+        if _is_plain(result.output):
+            return result, None
+        return _read_output(result.output, result.usage, result.cost_usd, result.quality, result.expansion)
     try:
-        # Plain JSON values only: what cannot be written down cannot be resumed, shown or learned from.
-        output = pydantic_core.to_jsonable_python(result.output, inf_nan_mode="strings")
-        size = len(json.dumps(output))
-    except Exception as problem:  # conversion runs code of the output's own classes
-        reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"
-        return result, reason[:MAX_REASON_CHARS]
-    if size > MAX_OUTPUT_CHARS:
-        return result, (
-            f"The agent's output has {size:,} characters; at most {MAX_OUTPUT_CHARS:,} are kept. "
-            "Write it to a file, and return the file's name."
-        )
-    return replace(result, output=output), None
+        return _read(result)
+    except BaseException as problem:  # its classes are the agent's own, and run here
+        return UnknownCost(output=None), f"The agent's result cannot be read: {describe_error(problem)}"
+
+
+def read_question(asked: AskPerson) -> tuple[AskPerson, AgentResult | None] | None:
+    """Return what an agent asks a person and what it used until then; None where either cannot be read.
+
+    Then the attempt has failed: `read_result` says why.
+    """
+    try:
+        return _question(asked), _reported(asked)
+    except BaseException:  # a class of the agent's own
+        return None
+
+
+def read_verdict(work: asyncio.Task[Verdict]) -> tuple[Verdict | None, str | None]:
+    """Return what an ended check has found; or, where it found nothing that can be read, why."""
+    found, why = _finished(work)
+    if why is not None:
+        return None, why
+    if not isinstance(found, Verdict):
+        return None, f"It gave a {type(found).__name__} instead of a Verdict."
+    try:
+        cost_usd, usage = read_usd(found.cost_usd), read_usage(found.usage)
+        note = _plain_text(found.note)
+        return Verdict(passed=bool(found.passed), note=note, cost_usd=cost_usd, usage=usage), None
+    except BaseException as problem:  # its note, or what it calls passed, is somebody's own
+        return None, describe_error(problem)
+
+
+def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection | None, str | None]:
+    """Return what a reflector has found; or, where that cannot be read, why. None of both: nothing is to change."""
+    found, why = _finished(work)
+    if why is not None or found is None:
+        return None, why
+    if not isinstance(found, Reflection):
+        return None, f"It gave a {type(found).__name__} instead of a Reflection."
+    try:
+        cost_usd, usage = read_usd(found.cost_usd, by="The reflector"), read_usage(found.usage, by="The reflector")
+        return Reflection(patch=found.patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
+    except BaseException as problem:  # as above
+        return None, describe_error(problem)
+
+
+def read_new_plan(work: asyncio.Task[AgentResult | None]) -> tuple[AgentResult | None, str | None]:
+    """Return what a replanner has found; or, where that cannot be read, why. None of both: there is no other way."""
+    found, why = _finished(work)
+    if why is not None or found is None:
+        return None, why
+    if not isinstance(found, AgentResult):
+        return None, f"it gave a {type(found).__name__} instead of an AgentResult"
+    try:
+        cost_usd = None if found.cost_usd is None else read_usd(found.cost_usd, by="The replanner")
+        usage = read_usage(found.usage, by="The replanner")
+        return AgentResult(output=None, usage=usage, cost_usd=cost_usd, expansion=found.expansion), None
+    except BaseException as problem:  # as above
+        return None, describe_error(problem)
+
+
+async def call_contained(who: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what user code returns, or what it returns when awaited. It may end its own work, not the program.
+
+    Raises:
+        AgentFailed: it raised what ends programs (SystemExit, KeyboardInterrupt); anything else is raised as it is.
+    """
+    try:
+        found = function(*arguments)
+        return await found if inspect.isawaitable(found) else found
+    except (Exception, asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise AgentFailed(f"{who} raised {describe_error(error)}.") from error
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an error as a sentence; errors of agents may be of any class, and even fail to say what they are."""
+    """Return an error as a sentence of bounded length. Never raises: an error's own text may fail in any way."""
+    return _tell(error, with_class=not isinstance(error, KapelleError))
+
+
+def error_text(error: BaseException) -> str:
+    """Return what an error says, or else its class, as safely as `describe_error`."""
+    return _tell(error, with_class=False)
+
+
+def _tell(error: BaseException, *, with_class: bool) -> str:
     try:
-        return str(error) if isinstance(error, KapelleError) else f"{type(error).__name__}: {error}"
-    except Exception:
-        return f"{type(error).__name__}, which cannot be shown"
+        text = join_surrogates(str.__str__(str(error))[:MAX_REASON_CHARS])
+        if isinstance(error, BaseExceptionGroup):
+            text = f"{text}: {'; '.join(_members(error))}"
+        name = type(error).__name__
+        if with_class or not text:
+            text = f"{name}: {text}" if text else name
+        return text[:MAX_REASON_CHARS]
+    except BaseException:  # also KeyboardInterrupt: it was raised by the text, not by a person
+        return f"{type.__dict__['__name__'].__get__(type(error))[:200]}, which cannot be shown"
 
 
-def _paid_failure(error: BaseException) -> AgentResult | None:
-    """What a failed attempt used, where the agent says so."""
+def _members(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    """Say what is in a group of errors, groups within it opened, as far as a sentence holds it."""
+    shown: list[str] = []
+    left: list[BaseException] = [group]
+    while left and len(shown) < _MOST_SHOWN:
+        error = left.pop()
+        if isinstance(error, BaseExceptionGroup):
+            left.extend(reversed(error.exceptions[:_MOST_SHOWN]))
+        else:
+            shown.append(describe_error(error)[: MAX_REASON_CHARS // _MOST_SHOWN])
+    return shown
+
+
+def _is_clean(result: AgentResult) -> bool:
+    """Whether a result can be taken as it is, but for its output. Every attempt passes here: types alone are read."""
+    cost_usd, quality = result.cost_usd, result.quality
+    return (
+        (result.usage is NOTHING or is_readable(result.usage))
+        and (cost_usd is None or (type(cost_usd) is float and 0.0 <= cost_usd <= MAX_REPORTED_USD))
+        and (quality is None or (type(quality) is float and 0.0 <= quality <= 1.0))
+        and (result.expansion is None or isinstance(result.expansion, TaskDAG))
+    )
+
+
+def _is_plain(output: object) -> bool:
+    """Whether an output can be taken as it is: most are a short text, and need no copy."""
+    kind = type(output)
+    if kind is str:
+        return len(output) <= MAX_PLAIN_CHARS and (output.isascii() or join_surrogates(output) is output)  # type: ignore[arg-type, attr-defined]
+    if kind is int:
+        return -_LARGEST_INT < output < _LARGEST_INT  # type: ignore[operator]
+    return output is None or kind is bool or (kind is float and math.isfinite(output))  # type: ignore[arg-type]
+
+
+def _read(result: Any) -> tuple[AgentResult | None, str | None]:
+    """Return a result made of plain values, and why it is no answer if it is none."""
+    if not issubclass(type(result), AgentResult):
+        return None, f"The agent returned {type(result).__name__} instead of an AgentResult."
+    try:
+        spent = _spent(result.usage, result.cost_usd)
+    except RefusedFigure as problem:
+        return _unknown(problem), describe_error(problem)
+    try:
+        quality = None if result.quality is None else read_share(result.quality, "quality")
+    except RefusedFigure as problem:
+        return spent, describe_error(problem)
+    if result.expansion is not None and not isinstance(result.expansion, TaskDAG):
+        return spent, f"The agent expanded into {type(result.expansion).__name__}; give a TaskDAG."
+    return _read_output(result.output, spent.usage, spent.cost_usd, quality, result.expansion)
+
+
+def _read_output(
+    output: Any, usage: Usage, cost_usd: float | None, quality: float | None, expansion: TaskDAG | None
+) -> tuple[AgentResult, str | None]:
+    """Return a result with its output as plain JSON values, and why it is no answer if it has none."""
+    reason = None
+    try:
+        plain = None if expansion is not None else read_json_value(output, max_chars=MAX_OUTPUT_CHARS)
+    except TooLarge as problem:
+        reason = f"The agent's output is too large: {problem} Write it to a file, and return the file's name."
+    except BaseException as problem:  # reading it runs code of the output's own classes
+        reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[:MAX_REASON_CHARS]
+    if reason is not None:
+        return AgentResult(output=None, usage=usage, cost_usd=cost_usd), reason
+    return AgentResult(output=plain, usage=usage, cost_usd=cost_usd, quality=quality, expansion=expansion), None
+
+
+def _read_failure(error: BaseException) -> tuple[AgentResult | None, str]:
+    """Return what a failed attempt used, where it says so, and why it failed."""
+    reason = describe_error(error)
+    try:
+        if isinstance(error, RefusedFigure):
+            return _unknown(error), reason
+        if isinstance(error, AskPerson):
+            _question(error)  # why it cannot be asked
+        return _reported(error), reason
+    except BaseException as problem:  # also AttributeError and worse: its class is the agent's own
+        spent = _unknown(problem) if isinstance(problem, RefusedFigure) else UnknownCost(output=None)
+        what = describe_error(problem)
+        asked = isinstance(error, AskPerson)
+        told = f"It asked a person, but {what}" if asked else f"{reason[: MAX_REASON_CHARS // 2]} (And {what})"
+        return spent, told[:MAX_REASON_CHARS]
+
+
+def _reported(error: BaseException) -> AgentResult | None:
+    """Return what an error says that an attempt used; None where it says nothing.
+
+    Raises:
+        RefusedFigure: one of its figures is none.
+    """
     if isinstance(error, (PaidRefusal, PaidReplyInvalid)):
-        return AgentResult(output=None, usage=error.reply.usage, cost_usd=error.reply.cost_usd)
+        return _spent(error.reply.usage, error.reply.cost_usd)
     if isinstance(error, (ModelRefused, ModelUnavailable)):  # the provider did not take the call
         return AgentResult(output=None, cost_usd=0.0)
-    if not isinstance(error, AgentFailed) or error.cost_usd is None:
+    if not isinstance(error, (AgentFailed, AskPerson)):
         return None
+    # A class that does not call the constructor above it has no such attributes.
+    usage, cost_usd = getattr(error, "usage", None), getattr(error, "cost_usd", None)
+    if usage is None and cost_usd is None:
+        return None
+    return _spent(NOTHING if usage is None else usage, cost_usd)
+
+
+def _spent(usage: Any, cost_usd: Any) -> AgentResult:
+    """Return what an attempt used, as a result without an output.
+
+    Raises:
+        RefusedFigure: a figure is none; the other one, if it is right, is with it.
+    """
     try:
-        usage = error.usage if isinstance(error.usage, Usage) else Usage()
-        return AgentResult(output=None, usage=usage, cost_usd=error.cost_usd)
-    except InvalidInput:
-        return None
+        cost = None if cost_usd is None else read_usd(cost_usd)
+    except RefusedFigure as problem:
+        problem.usage = usage
+        raise
+    try:
+        return AgentResult(output=None, usage=read_usage(usage), cost_usd=cost)
+    except RefusedFigure as problem:
+        problem.cost_usd = cost
+        raise
+
+
+def _unknown(problem: RefusedFigure) -> AgentResult:
+    """Return what is to be charged for an attempt that reported a figure which is none."""
+    try:
+        usage = read_usage(problem.usage)
+    except BaseException:  # that was the figure
+        usage = NOTHING
+    try:
+        return AgentResult(output=None, usage=usage, cost_usd=read_usd(problem.cost_usd))
+    except BaseException:  # as above
+        return UnknownCost(output=None, usage=usage)
+
+
+def _question(asked: AskPerson) -> AskPerson:
+    """Return a question as this package makes them.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    options = read_json_value(asked.options, max_chars=MAX_OPTIONS_CHARS)
+    if type(options) is not list or not all(type(option) is str for option in options):
+        raise InvalidInput("its options are no texts. Give a list of texts.")
+    return AskPerson(_plain_text(asked.question), options=options, kind=asked.kind)
+
+
+def _plain_text(text: object) -> str:
+    """Return a text of bounded length; of what is none, what it says of itself."""
+    if not isinstance(text, str):
+        raise InvalidInput(f"a text was to be given, not a {type(text).__name__}.")
+    return join_surrogates(str.__str__(text)[:MAX_READ_CHARS])
+
+
+def _finished(work: asyncio.Task[Any]) -> tuple[Any, str | None]:
+    """Return what ended work has returned, or why it has returned nothing."""
+    if work.cancelled():
+        return None, "It cancelled itself."
+    error = work.exception()
+    return (None, describe_error(error)) if error is not None else (work.result(), None)

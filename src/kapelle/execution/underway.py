@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from .result import describe_error
 from .work import Job
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ class UnderWay:
         else:
             self._abandoned.discard(job.running)
             if not job.running.cancelled() and (error := job.running.exception()) is not None:
-                logger.info("Task %r failed after its time was over: %s", job.work.task.task_id, error)
+                logger.info("Task %r failed after its time was over: %s", job.work.task.task_id, describe_error(error))
 
     def _set_alarm(self, due: float) -> None:
         if self._alarm is not None:

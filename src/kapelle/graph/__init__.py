@@ -9,6 +9,12 @@ from .change import apply_change as apply_change
 from .change import describe_change as describe_change
 from .dag import CriticalPath as CriticalPath
 from .dag import TaskDAG as TaskDAG
+from .json_values import MAX_READ_CHARS as MAX_READ_CHARS
+from .json_values import MAX_READ_VALUES as MAX_READ_VALUES
+from .json_values import TooLarge as TooLarge
+from .json_values import clone_json_value as clone_json_value
+from .json_values import join_surrogates as join_surrogates
+from .json_values import read_json_value as read_json_value
 from .limits import MAX_TASKS as MAX_TASKS
 from .patch import GraphPatch as GraphPatch
 from .references import Reference as Reference

@@ -1,26 +1,71 @@
-"""Checks that values are plain JSON: what a task carries must survive a file, a ledger, a process unchanged."""
+"""Plain JSON values: what a task carries, and what an agent gives back, must survive a file, a ledger, a process.
+
+Three ways in, by who is trusted with what:
+
+    copy_json_value     what a task is made of: only plain values pass, everything else is refused
+    read_json_value     what somebody's code gave back: what has a plain form takes it; counted before it is unfolded
+    clone_json_value    what is plain already: a copy that its receiver may change
+
+JSON has no references: a list that is named twice is written out twice, so forty nested pairs are a million millions of
+values. So `read_json_value` counts every value and character before it keeps it, whatever their container says of its
+own length, and stops at the limit: it takes bounded memory for an endless generator too.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import decimal
+import enum
+import io
+import itertools
+import json
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-from kapelle.errors import InvalidGraph
+import pydantic_core
+
+from kapelle.errors import InvalidGraph, InvalidInput
 
 MAX_DEPTH = 50
 """Levels of nesting. Arguments of tools stay in single digits; recursion stays far from Python's limit of 1000."""
+MAX_READ_DEPTH = 200
+"""The same for what somebody's code gave back: a document's tree is deeper than a tool's arguments."""
+MAX_READ_VALUES = 1_000_000
+"""Values and keys in one value that is read: about 100 MB as Python objects, whatever they are."""
+MAX_READ_CHARS = 10_000_000
+"""Characters that one value that is read takes as JSON."""
+MAX_INTEGER_BITS = 14_000
+"""About 4,200 digits: CPython refuses to print and to read integers of more than 4,300."""
 
+_MAX_CONTAINERS = 100_000
+"""Lists and mappings in what a task carries: a list that is named twice counts twice."""
 _MAX_BITS = 1024
 """Integers beyond the largest float (2**1024) cannot be read back by most readers of JSON."""
+_MOST_PER_CHAR = 12
+"""A character outside the basic plane is written as two escapes of six characters."""
+_MOST_PER_VALUE = 32
+"""The longest float, or an integer of 64 bits, with what stands between values."""
 
 
-def copy_json_value(value: Any, *, place: str, depth: int = 0) -> Any:
+class TooLarge(InvalidInput):
+    """A value has more characters or values than are kept."""
+
+
+def copy_json_value(value: Any, *, place: str) -> Any:
     """Return a deep copy of a plain JSON value; tuples become lists, as they would in a file.
 
     Raises:
-        InvalidGraph: it is no plain JSON value; the message starts with `place` and the path inside the value.
+        InvalidGraph: it is no plain JSON value, or has more than 100,000 lists and mappings; the message starts with
+            `place` and the path inside the value.
     """
+    return _copy(value, place, 0, itertools.count(1))
+
+
+def _copy(value: Any, place: str, depth: int, counter: Iterator[int]) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -35,18 +80,345 @@ def copy_json_value(value: Any, *, place: str, depth: int = 0) -> Any:
         return float(value)
     if depth == MAX_DEPTH:
         raise InvalidGraph(f"{place} is nested deeper than {MAX_DEPTH} levels. Flatten it.")
+    if next(counter) > _MAX_CONTAINERS:
+        raise InvalidGraph(f"{place} is one of more than {_MAX_CONTAINERS:,} lists and mappings. Put it into a file.")
     if isinstance(value, Mapping):
         return {
-            _copy_key(key, place): copy_json_value(item, place=f"{place}[{key!r}]", depth=depth + 1)
-            for key, item in value.items()
+            _copy_key(key, place): _copy(item, f"{place}[{key!r}]", depth + 1, counter) for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [
-            copy_json_value(item, place=f"{place}[{position}]", depth=depth + 1) for position, item in enumerate(value)
-        ]
+        return [_copy(item, f"{place}[{position}]", depth + 1, counter) for position, item in enumerate(value)]
     raise InvalidGraph(
         f"{place} is a {type(value).__name__}. Give plain values: text, number, bool, None, list, mapping."
     )
+
+
+def clone_json_value(value: Any) -> Any:
+    """Return a copy of a value that is plain JSON already: whoever gets it may change it, and nobody else sees that.
+
+    >>> rows = [[1], {"a": []}]
+    >>> copy = clone_json_value(rows)
+    >>> copy == rows, copy[0] is rows[0]
+    (True, False)
+    """
+    kind = type(value)
+    if kind is dict:
+        return {name: item if type(item) is str else clone_json_value(item) for name, item in value.items()}
+    if kind is list:
+        return [item if type(item) is str else clone_json_value(item) for item in value]
+    return value
+
+
+def read_json_value(
+    value: Any,
+    *,
+    max_chars: int = MAX_READ_CHARS,
+    max_values: int = MAX_READ_VALUES,
+    max_depth: int = MAX_READ_DEPTH,
+) -> Any:
+    """Return what somebody's code gave as plain JSON values, which nobody else holds.
+
+    Tuples, sets and iterators become lists (sets sorted, where their items can be), NumPy's values Python's own, dates
+    and decimals texts, dataclasses and models mappings; floats that JSON lacks become the texts "NaN", "Infinity" and
+    "-Infinity".
+
+    >>> read_json_value({1: (2.5, {3, 1}), "when": datetime.date(2024, 5, 1)})
+    {'1': [2.5, [1, 3]], 'when': '2024-05-01'}
+
+    Raises:
+        TooLarge: it takes more characters or values than these, written out.
+        InvalidInput: a part of it has no plain form; the message says which and why.
+        BaseException: what its own code raises, which runs here.
+    """
+    reading = _Reading(max_chars, max_values, max_depth)
+    try:
+        found = reading.read(value, 0)
+    except _Refusal as refusal:
+        where = "".join(reversed(refusal.path[-_SHOWN_STEPS:]))
+        text = f"{f'at {where}, ' if where else ''}{refusal.problem}"
+        raise (TooLarge(text) if refusal.too_large else InvalidInput(text)) from None
+    if reading.may_take > max_chars and (size := len(json.dumps(found))) > max_chars:
+        raise TooLarge(f"it has {size:,} characters as JSON; at most {max_chars:,} are kept.")
+    return found
+
+
+def join_surrogates(text: str) -> str:
+    """Return a text in which two halves of one character are that character, as any reader of JSON makes of them.
+
+    Halves that stand alone stay as they are: file names that are not UTF-8 have them.
+
+    >>> len(join_surrogates("\\ud83d\\ude00")), len(join_surrogates("\\ud83dx"))
+    (1, 2)
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return text
+
+
+_IN_ITSELF = "it contains itself. Leave that part out."
+_SHOWN_STEPS = 6
+"""Of a path inside a value, how many steps a message shows: the innermost."""
+
+
+class _Refusal(Exception):
+    """Why a value is not read; containers that it lies in add their steps to the path as this passes them."""
+
+    def __init__(self, problem: str, *, too_large: bool = False) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.too_large = too_large
+        self.path: list[str] = []
+
+
+class _Reading:
+    """Reads one value, and counts what it takes."""
+
+    def __init__(self, max_chars: int, max_values: int, max_depth: int) -> None:
+        self._max_chars, self._max_values, self._max_depth = max_chars, max_values, max_depth
+        self._chars = 0
+        """At least so many characters the value takes as JSON."""
+        self._values = 0
+        self._inside: set[int] = set()
+        """The containers around the value that is read now, by identity."""
+        self._ways: dict[type, Callable[[Any, int], Any]] = {}
+        """How values of a type that is none of JSON's are read, once that is known."""
+
+    @property
+    def may_take(self) -> int:
+        """At most so many characters what was read takes as JSON."""
+        return self._chars * _MOST_PER_CHAR + self._values * _MOST_PER_VALUE
+
+    def read(self, value: Any, depth: int) -> Any:
+        """Return a value as plain JSON."""
+        self._values += 1
+        if self._values > self._max_values:
+            raise self._too_many()
+        kind = type(value)
+        if kind is str:
+            return self._text(value)
+        if kind is int:
+            return self._whole(value)
+        if kind is bool or value is None:
+            return value
+        if kind is float:
+            return value if math.isfinite(value) else _infinite(value)
+        if depth >= self._max_depth:
+            raise _Refusal(f"it is nested deeper than {self._max_depth} levels. Flatten it.")
+        if kind is dict:
+            return self._mapping(value, depth)
+        if kind is list or kind is tuple:
+            return self._items(value, depth)
+        way = self._ways.get(kind)
+        if way is None:
+            way = self._ways[kind] = self._way_of(kind)
+        return way(value, depth)
+
+    def _items(self, value: Iterable[Any], depth: int) -> list[Any]:
+        mark = id(value)
+        if mark in self._inside:
+            raise _Refusal(_IN_ITSELF)
+        self._inside.add(mark)
+        found: list[Any] = []
+        keep, read, depth = found.append, self.read, depth + 1
+        try:
+            for item in value:
+                keep(read(item, depth))
+        except _Refusal as refusal:
+            refusal.path.append(f"[{len(found)}]")
+            raise
+        self._inside.discard(mark)
+        return found
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        mark = id(value)
+        if mark in self._inside:
+            raise _Refusal(_IN_ITSELF)
+        self._inside.add(mark)
+        found = self._pairs(value.items(), depth)
+        self._inside.discard(mark)
+        return found
+
+    def _pairs(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, item in items:
+            name = self._key(key)
+            if name in found:
+                raise _Refusal(f"two of its keys are {name[:40]!r} once they are texts. Rename one.")
+            try:
+                found[name] = self.read(item, depth + 1)
+            except _Refusal as refusal:
+                refusal.path.append(f"[{name[:40]!r}]")
+                raise
+        return found
+
+    def _key(self, key: Any) -> str:
+        self._values += 1
+        if self._values > self._max_values:
+            raise self._too_many()
+        kind = type(key)
+        if kind is str:
+            return self._text(key)
+        if kind is tuple:
+            if not all(type(part) in _SIMPLE for part in key):
+                raise _Refusal("a key of it is a tuple that holds more than texts and numbers. Give texts as keys.")
+            self._values += len(key)
+        elif issubclass(kind, str):
+            return self._text(str.__str__(key))
+        elif (numpy := _numpy_of(kind)) is not None and issubclass(kind, numpy.generic):
+            return self._key(key.item())
+        elif kind is int:
+            self._whole(key)
+        elif kind is float and not math.isfinite(key):
+            return _infinite(key)
+        try:
+            names = list(pydantic_core.to_jsonable_python({key: None}))
+        except (ValueError, TypeError):
+            raise _Refusal(f"a key of it is a {kind.__name__}. Give texts as keys.") from None
+        return self._text(str.__str__(names[0]))
+
+    def _text(self, text: str) -> str:
+        self._chars += len(text)
+        if self._chars > self._max_chars:
+            raise self._too_long()
+        if text.isascii():
+            return text
+        return join_surrogates(text)
+
+    def _whole(self, value: int) -> int:
+        bits = value.bit_length()
+        if bits > 64:
+            if bits > MAX_INTEGER_BITS:
+                raise _Refusal("it is a number of more than 4,200 digits. Give it as a text.")
+            self._chars += bits // 4
+            if self._chars > self._max_chars:
+                raise self._too_long()
+        return value
+
+    def _way_of(self, kind: type) -> Callable[[Any, int], Any]:
+        """Return how values of a type are read that is none of JSON's own: by the type alone, an object may lie."""
+        if issubclass(kind, enum.Enum):
+            return lambda value, depth: self.read(value._value_, depth + 1)
+        if issubclass(kind, str):
+            return lambda value, _: self._text(str.__str__(value))
+        if issubclass(kind, int):
+            return lambda value, _: self._whole(int.__int__(value))
+        if issubclass(kind, float):
+            return lambda value, depth: self.read(float.__float__(value), depth)
+        if (numpy := _numpy_of(kind)) is not None:
+            return lambda value, depth: self._numpy(value, kind, numpy, depth)
+        if issubclass(kind, Mapping):
+            return self._mapping
+        if issubclass(kind, (bytes, bytearray, memoryview)):
+            return lambda value, _: self._bytes(value)
+        if issubclass(kind, (datetime.date, datetime.time)):
+            return lambda value, _: self._text(value.isoformat())
+        if issubclass(kind, decimal.Decimal):
+            return lambda value, _: self._text(decimal.Decimal.__str__(value))
+        if issubclass(kind, AbstractSet):
+            return lambda value, depth: _sorted(self._items(value, depth))
+        if issubclass(kind, (Sequence, Iterator)) and not issubclass(kind, io.IOBase):  # an open file is no list
+            return self._items
+        if hasattr(kind, "__pydantic_serializer__"):
+            return lambda value, depth: self._model(value, kind, depth)
+        if dataclasses.is_dataclass(kind):
+            names = [one.name for one in dataclasses.fields(kind)]
+            return lambda value, depth: self._pairs(((name, getattr(value, name)) for name in names), depth)
+        return lambda value, depth: self._unknown(value, kind, depth)
+
+    def _model(self, model: Any, kind: Any, depth: int) -> Any:
+        # As JSON the library would write what is not finite as null.
+        mode = "json" if self._check_fields(model) else "python"
+        return self.read(kind.__pydantic_serializer__.to_python(model, mode=mode), depth + 1)
+
+    def _unknown(self, value: Any, kind: type, depth: int) -> Any:
+        try:
+            plain = pydantic_core.to_jsonable_python(value)
+        except pydantic_core.PydanticSerializationError:
+            raise _Refusal(
+                f"it is a {kind.__name__}, which has no plain form. Give text, numbers, lists, mappings."
+            ) from None
+        return self.read(plain, depth + 1)
+
+    def _bytes(self, value: Any) -> str:
+        if len(value) > self._max_chars:
+            raise self._too_long()
+        try:
+            return self._text(bytes(value).decode())
+        except UnicodeDecodeError:
+            raise _Refusal("it is bytes that are no UTF-8 text. Write them to a file, or encode them.") from None
+
+    def _numpy(self, value: Any, kind: type, numpy: Any, depth: int) -> Any:
+        if issubclass(kind, numpy.ndarray):
+            if value.size > self._max_values - self._values:
+                raise self._too_many()
+            if value.dtype.kind in "mM":
+                value = value.astype(str)
+            elif value.dtype.kind == "g" or value.dtype == numpy.longdouble:
+                value = value.astype(float)
+            return self.read(value.tolist(), depth)
+        if issubclass(kind, (numpy.datetime64, numpy.timedelta64)):
+            return self._text(str(value))
+        if issubclass(kind, numpy.complexfloating):
+            raise _Refusal("it is a complex number, which JSON lacks. Give its parts.")
+        return self.read(float(value) if issubclass(kind, numpy.floating) else value.item(), depth + 1)
+
+    def _check_fields(self, model: Any) -> bool:
+        """Refuse a model that its own serializer would unfold without end, for that one counts nothing.
+
+        Returns whether all of its numbers are finite.
+        """
+        count, finite = self._values, True
+        left: list[Any] = [vars(model)]
+        while left:
+            value = left.pop()
+            kind = type(value)
+            if issubclass(kind, Iterator):
+                raise _Refusal("it is a model with a generator in it. Make that a list.")
+            if hasattr(kind, "__pydantic_serializer__") or dataclasses.is_dataclass(kind):
+                value = list(getattr(value, "__dict__", {}).values())
+            elif issubclass(kind, dict):
+                value = list(value.values())
+            elif not issubclass(kind, (list, tuple, set, frozenset)):
+                finite = finite and not (issubclass(kind, float) and not math.isfinite(value))
+                continue
+            count += len(value)
+            if count > self._max_values:
+                raise self._too_many()
+            left.extend(value)
+        return finite
+
+    def _too_many(self) -> _Refusal:
+        most = f"{self._max_values:,}"
+        return _Refusal(f"it holds more than {most} values, written out; at most {most} are kept.", too_large=True)
+
+    def _too_long(self) -> _Refusal:
+        most = f"{self._max_chars:,}"
+        return _Refusal(f"it has more than {most} characters, written out; at most {most} are kept.", too_large=True)
+
+
+_SIMPLE = (str, int, float, bool, type(None))
+
+
+def _infinite(value: float) -> str:
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+
+
+def _sorted(items: list[Any]) -> list[Any]:
+    """Sets have no order, and the order that they are iterated in differs from process to process."""
+    try:
+        return sorted(items)
+    except TypeError:
+        return items
+
+
+def _numpy_of(kind: type) -> Any:
+    """Return NumPy, if this is one of its types; it is not imported for this."""
+    numpy = sys.modules.get("numpy")
+    return numpy if numpy is not None and issubclass(kind, (numpy.generic, numpy.ndarray)) else None
 
 
 def _copy_key(key: Any, place: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from kapelle.errors import InvalidGraph
 
-from .json_values import copy_json_value
+from .json_values import clone_json_value, copy_json_value
 from .references import find_references, names_a_part, resolve_references
 
 Risk = Literal["low", "medium", "high"]
@@ -99,6 +99,16 @@ class Task:
         """
         seen = copy.copy(self)  # not `replace`, which would read the outputs as references again
         object.__setattr__(seen, "inputs", resolve_references(self.inputs, outputs))
+        object.__setattr__(seen, "metadata", clone_json_value(self.metadata))
+        return seen
+
+    def copied(self) -> Task:
+        """Return the task with inputs and metadata of its own: whoever gets it may change them."""
+        if not (self.inputs or self.metadata):
+            return self
+        seen = copy.copy(self)
+        object.__setattr__(seen, "inputs", clone_json_value(self.inputs))
+        object.__setattr__(seen, "metadata", clone_json_value(self.metadata))
         return seen
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,6 +13,12 @@ from .event import Event as Event
 from .event import EventKind as EventKind
 from .event import RunState as RunState
 from .event import TaskState as TaskState
+from .figures import MAX_REPORTED_USD as MAX_REPORTED_USD
+from .figures import RefusedFigure as RefusedFigure
+from .figures import read_count as read_count
+from .figures import read_share as read_share
+from .figures import read_usd as read_usd
+from .figures import show_figure as show_figure
 from .journal import EventWatcher as EventWatcher
 from .journal import Journal as Journal
 from .lease import Lease as Lease
@@ -36,4 +42,7 @@ from .run import TaskRun as TaskRun
 from .sqlite import SqliteLedger as SqliteLedger
 from .sqlite import ledger_path as ledger_path
 from .text import printable as printable
+from .usage import NOTHING as NOTHING
 from .usage import Usage as Usage
+from .usage import is_readable as is_readable
+from .usage import read_usage as read_usage

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+from kapelle.graph import clone_json_value
 
 from .event import Event, EventKind
 from .lease import Lease
@@ -89,7 +92,7 @@ class Journal:
 
     def _tell(self, watcher: EventWatcher, event: Event) -> None:
         try:
-            watcher(event)
+            watcher(replace(event, data=clone_json_value(event.data)))  # what it does to it changes no run
         except Exception:
             logger.exception("A watcher of run %s failed at %r; it is not called again.", self.run_id, event.kind)
             self._on_event = None

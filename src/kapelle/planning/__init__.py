@@ -22,6 +22,7 @@ from .plan_file import write_plan as write_plan
 from .planner import PaidInvalidPlan as PaidInvalidPlan
 from .planner import Plan as Plan
 from .planner import Planner as Planner
+from .planner import take_plan as take_plan
 from .rule_planner import RulePlanner as RulePlanner
 
 if TYPE_CHECKING:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
 from kapelle.graph import TaskDAG
-from kapelle.ledger import Usage
+from kapelle.ledger import NOTHING, RefusedFigure, Usage, read_usage, read_usd
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,12 +26,37 @@ class Plan:
     cost_usd: float = 0.0
 
 
+_PLANNER = "The planner"
+
+
+def take_plan(found: object, *, set_aside_usd: float) -> Plan:
+    """Return the plan that a planner gave, with figures that every store keeps.
+
+    A figure that is none is no reason to throw the plan away: what was set aside counts then, and a note says so.
+
+    Raises:
+        InvalidPlan: it is no plan.
+    """
+    if not isinstance(found, Plan) or not isinstance(found.graph, TaskDAG):
+        raise InvalidPlan(f"A planner gave a {type(found).__name__}; give a Plan with a TaskDAG.", place="planner")
+    texts = (found.request, found.planner, *found.notes)
+    if not all(isinstance(text, str) for text in texts):
+        raise InvalidPlan("A plan's request, planner and notes are texts.", place="planner")
+    try:
+        return replace(
+            found, usage=read_usage(found.usage, by=_PLANNER), cost_usd=read_usd(found.cost_usd, by=_PLANNER)
+        )
+    except RefusedFigure as problem:
+        note = f"{problem} ${set_aside_usd:.4g} was charged, as had been set aside for it."
+        return replace(found, usage=NOTHING, cost_usd=set_aside_usd, notes=(*found.notes, note))
+
+
 class PaidInvalidPlan(InvalidPlan):
     """A model sent nothing usable, and is paid all the same: `usage` and `cost_usd` say what for all attempts."""
 
     def __init__(self, message: str, *, usage: Usage, cost_usd: float) -> None:
-        self.usage = usage
-        self.cost_usd = cost_usd
+        self.usage = read_usage(usage)
+        self.cost_usd = read_usd(cost_usd)
         super().__init__(message, place="model reply")
 
 

@@ -4,25 +4,36 @@ The interpreter is Monty (`pydantic-monty`), which has a small language of its o
 below it; time, memory, output and recursion are limited. It knows no inheritance, generators, `del` or properties, and
 a dozen modules of the standard library (`math`, `json`, `re`, `datetime`, `random`). Workers are started at the first
 program, kept, and ended with the sandbox or the interpreter.
+
+The limits end where the worker does: a value that leaves it is unfolded in this process, a text once for every place
+that names it, so three lines can ask for terabytes. So no value of a program leaves the worker. Its last expression is
+kept in a variable there, made plain and written as JSON by a program of ours, within the worker's own limits; what
+crosses is that one text, of a length that was looked at before.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import secrets
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kapelle.errors import AgentFailed, InvalidInput, RefusedQuery, TryAgain
+from kapelle.graph import MAX_READ_CHARS, MAX_READ_VALUES
 
 if TYPE_CHECKING:
     import pydantic_monty
 
 MAX_VALUE_DEPTH = 50
-MAX_INTEGER_BITS = 14_000
-"""About 4,200 digits: CPython refuses to print integers of more than 4,300."""
+MAX_VALUE_DIGITS = 4_200
+"""CPython refuses to print and to read integers of more than 4,300."""
+MAX_MESSAGE_CHARS = 2_000
+"""Of what a program says when it fails."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +78,8 @@ class Sandbox:
         self._processes = processes
         self._lock = threading.Lock()
         self._pool: pydantic_monty.Monty | None = None
+        self._functions: Mapping[str, Any] = {}
+        """The interpreter's own functions, as they were before any program ran."""
         self._finalizer: weakref.finalize[[pydantic_monty.Monty], Sandbox] | None = None
 
     def run(self, code: str, inputs: Mapping[str, Any] | None = None) -> SandboxResult:
@@ -84,11 +97,13 @@ class Sandbox:
         printed = pydantic_monty.CollectString(max_bytes=self.limits.output_bytes)
         try:
             with self._started().checkout(limits=_monty_limits(self.limits)) as session:
-                value = session.feed_run(
-                    code, inputs=dict(inputs) if inputs else None, print_callback=printed, skip_type_check=True
-                )
+                if not self._functions:
+                    own = session.feed_run(f"({', '.join(_BUILTINS)})", skip_type_check=True)
+                    self._functions = dict(zip(_BUILTINS, own, strict=True))
+                work = _Program(session, code, self._functions)
+                told = work.run(dict(inputs) if inputs else None, printed)
         except (pydantic_monty.MontySyntaxError, pydantic_monty.MontyRuntimeError) as error:
-            raise _explain(error, self.limits) from error
+            raise _explain(error, self.limits, code) from error
         except (pydantic_monty.MontyConversionError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise InvalidInput(f"An input cannot enter the sandbox: {error}. Give plain JSON values.") from error
         except pydantic_monty.MontyCrashedError as error:
@@ -97,7 +112,7 @@ class Sandbox:
             raise TryAgain(f"The sandbox's worker died: {error}. Run the program again.") from error
         except TimeoutError as error:
             raise TryAgain("Every interpreter of the sandbox is busy. Run the program again later.") from error
-        return SandboxResult(value=_plain_value(value), printed=printed.output)
+        return SandboxResult(value=None if told is None else _read_told(told), printed=printed.output)
 
     def close(self) -> None:
         """End the workers. A later `run` starts new ones."""
@@ -157,19 +172,19 @@ _REFUSALS = (
 
 
 def _explain(
-    error: pydantic_monty.MontySyntaxError | pydantic_monty.MontyRuntimeError, limits: SandboxLimits
+    error: pydantic_monty.MontySyntaxError | pydantic_monty.MontyRuntimeError, limits: SandboxLimits, code: str
 ) -> AgentFailed | RefusedQuery:
     cause = error.exception()
-    kind, text = type(cause).__name__, str(cause)
+    kind, text = type(cause).__name__, str(cause)[:MAX_MESSAGE_CHARS]
     if kind == "TimeoutError" and "time limit" in text:
         return RefusedQuery(_over(f"{limits.time_s:g} seconds"))
-    if kind == "MemoryError" and "limit exceeded" in text:
+    if kind == "MemoryError" and ("limit exceeded" in text or "exceeded its memory limit" in text):
         if f"> {limits.output_bytes} bytes" in text:
             return RefusedQuery(_over(f"{limits.output_bytes:,} bytes of output"))
         return RefusedQuery(_over(f"{limits.memory_bytes:,} bytes of memory"))
     if kind == "RecursionError":
         return RefusedQuery(_over(f"{limits.recursion:,} nested calls"))
-    place = _place(error)
+    place = _place(error, code)
     for refused_kind, words, reason in _REFUSALS:
         if kind == refused_kind and words in text:
             return RefusedQuery(f"The program was refused{place}: {text}. {reason}.")
@@ -177,11 +192,12 @@ def _explain(
     return AgentFailed(f"The program failed{place}: {what}. Correct that line.")
 
 
-def _place(error: pydantic_monty.MontySyntaxError | pydantic_monty.MontyRuntimeError) -> str:
+def _place(error: pydantic_monty.MontySyntaxError | pydantic_monty.MontyRuntimeError, code: str) -> str:
     frames = error.traceback()
-    if not frames:
+    lines = code.splitlines()
+    if not frames or not 0 < frames[-1].line <= len(lines):
         return ""
-    source = (frames[-1].source_line or "").strip()[:200]
+    source = lines[frames[-1].line - 1].strip()[:200]  # as it was given: the last line that ran was changed by us
     return f" in line {frames[-1].line}" + (f", `{source}`" if source else "")
 
 
@@ -189,25 +205,167 @@ def _over(limit: str) -> str:
     return f"The program used more than {limit}. Make it do less."
 
 
-def _plain_value(value: Any, depth: int = 0) -> Any:
-    if depth > MAX_VALUE_DEPTH:
-        raise RefusedQuery(f"The program's value is nested more than {MAX_VALUE_DEPTH} deep. Return something flatter.")
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, int):
-        if value.bit_length() > MAX_INTEGER_BITS:
-            raise RefusedQuery(
-                "The program's value is a number of more than 4,200 digits. Return it as a text or less."
-            )
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {str(_plain_value(key, depth + 1)): _plain_value(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain_value(item, depth + 1) for item in value]
-    if isinstance(value, (set, frozenset)):
-        return [_plain_value(item, depth + 1) for item in sorted(value, key=repr)]
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return str(value)
+class _Program:
+    """One program in a session of its own."""
+
+    def __init__(self, session: pydantic_monty.MontySession, code: str, functions: Mapping[str, Any]) -> None:
+        self._session = session
+        self._functions = functions
+        self._code = code.rstrip().rstrip("; \t")
+        # The program may use any name itself.
+        self._name = f"kapelle_{secrets.token_hex(8)}"
+
+    def run(self, inputs: dict[str, Any] | None, printed: pydantic_monty.CollectString) -> Any:
+        """Run it, and return the value of its last expression as `_read_told` takes it; None if it ends with none."""
+        start = self._last_expression()
+        if start is None:
+            self._feed(f"{self._code}\nNone", inputs=inputs, print_callback=printed)
+            return None
+        head, tail = self._code[:start], self._code[start:]
+        self._feed(f"{head}{self._name} = ({tail}\n)\nNone", inputs=inputs, print_callback=printed)
+        return self._feed(_WRITING.replace("ANSWER", self._name), inputs={**self._functions, **_WRITING_LIMITS})
+
+    def _feed(self, code: str, **more: Any) -> Any:
+        return self._session.feed_run(code, skip_type_check=True, **more)
+
+    def _last_expression(self) -> int | None:
+        """Return where the expression begins that the program ends with; None if it ends with none.
+
+        Only the interpreter knows its own grammar, so it is asked: the program with `return` before that place is
+        parsed as a function, which nobody calls. Inside a text or brackets `return (` cannot stand.
+        """
+        import pydantic_monty
+
+        for start in _candidates(self._code):
+            head, tail = self._code[:start], self._code[start:]
+            body = "".join(f" {line}" for line in head.splitlines(keepends=True))
+            try:
+                self._feed(f"async def {self._name}():\n{body} return ({tail}\n)\nNone")
+            except pydantic_monty.MontySyntaxError:
+                continue
+            except pydantic_monty.MontyRuntimeError as error:
+                if type(error.exception()).__name__ != "NotImplementedError":  # the worker may be gone
+                    raise
+                continue
+            return start
+        return None
+
+
+_MOST_CANDIDATES = 100
+"""Places where the last expression may begin: a table of constants has its rows at the start of lines."""
+_STATEMENT = re.compile(
+    r"(?:import|from|if|elif|else|for|while|with|try|except|finally|def|class|return|pass|break|continue|raise|assert"
+    r"|global|nonlocal|del|async|@|#|[)\]}])(?![\w.])|[A-Za-z_]\w*[ \t]*(?:[-+*/%&|^@]|//|\*\*|>>|<<)?=(?!=)"
+)
+"""How lines begin that no expression begins with."""
+_COMPOUND = re.compile(r"(?:if|elif|else|for|while|with|try|except|finally|def|class|async|match|case)(?!\w)")
+
+
+def _candidates(code: str) -> Iterator[int]:
+    """Yield where the last expression may begin, the last place first: lines that are not indented, and after `;`."""
+    count, end = 0, len(code)
+    while end > 0 and count < _MOST_CANDIDATES:
+        start = max(code.rfind("\n", 0, end), code.rfind("\r", 0, end)) + 1
+        line = code[start:end]
+        if line[:1].strip() and not _COMPOUND.match(line):
+            semicolon = line.rfind(";") if count == 0 else -1
+            while semicolon > 0 and count < _MOST_CANDIDATES:
+                count += 1
+                if not code[semicolon + start + 1 :].lstrip().startswith("#"):
+                    yield start + semicolon + 1
+                semicolon = line.rfind(";", 0, semicolon)
+            if not _STATEMENT.match(line):
+                count += 1
+                yield start
+        end = start - 1
+
+
+_BUILTINS = (
+    "isinstance",
+    "len",
+    "str",
+    "sorted",
+    "repr",
+    "bool",
+    "int",
+    "float",
+    "list",
+    "tuple",
+    "dict",
+    "set",
+    "frozenset",
+)
+_WRITING_LIMITS = {
+    "most_values": MAX_READ_VALUES,
+    "most_chars": MAX_READ_CHARS,
+    "most_depth": MAX_VALUE_DEPTH,
+    "most": 10**MAX_VALUE_DIGITS,
+}
+# Runs after the program, with its variables. What it calls are arguments and functions of its own: a method of the
+# program's classes that runs meanwhile can bind any other name anew. Monty's classes do not inherit, so what is a text,
+# a number or a list here is no object of theirs.
+_WRITING = """
+import datetime
+import json
+def write(answer, dumps, isinstance, len, str, sorted, repr, plain_kinds, int, float, many, dict, sets, dates,
+          most_values, most_chars, most_depth, most):
+    state = [1, '']
+    def plain(value, depth):
+        if value is None or isinstance(value, plain_kinds):
+            return value
+        if isinstance(value, int):
+            if not -most < value < most:
+                state[1] = 'digits'
+                return None
+            return value
+        if isinstance(value, float):
+            return value if value - value == 0 else str(value)
+        if isinstance(value, dates):
+            return value.isoformat()
+        if not isinstance(value, many):
+            return str(value)
+        state[0] += len(value)
+        if state[0] > most_values:
+            state[1] = 'values'
+        if depth >= most_depth:
+            state[1] = 'depth'
+        if state[1]:
+            return None
+        if isinstance(value, dict):
+            found = {}
+            for key in value:
+                name = key if isinstance(key, str) else str(plain(key, depth + 1))
+                if name in found:
+                    state[1] = 'keys'
+                found[name] = plain(value[key], depth + 1)
+            return found
+        if isinstance(value, sets):
+            value = sorted(value, key=repr)
+        return [item if isinstance(item, str) else plain(item, depth + 1) for item in value]
+    found = plain(answer, 0)
+    if state[1]:
+        return state[1]
+    text = dumps(found)
+    return 'chars' if len(text) > most_chars else '=' + text
+write(ANSWER, json.dumps, isinstance, len, str, sorted, repr, (bool, str), int, float,
+      (list, tuple, dict, set, frozenset), dict, (set, frozenset), (datetime.date, datetime.time),
+      most_values, most_chars, most_depth, most)
+"""
+_TOO_MUCH = {
+    "values": f"holds more than {MAX_READ_VALUES:,} values, written out. Return less",
+    "chars": f"has more than {MAX_READ_CHARS:,} characters, written out. Return less",
+    "depth": f"is nested more than {MAX_VALUE_DEPTH} deep. Return something flatter",
+    "digits": f"is a number of more than {MAX_VALUE_DIGITS:,} digits. Return it as a text or less",
+    "keys": "has two keys that are the same text. Rename one",
+}
+
+
+def _read_told(told: Any) -> Any:
+    """Return the value that was written in the worker.
+
+    Raises:
+        RefusedQuery: it is too large, or has no plain form.
+    """
+    if not isinstance(told, str) or not told.startswith("="):
+        raise RefusedQuery(f"The program's value {_TOO_MUCH.get(str(told), 'has no plain form. Return another')}.")
+    return json.loads(told[1:])

@@ -12,7 +12,7 @@ import contextvars
 import threading
 from dataclasses import replace
 
-from kapelle.agents import THREAD_NAME, Agent, AgentResult, TaskContext
+from kapelle.agents import THREAD_NAME, Agent, AgentResult, TaskContext, carried
 from kapelle.graph import Task
 
 
@@ -84,7 +84,7 @@ class _Call:
         if self._future.done():
             return
         if isinstance(error, StopIteration):  # a future cannot carry it
-            error = RuntimeError(f"StopIteration: {error}")
+            error = carried(error)
         if isinstance(error, asyncio.CancelledError):
             self._future.cancel()
         elif error is not None:
