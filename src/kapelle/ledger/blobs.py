@@ -15,6 +15,7 @@ from typing import Any
 
 from kapelle.errors import LedgerCorrupt
 
+from .chain import DOCTOR
 from .event import Event
 from .fields import place_of
 
@@ -57,9 +58,9 @@ def put_together(events: Sequence[Event], rows: Iterable[Sequence[Any]]) -> tupl
         event = found.get(seq)
         if event is None:
             continue
-        if text is None or hash_of(text) != hashed:
+        if not isinstance(text, str) or hash_of(text) != hashed:
             what = "is missing" if text is None else "is damaged"
-            raise LedgerCorrupt(f"{place_of(event)} has a large {field!r}, which {what}.")
+            raise LedgerCorrupt(f"{place_of(event)} has a large {field!r}, which {what}. {DOCTOR}")
         found[seq] = replace(event, data={**event.data, field: json.loads(text)})
     return tuple(found[event.seq] for event in events)
 

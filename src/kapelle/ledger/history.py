@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kapelle.errors import NotFound
+from kapelle.errors import LedgerCorrupt, NotFound
 
 from .blobs import put_together
+from .chain import Head, Link, check_chain
 from .event import COST_FIELDS, Event, EventKind, RunState
 from .fields import Fields
+from .lease import Lease
 from .ledger import RunSummary
 from .outcome import Outcome
 from .question import Question
@@ -50,6 +52,8 @@ class Dialect:
     cannot read as JSON, as with Python's Infinity, come whole. An array may hold more than was asked for."""
     texts_in: str
     """A SELECT of the texts in the JSON array that stands at its `?`."""
+    raw: str
+    """SQL for a text column `{}` as it lies in the store: as bytes, where the store's texts may be no UTF-8."""
 
 
 class History:
@@ -58,21 +62,89 @@ class History:
     def __init__(self, read: ReadRows, dialect: Dialect) -> None:
         self._read = read
         self._dialect = dialect
-        self.is_old = False
-        """Whether the store is of a version that had neither large fields apart nor an inbox."""
+        self.version = 0
+        """Of the store's tables."""
+        self.has_leases = self.has_blobs = self.has_chains = True
+        """Whether the version has a table of leases; large fields apart, and an inbox; chained events."""
 
     def events(self, run_id: str) -> tuple[Event, ...]:
-        """Return the events of a run in order; none if there is no such run."""
-        rows = self._read("SELECT seq, at, kind, task_id, data FROM events WHERE run_id = ? ORDER BY seq", (run_id,))
-        events = tuple(event_from_row(run_id, *row) for row in rows)
-        if self.is_old or not events:
-            return events
+        """Return the events of a run in order; none if there is no such run.
+
+        Raises:
+            LedgerCorrupt: they are not as they were written: see chain.
+        """
+        kind, task_id, data = (self._dialect.raw.format(f"e.{name}") for name in ("kind", "task_id", "data"))
+        if not self.has_chains:
+            rows = self._read(
+                f"SELECT e.seq, e.at, {kind}, {task_id}, {data} FROM events e WHERE e.run_id = ? ORDER BY e.seq",  # noqa: S608 - our own names
+                (run_id,),
+            )
+            events = tuple(event_from_row(run_id, *row) for row in rows)
+            return put_together(events, self._read(_BLOBS, (run_id,))) if self.has_blobs and events else events
+        # In one statement, so that events and head are of one moment. It has a row where the run has no event, too.
+        rows = self._read(
+            f"""
+            SELECT c.start, c.length, c.hash, e.seq, e.at, {kind}, {task_id}, {data}, e.hash
+            FROM (SELECT 1) AS one LEFT JOIN chains c ON c.run_id = ? LEFT JOIN events e ON e.run_id = ? ORDER BY e.seq
+            """,  # noqa: S608 - our own names
+            (run_id, run_id),
+        )
+        head = Head.from_row(run_id, rows[0][:3])
+        if rows[0][3] is None:
+            check_chain(run_id, (), (), head)
+            return ()
+        links = [
+            Link(event=event_from_row(run_id, *row[3:8]), text=row[7], hash=row[8]) for row in rows
+        ]  # fmt: skip
         # After the events: what they refer to was written with them, and nobody removes it while they are there.
-        return put_together(events, self._read(_BLOBS, (run_id,)))
+        blobs = self._read(_BLOBS, (run_id,))
+        whole = put_together([link.event for link in links], blobs)
+        check_chain(run_id, links, blobs, head)
+        return whole
+
+    def chained_from(self, run_id: str) -> int | None:
+        """Return the first event of a run that is chained; None where none is."""
+        rows = self._read("SELECT start, length FROM chains WHERE run_id = ?", (run_id,)) if self.has_chains else []
+        return next((start for start, length in rows if start < length), None)
+
+    def run_ids(self) -> tuple[str, ...]:
+        """Return the ids of all runs, also of those whose events are gone."""
+        chained = "UNION SELECT run_id FROM chains" if self.has_chains else ""
+        return tuple(row[0] for row in self._read(f"SELECT run_id FROM events {chained} ORDER BY run_id", ()))  # noqa: S608
+
+    def newest_at(self) -> float | None:
+        """Return the latest time of all events, in seconds since the epoch; None where there are none.
+
+        Raises:
+            LedgerCorrupt: it is no time.
+        """
+        ((found,),) = self._read("SELECT max(at) FROM events", ())
+        if found is not None and not isinstance(found, (int, float)):
+            raise LedgerCorrupt(f"An event in the ledger has no time but {found!r:.80}.")
+        return found
+
+    def under_way(self, now: float) -> dict[str, Lease | None]:
+        """Return the runs that neither ended nor wait for people, each with its lease; None where nobody holds it."""
+        leases = "LEFT JOIN leases h ON h.run_id = l.run_id AND h.owner IS NOT NULL AND h.expires_at > ?"
+        rows = self._read(
+            f"""
+            SELECT l.run_id, {"h.owner, h.fence, h.expires_at" if self.has_leases else "NULL, 0, 0.0"}
+            FROM events l {leases if self.has_leases else ""}
+            WHERE l.kind IN ('run_started', 'run_resumed') AND NOT EXISTS (
+                SELECT 1 FROM events m WHERE m.run_id = l.run_id AND m.seq > l.seq
+                AND m.kind IN ('run_started', 'run_finished', 'run_waiting', 'run_resumed'))
+            ORDER BY l.at, l.run_id
+            """,  # noqa: S608 - our own names
+            (now,) if self.has_leases else (),
+        )
+        return {
+            run_id: None if owner is None else Lease(run_id=run_id, owner=owner, fence=fence, expires_at=until)
+            for run_id, owner, fence, until in rows
+        }
 
     def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Return all messages to a run by their keys, oldest first."""
-        if self.is_old:
+        if not self.has_blobs:
             return {}
         rows = self._read("SELECT key, data FROM inbox WHERE run_id = ? ORDER BY number", (run_id,))
         return {key: json.loads(text) for key, text in rows}
@@ -165,6 +237,10 @@ class History:
                 "SELECT DISTINCT run_id FROM events WHERE kind = 'run_started' AND substr(run_id, 1, ?) = ? LIMIT 6",
                 (len(run_id), run_id),
             )
+            if not rows and self.has_chains:  # its beginning is gone, and reading it tells so
+                rows = self._read(
+                    "SELECT run_id FROM chains WHERE substr(run_id, 1, ?) = ? LIMIT 6", (len(run_id), run_id)
+                )
             rows = [row for row in rows if row[0] == run_id] or rows
         found: list[str] = [row[0] for row in rows]
         if not found or not run_id:

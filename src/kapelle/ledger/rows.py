@@ -51,9 +51,16 @@ def event_from_row(
 ) -> Event:
     """Return an event from its row. With names, the text holds an array of these fields, or all data: see history.
 
+    Texts may be bytes, as they lie in the store.
+
     Raises:
         LedgerCorrupt: they are no event.
     """
+    try:
+        kind, task_id, text = (one.decode() if isinstance(one, bytes) else one for one in (kind, task_id, text))
+    except UnicodeDecodeError as error:
+        event = Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id)
+        raise LedgerCorrupt(f"{place_of(event)} is no text: {error}.") from error
     event = Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id)
     if not isinstance(at, (int, float)):
         raise LedgerCorrupt(f"{place_of(event)} has no time but {at!r}.")
