@@ -13,7 +13,7 @@ from typing import Any
 from kapelle.errors import LedgerCorrupt, NotFound
 
 from .blobs import put_together
-from .chain import Head, Link, check_chain
+from .chain import Head, check_chain
 from .event import COST_FIELDS, Event, EventKind, RunState
 from .fields import Fields
 from .lease import Lease
@@ -30,7 +30,7 @@ ReadRows = Callable[[str, Sequence[Any]], list[Any]]
 
 _STATES: Mapping[EventKind, RunState] = {"run_waiting": "waiting"}
 _BLOBS = """
-    SELECT e.seq, e.field, e.hash, b.text FROM event_blobs e LEFT JOIN blobs b ON b.hash = e.hash WHERE e.run_id = ?
+    SELECT e.seq, {field}, {hash}, {text} FROM event_blobs e LEFT JOIN blobs b ON b.hash = e.hash WHERE e.run_id = ?
 """
 _OPEN = """
     SELECT a.run_id, a.seq, a.at, a.kind, a.task_id, a.data FROM events a
@@ -80,7 +80,7 @@ class History:
                 (run_id,),
             )
             events = tuple(event_from_row(run_id, *row) for row in rows)
-            return put_together(events, self._read(_BLOBS, (run_id,))) if self.has_blobs and events else events
+            return put_together(events, self._large(run_id)) if self.has_blobs and events else events
         # In one statement, so that events and head are of one moment. It has a row where the run has no event, too.
         rows = self._read(
             f"""
@@ -91,15 +91,13 @@ class History:
         )
         head = Head.from_row(run_id, rows[0][:3])
         if rows[0][3] is None:
-            check_chain(run_id, (), (), head)
+            check_chain(run_id, head, (), (), ())
             return ()
-        links = [
-            Link(event=event_from_row(run_id, *row[3:8]), text=row[7], hash=row[8]) for row in rows
-        ]  # fmt: skip
+        events = tuple(event_from_row(run_id, *row[3:8]) for row in rows)
         # After the events: what they refer to was written with them, and nobody removes it while they are there.
-        blobs = self._read(_BLOBS, (run_id,))
-        whole = put_together([link.event for link in links], blobs)
-        check_chain(run_id, links, blobs, head)
+        large = self._large(run_id)
+        whole = put_together(events, large)
+        check_chain(run_id, head, events, (row[7:9] for row in rows), large)
         return whole
 
     def chained_from(self, run_id: str) -> int | None:
@@ -110,7 +108,7 @@ class History:
     def run_ids(self) -> tuple[str, ...]:
         """Return the ids of all runs, also of those whose events are gone."""
         chained = "UNION SELECT run_id FROM chains" if self.has_chains else ""
-        return tuple(row[0] for row in self._read(f"SELECT run_id FROM events {chained} ORDER BY run_id", ()))  # noqa: S608
+        return tuple(row[0] for row in self._read(f"SELECT DISTINCT run_id FROM events {chained} ORDER BY run_id", ()))  # noqa: S608
 
     def newest_at(self) -> float | None:
         """Return the latest time of all events, in seconds since the epoch; None where there are none.
@@ -208,6 +206,14 @@ class History:
         )
         return tuple(map(outcome_from_row, reversed(rows)))
 
+    def _large(self, run_id: str) -> list[tuple[Any, str, str, Any]]:
+        """Return the large fields of a run as rows of (seq, field, hash, text)."""
+        raw = self._dialect.raw
+        rows = self._read(
+            _BLOBS.format(field=raw.format("e.field"), hash=raw.format("e.hash"), text=raw.format("b.text")), (run_id,)
+        )
+        return [(seq, _as_text(field), _as_text(hashed), text) for seq, field, hashed, text in rows]
+
     def _costs(self, run_ids: Sequence[str]) -> dict[str, float]:
         names = ("cost_usd", "planning_cost_usd")
         rows = self._read(
@@ -248,3 +254,8 @@ class History:
         if len(found) > 1:
             raise NotFound(f"{run_id!r} begins the ids of several runs: {', '.join(found)}. Give more of it.")
         return found[0]
+
+
+def _as_text(found: str | bytes) -> str:
+    """Return a text that is compared with what was written: damaged bytes make it another."""
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found

@@ -9,6 +9,7 @@ from typing import Any
 
 from kapelle.errors import LedgerCorrupt
 
+from .chain import DOCTOR
 from .event import Event
 from .fields import place_of
 from .outcome import Outcome
@@ -59,19 +60,20 @@ def event_from_row(
     try:
         kind, task_id, text = (one.decode() if isinstance(one, bytes) else one for one in (kind, task_id, text))
     except UnicodeDecodeError as error:
-        event = Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id)
-        raise LedgerCorrupt(f"{place_of(event)} is no text: {error}.") from error
+        named = kind.decode("utf-8", "replace") if isinstance(kind, bytes) else kind
+        event = Event(run_id=run_id, seq=seq, at=at, kind=named, task_id=None)
+        raise LedgerCorrupt(f"{place_of(event)} is no text: {error}. {DOCTOR}") from error
     event = Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id)
     if not isinstance(at, (int, float)):
-        raise LedgerCorrupt(f"{place_of(event)} has no time but {at!r}.")
+        raise LedgerCorrupt(f"{place_of(event)} has no time but {at!r}. {DOCTOR}")
     try:
         data = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise LedgerCorrupt(f"{place_of(event)} is not JSON: {error}.") from error
+        raise LedgerCorrupt(f"{place_of(event)} is not JSON: {error}. {DOCTOR}") from error
     if names is not None and isinstance(data, list):
         data = dict(zip(names, data, strict=False))
     if not isinstance(data, dict):
-        raise LedgerCorrupt(f"{place_of(event)} holds no mapping.")
+        raise LedgerCorrupt(f"{place_of(event)} holds no mapping. {DOCTOR}")
     return replace(event, data=data)
 
 

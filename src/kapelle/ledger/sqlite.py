@@ -72,6 +72,7 @@ class SqliteLedger:
         self, path: str | Path = ":memory:", *, read_only: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
         self.path = str(path)
+        self._file = os.path.expanduser(self.path)
         if is_postgres_url(self.path):
             raise InvalidInput("A PostgreSQL ledger is no SQLite file: open it with open_ledger or PostgresLedger.")
         self.read_only = read_only
@@ -236,7 +237,7 @@ class SqliteLedger:
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
             connection = open_for_writing(self.path)
-            self._place = _place_of(self.path)
+            self._place = _place_of(self._file)
             self._history.version = len(MIGRATIONS)
             return connection
         connection, self._fingerprint, version = open_for_reading(self.path)
@@ -276,7 +277,7 @@ class SqliteLedger:
 
     def _check_in_place(self) -> None:
         """Refuse to write into a file that nobody will find again: SQLite would not notice."""
-        if self._place is not None and _place_of(self.path) != self._place:
+        if self._place is not None and _place_of(self._file) != self._place:
             raise LedgerCorrupt(
                 f"The ledger {self.path!r} was removed or replaced while it was open, so nothing more is written. Put "
                 "it back if it was moved, and resume the run; what it held is nowhere else."
@@ -308,7 +309,7 @@ def _place_of(path: str) -> tuple[int, int] | None:
     if path == ":memory:":
         return None
     try:
-        found = os.stat(os.path.expanduser(path))
+        found = os.stat(path)
     except OSError:
         return (-1, -1)
     return (found.st_dev, found.st_ino)
