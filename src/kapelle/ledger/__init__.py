@@ -13,6 +13,8 @@ from .event import Event as Event
 from .event import EventKind as EventKind
 from .event import RunState as RunState
 from .event import TaskState as TaskState
+from .examine import Examination as Examination
+from .examine import try_making as try_making
 from .journal import EventWatcher as EventWatcher
 from .journal import Journal as Journal
 from .lease import Lease as Lease

@@ -153,9 +153,7 @@ def check_chain(
 def head_mismatch(run_id: str, events: int, length: int | None) -> LedgerCorrupt:
     """Return the error for a run of which the head tells another number of events than there are."""
     if length is None:
-        return LedgerCorrupt(
-            f"Run {run_id!r} has {events} events, and the head of its chain is missing, from event 0 on. {DOCTOR}"
-        )
+        return LedgerCorrupt(f"Run {run_id!r}: the head of its chain is missing, from event 0 on. {DOCTOR}")
     if events < length:
         return LedgerCorrupt(f"Run {run_id!r}: event {events} is missing; {length} were written. {DOCTOR}")
     return LedgerCorrupt(f"Run {run_id!r}: event {length} was added; only {length} were written. {DOCTOR}")

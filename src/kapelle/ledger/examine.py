@@ -8,14 +8,10 @@ from pathlib import Path
 
 from kapelle.errors import InvalidInput
 
-from .connection import try_write
 from .history import History
 from .owner import is_dead
 from .postgres_connection import connect, hide_password, import_driver, is_postgres_url, refusal
 from .rebuild import rebuild_run
-
-_PROBE = "INSERT INTO kapelle.events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
-_MAY_CREATE = "SELECT to_regclass('kapelle.events') IS NOT NULL, has_database_privilege(current_database(), 'CREATE')"
 
 
 class Examination:
@@ -24,12 +20,16 @@ class Examination:
     Args:
         now: What time it is for leases: see lease.
         newest_version: The version of the tables that this kapelle writes.
+        try_write: Raises what a writer would meet, and leaves nothing behind.
     """
 
-    def __init__(self, history: History, now: Callable[[], float], *, newest_version: int) -> None:
+    def __init__(
+        self, history: History, now: Callable[[], float], *, newest_version: int, try_write: Callable[[], None]
+    ) -> None:
         self._history = history
         self._now = now
         self.newest_version = newest_version
+        self.try_write = try_write
 
     @property
     def version(self) -> int:
@@ -48,7 +48,9 @@ class Examination:
         Raises:
             LedgerCorrupt: it is not, or cannot be; the message names the event.
         """
-        rebuild_run(self._history.events(run_id))
+        events = self._history.events(run_id)
+        if events:  # it may have been collected since it was listed
+            rebuild_run(events)
         return self._history.chained_from(run_id)
 
     def abandoned(self) -> tuple[str, ...]:
@@ -61,40 +63,35 @@ class Examination:
         return self._history.newest_at()
 
 
-def try_writing(location: str) -> None:
-    """Check that the ledger at a place can be written, or made where there is none. Nothing is left there.
+def try_making(location: str) -> None:
+    """Check that a ledger can be made at a place where there is none. Nothing is left there.
 
     Raises:
-        InvalidInput: it may not be.
-        LedgerBusy: another process holds it, or its server cannot be reached.
-        LedgerCorrupt: the file is damaged.
+        InvalidInput: it cannot.
+        LedgerBusy: the server cannot be reached.
     """
     if is_postgres_url(location):
         _try_server(location)
     elif location != ":memory:":
         target = Path(location).expanduser().absolute()
-        if target.exists():
-            try_write(location)
-        else:
-            _try_folder(next(folder for folder in target.parents if folder.exists()))
+        _try_folder(next(folder for folder in target.parents if folder.exists()))
 
 
 def _try_server(url: str) -> None:
     place = hide_password(url)
     connection = connect(url)
     try:
-        ((is_there, may_create),) = connection.execute(_MAY_CREATE).fetchall()
-        if is_there:
-            with connection.transaction(force_rollback=True):
-                connection.execute(_PROBE)
-        elif not may_create:
-            raise InvalidInput(
-                f"The user of {place!r} may not make a ledger there. Let its owner grant CREATE on the database."
-            )
+        ((may_create,),) = connection.execute(
+            "SELECT has_database_privilege(current_database(), 'CREATE')"
+        ).fetchall()  # fmt: skip
     except import_driver().Error as error:
         raise refusal(error, place) from error
     finally:
         connection.close()
+    if not may_create:
+        raise InvalidInput(
+            f"The user of {place!r} may not make a ledger there. Let its owner grant CREATE on the database."
+        )
 
 
 def _try_folder(folder: Path) -> None:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _RETRY_S = 0.05
 _APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_PROBE = "INSERT INTO events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 Result = TypeVar("Result")
@@ -268,7 +269,7 @@ class PostgresLedger:
             ((found,),) = self._read(_NOW, ())
             return float(found)
 
-        return Examination(self._history, now, newest_version=len(MIGRATIONS))
+        return Examination(self._history, now, newest_version=len(MIGRATIONS), try_write=self._try_write)
 
     def _stamp(self) -> int:
         self._count += 1
@@ -327,6 +328,16 @@ class PostgresLedger:
             except (OverflowError, UnicodeEncodeError) as error:
                 raise InvalidInput(f"The ledger {self.path!r} cannot keep this: {error}.") from error
             time.sleep(_RETRY_S)
+
+    def _try_write(self) -> None:
+        connection = connect(self._url)
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute(_PROBE)
+        except self._driver.Error as error:
+            raise refusal(error, self.path) from error
+        finally:
+            connection.close()
 
     def _open(self) -> psycopg.Connection[Any]:
         connection = connect(self._url)

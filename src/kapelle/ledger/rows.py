@@ -57,11 +57,12 @@ def event_from_row(
     Raises:
         LedgerCorrupt: they are no event.
     """
+    if isinstance(kind, bytes):
+        kind = kind.decode("utf-8", "replace")
     try:
-        kind, task_id, text = (one.decode() if isinstance(one, bytes) else one for one in (kind, task_id, text))
+        task_id, text = (one.decode() if isinstance(one, bytes) else one for one in (task_id, text))
     except UnicodeDecodeError as error:
-        named = kind.decode("utf-8", "replace") if isinstance(kind, bytes) else kind
-        event = Event(run_id=run_id, seq=seq, at=at, kind=named, task_id=None)
+        event = Event(run_id=run_id, seq=seq, at=at, kind=kind)
         raise LedgerCorrupt(f"{place_of(event)} is no text: {error}. {DOCTOR}") from error
     event = Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id)
     if not isinstance(at, (int, float)):

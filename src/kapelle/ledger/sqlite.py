@@ -27,7 +27,7 @@ from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 from .blobs import take_apart
 from .chain import follow, hash_content, head_mismatch
 from .collect import OLD_RUNS, Collected
-from .connection import Fingerprint, open_for_reading, open_for_writing, refusal
+from .connection import Fingerprint, open_for_reading, open_for_writing, refusal, try_write
 from .event import Event, EventKind
 from .examine import Examination
 from .history import Dialect, History
@@ -232,7 +232,9 @@ class SqliteLedger:
 
     def examine(self) -> Examination:
         """Return who looks for what is wrong with this ledger, as `kapelle doctor` does."""
-        return Examination(self._history, self._clock, newest_version=len(MIGRATIONS))
+        return Examination(
+            self._history, self._clock, newest_version=len(MIGRATIONS), try_write=lambda: try_write(self.path)
+        )
 
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
