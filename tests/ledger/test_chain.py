@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -201,6 +202,7 @@ def test_both_stores_and_every_version_compute_the_same_hash(store: Store) -> No
     with store.open(clock=lambda: 1.7e9 + 1 / 3) as ledger:
         ledger.append("r", "run_started", {"request": "ä \ud800", "numbers": [1.0, 1, 1e22, -0.0, 2**70]})
         ledger.append("r", "task_finished", {"output": LARGE, "cost_usd": 0.1}, task_id="é")
+        assert len(ledger.events("r")) == 2
     ((start, length, hashed),) = store.rows("SELECT start, length, hash FROM chains")
     assert (start, length) == (0, 2)
     assert hashed.hex() == HEAD
@@ -245,6 +247,22 @@ def test_a_run_that_was_collected_leaves_no_head_and_can_be_written_anew(store: 
         assert ledger.events("r1") == ()
         record_run(ledger, "r1")
         assert (len(ledger.events("r1")), len(ledger.events("r2"))) == (7, 8)
+
+
+def test_a_run_that_is_collected_while_it_is_read_is_gone_and_not_damaged(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.open() as ledger, store.open() as other:
+        record_run(ledger, output=LARGE)
+        read = ledger._history._read
+
+        def read_late(sql: str, values: Sequence[object]) -> list[Any]:
+            if "event_blobs" in sql:
+                other.collect(9e9)
+            return read(sql, values)
+
+        monkeypatch.setattr(ledger._history, "_read", read_late)
+        assert ledger.events("r1") == ()
 
 
 def test_the_list_of_runs_reads_no_chain(store: Store) -> None:

@@ -24,6 +24,9 @@ from .rebuild import event_cost, read_question, rebuild_run
 from .rows import OUTCOME_COLUMNS, event_from_row, outcome_from_row
 from .run import Run
 
+_READ_TRIES = 3
+"""How often a run that does not look whole is read again, as long as it is another one every time."""
+
 ReadRows = Callable[[str, Sequence[Any]], list[Any]]
 """Runs one SELECT, whose values stand at the `?` in it, and returns its rows."""
 
@@ -73,31 +76,45 @@ class History:
         Raises:
             LedgerCorrupt: they are not as they were written: see chain.
         """
+        tries = _READ_TRIES
+        while True:
+            rows = self._rows_of(run_id)
+            try:
+                return self._whole(run_id, rows)
+            except LedgerCorrupt:
+                tries -= 1
+                # Was it collected after its events were read, and before its large fields were? Then it is not there.
+                if not tries or self._rows_of(run_id) == rows:
+                    raise
+
+    def _rows_of(self, run_id: str) -> list[Any]:
+        """Return the head of a run's chain (start, length, hash) and, beside it, each of its events with its hash."""
         kind, task_id, data = (self._dialect.raw.format(f"e.{name}") for name in ("kind", "task_id", "data"))
         if not self.has_chains:
-            rows = self._read(
-                f"SELECT e.seq, e.at, {kind}, {task_id}, {data} FROM events e WHERE e.run_id = ? ORDER BY e.seq",  # noqa: S608 - our own names
+            return self._read(
+                f"""
+                SELECT NULL, NULL, NULL, e.seq, e.at, {kind}, {task_id}, {data}, NULL
+                FROM events e WHERE e.run_id = ? ORDER BY e.seq
+                """,  # noqa: S608 - our own names
                 (run_id,),
             )
-            events = tuple(event_from_row(run_id, *row) for row in rows)
-            return put_together(events, self._large(run_id)) if self.has_blobs and events else events
         # In one statement, so that events and head are of one moment. It has a row where the run has no event, too.
-        rows = self._read(
+        return self._read(
             f"""
             SELECT c.start, c.length, c.hash, e.seq, e.at, {kind}, {task_id}, {data}, e.hash
             FROM (SELECT 1) AS one LEFT JOIN chains c ON c.run_id = ? LEFT JOIN events e ON e.run_id = ? ORDER BY e.seq
             """,  # noqa: S608 - our own names
             (run_id, run_id),
         )
-        head = Head.from_row(run_id, rows[0][:3])
-        if rows[0][3] is None:
-            check_chain(run_id, head, (), (), ())
-            return ()
-        events = tuple(event_from_row(run_id, *row[3:8]) for row in rows)
-        # After the events: what they refer to was written with them, and nobody removes it while they are there.
-        large = self._large(run_id)
+
+    def _whole(self, run_id: str, rows: list[Any]) -> tuple[Event, ...]:
+        """Return the events that rows tell, with their large fields, if they are as they were written."""
+        events = tuple(event_from_row(run_id, *row[3:8]) for row in rows if row[3] is not None)
+        large = self._large(run_id) if self.has_blobs and events else []
         whole = put_together(events, large)
-        check_chain(run_id, head, events, (row[7:9] for row in rows), large)
+        if self.has_chains:
+            links = (row[7:9] for row in rows if row[3] is not None)
+            check_chain(run_id, Head.from_row(run_id, rows[0][:3]), events, links, large)
         return whole
 
     def chained_from(self, run_id: str) -> int | None:
