@@ -52,6 +52,10 @@ def test_on_a_new_machine_all_is_well_and_nothing_is_left_behind(kapelle: Any, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_ledger_in_memory_begins_empty(kapelle: Any) -> None:  # noqa: F811
+    assert kapelle("doctor", "--db", ":memory:").code == 0
+
+
 def test_json_is_one_object_and_names_every_check(kapelle: Any) -> None:  # noqa: F811
     write_ledger()
     done = kapelle("doctor", "--json")

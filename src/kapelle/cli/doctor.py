@@ -28,7 +28,7 @@ from rich.text import Text
 import kapelle
 from kapelle.agents import AgentRegistry
 from kapelle.cost import find_unreadable
-from kapelle.errors import InvalidInput, KapelleError, LedgerCorrupt
+from kapelle.errors import InvalidInput, KapelleError, LedgerCorrupt, NotFound
 from kapelle.ledger import (
     Examination,
     Ledger,
@@ -289,8 +289,11 @@ def _perform(check: Callable[[Surroundings], CheckResult], surroundings: Surroun
 @contextmanager
 def _examination(surroundings: Surroundings) -> Iterator[tuple[Ledger, Examination] | None]:
     """The ledger, opened for reading; None where there is none yet."""
+    location = surroundings.location
     try:
-        ledger = open_ledger(surroundings.location, read_only=True) if has_ledger(surroundings.location) else None
+        ledger = None if location == ":memory:" else open_ledger(location, read_only=True)
+    except NotFound:
+        ledger = None
     except KapelleError as error:
         raise InvalidInput("Not checked: the ledger cannot be opened. See the check 'ledger'.") from error
     if ledger is None:
@@ -302,7 +305,7 @@ def _examination(surroundings: Surroundings) -> Iterator[tuple[Ledger, Examinati
 
 def _split(message: str) -> tuple[str, str]:
     """Return what an error says, and the way out, which is the rest of its message."""
-    first, _, rest = re.sub(r"(?<=[.:]) (?=[A-Z`])", "\0", message, count=1).partition("\0")
+    first, _, rest = re.sub(r"(?<=[.?!]) (?=[A-Z`])", "\0", message, count=1).partition("\0")
     return first, rest
 
 

@@ -15,6 +15,8 @@ row at all):
 
 So the lost one may arrive before, after or never, and one event comes of it.
 
+The function computes the event's hash too (see chain), for only under the run's lock it is known what it follows.
+
 Columns are text rather than json: the JSON of Python holds what PostgreSQL's types refuse (\\u0000, lone surrogates,
 Infinity). Texts that order or find runs compare by their bytes, whatever the database's language is.
 """
