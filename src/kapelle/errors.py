@@ -244,4 +244,4 @@ class LeaseLost(KapelleError):
 
 
 class LedgerCorrupt(KapelleError):
-    """The ledger contradicts itself. Please report it, with the output of `kapelle explain RUN`."""
+    """The ledger contradicts itself: something changed it, the disk fails, or this is a bug. See `kapelle doctor`."""

@@ -48,7 +48,7 @@ def test_a_url_is_no_file() -> None:
     [
         ("UPDATE events SET at = 'yesterday' WHERE seq = 0", r"Run 'r1', event 0 \('run_started'\)"),
         ("UPDATE events SET data = x'ff' WHERE seq = 0", r"Run 'r1', event 0 \('run_started'\)"),
-        ("UPDATE events SET data = CAST(x'22ff22' AS TEXT)", "is damaged"),
+        ("UPDATE events SET data = CAST(x'22ff22' AS TEXT)", r"Run 'r1', event 0 \('run_started'\)"),
         ("UPDATE outcomes SET cost_usd = 'x'", "Outcome 1 in the ledger"),
         ("UPDATE outcomes SET calls = 'x'", "Outcome 1 in the ledger"),
     ],

@@ -14,6 +14,7 @@ from kapelle.errors import KapelleError
 from kapelle.ledger import printable
 from kapelle.process import leave
 
+from . import doctor as doctor
 from . import learning as learning
 from . import people as people
 from . import reading as reading
@@ -24,7 +25,7 @@ _ORDER = (
     *("run", "plan", "resume", "stop"),
     *("questions", "approve", "reject", "answer"),
     *("explain", "runs", "agents"),
-    *("learn", "savings", "gc"),
+    *("learn", "savings", "gc", "doctor"),
 )
 """In which order the help lists the commands: as they are needed, not as files are imported."""
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.callback.__name__ if command.callback else ""))

@@ -35,6 +35,7 @@ from .frontier import FrontierPoint as FrontierPoint
 from .frontier import pareto_frontier as pareto_frontier
 from .learned import Learned as Learned
 from .learned import Lessons as Lessons
+from .learned import find_unreadable as find_unreadable
 from .learned import learn as learn
 from .learned import load_learned as load_learned
 from .logged import LoggedOutcome as LoggedOutcome

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,6 +117,24 @@ def learn(source: Iterable[Outcome] | Iterable[LoggedTask], folder: Path, *, see
         strategies=sum(not isinstance(one.strategy, Single) for kept in book.entries.values() for one in kept),
         notes=dict(book.notes),
     )
+
+
+def find_unreadable(folder: Path) -> tuple[str, ...]:
+    """Return what `load_learned` would leave out of what a folder holds, each with the reason in words."""
+    from .difficulty import DifficultyModel
+
+    problems: list[str] = []
+    readers: tuple[tuple[str, Callable[[Path], object]], ...] = (
+        (STRATEGIES_FILE, StrategyBook.load),
+        (DIFFICULTY_FILE, DifficultyModel.load),
+    )
+    for name, read in readers:
+        try:
+            if (folder / name).exists():
+                read(folder / name)
+        except (InvalidInput, OSError) as error:
+            problems.append(str(error))
+    return tuple(problems)
 
 
 def load_learned(folder: Path | None) -> Learned:

@@ -13,6 +13,8 @@ from .event import Event as Event
 from .event import EventKind as EventKind
 from .event import RunState as RunState
 from .event import TaskState as TaskState
+from .examine import Examination as Examination
+from .examine import try_making as try_making
 from .figures import MAX_REPORTED_USD as MAX_REPORTED_USD
 from .figures import RefusedFigure as RefusedFigure
 from .figures import read_count as read_count

@@ -15,6 +15,7 @@ from typing import Any
 
 from kapelle.errors import LedgerCorrupt
 
+from .chain import DOCTOR
 from .event import Event
 from .fields import place_of
 
@@ -47,7 +48,7 @@ def take_apart(data: Mapping[str, Any]) -> tuple[str, tuple[Blob, ...]]:
 
 
 def put_together(events: Sequence[Event], rows: Iterable[Sequence[Any]]) -> tuple[Event, ...]:
-    """Return events with their large fields again, from rows of (seq, field, hash, text or None).
+    """Return events with their large fields again, from rows of (seq, field, hash, text, or its bytes, or None).
 
     Raises:
         LedgerCorrupt: one is missing, or is not what its hash says.
@@ -59,11 +60,12 @@ def put_together(events: Sequence[Event], rows: Iterable[Sequence[Any]]) -> tupl
             continue
         if text is None or hash_of(text) != hashed:
             what = "is missing" if text is None else "is damaged"
-            raise LedgerCorrupt(f"{place_of(event)} has a large {field!r}, which {what}.")
+            raise LedgerCorrupt(f"{place_of(event)} has a large {field!r}, which {what}. {DOCTOR}")
         found[seq] = replace(event, data={**event.data, field: json.loads(text)})
     return tuple(found[event.seq] for event in events)
 
 
-def hash_of(text: str) -> str:
-    """Return by what a text is found: SHA-256, in hexadecimal digits."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def hash_of(text: str | bytes) -> str:
+    """Return by what a text, or its bytes, is found: SHA-256, in hexadecimal digits."""
+    encoded = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(encoded).hexdigest()

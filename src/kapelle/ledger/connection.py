@@ -114,6 +114,25 @@ def open_for_reading(path: str) -> tuple[sqlite3.Connection, Fingerprint | None,
     return connection, fingerprint if immutable else None, version
 
 
+def try_write(path: str) -> None:
+    """Take the right to write into a ledger that is there, and give it back: nothing is changed.
+
+    Raises:
+        InvalidInput: the file may not be written.
+        LedgerBusy: another process holds it for longer than two seconds.
+        LedgerCorrupt: the file is damaged.
+    """
+    try:
+        connection = _connect(f"{Path(path).expanduser().absolute().as_uri()}?mode=rw", uri=True)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise refusal(error, path) from error
+
+
 def refusal(error: sqlite3.Error, path: str) -> KapelleError:
     """Return what to raise for an error of SQLite: by what the caller can do about it."""
     text = str(error)

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kapelle.errors import NotFound
+from kapelle.errors import LedgerCorrupt, NotFound
 
 from .blobs import put_together
+from .chain import Head, check_chain
 from .event import COST_FIELDS, Event, EventKind, RunState
 from .fields import Fields
+from .lease import Lease
 from .ledger import RunSummary
 from .outcome import Outcome
 from .question import Question
@@ -22,13 +24,16 @@ from .rebuild import event_cost, read_question, rebuild_run
 from .rows import OUTCOME_COLUMNS, event_from_row, outcome_from_row
 from .run import Run
 
+_READ_TRIES = 3
+"""How often a run that does not look whole is read again, as long as it is another one every time."""
+
 ReadRows = Callable[[str, Sequence[Any]], list[Any]]
 """Runs one SELECT, whose values stand at the `?` in it, and returns its rows."""
 
 
 _STATES: Mapping[EventKind, RunState] = {"run_waiting": "waiting"}
 _BLOBS = """
-    SELECT e.seq, e.field, e.hash, b.text FROM event_blobs e LEFT JOIN blobs b ON b.hash = e.hash WHERE e.run_id = ?
+    SELECT e.seq, {field}, {hash}, {text} FROM event_blobs e LEFT JOIN blobs b ON b.hash = e.hash WHERE e.run_id = ?
 """
 _OPEN = """
     SELECT a.run_id, a.seq, a.at, a.kind, a.task_id, a.data FROM events a
@@ -50,6 +55,8 @@ class Dialect:
     cannot read as JSON, as with Python's Infinity, come whole. An array may hold more than was asked for."""
     texts_in: str
     """A SELECT of the texts in the JSON array that stands at its `?`."""
+    raw: str
+    """SQL for a text column `{}` as it lies in the store: as bytes, where the store's texts may be no UTF-8."""
 
 
 class History:
@@ -58,21 +65,101 @@ class History:
     def __init__(self, read: ReadRows, dialect: Dialect) -> None:
         self._read = read
         self._dialect = dialect
-        self.is_old = False
-        """Whether the store is of a version that had neither large fields apart nor an inbox."""
+        self.version = 0
+        """Of the store's tables."""
+        self.has_leases = self.has_blobs = self.has_chains = True
+        """Whether the version has a table of leases; large fields apart, and an inbox; chained events."""
 
     def events(self, run_id: str) -> tuple[Event, ...]:
-        """Return the events of a run in order; none if there is no such run."""
-        rows = self._read("SELECT seq, at, kind, task_id, data FROM events WHERE run_id = ? ORDER BY seq", (run_id,))
-        events = tuple(event_from_row(run_id, *row) for row in rows)
-        if self.is_old or not events:
-            return events
-        # After the events: what they refer to was written with them, and nobody removes it while they are there.
-        return put_together(events, self._read(_BLOBS, (run_id,)))
+        """Return the events of a run in order; none if there is no such run.
+
+        Raises:
+            LedgerCorrupt: they are not as they were written: see chain.
+        """
+        tries = _READ_TRIES
+        while True:
+            rows = self._rows_of(run_id)
+            try:
+                return self._whole(run_id, rows)
+            except LedgerCorrupt:
+                tries -= 1
+                # Was it collected after its events were read, and before its large fields were? Then it is not there.
+                if not tries or self._rows_of(run_id) == rows:
+                    raise
+
+    def _rows_of(self, run_id: str) -> list[Any]:
+        """Return the head of a run's chain (start, length, hash) and, beside it, each of its events with its hash."""
+        kind, task_id, data = (self._dialect.raw.format(f"e.{name}") for name in ("kind", "task_id", "data"))
+        if not self.has_chains:
+            return self._read(
+                f"""
+                SELECT NULL, NULL, NULL, e.seq, e.at, {kind}, {task_id}, {data}, NULL
+                FROM events e WHERE e.run_id = ? ORDER BY e.seq
+                """,  # noqa: S608 - our own names
+                (run_id,),
+            )
+        # In one statement, so that events and head are of one moment. It has a row where the run has no event, too.
+        return self._read(
+            f"""
+            SELECT c.start, c.length, c.hash, e.seq, e.at, {kind}, {task_id}, {data}, e.hash
+            FROM (SELECT 1) AS one LEFT JOIN chains c ON c.run_id = ? LEFT JOIN events e ON e.run_id = ? ORDER BY e.seq
+            """,  # noqa: S608 - our own names
+            (run_id, run_id),
+        )
+
+    def _whole(self, run_id: str, rows: list[Any]) -> tuple[Event, ...]:
+        """Return the events that rows tell, with their large fields, if they are as they were written."""
+        events = tuple(event_from_row(run_id, *row[3:8]) for row in rows if row[3] is not None)
+        large = self._large(run_id) if self.has_blobs and events else []
+        whole = put_together(events, large)
+        if self.has_chains:
+            links = (row[7:9] for row in rows if row[3] is not None)
+            check_chain(run_id, Head.from_row(run_id, rows[0][:3]), events, links, large)
+        return whole
+
+    def chained_from(self, run_id: str) -> int | None:
+        """Return the first event of a run that is chained; None where none is."""
+        rows = self._read("SELECT start, length FROM chains WHERE run_id = ?", (run_id,)) if self.has_chains else []
+        return next((start for start, length in rows if start < length), None)
+
+    def run_ids(self) -> tuple[str, ...]:
+        """Return the ids of all runs, also of those whose events are gone."""
+        chained = "UNION SELECT run_id FROM chains" if self.has_chains else ""
+        return tuple(row[0] for row in self._read(f"SELECT DISTINCT run_id FROM events {chained} ORDER BY run_id", ()))  # noqa: S608
+
+    def newest_at(self) -> float | None:
+        """Return the latest time of all events, in seconds since the epoch; None where there are none.
+
+        Raises:
+            LedgerCorrupt: it is no time.
+        """
+        ((found,),) = self._read("SELECT max(at) FROM events", ())
+        if found is not None and not isinstance(found, (int, float)):
+            raise LedgerCorrupt(f"An event in the ledger has no time but {found!r:.80}.")
+        return found
+
+    def under_way(self, now: float) -> dict[str, Lease | None]:
+        """Return the runs that neither ended nor wait for people, each with its lease; None where nobody holds it."""
+        leases = "LEFT JOIN leases h ON h.run_id = l.run_id AND h.owner IS NOT NULL AND h.expires_at > ?"
+        rows = self._read(
+            f"""
+            SELECT l.run_id, {"h.owner, h.fence, h.expires_at" if self.has_leases else "NULL, 0, 0.0"}
+            FROM events l {leases if self.has_leases else ""}
+            WHERE l.kind IN ('run_started', 'run_resumed') AND NOT EXISTS (
+                SELECT 1 FROM events m WHERE m.run_id = l.run_id AND m.seq > l.seq
+                AND m.kind IN ('run_started', 'run_finished', 'run_waiting', 'run_resumed'))
+            ORDER BY l.at, l.run_id
+            """,  # noqa: S608 - our own names
+            (now,) if self.has_leases else (),
+        )
+        return {
+            run_id: None if owner is None else Lease(run_id=run_id, owner=owner, fence=fence, expires_at=until)
+            for run_id, owner, fence, until in rows
+        }
 
     def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Return all messages to a run by their keys, oldest first."""
-        if self.is_old:
+        if not self.has_blobs:
             return {}
         rows = self._read("SELECT key, data FROM inbox WHERE run_id = ? ORDER BY number", (run_id,))
         return {key: json.loads(text) for key, text in rows}
@@ -136,6 +223,14 @@ class History:
         )
         return tuple(map(outcome_from_row, reversed(rows)))
 
+    def _large(self, run_id: str) -> list[tuple[Any, str, str, Any]]:
+        """Return the large fields of a run as rows of (seq, field, hash, text)."""
+        raw = self._dialect.raw
+        rows = self._read(
+            _BLOBS.format(field=raw.format("e.field"), hash=raw.format("e.hash"), text=raw.format("b.text")), (run_id,)
+        )
+        return [(seq, _as_text(field), _as_text(hashed), text) for seq, field, hashed, text in rows]
+
     def _costs(self, run_ids: Sequence[str]) -> dict[str, float]:
         names = ("cost_usd", "planning_cost_usd")
         rows = self._read(
@@ -165,6 +260,10 @@ class History:
                 "SELECT DISTINCT run_id FROM events WHERE kind = 'run_started' AND substr(run_id, 1, ?) = ? LIMIT 6",
                 (len(run_id), run_id),
             )
+            if not rows and self.has_chains:  # its beginning is gone, and reading it tells so
+                rows = self._read(
+                    "SELECT run_id FROM chains WHERE substr(run_id, 1, ?) = ? LIMIT 6", (len(run_id), run_id)
+                )
             rows = [row for row in rows if row[0] == run_id] or rows
         found: list[str] = [row[0] for row in rows]
         if not found or not run_id:
@@ -172,3 +271,8 @@ class History:
         if len(found) > 1:
             raise NotFound(f"{run_id!r} begins the ids of several runs: {', '.join(found)}. Give more of it.")
         return found[0]
+
+
+def _as_text(found: str | bytes) -> str:
+    """Return a text that is compared with what was written: damaged bytes make it another."""
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found

@@ -24,14 +24,24 @@ from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
 
 from . import connection as timing
 from .blobs import take_apart
+from .chain import hash_content, head_mismatch
 from .collect import OLD_RUNS, Collected
 from .event import Event, EventKind
+from .examine import Examination
 from .history import Dialect, History
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
 from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
 from .postgres_connection import connect, hide_password, import_driver, is_away, refusal
-from .postgres_schema import LEASE_LOST, WITH_BLOBS, check_readable, migrate
+from .postgres_schema import (
+    BROKEN_CHAIN,
+    LEASE_LOST,
+    MIGRATIONS,
+    WITH_BLOBS,
+    WITH_CHAINS,
+    check_readable,
+    migrate,
+)
 from .question import Question, already_said
 from .rows import outcome_to_row
 from .run import Run
@@ -40,7 +50,8 @@ if TYPE_CHECKING:
     import psycopg
 
 _RETRY_S = 0.05
-_APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_PROBE = "INSERT INTO events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 Result = TypeVar("Result")
@@ -127,19 +138,22 @@ class PostgresLedger:
             LedgerBusy: the server is away for longer than two seconds. The event may have been written all the same:
                 append the same again, and it is there once; append another, and this one is before it or nowhere.
             InvalidInput: the ledger is closed or for reading only, or PostgreSQL cannot keep the value.
+            LedgerCorrupt: the run's last event is not the one that was written last: see chain.
         """
         data = dict(data or {})
         text, blobs = take_apart(data)
         apart = json.dumps([asdict(blob) for blob in blobs]) if blobs else None
         rows = json.dumps([_row(outcome) for outcome in outcomes]) if outcomes else None
         content = (kind, task_id, text, rows, apart)
+        large = {blob.field: blob.hash for blob in blobs}
         with self._lock:
             unsure = self._unsure.get(run_id)
             if unsure is None or unsure.content != content:
                 unsure = _Unsure(content=content, at=self._clock(), stamp=self._stamp())
             self._unsure[run_id] = unsure
             known = self._known.get(run_id, -1)
-            values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, known, apart)
+            hashed = hash_content(run_id, unsure.at, kind, task_id, text, large)
+            values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, known, apart, hashed)
             try:
                 seq: int = self._write(lambda connection: connection.execute(_APPEND, values).fetchall()[0][0])
             except (InvalidInput, LeaseLost, LedgerCorrupt):
@@ -248,6 +262,15 @@ class PostgresLedger:
         """Give a lease back. Doing it twice, or when it is lost, is allowed."""
         self._lease(lease.run_id, lambda execute, _: release_lease(execute, lease))
 
+    def examine(self) -> Examination:
+        """Return who looks for what is wrong with this ledger, as `kapelle doctor` does."""
+
+        def now() -> float:
+            ((found,),) = self._read(_NOW, ())
+            return float(found)
+
+        return Examination(self._history, now, newest_version=len(MIGRATIONS), try_write=self._try_write)
+
     def _stamp(self) -> int:
         self._count += 1
         return self._writer + self._count
@@ -292,6 +315,9 @@ class PostgresLedger:
             except self._driver.Error as error:
                 if error.sqlstate == LEASE_LOST:
                     raise _lease_lost(error) from None
+                if error.sqlstate == BROKEN_CHAIN:
+                    found = json.loads(error.diag.message_detail or "{}")
+                    raise head_mismatch(found["run_id"], found["events"], found["length"]) from None
                 problem = refusal(error, self.path)
                 if self._connection is None or not is_away(error, self._connection):
                     raise problem from error
@@ -303,14 +329,28 @@ class PostgresLedger:
                 raise InvalidInput(f"The ledger {self.path!r} cannot keep this: {error}.") from error
             time.sleep(_RETRY_S)
 
+    def _try_write(self) -> None:
+        connection = connect(self._url)
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute(_PROBE)
+        except self._driver.Error as error:
+            raise refusal(error, self.path) from error
+        finally:
+            connection.close()
+
     def _open(self) -> psycopg.Connection[Any]:
         connection = connect(self._url)
         try:
             if self.read_only:
                 connection.execute("SET default_transaction_read_only = on")
-                self._history.is_old = check_readable(connection, self.path) < WITH_BLOBS
+                version = check_readable(connection, self.path)
             else:
                 migrate(connection, self.path)
+                version = len(MIGRATIONS)
+            history = self._history
+            history.version = version
+            history.has_blobs, history.has_chains = version >= WITH_BLOBS, version >= WITH_CHAINS
         except self._driver.Error as error:
             connection.close()
             raise refusal(error, self.path) from error
@@ -324,6 +364,8 @@ _POST = "INSERT INTO inbox (run_id, key, at, data, stamp) VALUES (%s, %s, %s, %s
 _POSTED = "SELECT stamp FROM inbox WHERE run_id = %s AND key = %s"
 _UNUSED = "WHERE hash NOT IN (SELECT hash FROM event_blobs WHERE run_id NOT IN (SELECT run_id FROM old_runs))"
 _FORGET = (
+    # First, for appends lock the head of their run before its events: whoever waits for the other, none does for both.
+    "DELETE FROM chains WHERE run_id IN (SELECT run_id FROM old_runs)",
     # Nobody appends meanwhile, so no event comes to refer to what goes. Readers go on.
     "LOCK TABLE events, event_blobs, blobs IN SHARE ROW EXCLUSIVE MODE",
     "ALTER TABLE events DISABLE TRIGGER events_are_kept",
@@ -371,4 +413,4 @@ def _pick(column: str, names: Sequence[str]) -> str:
     return "pick({}, {})".format(column, ", ".join(f"'{name}'" for name in names))
 
 
-_DIALECT = Dialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)")
+_DIALECT = Dialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)", raw="{}")

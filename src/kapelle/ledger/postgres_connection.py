@@ -88,6 +88,7 @@ def connect(url: str) -> psycopg.Connection[Any]:
         # Appends rely on it that each statement sees what was committed before it; see postgres_schema.
         connection.execute(
             "SET search_path = kapelle; SET default_transaction_isolation = 'read committed'; "
+            "SET extra_float_digits = 3; "  # floats come back exactly, whatever the role's own setting is
             f"SET lock_timeout = {max(1, round(timing.BUSY_TIMEOUT_S * 1000))}".encode()
         )
     except driver.Error as error:

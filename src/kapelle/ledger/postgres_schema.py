@@ -15,6 +15,8 @@ row at all):
 
 So the lost one may arrive before, after or never, and one event comes of it.
 
+The function computes the event's hash too (see chain), for only under the run's lock it is known what it follows.
+
 Columns are text rather than json: the JSON of Python holds what PostgreSQL's types refuse (\\u0000, lone surrogates,
 Infinity). Texts that order or find runs compare by their bytes, whatever the database's language is.
 """
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 LEASE_LOST = "KP001"
 """The SQLSTATE by which `kapelle.append` refuses a fence that is not the current one."""
+BROKEN_CHAIN = "KP003"
+"""The SQLSTATE by which it refuses a run whose last event is not the one that the head of its chain tells of."""
 
 _MIGRATING = 0x6B61_7065  # "kape": an advisory lock that two who create one ledger at once both take
 
@@ -225,6 +229,79 @@ MIGRATIONS: tuple[str, ...] = (
         RETURN last_seq;
     END $$;
     """,
+    # 3: a hash chain per run; runs that are there already are chained from their next event on
+    """
+    ALTER TABLE kapelle.events ADD COLUMN hash bytea;
+    CREATE TABLE kapelle.chains (
+        run_id text COLLATE "C" PRIMARY KEY,
+        start  bigint NOT NULL,
+        length bigint NOT NULL,
+        hash   bytea NOT NULL
+    );
+    INSERT INTO kapelle.chains
+    SELECT run_id, max(seq) + 1, max(seq) + 1, decode(repeat('00', 32), 'hex') FROM kapelle.events GROUP BY run_id;
+
+    DROP FUNCTION kapelle.append(
+        text, double precision, text, text, text, json, bigint, bigint, bigint, json);
+    CREATE FUNCTION kapelle.append(
+        of_run text, new_at double precision, new_kind text, new_task text, new_data text, new_outcomes json,
+        shown_fence bigint, new_stamp bigint, known_seq bigint, new_blobs json, new_content bytea
+    ) RETURNS bigint LANGUAGE plpgsql AS $$
+    DECLARE
+        last_seq bigint;
+        found_seq bigint;
+        found_stamp bigint;
+        lease record;
+        chain record;
+        new_hash bytea;
+    BEGIN
+        PERFORM kapelle.lock_run(of_run);
+        SELECT seq, stamp INTO found_seq, found_stamp FROM kapelle.events
+        WHERE run_id = of_run AND seq > known_seq AND stamp >= new_stamp AND stamp >> 32 = new_stamp >> 32
+        ORDER BY seq LIMIT 1;
+        IF found_stamp = new_stamp THEN
+            RETURN found_seq;
+        ELSIF FOUND THEN
+            RAISE EXCEPTION 'late' USING ERRCODE = 'KP002';
+        END IF;
+        IF shown_fence IS NOT NULL THEN
+            SELECT * INTO lease FROM kapelle.leases WHERE run_id = of_run;
+            IF NOT FOUND OR lease.fence <> shown_fence OR lease.owner IS NULL THEN
+                RAISE EXCEPTION 'lease lost' USING ERRCODE = 'KP001', DETAIL = json_build_object(
+                    'run_id', of_run, 'shown', shown_fence, 'fence', coalesce(lease.fence, 0), 'owner', lease.owner);
+            END IF;
+        END IF;
+        -- A collection that is under way has locked the head before the events, so what is read next is after it.
+        SELECT * INTO chain FROM kapelle.chains WHERE run_id = of_run FOR UPDATE;
+        SELECT seq INTO last_seq FROM kapelle.events WHERE run_id = of_run ORDER BY seq DESC LIMIT 1;
+        last_seq := coalesce(last_seq + 1, 0);
+        IF coalesce(chain.length, 0) <> last_seq THEN
+            RAISE EXCEPTION 'broken chain' USING ERRCODE = 'KP003', DETAIL = json_build_object(
+                'run_id', of_run, 'events', last_seq, 'length', chain.length);
+        END IF;
+        new_hash := sha256(coalesce(chain.hash, decode(repeat('00', 32), 'hex')) || int8send(last_seq) || new_content);
+        INSERT INTO kapelle.events VALUES (of_run, last_seq, new_at, new_kind, new_task, new_data, new_stamp, new_hash);
+        INSERT INTO kapelle.chains VALUES (of_run, 0, last_seq + 1, new_hash)
+        ON CONFLICT (run_id) DO UPDATE SET length = excluded.length, hash = excluded.hash;
+        IF new_blobs IS NOT NULL THEN
+            INSERT INTO kapelle.blobs
+            SELECT DISTINCT hash, text FROM json_to_recordset(new_blobs) AS b (hash text, text text)
+            ON CONFLICT (hash) DO UPDATE SET hash = excluded.hash;  -- locks it against a collection under way
+            INSERT INTO kapelle.event_blobs
+            SELECT of_run, last_seq, field, hash FROM json_to_recordset(new_blobs) AS b (field text, hash text);
+        END IF;
+        IF new_outcomes IS NOT NULL THEN
+            INSERT INTO kapelle.outcomes (
+                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
+                calls, cost_usd, seconds, error, features, at)
+            SELECT
+                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
+                calls, cost_usd, seconds, error, features, at
+            FROM json_populate_recordset(NULL::kapelle.outcomes, new_outcomes);
+        END IF;
+        RETURN last_seq;
+    END $$;
+    """,
 )
 """One script per schema version, applied in order. Never edit one that was released: add the next."""
 
@@ -232,6 +309,8 @@ OLDEST_READABLE = 1
 """Ledgers from this version on can be read as they are."""
 WITH_BLOBS = 2
 """Ledgers from this version on may keep large fields apart, and have an inbox."""
+WITH_CHAINS = 3
+"""Ledgers from this version on chain the events of every run: see chain."""
 
 
 def migrate(connection: Connection[Any], place: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kapelle.errors import LedgerCorrupt
 
+from .chain import DOCTOR
 from .event import Event
 from .fields import place_of
 from .outcome import Outcome
@@ -51,20 +52,29 @@ def event_from_row(
 ) -> Event:
     """Return an event from its row. With names, the text holds an array of these fields, or all data: see history.
 
+    Texts may be bytes, as they lie in the store.
+
     Raises:
         LedgerCorrupt: they are no event.
     """
+    if isinstance(kind, bytes):
+        kind = kind.decode("utf-8", "replace")
+    try:
+        task_id, text = (one.decode() if isinstance(one, bytes) else one for one in (task_id, text))
+    except UnicodeDecodeError as error:
+        event = Event(run_id=run_id, seq=seq, at=at, kind=kind)
+        raise LedgerCorrupt(f"{place_of(event)} is no text: {error}. {DOCTOR}") from error
     event = Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id)
     if not isinstance(at, (int, float)):
-        raise LedgerCorrupt(f"{place_of(event)} has no time but {at!r}.")
+        raise LedgerCorrupt(f"{place_of(event)} has no time but {at!r}. {DOCTOR}")
     try:
         data = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise LedgerCorrupt(f"{place_of(event)} is not JSON: {error}.") from error
+        raise LedgerCorrupt(f"{place_of(event)} is not JSON: {error}. {DOCTOR}") from error
     if names is not None and isinstance(data, list):
         data = dict(zip(names, data, strict=False))
     if not isinstance(data, dict):
-        raise LedgerCorrupt(f"{place_of(event)} holds no mapping.")
+        raise LedgerCorrupt(f"{place_of(event)} holds no mapping. {DOCTOR}")
     return replace(event, data=data)
 
 

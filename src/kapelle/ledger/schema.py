@@ -100,13 +100,28 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX event_blobs_by_hash ON event_blobs (hash);
     """,
+    # 5: a hash chain per run; runs that are there already are chained from their next event on
+    """
+    ALTER TABLE events ADD COLUMN hash BLOB;
+    CREATE TABLE chains (
+        run_id TEXT PRIMARY KEY NOT NULL,
+        start  INTEGER NOT NULL,
+        length INTEGER NOT NULL,
+        hash   BLOB NOT NULL
+    ) WITHOUT ROWID;
+    INSERT INTO chains SELECT run_id, max(seq) + 1, max(seq) + 1, zeroblob(32) FROM events GROUP BY run_id;
+    """,
 )
 """One script per schema version, applied in order. Never edit one that was released: add the next."""
 
 OLDEST_READABLE = 1
 """Files from this version on can be read as they are: the later scripts changed nothing that a reader asks for."""
+WITH_LEASES = 3
+"""Files from this version on tell who works on a run."""
 WITH_BLOBS = 4
 """Files from this version on may keep large fields apart, and have an inbox."""
+WITH_CHAINS = 5
+"""Files from this version on chain the events of every run: see chain."""
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

@@ -25,9 +25,11 @@ import platformdirs
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 
 from .blobs import take_apart
+from .chain import follow, hash_content, head_mismatch
 from .collect import OLD_RUNS, Collected
-from .connection import Fingerprint, open_for_reading, open_for_writing, refusal
+from .connection import Fingerprint, open_for_reading, open_for_writing, refusal, try_write
 from .event import Event, EventKind
+from .examine import Examination
 from .history import Dialect, History
 from .lease import Execute, Lease, acquire_lease, check_fence, release_lease, renew_lease
 from .ledger import RunSummary, make_run_id
@@ -36,7 +38,7 @@ from .postgres_connection import is_postgres_url
 from .question import Question, already_said
 from .rows import outcome_to_row
 from .run import Run
-from .schema import WITH_BLOBS
+from .schema import MIGRATIONS, WITH_BLOBS, WITH_CHAINS, WITH_LEASES
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class SqliteLedger:
         self, path: str | Path = ":memory:", *, read_only: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
         self.path = str(path)
+        self._file = os.path.expanduser(self.path)
         if is_postgres_url(self.path):
             raise InvalidInput("A PostgreSQL ledger is no SQLite file: open it with open_ledger or PostgresLedger.")
         self.read_only = read_only
@@ -118,17 +121,18 @@ class SqliteLedger:
             LeaseLost: another has taken the run over; nothing is written.
             LedgerBusy: another process was writing for longer than two seconds. The thread was blocked all the while.
             InvalidInput: the ledger is closed or for reading only, the disk is full, or SQLite cannot keep the value.
+            LedgerCorrupt: another event stands where this one belongs: see chain.
         """
         data = dict(data or {})
         text, blobs = take_apart(data)
         at = self._clock()
+        content = hash_content(run_id, at, kind, task_id, text, {blob.field: blob.hash for blob in blobs})
         with self._transaction() as connection:
             if fence is not None:
                 check_fence(_executing(connection), run_id, fence)
-            (seq,) = connection.execute(
-                "SELECT coalesce(max(seq) + 1, 0) FROM events WHERE run_id = ?", (run_id,)
-            ).fetchone()
-            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", (run_id, seq, at, kind, task_id, text))
+            head = connection.execute("SELECT length, hash FROM chains WHERE run_id = ?", (run_id,)).fetchone()
+            seq, hashed = follow(run_id, head, content)
+            _insert_event(connection, (run_id, seq, at, kind, task_id, text, hashed), is_first=head is None)
             for blob in blobs:
                 connection.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob.hash, blob.text))
                 connection.execute("INSERT INTO event_blobs VALUES (?, ?, ?, ?)", (run_id, seq, blob.field, blob.hash))
@@ -226,13 +230,22 @@ class SqliteLedger:
         with self._transaction() as connection:
             release_lease(_executing(connection), lease)
 
+    def examine(self) -> Examination:
+        """Return who looks for what is wrong with this ledger, as `kapelle doctor` does."""
+        return Examination(
+            self._history, self._clock, newest_version=len(MIGRATIONS), try_write=lambda: try_write(self.path)
+        )
+
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
             connection = open_for_writing(self.path)
-            self._place = _place_of(self.path)
+            self._place = _place_of(self._file)
+            self._history.version = len(MIGRATIONS)
             return connection
         connection, self._fingerprint, version = open_for_reading(self.path)
-        self._history.is_old = version < WITH_BLOBS
+        history = self._history
+        history.version, history.has_leases = version, version >= WITH_LEASES
+        history.has_blobs, history.has_chains = version >= WITH_BLOBS, version >= WITH_CHAINS
         return connection
 
     def _opened(self) -> sqlite3.Connection:
@@ -266,7 +279,7 @@ class SqliteLedger:
 
     def _check_in_place(self) -> None:
         """Refuse to write into a file that nobody will find again: SQLite would not notice."""
-        if self._place is not None and _place_of(self.path) != self._place:
+        if self._place is not None and _place_of(self._file) != self._place:
             raise LedgerCorrupt(
                 f"The ledger {self.path!r} was removed or replaced while it was open, so nothing more is written. Put "
                 "it back if it was moved, and resume the run; what it held is nowhere else."
@@ -298,10 +311,26 @@ def _place_of(path: str) -> tuple[int, int] | None:
     if path == ":memory:":
         return None
     try:
-        found = os.stat(os.path.expanduser(path))
+        found = os.stat(path)
     except OSError:
         return (-1, -1)
     return (found.st_dev, found.st_ino)
+
+
+def _insert_event(connection: sqlite3.Connection, row: tuple[Any, ...], *, is_first: bool) -> None:
+    """Insert an event, and move the head of its run's chain to it."""
+    run_id, seq, hashed = row[0], row[1], row[6]
+    try:
+        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    except sqlite3.IntegrityError:
+        last = connection.execute("SELECT max(seq) FROM events WHERE run_id = ?", (run_id,)).fetchone()[0]
+        if last is None or last < seq:
+            raise
+        raise head_mismatch(run_id, last + 1, None if is_first else seq) from None
+    if is_first:
+        connection.execute("INSERT INTO chains VALUES (?, 0, 1, ?)", (run_id, hashed))
+    else:
+        connection.execute("UPDATE chains SET length = ?, hash = ? WHERE run_id = ?", (seq + 1, hashed, run_id))
 
 
 def _insert_outcome(connection: sqlite3.Connection, outcome: Outcome) -> None:
@@ -340,7 +369,7 @@ def _forget_old(connection: sqlite3.Connection, before: float) -> None:
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {name}")
     connection.execute(f"DELETE FROM blobs {_UNUSED}")  # noqa: S608 - our own constant
-    for table in ("event_blobs", "events", "inbox", "leases"):
+    for table in ("event_blobs", "events", "chains", "inbox", "leases"):
         connection.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM old_runs)")  # noqa: S608 - ours
     for _, sql in triggers:
         connection.execute(sql)
@@ -356,4 +385,4 @@ def _pick(column: str, names: Sequence[str]) -> str:
     return f"CASE WHEN json_valid({column}) THEN json_extract({column}, {paths}) ELSE {column} END"
 
 
-_DIALECT = Dialect(pick=_pick, texts_in="SELECT value FROM json_each(?)")
+_DIALECT = Dialect(pick=_pick, texts_in="SELECT value FROM json_each(?)", raw="CAST({} AS BLOB)")

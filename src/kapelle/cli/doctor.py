@@ -1,0 +1,336 @@
+"""`kapelle doctor`: looks at what kapelle needs, and says of everything that is wrong what to do about it.
+
+A check is one function that takes the Surroundings and returns a CheckResult, and stands in CHECKS; whoever adds to
+kapelle what can be missing or broken adds one. It asks nobody over the network but the ledger's own server, and leaves
+nothing behind. One that raises has failed, and the message of its error, which ends with the way out, is told.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import kapelle
+from kapelle.agents import AgentRegistry
+from kapelle.cost import find_unreadable
+from kapelle.errors import InvalidInput, KapelleError, LedgerCorrupt, NotFound
+from kapelle.ledger import (
+    Examination,
+    Ledger,
+    has_ledger,
+    is_postgres_url,
+    ledger_path,
+    open_ledger,
+    printable,
+    try_making,
+)
+from kapelle.team import assemble_team
+from kapelle.terms import learned_folder
+from kapelle.tools import Sandbox
+
+from .app import Db, Json, app, console, db_words, print_json
+
+OLDEST_PYTHON = (3, 11)
+LEAST_FREE_BYTES = 100_000_000
+"""Room for about a hundred thousand events; with less, a run ends in the middle for want of it."""
+CLOCK_SLACK_S = 5.0
+"""Clocks of machines that share a ledger and are kept by NTP differ by less."""
+EXTRAS = {
+    "anthropic": "anthropic",
+    "google": "google.genai",
+    "postgres": "psycopg",
+    "ray": "ray",
+    "plot": "resvg_py",
+}
+"""Optional parts, and the module that each brings."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckResult:
+    """What was found about one thing."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    """What to do; empty where it is well."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What the checks look at."""
+
+    db: str | None = None
+    """The ledger that was named, if one was."""
+    environ: Mapping[str, str]
+    clock: Callable[[], float] = time.time
+    tell: Callable[[str], None] = lambda words: None
+    """Takes what is being done now, in words."""
+
+    @property
+    def location(self) -> str:
+        """Where the ledger is."""
+        return ledger_path(self.db, self.environ)
+
+
+@app.command(epilog="Example: [bold]kapelle doctor[/bold]; for programs: [bold]kapelle doctor --json[/bold]")
+def doctor(db: Db = None, as_json: Json = False) -> None:
+    """Check that kapelle has what it needs and that the ledger is whole; exit code 1 if something is wrong."""
+    with console(stderr=True).status("looking") as status, redirect_stdout(sys.stderr):
+        surroundings = Surroundings(db=db, environ=os.environ, tell=lambda words: status.update(printable(words)))
+        found = examine(surroundings)
+    if as_json:
+        print_json({"checks": [asdict(check) for check in found]})
+    else:
+        _show(console(), found)
+    raise typer.Exit(0 if all(check.ok for check in found) else 1)
+
+
+def examine(surroundings: Surroundings) -> tuple[CheckResult, ...]:
+    """Return what every check finds. None of them raises."""
+    return tuple(_perform(check, surroundings) for check in CHECKS)
+
+
+def check_python(surroundings: Surroundings) -> CheckResult:
+    """Whether this Python is one that kapelle is written for."""
+    version = f"Python {platform.python_version()}, kapelle {kapelle.__version__}"
+    if sys.version_info >= OLDEST_PYTHON:
+        return CheckResult(name="python", ok=True, detail=version)
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    return CheckResult(name="python", ok=False, detail=version, remedy=f"Install Python {oldest} or later.")
+
+
+def check_ledger(surroundings: Surroundings) -> CheckResult:
+    """Whether the ledger can be read and written, or made where there is none."""
+    if not has_ledger(surroundings.location):
+        try_making(surroundings.location)
+        return CheckResult(name="ledger", ok=True, detail="There is none yet; the first run makes it.")
+    with open_ledger(surroundings.location, read_only=True) as ledger:
+        found = ledger.examine()
+        found.try_write()
+        detail = f"{ledger.path} can be read and written; schema {found.version}"
+        if found.version < found.newest_version:
+            detail += f", which the next run brings to {found.newest_version}"
+        return CheckResult(name="ledger", ok=True, detail=detail)
+
+
+def check_disk(surroundings: Surroundings) -> CheckResult:
+    """Whether there is room for what runs write."""
+    if is_postgres_url(surroundings.location):
+        return CheckResult(name="disk", ok=True, detail="The ledger is on a server; its disk is not seen from here.")
+    target = Path(surroundings.location).expanduser().absolute()
+    folder = next(parent for parent in target.parents if parent.is_dir())
+    free = shutil.disk_usage(folder).free
+    detail = f"{free / 1e9:,.1f} GB are free at {folder}"
+    if free >= LEAST_FREE_BYTES:
+        return CheckResult(name="disk", ok=True, detail=detail)
+    return CheckResult(
+        name="disk",
+        ok=False,
+        detail=detail,
+        remedy=f"Make room there, {LEAST_FREE_BYTES / 1e6:,.0f} MB at least; `kapelle gc` forgets old runs.",
+    )
+
+
+def check_runs(surroundings: Surroundings) -> CheckResult:
+    """Whether every run is as it was written: see the ledger's chain."""
+    damaged: list[str] = []
+    unchained: list[str] = []
+    partly: list[str] = []
+    with _examination(surroundings) as found:
+        if found is None:
+            return CheckResult(name="runs", ok=True, detail="There are no runs yet.")
+        run_ids = found[1].run_ids()
+        for number, run_id in enumerate(run_ids):
+            surroundings.tell(f"checking run {number + 1:,} of {len(run_ids):,}")
+            try:
+                start = found[1].check_run(run_id)
+            except LedgerCorrupt as error:
+                damaged.append(_split(str(error))[0])
+                continue
+            if start is None:
+                unchained.append(run_id)
+            elif start:
+                partly.append(f"{run_id} before event {start}")
+    if damaged:
+        return CheckResult(
+            name="runs",
+            ok=False,
+            detail=f"{len(damaged):,} of {len(run_ids):,} runs damaged: {_some(damaged, ' ')}",
+            remedy="Put a copy of the ledger in its place, or do without these runs: the others are whole.",
+        )
+    detail = f"{len(run_ids):,} run{'s' * (len(run_ids) != 1)}, all as they were written"
+    if unchained or partly:
+        detail = f"{len(run_ids):,} run{'s' * (len(run_ids) != 1)}, nothing found wrong"
+    for what, those in (("not chained", unchained), ("not chained in part", partly)):
+        if those:
+            detail += f"; {len(those):,} {what}, from before events were: {_some(those, ', ')}"
+    return CheckResult(name="runs", ok=True, detail=detail)
+
+
+def check_unfinished(surroundings: Surroundings) -> CheckResult:
+    """Whether there are runs under way on which nobody works: their engine has died."""
+    with _examination(surroundings) as found:
+        left = () if found is None else found[1].abandoned()
+        more = "" if found is None else db_words(surroundings.db, getattr(found[0], "path", surroundings.db))
+    if not left:
+        return CheckResult(name="unfinished", ok=True, detail="No run was left unfinished by an engine that died.")
+    return CheckResult(
+        name="unfinished",
+        ok=False,
+        detail=f"{len(left):,} run{'s' * (len(left) != 1)} under way, but nobody works on "
+        f"{'them' if len(left) != 1 else 'it'}: {_some(left, ', ')}",
+        remedy="To go on: " + _some([f"kapelle resume {run_id}{more}" for run_id in left], "; "),
+    )
+
+
+def check_clock(surroundings: Surroundings) -> CheckResult:
+    """Whether time goes forward: leases, deadlines and the order of runs go by it."""
+    with _examination(surroundings) as found:
+        newest = None if found is None else found[1].newest_at()
+    now = surroundings.clock()
+    if newest is None:
+        return CheckResult(name="clock", ok=True, detail="There are no events to compare it with.")
+    if newest <= now + CLOCK_SLACK_S:
+        return CheckResult(name="clock", ok=True, detail="It is not before the newest event in the ledger.")
+    return CheckResult(
+        name="clock",
+        ok=False,
+        detail=f"It is {newest - now:,.0f} seconds before the newest event in the ledger",
+        remedy="Set this machine's clock (date, timedatectl), or that of the machine that wrote the event.",
+    )
+
+
+def check_model(surroundings: Surroundings) -> CheckResult:
+    """Which model the environment names, or that there is none; nobody is called, so a key may still be wrong."""
+    team = assemble_team(AgentRegistry(), data=None, model=None, environ=surroundings.environ)
+    more = "It was not called." if team.model_name is not None else "This is offline; KAPELLE_MODEL names a model."
+    return CheckResult(name="model", ok=True, detail=f"{team.model_note.rstrip('.')}. {more}")
+
+
+def check_learned(surroundings: Surroundings) -> CheckResult:
+    """Whether what was learned, which lies beside the ledger, can be read: runs go on without, and are dearer."""
+    with _examination(surroundings) as found:
+        folder = None if found is None else learned_folder(found[0])
+    if folder is None or not folder.exists():
+        return CheckResult(name="learned", ok=True, detail="Nothing was learned yet; `kapelle learn` does.")
+    problems = find_unreadable(folder)
+    if not problems:
+        return CheckResult(name="learned", ok=True, detail=f"{folder} can be read.")
+    remedy = "Learn anew: kapelle learn" + db_words(surroundings.db, surroundings.location)
+    return CheckResult(name="learned", ok=False, detail=" ".join(problems), remedy=remedy)
+
+
+def check_sandbox(surroundings: Surroundings) -> CheckResult:
+    """Whether programs can be run where they reach nothing."""
+    with Sandbox(processes=1) as sandbox:
+        found = sandbox.run("sum(numbers) * 2", {"numbers": [1, 20]}).value
+    if found == 42:
+        return CheckResult(name="sandbox", ok=True, detail="A program ran in it.")
+    remedy = "Install it anew: pip install --force-reinstall pydantic-monty"
+    return CheckResult(name="sandbox", ok=False, detail=f"A program gave {found!r:.80} instead of 42.", remedy=remedy)
+
+
+def check_extras(surroundings: Surroundings) -> CheckResult:
+    """Which optional parts are there. One that is missing is no fault."""
+    missing = [name for name, module in EXTRAS.items() if not _is_installed(module)]
+    there = ", ".join(name for name in EXTRAS if name not in missing) or "none"
+    detail = f"installed: {there}"
+    if missing:
+        detail += f"; not installed: {', '.join(missing)} (pip install 'kapelle[{','.join(missing)}]')"
+    return CheckResult(name="extras", ok=True, detail=detail)
+
+
+CHECKS: tuple[Callable[[Surroundings], CheckResult], ...] = (
+    check_python,
+    check_ledger,
+    check_disk,
+    check_runs,
+    check_unfinished,
+    check_clock,
+    check_model,
+    check_learned,
+    check_sandbox,
+    check_extras,
+)
+"""In the order in which they are told."""
+
+
+def _perform(check: Callable[[Surroundings], CheckResult], surroundings: Surroundings) -> CheckResult:
+    name = check.__name__.removeprefix("check_")
+    surroundings.tell(f"checking: {name}")
+    try:
+        return check(surroundings)
+    except KapelleError as error:
+        detail, remedy = _split(str(error))
+        return CheckResult(name=name, ok=False, detail=detail, remedy=remedy or detail)
+    except Exception as error:  # whatever is broken here is what was looked for
+        detail = traceback.format_exception_only(error)[-1].strip()
+        remedy = "Install kapelle anew; if that does not help, please report this."
+        return CheckResult(name=name, ok=False, detail=detail, remedy=remedy)
+
+
+@contextmanager
+def _examination(surroundings: Surroundings) -> Iterator[tuple[Ledger, Examination] | None]:
+    """The ledger, opened for reading; None where there is none yet."""
+    location = surroundings.location
+    try:
+        ledger = None if location == ":memory:" else open_ledger(location, read_only=True)
+    except NotFound:
+        ledger = None
+    except KapelleError as error:
+        raise InvalidInput("Not checked: the ledger cannot be opened. See the check 'ledger'.") from error
+    if ledger is None:
+        yield None
+        return
+    with ledger:
+        yield ledger, ledger.examine()
+
+
+def _split(message: str) -> tuple[str, str]:
+    """Return what an error says, and the way out, which is the rest of its message."""
+    first, _, rest = re.sub(r"(?<=[.?!]) (?=[A-Z`])", "\0", message, count=1).partition("\0")
+    return first, rest
+
+
+def _some(things: list[str] | tuple[str, ...], between: str) -> str:
+    shown = between.join(things[:_SHOWN])
+    return shown if len(things) <= _SHOWN else f"{shown}{between}and {len(things) - _SHOWN:,} more"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # what it lies in is missing
+        return False
+
+
+def _show(out: Console, found: tuple[CheckResult, ...]) -> None:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in found:
+        state = Text("ok", style="green") if check.ok else Text("failed", style="bold red")
+        table.add_row(Text(check.name), state, Text(printable(check.detail)))
+        if not check.ok:
+            table.add_row("", "", Text(f"→ {printable(check.remedy)}", style="bold"))
+    out.print(table)
+    failed = sum(not check.ok for check in found)
+    out.print(f"{failed} of {len(found)} checks failed." if failed else f"All {len(found)} checks passed.")

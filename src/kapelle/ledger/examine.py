@@ -1,0 +1,104 @@
+"""Looks into a ledger for what may be wrong with it, and changes nothing: what `kapelle doctor` tells of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from kapelle.errors import InvalidInput
+
+from .history import History
+from .owner import is_dead
+from .postgres_connection import connect, hide_password, import_driver, is_postgres_url, refusal
+from .rebuild import rebuild_run
+
+
+class Examination:
+    """What can be asked about a ledger that is open.
+
+    Args:
+        now: What time it is for leases: see lease.
+        newest_version: The version of the tables that this kapelle writes.
+        try_write: Raises what a writer would meet, and leaves nothing behind.
+    """
+
+    def __init__(
+        self, history: History, now: Callable[[], float], *, newest_version: int, try_write: Callable[[], None]
+    ) -> None:
+        self._history = history
+        self._now = now
+        self.newest_version = newest_version
+        self.try_write = try_write
+
+    @property
+    def version(self) -> int:
+        """The version of the ledger's tables."""
+        return self._history.version
+
+    def run_ids(self) -> tuple[str, ...]:
+        """Return the ids of all runs, also of those whose events are gone."""
+        return self._history.run_ids()
+
+    def check_run(self, run_id: str) -> int | None:
+        """Check that a run is as it was written and can be read; return from which event on it is chained.
+
+        None is a run that is in no chain: it is from before there were any, so that only its sense could be checked.
+
+        Raises:
+            LedgerCorrupt: it is not, or cannot be; the message names the event.
+        """
+        events = self._history.events(run_id)
+        if events:  # it may have been collected since it was listed
+            rebuild_run(events)
+        return self._history.chained_from(run_id)
+
+    def abandoned(self) -> tuple[str, ...]:
+        """Return the runs that are under way, but nobody works on them: no lease, or its owner is dead."""
+        found = self._history.under_way(self._now())
+        return tuple(run_id for run_id, lease in found.items() if lease is None or is_dead(lease.owner))
+
+    def newest_at(self) -> float | None:
+        """Return the latest time of all events, in seconds since the epoch; None where there are none."""
+        return self._history.newest_at()
+
+
+def try_making(location: str) -> None:
+    """Check that a ledger can be made at a place where there is none. Nothing is left there.
+
+    Raises:
+        InvalidInput: it cannot.
+        LedgerBusy: the server cannot be reached.
+    """
+    if is_postgres_url(location):
+        _try_server(location)
+    elif location != ":memory:":
+        target = Path(location).expanduser().absolute()
+        _try_folder(next(folder for folder in target.parents if folder.exists()))
+
+
+def _try_server(url: str) -> None:
+    place = hide_password(url)
+    connection = connect(url)
+    try:
+        ((may_create,),) = connection.execute(
+            "SELECT has_database_privilege(current_database(), 'CREATE')"
+        ).fetchall()  # fmt: skip
+    except import_driver().Error as error:
+        raise refusal(error, place) from error
+    finally:
+        connection.close()
+    if not may_create:
+        raise InvalidInput(
+            f"The user of {place!r} may not make a ledger there. Let its owner grant CREATE on the database."
+        )
+
+
+def _try_folder(folder: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        raise InvalidInput(
+            f"No ledger can be made in {str(folder)!r}: {error.strerror or error}. Name another with --db."
+        ) from error
