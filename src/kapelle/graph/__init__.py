@@ -11,6 +11,7 @@ from .dag import CriticalPath as CriticalPath
 from .dag import TaskDAG as TaskDAG
 from .limits import MAX_TASKS as MAX_TASKS
 from .patch import GraphPatch as GraphPatch
+from .references import Filled as Filled
 from .references import Reference as Reference
 from .references import escape_braces as escape_braces
 from .references import find_references as find_references
@@ -19,5 +20,6 @@ from .references import rename_references as rename_references
 from .references import render_output as render_output
 from .references import replace_references as replace_references
 from .references import resolve_references as resolve_references
+from .references import split_filled as split_filled
 from .task import Risk as Risk
 from .task import Task as Task

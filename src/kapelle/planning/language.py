@@ -175,6 +175,15 @@ def names_value(attribute: str) -> bool:
     return _singular(last.lower()) in _VALUES or _is_acronym(last)
 
 
+def is_singular(words: str) -> bool:
+    """Whether a noun phrase names one thing, as far as its last word tells: a capital, not neighbours.
+
+    >>> is_singular("highest mountain"), is_singular("rivers"), is_singular("people")
+    (True, False, True)
+    """
+    return _singular(words) == words
+
+
 def without_article(text: str) -> str:
     """Return the text without quotes around it and without "the", "a" or "an" in front."""
     return re.sub(r"^(?:the|a|an)\s+", "", text.strip(" \"'"), flags=re.IGNORECASE)
