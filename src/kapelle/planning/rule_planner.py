@@ -121,6 +121,10 @@ class RulePlanner:
         note += f" on {depth} levels." if depth > 1 else "."
         return Plan(request=request, graph=graph, planner="rules", notes=(note,))
 
+    async def plan_part(self, request: str, material: str, agents: Mapping[str, AgentCapability]) -> Plan:
+        """Return tasks for the words of a part alone: rules would take what is known already for work. See `plan`."""
+        return await self.plan(request, agents)
+
     def plan_each(
         self,
         items: Sequence[str],
@@ -504,10 +508,8 @@ class _Draft:
         found = []
         for file in find_files(text, self.files):
             name = self.stand_ins.fill(file).casefold()  # it may have stood in quotes
-            path = next(
-                (path for path in self.files if name in (path.casefold(), path.casefold().rpartition("/")[2])), ""
-            )
-            found.append(path or file)
+            paths = (path for path in self.files if name in (path.casefold(), path.casefold().rpartition("/")[2]))
+            found.append(next(paths, file))
         return found
 
     def _tasks_of(self, step: Step, *, apart: bool = False) -> tuple[str, ...]:

@@ -24,8 +24,8 @@ _LETTERS = "".join(map(chr, range(0x10428, 0x10450)))
 _LENGTH = 4
 _STAND_IN = re.compile(f"[Pp][{_LETTERS}]{{{_LENGTH}}}")
 
-# A quote opens before a word and closes behind one: inches and apostrophes do neither. No kind may hold its own opening,
-# so that a text full of them is read once.
+# A quote opens before a word and closes behind one: inches and apostrophes do neither. No kind may hold its own
+# opening, so that a text full of them is read once.
 _QUOTED = re.compile(
     r"(?<![\w\"])\"(?=\S)(?P<double>[^\"]+)(?<=\S)\"(?!\w)"
     r"|(?<![\w'])'(?=\S)(?P<single>(?:[^'\n]|(?<=\w)'(?=\w))+)(?<=\S)'(?!\w)"
