@@ -147,7 +147,7 @@ def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list
     while start < len(tokens):
         if start in given:
             size, text = given[start]
-            meant = links.values.get(tuple(token.text for token in tokens[start : start + size]), ())
+            meant = _value_links(tokens[start : start + size], links)
             number = tokens[start].number if size == 1 and not meant else None
             if meant or number is not None:
                 mentions.append(_Mention(text=text, values=meant, number=number))
@@ -177,6 +177,16 @@ def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list
     return mentions
 
 
+def _value_links(tokens: Sequence[Token], links: SchemaLinks) -> tuple[ValueLink, ...]:
+    """The values that are called so; tables may have the bare name of "the Rhine" or "Mount Everest"."""
+    words = tuple(token.text for token in tokens)
+    found = links.values.get(words, ())
+    while not found and len(words) > 1 and (lead := find_phrase(words[:1])) and lead.kind == "filler":
+        words = words[1:]
+        found = links.values.get(words, ())
+    return tuple(found)
+
+
 def _find_values(question: str, values: Sequence[str]) -> tuple[list[Token], dict[int, tuple[int, str]]]:
     """The words of a question, and where among them these values stand, each with its number of words."""
     tokens: list[Token] = []
@@ -187,13 +197,9 @@ def _find_values(question: str, values: Sequence[str]) -> tuple[list[Token], dic
     for match in re.finditer(pattern, question):
         tokens += read_tokens(question[position : match.start()])
         inside = read_tokens(match[0])
-        lead = 0  # "the Rhine", "Mount Everest": tables have the bare name
-        while lead < len(inside) - 1 and (phrase := find_phrase((inside[lead].text,))) and phrase.kind == "filler":
-            lead += 1
         if inside:
-            tokens += inside[:lead]
-            given[len(tokens)] = len(inside) - lead, match[0]
-            tokens += inside[lead:]
+            given[len(tokens)] = len(inside), match[0]
+            tokens += inside
         position = match.end()
     return tokens + read_tokens(question[position:]), given
 
