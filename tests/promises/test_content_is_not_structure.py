@@ -26,6 +26,7 @@ from kapelle.execution.growth import GrowthLimits, grow
 from kapelle.graph import Task, TaskDAG, escape_braces, resolve_references
 from kapelle.patterns import AgentOrchestrator
 from kapelle.planning import ForEachAgent, HTDAGPlanner, ModelPlanner, Plan, RulePlanner, read_items
+from kapelle.planning.plan_file import parse_plan, write_plan
 from kapelle.planning.stand_ins import StandIns
 from kapelle.testing import ScriptedModel
 
@@ -195,6 +196,7 @@ def test_any_items_give_the_graph_of_as_many_plain_words(items: list[str], body:
     grown = grow(whole, whole["s2"], graph, GrowthLimits())
     assert len(grown) == len(graph) + 1
     assert TaskDAG.from_xml(grown.to_xml()) == grown  # also as the markup that models and people read
+    assert parse_plan(write_plan("", grown)).graph == grown
 
 
 @given(
@@ -265,6 +267,18 @@ def test_a_body_that_is_an_output_is_no_request() -> None:
     context = TaskContext(run_id="r", request="", upstream={"s2": found})
     with pytest.raises(AgentFailed, match="No rule fits 'find its capital'"):
         asyncio.run(ForEachAgent(RulePlanner(), lambda: AGENTS).run(task, context))
+
+
+def test_an_item_that_no_task_can_hold_fails_the_task_alone() -> None:
+    with pytest.raises(AgentFailed, match="half of a character"):
+        for_each(["Peru", "a\ud800b"])
+
+
+def test_a_refusal_names_the_item_and_not_what_stood_for_it() -> None:
+    for length in range(1, 100):  # wherever it is cut
+        with pytest.raises(CannotPlan, match="a comparison needs two things") as refused:
+            RulePlanner().plan_each(["Chile"], f"compare {'x' * length} it", AGENTS)
+        assert not any("\U00010428" <= char <= "\U0001044f" for char in str(refused.value))
 
 
 def test_the_tables_decide_alike_for_all_items() -> None:
@@ -394,6 +408,7 @@ def test_an_output_in_a_query_is_a_value(folder: Path, quote: str, found: str, r
 def test_numbers_and_lists_in_a_query_are_numbers_and_lists(folder: Path) -> None:
     query = "SELECT count(*) FROM things WHERE area > {s1.answer} AND thing IN ({s2})"
     assert ask(folder, "sql", {"s1": {"answer": 1_000_000}, "s2": ["Peru", "Chile", "x'y"]}, sql=query)["answer"] == 1
+    assert ask(folder, "sql", {"s1": "007"}, sql="SELECT {s1} AS n")["answer"] == "007"
     quoted = "SELECT 1 AS n -- of {s1}\nFROM things WHERE thing = 'it''s' OR thing = '{s1}' -- {s1}"
     assert ask(folder, "sql", {"s1": "x\n, 2 AS m"}, sql=quoted)["columns"] == ["n"]
     assert ask(folder, "sql", {"s1": 'x" , 1 AS "y'}, sql='SELECT 1 AS "{s1}"')["columns"] == ['x" , 1 AS "y']
@@ -412,7 +427,8 @@ def test_an_output_in_a_sum_is_a_number_or_refused(folder: Path, found: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("found", "value"), [(3, 9), ("3", 9), (-3, 9), ("-3", 9), ("1,000", 1_000_000), (0.5, 0.25), ("−3", 9)]
+    ("found", "value"),
+    [(3, 9), ("3", 9), (-3, 9), ("-3", 9), ("1,000", 1_000_000), (0.5, 0.25), ("−3", 9), ("3.", 9), (".5", 0.25)],
 )
 def test_a_number_in_a_sum_keeps_to_itself(folder: Path, found: Any, value: float) -> None:
     assert ask(folder, "compute", {"s1": {"answer": found}}, expression="{s1.answer} ** 2")["answer"] == value

@@ -115,7 +115,7 @@ class RulePlanner:
             draft.close_each()
             graph = draft.finish()
         except CannotPlan as error:
-            raise CannotPlan(stand_ins.fill(str(error))) from None
+            raise CannotPlan(stand_ins.fill_message(str(error))) from None
         depth = len(graph.levels())
         note = f"Split by rules, without a model, into {len(graph)} task{'s' if len(graph) != 1 else ''}"
         note += f" on {depth} levels." if depth > 1 else "."
@@ -158,7 +158,7 @@ class RulePlanner:
                 draft.repeat(names, step)
             return TaskDAG(draft.filled())
         except CannotPlan as error:
-            raise CannotPlan(stand_ins.fill(str(error))) from None
+            raise CannotPlan(stand_ins.fill_message(str(error))) from None
 
     def _draft(self, request: str, types: tuple[str, ...], stand_ins: StandIns) -> _Draft:
         return _Draft(

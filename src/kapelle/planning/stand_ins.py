@@ -23,6 +23,7 @@ from kapelle.graph import escape_braces
 _LETTERS = "".join(map(chr, range(0x10428, 0x10450)))
 _LENGTH = 4
 _STAND_IN = re.compile(f"[Pp][{_LETTERS}]{{{_LENGTH}}}")
+_CUT_STAND_IN = re.compile(f"[Pp][{_LETTERS}]{{1,{_LENGTH - 1}}}…")
 
 # A quote opens before a word and closes behind one: inches and apostrophes do neither. No kind may hold its own
 # opening, so that a text full of them is read once.
@@ -87,6 +88,10 @@ class StandIns:
     def fill_caption(self, text: str) -> str:
         """Return the text, for people, with the beginning of what its stand-ins stand for, on one line."""
         return self._fill(text, _caption)
+
+    def fill_message(self, text: str) -> str:
+        """Return a message, which may quote no more than the beginning of a text, with what stand-ins stand for."""
+        return _CUT_STAND_IN.sub("…", self.fill_caption(text))
 
     def fill_inputs(self, value: Any) -> Any:
         """Return inputs of a task with what their stand-ins stand for; braces in that are no references."""

@@ -55,12 +55,12 @@ class PythonAgent:
 
 
 _ASKED = ("expression", "query", "question", "request")
-_NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,3})?\s*%?")
+_NUMBER = re.compile(r"[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,3})?\s*%?")
 
 
 def _as_number(part: Filled) -> str:
     """An output as a number of a sum; brackets keep what is around it from reaching into it."""
-    text = as_text(part.value).strip()
+    text = as_text(part.value).strip().rstrip(".")
     if _NUMBER.fullmatch(text) is None:
         raise AgentFailed(f"{part.reference} is {quote_text(text)}, which is no number to calculate with.")
     return text if text[0].isdigit() else f"({text})"

@@ -141,7 +141,8 @@ def _as_literal(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     text = as_text(value).replace("\x00", "")
-    return text if re.fullmatch(r"-?\d{1,18}(?:\.\d{1,18})?", text) else "'" + text.replace("'", "''") + "'"
+    # A code such as 007 is a text.
+    return text if re.fullmatch(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,18})?", text) else "'" + text.replace("'", "''") + "'"
 
 
 def describe_result(
