@@ -261,6 +261,31 @@ def test_an_output_in_a_body_is_data(item: str) -> None:
     assert any(item in text for task in graph for text in texts_of(task))
 
 
+@pytest.mark.parametrize("item", ITEMS.values(), ids=ITEMS)
+def test_an_output_among_listed_items_is_one_of_them(item: str) -> None:
+    def expand(listed: str, found: Any) -> list[str]:
+        task = Task(task_id="s3", task_type="for_each", inputs={"items": listed, "body": "find its capital"})
+        context = TaskContext(run_id="r", request="", upstream={"s1": found})
+        result = asyncio.run(ForEachAgent(RulePlanner(), lambda: AGENTS).run(task.resolved({"s1": found}), context))
+        assert result.expansion is not None
+        return [one.metadata["item"] for one in result.expansion]
+
+    assert expand("Lima, {s1} and Quito", item) == ["Lima", item, "Quito"]
+    # The answer of a table is its cells, also where a plan names it.
+    assert expand("{s1.answer}", {"answer": f"{item}, Lima", "rows": [[item], ["Lima"]]}) == [item, "Lima"]
+    assert expand("{s1.answer}", {"answer": item, "fact": {"value": item}}) == [item]
+
+
+def test_an_and_inside_of_a_name_parts_no_list() -> None:
+    assert read_items("Marks and Spencer, Tesco and Aldi") == ("Marks and Spencer", "Tesco", "Aldi")
+    assert read_items("Tesco, Aldi, and Marks and Spencer") == ("Tesco", "Aldi", "Marks and Spencer")
+
+
+def test_a_title_is_short_whatever_is_quoted() -> None:
+    graph = asyncio.run(RulePlanner().plan(f'Find the author of "{"x " * 5_000}y". Find Lima.', AGENTS)).graph
+    assert [len(task.inputs["title"]) < 500 for task in graph if "title" in task.inputs] == [True]
+
+
 def test_a_body_that_is_an_output_is_no_request() -> None:
     found = "find its capital"
     task = Task(task_id="s3", task_type="for_each", inputs={"items": ["Lima"], "body": "{s2}"}).resolved({"s2": found})

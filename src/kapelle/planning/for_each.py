@@ -10,15 +10,15 @@ its text goes into the inputs of its tasks as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kapelle.agents import AgentCapability, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput
-from kapelle.graph import Task, render_output, split_filled
+from kapelle.graph import Filled, Task, render_output, split_filled
 from kapelle.knowledge import quote_text
 
-from .language import split_items
+from .language import split_listed
 from .rule_planner import FOR_EACH_TYPE, ONE_EACH, RulePlanner
 from .stand_ins import StandIns
 
@@ -58,7 +58,7 @@ class ForEachAgent:
         self._agents = agents
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
-        items = read_items(task.inputs.get("items"), one_each=task.inputs.get(ONE_EACH) is True)
+        items = _read_listed(task, context)
         body = str(task.inputs.get("body", ""))
         if not items:
             body = quote_text(body)
@@ -75,6 +75,24 @@ class ForEachAgent:
         except InvalidInput as error:
             raise AgentFailed(str(error)) from error
         return AgentResult(output=None, expansion=graph, cost_usd=0.0)
+
+
+def _read_listed(task: Task, context: TaskContext) -> tuple[str, ...]:
+    """The items in the input `items`. An output that it names among other words is one of them, whatever it holds."""
+    listed, written = task.inputs.get("items"), task.written.get("items")
+    one_each = task.inputs.get(ONE_EACH) is True
+    if task.written is task.inputs or not isinstance(written, str):
+        return read_items(listed, one_each=one_each)
+    parts = split_filled(written, context.upstream)
+    if len(parts) > 1:
+        stand_ins = StandIns(written)
+        words = "".join(part if isinstance(part, str) else stand_ins.take(part.text) for part in parts)
+        return _distinct(stand_ins.fill(item) for item in read_items(words))
+    if isinstance(parts[0], Filled) and parts[0].reference.path == ("answer",):
+        output = context.upstream[parts[0].reference.task_id]
+        if isinstance(output, Mapping) and (_rows_of(output) is not None or isinstance(output.get("fact"), Mapping)):
+            listed = output  # its rows tell where each item ends; its answer, which is for people, does not
+    return read_items(listed, one_each=one_each)
 
 
 def _read_body(task: Task, context: TaskContext, stand_ins: StandIns) -> str:
@@ -105,9 +123,8 @@ def read_items(output: Any, *, one_each: bool = False) -> tuple[str, ...]:
     if one_each and not isinstance(output, (list, tuple)):
         return _answers([output], one_each=True)
     if isinstance(output, Mapping):
-        for key in ("rows", "items", "results"):
-            if isinstance(output.get(key), (list, tuple)):
-                return _distinct(output[key])
+        if (rows := _rows_of(output)) is not None:
+            return _distinct(rows)
         answer = output.get("answer", output.get("text"))
         if isinstance(output.get("fact"), Mapping):
             return _distinct([output["fact"].get("value", answer)])
@@ -124,8 +141,14 @@ def read_items(output: Any, *, one_each: bool = False) -> tuple[str, ...]:
     if "\n" in text:
         return _names(text.splitlines())
     lead, _, listed = text.rpartition(":")
-    items = _names(split_items(listed.strip().rstrip(".").replace(";", ",")))
+    items = _names(split_listed(listed.strip().rstrip(".").replace(";", ",")))
     return items if not lead or len(items) > 1 else ()
+
+
+def _rows_of(output: Mapping[str, Any]) -> Sequence[Any] | None:
+    """What a structured output lists; None where it lists nothing."""
+    listed = (output.get(key) for key in ("rows", "items", "results"))
+    return next((rows for rows in listed if isinstance(rows, (list, tuple))), None)
 
 
 def _answers(outputs: Any, *, one_each: bool) -> tuple[str, ...]:

@@ -139,6 +139,20 @@ def split_items(text: str) -> list[str]:
     return [_restore(part).strip(" \"'") for part in parts if part.strip(" \"'")]
 
 
+def split_listed(text: str) -> list[str]:
+    """Return the items of a list that is found in an output: where commas part them, only the last two have an "and".
+
+    >>> split_listed("Marks and Spencer, Tesco and Aldi"), split_listed("Peru and Chile")
+    (['Marks and Spencer', 'Tesco', 'Aldi'], ['Peru', 'Chile'])
+    """
+    *first, last = (_restore(part).strip() for part in re.split(r"\s*,\s*", _protect(text.strip())))
+    if not first:
+        return split_items(last)
+    end = re.sub(r"^(?:and|or|&)\s+", "", last)
+    parts = [*first, *(split_items(last) if end == last else [end])]
+    return [part.strip(" \"'") for part in parts if part.strip(" \"'")]
+
+
 def parse_facts(phrase: str) -> list[Fact]:
     """Return the facts that a noun phrase asks for.
 

@@ -98,7 +98,12 @@ class StandIns:
         if isinstance(value, str):
             return self._fill(value, escape_braces)
         if isinstance(value, Mapping):
-            return {key: self.fill_inputs(item) for key, item in value.items()}
+            return {
+                key: self._fill(item, lambda found: escape_braces(_caption(found)))
+                if key == "title" and isinstance(item, str)  # a heading, for people
+                else self.fill_inputs(item)
+                for key, item in value.items()
+            }
         if isinstance(value, Sequence):
             return [self.fill_inputs(item) for item in value]
         return value
