@@ -81,9 +81,9 @@ def _read_listed(task: Task, context: TaskContext) -> tuple[str, ...]:
     """The items in the input `items`. An output that it names among other words is one of them, whatever it holds."""
     listed, written = task.inputs.get("items"), task.written.get("items")
     one_each = task.inputs.get(ONE_EACH) is True
-    if task.written is task.inputs or not isinstance(written, str):
+    parts = _parts_of(task, context, "items")
+    if not isinstance(written, str) or not parts:
         return read_items(listed, one_each=one_each)
-    parts = split_filled(written, context.upstream)
     if len(parts) > 1:
         stand_ins = StandIns(written)
         words = "".join(part if isinstance(part, str) else stand_ins.take(part.text) for part in parts)
@@ -97,11 +97,21 @@ def _read_listed(task: Task, context: TaskContext) -> tuple[str, ...]:
 
 def _read_body(task: Task, context: TaskContext, stand_ins: StandIns) -> str:
     """What is done for each item, with stand-ins for the outputs that the plan has put into its words."""
-    written = task.written.get("body")
-    if not isinstance(written, str) or task.written is task.inputs:
+    parts = _parts_of(task, context, "body")
+    if not parts:
         return str(task.inputs.get("body", ""))
-    parts = split_filled(written, context.upstream)
     return "".join(part if isinstance(part, str) else stand_ins.take(part.text) for part in parts)
+
+
+def _parts_of(task: Task, context: TaskContext, name: str) -> tuple[str | Filled, ...]:
+    """The parts of an input; none if nothing was filled into it, or whoever runs the agent gives no outputs."""
+    written = task.written.get(name)
+    if task.written is task.inputs or not isinstance(written, str):
+        return ()
+    try:
+        return split_filled(written, context.upstream)
+    except LookupError:
+        return ()
 
 
 def read_items(output: Any, *, one_each: bool = False) -> tuple[str, ...]:

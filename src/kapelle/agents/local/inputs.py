@@ -46,7 +46,10 @@ def read_parts(task: Task, context: TaskContext, name: str) -> tuple[str | Fille
     written = task.written.get(name)
     if task.written is task.inputs or not isinstance(written, str):
         return (as_text(task.inputs.get(name)),)
-    return split_filled(written, context.upstream)
+    try:
+        return split_filled(written, context.upstream)
+    except LookupError:  # whoever runs the agent gives no outputs
+        return (as_text(task.inputs.get(name)),)
 
 
 def find_data(task: Task, context: TaskContext, *names: str) -> tuple[str, ...]:
