@@ -17,6 +17,7 @@ from .json_values import join_surrogates as join_surrogates
 from .json_values import read_json_value as read_json_value
 from .limits import MAX_TASKS as MAX_TASKS
 from .patch import GraphPatch as GraphPatch
+from .references import Filled as Filled
 from .references import Reference as Reference
 from .references import escape_braces as escape_braces
 from .references import find_references as find_references
@@ -25,5 +26,6 @@ from .references import rename_references as rename_references
 from .references import render_output as render_output
 from .references import replace_references as replace_references
 from .references import resolve_references as resolve_references
+from .references import split_filled as split_filled
 from .task import Risk as Risk
 from .task import Task as Task

@@ -9,7 +9,8 @@
 
 Any other brace is an error, so that a misspelt reference is not sent to a model as it stands. The keys of mappings
 hold no references. A value that consists of one reference alone receives the output itself (a list stays a list);
-inside a longer text the output is rendered as text. Knows nothing of tasks: see task.
+inside a longer text the output is rendered as text. What an output holds is data: braces in it are no references, and
+`split_filled` tells it from the text around it. Knows nothing of tasks: see task.
 """
 
 from __future__ import annotations
@@ -46,6 +47,19 @@ class Reference:
         return "{" + self.task_id + "".join(steps) + "}"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filled:
+    """What stands in a text in the place of a reference: data, whatever the text around it is."""
+
+    reference: Reference
+    value: Any
+
+    @property
+    def text(self) -> str:
+        """The value as it stands in the text."""
+        return render_output(self.value)
+
+
 def find_references(value: Any) -> tuple[Reference, ...]:
     """Return the references in a value, nested lists and mappings included, in reading order, each once.
 
@@ -78,6 +92,38 @@ def resolve_references(value: Any, outputs: Mapping[str, Any]) -> Any:
     if isinstance(value, (list, tuple)):
         return [resolve_references(item, outputs) for item in value]
     return value
+
+
+def split_filled(text: str, outputs: Mapping[str, Any]) -> tuple[str | Filled, ...]:
+    """Return the parts of a text with references: the literal ones, and what is filled in between.
+
+    Raises:
+        LookupError, InvalidGraph: as for `resolve_references`.
+
+    >>> [part if isinstance(part, str) else part.value for part in split_filled("{s1} of {{x}}", {"s1": 3})]
+    [3, ' of {x}']
+    """
+    parts: list[str | Filled] = []
+    literal: list[str] = []
+    position = 0
+
+    def end_literal() -> None:
+        if said := "".join(literal):
+            parts.append(said)
+        literal.clear()
+
+    for match in _PATTERN.finditer(text):
+        literal.append(text[position : match.start()])
+        position = match.end()
+        token = _read(match)
+        if isinstance(token, str):
+            literal.append(token)
+        else:
+            end_literal()
+            parts.append(Filled(reference=token, value=_look_up(token, outputs)))
+    literal.append(text[position:])
+    end_literal()
+    return tuple(parts) or ("",)
 
 
 def replace_references(value: Any, stand_ins: Callable[[Reference], Sequence[Reference]]) -> Any:
@@ -194,15 +240,10 @@ def _replace_in_text(text: str, stand_ins: Callable[[Reference], Sequence[Refere
 def _resolve_text(text: str, outputs: Mapping[str, Any]) -> Any:
     if "{" not in text and "}" not in text:
         return text
-    whole = _whole_reference(text)
-    if whole is not None:
-        return _look_up(whole, outputs)
-
-    def fill(match: re.Match[str]) -> str:
-        token = _read(match)
-        return token if isinstance(token, str) else render_output(_look_up(token, outputs))
-
-    return _PATTERN.sub(fill, text)
+    first, *others = split_filled(text, outputs)
+    if isinstance(first, Filled) and not others:
+        return first.value
+    return "".join(part if isinstance(part, str) else part.text for part in (first, *others))
 
 
 def _look_up(reference: Reference, outputs: Mapping[str, Any]) -> Any:
@@ -242,5 +283,11 @@ def part_number(step: str) -> int | None:
 def _items(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple)):
         return list(value)
+    if isinstance(value, Mapping):  # what lists its items says itself where each begins and ends
+        for key in ("rows", "items", "results"):
+            if isinstance(value.get(key), (list, tuple)):
+                return [row[0] if isinstance(row, (list, tuple)) and row else row for row in value[key]]
+        if isinstance(value.get("fact"), Mapping):  # one cell of a table, whatever stands in it
+            return [value.get("answer", value)]
     text = render_output(value)
     return [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]

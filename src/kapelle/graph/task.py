@@ -63,6 +63,9 @@ class Task:
     """Whether a person must approve it before it starts."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Notes of whoever made the task, plain JSON values. Routing rules may read them."""
+    written: Mapping[str, Any] = field(init=False, compare=False, repr=False)
+    """The inputs as they were written. They differ from `inputs` once references are `resolved`: then they tell what in
+    a text is an output, and with that data, from what whoever planned the task wrote."""
     references: frozenset[str] = field(init=False, compare=False, repr=False)
     """The tasks that `inputs` refer to."""
     dependencies: tuple[str, ...] = field(init=False, compare=False, repr=False)
@@ -83,6 +86,7 @@ class Task:
         if self.metadata.get("needs") == "some":  # how it was said before there was a field for it
             put(self, "needs", "some")
             put(self, "metadata", {name: value for name, value in self.metadata.items() if name != "needs"})
+        put(self, "written", self.inputs)
         referred = _find_referred(self.task_id, self.inputs)
         put(self, "references", frozenset(referred))
         put(self, "dependencies", tuple(dict.fromkeys((*self.depends_on, *referred))))

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import Task, TaskDAG, escape_braces
 from kapelle.ledger import Run
 from kapelle.planning import Plan
 from kapelle.team import AgentLike, register_agents
@@ -176,6 +176,7 @@ class AgentOrchestrator:
 
         Args:
             task: The question.
+            inputs: What the question is about, as data: braces in it are no references.
             agents: Kinds of agents, or their ids. A kind that is named several times means so many different agents;
                 where there are fewer of it, some are asked more than once.
             min_agreement: Share of the weight of all votes that the winner needs.
@@ -185,7 +186,7 @@ class AgentOrchestrator:
             InvalidInput: there is nobody to ask, or a share lies outside 0..1. Nothing has run.
         """
         check_agreement(min_agreement)
-        voters = self._voters(task, agents, dict(inputs or {}))
+        voters = self._voters(task, agents, _as_data(inputs or {}))
         weights = {voter.task_id: self._weight(voter) for voter in voters} if weighted else {}
         count = Task(
             task_id="count",
@@ -309,6 +310,15 @@ class AgentOrchestrator:
             return weight_of(self._rate(agent_id, task.task_type))
         able = [card for card in self.engine.team.registry.runnable().values() if card.takes(task)]
         return max((weight_of(self._rate(card.agent_id, task.task_type)) for card in able), default=1.0)
+
+
+def _as_data(value: Any) -> Any:
+    """Inputs without references: there is no task before a vote whose output could be meant."""
+    if isinstance(value, str):
+        return escape_braces(value)
+    if isinstance(value, Mapping):
+        return {name: _as_data(item) for name, item in value.items()}
+    return [_as_data(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _checked(tasks: object) -> Sequence[Mapping[str, Any]]:

@@ -20,6 +20,7 @@ from .plan_file import parse_plan as parse_plan
 from .plan_file import read_plan as read_plan
 from .plan_file import write_plan as write_plan
 from .planner import PaidInvalidPlan as PaidInvalidPlan
+from .planner import PartPlanner as PartPlanner
 from .planner import Plan as Plan
 from .planner import Planner as Planner
 from .planner import take_plan as take_plan

@@ -10,13 +10,14 @@ and how often work is planned anew, the executor limits (see execution, `GrowthL
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from kapelle.agents import AgentCapability, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput
 from kapelle.graph import Task, render_output
 
-from .planner import PaidInvalidPlan, Plan, Planner
+from .planner import PaidInvalidPlan, PartPlanner, Plan, Planner
+from .rule_planner import RulePlanner
 
 EXPAND_TYPE = "expand"
 MAX_RESULT_CHARS = 2_000
@@ -47,9 +48,8 @@ class HTDAGPlanner:
         Raises:
             AgentFailed: no plan was found for it.
         """
-        request = _describe(task, context, "Plan this part of a larger request")
         try:
-            plan = await self._level_planner.plan(request, self._agents())
+            plan = await self._plan_level(task, context, "Plan this part of a larger request", "")
         except PaidInvalidPlan as error:
             text = f"No plan was found for task {task.task_id!r}: {error}"
             raise AgentFailed(text, cost_usd=error.cost_usd, usage=error.usage) from error
@@ -59,10 +59,9 @@ class HTDAGPlanner:
 
     async def replan(self, task: Task, reason: str, context: TaskContext) -> AgentResult | None:
         """Return other tasks that do the work of a failed one; None if no other way was found."""
-        request = _describe(task, context, "A task failed. Plan another way to the same result")
-        request += f"\n\nIt failed with: {reason[:MAX_RESULT_CHARS]}\nDo not plan the same task again."
+        failure = f"It failed with: {_one_line(reason)}\nDo not plan the same task again."
         try:
-            plan = await self._level_planner.plan(request, self._agents())
+            plan = await self._plan_level(task, context, "A task failed. Plan another way to the same result", failure)
         except PaidInvalidPlan as error:
             return AgentResult(output=None, usage=error.usage, cost_usd=error.cost_usd)  # paid for, and no other way
         except InvalidInput:
@@ -72,14 +71,27 @@ class HTDAGPlanner:
             return AgentResult(output=None, usage=plan.usage, cost_usd=plan.cost_usd)  # paid for, and no other way
         return AgentResult(output=None, expansion=plan.graph, usage=plan.usage, cost_usd=plan.cost_usd)
 
+    async def _plan_level(self, task: Task, context: TaskContext, what: str, failure: str) -> Plan:
+        """Ask for a level. What it is for and what is known already are apart, where the planner takes them so."""
+        wanted = task.description or task.task_type
+        material = "\n".join([*_known_lines(task, context), *([failure] if failure else [])])
+        if isinstance(self._level_planner, PartPlanner):
+            words = wanted if isinstance(self._level_planner, RulePlanner) else f"{what}: {_one_line(wanted)}"
+            return await self._level_planner.plan_part(words, material, self._agents())
+        return await self._level_planner.plan(f"{what}: {_one_line(wanted)}\n{material}", self._agents())
 
-def _describe(task: Task, context: TaskContext, what: str) -> str:
-    parts = [f"{what}: {task.description or task.task_type}"]
+
+def _known_lines(task: Task, context: TaskContext) -> Iterator[str]:
+    """What a level is planned with, a line each: a result that holds line breaks cannot begin one of its own."""
     if task.inputs:
-        parts.append(f"Inputs: {json.dumps(task.inputs, ensure_ascii=False, default=str)[:MAX_RESULT_CHARS]}")
+        yield f"Inputs: {json.dumps(task.inputs, ensure_ascii=False, default=str)[:MAX_RESULT_CHARS]}"
     for task_id, output in context.upstream.items():
         before = context.upstream_tasks.get(task_id)
         title = before.description if before is not None and before.description else task_id
-        parts.append(f"Known already ({title}): {render_output(output)[:MAX_RESULT_CHARS]}")
-    parts.append(f"The whole request, of which this is a part: {context.request}")
-    return "\n".join(parts)
+        found = json.dumps(render_output(output)[:MAX_RESULT_CHARS], ensure_ascii=False)
+        yield f"Known already ({_one_line(title)}): {found}"
+    yield f"The whole request, of which this is a part: {json.dumps(context.request, ensure_ascii=False)}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text[:MAX_RESULT_CHARS].split())

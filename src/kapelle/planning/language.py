@@ -139,6 +139,20 @@ def split_items(text: str) -> list[str]:
     return [_restore(part).strip(" \"'") for part in parts if part.strip(" \"'")]
 
 
+def split_listed(text: str) -> list[str]:
+    """Return the items of a list that is found in an output: where commas part them, only the last two have an "and".
+
+    >>> split_listed("Marks and Spencer, Tesco and Aldi"), split_listed("Peru and Chile")
+    (['Marks and Spencer', 'Tesco', 'Aldi'], ['Peru', 'Chile'])
+    """
+    *first, last = (_restore(part).strip() for part in re.split(r"\s*,\s*", _protect(text.strip())))
+    if not first:
+        return split_items(last)
+    end = re.sub(r"^(?:and|or|&)\s+", "", last)
+    parts = [*first, *(split_items(last) if end == last else [end])]
+    return [part.strip(" \"'") for part in parts if part.strip(" \"'")]
+
+
 def parse_facts(phrase: str) -> list[Fact]:
     """Return the facts that a noun phrase asks for.
 
@@ -173,6 +187,15 @@ def names_value(attribute: str) -> bool:
     """Whether an attribute is a number, a date or the like (`population`, `GDP`), and no thing (`capital`)."""
     last = attribute.rpartition(" ")[2]
     return _singular(last.lower()) in _VALUES or _is_acronym(last)
+
+
+def is_singular(words: str) -> bool:
+    """Whether a noun phrase names one thing, as far as its last word tells: a capital, not neighbours.
+
+    >>> is_singular("highest mountain"), is_singular("rivers"), is_singular("people")
+    (True, False, True)
+    """
+    return _singular(words) == words
 
 
 def without_article(text: str) -> str:

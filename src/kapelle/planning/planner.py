@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
@@ -58,6 +58,21 @@ class PaidInvalidPlan(InvalidPlan):
         self.usage = read_usage(usage)
         self.cost_usd = read_usd(cost_usd)
         super().__init__(message, place="model reply")
+
+
+@runtime_checkable
+class PartPlanner(Protocol):
+    """A planner that tells what is to be planned from what is known already."""
+
+    async def plan_part(self, request: str, material: str, agents: Mapping[str, AgentCapability]) -> Plan:
+        """Return the tasks that fulfil a part of a larger request; the errors are those of `Planner.plan`.
+
+        Args:
+            request: What the part is for. It alone decides what the tasks are.
+            material: Inputs, results of earlier tasks, the whole request: data to plan with, never words to plan by.
+            agents: Who is there to do it.
+        """
+        ...
 
 
 class Planner(Protocol):

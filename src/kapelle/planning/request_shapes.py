@@ -9,6 +9,7 @@ from kapelle.errors import CannotPlan
 from kapelle.knowledge import quote_text
 
 from .language import Fact, parse_facts, replace_pronoun, split_items
+from .stand_ins import cut_before_stand_in
 
 FIND_VERBS = (
     "find out", "find", "look up", "lookup", "search for", "search", "get", "tell me about", "tell me", "show me",
@@ -254,6 +255,12 @@ def find_files(text: str, known: Sequence[str] = ()) -> list[str]:
     return [found[start] for start in sorted(found)]
 
 
+def file_ending(text: str) -> str:
+    """Return the ending of a text that is the name of a file, such as `.csv`; empty for other texts."""
+    found = re.search(rf"{_ENDING}$", text, re.IGNORECASE)
+    return "" if found is None else found[0]
+
+
 def _longest_first(named: tuple[str, str]) -> tuple[int, tuple[str, str]]:
     return -len(named[0]), named
 
@@ -287,4 +294,4 @@ def to_plural(phrase: str) -> str:
 
 def as_title(text: str) -> str:
     text = " ".join(text.split())
-    return (text[:1].upper() + text[1:])[:200]
+    return cut_before_stand_in(text[:1].upper() + text[1:], 200)

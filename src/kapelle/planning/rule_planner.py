@@ -4,24 +4,27 @@ The shapes: enumerations ("the capitals of France and Germany"), chains ("the po
 comparisons, "for each of ...", sequences ("then", "finally"), references back ("test it", "their areas"), questions to
 tables ("average population per continent"), arithmetic, named files, verbs that agents know as task types
 ("implement ..., test it, deploy it"), and reports over what came before.
+
+What a request has in quotes, and the items that a task is repeated for, are data: see stand_ins.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import CannotPlan
-from kapelle.graph import Task, TaskDAG, escape_braces
+from kapelle.graph import Task, TaskDAG, escape_braces, find_references
 from kapelle.knowledge import quote_text
 
 from .language import (
     MAX_FACT_DEPTH,
     Fact,
     Step,
+    is_singular,
     parse_facts,
     replace_pronoun,
     split_items,
@@ -57,6 +60,7 @@ from .request_shapes import (
     WRITING,
     as_title,
     aspect_of,
+    file_ending,
     find_files,
     read_comparison,
     read_expression,
@@ -65,6 +69,7 @@ from .request_shapes import (
     with_owner,
     without_verb,
 )
+from .stand_ins import StandIns, cut_before_stand_in
 
 MAX_REQUEST_CHARS = 20_000
 """A request is what a person types. Longer material belongs into a file that an agent reads."""
@@ -81,6 +86,8 @@ _COMBINE = ("combine", "answer", "report", "summarize", "write", "compare")
 
 FOR_EACH_TYPE = "for_each"
 """A task that becomes one per item of its input `items`, each doing `body`: see for_each."""
+ONE_EACH = "one_each"
+"""An input of a task of FOR_EACH_TYPE, true where what it takes its items from was asked for one thing of each."""
 _PLANNING = (FOR_EACH_TYPE, "expand")
 """Task types of agents that plan: no verbs that a request may use."""
 
@@ -98,31 +105,68 @@ class RulePlanner:
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         types = _task_types(agents)
-        draft = self._draft(request, types)
-        for step in _steps(request, types):
-            draft.add(step)
-        draft.close_each()
-        graph = draft.finish()
+        _check_length(request)
+        stand_ins = StandIns(request)
+        words = stand_ins.hide_quoted(request, file_ending)
+        try:
+            draft = self._draft(words, types, stand_ins)
+            for step in _steps(words, types):
+                draft.add(step)
+            draft.close_each()
+            graph = draft.finish()
+        except CannotPlan as error:
+            raise CannotPlan(stand_ins.fill_message(str(error))) from None
         depth = len(graph.levels())
         note = f"Split by rules, without a model, into {len(graph)} task{'s' if len(graph) != 1 else ''}"
         note += f" on {depth} levels." if depth > 1 else "."
         return Plan(request=request, graph=graph, planner="rules", notes=(note,))
 
-    def plan_each(self, items: Sequence[str], body: str, agents: Mapping[str, AgentCapability]) -> TaskDAG:
+    async def plan_part(self, request: str, material: str, agents: Mapping[str, AgentCapability]) -> Plan:
+        """Return tasks for the words of a part alone: rules would take what is known already for work. See `plan`."""
+        return await self.plan(request, agents)
+
+    def plan_each(
+        self,
+        items: Sequence[str],
+        body: str,
+        agents: Mapping[str, AgentCapability],
+        *,
+        stand_ins: StandIns | None = None,
+    ) -> TaskDAG:
         """Return tasks that do the body for each item: "find its capital" for Peru and Chile.
+
+        The body decides what the tasks are, whatever the items hold: each gets the same ones, with its text filled into
+        their inputs as it is, and by itself into their metadata (`item`).
+
+        Args:
+            items: What the body is done for.
+            body: What to do for each.
+            agents: Who is there to do it.
+            stand_ins: For texts in the body that are data, those that stand in it.
 
         Raises:
             CannotPlan: the body is not understood.
         """
         types = _task_types(agents)
-        draft = self._draft(body, types)
-        for step in _steps(body, types):
-            draft.repeat(items, step)
-        return TaskDAG(draft.tasks)
+        _check_length(body)
+        stand_ins = stand_ins or StandIns(body)
+        words = stand_ins.hide_quoted(body, file_ending)
+        try:
+            draft = self._draft(words, types, stand_ins)
+            names = draft.take_items(items)
+            for step in _steps(words, types):
+                draft.repeat(names, step)
+            return TaskDAG(draft.filled())
+        except CannotPlan as error:
+            raise CannotPlan(stand_ins.fill_message(str(error))) from None
 
-    def _draft(self, request: str, types: tuple[str, ...]) -> _Draft:
+    def _draft(self, request: str, types: tuple[str, ...], stand_ins: StandIns) -> _Draft:
         return _Draft(
-            request=request, task_types=types, answers_from_tables=self._answers_from_tables, files=self._files
+            request=request,
+            task_types=types,
+            answers_from_tables=self._answers_from_tables,
+            files=self._files,
+            stand_ins=stand_ins,
         )
 
 
@@ -130,7 +174,7 @@ def _task_types(agents: Mapping[str, AgentCapability]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kind for agent in agents.values() for kind in agent.task_types))
 
 
-def _steps(request: str, task_types: Collection[str]) -> list[Step]:
+def _check_length(request: str) -> None:
     text = request.strip()
     if not text:
         raise CannotPlan(
@@ -141,9 +185,12 @@ def _steps(request: str, task_types: Collection[str]) -> list[Step]:
             f"The request has {len(text):,} characters; at most {MAX_REQUEST_CHARS:,} are read. "
             "Put long material into a file, and name it in the request."
         )
+
+
+def _steps(request: str, task_types: Collection[str]) -> list[Step]:
     kinds = (kind.replace("_", " ") for kind in task_types if kind not in ("*", *_PLANNING))
     verbs = {*FIND_VERBS, *OTHER_VERBS, *kinds}
-    return split_steps(text, verbs)
+    return split_steps(request.strip(), verbs)
 
 
 @dataclass
@@ -153,7 +200,11 @@ class _Draft:
     request: str
     task_types: tuple[str, ...]
     answers_from_tables: Callable[[str], bool] | None
+    stand_ins: StandIns
+    """The texts of the request that are data, and the items: what is planned names them by their stand-ins."""
     files: tuple[str, ...] = ()
+    items: dict[str, str] = field(default_factory=dict)
+    """The items that tasks are repeated for, by their stand-ins."""
     tasks: list[Task] = field(default_factory=list)
     last: tuple[str, ...] = ()
     each: tuple[str, ...] = ()
@@ -170,6 +221,7 @@ class _Draft:
     """Tasks of steps that ask for a thing and something of it, as in "the capital and its area": both are answers."""
     owners: tuple[str, ...] = ()
     """The tasks that found what `asked` asks something of: the capital, for the population of the capital."""
+    _known: dict[str, bool] = field(default_factory=dict)
 
     def add(self, step: Step) -> None:
         """Add the tasks of one step."""
@@ -255,8 +307,8 @@ class _Draft:
             raise CannotPlan("Nothing in the request says what to do. " + _KNOWN)
         graph = TaskDAG(self.tasks)
         for task in graph:  # a task that becomes many has no fields to refer to
-            for before in task.dependencies:
-                if self._body(before) and f"{{{before}." in str(dict(task.inputs)):
+            for reference in find_references(task.inputs):
+                if self._body(reference.task_id) and reference.path:
                     raise CannotPlan(
                         f"{quote_text(task.description)}: rules do not ask this of what is found for each."
                     )
@@ -266,8 +318,27 @@ class _Draft:
         if (len(ends) > 1 or grows) and kind is not None:
             inputs = {"title": escape_braces(as_title(self.request))}
             self._task(kind, "Put the answers together", inputs, depends_on=ends, needs_some=True)
-            graph = TaskDAG(self.tasks)
-        return graph
+        return TaskDAG(self.filled())
+
+    def take_items(self, items: Iterable[str]) -> list[str]:
+        """Return the names that stand for items while their tasks are planned."""
+        names = []
+        for item in items:
+            names.append(self.stand_ins.take(item))
+            self.items[names[-1]] = item
+        return names
+
+    def filled(self) -> list[Task]:
+        """Return the tasks, with what was named by stand-ins filled in."""
+        return [
+            replace(
+                task,
+                description=self.stand_ins.fill_caption(task.description),
+                inputs=self.stand_ins.fill_inputs(task.inputs),
+                metadata={name: self.stand_ins.fill(value) for name, value in task.metadata.items()},
+            )
+            for task in self.tasks
+        ]
 
     def close_each(self) -> None:
         """Refuse a "for each ..." of which nothing is asked, or which holds another one."""
@@ -353,8 +424,20 @@ class _Draft:
             )
 
     def _tables_answer(self, question: str) -> bool:
+        return self._first_type(_TABLE) is not None and self._known_to_tables(question)
+
+    def _known_to_tables(self, question: str) -> bool:
+        """Whether the tables can answer a question; of an item, whether they can for all: each gets the same tasks."""
         known = self.answers_from_tables
-        return known is not None and self._first_type(_TABLE) is not None and known(question)
+        if known is None:
+            return False
+        about = next((name for name in self.items if name in question), None)
+        if about is None:
+            return known(self.stand_ins.fill(question))
+        asked = question.replace(about, "\x00")  # one question, whichever of the items it is asked of
+        if asked not in self._known:
+            self._known[asked] = all(known(self.stand_ins.fill(asked.replace("\x00", name))) for name in self.items)
+        return self._known[asked]
 
     def _body(self, task_id: str) -> str:
         """What a for_each task does for each item; empty for other tasks."""
@@ -378,15 +461,27 @@ class _Draft:
                 )
             if find_referent(step.text, without_verb(replace_pronoun(body, "Peru"))) == "subject":
                 source = next(task.dependencies[0] for task in self.tasks if task.task_id == source)
-        inputs = {"items": f"{{{source}}}", "body": escape_braces(step.text)}
+        inputs: dict[str, Any] = {"items": f"{{{source}}}", "body": escape_braces(step.text)}
+        if self._asks_for_one(self._body(source)):
+            inputs[ONE_EACH] = True
         return self._task(FOR_EACH_TYPE, as_title(f"for each of these: {step.text}"), inputs)
+
+    def _asks_for_one(self, body: str) -> bool:
+        """Whether a body asks for one thing of each item: "find its capital", not "find its neighbours"."""
+        asked = with_owner(without_verb(body), self.stand_ins.take("Peru"))
+        facts = parse_facts(asked) if body and not QUESTION.match(asked) else []
+        return len(facts) == 1 and facts[0].attribute != "" and is_singular(facts[0].attribute)
 
     def _trial(self, body: str) -> tuple[str, ...]:
         """Plan a body for an item, and return the ends."""
         trial = _Draft(
-            request=body, task_types=self.task_types, answers_from_tables=self.answers_from_tables, files=self.files
+            request=body,
+            task_types=self.task_types,
+            answers_from_tables=self.answers_from_tables,
+            files=self.files,
+            stand_ins=self.stand_ins,
         )
-        trial.repeat(["Peru"], Step(text=body))
+        trial.repeat(trial.take_items(["Peru"]), Step(text=body))
         return trial.last
 
     def repeat(self, items: Iterable[str], step: Step) -> None:
@@ -406,7 +501,16 @@ class _Draft:
 
     def _joins(self, step: Step) -> bool:
         joins = any(pattern.match(step.text) for pattern in (WRITING, SUMMING, COMPARING, ADDING))
-        return joins and not find_files(step.text, self.files)
+        return joins and not self._files_in(step.text)
+
+    def _files_in(self, text: str) -> list[str]:
+        """The files that a text names, those at hand by their paths."""
+        found = []
+        for file in find_files(text, self.files):
+            name = self.stand_ins.fill(file).casefold()  # it may have stood in quotes
+            paths = (path for path in self.files if name in (path.casefold(), path.casefold().rpartition("/")[2]))
+            found.append(next(paths, file))
+        return found
 
     def _tasks_of(self, step: Step, *, apart: bool = False) -> tuple[str, ...]:
         """Return the ends of the tasks that this step adds. `apart`: it stands for one item, and joins nothing."""
@@ -449,7 +553,7 @@ class _Draft:
         """
         head, _, aspects = topic.partition(": ")
         sources = self._ends()
-        named = find_files(topic, self.files)
+        named = self._files_in(topic)
         if named:
             sources = tuple(self._read(name, after) for name in named)
         elif aspects:
@@ -473,7 +577,7 @@ class _Draft:
         before = re.sub(
             r"(?:[\s,;.:]|\b(?:and|then|finally|next|please|after that)\b)+$", "", before, flags=re.IGNORECASE
         )
-        return before if 0 < len(before) <= 100 else before.partition(". ")[0][:100] or text
+        return before if 0 < len(before) <= 100 else cut_before_stand_in(before.partition(". ")[0], 100) or text
 
     def _compare(self, text: str, facts: list[Fact], step: Step, after: tuple[str, ...]) -> tuple[str, ...]:
         # "Compare them": what is to be compared is already being found out.
@@ -495,8 +599,8 @@ class _Draft:
 
     def _question(self, text: str, after: tuple[str, ...]) -> str:
         inputs: dict[str, Any] = {"question": escape_braces(without_verb(text))}
-        if files := find_files(text, self.files):
-            inputs["file"] = files[0]
+        if files := self._files_in(text):
+            inputs["file"] = escape_braces(files[0])
         return self._task(self._type(_TABLE), as_title(text), inputs, depends_on=after)
 
     def _work(self, kind: str, step: Step, apart: bool) -> str:
@@ -506,9 +610,9 @@ class _Draft:
 
     def _look_up(self, step: Step, after: tuple[str, ...], apart: bool) -> tuple[str, ...]:
         text = without_verb(step.text)
-        files = find_files(text, self.files)
+        files = self._files_in(text)
         if not apart and text == step.text and not QUESTION.match(text) and not files and " of " not in text:
-            if self.answers_from_tables is not None and self.answers_from_tables(text):
+            if self._known_to_tables(text):
                 return (self._question(text, after),)
             raise CannotPlan(f"No rule fits {quote_text(step.text)}. {_KNOWN}")
         if files:
@@ -558,7 +662,7 @@ class _Draft:
     def _read(self, file: str, after: tuple[str, ...], *, question: str = "") -> str:
         if TABLE_FILE.search(file):
             return self._question(question or f"list everything in {file}", after)
-        inputs = {"query": escape_braces(question or file), "file": file}
+        inputs = {"query": escape_braces(question or file), "file": escape_braces(file)}
         return self._task(self._type(_LOOKUP), f"Read {file}", inputs, depends_on=after)
 
     def _is_for_tables(self, text: str, step: Step) -> bool:
@@ -569,7 +673,7 @@ class _Draft:
             patterns = (TABLE_WORDS, SUPERLATIVE)
             asks = any(pattern.search(text) for pattern in patterns) or LISTS.match(text) is not None
             asks = asks or re.match(r"list\b|.*\ball\b", text, re.IGNORECASE) is not None
-            return asks and self.answers_from_tables(without_verb(text))
+            return asks and self._known_to_tables(without_verb(text))
         return bool(TABLE_WORDS.search(text))
 
     def _verb(self, text: str) -> str | None:
@@ -608,6 +712,7 @@ class _Draft:
         if len(self.tasks) >= MAX_RULE_TASKS:
             raise CannotPlan(f"The request splits into more than {MAX_RULE_TASKS} tasks. Ask for less at a time.")
         task_id = f"s{len(self.tasks) + 1}"
+        about = next((name for name in self.items if any(name in str(value) for value in inputs.values())), None)
         task = Task(
             task_id=task_id,
             task_type=kind,
@@ -615,6 +720,7 @@ class _Draft:
             inputs=inputs,
             depends_on=tuple(depends_on),
             needs="some" if needs_some else "all",
+            metadata={} if about is None else {"item": about},
         )
         self.tasks.append(task)
         return task_id

@@ -74,13 +74,17 @@ class TableQuestions:
         self._generation = -1
         self._links: SchemaLinks | None = None
 
-    def plan(self, question: str) -> TablePlan | NotUnderstood:
-        """Return the question as SQL, or the reason why it is not understood."""
+    def plan(self, question: str, *, values: Sequence[str] = ()) -> TablePlan | NotUnderstood:
+        """Return the question as SQL, or the reason why it is not understood.
+
+        `values` are texts in the question that are data: each is one value of the tables or nothing, and asks for
+        nothing, whatever words it holds.
+        """
         if len(question) > MAX_QUESTION_CHARS:
             return NotUnderstood(reason="The question is too long. Ask for one thing at a time.")
         links = self._linked()
         try:
-            reading = _read(question, links)
+            reading = _read(question, links, values)
             return _Resolving(links, reading).plan()
         except _Unsure as unsure:
             return NotUnderstood(reason=str(unsure))
@@ -134,14 +138,25 @@ class _Mention:
         return self.phrase is not None and self.phrase.kind == kind
 
 
-def _read(question: str, links: SchemaLinks) -> list[_Mention]:
-    tokens = read_tokens(question)
+def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list[_Mention]:
+    tokens, given = _find_values(question, values)
     mixed_case = any(token.raw != token.raw.lower() for token in tokens[1:])
     mentions: list[_Mention] = []
     unknown: list[str] = []
     start = 0
     while start < len(tokens):
-        for size in range(min(max(LONGEST_PHRASE, 8), len(tokens) - start), 0, -1):
+        if start in given:
+            size, text = given[start]
+            meant = _value_links(tokens[start : start + size], links)
+            number = tokens[start].number if size == 1 and not meant else None
+            if meant or number is not None:
+                mentions.append(_Mention(text=text, values=meant, number=number))
+            else:
+                unknown.append(text)
+            start += size
+            continue
+        free = next((at - start for at in range(start, len(tokens)) if at in given), len(tokens) - start)
+        for size in range(min(max(LONGEST_PHRASE, 8), free), 0, -1):
             mention = _mention(tokens[start : start + size], links, mixed_case, mentions)
             if mention is not None:
                 mentions.append(mention)
@@ -160,6 +175,33 @@ def _read(question: str, links: SchemaLinks) -> list[_Mention]:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise _Unsure(f"Nothing in the tables is called {said}.{hint} Use the names of tables, columns and values.")
     return mentions
+
+
+def _value_links(tokens: Sequence[Token], links: SchemaLinks) -> tuple[ValueLink, ...]:
+    """The values that are called so; tables may have the bare name of "the Rhine" or "Mount Everest"."""
+    words = tuple(token.text for token in tokens)
+    found = links.values.get(words, ())
+    while not found and len(words) > 1 and (lead := find_phrase(words[:1])) and lead.kind == "filler":
+        words = words[1:]
+        found = links.values.get(words, ())
+    return tuple(found)
+
+
+def _find_values(question: str, values: Sequence[str]) -> tuple[list[Token], dict[int, tuple[int, str]]]:
+    """The words of a question, and where among them these values stand, each with its number of words."""
+    tokens: list[Token] = []
+    given: dict[int, tuple[int, str]] = {}
+    texts = sorted({value for value in values if value.strip()}, key=len, reverse=True)
+    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, texts))})(?!\w)" if texts else r"(?!)"
+    position = 0
+    for match in re.finditer(pattern, question):
+        tokens += read_tokens(question[position : match.start()])
+        inside = read_tokens(match[0])
+        if inside:
+            given[len(tokens)] = len(inside), match[0]
+            tokens += inside
+        position = match.end()
+    return tokens + read_tokens(question[position:]), given
 
 
 def _known_words(links: SchemaLinks) -> list[str]:

@@ -1,4 +1,8 @@
-"""Reads the inputs of a task: what is asked, under whichever of the usual names, as one text."""
+"""Reads the inputs of a task: what is asked, under whichever of the usual names, as one text, and what in it is data.
+
+An input that is one reference alone is the output itself: a query that another task wrote is run. Inside a longer text
+an output, or an item of a `for each`, is data: a value to look for, whatever it holds.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kapelle.agents import TaskContext
 from kapelle.errors import AgentFailed
-from kapelle.graph import Task
+from kapelle.graph import Filled, Task, render_output, split_filled
 from kapelle.knowledge import quote_text
 
 MAX_TEXT_CHARS = 10_000
@@ -34,6 +39,41 @@ def require_text(task: Task, *names: str) -> str:
             f"Task {quote_text(task.task_id)} does not say what is asked. Give it the input {names[0]!r}."
         )
     return text
+
+
+def read_parts(task: Task, context: TaskContext, name: str) -> tuple[str | Filled, ...]:
+    """Return the parts of an input that is a text: what was written, and the outputs that were filled into it."""
+    written = task.written.get(name)
+    if task.written is task.inputs or not isinstance(written, str):
+        return (as_text(task.inputs.get(name)),)
+    try:
+        return split_filled(written, context.upstream)
+    except LookupError:  # whoever runs the agent gives no outputs
+        return (as_text(task.inputs.get(name)),)
+
+
+def find_data(task: Task, context: TaskContext, *names: str) -> tuple[str, ...]:
+    """Return the texts that are data inside the text that `read_text` finds under these names."""
+    name = next((name for name in names if as_text(task.inputs.get(name)).strip()), "")
+    parts = read_parts(task, context, name)
+    found: list[str] = []
+    if len(parts) > 1:
+        for part in parts:
+            if isinstance(part, Filled):
+                found += _values(part, context)
+    item = task.metadata.get("item")
+    if isinstance(item, str) and item in as_text(task.inputs.get(name)):
+        found.append(item)
+    return tuple(dict.fromkeys(text for text in found if text.strip()))
+
+
+def _values(part: Filled, context: TaskContext) -> list[str]:
+    """The values that an output is: the cells of its rows, where its answer lists those, else the whole text."""
+    output = context.upstream.get(part.reference.task_id)
+    rows = output.get("rows") if isinstance(output, Mapping) else None
+    if part.reference.path in ((), ("answer",)) and isinstance(rows, (list, tuple)):
+        return [render_output(row[0] if isinstance(row, (list, tuple)) and row else row) for row in rows]
+    return [part.text]
 
 
 def as_text(value: Any) -> str:

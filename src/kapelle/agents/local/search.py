@@ -13,9 +13,10 @@ from kapelle.knowledge import FolderIndex, Passage, find_answer, quote_text
 from kapelle.tools import Cell, NotUnderstood, Row, TablePlan, TableQuestions, Tables, quote_name, quote_value
 
 from .folder import find_left_out, left_out, name_left_out
-from .inputs import read_text, require_text, show_number
+from .inputs import find_data, read_text, require_text, show_number
 from .sql import describe_result
 
+_ASKED = ("query", "question", "request")
 PASSAGES = 8
 MAX_READ_CHARS = 4_000
 MAX_LISTED_ROWS = 100
@@ -43,16 +44,18 @@ class FolderSearchAgent:
         Raises:
             AgentFailed: nothing that fits is in the folder.
         """
-        return await call_in_thread(self._run, task)
+        return await call_in_thread(self._run, task, context)
 
-    def _run(self, task: Task) -> AgentResult:
-        query = require_text(task, "query", "question", "request")
+    def _run(self, task: Task, context: TaskContext) -> AgentResult:
+        query = require_text(task, *_ASKED)
         file = read_text(task, "file")
-        output = self._from_file(query, file) if file else self._from_folder(query, task.task_type)
-        return AgentResult(output=output, cost_usd=0.0)
+        if file:
+            return AgentResult(output=self._from_file(query, file), cost_usd=0.0)
+        data = find_data(task, context, *_ASKED)
+        return AgentResult(output=self._from_folder(query, task.task_type, data), cost_usd=0.0)
 
-    def _from_folder(self, query: str, task_type: str) -> dict[str, Any]:
-        plan = self._questions.plan(query) if self._questions is not None else None
+    def _from_folder(self, query: str, task_type: str, data: Sequence[str]) -> dict[str, Any]:
+        plan = self._questions.plan(query, values=data) if self._questions is not None else None
         if isinstance(plan, TablePlan) and plan.cell is not None:
             exact = self._from_cell(plan.cell)
             if exact is not None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
 from kapelle.errors import AgentFailed
-from kapelle.graph import Task
+from kapelle.graph import Filled, Task
 from kapelle.knowledge import quote_text, split_words, word_set
 from kapelle.tools import NotUnderstood, Table, TablePlan, TableQuestions, TableResult, Tables, quote_name
 
 from .folder import find_left_out, name_left_out
-from .inputs import read_text, require_text, show_number
+from .inputs import as_text, find_data, read_parts, read_text, require_text, show_number
 
+_ASKED = ("question", "query", "request")
 MAX_SHOWN_ROWS = 50
 MAX_LISTED_VALUES = 30
 """A single column of no more rows than this is a list in a sentence; more is a table."""
@@ -37,18 +38,22 @@ class SqlAgent:
             RefusedQuery: the SQL is malformed, or does more than read.
             AgentFailed: the question is not understood.
         """
-        return await call_in_thread(self._run, task)
+        return await call_in_thread(self._run, task, context)
 
-    def _run(self, task: Task) -> AgentResult:
+    def _run(self, task: Task, context: TaskContext) -> AgentResult:
         sql = read_text(task, "sql")
         if sql:
+            parts = read_parts(task, context, "sql")
+            sql = write_sql(parts) if len(parts) > 1 else sql
             words = set(re.findall(r"\w+", sql.lower()))
             read = [table for table in self._tables.tables if table.name.lower() in words]
             return AgentResult(output=self._answer(sql, "", read), cost_usd=0.0)
-        question = require_text(task, "question", "query", "request")
+        question = require_text(task, *_ASKED)
         file = read_text(task, "file")
         named = self._table_of(file)
-        plan: TablePlan | NotUnderstood = self._questions.plan(_without_file(question, file, named))
+        plan: TablePlan | NotUnderstood = self._questions.plan(
+            _without_file(question, file, named), values=find_data(task, context, *_ASKED)
+        )
         if named is not None and (isinstance(plan, NotUnderstood) or named.name not in plan.tables):
             if not _asks_for_everything(question, file, named):
                 reason = plan.reason if isinstance(plan, NotUnderstood) else "The question is about another table."
@@ -83,6 +88,61 @@ class SqlAgent:
             f"There is no table file {quote_text(file)} in the folder. There are: {_files(tables)}."
             + name_left_out(self._tables.skipped)
         )
+
+
+_SQL_MARK = re.compile(r"'|\"|`|\[|--|/\*")
+_SQL_ENDS = {"'": "'", '"': '"', "`": "`", "[": "]", "--": "\n", "/*": "*/"}
+
+
+def write_sql(parts: Sequence[str | Filled]) -> str:
+    """Return a query with the outputs in it as values: inside quotes as their text, elsewhere as a number or a text.
+
+    A list of values stands as they do in `IN (...)`. In a comment nothing is filled in.
+
+    >>> from kapelle.graph import split_filled
+    >>> write_sql(split_filled("SELECT 1 FROM t WHERE a = '{s1}'", {"s1": "x' OR 1=1 --"}))
+    "SELECT 1 FROM t WHERE a = 'x'' OR 1=1 --'"
+    """
+    written: list[str] = []
+    inside = ""  # the mark that opened what the position is in: a text, a name, a comment
+    for part in parts:
+        if isinstance(part, str):
+            written.append(part)
+            inside = _still_open(part, inside)
+        elif not inside:
+            written.append(_as_literal(part.value))
+        elif inside in ("'", '"', "`"):
+            written.append(as_text(part.value).replace("\x00", "").replace(inside, 2 * inside))
+        elif inside == "[":
+            raise AgentFailed(f"{part.reference} stands inside of [...], where no value can. Use double quotes.")
+    return "".join(written)
+
+
+def _still_open(sql: str, inside: str) -> str:
+    """What is open at the end of a piece of SQL, when `inside` was at its beginning. A doubled quote opens anew."""
+    position = 0
+    while True:
+        if inside:
+            end = sql.find(_SQL_ENDS[inside], position)
+            if end < 0:
+                return inside
+            position, inside = end + len(_SQL_ENDS[inside]), ""
+        opening = _SQL_MARK.search(sql, position)
+        if opening is None:
+            return ""
+        position, inside = opening.end(), opening[0]
+
+
+def _as_literal(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and value:
+        return ", ".join(map(_as_literal, value))
+    if isinstance(value, bool) or value is None:
+        return {True: "1", False: "0", None: "NULL"}[value]
+    if isinstance(value, (int, float)):
+        return repr(value)
+    text = as_text(value).replace("\x00", "")
+    # A code such as 007 is a text.
+    return text if re.fullmatch(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,18})?", text) else "'" + text.replace("'", "''") + "'"
 
 
 def describe_result(

@@ -98,7 +98,7 @@ def _read(task_id: str, output: Any, context: TaskContext) -> _Finding:
         return _Finding(heading=heading, text=as_text(output).strip())
     text = as_text(output.get("body") or output).strip()
     sources = output.get("sources")
-    listed = tuple(str(source) for source in sources) if isinstance(sources, (list, tuple)) else ()
+    listed = tuple(" ".join(str(one).split()) for one in sources) if isinstance(sources, (list, tuple)) else ()
     return _Finding(
         heading=heading, text=text, sources=listed, measure=_measure(output, heading), cells=_places(output, heading)
     )
