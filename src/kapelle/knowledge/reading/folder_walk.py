@@ -1,0 +1,149 @@
+"""Finds the files of a folder that may be read, and names the ones that may not. Opens none of them.
+
+Links that lead out, what is no plain file, what is too large, and names that would write control characters on a
+terminal are left out with the reason. The walk itself has limits of depth and entries, because every search looks again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_DEPTH = 64
+"""Folders within folders; a path of 4,096 bytes can hold two thousand."""
+MAX_ENTRIES = 100_000
+MAX_NAMED = 1_000
+"""So many files are named of those left out; the others are counted."""
+
+# Categories of characters that can steer a terminal, and the marks that turn the order of text around.
+_CONTROL_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundFile:
+    """A file that may be read."""
+
+    path: Path
+    name: str
+    """Path inside the folder, with forward slashes."""
+    mtime_ns: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skipped:
+    """A file or folder that is left out, and why."""
+
+    file: str
+    """Its path inside the folder, fit to be shown."""
+    reason: str
+
+
+def look_through(
+    root: Path, endings: Collection[str], *, max_file_bytes: int, max_folder_bytes: int, max_files: int
+) -> tuple[list[FoundFile], list[Skipped]]:
+    """Return the files with these endings that may be read, in order of their names, and what is left out.
+
+    Args:
+        root: A folder, or one file.
+    """
+    found: list[FoundFile] = []
+    skipped: list[Skipped] = []
+    total = 0
+    for path, trouble in _walk(root):
+        name = path.relative_to(root).as_posix() if path != root else path.name
+        reason = trouble
+        if not reason:
+            try:
+                if path != root and path.is_symlink() and not path.resolve().is_relative_to(root):
+                    reason = "a link that leads out of the folder"
+                facts = path.stat()
+            except (OSError, RuntimeError) as error:
+                reason = reason or f"cannot be looked at: {_describe(error)}"
+        if not reason:
+            if path.suffix.lower() not in endings or stat.S_ISDIR(facts.st_mode):
+                continue
+            if not stat.S_ISREG(facts.st_mode):
+                reason = "not a plain file"
+            elif facts.st_size > max_file_bytes:
+                reason = f"larger than {max_file_bytes:,} bytes"
+            elif total + facts.st_size > max_folder_bytes or len(found) >= max_files:
+                reason = f"the folder holds more than {max_files:,} such files or {max_folder_bytes:,} bytes"
+            elif not is_printable(name):
+                reason = "the name holds control characters"
+        if reason:
+            skipped.append(Skipped(file=printable_name(name), reason=reason))
+        else:
+            total += facts.st_size
+            found.append(FoundFile(path=path, name=name, mtime_ns=facts.st_mtime_ns, size=facts.st_size))
+    if len(skipped) > MAX_NAMED:
+        more = len(skipped) - MAX_NAMED
+        skipped[MAX_NAMED:] = [Skipped(file=f"{more:,} others", reason="they are not named one by one")]
+    return found, skipped
+
+
+def is_printable(name: str) -> bool:
+    """Whether a name shows as what it is: no control character, no lone surrogate, nothing that turns text around."""
+    return name.isprintable() or not any(
+        char in _TURNING or unicodedata.category(char) in _CONTROL_CATEGORIES for char in name
+    )
+
+
+def printable_name(name: str) -> str:
+    """Return a name fit to be shown: with escapes for what is not printable.
+
+    >>> printable_name("notes/a\\x1b[2J.md")
+    'notes/a\\\\x1b[2J.md'
+    """
+    return name if is_printable(name) else "".join(
+        char if is_printable(char) else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in name
+    )
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield every file, every link, and with the reason every folder that cannot be gone into."""
+    if not root.is_dir():
+        yield root, ""
+        return
+    waiting = [(str(root), 0)]
+    entries = 0
+    while waiting:
+        folder, depth = waiting.pop()
+        try:
+            names = sorted(entry.name for entry in _first_entries(folder, MAX_ENTRIES - entries))
+        except OSError as error:
+            yield Path(folder), f"cannot be looked into: {_describe(error)}"
+            continue
+        entries += len(names)
+        inner = []
+        for name in names:
+            if name.startswith("."):
+                continue
+            path = os.path.join(folder, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                inner.append(path)
+            else:
+                yield Path(path), ""
+        if entries >= MAX_ENTRIES:
+            yield Path(folder), f"more than {MAX_ENTRIES:,} files and folders; what comes after is not looked at"
+            return
+        if depth >= MAX_DEPTH:
+            for path in inner:
+                yield Path(path), f"more than {MAX_DEPTH} folders deep"
+        else:
+            waiting += [(path, depth + 1) for path in reversed(inner)]
+
+
+def _first_entries(folder: str, most: int) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        for _, entry in zip(range(most), entries, strict=False):
+            yield entry
+
+
+def _describe(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
