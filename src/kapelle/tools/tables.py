@@ -50,6 +50,7 @@ MAX_CELLS = 20_000_000
 MAX_DATABASES = 8
 """SQLite attaches ten by default."""
 MAX_QUERY_CHARS = 100_000
+MAX_COMPARED_CHARS = 60
 MAX_VALUE_BYTES = 250_000
 """Functions such as `replace` take quadratic time, and the watch cannot interrupt one call: this keeps a call short."""
 MAX_RESULT_BYTES = 20_000_000
@@ -238,7 +239,9 @@ class Tables:
         known = [table.name for table in self._tables]
         if kind == "column":
             known = list(dict.fromkeys(column.name for table in self._tables for column in table.columns))
-        near = difflib.get_close_matches(last.lower(), known, n=1, cutoff=0.6)
+        # Comparing takes the product of the lengths.
+        known = [one for one in known if len(one) <= MAX_COMPARED_CHARS]
+        near = difflib.get_close_matches(last.lower()[:MAX_COMPARED_CHARS], known, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return f"There is no {kind} {quote_text(name)}.{hint} {self._offer()}"
 

@@ -11,7 +11,10 @@ import stat
 import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 MAX_DEPTH = 64
 """Folders within folders; a path of 4,096 bytes can hold two thousand."""
@@ -55,18 +58,21 @@ def look_through(
     found: list[FoundFile] = []
     skipped: list[Skipped] = []
     total = 0
-    for path, trouble in _walk(root):
-        name = path.relative_to(root).as_posix() if path != root else path.name
-        reason = trouble
+    above = len(str(root).rstrip(os.sep)) + 1
+    for entry in _walk(root):
+        name = entry.path[above:].replace(os.sep, "/") or root.name
+        reason = entry.trouble
         if not reason:
+            if not entry.is_link and os.path.splitext(name)[1].lower() not in endings:
+                continue
             try:
-                if path != root and path.is_symlink() and not path.resolve().is_relative_to(root):
+                if entry.is_link and not Path(entry.path).resolve().is_relative_to(root):
                     reason = "a link that leads out of the folder"
-                facts = path.stat()
+                facts = os.stat(entry.path)
             except (OSError, RuntimeError) as error:
                 reason = reason or f"cannot be looked at: {_describe(error)}"
         if not reason:
-            if path.suffix.lower() not in endings or stat.S_ISDIR(facts.st_mode):
+            if os.path.splitext(name)[1].lower() not in endings or stat.S_ISDIR(facts.st_mode):
                 continue
             if not stat.S_ISREG(facts.st_mode):
                 reason = "not a plain file"
@@ -80,7 +86,9 @@ def look_through(
             skipped.append(Skipped(file=printable_name(name), reason=reason))
         else:
             total += facts.st_size
-            found.append(FoundFile(path=path, name=name, mtime_ns=facts.st_mtime_ns, size=facts.st_size))
+            found.append(
+                FoundFile(path=Path(entry.path), name=name, mtime_ns=facts.st_mtime_ns, size=facts.st_size)
+            )
     if len(skipped) > MAX_NAMED:
         more = len(skipped) - MAX_NAMED
         skipped[MAX_NAMED:] = [Skipped(file=f"{more:,} others", reason="they are not named one by one")]
@@ -105,44 +113,50 @@ def printable_name(name: str) -> str:
     )
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, str]]:
+class _Entry(NamedTuple):
+    path: str
+    is_link: bool = False
+    trouble: str = ""
+    """Why it cannot be gone into."""
+
+
+def _walk(root: Path) -> Iterator[_Entry]:
     """Yield every file, every link, and with the reason every folder that cannot be gone into."""
     if not root.is_dir():
-        yield root, ""
+        yield _Entry(str(root))
         return
     waiting = [(str(root), 0)]
     entries = 0
     while waiting:
         folder, depth = waiting.pop()
         try:
-            names = sorted(entry.name for entry in _first_entries(folder, MAX_ENTRIES - entries))
+            with os.scandir(folder) as there:
+                listed = list(islice(there, MAX_ENTRIES - entries + 1))
         except OSError as error:
-            yield Path(folder), f"cannot be looked into: {_describe(error)}"
+            yield _Entry(folder, trouble=f"cannot be looked into: {_describe(error)}")
             continue
-        entries += len(names)
-        inner = []
-        for name in names:
-            if name.startswith("."):
+        entries += len(listed)
+        inner: list[str] = []
+        for one in sorted(listed, key=attrgetter("name")):
+            if one.name.startswith("."):
                 continue
-            path = os.path.join(folder, name)
-            if os.path.isdir(path) and not os.path.islink(path):
-                inner.append(path)
+            try:
+                is_link, is_folder = one.is_symlink(), one.is_dir(follow_symlinks=False)
+            except OSError:
+                is_link = is_folder = False
+            if is_folder:
+                inner.append(one.path)
             else:
-                yield Path(path), ""
-        if entries >= MAX_ENTRIES:
-            yield Path(folder), f"more than {MAX_ENTRIES:,} files and folders; what comes after is not looked at"
+                yield _Entry(one.path, is_link)
+        if entries > MAX_ENTRIES:
+            trouble = f"more than {MAX_ENTRIES:,} files and folders; what comes after is not looked at"
+            yield _Entry(folder, trouble=trouble)
             return
         if depth >= MAX_DEPTH:
             for path in inner:
-                yield Path(path), f"more than {MAX_DEPTH} folders deep"
+                yield _Entry(path, trouble=f"more than {MAX_DEPTH} folders deep")
         else:
             waiting += [(path, depth + 1) for path in reversed(inner)]
-
-
-def _first_entries(folder: str, most: int) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        for _, entry in zip(range(most), entries, strict=False):
-            yield entry
 
 
 def _describe(error: Exception) -> str:
