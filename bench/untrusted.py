@@ -374,17 +374,15 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 
 def run_folder(path: Path) -> str:
-    """Ask an engine on the folder twice, the second time a new one; the good file must answer."""
+    """Ask an engine on the folder twice; the good file must answer each time."""
     from kapelle import Engine, SqliteLedger
 
-    noted = ""
-    for _ in range(2):
-        with Engine(data=path, model="none", ledger=SqliteLedger(":memory:")) as engine:
+    with Engine(data=path, model="none", ledger=SqliteLedger(":memory:")) as engine:
+        for _ in range(2):
             run = asyncio.run(engine.run(QUESTION))
-            noted = f"{len(engine.team.notes)} left out"
             if "Lima" not in str(run.answer):
                 raise AssertionError(f"the good file was not found: {run.state} {str(run.answer)[:200]}")
-    return noted
+        return f"{len(engine.team.notes)} left out"
 
 
 def run_plan(path: Path) -> str:

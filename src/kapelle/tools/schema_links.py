@@ -142,6 +142,11 @@ class SchemaLinks:
 
 def link_schema(tables: Tables) -> SchemaLinks:
     """Read the tables, and return what words can be linked to."""
+    with tables.held():
+        return _link(tables)
+
+
+def _link(tables: Tables) -> SchemaLinks:
     linked: dict[str, LinkedTable] = {}
     values: dict[tuple[str, ...], dict[tuple[str, str, str], ValueLink]] = {}
     contents: dict[tuple[str, str], frozenset[str]] = {}

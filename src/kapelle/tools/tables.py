@@ -21,6 +21,7 @@ import time
 import weakref
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +46,7 @@ MAX_FOLDER_BYTES = 400_000_000
 MAX_FILES = 500
 MAX_COLUMNS = 5_000
 """Of all tables together: what a word of a question is held against."""
-MAX_CELLS = 20_000_000
+MAX_CELLS = 5_000_000
 """Of all CSV files together."""
 MAX_DATABASES = 8
 """SQLite attaches ten by default."""
@@ -125,6 +126,7 @@ class Tables:
         self._lines: dict[str, array[int]] = {}
         self._generation = 0
         self._limits = limits
+        self._holds = 0
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -139,6 +141,17 @@ class Tables:
         with self._lock:
             self._refresh()
             return self._generation
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Look at the files once, and then at what was found only, while others wait."""
+        with self._lock:
+            self._refresh()
+            self._holds += 1
+            try:
+                yield
+            finally:
+                self._holds -= 1
 
     def query(
         self, sql: str, parameters: Sequence[Any] = (), *, max_rows: int = 1000, timeout_s: float = 5.0
@@ -183,9 +196,11 @@ class Tables:
         self.close()
 
     def _refresh(self) -> None:
+        if self._holds:
+            return
         files, skipped = self._look()
         seen = tuple(
-            (str(found.path), found.mtime_ns, found.size, *(_log_facts(found.path) if _is_database(found) else ()))
+            (found.path, found.mtime_ns, found.size, *(_log_facts(found.path) if _is_database(found) else ()))
             for found in files
         )
         if self._store is not None and seen == self._seen:
@@ -351,14 +366,14 @@ def _protect(store: sqlite3.Connection) -> None:
 
 
 def _is_database(found: FoundFile) -> bool:
-    return found.path.suffix.lower() in DATABASE_ENDINGS
+    return found.ending in DATABASE_ENDINGS
 
 
 def _kind_of(found: FoundFile) -> str:
-    return "database" if _is_database(found) else found.path.suffix.lower()[1:]
+    return "database" if _is_database(found) else found.ending[1:]
 
 
-def _log_facts(path: Path) -> tuple[int, int]:
+def _log_facts(path: str) -> tuple[int, int]:
     """Return time and size of the log beside an SQLite file, where its last changes are."""
     try:
         facts = os.stat(f"{path}-wal")
@@ -409,14 +424,14 @@ class _Loading:
             for name, label, kind in zip(safe_names(header), header, kinds, strict=True)
         )
         self._check_room(len(columns))
-        name = self._free_name(safe_names([found.path.stem])[0])
+        name = self._free_name(safe_names([Path(found.name).stem])[0])
         shape = ", ".join(f"{quote_name(column.name)} {column.kind.upper()}" for column in columns)
         self.store.execute(f"CREATE TABLE {quote_name(name)} ({shape})")
         lines = array("Q")
         for _, rows, begins in parts:
             lines.extend(begins)
             if self._cells + len(lines) * len(columns) > MAX_CELLS:
-                raise Unreadable(f"the folder's tables hold more than {MAX_CELLS:,} cells")
+                raise Unreadable(f"the CSV files of the folder hold more than {MAX_CELLS:,} cells together")
             # A short row names only its own columns: filling it up here would take longer than reading it.
             for width, alike in itertools.groupby(rows, key=len):
                 named = ", ".join(quote_name(column.name) for column in columns[:width])
@@ -433,7 +448,7 @@ class _Loading:
             if self._databases >= MAX_DATABASES:
                 raise Unreadable(f"more than {MAX_DATABASES} SQLite files")
             schema = f"file_{self._databases + 1}"
-            self.store.execute(f"ATTACH ? AS {schema}", (f"{found.path.as_uri()}?mode=ro",))
+            self.store.execute(f"ATTACH ? AS {schema}", (f"{Path(found.path).as_uri()}?mode=ro",))
         except (Unreadable, sqlite3.Error) as error:
             reason = str(error) if isinstance(error, Unreadable) else f"not readable as SQLite: {error}"
             self.skipped.append(SkippedTable(file=found.name, reason=reason))

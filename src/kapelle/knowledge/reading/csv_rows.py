@@ -14,8 +14,9 @@ from itertools import islice, zip_longest
 from typing import Any, Literal
 
 MAX_COLUMNS = 500
-MAX_CELLS = 10_000_000
-"""The rows times the columns of one file: a short row is filled up, so a small file can have many."""
+MAX_CELLS = 4_000_000
+"""The rows times the columns of one file, a row itself as ROW_COST more: short rows are filled up, and cost as well."""
+ROW_COST = 4
 MAX_LINE_CHARS = 1_000_000
 ROWS_AT_ONCE = 1_000
 CHARS_AT_ONCE = 500_000
@@ -57,8 +58,8 @@ def read_shape(file: io.TextIOBase, *, tabs: bool) -> CsvShape:
         shape.rows += len(rows)
         width = max(map(len, rows), default=0)
         columns += [_ColumnNumbers(decimal_commas=delimiter == ";") for _ in range(width - len(columns))]
-        if shape.rows * max(len(columns), len(shape.header)) > MAX_CELLS:
-            raise NoTable(f"it has more than {MAX_CELLS:,} cells")
+        if shape.rows * (ROW_COST + max(len(columns), len(shape.header))) > MAX_CELLS:
+            raise NoTable(f"it has more than {MAX_CELLS:,} cells; SQLite files may be larger, as they are read in place")
         for column, cells in zip(columns, zip_longest(*rows, fillvalue=""), strict=False):
             if column.may_be_numbers:
                 column.see(set(cells))

@@ -31,11 +31,16 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 class FoundFile:
     """A file that may be read."""
 
-    path: Path
+    path: str
     name: str
     """Path inside the folder, with forward slashes."""
     mtime_ns: int
     size: int
+
+    @property
+    def ending(self) -> str:
+        """The end of its name, in lower case: `.csv`."""
+        return os.path.splitext(self.name)[1].lower()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,9 +91,7 @@ def look_through(
             skipped.append(Skipped(file=printable_name(name), reason=reason))
         else:
             total += facts.st_size
-            found.append(
-                FoundFile(path=Path(entry.path), name=name, mtime_ns=facts.st_mtime_ns, size=facts.st_size)
-            )
+            found.append(FoundFile(path=entry.path, name=name, mtime_ns=facts.st_mtime_ns, size=facts.st_size))
     if len(skipped) > MAX_NAMED:
         more = len(skipped) - MAX_NAMED
         skipped[MAX_NAMED:] = [Skipped(file=f"{more:,} others", reason="they are not named one by one")]

@@ -37,6 +37,11 @@ def split_document(ending: str, text: str) -> Iterator[Passage]:
 
     fenced = False
     for number, line in enumerate(lines):
+        if not line or line.isspace():
+            if start < number:
+                yield from passages(number)
+            start, size = max(start, number + 1), 0
+            continue
         if line.lstrip().startswith(("```", "~~~")):
             fenced = not fenced
         heading = None if fenced else _heading(lines, number, ending)
@@ -47,9 +52,9 @@ def split_document(ending: str, text: str) -> Iterator[Passage]:
             start, size = number + used, 0
         elif number < start:  # the rule under a heading
             continue
-        elif not line.strip() or size > MAX_PASSAGE_CHARS:
+        elif size > MAX_PASSAGE_CHARS:
             yield from passages(number)
-            start, size = (number + 1, 0) if not line.strip() else (number, len(line))
+            start, size = number, len(line)
         else:
             size += len(line)
     yield from passages(len(lines))
