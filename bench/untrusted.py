@@ -32,7 +32,7 @@ from typing import Any
 
 WANTED_SECONDS = 2.0
 WANTED_MB = 200.0
-STOP_SECONDS = 60.0
+STOP_SECONDS = 30.0
 MOST_ADDRESS_BYTES = 6_000_000_000
 """No case may take the machine down; one that hits this has crashed."""
 
