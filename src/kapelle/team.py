@@ -75,9 +75,15 @@ def assemble_team(
         InvalidInput: the model or its settings in the environment are wrong.
     """
     # 40 ms, and no one else needs it
-    from kapelle.agents.local import folder_files, local_agents, skipped_files, understands_table_questions
+    from kapelle.agents.local import (
+        LocalFolder,
+        folder_files,
+        local_agents,
+        skipped_files,
+        understands_table_questions,
+    )
 
-    folder = _check_folder(data)
+    folder = LocalFolder.of(_check_folder(data))
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
     local = [(card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder)]
     for card in (*(card for card, _ in local), FOR_EACH_CARD):

@@ -201,7 +201,7 @@ def _dump(value: Any) -> str:
 
 
 _ANSWER = re.compile(
-    r"(?:\A|[\s*_.:;,(])(?:####|(?:the\s+|my\s+|final\s+|correct\s+|best\s+)*(?:answer|choice|option)(?:\s+is)?\s*:?)"
+    r"(?:\A|[\s*_.:;,(])(?:####|(?:(?:the|my|final|correct|best)\s{1,3}){0,4}(?:answer|choice|option)(?:\s{1,3}is)?\s{0,3}:?)"
     r"[\s*_:`]+(?P<rest>[^\n]{1,200})\Z",
     re.IGNORECASE,
 )

@@ -27,7 +27,7 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 REFERENCE_PATTERN = r"\{(" + _NAME + r")((?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,9}\])*)\}"
 _PATTERN = re.compile(r"\{\{|\}\}|" + REFERENCE_PATTERN + r"|[{}]")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
-_PART_OF = re.compile(r"(?P<part>[A-Za-z0-9_]+)_from_(?P<task>" + _NAME + r")")
+_PART_OF = re.compile(r"(?P<part>[A-Za-z0-9_]{1,256})_from_(?P<task>" + _NAME + r")")
 _NUMBERED = re.compile(r".*_([0-9]{1,9})")
 _SEPARATOR = "; "
 """Between references that stand for one in a text: reads well in a question, as in "population of Paris; Berlin"."""

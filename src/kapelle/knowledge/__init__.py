@@ -1,10 +1,21 @@
-"""Finds things out without a model: a full-text index over a folder, and the sentence in it that answers a question."""
+"""Finds things out without a model: a full-text index over a folder, and the sentence in it that answers a question.
+
+`reading` reads files that nobody vouches for; tables are read by it too, and made SQL in tools.
+"""
 
 from .answer import Answer as Answer
 from .answer import find_answer as find_answer
 from .folder_index import FolderIndex as FolderIndex
 from .folder_index import Passage as Passage
 from .folder_index import SkippedFile as SkippedFile
+from .reading import FileReader as FileReader
+from .reading import FoundFile as FoundFile
+from .reading import ReadingLimits as ReadingLimits
+from .reading import Skipped as Skipped
+from .reading import Unreadable as Unreadable
+from .reading import authorize_reading as authorize_reading
+from .reading import look_through as look_through
+from .reading import printable_name as printable_name
 from .words import STOP_WORDS as STOP_WORDS
 from .words import content_words as content_words
 from .words import plain as plain

@@ -150,7 +150,7 @@ _OWNED = re.compile(r"\W*(?:its|their|his|her)\b")
 
 def _name_alone(plain_text: str) -> str:
     """Return what a request for a name and nothing else is about: "the Danube"."""
-    match = re.fullmatch(r"(?:the )?((?:[\w-]+ ?){1,3})", plain_text.strip())
+    match = re.fullmatch(r"(?:the )?([\w-]+(?: [\w-]+){0,2} ?)", plain_text.strip())
     return match[1].strip() if match and " of" not in match[1] else ""
 
 
@@ -308,11 +308,11 @@ def _sentences(passage: Passage) -> Iterator[tuple[str, int]]:
     text = passage.text
     start = 0
     ends = [match.end(1) for match in re.finditer(r"([.!?][\"')\]”’]*)(?=\s|$)", text)]
-    ends += [match.start() for match in re.finditer(r"\n(?=\s*(?:[-*+|]|\d+[.)])\s)", text)]
+    ends += [match.start() for match in re.finditer(r"\n(?=[^\S\n]{0,99}(?:[-*+|]|\d{1,9}[.)])\s)", text)]
     for end in sorted({*ends, len(text)}):
-        part = text[start:end]
-        if end < len(text) and _ABBREVIATIONS.search(part):
+        if end < len(text) and _ABBREVIATIONS.search(text, max(start, end - 10), end):
             continue
+        part = text[start:end]
         sentence = re.sub(r"^(?:[-*+]|\d+[.)])\s+", "", " ".join(part.split()))
         if sentence and not sentence.startswith("|"):  # a row of a Markdown table is no sentence
             lead = len(part) - len(part.lstrip())

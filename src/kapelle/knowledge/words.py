@@ -30,6 +30,8 @@ def plain(text: str) -> str:
     >>> plain("Brasília, São Paulo")
     'brasilia, sao paulo'
     """
+    if text.isascii():
+        return text.lower()
     parts = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in parts if not unicodedata.combining(char)).translate(_LETTERS)
 

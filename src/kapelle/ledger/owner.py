@@ -15,7 +15,7 @@ import socket
 from functools import cache
 from pathlib import Path
 
-_OWNER = re.compile(r"(?P<host>.+)\[(?P<boot>[^.\]]*)\.(?P<pids>[^\]]*)\]/(?P<pid>\d+)@(?P<start>\d*)(#\d+)?")
+_OWNER = re.compile(r"(?P<host>[^\[]+)\[(?P<boot>[^.\]]*)\.(?P<pids>[^\]]*)\]/(?P<pid>\d+)@(?P<start>\d*)(#\d+)?")
 
 
 def this_process() -> str:

@@ -19,7 +19,7 @@ from kapelle.errors import InvalidInput, InvalidPlan, ModelReplyInvalid
 MAX_PROBLEMS = 5
 """What a model can mend in one go; more only lengthens the prompt of the next attempt."""
 
-_FENCE = re.compile(r"\A\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*\Z", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"```(?:json)?[^\S\n]*\n(.*)```", re.DOTALL | re.IGNORECASE)
 
 _TYPES: Mapping[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, Mapping),
@@ -41,7 +41,7 @@ def read_json_reply(text: str, schema: Mapping[str, Any]) -> Any:
         ModelReplyInvalid: it is not JSON, or does not fit; the message lists what is wrong and where.
         InvalidInput: the schema itself is malformed.
     """
-    fenced = _FENCE.match(text)
+    fenced = _FENCE.fullmatch(text.strip())
     try:
         value = parse_json(fenced[1] if fenced else text, place="the reply")
     except InvalidPlan as error:

@@ -40,14 +40,14 @@ FOR_EACH_CARD = AgentCapability(
 MAX_ITEM_WORDS = 5
 """A name is short. What is longer is a sentence, and its parts are no items."""
 
-_CITATION = re.compile(r"\s*[(\[][^()\[\]\s]+\.\w+(?::\d+)?[)\]]\s*\.?\s*$")
+_CITATION = re.compile(r"(?:(?<!\s)\s+)?[(\[][^()\[\]\s]+\.\w+(?::\d+)?[)\]]\s*+(?:\.\s*)?\Z")
 _SENTENCE = re.compile(
     r"\b(?:is|are|was|were|be|been|has|have|had|does|do|did|can|could|will|would|may|might|must|it|its|they|their|he|"
     r"she|this|that|these|those|which|who|where|when|because|not|no|none|nothing|only|also|however|lies?|borders?|"
     r"flows?|runs?|includes?|contains?|consists?)\b",
     re.IGNORECASE,
 )
-_BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+", re.MULTILINE)
+_BULLET = re.compile(r"^[^\S\n]*(?:[-*•]|\d+[.)])\s+", re.MULTILINE)
 
 
 class ForEachAgent:

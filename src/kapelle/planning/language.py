@@ -17,7 +17,7 @@ MAX_FACT_DEPTH = 8
 _GLUE = "\u2060"  # word joiner: holds a protected name together while its surroundings are split
 _COMMA = "\u2063"  # invisible separator: stands for a comma inside quotes
 
-_SEQUENCE = r"(?:(?:and\s+)?then|after\s+that|afterwards?|next|finally|lastly|at\s+the\s+end|in\s+the\s+end)"
+_SEQUENCE = r"(?:(?:and\s{1,3})?then|after\s{1,3}that|afterwards?|next|finally|lastly|(?:at|in)\s{1,3}the\s{1,3}end)"
 _POLITE = re.compile(
     r"^(?:please|kindly|hey|hi|hello|can you|could you|would you|will you|i want you to|i would like you to|"
     r"i(?:'d| would) like to know|i want to know|i need to know|let me know|help me(?: to)?|"
@@ -111,11 +111,11 @@ def split_steps(request: str, verbs: Collection[str]) -> list[Step]:
     verb = "|".join(sorted((re.escape(word) for word in verbs), key=len, reverse=True)) or r"(?!)"
     question = r"what|who|whom|whose|when|where|which|why|how"
     cut = re.compile(
-        rf"\s*(?:,\s*)?(?:\band\s+)?(?P<seq>\b{_SEQUENCE}\b)[\s,:]+|"
-        rf"\s*,\s*(?:and\s+)?(?=(?:{verb})\b(?!\s*[,.;]|\s+(?:of|in|and)\b))|"
-        rf"\s+and\s+(?=(?:{verb})\s+(?!of\b|in\b|and\b)\w)|"
-        rf"\s*,?\s+and\s+(?=(?:{question})\b)|"
-        r"\s*;\s*",
+        rf"\s{{0,3}}(?:,\s{{0,3}})?(?:\band\s{{1,3}})?(?P<seq>\b{_SEQUENCE}\b)[\s,:]+|"
+        rf"\s{{0,3}},\s{{0,3}}(?:and\s{{1,3}})?(?=(?:{verb})\b(?!\s{{0,3}}[,.;]|\s{{1,3}}(?:of|in|and)\b))|"
+        rf"\s{{1,3}}and\s{{1,3}}(?=(?:{verb})\s{{1,3}}(?!of\b|in\b|and\b)\w)|"
+        rf"\s{{0,3}},?\s{{1,3}}and\s{{1,3}}(?=(?:{question})\b)|"
+        r"\s{0,3};\s{0,3}",
         re.IGNORECASE,
     )
     steps: list[Step] = []
@@ -135,7 +135,7 @@ def split_items(text: str) -> list[str]:
     """Return the items of an enumeration: `France, Germany and Italy`. A text without one is its only item."""
     text = _protect(text.strip())
     text = re.sub(r"^(?:both|either|each of|all of)\s+", "", text, flags=re.IGNORECASE)
-    parts = re.split(r"\s*,\s*(?:and|or|&)\s+|\s*,\s*|\s+(?:and|or|&|vs\.?|versus)\s+", text)
+    parts = re.split(r"(?:(?<!\s)\s+)?,\s*(?:(?:and|or|&)\s+)?|(?<!\s)\s+(?:and|or|&|vs\.?|versus)\s+", text)
     return [_restore(part).strip(" \"'") for part in parts if part.strip(" \"'")]
 
 
@@ -173,7 +173,9 @@ def parse_facts(phrase: str) -> list[Fact]:
             else:
                 facts += parse_facts(part)
         return facts
-    found = re.fullmatch(r"(?:the\s+)?(?P<attributes>[^?]+?)\s+(?:of|for)\s+(?P<things>.+)", phrase, re.IGNORECASE)
+    found = re.fullmatch(
+        r"(?:the\s++)?(?P<attributes>[^?]+?)(?<!\s)\s++(?:of|for)\s++(?P<things>(?s:.+))", phrase, re.IGNORECASE
+    )
     if found is None or not _is_attribute(found["attributes"]):
         return [Fact(attribute="", of=without_article(part)) for part in parts]
     things = _things(found["things"])
@@ -226,7 +228,9 @@ def _sentences(request: str) -> list[str]:
     for line in request.splitlines():
         line = _BULLET.sub("", line).strip()
         # A sentence ends at a mark before a space and a capital or a quote: "3.5 km" and "notes.md" do not end one.
-        found += [part for part in re.split(r"(?<=[.?!])\s+(?=[A-Z\"'(])", line) if part.strip()]
+        found += [
+            part for part in re.split(r"(?<=[.?!])\s+(?=[A-Z\"'(])", re.sub(r"\s{3,}", "  ", line)) if part.strip()
+        ]
     return found
 
 
@@ -237,7 +241,7 @@ def _add(steps: list[Step], text: str, follows: bool) -> None:
         text, follows = text[lead.end() :], True
     while (polite := _POLITE.match(text)) is not None and polite.end() > 0:
         text = text[polite.end() :]
-    text = re.sub(r"\s+please$", "", text.strip(), flags=re.IGNORECASE)
+    text = re.sub(r"(?<!\s)\s+please$", "", text.strip(), flags=re.IGNORECASE)
     if text and text.lower() not in ("and", "or"):
         steps.append(Step(text=text, follows=follows and bool(steps)))
 
@@ -252,7 +256,9 @@ def _things(text: str, depth: int = 1) -> list[str | Fact]:
     """The things that an attribute belongs to; what has to be found out first is a Fact."""
     if depth > MAX_FACT_DEPTH:
         return [without_article(text)]  # a reader that must not be wrong asks for the depth
-    inner = re.fullmatch(r"the\s+(?P<words>.+?)\s+(?P<link>of|in)\s+(?P<rest>.+)", text.strip(), re.IGNORECASE)
+    inner = re.fullmatch(
+        r"the\s++(?P<words>.+?)(?<!\s)\s++(?P<link>of|in)\s++(?P<rest>.+)", text.strip(), re.IGNORECASE
+    )
     if inner is not None and _is_relation(inner["words"]):
         noun = _singular(inner["words"])
         if inner["link"] == "in":

@@ -46,13 +46,13 @@ LISTS = re.compile(
 )
 """A question for several things: "which rivers ..."."""
 THEIRS = re.compile(r"\b(?:their|each of them)\b", re.IGNORECASE)
-THEIRS_WITHIN = re.compile(r"\w{3,}\s+(?:and|with)\s+their\s", re.IGNORECASE)
+THEIRS_WITHIN = re.compile(r"(?<!\w)\w{3,}+\s++(?:and|with)\s++their\s", re.IGNORECASE)
 """A "their" that means what stands before it: "the rivers and their lengths"."""
 ADDING = re.compile(r"add\s+(?:up\s+)?(?:them|these|those|both|the\s+\w+)(?:\s+(?:up|together))?", re.IGNORECASE)
 _OPERATORS = {"divided by": "/", "multiplied by": "*", "times": "*", "plus": "+", "minus": "-"}
 _OPERATION = re.compile(
-    r"(?:what(?:'s|\s+is)\s+|calculate\s+|compute\s+)?"
-    rf"(?P<left>.+?)\s+(?P<operator>{'|'.join(_OPERATORS)})\s+(?P<right>.+)",
+    r"(?:what(?:'s|\s++is)\s++|calculate\s++|compute\s++)?"
+    rf"(?P<left>.+?)(?<!\s)\s++(?P<operator>{'|'.join(_OPERATORS)})\s++(?P<right>(?s:.+))",
     re.IGNORECASE,
 )
 SQL = re.compile(r"(?:select|with)\s.+\sfrom\s", re.IGNORECASE | re.DOTALL)
@@ -83,9 +83,12 @@ UNSAID_OF = re.compile(
     r"(?:the\s+)?[a-z][a-z-]*(?:\s+(?!(?:of|in|on|from|with|for)\b)[a-z][a-z-]*){0,3}", re.IGNORECASE
 )
 """What a body asks for where it leaves "of it" unsaid: "the capital"."""
-EACH_AFTER = re.compile(r"(?P<body>.+?),?\s+for\s+(?:each|every|all)\s+of\s+(?:the\s+)?(?P<items>.+)", re.IGNORECASE)
+EACH_AFTER = re.compile(
+    r"(?P<body>.+?)(?<![\s,]),?\s++for\s++(?:each|every|all)\s++of\s++(?:the\s++)?(?P<items>.+)", re.IGNORECASE
+)
 OF_EACH = re.compile(
-    r"(?:the\s+)?(?P<attributes>[a-z ,]+?)\s+of\s+(?:each|every)\s+(?:of\s+)?(?:the\s+)?(?P<items>.+)", re.IGNORECASE
+    r"(?:the\s++)?(?P<attributes>[a-z ,]+?)(?<!\s)\s++of\s++(?:each|every)\s++(?:of\s++)?(?:the\s++)?(?P<items>.+)",
+    re.IGNORECASE,
 )
 _HEAD = re.compile(
     r"(.*?)(?:(\s(?:in|of|with|on|along|from|that|which|who|whose|where|over|above|under|below|at|by|near|between|"
@@ -94,8 +97,8 @@ _HEAD = re.compile(
     re.DOTALL,
 )
 WRITING = re.compile(
-    r"(?:write|draft|compose|prepare|produce|create|make|generate|give me|report)\b\s*(?:me\s+|up\s+)?(?:a|an|the)?\s*"
-    r"(?:(?:short|brief|concise|detailed|final|one-page|written|markdown|full)\s+)*"
+    r"(?:write|draft|compose|prepare|produce|create|make|generate|give me|report)\b\s*+(?:me\s++|up\s++)?(?:a|an|the)?\s*+"
+    r"(?:(?:short|brief|concise|detailed|final|one-page|written|markdown|full)\s++)*"
     r"(?P<form>report|summary|overview|memo|article|document|essay|brief|note|comparison|table|answer)?\b\s*"
     r"(?:(?P<link>on|about|of|comparing|for|covering|from|with|that|over|back)\b\s*(?P<topic>.*))?",
     re.IGNORECASE,
@@ -107,14 +110,15 @@ COMPARING = re.compile(
     r"(?:\s+(?:by|in terms of|with respect to|regarding|on)\s+(?:their\s+|the\s+)?(?P<by>.+))?",
     re.IGNORECASE,
 )
-_VERSUS = re.compile(r"(?P<things>.+?\s+(?:vs\.?|versus)\s+.+)", re.IGNORECASE)
+_VERSUS = re.compile(r"(?P<things>.+?(?<!\s)\s++(?:vs\.?|versus)\s++(?s:.+))", re.IGNORECASE)
 _WHICH_IS = re.compile(
     r"(?:which|who|what)\s+(?:one\s+)?(?:is|has|are|have)\s+(?:the\s+)?"
     r"(?P<adjective>[a-z ]+?)[,:]\s*(?P<things>.+\sor\s.+)",
     re.IGNORECASE,
 )
 _IS_MORE = re.compile(
-    r"(?:is|are)\s+(?!there\b)(?P<one>.+?)\s+(?P<adjective>[a-z]+er|more\s+[a-z]+)\s+than\s+(?P<other>.+)",
+    r"(?:is|are)\s++(?!there\b)(?P<one>.+?)(?<!\s)\s++(?P<adjective>[a-z]+er|more\s++[a-z]+)(?<!\s)\s++than\s++"
+    r"(?P<other>.+)",
     re.IGNORECASE,
 )
 _WHICH_OF = re.compile(
@@ -128,7 +132,7 @@ _HOW_MUCH_MORE = re.compile(
     re.IGNORECASE,
 )
 _ENDING = r"\.(?:md|markdown|txt|rst|html?|csv|tsv|sqlite3?|db)"
-_FILE = re.compile(rf"[\w./-]*\w{_ENDING}\b", re.IGNORECASE)
+_FILE = re.compile(rf"(?<![\w./-])[\w./-]*\w{_ENDING}\b", re.IGNORECASE)
 TABLE_FILE = re.compile(r"\.(?:csv|tsv|sqlite3?|db)$", re.IGNORECASE)
 
 # What an adjective measures, for "which is longer, the Rhine or the Danube?".
@@ -146,11 +150,11 @@ def read_expression(text: str) -> str | None:
     body = body.rstrip("?=. ")
     if not _ARITHMETIC.fullmatch(body):
         return None
-    body = re.sub(r"([\d.]+)\s*%\s*of\s*", r"\1 / 100 * ", body)
+    body = re.sub(r"(?<![\d.])([\d.]++)\s*+%\s*+of\s*", r"\1 / 100 * ", body)
     for words, operator in (("divided by", "/"), ("times", "*"), ("plus", "+"), ("minus", "-"), ("of", "*")):
         body = re.sub(rf"\b{words}\b", operator, body, flags=re.IGNORECASE)
     body = re.sub(r"(?<=\d),(?=\d{3}\b)", "", body).replace("×", "*").replace("÷", "/").replace("^", "**")
-    return re.sub(r"([\d.]+)\s*%(?!\s*\d)", r"(\1 / 100)", body).strip()
+    return re.sub(r"(?<![\d.])([\d.]++)\s*+%(?!\s*\d)", r"(\1 / 100)", body).strip()
 
 
 def read_operation(text: str) -> tuple[Fact | str, str, Fact | str] | None:
@@ -182,7 +186,7 @@ def read_comparison(text: str) -> list[Fact] | None:
     more = _IS_MORE.fullmatch(text) or _HOW_MUCH_MORE.fullmatch(text)
     if more is not None and not re.match(r"\d", more["other"]):
         return _measured(more["adjective"], [more["one"], more["other"]])
-    if (found := COMPARING.fullmatch(re.sub(r"\s+(?:with|against|to)\s+", " and ", text, count=1))) is not None:
+    if (found := COMPARING.fullmatch(re.sub(r"(?<!\s)\s+(?:with|against|to)\s+", " and ", text, count=1))) is not None:
         attributes = found["by"] or found["inside"] or found["within"]
         if attributes is not None:
             return parse_facts(f"{attributes} of {found['things']}")

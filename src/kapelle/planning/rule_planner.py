@@ -79,6 +79,7 @@ MAX_RULE_TASKS = 200
 _LOOKUP = ("lookup", "search", "research", "answer", "support")
 _TABLE = ("sql", "query", "aggregate")
 _COMPUTE = ("compute", "calculate", "python")
+_LEADS_ON = re.compile(r"(?:[\s,;.:]|\b(?:and|then|finally|next|please|after that))\Z", re.IGNORECASE)
 _COMPARE = ("compare", "report", "summarize", "write")
 _REPORT = ("report", "write", "summarize", "content")
 _SUMMARY = ("summarize", "report", "write")
@@ -574,9 +575,10 @@ class _Draft:
     def _asked_before(self, text: str) -> str:
         """The request up to this step, without the words that lead to it."""
         before = self.request[: max(0, self.request.find(text))]
-        before = re.sub(
-            r"(?:[\s,;.:]|\b(?:and|then|finally|next|please|after that)\b)+$", "", before, flags=re.IGNORECASE
-        )
+        end = len(before)
+        while (lead := _LEADS_ON.search(before, max(0, end - 20), end)) is not None:
+            end = lead.start()
+        before = before[:end]
         return before if 0 < len(before) <= 100 else cut_before_stand_in(before.partition(". ")[0], 100) or text
 
     def _compare(self, text: str, facts: list[Fact], step: Step, after: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Links words to what is really in the tables: their names, columns and values, and the columns that join them.
 
 Everything here is read off the data: which column labels a row, which values a text column holds, which columns of two
-tables hold the same things. Reads the tables once, and again when their files change.
+tables hold the same things. Reads the tables once, and again when their files change. What would take too long is not
+read: then the values of a table are not known by name, or no joins are, and questions that need them are refused.
 """
 
 from __future__ import annotations
@@ -9,13 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
 
+from kapelle.errors import RefusedQuery
 from kapelle.knowledge import split_words, stem
 
 from .question_words import CONCEPTS, UNIT_SUFFIXES, VAGUE_HEADS
 from .tables import Column, Table, Tables, quote_name
 
 MAX_INDEXED_ROWS = 200_000
+"""Of one table."""
+MAX_INDEXED_CELLS = 2_000_000
+"""Rows times columns of all tables whose values are known by name."""
+MAX_INDEXED_VALUES = 200_000
+MAX_INDEXED_CHARS = 1_000
+"""Longer texts are nobody's name."""
+MAX_JOIN_PAIRS = 20_000
+LINKING_SECONDS = 1.0
+"""For one query about a table's contents."""
 MAX_VALUE_WORDS = 8
 LEAST_OVERLAP = 0.3
 """Columns of one name join two tables only if this share of the one's values occurs in the other."""
@@ -83,29 +96,38 @@ class SchemaLinks:
     tables: dict[str, LinkedTable]
     values: dict[tuple[str, ...], tuple[ValueLink, ...]]
     joins: tuple[Join, ...]
-    _by_stem: dict[tuple[str, ...], tuple[LinkedColumn, ...]] = field(default_factory=dict)
+    _tables_by_stems: dict[tuple[str, ...], LinkedTable] = field(default_factory=dict)
+    _columns_by_stems: dict[tuple[str, ...], list[LinkedColumn]] = field(default_factory=dict)
+    _columns_by_head: dict[str, list[tuple[int, LinkedColumn]]] = field(default_factory=dict)
+    _columns_by_concept: dict[str, list[tuple[int, LinkedColumn]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for table in self.tables.values():
+            self._tables_by_stems.setdefault(table.stems, table)
+        columns = (column for table in self.tables.values() for column in table.columns)
+        for position, column in enumerate(columns):
+            self._columns_by_stems.setdefault(column.stems, []).append(column)
+            if len(column.stems) > 1:
+                self._columns_by_head.setdefault(column.stems[-1], []).append((position, column))
+            for concept in column.concepts:
+                self._columns_by_concept.setdefault(concept, []).append((position, column))
 
     def find_table(self, words: tuple[str, ...]) -> LinkedTable | None:
         """Return the table that these words name, or None."""
-        stems = tuple(stem(word) for word in words)
-        return next((table for table in self.tables.values() if table.stems == stems), None)
+        return self._tables_by_stems.get(tuple(stem(word) for word in words))
 
     def find_columns(self, words: tuple[str, ...]) -> tuple[LinkedColumn, ...]:
         """Return the columns that these words name: in full, by their last word, or by a synonym of it."""
         stems = tuple(stem(word) for word in words)
-        columns = [column for table in self.tables.values() for column in table.columns]
-        found = [column for column in columns if column.stems == stems]
+        found = dict.fromkeys(self._columns_by_stems.get(stems, ()))
         if len(stems) == 1:
-            concepts = {concept for concept, known in CONCEPTS.items() if stems[0] in known}
-            found += [
-                column
-                for column in columns
-                if column not in found
-                and (
-                    (column.stems[-1:] == stems and stems[0] not in VAGUE_HEADS and len(column.stems) > 1)
-                    or column.concepts & concepts
-                )
-            ]
+            more: list[tuple[int, LinkedColumn]] = []
+            if stems[0] not in VAGUE_HEADS:
+                more += self._columns_by_head.get(stems[0], ())
+            for concept, known in CONCEPTS.items():
+                if stems[0] in known:
+                    more += self._columns_by_concept.get(concept, ())
+            found.update(dict.fromkeys(column for _, column in sorted(more, key=itemgetter(0))))
         return tuple(found)
 
     def join(self, table: str, other: str, *, to_one: bool = False) -> Join | None:
@@ -120,14 +142,26 @@ class SchemaLinks:
 
 def link_schema(tables: Tables) -> SchemaLinks:
     """Read the tables, and return what words can be linked to."""
+    with tables.held():
+        return _link(tables)
+
+
+def _link(tables: Tables) -> SchemaLinks:
     linked: dict[str, LinkedTable] = {}
-    values: dict[tuple[str, ...], list[ValueLink]] = {}
+    values: dict[tuple[str, ...], dict[tuple[str, str, str], ValueLink]] = {}
     contents: dict[tuple[str, str], frozenset[str]] = {}
     unique: set[tuple[str, str]] = set()
+    cells_left, values_left = MAX_INDEXED_CELLS, MAX_INDEXED_VALUES
     for table in tables.tables:
-        held = {column.name: _distinct(tables, table, column) for column in table.columns if column.kind == "text"}
+        cells = table.rows * len(table.columns)
+        filled: dict[str, int] = {}
+        held: dict[str, tuple[str, ...]] = {}
+        if table.rows <= MAX_INDEXED_ROWS and cells <= cells_left:
+            cells_left -= cells
+            filled = _filled_counts(tables, table)
+            held = _held(tables, table, filled, values_left)
+            values_left -= sum(map(len, held.values()))
         columns = tuple(_link_column(table, column, held.get(column.name, ())) for column in table.columns)
-        filled = _filled_counts(tables, table, columns)
         for column in columns:
             distinct = held.get(column.name, ())
             contents[table.name, column.name] = frozenset(distinct)
@@ -136,9 +170,9 @@ def link_schema(tables: Tables) -> SchemaLinks:
             for value in distinct:
                 for part in value.split(_SEPARATOR) if column.holds_lists else (value,):
                     words = tuple(split_words(part))
-                    link = ValueLink(column=column, value=part)
-                    if 0 < len(words) <= MAX_VALUE_WORDS and link not in values.setdefault(words, []):
-                        values[words].append(link)
+                    if 0 < len(words) <= MAX_VALUE_WORDS:
+                        links = values.setdefault(words, {})
+                        links.setdefault((table.name, column.name, part), ValueLink(column=column, value=part))
         label = _label(table, columns)
         linked[table.name] = LinkedTable(
             name=table.name,
@@ -151,7 +185,7 @@ def link_schema(tables: Tables) -> SchemaLinks:
         )
     return SchemaLinks(
         tables=linked,
-        values={words: tuple(links) for words, links in values.items()},
+        values={words: tuple(links.values()) for words, links in values.items()},
         joins=tuple(_joins(linked, contents, unique)),
     )
 
@@ -191,22 +225,38 @@ def _label(table: Table, columns: tuple[LinkedColumn, ...]) -> LinkedColumn | No
     return next(iter(of_name or texts), None)
 
 
-def _distinct(tables: Tables, table: Table, column: Column) -> tuple[str, ...]:
-    if table.rows > MAX_INDEXED_ROWS:
-        return ()
-    name = quote_name(column.name)
-    found = tables.query(
-        f"SELECT DISTINCT {name} FROM {quote_name(table.name)} WHERE {name} IS NOT NULL",  # noqa: S608 - quoted
-        max_rows=MAX_INDEXED_ROWS,
-        timeout_s=30,
-    )
-    return tuple(str(row[0]) for row in found.rows)
+def _held(tables: Tables, table: Table, filled: dict[str, int], most: int) -> dict[str, tuple[str, ...]]:
+    """Return the different values of the text columns; none of a table that has too many or takes too long."""
+    held: dict[str, tuple[str, ...]] = {}
+    try:
+        for column in table.columns:
+            if column.kind == "text" and filled.get(column.name):
+                name = quote_name(column.name)
+                found = tables.query(
+                    f"SELECT DISTINCT {name} FROM {quote_name(table.name)} "  # noqa: S608 - quoted
+                    f"WHERE {name} IS NOT NULL AND length({name}) <= {MAX_INDEXED_CHARS}",
+                    max_rows=most,
+                    timeout_s=LINKING_SECONDS,
+                )
+                most -= len(found.rows)
+                if found.truncated or most <= 0:
+                    return {}
+                held[column.name] = tuple(str(row[0]) for row in found.rows)
+    except RefusedQuery:
+        return {}
+    return held
 
 
-def _filled_counts(tables: Tables, table: Table, columns: tuple[LinkedColumn, ...]) -> dict[str, int]:
-    counts = ", ".join(f"count({quote_name(column.name)})" for column in columns)
-    row = tables.query(f"SELECT {counts} FROM {quote_name(table.name)}", timeout_s=30).rows[0]  # noqa: S608 - quoted
-    return dict(zip((column.name for column in columns), row, strict=True))
+def _filled_counts(tables: Tables, table: Table) -> dict[str, int]:
+    counts = ", ".join(f"count({quote_name(column.name)})" for column in table.columns)
+    try:
+        row = tables.query(
+            f"SELECT {counts} FROM {quote_name(table.name)}",  # noqa: S608 - quoted
+            timeout_s=LINKING_SECONDS,
+        ).rows[0]
+    except RefusedQuery:
+        return {}
+    return dict(zip((column.name for column in table.columns), row, strict=True))
 
 
 def _repeats(tables: Tables, table: Table, label: LinkedColumn, columns: tuple[LinkedColumn, ...]) -> bool:
@@ -214,36 +264,47 @@ def _repeats(tables: Tables, table: Table, label: LinkedColumn, columns: tuple[L
     numbers = [quote_name(column.name) for column in columns if column.is_number]
     name, source = quote_name(label.name), quote_name(table.name)
     pairs = ", ".join([name, *numbers])
-    row = tables.query(
-        f"SELECT (SELECT count(*) FROM (SELECT DISTINCT {pairs} FROM {source})), "  # noqa: S608 - quoted
-        f"(SELECT count(*) FROM (SELECT DISTINCT {name} FROM {source}))",
-        timeout_s=30,
-    ).rows[0]
+    try:
+        row = tables.query(
+            f"SELECT (SELECT count(*) FROM (SELECT DISTINCT {pairs} FROM {source})), "  # noqa: S608 - quoted
+            f"(SELECT count(*) FROM (SELECT DISTINCT {name} FROM {source}))",
+            timeout_s=LINKING_SECONDS,
+        ).rows[0]
+    except RefusedQuery:
+        return True  # nobody knows: then no row of it is taken for a thing
     return bool(row[0] == row[1])
 
 
 def _joins(
     tables: dict[str, LinkedTable], contents: dict[tuple[str, str], frozenset[str]], unique: set[tuple[str, str]]
 ) -> Iterator[Join]:
+    pairs = list(islice(_pairs(tables), MAX_JOIN_PAIRS + 1))
+    if len(pairs) > MAX_JOIN_PAIRS:
+        return  # some of the joins would be worse than none: the one that is found must be the only one there is
+    for column, to in pairs:
+        to_one = (to.table, to.name) in unique
+        if not to_one and (column.table, column.name) not in unique:
+            continue  # neither side is a key: the join would multiply rows
+        one, other = contents[column.table, column.name], contents[to.table, to.name]
+        if one and other and len(one & other) >= LEAST_OVERLAP * min(len(one), len(other)):
+            yield Join(column=column, to=to, to_one=to_one)
+
+
+def _pairs(tables: dict[str, LinkedTable]) -> Iterator[tuple[LinkedColumn, LinkedColumn]]:
+    """Yield the pairs of text columns of two tables that may be the same key."""
     columns = [column for table in tables.values() for column in table.columns if column.kind == "text"]
+    # Keys have one name (cities.country, rivers.country), or the one is called as the other's table is.
+    named: dict[str | tuple[str, ...], list[LinkedColumn]] = {}
     for column in columns:
-        for to in columns:
-            if column.table == to.table or not _same_key(column, to, tables):
-                continue
-            to_one = (to.table, to.name) in unique
-            if not to_one and (column.table, column.name) not in unique:
-                continue  # neither side is a key: the join would multiply rows
-            one, other = contents[column.table, column.name], contents[to.table, to.name]
-            if one and other and len(one & other) >= LEAST_OVERLAP * min(len(one), len(other)):
-                yield Join(column=column, to=to, to_one=to_one)
-
-
-def _same_key(one: LinkedColumn, other: LinkedColumn, tables: dict[str, LinkedTable]) -> bool:
-    if one.name == other.name:
-        return True
-    # cities.country joins countries.name
-    return any(
-        label is not None and b.name == label.name and a.stems == tables[b.table].stems
-        for a, b in ((one, other), (other, one))
-        for label in (tables[b.table].label,)
-    )
+        named.setdefault(column.name, []).append(column)
+        named.setdefault(column.stems, []).append(column)
+    labels: dict[tuple[str, ...], list[LinkedColumn]] = {}
+    for table in tables.values():
+        if table.label is not None:
+            labels.setdefault(table.stems, []).append(table.label)
+    for column in columns:
+        table = tables[column.table]
+        others = [*named[column.name], *labels.get(column.stems, ())]
+        if table.label == column:
+            others += named.get(table.stems, ())
+        yield from ((column, to) for to in dict.fromkeys(others) if to.table != column.table)

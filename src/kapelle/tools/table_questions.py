@@ -22,6 +22,8 @@ from .schema_links import MAX_VALUE_WORDS, Join, LinkedColumn, LinkedTable, Sche
 from .tables import Tables, quote_name, quote_value
 
 MAX_QUESTION_CHARS = 2_000
+MAX_COMPARED_CHARS = 60
+MAX_COMPARED_WORDS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,8 +173,8 @@ def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list
     if unknown:
         distinct = list(dict.fromkeys(unknown))
         said = ", ".join(quote_text(word) for word in distinct[:5]) + (" and more" if len(distinct) > 5 else "")
-        near = difflib.get_close_matches(distinct[0].lower(), _known_words(links), n=1, cutoff=0.8)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        near = _near(distinct[0].lower(), links)
+        hint = f" Did you mean {near!r}?" if near else ""
         raise _Unsure(f"Nothing in the tables is called {said}.{hint} Use the names of tables, columns and values.")
     return mentions
 
@@ -204,10 +206,18 @@ def _find_values(question: str, values: Sequence[str]) -> tuple[list[Token], dic
     return tokens + read_tokens(question[position:]), given
 
 
-def _known_words(links: SchemaLinks) -> list[str]:
-    names = [name for table in links.tables.values() for name in (table.name, *(one.name for one in table.columns))]
-    words = {word for name in names for word in split_words(name.replace("_", " "))}
-    return sorted(words | {words[0] for words in links.values if len(words) == 1})
+def _near(word: str, links: SchemaLinks) -> str:
+    """Return the word of the tables that is spelt most like this one; empty when none is, or too many are compared."""
+    if len(word) > MAX_COMPARED_CHARS:
+        return ""
+    names = (name for table in links.tables.values() for name in (table.name, *(one.name for one in table.columns)))
+    words = {one for name in names for one in split_words(name.replace("_", " "))}
+    words |= {words[0] for words in links.values if len(words) == 1}
+    # What differs by more letters cannot be alike enough.
+    alike = [one for one in words if 2 * min(len(one), len(word)) >= 0.8 * (len(one) + len(word))]
+    if len(alike) > MAX_COMPARED_WORDS:
+        return ""
+    return next(iter(difflib.get_close_matches(word, sorted(alike), n=1, cutoff=0.8)), "")
 
 
 def _mention(

@@ -1,45 +1,61 @@
 """The tables of a folder - CSV, TSV and SQLite files - as one read-only SQL database.
 
-CSV files are loaded into memory with guessed types; SQLite files are attached read-only. A query is untrusted: it must
-be one statement that only reads. SQLite's authorizer decides that, not a look at the text; a progress handler ends what
-takes too long or too much memory, and SQLite's own limits end what builds giant values. Files are read again when they
-have changed. Turns no questions into SQL: see table_questions.
+CSV files are loaded into a database of their own with guessed types; SQLite files are attached read-only, once a process
+that may be killed has looked at them (see kapelle.knowledge.reading): what cannot be read within limits is left out and
+named. A query is untrusted: it must be one statement that only reads. SQLite's authorizer decides that, not a look at
+the text; a progress handler ends what takes too long or too much memory, and SQLite's own limits end what builds giant
+values. Files are read again when they have changed. Turns no questions into SQL: see table_questions.
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
+import itertools
 import math
 import os
 import re
 import sqlite3
-import stat
 import sys
 import threading
 import time
 import weakref
+from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from kapelle.errors import NotFound, RefusedQuery
-from kapelle.knowledge import quote_text
+from kapelle.knowledge import (
+    FileReader,
+    FoundFile,
+    ReadingLimits,
+    Skipped,
+    Unreadable,
+    authorize_reading,
+    look_through,
+    printable_name,
+    quote_text,
+)
 
 CSV_ENDINGS = frozenset({".csv", ".tsv"})
 DATABASE_ENDINGS = frozenset({".sqlite", ".sqlite3", ".db"})
 MAX_FILE_BYTES = 100_000_000
+MAX_FOLDER_BYTES = 400_000_000
 MAX_FILES = 500
-MAX_COLUMNS = 500
+MAX_COLUMNS = 5_000
+"""Of all tables together: what a word of a question is held against."""
+MAX_CELLS = 5_000_000
+"""Of all CSV files together."""
 MAX_DATABASES = 8
 """SQLite attaches ten by default."""
 MAX_QUERY_CHARS = 100_000
+MAX_COMPARED_CHARS = 60
 MAX_VALUE_BYTES = 250_000
 """Functions such as `replace` take quadratic time, and the watch cannot interrupt one call: this keeps a call short."""
 MAX_RESULT_BYTES = 20_000_000
-MAX_MEMORY_GROWTH_BYTES = 512_000_000
+MAX_MEMORY_GROWTH_BYTES = 150_000_000
 """A query may make the process grow by this much. The rest of the process counts too, so it is generous."""
 
 ColumnKind = Literal["integer", "real", "text"]
@@ -81,12 +97,7 @@ class TableResult:
     """Whether there was more than was asked for."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SkippedTable:
-    """A file that was not loaded, and why."""
-
-    file: str
-    reason: str
+SkippedTable = Skipped
 
 
 class Tables:
@@ -98,7 +109,7 @@ class Tables:
         NotFound: a folder or file does not exist.
     """
 
-    def __init__(self, source: Path | str | Sequence[Path | str]) -> None:
+    def __init__(self, source: Path | str | Sequence[Path | str], *, limits: ReadingLimits | None = None) -> None:
         paths = [source] if isinstance(source, (str, Path)) else list(source)
         self._paths = [Path(path).resolve() for path in paths]
         for path in self._paths:
@@ -108,14 +119,16 @@ class Tables:
         """Files that were left out at the last look, with the reason."""
         self._lock = threading.RLock()
         self._store: sqlite3.Connection | None = None
-        self._seen: tuple[tuple[str, int, int], ...] = ()
+        self._seen: tuple[tuple[str | int, ...], ...] = ()
         self._tables: tuple[Table, ...] = ()
-        self._lines: dict[str, list[int]] = {}
+        self._lines: dict[str, array[int]] = {}
         self._generation = 0
+        self._limits = limits
+        self._holds = 0
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The tables there are, in the order of their files."""
+        """The tables there are, in the order of their files, those of SQLite files last."""
         with self._lock:
             self._refresh()
             return self._tables
@@ -126,6 +139,17 @@ class Tables:
         with self._lock:
             self._refresh()
             return self._generation
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Look at the files once, and then at what was found only, while others wait."""
+        with self._lock:
+            self._refresh()
+            self._holds += 1
+            try:
+                yield
+            finally:
+                self._holds -= 1
 
     def query(
         self, sql: str, parameters: Sequence[Any] = (), *, max_rows: int = 1000, timeout_s: float = 5.0
@@ -170,22 +194,45 @@ class Tables:
         self.close()
 
     def _refresh(self) -> None:
-        files, skipped = _look_through(self._paths)
-        seen = tuple((str(path), facts.st_mtime_ns, facts.st_size) for path, _, facts in files)
+        if self._holds:
+            return
+        files, skipped = self._look()
+        seen = tuple(
+            (found.path, found.mtime_ns, found.size, *(_log_facts(found.path) if _is_database(found) else ()))
+            for found in files
+        )
         if self._store is not None and seen == self._seen:
             return
         self.close()
         loading = _Loading(skipped)
-        for path, name, _ in files:
-            if path.suffix.lower() in CSV_ENDINGS:
-                loading.load_csv(path, name)
-            else:
-                loading.attach(path, name)
-        _protect(loading.store)
         weakref.finalize(self, loading.store.close)
+        try:
+            with FileReader(self._limits) as reader:
+                for found, parts in reader.read([(found, _kind_of(found)) for found in files]):
+                    loading.load(found, parts)
+        except BaseException:
+            loading.store.close()
+            raise
+        _protect(loading.store)
         self._store, self._seen = loading.store, seen
         self._tables, self._lines, self.skipped = tuple(loading.tables), loading.lines, tuple(loading.skipped)
         self._generation += 1
+
+    def _look(self) -> tuple[list[FoundFile], list[SkippedTable]]:
+        files: list[FoundFile] = []
+        skipped: list[SkippedTable] = []
+        for path in self._paths:
+            there, left_out = look_through(
+                path,
+                CSV_ENDINGS | DATABASE_ENDINGS,
+                max_file_bytes=MAX_FILE_BYTES,
+                max_folder_bytes=MAX_FOLDER_BYTES,
+                max_files=MAX_FILES - len(files),
+            )
+            files += there
+            skipped += left_out
+        # SQLite files last: they hold programs, which may use up the time there is.
+        return sorted(files, key=_is_database), skipped
 
     def _explain(self, error: Exception) -> str:
         text = str(error)
@@ -205,7 +252,9 @@ class Tables:
         known = [table.name for table in self._tables]
         if kind == "column":
             known = list(dict.fromkeys(column.name for table in self._tables for column in table.columns))
-        near = difflib.get_close_matches(last.lower(), known, n=1, cutoff=0.6)
+        # Comparing takes the product of the lengths.
+        known = [one for one in known if len(one) <= MAX_COMPARED_CHARS]
+        near = difflib.get_close_matches(last.lower()[:MAX_COMPARED_CHARS], known, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return f"There is no {kind} {quote_text(name)}.{hint} {self._offer()}"
 
@@ -297,200 +346,146 @@ def _plain_value(value: Any) -> Any:
     return value
 
 
-# SELECT in all its forms, and nothing else: no ATTACH, PRAGMA, transaction, or write.
-_ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
-_FORBIDDEN_FUNCTIONS = frozenset(
-    {
-        *(
-            "load_extension",
-            "fts3_tokenizer",
-            "readfile",
-            "writefile",
-            "edit",
-            "sqlite_log",
-        ),  # reach out of the database
-        *("printf", "format"),  # printf('%.999999999c', 'x') takes seconds that nothing can interrupt
-    }
-)
-
-
-def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
-    if action not in _ALLOWED or (action == sqlite3.SQLITE_FUNCTION and second in _FORBIDDEN_FUNCTIONS):
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
-
-
-def _protect(store: sqlite3.Connection) -> None:
+def _limit(store: sqlite3.Connection) -> None:
     store.execute("PRAGMA trusted_schema = OFF")
-    store.execute("PRAGMA temp_store = MEMORY")  # where the watch sees it, instead of filling the disk
-    store.execute("PRAGMA query_only = ON")
+    store.execute("PRAGMA cell_size_check = ON")
     store.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     store.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 4 * MAX_QUERY_CHARS)
     store.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
     store.setlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 50)
     store.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000)
+
+
+def _protect(store: sqlite3.Connection) -> None:
+    store.execute("PRAGMA temp_store = MEMORY")  # where the watch sees it, instead of filling the disk
+    store.execute("PRAGMA query_only = ON")
     store.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-    store.set_authorizer(_authorize)
+    store.set_authorizer(authorize_reading)
 
 
-def _look_through(paths: Sequence[Path]) -> tuple[list[tuple[Path, str, os.stat_result]], list[SkippedTable]]:
-    """Return the files to load, each with its name for people and its facts, and the ones to skip."""
-    found: list[tuple[Path, str, os.stat_result]] = []
-    skipped: list[SkippedTable] = []
-    for root in paths:
-        for path in _walk(root):
-            if path.suffix.lower() not in CSV_ENDINGS | DATABASE_ENDINGS:
-                continue
-            name = path.relative_to(root).as_posix() if path != root else path.name
-            try:
-                leaves = path != root and path.is_symlink() and not path.resolve().is_relative_to(root)
-                facts = path.stat()
-            except (OSError, RuntimeError) as error:
-                skipped.append(SkippedTable(file=name, reason=f"cannot be looked at: {error}"))
-                continue
-            if leaves:
-                skipped.append(SkippedTable(file=name, reason="a link that leads out of the folder"))
-            elif not stat.S_ISREG(facts.st_mode):
-                skipped.append(SkippedTable(file=name, reason="not a plain file"))
-            elif facts.st_size > MAX_FILE_BYTES:
-                skipped.append(SkippedTable(file=name, reason=f"larger than {MAX_FILE_BYTES:,} bytes"))
-            elif len(found) >= MAX_FILES:
-                skipped.append(SkippedTable(file=name, reason=f"more than {MAX_FILES} files"))
-            else:
-                found.append((path, name, facts))
-    return found, skipped
+def _is_database(found: FoundFile) -> bool:
+    return found.ending in DATABASE_ENDINGS
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    if root.is_file():
-        yield root
-        return
-    for parent, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(parent, name)
+def _kind_of(found: FoundFile) -> str:
+    return "database" if _is_database(found) else found.ending[1:]
+
+
+def _log_facts(path: str) -> tuple[int, int]:
+    """Return time and size of the log beside an SQLite file, where its last changes are."""
+    try:
+        facts = os.stat(f"{path}-wal")
+    except OSError:
+        return 0, 0
+    return facts.st_mtime_ns, facts.st_size
 
 
 class _Loading:
     """A database while it is being filled."""
 
     def __init__(self, skipped: list[SkippedTable]) -> None:
-        self.store = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None, uri=True)
+        # "": a file without a name, which holds what the memory should not.
+        self.store = sqlite3.connect("", check_same_thread=False, isolation_level=None, uri=True)
         self.store.text_factory = lambda data: data.decode("utf-8", "replace")
+        self.store.execute("PRAGMA journal_mode = MEMORY")
+        _limit(self.store)
         self.tables: list[Table] = []
-        self.lines: dict[str, list[int]] = {}
+        self.lines: dict[str, array[int]] = {}
         self.skipped = skipped
+        self._names: set[str] = set()
+        self._columns = 0
+        self._cells = 0
         self._databases = 0
 
-    def load_csv(self, path: Path, file: str) -> None:
+    def load(self, found: FoundFile, parts: Iterator[list[Any]]) -> None:
+        """Take in a file; one that cannot be read is skipped, and leaves nothing behind."""
+        if _is_database(found):
+            self._attach(found, parts)
+            return
+        self.store.execute("SAVEPOINT file")
         try:
-            header, rows, lines, delimiter = _read_csv(path)
-        except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
-            self.skipped.append(SkippedTable(file=file, reason=f"not UTF-8 text (line {line}); save it as UTF-8"))
-            return
-        except (OSError, csv.Error, _NoTable) as error:
-            self.skipped.append(SkippedTable(file=file, reason=f"not readable as a table: {error}"))
-            return
-        names = safe_names(header)
-        columns, converted = [], []
-        cells = [[row[position] for row in rows] for position in range(len(names))]
-        if delimiter == ";":
-            cells = _with_decimal_points(cells)
-        for position, name in enumerate(names):
-            kind, values = _convert(cells[position])
-            columns.append(Column(name=name, label=header[position], kind=kind))
-            converted.append(values)
-        table = self._free_name(safe_names([path.stem])[0])
-        shape = ", ".join(f"{quote_name(column.name)} {column.kind.upper()}" for column in columns)
-        self.store.execute(f"CREATE TABLE {quote_name(table)} ({shape})")
-        marks = ", ".join("?" * len(columns))
-        self.store.executemany(
-            f"INSERT INTO {quote_name(table)} VALUES ({marks})",  # noqa: S608 - the name is quoted
-            zip(*converted, strict=True),
-        )
-        self.tables.append(Table(name=table, file=file, columns=tuple(columns), rows=len(rows)))
-        self.lines[table] = lines
+            table, lines = self._load_csv(found, parts)
+        except (Unreadable, sqlite3.Error) as error:
+            reason = str(error) if isinstance(error, Unreadable) else f"not readable as a table: {error}"
+            self.store.execute("ROLLBACK TO file")
+            self.skipped.append(SkippedTable(file=found.name, reason=reason))
+        else:
+            self._add(table)
+            self._cells += table.rows * len(table.columns)
+            self.lines[table.name] = lines
+        self.store.execute("RELEASE file")
 
-    def attach(self, path: Path, file: str) -> None:
-        if self._databases >= MAX_DATABASES:
-            self.skipped.append(SkippedTable(file=file, reason=f"more than {MAX_DATABASES} SQLite files"))
-            return
-        schema = f"file_{self._databases + 1}"
+    def _load_csv(self, found: FoundFile, parts: Iterator[list[Any]]) -> tuple[Table, array[int]]:
+        _, header, kinds = next(parts)
+        columns = tuple(
+            Column(name=name, label=label, kind=kind)
+            for name, label, kind in zip(safe_names(header), header, kinds, strict=True)
+        )
+        self._check_room(len(columns))
+        name = self._free_name(safe_names([Path(found.name).stem])[0])
+        shape = ", ".join(f"{quote_name(column.name)} {column.kind.upper()}" for column in columns)
+        self.store.execute(f"CREATE TABLE {quote_name(name)} ({shape})")
+        lines = array("Q")
+        for _, rows, begins in parts:
+            lines.extend(begins)
+            if self._cells + len(lines) * len(columns) > MAX_CELLS:
+                raise Unreadable(f"the CSV files of the folder hold more than {MAX_CELLS:,} cells together")
+            # A short row names only its own columns: filling it up here would take longer than reading it.
+            for width, alike in itertools.groupby(rows, key=len):
+                named = ", ".join(quote_name(column.name) for column in columns[:width])
+                marks = ", ".join("?" * width)
+                self.store.executemany(
+                    f"INSERT INTO {quote_name(name)} ({named}) VALUES ({marks})",  # noqa: S608 - the names are quoted
+                    alike,
+                )
+        return Table(name=name, file=found.name, columns=columns, rows=len(lines)), lines
+
+    def _attach(self, found: FoundFile, parts: Iterator[list[Any]]) -> None:
         try:
-            self.store.execute(f"ATTACH ? AS {schema}", (f"{path.as_uri()}?mode=ro",))
-        except sqlite3.Error as error:
-            self.skipped.append(SkippedTable(file=file, reason=f"not readable as SQLite: {error}"))
+            described = [part for part in parts if self._is_whole(part, found.name)]
+            if self._databases >= MAX_DATABASES:
+                raise Unreadable(f"more than {MAX_DATABASES} SQLite files")
+            schema = f"file_{self._databases + 1}"
+            self.store.execute(f"ATTACH ? AS {schema}", (f"{Path(found.path).as_uri()}?mode=ro",))
+        except (Unreadable, sqlite3.Error) as error:
+            reason = str(error) if isinstance(error, Unreadable) else f"not readable as SQLite: {error}"
+            self.skipped.append(SkippedTable(file=found.name, reason=reason))
             return
         self._databases += 1
-        try:
-            # A temporary view gives each table a name of its own, whatever other files hold.
-            for (name,) in self.store.execute(
-                f"SELECT name FROM {schema}.sqlite_schema "  # noqa: S608 - numbered by us
-                "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY name"
-            ).fetchall():
-                self._add_view(schema, name, file)
-        except sqlite3.Error as error:
-            self.skipped.append(SkippedTable(file=file, reason=f"not readable as SQLite: {error}"))
+        for _, source, columns, rows in described:
+            try:
+                self._check_room(len(columns))
+                # A temporary view gives each table a name of its own, whatever other files hold.
+                name = self._free_name(source)
+                self.store.execute(
+                    f"CREATE TEMP VIEW {quote_name(name)} AS SELECT * FROM {schema}.{quote_name(source)}"  # noqa: S608
+                )
+            except (Unreadable, sqlite3.Error) as error:
+                self.skipped.append(SkippedTable(file=f"{found.name}: {printable_name(source)}", reason=str(error)))
+                continue
+            kinds = tuple(Column(name=column, label=column, kind=_declared_kind(kind)) for column, kind in columns)
+            self._add(Table(name=name, file=found.name, columns=kinds, rows=rows))
 
-    def _add_view(self, schema: str, name: str, file: str) -> None:
-        source = f"{schema}.{quote_name(name)}"
-        table = self._free_name(name)
-        try:
-            described = self.store.execute(f"PRAGMA {schema}.table_info({quote_name(name)})").fetchall()
-            self.store.execute(f"CREATE TEMP VIEW {quote_name(table)} AS SELECT * FROM {source}")  # noqa: S608 - quoted
-            count = self.store.execute(f"SELECT count(*) FROM {source}").fetchone()[0]  # noqa: S608 - quoted
-        except sqlite3.Error as error:
-            self.skipped.append(SkippedTable(file=f"{file}: {name}", reason=f"not readable: {error}"))
-            return
-        columns = tuple(Column(name=row[1], label=row[1], kind=_declared_kind(row[2])) for row in described)
-        self.tables.append(Table(name=table, file=file, columns=columns, rows=count))
+    def _is_whole(self, part: list[Any], file: str) -> bool:
+        if part[0] == "part":
+            self.skipped.append(SkippedTable(file=f"{file}: {printable_name(part[1])}", reason=part[2]))
+        return bool(part[0] == "table")
+
+    def _check_room(self, columns: int) -> None:
+        if self._columns + columns > MAX_COLUMNS:
+            raise Unreadable(f"the folder's tables have more than {MAX_COLUMNS:,} columns")
+
+    def _add(self, table: Table) -> None:
+        self.tables.append(table)
+        self._names.add(table.name.lower())
+        self._columns += len(table.columns)
 
     def _free_name(self, name: str) -> str:
-        taken = {table.name.lower() for table in self.tables}
         free, number = name, 2
-        while free.lower() in taken or free.lower().startswith("sqlite_"):
+        while free.lower() in self._names or free.lower().startswith("sqlite_"):
             free = f"{name.removeprefix('sqlite_') or 'table'}_{number}"
             number += 1
         return free
-
-
-class _NoTable(ValueError):
-    """The file holds no table."""
-
-
-def _read_csv(path: Path) -> tuple[list[str], list[list[str]], list[int], str]:
-    """Return the header, the rows filled up to one length, the line that each row begins on, and the delimiter."""
-    text = path.read_bytes().decode("utf-8-sig")
-    if "\0" in text:
-        raise _NoTable("it holds zero bytes")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else _delimiter(text)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    header: list[str] | None = None
-    rows, lines = [], []
-    begins = 1
-    for row in reader:
-        if row:
-            if header is None:
-                header = [cell.strip() for cell in row]
-            else:
-                rows.append([cell.strip() for cell in row])
-                lines.append(begins)
-        begins = reader.line_num + 1
-    if header is None:
-        raise _NoTable("it is empty")
-    width = max(len(header), *(len(row) for row in rows)) if rows else len(header)
-    if width > MAX_COLUMNS:
-        raise _NoTable(f"it has more than {MAX_COLUMNS} columns")
-    for row in (header, *rows):
-        row.extend([""] * (width - len(row)))
-    return header, rows, lines, delimiter
-
-
-def _delimiter(text: str) -> str:
-    first = text.lstrip().split("\n", 1)[0]
-    return max(",;\t|", key=lambda mark: (first.count(mark), mark == ","))
 
 
 def safe_names(labels: Sequence[str]) -> list[str]:
@@ -499,60 +494,18 @@ def safe_names(labels: Sequence[str]) -> list[str]:
     >>> safe_names(["Area (km2)", "area km2", "", "2023"])
     ['area_km2', 'area_km2_2', 'column_3', 'c_2023']
     """
-    names: list[str] = []
+    names: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for position, label in enumerate(labels, start=1):
-        name = re.sub(r"\W+", "_", label.strip().casefold()).strip("_")[:60] or f"column_{position}"
+        name = re.sub(r"\W+", "_", label.strip()[:1_000].casefold()).strip("_")[:60] or f"column_{position}"
         if name[0].isdigit():
             name = f"c_{name}"
-        free, number = name, 2
+        free, number = name, numbers.get(name, 2)
         while free in names:
             free = f"{name}_{number}"
             number += 1
-        names.append(free)
-    return names
-
-
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9]\d{0,17})")
-_REAL = re.compile(r"[-+]?(?:\d{1,15}\.\d+|\.\d+|\d{1,15})(?:[eE][-+]?\d{1,2})?")
-_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
-
-_DECIMAL_COMMA = re.compile(r"[-+]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d{1,15})(?:,\d+)?")
-
-
-def _with_decimal_points(columns: list[list[str]]) -> list[list[str]]:
-    """Return the columns of a file apart by semicolons with `1.234,5` as `1234.5`, where a column holds nothing else.
-
-    Where every comma of the file could separate thousands as well (`1,234`), nothing is changed: that would be a guess.
-    """
-    decimal = [
-        position
-        for position, cells in enumerate(columns)
-        if any("," in cell for cell in cells) and all(_DECIMAL_COMMA.fullmatch(cell) for cell in cells if cell)
-    ]
-    clear = any("," in cell and not _GROUPED.fullmatch(cell) for position in decimal for cell in columns[position])
-    return [
-        [cell.replace(".", "").replace(",", ".") for cell in cells] if clear and position in decimal else cells
-        for position, cells in enumerate(columns)
-    ]
-
-
-def _convert(cells: list[str]) -> tuple[ColumnKind, list[Any]]:
-    """Return the kind of a column, and its values. One cell that does not fit makes the column a text."""
-    filled = [cell for cell in cells if cell]
-    # "1,234" is a number only in a column where every comma separates thousands.
-    if any("," in cell for cell in filled) and all(
-        _GROUPED.fullmatch(cell) or (_REAL.fullmatch(cell) and len(cell.split(".")[0].lstrip("+-")) <= 3)
-        for cell in filled
-    ):
-        numbers = [cell.replace(",", "") for cell in cells]
-    else:
-        numbers = cells
-    filled = [number for number in numbers if number]
-    if filled and all(_INTEGER.fullmatch(number) for number in filled):
-        return "integer", [int(number) if number else None for number in numbers]
-    if filled and all(_REAL.fullmatch(number) and not re.match(r"[-+]?0\d", number) for number in filled):
-        return "real", [float(number) if number else None for number in numbers]
-    return "text", [cell or None for cell in cells]
+        names[free], numbers[name] = None, number
+    return list(names)
 
 
 def _declared_kind(declared: str) -> ColumnKind:

@@ -19,7 +19,7 @@ _QUESTION = re.compile(
     r"^\W*(?:(?:in|of|at|on|by|for|to|from|during|with)\s+)?(?:what|which|who|whom|whose|when|where|how|why)\b", re.I
 )
 _INVERTED = re.compile(
-    r"(?:^|[,;:.]\s*|\b(?:and|then|but)\s+)\W*(?:is|are|was|were|am|do|does|did|has|have|had|can|could|would|will|should|shall|may|might|"
+    r"(?:^|[,;:.]|\b(?:and|then|but)(?=\s))\W{0,9}(?:is|are|was|were|am|do|does|did|has|have|had|can|could|would|will|should|shall|may|might|"
     r"must|s)(?:n['’]?t)?\s",
     re.IGNORECASE,
 )

@@ -33,7 +33,7 @@ HOPELESS = 0.3
 """An upper bound below this: the pair fails far more often than not, nineteen of nineteen for a declared 0.85."""
 
 _PARTS = re.compile(
-    r"\s*(?:,\s*and\s+then\b|,?\s*\bthen\b|;|,\s*and\b|\.\s(?=[A-Z])|,(?=\s)|\band\b)\s*", re.IGNORECASE
+    r"(?:(?<!\s)\s+)?(?:,\s*and\s+then\b|(?:,\s*)?\bthen\b|;|,\s*and\b|\.\s(?=[A-Z])|,(?=\s)|\band\b)\s*", re.IGNORECASE
 )
 
 

@@ -6,27 +6,43 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kapelle.knowledge import FolderIndex, SkippedFile
-from kapelle.tools import SkippedTable, Tables
+from kapelle.tools import SkippedTable, TableQuestions, Tables
 
 MAX_NAMED_FILES = 3
 
 LeftOut = SkippedFile | SkippedTable
 
 
-def folder_files(folder: Path | None) -> tuple[str, ...]:
+class LocalFolder:
+    """A folder as the local agents see it: its documents, its tables, and questions to those. Reads it once for all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.index = FolderIndex(folder)
+        self.tables = Tables(folder)
+        self.questions = TableQuestions(self.tables)
+
+    @classmethod
+    def of(cls, folder: Path | LocalFolder | None) -> LocalFolder | None:
+        """Return the folder, opened if it is not yet.
+
+        Raises:
+            NotFound: there is no such folder.
+        """
+        return cls(folder) if isinstance(folder, Path) else folder
+
+
+def folder_files(folder: Path | LocalFolder | None) -> tuple[str, ...]:
     """Return the files that the local agents read, as paths inside the folder; a RulePlanner knows them by these."""
-    if folder is None:
+    if (local := LocalFolder.of(folder)) is None:
         return ()
-    with FolderIndex(folder) as index, Tables(folder) as tables:
-        return tuple(sorted({*index.files, *(table.file for table in tables.tables)}))
+    return tuple(sorted({*local.index.files, *(table.file for table in local.tables.tables)}))
 
 
-def skipped_files(folder: Path | None) -> tuple[LeftOut, ...]:
+def skipped_files(folder: Path | LocalFolder | None) -> tuple[LeftOut, ...]:
     """Return the files of a folder that no local agent reads although they look like texts or tables."""
-    if folder is None:
+    if (local := LocalFolder.of(folder)) is None:
         return ()
-    with FolderIndex(folder) as index, Tables(folder) as tables:
-        return left_out(index, tables)
+    return left_out(local.index, local.tables)
 
 
 def left_out(index: FolderIndex | None, tables: Tables | None) -> tuple[LeftOut, ...]:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kapelle.agents import Agent, AgentCapability
-from kapelle.knowledge import FolderIndex
-from kapelle.tools import Sandbox, TablePlan, TableQuestions, Tables
+from kapelle.tools import Sandbox, TablePlan
 
+from .folder import LocalFolder
 from .python import PythonAgent
 from .search import FolderSearchAgent
 from .sql import SqlAgent
 from .writer import WriterAgent
 
 
-def local_agents(folder: Path | None) -> list[tuple[AgentCapability, Agent]]:
+def local_agents(folder: Path | LocalFolder | None) -> list[tuple[AgentCapability, Agent]]:
     """Return the local agents with their cards; search and SQL only when the folder holds texts or tables for them.
 
     The success rates are guesses for the first runs, on the low side; outcomes replace them.
@@ -24,10 +24,9 @@ def local_agents(folder: Path | None) -> list[tuple[AgentCapability, Agent]]:
         NotFound: there is no such folder.
     """
     agents: list[tuple[AgentCapability, Agent]] = []
-    if folder is not None:
-        index, tables = FolderIndex(folder), Tables(folder)
+    if (local := LocalFolder.of(folder)) is not None:
+        index, tables, questions = local.index, local.tables, local.questions
         has_tables = bool(tables.tables or tables.skipped)  # of files that were left out, an agent can say why
-        questions = TableQuestions(tables)
         if has_tables or index.count_passages() or index.skipped:
             agents.append((SEARCH_CARD, FolderSearchAgent(index, tables=tables, questions=questions)))
         if has_tables:
@@ -37,14 +36,12 @@ def local_agents(folder: Path | None) -> list[tuple[AgentCapability, Agent]]:
     return agents
 
 
-def understands_table_questions(folder: Path | None) -> Callable[[str], bool] | None:
+def understands_table_questions(folder: Path | LocalFolder | None) -> Callable[[str], bool] | None:
     """Return a test of whether a question is one that the tables of the folder answer; None without tables."""
-    if folder is None:
+    local = LocalFolder.of(folder)
+    if local is None or not local.tables.tables:
         return None
-    tables = Tables(folder)
-    if not tables.tables:
-        return None
-    questions = TableQuestions(tables)
+    questions = local.questions
     return lambda question: isinstance(questions.plan(question), TablePlan)
 
 

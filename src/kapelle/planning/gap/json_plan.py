@@ -36,7 +36,7 @@ _SKILLS = ("requirements", "requires", "skills")
 _DEADLINE = ("deadline_s", "deadline")
 _START = re.compile(r"[\[{]")
 _JSON_LIKE = re.compile(r"\{\s*(?:[\"'“”„‘}]|//|/\*|#|[A-Za-z_]\w*\s*:)|\[\s*(?:\{|//|/\*|#|\"[^\"\n]{0,80}\"\s*,|\Z)")
-_EDGE_TEXT = re.compile(r"\s*([\w-]+)\s*-+>\s*([\w-]+)\s*")
+_EDGE_TEXT = re.compile(r"\s*([\w-]{1,128}?)\s*-{1,9}>\s*([\w-]+)\s*")
 _TASK_ID = re.compile(r"[#$]?[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 

@@ -34,7 +34,7 @@ _TAG = re.compile(
 _ATTRIBUTE = re.compile(r"[\s,]*(?P<name>[A-Za-z_][\w.:-]*)\s*=\s*", re.ASCII)
 _TAG_END = re.compile(r"[\s,]*(?:(?P<empty>/)\s*)?>")
 _AFTER_VALUE = re.compile(r"\s*(?:>|/\s*>|(?:,\s*)?[A-Za-z_][\w.:-]*\s*=)", re.ASCII)
-_NEXT_NAME = re.compile(r"\s[\s,]*[A-Za-z_][\w.:-]*\s*=", re.ASCII)
+_NEXT_NAME = re.compile(r"(?<![\s,]),*\s[\s,]*[A-Za-z_][\w.:-]*\s*=", re.ASCII)
 _QUOTES = {'"': '"', "'": "'", "“": '“”„"', "”": '“”"', "„": '“”"', "‘": "‘’'", "’": "‘’'"}
 _PLAIN = frozenset({"id", "type", "depends", "depends_on", "requires", "priority", "deadline", "risk", "version"})
 """Short attributes: where no quote closes before the next `<`, it was forgotten."""

@@ -47,8 +47,8 @@ GENERIC = frozenset(
 
 _SENTENCE = re.compile(r"(?<=[.?!;])[\"')]*\s+(?=[A-Z\"'(])|\n+|;\s+")
 _CONNECTIVE = re.compile(
-    r"(?:,\s*(?:and\s+|then\s+|and\s+then\s+)?|\s+and\s+(?:then\s+|also\s+|finally\s+)?|\s+then\s+|^)"
-    r"(?=(?:please\s+|also\s+|finally,?\s+|then,?\s+)*(?P<verb>[A-Za-z][A-Za-z-]*)\b(?!\s*(?:,|\.|of\b|and\b)))",
+    r"(?:,\s*(?:and\s+|then\s+|and\s+then\s+)?|(?<!\s)\s+and\s+(?:then\s+|also\s+|finally\s+)?|(?<!\s)\s+then\s+|^)"
+    r"(?=(?:please\s+|also\s+|finally,?\s+|then,?\s+){0,4}(?P<verb>[A-Za-z][A-Za-z-]*)\b(?!\s*(?:,|\.|of\b|and\b)))",
     re.IGNORECASE,
 )
 _ASKED = re.compile(
