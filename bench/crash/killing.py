@@ -1,0 +1,287 @@
+"""Starts runs, kills the processes that work on them, and lets others go on, until there were so many kills."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import kapelle.custody
+from kapelle import Engine, Plan
+from kapelle.errors import InvalidInput, NotFound, PlanRejected
+from kapelle.ledger import Run, open_ledger
+
+from .agents import answer_to, follow, make_engine
+from .checking import Counts, Reading, check_end, excess_of, find_wrong_ends
+from .effects import Effects
+from .worlds import REJECTED, SHAPES, World, make_world
+
+LONGEST_S = 0.15
+MOST_RESUMES = 150
+RUNS_PER_LEDGER = 8
+PATIENCE_S = 30.0
+TICK_S = 0.02
+"""How often an engine looks for messages: its processes live for a fraction of the second that is usual."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plot:
+    """What is to be done."""
+
+    kills: int
+    store: str = "sqlite"
+    backend: str = "asyncio"
+    seed: int = 0
+    shapes: tuple[str, ...] = tuple(SHAPES)
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
+    """Is told of every fault."""
+
+
+def measure(plot: Plot) -> Counts:
+    """Kill and resume until there were so many kills, and return what was found."""
+    counts, chance = Counts(), random.Random(plot.seed)
+    with tempfile.TemporaryDirectory(prefix="kapelle-crash-") as folder, _locations(plot.store, folder) as locate:
+        while counts.kills < plot.kills:
+            with _answering(location := locate()):
+                for _ in range(RUNS_PER_LEDGER):
+                    if counts.kills >= plot.kills:
+                        break
+                    shape = plot.shapes[counts.runs % len(plot.shapes)]
+                    world = make_world(chance.randrange(10**6), shape)
+                    effects = Effects(Path(folder) / f"effects-{counts.runs}.jsonl")
+                    _Victim(plot, counts, chance, location, world, effects).live()
+                    effects.path.unlink()
+                    counts.runs += 1
+                    counts.shapes[shape] += 1
+    return counts
+
+
+class _Victim:
+    """One run, from its first process to its end."""
+
+    def __init__(
+        self, plot: Plot, counts: Counts, chance: random.Random, location: str, world: World, effects: Effects
+    ) -> None:
+        self._plot, self._counts, self._chance = plot, counts, chance
+        self._location, self._world, self._effects = location, world, effects
+        self._budget = world.budget_usd
+        self._run_id: str | None = None
+        self._again = chance.random() < 0.3
+        """Whether it is resumed once more when it has ended with failures: those are tried again then."""
+        self._found = 0
+
+    def live(self) -> None:
+        """Start it, kill and resume it until it has ended, and count what went wrong."""
+        for _ in range(MOST_RESUMES):
+            killed = self._one_life()
+            try:
+                run = self._read()
+            except Exception as error:  # whatever it is, it is a finding
+                self._note("stuck", f"the ledger cannot be read: {type(error).__name__}: {error}")
+                return
+            if run is None:
+                continue  # it died before its first event
+            self._run_id = run.run_id
+            if killed:
+                self._counts.killed_after[run.events[-1].kind] += 1
+            if run.cost_usd > self._budget + excess_of(run) + 1e-9:
+                self._note("overrun", f"${run.cost_usd:.4f} of ${self._budget:.4f}")
+            if run.state == "waiting" and not self._wait_for_answers(run):
+                self._note("stuck", "nobody has answered")
+                return
+            if run.ended and not self._may_go_on(run):
+                self._judge(run)
+                return
+        self._note("stuck", f"after {MOST_RESUMES} lives it is not over")
+
+    def _one_life(self) -> bool:
+        """Let a process work on the run; return whether it was killed."""
+        counts = self._counts
+        began, begins = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(began)
+            self._work(begins)  # never returns
+        os.close(begins)
+        counts.resumes += self._run_id is not None
+        kill = counts.kills < self._plot.kills
+        if kill:
+            if self._chance.random() < 0.9:  # else it may be killed before it has begun
+                os.read(began, 1)
+            time.sleep(self._chance.uniform(0.0, LONGEST_S))
+            os.kill(child, signal.SIGKILL)
+        killed = os.WIFSIGNALED(self._wait(child))
+        os.close(began)
+        counts.kills += killed and kill
+        return killed
+
+    def _wait(self, child: int) -> int:
+        patience = time.monotonic() + PATIENCE_S
+        while True:
+            found, status = os.waitpid(child, os.WNOHANG)
+            if found:
+                return status
+            if time.monotonic() > patience:
+                self._note("stuck", "an engine neither ended nor was killed")
+                os.kill(child, signal.SIGKILL)
+                patience += PATIENCE_S
+            time.sleep(0.002)
+
+    def _work(self, begins: int) -> None:
+        """What a child process does: run, or resume, and leave without a trace."""
+        code = 1
+        effects = self._effects
+        try:
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
+            kapelle.custody.TICK_S = TICK_S
+            with open_ledger(self._location) as ledger:
+                engine = make_engine(self._world, effects, ledger, self._plot.backend)
+                watch = follow(effects)
+                os.write(begins, b".")
+                if self._run_id is None:
+                    plan = Plan(request=str(effects.path), graph=self._world.graph(), planner="bench")
+                    asyncio.run(engine.run(plan, budget_usd=self._budget, on_event=watch))
+                else:
+                    asyncio.run(engine.resume(self._run_id, budget_usd=self._budget, on_event=watch))
+            code = 0
+        except PlanRejected as error:  # the budget is too small even for the plan: it is raised
+            effects.leave("rejected", error=str(error)[:2000])
+        except BaseException as error:  # whatever it is, it is a finding
+            effects.leave("raised", error=f"{type(error).__name__}: {error}"[:2000])
+        finally:
+            os._exit(code)
+
+    def _read(self) -> Run | None:
+        """Return the run as the ledger has it; None if it has none of it yet."""
+        with open_ledger(self._location) as ledger:
+            if self._run_id is None:
+                mine = [one.run_id for one in ledger.runs(limit=5) if one.request == str(self._effects.path)]
+                if not mine:
+                    return None
+                self._run_id = mine[0]
+            return ledger.run(self._run_id)
+
+    def _wait_for_answers(self, run: Run) -> bool:
+        patience = time.monotonic() + PATIENCE_S
+        wanted = {one.question_id for one in run.open_questions}
+        while time.monotonic() < patience:
+            with open_ledger(self._location) as ledger:
+                if wanted <= ledger.inbox(run.run_id).keys():
+                    return True
+            time.sleep(0.01)
+        return False
+
+    def _may_go_on(self, run: Run) -> bool:
+        """Whether a run that has ended is to be resumed all the same: with more money, or to try again what failed."""
+        reasons = [run.stop_reason or ""]
+        for task in run.tasks.values():
+            reasons += [task.reason or "", *(attempt.reason or "" for attempt in task.attempts)]
+        if find_wrong_ends(run, self._world) and any("budget" in reason.lower() for reason in reasons):
+            self._budget += self._world.budget_usd / 2
+            self._counts.raised_budgets += 1
+            return True
+        again, self._again = self._again and run.state in ("partial", "failed"), False
+        return again
+
+    def _judge(self, run: Run) -> None:
+        counts = self._counts
+        self._look_through()
+        for count, text in check_end(run, self._effects.read(), self._world):
+            self._note(count, text)
+        counts.tasks_interrupted += sum(1 for event in run.events if event.kind == "task_interrupted")
+        counts.questions_answered += sum(1 for event in run.events if event.kind == "question_answered")
+        counts.expansions += len(run.replaced)
+        counts.rivals += sum(
+            1 for task in run.tasks.values() for one in task.attempts if one.reason == "The other attempt was faster."
+        )
+
+    def _look_through(self) -> None:
+        """Go through all that has happened, and count what went wrong on the way."""
+        reading, traces = Reading(world=self._world), self._effects.read()
+        for trace in traces:
+            if trace["what"] == "raised":
+                self._note("raised", trace["error"])
+        if self._run_id is not None:
+            with open_ledger(self._location) as ledger:
+                reading.read(ledger.events(self._run_id), traces)
+        for count, text in reading.problems:
+            self._note(count, text)
+        self._counts.tasks_begun += sum(reading.begun.values())
+
+    def _note(self, count: str, text: str) -> None:
+        setattr(self._counts, count, getattr(self._counts, count) + 1)
+        if count == "stuck":
+            self._look_through()
+        self._found += 1
+        if self._found <= 12:
+            world = self._world
+            self._plot.say(f"{world.shape} {world.seed}: {count}: {text[:600]}")
+
+
+@contextmanager
+def _locations(store: str, folder: str) -> Iterator[Callable[[], str]]:
+    """Give new, empty ledgers."""
+    made = 0
+    if store == "sqlite":
+
+        def new_file() -> str:
+            nonlocal made
+            made += 1
+            return str(Path(folder) / f"ledger-{made}.sqlite")
+
+        yield new_file
+        return
+    from tests.ledger.postgres_server import PostgresServer
+
+    with PostgresServer() as server:
+
+        def new_database() -> str:
+            nonlocal made
+            made += 1
+            return server.new_database(f"crash{made}")
+
+        yield new_database
+
+
+@contextmanager
+def _answering(location: str) -> Iterator[None]:
+    """Let a process of its own answer what people are asked, as people do: later, and without looking at the run."""
+    with open_ledger(location):
+        pass  # it is there from now on
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(_answer_all(location))
+        finally:
+            os._exit(1)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+async def _answer_all(location: str) -> None:
+    chance = random.Random(0)
+    with open_ledger(location) as ledger:
+        engine = Engine([], model="none", ledger=ledger)
+        while True:
+            await asyncio.sleep(chance.uniform(0.005, 0.05))
+            for question in engine.questions():
+                try:
+                    if question.kind == "answer":
+                        engine.answer(question.question_id, answer_to(question.text), by="bench")
+                    elif question.about == "start" and REJECTED in question.text:
+                        engine.reject(question.question_id, by="bench")
+                    else:
+                        engine.approve(question.question_id, by="bench")
+                except (NotFound, InvalidInput):
+                    continue  # answered already, and its run has not come to it yet
