@@ -219,8 +219,9 @@ class TestRay:
         runner, backend = ray_loop
         with pytest.raises(Odd, match="mine"):
             runner.run(do(backend, told("odd")))
-        with pytest.raises(AgentFailed, match="raised Unsendable: one, which cannot be sent back"):
+        with pytest.raises(Unsendable, match="one") as caught:
             runner.run(do(backend, told("unsendable")))
+        assert 'raise Unsendable("one", "two")' in str(caught.value.__cause__)
         with pytest.raises(AgentFailed, match="returned a lock, which cannot be sent back"):
             runner.run(do(backend, told("lock")))
 
@@ -230,6 +231,15 @@ class TestRay:
         unsendable.lock = threading.Lock()  # type: ignore[attr-defined]  # that is the fault
         with pytest.raises(InvalidInput, match="Agent 'locked' cannot be sent to a worker"):
             runner.run(backend.run("locked", unsendable, TASK, CONTEXT))
+
+    def test_what_no_node_has_is_named_instead_of_waited_for(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
+        runner, backend = ray_loop
+        greedy = replace(TASK, metadata={"resources": {"num_gpus": 64, "warp": 1}})
+        with pytest.raises(AgentFailed, match=r"No node .* 'a' asks for: .*64 GPU .*1 warp .* that one has: 0") as caught:
+            runner.run(do(backend, greedy))
+        assert caught.value.cost_usd == 0.0
+        with pytest.raises(InvalidInput, match="Task 'a': Ray does not take its resources"):
+            runner.run(do(backend, replace(TASK, metadata={"resources": {"num_gpus": 1.5}})))
 
     def test_cancelling_reaches_the_worker(self, ray_loop: tuple[asyncio.Runner, Backend], tmp_path: Path) -> None:
         runner, backend = ray_loop
