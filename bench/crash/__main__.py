@@ -27,9 +27,7 @@ def main() -> None:
     if unknown := set(shapes) - SHAPES.keys():
         parser.error(f"there is no shape {', '.join(sorted(unknown))}; use {', '.join(SHAPES)}")
     started = time.perf_counter()
-    plot = Plot(
-        kills=options.kills, store=options.store, backend=options.backend, seed=options.seed, shapes=shapes
-    )
+    plot = Plot(kills=options.kills, store=options.store, backend=options.backend, seed=options.seed, shapes=shapes)
     found = measure(plot)
     result = {**found.to_dict(), "seconds": round(time.perf_counter() - started, 1)}
     if options.json:

@@ -84,7 +84,11 @@ class Crew:
             self._ask(step, context)
         if step.kind == "flaky" and self._asked[step.name, name] == 1 and chance.random() < 0.5:
             raise TryAgain("It is busy.")
-        if step.fails or (step.kind == "fragile" and name == "brittle") or (step.twist == "one fails" and name == "bob"):
+        if (
+            step.fails
+            or (step.kind == "fragile" and name == "brittle")
+            or (step.twist == "one fails" and name == "bob")
+        ):
             effects.leave("fail", **trace)
             raise AgentFailed(f"{name} cannot do {step.name}.", cost_usd=PRICE_USD)
         effects.leave("end", **trace)
@@ -149,10 +153,8 @@ class StrategicRouter:
             dag, available_agents, optimization_constraints, agent_creator
         )
         ways = {name: way for name in dag.tasks if (way := self._strategy(dag[name])) is not None}
-        first = {name: "ann" for name in ways}
-        return replace(
-            routing, strategies={**routing.strategies, **ways}, assignments={**routing.assignments, **first}
-        )
+        first = dict.fromkeys(ways, "ann")
+        return replace(routing, strategies={**routing.strategies, **ways}, assignments={**routing.assignments, **first})
 
     def _strategy(self, task: Task) -> Any:
         # An expansion is routed with the names that its tasks have in the whole graph.

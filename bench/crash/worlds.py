@@ -231,9 +231,7 @@ def _draw_parts(chance: random.Random, name: str, kinds: Mapping[str, int], deep
     return (first, second, third)
 
 
-def _index(
-    steps: Sequence[Step], whole: Step | None, by_name: dict[str, Step], parent: dict[str, Step]
-) -> None:
+def _index(steps: Sequence[Step], whole: Step | None, by_name: dict[str, Step], parent: dict[str, Step]) -> None:
     for step in steps:
         by_name[step.name] = step
         if whole is not None:

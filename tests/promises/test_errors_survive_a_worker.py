@@ -1,4 +1,4 @@
-"""An error that an agent raises on a worker is the same error for whoever waits: class, words, attributes, traceback."""
+"""An error that an agent raises on a worker is the same for whoever waits: class, words, attributes, traceback."""
 
 from __future__ import annotations
 

@@ -235,7 +235,9 @@ class TestRay:
     def test_what_no_node_has_is_named_instead_of_waited_for(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
         runner, backend = ray_loop
         greedy = replace(TASK, metadata={"resources": {"num_gpus": 64, "warp": 1}})
-        with pytest.raises(AgentFailed, match=r"No node .* 'a' asks for: .*64 GPU .*1 warp .* that one has: 0") as caught:
+        with pytest.raises(
+            AgentFailed, match=r"No node .* 'a' asks for: 64 GPU .*, 1 warp .* that one has: 0"
+        ) as caught:
             runner.run(do(backend, greedy))
         assert caught.value.cost_usd == 0.0
         with pytest.raises(InvalidInput, match="Task 'a': Ray does not take its resources"):

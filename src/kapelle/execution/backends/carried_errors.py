@@ -33,7 +33,7 @@ def pack_error(error: BaseException) -> bytes:
             packed: bytes = cloudpickle.dumps((parts(error), told))  # type: ignore[no-untyped-call]  # Ray's
             if _is_same(unpack_error(packed), error) or parts is _pieces:
                 return packed
-        except Exception:  # noqa: S112, PERF203 - pickling runs code of the error's own classes; the next way is tried
+        except Exception:  # noqa: S112 - pickling runs code of the error's own classes; the next way is tried
             continue
     # Its words, and of its class only that an agent failed.
     what = f"The agent raised {type(error).__name__}: {_words(error)}, which cannot be sent back from its worker."

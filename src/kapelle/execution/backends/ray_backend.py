@@ -20,6 +20,7 @@ import asyncio
 import logging
 import math
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -61,7 +62,8 @@ class RayBackend:
         self._ray = _import_ray()
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._started = False
-        self._starting = asyncio.Lock()
+        # Not asyncio's: that would belong to one event loop, and a backend may serve several, one after the other.
+        self._starting = threading.Lock()
         self._remote: Any = None
         self._nodes = ClusterNodes(self._ray.nodes, patience_s)
         self._agents: dict[str, tuple[Agent, Any]] = {}
@@ -76,9 +78,8 @@ class RayBackend:
             AgentFailed: no node of the cluster has these resources.
         """
         options = read_resources(task)
-        async with self._starting:
-            if self._remote is None:
-                await asyncio.to_thread(self._start)
+        if self._remote is None:
+            await asyncio.to_thread(self._start)
         content = _pickled((task, replace(context, tell=None)), f"Task {task.task_id!r}")
         errors = self._ray.exceptions
         try:
@@ -112,19 +113,22 @@ class RayBackend:
             await asyncio.to_thread(self._ray.shutdown)
 
     def _start(self) -> None:
-        if not self._ray.is_initialized():
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            self._ray.init(
-                address=self._address,
-                include_dashboard=None if self._address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-            )
-            self._started = True
-            if self._address is None:  # a cluster that was started here gets no other nodes than it has
-                self._nodes = ClusterNodes(self._ray.nodes, 0.0)
-        self._remote = self._ray.remote(max_retries=0)(_work)
+        with self._starting:
+            if self._remote is not None:
+                return
+            if not self._ray.is_initialized():
+                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+                self._ray.init(
+                    address=self._address,
+                    include_dashboard=None if self._address else False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                )
+                self._started = True
+                if self._address is None:  # a cluster that was started here gets no other nodes than it has
+                    self._nodes = ClusterNodes(self._ray.nodes, 0.0)
+            self._remote = self._ray.remote(max_retries=0)(_work)
 
     def _submit(self, agent_id: str, agent: Agent, task: Task, content: bytes, options: dict[str, Any]) -> Any:
         kept = self._keep(agent_id, agent)
@@ -147,8 +151,8 @@ class RayBackend:
                 if lacking is not None and not waiting.done():
                     self._ray.cancel(reference, force=True)
                     raise AgentFailed(
-                        f"No node of the Ray cluster has what task {task.task_id!r} asks for: {lacking}. Add a node that "
-                        "has it, or ask for less (`resources` in the task's metadata).",
+                        f"No node of the Ray cluster has what task {task.task_id!r} asks for: {lacking}. Add a node "
+                        "that has it, or ask for less (`resources` in the task's metadata).",
                         cost_usd=0.0,
                     )
         except asyncio.CancelledError:

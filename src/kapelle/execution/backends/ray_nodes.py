@@ -30,30 +30,36 @@ class ClusterNodes:
         self._look = look
         self._patience_s = patience_s
         self._clock = clock
-        self._looking = asyncio.Lock()
-        self._looked = -LOOK_S
-        self._nodes: list[Mapping[str, float]] = []
+        self._looked: float | None = None
+        """When somebody last began to look."""
+        self._nodes: list[Mapping[str, float]] | None = None
         self._since: dict[tuple[tuple[str, float], ...], float] = {}
         """Since when no node has these amounts."""
 
     async def find_lacking(self, options: Mapping[str, Any]) -> str | None:
         """Return in words what no node has of what a Ray task asks for, once that was so for long enough."""
-        async with self._looking:
-            if self._clock() - self._looked >= LOOK_S:
-                found = await asyncio.to_thread(self._look)
-                self._nodes = [one.get("Resources", {}) for one in found if one.get("Alive")]
-                self._looked = self._clock()
+        now = self._clock()
+        # No lock: it would belong to one event loop, and a backend may serve several, one after the other.
+        if self._looked is None or now - self._looked >= LOOK_S:
+            self._looked = now
+            found = await asyncio.to_thread(self._look)
+            self._nodes = [one.get("Resources", {}) for one in found if one.get("Alive")]
+        if self._nodes is None:
+            return None  # somebody else is looking
         wanted = amounts_of(options)
         key = tuple(sorted(wanted.items()))
         if any(all(node.get(name, 0.0) >= amount for name, amount in key) for node in self._nodes):
             self._since.pop(key, None)
             return None
-        since = self._since.setdefault(key, self._looked)
-        if self._looked - since < self._patience_s:
+        since = self._since.setdefault(key, now)
+        if now - since < self._patience_s:
             return None
         most = {name: max((node.get(name, 0.0) for node in self._nodes), default=0.0) for name in wanted}
-        told = ", ".join(f"{amount:g} {name} (the most that one has: {most[name]:g})" for name, amount in wanted.items())
-        return told if len(wanted) == 1 else f"{told}, all on one node"
+        too_much = [name for name, amount in wanted.items() if most[name] < amount]
+        told = ", ".join(
+            f"{wanted[name]:g} {name} (the most that one has: {most[name]:g})" for name in too_much or wanted
+        )
+        return told if too_much else f"{told}, all on one node"
 
 
 def amounts_of(options: Mapping[str, Any]) -> dict[str, float]:
