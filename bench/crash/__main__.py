@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 from . import __doc__ as description
 from .killing import Plot, measure
@@ -21,13 +22,21 @@ def main() -> None:
     parser.add_argument("--backend", choices=("asyncio", "threads"), default="asyncio")
     parser.add_argument("--shapes", default=",".join(SHAPES), help="of which kinds runs are, in turn")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="a folder for events and traces of runs with faults")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     shapes = tuple(options.shapes.split(","))
     if unknown := set(shapes) - SHAPES.keys():
         parser.error(f"there is no shape {', '.join(sorted(unknown))}; use {', '.join(SHAPES)}")
     started = time.perf_counter()
-    plot = Plot(kills=options.kills, store=options.store, backend=options.backend, seed=options.seed, shapes=shapes)
+    plot = Plot(
+        kills=options.kills,
+        store=options.store,
+        backend=options.backend,
+        seed=options.seed,
+        shapes=shapes,
+        keep=options.keep,
+    )
     found = measure(plot)
     result = {**found.to_dict(), "seconds": round(time.perf_counter() - started, 1)}
     if options.json:

@@ -15,7 +15,7 @@ from kapelle import Engine, Task, TaskDAG, agent
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import AgentFailed, AskPerson, TryAgain
 from kapelle.execution import ExecutionLimits, HedgePolicy, RetryPolicy
-from kapelle.ledger import Event, Ledger
+from kapelle.ledger import Ledger
 from kapelle.routing import RoutingPlan
 
 from .effects import Effects
@@ -39,7 +39,7 @@ class Crew:
 
     def agents(self) -> list[Any]:
         """Return all of them."""
-        single = ["plain", "flaky", "checked", "slow", "ask", "approve", "risky", "grow"]
+        single = ["plain", "flaky", "checked", "slow", "ask", "approve", "risky", "grow", "strict"]
         return [
             self._make("worker", single, 8),
             self._make("brittle", ["fragile"], 4, success_rate=0.99),
@@ -177,12 +177,3 @@ def make_engine(world: World, effects: Effects, ledger: Ledger, backend: str) ->
     )
     engine.router = StrategicRouter(engine.router, world)  # type: ignore[assignment]  # it has what is called of it
     return engine
-
-
-def follow(effects: Effects) -> Any:
-    """Return a watcher of events, so that traces tell after which of them they were left."""
-
-    def watch(event: Event) -> None:
-        effects.seq = event.seq
-
-    return watch

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
+import select
 import signal
 import sys
 import tempfile
@@ -17,14 +19,16 @@ from pathlib import Path
 import kapelle.custody
 from kapelle import Engine, Plan
 from kapelle.errors import InvalidInput, NotFound, PlanRejected
-from kapelle.ledger import Run, open_ledger
+from kapelle.ledger import Event, Run, open_ledger
 
-from .agents import answer_to, follow, make_engine
+from .agents import answer_to, make_engine
 from .checking import Counts, Reading, check_end, excess_of, find_wrong_ends
 from .effects import Effects
 from .worlds import REJECTED, SHAPES, World, make_world
 
-LONGEST_S = 0.15
+KILLED_AFTER = 30
+"""Events, on average, after which a process is killed; and then a pause of at most:"""
+PAUSE_S = 0.02
 MOST_RESUMES = 150
 RUNS_PER_LEDGER = 8
 PATIENCE_S = 30.0
@@ -41,6 +45,8 @@ class Plot:
     backend: str = "asyncio"
     seed: int = 0
     shapes: tuple[str, ...] = tuple(SHAPES)
+    keep: Path | None = None
+    """Where events and traces of runs with faults are kept, to be looked at."""
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)
     """Is told of every fault."""
 
@@ -57,7 +63,10 @@ def measure(plot: Plot) -> Counts:
                     shape = plot.shapes[counts.runs % len(plot.shapes)]
                     world = make_world(chance.randrange(10**6), shape)
                     effects = Effects(Path(folder) / f"effects-{counts.runs}.jsonl")
-                    _Victim(plot, counts, chance, location, world, effects).live()
+                    victim = _Victim(plot, counts, chance, location, world, effects)
+                    victim.live()
+                    if not victim.faultless and plot.keep is not None:
+                        victim.keep(plot.keep)
                     effects.path.unlink()
                     counts.runs += 1
                     counts.shapes[shape] += 1
@@ -102,40 +111,57 @@ class _Victim:
                 return
         self._note("stuck", f"after {MOST_RESUMES} lives it is not over")
 
+    @property
+    def faultless(self) -> bool:
+        """Whether nothing went wrong."""
+        return not self._found
+
+    def keep(self, folder: Path) -> None:
+        """Leave what happened, in order, as lines of JSON."""
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [{"trace": trace, "seq": trace["seq"] + 0.5} for trace in self._effects.read()]
+        if self._run_id is not None:
+            with open_ledger(self._location) as ledger:
+                lines += [
+                    {"seq": event.seq, "kind": event.kind, "task": event.task_id, "data": dict(event.data)}
+                    for event in ledger.events(self._run_id)
+                ]
+        path = folder / f"{self._world.shape}-{self._world.seed}.jsonl"
+        path.write_text("".join(json.dumps(line) + "\n" for line in sorted(lines, key=lambda line: line["seq"])))
+
     def _one_life(self) -> bool:
         """Let a process work on the run; return whether it was killed."""
         counts = self._counts
-        began, begins = os.pipe()
+        news, told = os.pipe()
         child = os.fork()
         if child == 0:
-            os.close(began)
-            self._work(begins)  # never returns
-        os.close(begins)
+            os.close(news)
+            self._work(told)  # never returns
+        os.close(told)
         counts.resumes += self._run_id is not None
         kill = counts.kills < self._plot.kills
-        if kill:
-            if self._chance.random() < 0.9:  # else it may be killed before it has begun
-                os.read(began, 1)
-            time.sleep(self._chance.uniform(0.0, LONGEST_S))
+        # Counted in what it does and not in seconds, so that kills fall into the work on a slow machine too.
+        left = int(self._chance.expovariate(1 / KILLED_AFTER)) if kill else None
+        if self._follow(news, left) and kill:
+            time.sleep(self._chance.uniform(0.0, PAUSE_S))
             os.kill(child, signal.SIGKILL)
-        killed = os.WIFSIGNALED(self._wait(child))
-        os.close(began)
-        counts.kills += killed and kill
-        return killed
+        os.close(news)
+        _, status = os.waitpid(child, 0)
+        counts.kills += os.WIFSIGNALED(status)
+        return os.WIFSIGNALED(status)
 
-    def _wait(self, child: int) -> int:
-        patience = time.monotonic() + PATIENCE_S
-        while True:
-            found, status = os.waitpid(child, os.WNOHANG)
-            if found:
-                return status
-            if time.monotonic() > patience:
-                self._note("stuck", "an engine neither ended nor was killed")
-                os.kill(child, signal.SIGKILL)
-                patience += PATIENCE_S
-            time.sleep(0.002)
+    def _follow(self, news: int, left: int | None) -> bool:
+        """Wait until a process has done so much, or it has ended; return whether it has not."""
+        while left is None or left > 0:
+            if not select.select([news], [], [], PATIENCE_S)[0]:
+                self._note("stuck", f"an engine has done nothing for {PATIENCE_S:g} s")
+                return True
+            if not (done := len(os.read(news, 1 if left is None else left))):
+                return False
+            left = None if left is None else left - done
+        return True
 
-    def _work(self, begins: int) -> None:
+    def _work(self, told: int) -> None:
         """What a child process does: run, or resume, and leave without a trace."""
         code = 1
         effects = self._effects
@@ -146,8 +172,12 @@ class _Victim:
             kapelle.custody.TICK_S = TICK_S
             with open_ledger(self._location) as ledger:
                 engine = make_engine(self._world, effects, ledger, self._plot.backend)
-                watch = follow(effects)
-                os.write(begins, b".")
+
+                def watch(event: Event) -> None:
+                    effects.seq = event.seq
+                    os.write(told, b".")
+
+                os.write(told, b".")
                 if self._run_id is None:
                     plan = Plan(request=str(effects.path), graph=self._world.graph(), planner="bench")
                     asyncio.run(engine.run(plan, budget_usd=self._budget, on_event=watch))
@@ -187,7 +217,7 @@ class _Victim:
         for task in run.tasks.values():
             reasons += [task.reason or "", *(attempt.reason or "" for attempt in task.attempts)]
         if find_wrong_ends(run, self._world) and any("budget" in reason.lower() for reason in reasons):
-            self._budget += self._world.budget_usd / 2
+            self._budget += self._world.budget_usd
             self._counts.raised_budgets += 1
             return True
         again, self._again = self._again and run.state in ("partial", "failed"), False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kapelle import Task, TaskDAG
@@ -28,6 +28,7 @@ SHAPES: Mapping[str, Mapping[str, int]] = {
     "voting": {"plain": 2, "vote": 3, "cascade": 3, "hopeless": 1},
     "hedged": {"plain": 2, "late": 5, "flaky": 1, "hopeless": 1},
     "asking": {"plain": 3, "ask": 2, "approve": 2, "risky": 2, "vote": 1},
+    "ending": {"plain": 8, "flaky": 1, "hopeless": 1, "ask": 1, "grow": 1, "strict": 1},
     "growing": {"plain": 3, "grow": 2, "flaky": 1, "hopeless": 1},
     "mixed": {
         "plain": 2, "flaky": 1, "checked": 1, "fragile": 1, "hopeless": 2, "slow": 1, "vote": 1, "cascade": 1,
@@ -197,22 +198,31 @@ def _draw(chance: random.Random, name: str, kinds: Mapping[str, int], before: Se
     kind = chance.choices(list(kinds), list(kinds.values()))[0]
     if kind == "grow" and deep > 1:
         kind = "plain"
-    fails = kind == "hopeless" or (kind in ("vote", "cascade", "late", "ask", "risky") and chance.random() < 0.12)
+    fails = (
+        kind == "hopeless"
+        or (kind == "strict" and chance.random() < 0.5)
+        or (kind in ("vote", "cascade", "late", "ask", "risky") and chance.random() < 0.12)
+    )
     needs = "some" if len(before) > 1 and chance.random() < 0.3 else "all"
     # What may be missing is no input that can be filled; and what grows has several outputs in its place.
     sure = [one.name for one in before if one.on_failure != "continue" and not one.parts]
-    return Step(
+    parts = _draw_parts(chance, name, kinds, deep + 1) if kind == "grow" else ()
+    step = Step(
         name=name,
         kind=chance.choice(("plain", "flaky", "slow")) if kind == "hopeless" else kind,
         after=tuple(one.name for one in before),
         refers=tuple(sure[:1]) if needs == "all" and chance.random() < 0.5 else (),
-        on_failure=chance.choice(("skip", "continue", "continue")),
+        on_failure="fail" if kind == "strict" else chance.choice(("skip", "continue", "continue")),
         needs=needs,
         priority=chance.choice((0, 0, 1, 2)),
         fails=fails,
         twist=chance.choice(TWISTS.get(kind, ("",))),
-        parts=_draw_parts(chance, name, kinds, deep + 1) if kind == "grow" else (),
+        parts=parts,
     )
+    if step.parts and any(end.on_failure != "continue" for end in step.ends):
+        # Else what waits for it would go on where it could not be paid, and not where it grew: both would be right.
+        step = replace(step, on_failure="skip")
+    return step
 
 
 TWISTS: Mapping[str, tuple[str, ...]] = {
