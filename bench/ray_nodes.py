@@ -27,7 +27,6 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +37,8 @@ from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskCont
 from kapelle.execution import ExecutionLimits, RetryPolicy
 from kapelle.execution.backends.ray_backend import RayBackend
 from kapelle.ledger import Run
+
+from .crash.effects import Effects
 
 SORTS: tuple[dict[str, Any], ...] = ({"num_gpus": 1}, {"resources": {"special": 1}}, {})
 """What each node has beside its processors."""
@@ -66,7 +67,7 @@ class Found:
 class Tracer:
     """An agent that leaves a line when it begins and when it ends, with the node that it is on."""
 
-    def __init__(self, effects: Path) -> None:
+    def __init__(self, effects: Effects) -> None:
         self._effects = effects
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
@@ -74,19 +75,11 @@ class Tracer:
         import ray
 
         where = {"node": ray.get_runtime_context().get_node_id(), "gpus": len(ray.get_gpu_ids())}
-        self._leave("begin", task, where)
+        self._effects.leave("begin", task=task.task_id, **where)
         await asyncio.sleep(random.uniform(0.05, 0.6))
-        self._leave("end", task, where)
+        self._effects.leave("end", task=task.task_id, **where)
         # Some results stay in the store of the node that they were made on until they are fetched.
         return AgentResult(output=output_of(task.task_id), cost_usd=0.01)
-
-    def _leave(self, what: str, task: Task, where: Mapping[str, Any]) -> None:
-        line = json.dumps({"what": what, "task": task.task_id, "at": time.time(), **where}) + "\n"
-        handle = os.open(self._effects, os.O_WRONLY | os.O_APPEND)
-        try:
-            os.write(handle, line.encode())
-        finally:
-            os.close(handle)
 
 
 def output_of(task_id: str) -> str:
@@ -136,7 +129,7 @@ def measure(kills: int, tasks: int, seed: int) -> Found:
 
 
 def _measure(kills: int, tasks: int, chance: random.Random, nodes: Nodes, folder: Path, found: Found) -> None:
-    effects = folder / "effects.jsonl"
+    effects = Effects(folder / "effects.jsonl")
     card = AgentCapability(agent_id="tracer", task_types=("work",), cost_usd=0.01, max_concurrency=24)
     engine = Engine(
         AgentRegistry([card], runners={"tracer": Tracer(effects)}),
@@ -148,15 +141,15 @@ def _measure(kills: int, tasks: int, chance: random.Random, nodes: Nodes, folder
     # Ray adds nodes in a program's main thread only, so it is the engine that has another one.
     with ThreadPoolExecutor(1) as thread:
         while found.nodes_killed < kills or not found.runs:
-            effects.write_text("")
+            effects.path.write_text("")
             plan = Plan(request=f"run {found.runs}", graph=_make_graph(tasks, chance), planner="bench")
             working = thread.submit(asyncio.run, engine.run(plan, budget_usd=100.0))
             begun_before = 0
             while not wait({working}, timeout=chance.uniform(0.02, 0.5)).done:
                 running = _running(effects)
-                if found.nodes_killed == kills or not running or len(_read(effects)) == begun_before:
+                if found.nodes_killed == kills or not running or len(effects.read()) == begun_before:
                     continue  # nothing is done: killing the next node would let nothing be done ever
-                begun_before = len(_read(effects))
+                begun_before = len(effects.read())
                 nodes.replace(nodes.sorts[chance.choice(sorted(running.values()))])
                 found.nodes_killed += 1
             _check(working.result(), effects, nodes, found)
@@ -186,14 +179,10 @@ def _make_graph(count: int, chance: random.Random) -> TaskDAG:
     return TaskDAG(tasks)
 
 
-def _read(effects: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in effects.read_text().splitlines()]
-
-
-def _running(effects: Path) -> dict[str, str]:
+def _running(effects: Effects) -> dict[str, str]:
     """Return the tasks that have begun and not ended, with the node of each."""
     running: dict[str, str] = {}
-    for one in _read(effects):
+    for one in effects.read():
         if one["what"] == "begin":
             running[one["task"]] = one["node"]
         else:
@@ -201,8 +190,8 @@ def _running(effects: Path) -> dict[str, str]:
     return running
 
 
-def _check(run: Run, effects: Path, nodes: Nodes, found: Found) -> None:
-    traces = _read(effects)
+def _check(run: Run, effects: Effects, nodes: Nodes, found: Found) -> None:
+    traces = effects.read()
     ended = {one["task"] for one in traces if one["what"] == "end"}
     finished = {event.task_id: event.at for event in run.events if event.kind == "task_finished"}
     for name, task in run.tasks.items():

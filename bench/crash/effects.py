@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,25 @@ class Effects:
         self.path = path
         self.seq = -1
         """The last event that was in the ledger when a line is left, as far as this process has seen."""
-        path.touch()
+        path.write_text("")
 
     def leave(self, what: str, **more: Any) -> None:
-        """Append a line in one write, which nothing tears apart."""
-        line = json.dumps({"what": what, "pid": os.getpid(), "seq": self.seq, **more}) + "\n"
+        """Append a line in one write."""
+        values = {"what": what, "pid": os.getpid(), "at": time.time(), "seq": self.seq, **more}
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(handle, line.encode())
+            # Between two lines, so that one that was torn by a kill (that happens at a page's end) spoils no other.
+            os.write(handle, f"\n{json.dumps(values)}\n".encode())
         finally:
             os.close(handle)
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the lines."""
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        """Return the lines; one that is not whole was never left."""
+        return list(self._whole())
+
+    def _whole(self) -> Iterator[dict[str, Any]]:
+        for line in filter(None, self.path.read_text().splitlines()):
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue

@@ -29,7 +29,7 @@ from .worlds import REJECTED, SHAPES, World, make_world
 KILLED_AFTER = 30
 """Events, on average, after which a process is killed; and then a pause of at most:"""
 PAUSE_S = 0.02
-MOST_RESUMES = 150
+MOST_RESUMES = 100
 RUNS_PER_LEDGER = 8
 PATIENCE_S = 30.0
 TICK_S = 0.02
@@ -184,8 +184,9 @@ class _Victim:
                 else:
                     asyncio.run(engine.resume(self._run_id, budget_usd=self._budget, on_event=watch))
             code = 0
-        except PlanRejected as error:  # the budget is too small even for the plan: it is raised
-            effects.leave("rejected", error=str(error)[:2000])
+        except PlanRejected as error:
+            dear = any(getattr(issue, "kind", "") == "budget" for issue in error.issues)  # then it is raised
+            effects.leave("rejected" if dear else "raised", error=str(error)[:2000])
         except BaseException as error:  # whatever it is, it is a finding
             effects.leave("raised", error=f"{type(error).__name__}: {error}"[:2000])
         finally:
