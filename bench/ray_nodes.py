@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import logging
 import os
 import random
 import sys
@@ -111,19 +109,13 @@ class Nodes:
 
 def measure(kills: int, tasks: int, seed: int) -> Found:
     """Run tasks and kill nodes until there were so many kills."""
-    import ray
-
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     found = Found()
     nodes = Nodes()
     try:
         with tempfile.TemporaryDirectory(prefix="kapelle-nodes-") as folder:
-            ray.init(
-                address=nodes.cluster.address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False
-            )
             _measure(kills, tasks, random.Random(seed), nodes, Path(folder), found)
     finally:
-        ray.shutdown()
         nodes.cluster.shutdown()  # type: ignore[no-untyped-call]  # Ray's
     return found
 
@@ -135,7 +127,7 @@ def _measure(kills: int, tasks: int, chance: random.Random, nodes: Nodes, folder
         AgentRegistry([card], runners={"tracer": Tracer(effects)}),
         model="none",
         ledger=SqliteLedger(folder / "ledger.sqlite"),
-        backend=RayBackend(nodes.cluster.address, patience_s=PATIENCE_S),
+        backend=(backend := RayBackend(nodes.cluster.address, patience_s=PATIENCE_S)),
         limits=ExecutionLimits(retry=RetryPolicy(max_attempts=30, first_delay_s=0.05, max_delay_s=0.5)),
     )
     # Ray adds nodes in a program's main thread only, so it is the engine that has another one.
@@ -161,6 +153,7 @@ def _measure(kills: int, tasks: int, chance: random.Random, nodes: Nodes, folder
     if run.tasks["t0"].state != "failed" or "64 GPU" not in found.impossible:
         found.resources_honoured = False
         found.problems.append(f"what no node has: {run.tasks['t0'].state}, {found.impossible}")
+    asyncio.run(backend.close())
 
 
 def _make_graph(count: int, chance: random.Random) -> TaskDAG:
@@ -224,8 +217,7 @@ def main() -> None:
     options = parser.parse_args()
     started = time.perf_counter()
     warnings.simplefilter("ignore")  # Ray leaves sockets and files to the garbage collector
-    with contextlib.redirect_stdout(sys.stderr):
-        found = measure(options.kills, options.tasks, options.seed)
+    found = measure(options.kills, options.tasks, options.seed)
     result = {**vars(found), "seconds": round(time.perf_counter() - started, 1)}
     if options.json:
         print(json.dumps(result))

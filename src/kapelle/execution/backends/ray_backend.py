@@ -126,6 +126,9 @@ class RayBackend:
                     configure_logging=False,
                 )
                 self._started = True
+                # Ray tells of lost workers and nodes on stdout, whatever it is told of logs: that is the program's own,
+                # and the errors say the same. There is no public switch.
+                self._ray._private.worker._worker_logs_enabled = False
                 if self._address is None:  # a cluster that was started here gets no other nodes than it has
                     self._nodes = ClusterNodes(self._ray.nodes, 0.0)
             self._remote = self._ray.remote(max_retries=0)(_work)
