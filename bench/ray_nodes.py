@@ -4,8 +4,8 @@
 
 The cluster is Ray's own for tests: a head without places for tasks, and three nodes, all on this machine. One node has
 a GPU (as Ray counts them), one has something special, one has neither. A run has tasks that ask for the one, the other,
-or only a part of a processor. Every second or so a node is killed with all that runs on it, and another of its sort is
-added; until there were so many kills. At the end a task asks for what no node has.
+or only a part of a processor. Again and again a node on which tasks run is killed, and another of its sort is added,
+until there were so many kills. At the end tasks ask for what no node has, or has any more.
 
     lost                 a task is not done, or has left no end in the file, or its output is not there
     repeated_finished    a task began again after its end was in the ledger
@@ -57,8 +57,8 @@ class Found:
     workers_lost: int = 0
     tasks_begun: int = 0
     runs: int = 0
-    impossible: str = ""
-    """Why the task that asks for what no node has did not run."""
+    impossible: list[str] = field(default_factory=list)
+    """Why tasks that ask for what no node has, or has any more, did not run."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -96,9 +96,13 @@ class Nodes:
         self.sorts: dict[str, int] = {}
         self._alive = [self._add(sort) for sort in range(len(SORTS))]
 
-    def replace(self, sort: int) -> None:
-        """Kill a node with everything on it, and add another of its sort."""
+    def kill(self, sort: int) -> None:
+        """Kill a node with everything on it."""
         self.cluster.remove_node(self._alive[sort], allow_graceful=False)
+
+    def replace(self, sort: int) -> None:
+        """Kill a node, and add another of its sort."""
+        self.kill(sort)
         self._alive[sort] = self._add(sort)
 
     def _add(self, sort: int) -> Any:
@@ -147,12 +151,16 @@ def _measure(kills: int, tasks: int, chance: random.Random, nodes: Nodes, folder
             _check(working.result(), effects, nodes, found)
             found.runs += 1
     engine.executor.backend = RayBackend(nodes.cluster.address, patience_s=1.0)
-    impossible = Task(task_id="t0", task_type="work", metadata={"resources": {"num_gpus": 64}})
-    run = asyncio.run(engine.run(Plan(request="impossible", graph=TaskDAG([impossible]), planner="bench")))
-    found.impossible = run.tasks["t0"].reason or ""
-    if run.tasks["t0"].state != "failed" or "64 GPU" not in found.impossible:
-        found.resources_honoured = False
-        found.problems.append(f"what no node has: {run.tasks['t0'].state}, {found.impossible}")
+    for wanted, told in (({"num_gpus": 64}, "64 GPU"), ({"special": 1}, "1 special")):
+        if "special" in wanted:
+            nodes.kill(1)  # the only one that has it
+        task = Task(task_id="t0", task_type="work", metadata={"resources": wanted})
+        run = asyncio.run(engine.run(Plan(request="impossible", graph=TaskDAG([task]), planner="bench")))
+        reason = run.tasks["t0"].reason or ""
+        found.impossible.append(reason)
+        if run.tasks["t0"].state != "failed" or told not in reason:
+            found.resources_honoured = False
+            found.problems.append(f"what no node has: {run.tasks['t0'].state}, {reason}")
     asyncio.run(backend.close())
 
 

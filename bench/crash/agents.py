@@ -172,7 +172,6 @@ def make_engine(world: World, effects: Effects, ledger: Ledger, backend: str) ->
         limits=ExecutionLimits(
             retry=RetryPolicy(first_delay_s=0.002),
             hedge=HedgePolicy(least_s=LATE_S / 4) if world.shape in ("hedged", "mixed") else None,
-            max_same_calls=100,  # a task that was cut off again and again is no loop
         ),
     )
     engine.router = StrategicRouter(engine.router, world)  # type: ignore[assignment]  # it has what is called of it

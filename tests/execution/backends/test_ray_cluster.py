@@ -21,4 +21,8 @@ def test_a_node_that_dies_loses_nothing_and_tasks_run_where_there_is_what_they_a
     assert (found["lost"], found["repeated_finished"], found["problems"]) == (0, 0, [])
     assert found["resources_honoured"]
     assert (found["nodes_killed"], found["workers_lost"] > 0) == (1, True)
-    assert found["impossible"].startswith("No node of the Ray cluster has what task 't0' asks for: 64 GPU")
+    never, no_more = found["impossible"]
+    assert never.startswith("No node of the Ray cluster has what task 't0' asks for: 64 GPU")
+    assert no_more.startswith(
+        "No node of the Ray cluster has what task 't0' asks for: 1 special (the most that one has: 0)"
+    )
