@@ -191,11 +191,17 @@ def check_end(run: Run, traces: Sequence[Mapping[str, Any]], world: World) -> li
 def find_wrong_ends(run: Run, world: World) -> list[str]:
     """Return the tasks that ended otherwise than the rules say, with how."""
     fates = world.fates()
+
+    def growing(name: str, state: str) -> bool:
+        return state == "failed" and bool(world.by_name[name].parts)  # it grew when it was too late
+
     states: dict[str, str] = {name: task.state for name, task in run.tasks.items()}
     if any(state == "failed" and world.by_name[name].on_failure == "fail" for name, state in states.items()):
         # That ended the run wherever it was: what had not ended by then may have come to nothing.
-        cut_short = ("cancelled", "skipped", "asking")
-        fates = {name: state if state in cut_short else fates.get(name, "") for name, state in states.items()}
+        fates = {
+            name: state if state in ("cancelled", "skipped", "asking") or growing(name, state) else fates.get(name, "")
+            for name, state in states.items()
+        }
     return [
         f"{name} is {states.get(name)}, and should be {fates.get(name)}"
         for name in sorted({*fates, *states})

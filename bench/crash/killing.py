@@ -30,6 +30,7 @@ KILLED_AFTER = 30
 """Events, on average, after which a process is killed; and then a pause of at most:"""
 PAUSE_S = 0.02
 MOST_RESUMES = 100
+UNPLANNED = "before its plan was written down"
 RUNS_PER_LEDGER = 8
 PATIENCE_S = 30.0
 TICK_S = 0.02
@@ -91,6 +92,9 @@ class _Victim:
         """Start it, kill and resume it until it has ended, and count what went wrong."""
         for _ in range(MOST_RESUMES):
             killed = self._one_life()
+            if self._is_unplanned():
+                self._run_id = None
+                continue
             try:
                 run = self._read()
             except Exception as error:  # whatever it is, it is a finding
@@ -187,6 +191,8 @@ class _Victim:
         except PlanRejected as error:
             dear = any(getattr(issue, "kind", "") == "budget" for issue in error.issues)  # then it is raised
             effects.leave("rejected" if dear else "raised", error=str(error)[:2000])
+        except InvalidInput as error:
+            effects.leave("unplanned" if UNPLANNED in str(error) else "raised", error=f"{error}"[:2000])
         except BaseException as error:  # whatever it is, it is a finding
             effects.leave("raised", error=f"{type(error).__name__}: {error}"[:2000])
         finally:
@@ -201,6 +207,11 @@ class _Victim:
                     return None
                 self._run_id = mine[0]
             return ledger.run(self._run_id)
+
+    def _is_unplanned(self) -> bool:
+        """Whether the run died before its plan was written down: there is nothing to resume, and it begins anew."""
+        traces = self._effects.read()
+        return bool(traces) and traces[-1]["what"] == "unplanned"
 
     def _wait_for_answers(self, run: Run) -> bool:
         patience = time.monotonic() + PATIENCE_S

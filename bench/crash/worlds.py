@@ -139,6 +139,18 @@ class World:
             found += self.inputs_of(parent, grown)
         return found
 
+    def needs_of(self, step: Step) -> str:
+        """Return what a task needs of its inputs: the first parts of what grew need what that needed."""
+        parent = self.parent.get(step.name)
+        inherits = parent is not None and not step.after and step.needs == "all"
+        return self.needs_of(parent) if inherits and parent is not None else str(step.needs)
+
+    def on_failure_of(self, step: Step) -> str:
+        """Return what follows from a task's failure: the last parts of what grew fail as that would have."""
+        parent = self.parent.get(step.name)
+        inherits = parent is not None and step in parent.ends and step.on_failure == "skip"
+        return self.on_failure_of(parent) if inherits and parent is not None else str(step.on_failure)
+
     def fates(self) -> dict[str, str]:
         """Return what becomes of every task: done, failed or skipped. A task that grew is not there any more."""
         fates: dict[str, str] = {}
@@ -147,10 +159,10 @@ class World:
         def settle(step: Step) -> None:
             before = [one.name for one in self.inputs_of(step, grown)]
             gone = [name for name in before if fates[name] != "done"]
-            if step.needs == "some" and len(before) > 1:
+            if self.needs_of(step) == "some" and len(before) > 1:
                 runs = len(gone) < len(before)
             else:
-                runs = all(self.by_name[name].on_failure == "continue" for name in gone)
+                runs = all(self.on_failure_of(self.by_name[name]) == "continue" for name in gone)
             if not runs:
                 fates[step.name] = "skipped"
             elif step.fails or step.twist == "rejected":
@@ -207,20 +219,21 @@ def _draw(chance: random.Random, name: str, kinds: Mapping[str, int], before: Se
     # What may be missing is no input that can be filled; and what grows has several outputs in its place.
     sure = [one.name for one in before if one.on_failure != "continue" and not one.parts]
     parts = _draw_parts(chance, name, kinds, deep + 1) if kind == "grow" else ()
+    on_failure = "fail" if kind == "strict" else chance.choice(("skip", "continue", "continue"))
     step = Step(
         name=name,
         # Of kinds that mostly succeed: else the validator learns that nobody can do such tasks, and refuses the plan.
         kind="plain" if kind == "hopeless" else kind,
         after=tuple(one.name for one in before),
         refers=tuple(sure[:1]) if needs == "all" and chance.random() < 0.5 else (),
-        on_failure="fail" if kind == "strict" else chance.choice(("skip", "continue", "continue")),
+        on_failure=on_failure,
         needs=needs,
         priority=chance.choice((0, 0, 1, 2)),
         fails=fails,
         twist=chance.choice(TWISTS.get(kind, ("",))),
         parts=parts,
     )
-    if step.parts and any(end.on_failure != "continue" for end in step.ends):
+    if any(end.on_failure == "fail" for end in step.ends):
         # Else what waits for it would go on where it could not be paid, and not where it grew: both would be right.
         step = replace(step, on_failure="skip")
     return step
@@ -228,7 +241,8 @@ def _draw(chance: random.Random, name: str, kinds: Mapping[str, int], before: Se
 
 TWISTS: Mapping[str, tuple[str, ...]] = {
     "vote": ("agree", "differ", "one fails", "asks", "three"),
-    "cascade": ("passes", "falls", "falls to a vote", "judged", "judged wrong"),
+    # More pass than fall, for the same reason: see hopeless.
+    "cascade": ("passes", "passes", "passes", "judged", "judged", "falls", "falls to a vote", "judged wrong"),
     "late": ("alone", "together"),
     "approve": ("", "", "rejected"),
     "ask": ("once", "twice"),
