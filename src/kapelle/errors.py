@@ -34,14 +34,26 @@ A message says what happened, where, and the way out; the data of it are attribu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+
+def rebuild_error(kind: type[BaseException], arguments: Sequence[object], state: Mapping[str, Any]) -> BaseException:
+    """Return an error as it was elsewhere, without its `__init__`: that may take other arguments than it has kept."""
+    error = kind.__new__(kind, *arguments)
+    error.args = tuple(arguments)
+    vars(error).update(state)
+    return error
 
 
 class KapelleError(Exception):
     """The root of the tree. `exit_code` is what the command line returns for it."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle every error of the tree, users' own among them, whatever their `__init__` takes."""
+        return rebuild_error, (type(self), self.args, dict(vars(self)))
 
 
 class InvalidInput(KapelleError, ValueError):

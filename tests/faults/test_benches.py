@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bench import budget, makespan, overhead
+from bench.crash.checking import FAULTS
 
 
 def bench(name: str, *words: str) -> dict[str, Any]:
@@ -29,9 +30,8 @@ def bench(name: str, *words: str) -> dict[str, Any]:
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
 def test_nothing_is_lost_done_twice_or_overpaid_when_a_run_is_killed(store: str) -> None:
     found = bench("crash", "--kills", os.environ.get("KAPELLE_CRASH_KILLS", "8"), "--store", store)
-    assert {
-        name: found[name] for name in ("lost", "repeated_finished", "keys_changed", "overrun", "stuck")
-    } == dict.fromkeys(("lost", "repeated_finished", "keys_changed", "overrun", "stuck"), 0)
+    assert {name: found[name] for name in FAULTS} == dict.fromkeys(FAULTS, 0)
+    assert set(FAULTS) >= {"lost", "repeated_finished", "keys_changed", "overrun", "stuck", "early_starts"}
     assert found["resumes"] > 0
 
 

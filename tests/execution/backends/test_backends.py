@@ -176,6 +176,84 @@ def test_resources_become_options_of_a_ray_task() -> None:
     assert read_resources(TASK) == {}
 
 
+def _ray_error(name: str) -> BaseException:
+    """Return an error of Ray's as it is raised where a task's result is waited for."""
+    from ray import exceptions
+
+    kind = getattr(exceptions, name)
+    if issubclass(kind, exceptions.ObjectLostError):
+        error: BaseException = kind("00" * 28, None, "")
+    elif name == "RpcError":
+        error = kind("connection lost", 14)
+    else:
+        error = kind() if name in ("WorkerCrashedError", "LocalRayletDiedError", "TaskCancelledError") else kind("gone")
+    return error
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("name", "becomes"),
+    [
+        *dict.fromkeys(
+            (
+                "WorkerCrashedError",
+                "NodeDiedError",
+                "LocalRayletDiedError",
+                "ObjectLostError",
+                "OwnerDiedError",
+                "ObjectReconstructionFailedError",
+                "ObjectFetchTimedOutError",
+                "ObjectStoreFullError",
+                "OutOfMemoryError",
+                "OutOfDiskError",
+                "RpcError",
+            ),
+            WorkerLost,
+        ).items(),
+        *dict.fromkeys(
+            ("TaskCancelledError", "RuntimeEnvSetupError", "RaySystemError", "TaskUnschedulableError"), AgentFailed
+        ).items(),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_an_error_of_rays_own_never_reaches_the_executor(
+    name: str, becomes: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from concurrent.futures import Future
+
+    from kapelle.execution.backends.ray_backend import RayBackend
+
+    class Lost:
+        """In the place of Ray's function, and of what it returns."""
+
+        def options(self, **_: Any) -> Lost:
+            return self
+
+        def remote(self, kept: Any, content: bytes) -> Lost:
+            return self
+
+        def future(self) -> Future[bytes]:
+            found: Future[bytes] = Future()
+            found.set_exception(_ray_error(name))
+            return found
+
+    backend = RayBackend()
+    puts: list[bytes] = []
+
+    def put(value: bytes) -> str:
+        puts.append(value)
+        return "reference"
+
+    monkeypatch.setattr(backend, "_remote", Lost())
+    monkeypatch.setattr(backend._ray, "put", put)
+    worker = Worker()
+    for _ in range(2):
+        with pytest.raises(becomes):
+            asyncio.run(backend.run("worker", worker, TASK, CONTEXT))
+    # Where a machine is gone, the agent that lay on it may be: it is put into the store anew.
+    assert len(puts) == (2 if becomes is WorkerLost else 1)
+
+
 @pytest.fixture(scope="module")
 def ray_loop() -> Iterator[tuple[asyncio.Runner, Backend]]:
     """A backend on a cluster of its own, and the loop that it lives in."""
@@ -219,8 +297,9 @@ class TestRay:
         runner, backend = ray_loop
         with pytest.raises(Odd, match="mine"):
             runner.run(do(backend, told("odd")))
-        with pytest.raises(AgentFailed, match="raised Unsendable: one, which cannot be sent back"):
+        with pytest.raises(Unsendable, match="one") as caught:
             runner.run(do(backend, told("unsendable")))
+        assert 'raise Unsendable("one", "two")' in str(caught.value.__cause__)
         with pytest.raises(AgentFailed, match="returned a lock, which cannot be sent back"):
             runner.run(do(backend, told("lock")))
 
@@ -230,6 +309,17 @@ class TestRay:
         unsendable.lock = threading.Lock()  # type: ignore[attr-defined]  # that is the fault
         with pytest.raises(InvalidInput, match="Agent 'locked' cannot be sent to a worker"):
             runner.run(backend.run("locked", unsendable, TASK, CONTEXT))
+
+    def test_what_no_node_has_is_named_instead_of_waited_for(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
+        runner, backend = ray_loop
+        greedy = replace(TASK, metadata={"resources": {"num_gpus": 64, "warp": 1}})
+        with pytest.raises(
+            AgentFailed, match=r"No node .* 'a' asks for: 64 GPU .*, 1 warp .* that one has: 0"
+        ) as caught:
+            runner.run(do(backend, greedy))
+        assert caught.value.cost_usd == 0.0
+        with pytest.raises(InvalidInput, match="Task 'a': Ray does not take its resources"):
+            runner.run(do(backend, replace(TASK, metadata={"resources": {"num_gpus": 1.5}})))
 
     def test_cancelling_reaches_the_worker(self, ray_loop: tuple[asyncio.Runner, Backend], tmp_path: Path) -> None:
         runner, backend = ray_loop

@@ -5,8 +5,9 @@ journal and every decision stay with the driver. Ray retries nothing by itself: 
 the executor decides whether the task is made again.
 
 A task says in its metadata what it needs of a machine: `resources: {num_gpus: 1, num_cpus: 2, memory_gb: 8}`, and names
-of the cluster's own resources with amounts. A task without them takes one CPU's place only while it starts; Ray counts
-places, it does not hold anybody to them.
+of the cluster's own resources with amounts. A task that says nothing takes one CPU's place while it runs; Ray counts
+places, it does not hold anybody to them. What no node has, Ray waits for without an end; here a task that asks for it
+fails after a while.
 
 The cluster is the one that RAY_ADDRESS names, else one on this machine, which is started with the first task, sends no
 usage statistics, and ends with the program. Not covered: `TaskContext.tell` is None on workers (text is not streamed
@@ -19,6 +20,7 @@ import asyncio
 import logging
 import math
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -27,12 +29,19 @@ from kapelle.agents import Agent, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput, WorkerLost
 from kapelle.graph import Task
 
+from .carried_errors import pack_error, unpack_error
+from .ray_nodes import ClusterNodes
+
 logger = logging.getLogger(__name__)
 
 GRACE_S = 2.0
 """How long a cancelled agent may tidy up on its worker before the worker is ended."""
 WAKE_S = 0.1
 """How soon an agent that waits notices that it is cancelled."""
+WATCH_S = 1.0
+"""How often it is looked whether a task that has not ended can run at all."""
+PATIENCE_S = 240.0
+"""What starting a machine takes in a cloud; less than a task may take by default, so that the reason is told."""
 _BYTES = 2**30
 
 
@@ -41,6 +50,7 @@ class RayBackend:
 
     Args:
         address: The cluster's; by default RAY_ADDRESS, else a cluster of this machine's own.
+        patience_s: How long a task waits where no node has the resources that it asks for: an autoscaler may add one.
 
     Raises:
         InvalidInput: Ray is not installed.
@@ -48,12 +58,14 @@ class RayBackend:
 
     name = "ray"
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, *, patience_s: float = PATIENCE_S) -> None:
         self._ray = _import_ray()
         self._address = address or os.environ.get("RAY_ADDRESS")
         self._started = False
-        self._starting = asyncio.Lock()
+        # Not asyncio's: that would belong to one event loop, and a backend may serve several, one after the other.
+        self._starting = threading.Lock()
         self._remote: Any = None
+        self._nodes = ClusterNodes(self._ray.nodes, patience_s)
         self._agents: dict[str, tuple[Agent, Any]] = {}
         """Agents that lie in the cluster's store, by their ids."""
 
@@ -63,31 +75,33 @@ class RayBackend:
         Raises:
             WorkerLost: the worker's process or machine is gone.
             InvalidInput: the resources are none, or the agent or the task cannot be pickled.
+            AgentFailed: no node of the cluster has these resources.
         """
         options = read_resources(task)
-        async with self._starting:
-            if self._remote is None:
-                await asyncio.to_thread(self._start)
-        kept = self._keep(agent_id, agent)
+        if self._remote is None:
+            await asyncio.to_thread(self._start)
         content = _pickled((task, replace(context, tell=None)), f"Task {task.task_id!r}")
-        reference = self._remote.options(**options).remote(kept, content)
+        errors = self._ray.exceptions
         try:
-            answer = await reference
-        except asyncio.CancelledError:
-            self._cancel(reference)
-            raise
-        except self._ray.exceptions.TaskCancelledError:
+            reference = self._submit(agent_id, agent, task, content, options)
+            answer = await self._wait_for(reference, task, options)
+        except errors.TaskCancelledError:
             raise AgentFailed("Its Ray task was cancelled by somebody else.") from None
         except (
-            self._ray.exceptions.WorkerCrashedError,
-            self._ray.exceptions.NodeDiedError,
-            self._ray.exceptions.ObjectLostError,
-            self._ray.exceptions.OutOfMemoryError,
-            self._ray.exceptions.LocalRayletDiedError,
+            errors.WorkerCrashedError,
+            errors.NodeDiedError,
+            errors.ObjectLostError,
+            errors.ObjectStoreFullError,
+            errors.OutOfMemoryError,
+            errors.OutOfDiskError,
+            errors.LocalRayletDiedError,
+            errors.RpcError,
         ) as error:
+            # What lay in the store of a machine that is gone may be gone too: the agent is put there anew.
+            self._agents.pop(agent_id, None)
             first = str(error).strip().partition("\n")[0]
             raise WorkerLost(f"The worker that ran {agent_id} is gone ({type(error).__name__}): {first}") from None
-        except self._ray.exceptions.RayError as error:
+        except errors.RayError as error:
             raise AgentFailed(f"Ray could not run {agent_id}: {type(error).__name__}: {error}") from None
         return _unpacked(answer)
 
@@ -99,17 +113,58 @@ class RayBackend:
             await asyncio.to_thread(self._ray.shutdown)
 
     def _start(self) -> None:
-        if not self._ray.is_initialized():
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            self._ray.init(
-                address=self._address,
-                include_dashboard=None if self._address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                configure_logging=False,
-            )
-            self._started = True
-        self._remote = self._ray.remote(max_retries=0)(_work)
+        with self._starting:
+            if self._remote is not None:
+                return
+            if not self._ray.is_initialized():
+                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+                self._ray.init(
+                    address=self._address,
+                    include_dashboard=None if self._address else False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                )
+                self._started = True
+                # Ray tells of lost workers and nodes on stdout, whatever it is told of logs: that is the program's own,
+                # and the errors say the same. There is no public switch.
+                self._ray._private.worker._worker_logs_enabled = False
+                if self._address is None:  # a cluster that was started here gets no other nodes than it has
+                    self._nodes = ClusterNodes(self._ray.nodes, 0.0)
+            self._remote = self._ray.remote(max_retries=0)(_work)
+
+    def _submit(self, agent_id: str, agent: Agent, task: Task, content: bytes, options: dict[str, Any]) -> Any:
+        kept = self._keep(agent_id, agent)
+        try:
+            return self._remote.options(**options).remote(kept, content)
+        except ValueError as error:
+            words = "".join(error.args) if all(isinstance(one, str) for one in error.args) else str(error)
+            raise InvalidInput(f"Task {task.task_id!r}: Ray does not take its resources: {words}") from None
+
+    async def _wait_for(self, reference: Any, task: Task, options: dict[str, Any]) -> bytes:
+        """Wait for a task's end; not for ever where no node has what it asks for.
+
+        Raises:
+            AgentFailed: for so long there was no such node. It did not run, and costs nothing.
+        """
+        waiting: asyncio.Future[bytes] = asyncio.wrap_future(reference.future())
+        try:
+            while not (await asyncio.wait({waiting}, timeout=WATCH_S))[0]:
+                lacking = await self._nodes.find_lacking(options)
+                if lacking is not None and not waiting.done():
+                    self._ray.cancel(reference, force=True)
+                    raise AgentFailed(
+                        f"No node of the Ray cluster has what task {task.task_id!r} asks for: {lacking}. Add a node "
+                        "that has it, or ask for less (`resources` in the task's metadata).",
+                        cost_usd=0.0,
+                    )
+        except asyncio.CancelledError:
+            self._cancel(reference)
+            raise
+        finally:
+            if not waiting.done():
+                waiting.cancel()
+        return waiting.result()
 
     def _keep(self, agent_id: str, agent: Agent) -> Any:
         """Put an agent into the cluster's store, once."""
@@ -201,16 +256,18 @@ def _work(agent: bytes, content: bytes) -> bytes:
     except (KeyboardInterrupt, asyncio.CancelledError):  # this is how Ray cancels
         raise
     except BaseException as error:
-        answer = ("error", error)
+        answer = ("error", pack_error(error))
     try:
         packed: bytes = cloudpickle.dumps(answer)  # type: ignore[no-untyped-call]  # Ray's
-        cloudpickle.loads(packed)  # an error whose class takes other arguments is pickled well, and cannot be read
+        cloudpickle.loads(packed)
     except Exception as problem:
-        kind, value = answer
+        value = answer[1]
         given = value.output if isinstance(value, AgentResult) else value
-        what = f"raised {type(value).__name__}: {value}" if kind == "error" else f"returned a {type(given).__name__}"
-        text = f"The agent {what}, which cannot be sent back from its worker ({type(problem).__name__}: {problem})."
-        packed = cloudpickle.dumps(("error", AgentFailed(text)))  # type: ignore[no-untyped-call]  # Ray's
+        text = (
+            f"The agent returned a {type(given).__name__}, which cannot be sent back from its worker "
+            f"({type(problem).__name__}: {problem})."
+        )
+        packed = cloudpickle.dumps(("error", pack_error(AgentFailed(text))))  # type: ignore[no-untyped-call]  # Ray's
     return packed
 
 
@@ -224,6 +281,6 @@ def _unpacked(answer: bytes) -> AgentResult:
 
     kind, value = cloudpickle.loads(answer)
     if kind == "error":
-        raise value
+        raise unpack_error(value)
     result: AgentResult = value
     return result
