@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -18,8 +17,9 @@ from typing import Any, Self
 
 from kapelle.errors import KapelleError, LeaseLost, RunBusy, TryAgain
 from kapelle.ledger import Lease, Ledger, is_dead, this_process
+from kapelle.redaction import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LEASE_S = 30.0
 """How long a run stays with an engine that gives no sign of life, where nobody can tell that it is dead."""

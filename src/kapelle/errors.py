@@ -28,7 +28,8 @@
     ├── LeaseLost               another engine took the run over: stop, this write was refused (.owner)
     └── LedgerCorrupt           report a bug: the ledger contradicts itself
 
-A message says what happened, where, and the way out; the data of it are attributes too.
+A message says what happened, where, and the way out; the data of it are attributes too. No message holds a key or a
+password: what is one, or looks like one, is hidden when the error is made (see `redaction`).
 """
 
 from __future__ import annotations
@@ -37,11 +38,16 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from kapelle.redaction import hide_secrets_in
+
 
 class KapelleError(Exception):
     """The root of the tree. `exit_code` is what the command line returns for it."""
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*map(hide_secrets_in, args))
 
 
 class InvalidInput(KapelleError, ValueError):

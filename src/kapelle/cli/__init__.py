@@ -10,16 +10,23 @@ import logging
 import os
 import sys
 
+import typer
+from typer.rich_utils import rich_format_error
+
 from kapelle.errors import KapelleError
 from kapelle.ledger import printable
 from kapelle.process import leave
+from kapelle.redaction import hide_secrets
 
 from . import learning as learning
 from . import people as people
 from . import reading as reading
 from . import run as run
 from .app import app as app
+from .printing import complain, complain_of_bug, log_to_stderr
 
+# click's class; typer brings a click of its own since 0.26 and uses the common one before.
+_WrongUsage = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 _ORDER = (
     *("run", "plan", "resume", "stop"),
     *("questions", "approve", "reject", "answer"),
@@ -36,18 +43,29 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that knows no ✓ shows ?, and the run goes on
     logging.getLogger("kapelle").addHandler(logging.NullHandler())  # what matters is said by events and errors
+    log_to_stderr()
     code: int | str | None = 0
     try:
-        app(prog_name="kapelle")
+        code = app(prog_name="kapelle", standalone_mode=False) or 0
     except SystemExit as ended:
         code = ended.code
+    except _WrongUsage as error:
+        error.message = printable(hide_secrets(error.message))  # it quotes what was typed
+        rich_format_error(error)
+        code = error.exit_code
+    except typer.Abort:
+        complain("Aborted.")
+        code = 1
     except KapelleError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        complain(f"error: {error}")
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         # The reader, such as `head`, has gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        complain_of_bug(error)
         code = 1
     leave(code if isinstance(code, int) else 1)

@@ -12,6 +12,7 @@ from kapelle.agents import AgentResult
 from kapelle.errors import AgentFailed, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
 from kapelle.ledger import Usage
 from kapelle.models import PaidRefusal, PaidReplyInvalid
+from kapelle.redaction import hide_secrets
 
 MAX_REASON_CHARS = 2_000
 """What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
@@ -53,7 +54,8 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
 def describe_error(error: BaseException) -> str:
     """Return an error as a sentence; errors of agents may be of any class, and even fail to say what they are."""
     try:
-        return str(error) if isinstance(error, KapelleError) else f"{type(error).__name__}: {error}"
+        # Hidden before anybody cuts it: of half a key nobody could tell what it is.
+        return hide_secrets(str(error) if isinstance(error, KapelleError) else f"{type(error).__name__}: {error}")
     except Exception:
         return f"{type(error).__name__}, which cannot be shown"
 

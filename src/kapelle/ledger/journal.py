@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from kapelle.redaction import get_logger
 
 from .event import Event, EventKind
 from .lease import Lease
@@ -13,7 +14,7 @@ from .outcome import Outcome
 from .rebuild import rebuild_run
 from .run import Run
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 EventWatcher = Callable[[Event], None]
 
