@@ -4,8 +4,8 @@ Two rules, because data and messages are not alike:
 
 - **A secret that this process knows is hidden everywhere**, in the outputs of agents too: a key in an output is a leak.
   Known are the values of environment variables whose names say so (`*_API_KEY`, `*_TOKEN`, `*_SECRET`, `*PASSWORD*`),
-  passwords in URLs in any variable and in a ledger's location, and keys that were handed to a client or a ledger, while it lives. They are found as
-  they are, percent-encoded, in base64 (Basic authentication), and escaped for JSON, Python or HTML.
+  passwords in URLs in any variable, and what was handed to a client or a ledger, while it lives. They are found as they
+  are, percent-encoded, in base64 (Basic authentication), and escaped for JSON, Python or HTML.
 - **What only looks like a secret is hidden in messages alone**: errors and reasons, URLs, settings, logs. In data it
   stays, for a text about `password=...` is not ours to change.
 
@@ -90,7 +90,7 @@ _COOKIE = re.compile(
 )
 _SCHEME = re.compile(
     # A lone word after it is prose: "Basic authentication", "bearer token".
-    r"\b((?i:bearer|basic))(\s{1,8}|%20|\+)(?![A-Za-z]?[a-z]{1,20}(?![A-Za-z0-9._~+/=-]))[A-Za-z0-9._~+/=*-]{6,}"
+    r"\b((?i:bearer|basic))(\s{1,8}|%20|\+)(?![A-Za-z]?[a-z]{1,20}(?:[.,;:]?(?:\s|$)|[^A-Za-z0-9._~+/=-]))[A-Za-z0-9._~+/=*-]{6,}"
 )
 _TOKEN = re.compile(
     # sk-learn is how scikit-learn is spelt for short.
@@ -102,10 +102,14 @@ _TOKEN = re.compile(
     r"|SG\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"
 )
 _USER_INFO = re.compile(
-    # A password with / or @ in it ends at the last @, unless what follows the colon is a port. Web addresses take a
-    # token in place of the user; in a database's, a user alone is no secret.
-    r"(://)(?:[^\s/?#@'\"<>:]{0,200}:(?!\d{1,5}(?:[/?#\s'\"]|$))[^\s'\"<>]{0,500}"
-    r"|(?<=http://)[^\s/?#@'\"<>:]{1,500}|(?<=https://)[^\s/?#@'\"<>:]{1,500})@"
+    # A password with / or @ in it ends at the last @, unless what follows the colon is a port. In paths one / stands
+    # for two; our own messages say USER:PASSWORD.
+    r"(:/{1,2})(?!USER:PASSWORD@)[^\s/?#@'\"<>:]{0,200}:(?!\d{1,5}(?:[/?#\s'\"]|$))[^\s'\"<>]{0,500}@"
+)
+_WEB_USER = re.compile(
+    # Web addresses take a token in place of the user; in a database's, a user alone is no secret.
+    r"((?:https?|ftp|wss?|git):/{1,2})[^\s/?#@'\"<>:]{1,500}@",
+    re.IGNORECASE,
 )
 _BARE_USER_INFO = re.compile(r"(?<![\w/.@:%+-])[\w.+%-]{1,64}:[^\s@/'\"<>:,;(){}]{1,200}@(?=[\w\[])")
 _VALUE = r"(?:'(?:[^'\\]|\\.){0,2000}'?|\"(?:[^\"\\]|\\.){0,2000}\"?|\\{1,6}['\"][^'\"\\]{0,2000}|[^\s'\"&,;)}\]\\<]+)"
@@ -130,6 +134,8 @@ _TOLD = re.compile(
 )
 _NAMING = ("auth", "key", "pass", "pwd", "secret", "token", "cookie", "credential", "sig", "code", "jwt", "bearer")
 """A text without any of these words, as most are, is not searched for what they name."""
+_IS_URL = re.compile(r"['\"]?[A-Za-z][\w+.-]*://")
+_IS_CONNECTION = re.compile(r"\s*\w+\s*=")
 _CREDENTIALS = re.compile(r"^(\s*[A-Za-z][\w+.-]*:/{1,2}|\s*//)?(.*)@", re.DOTALL)
 
 
@@ -151,7 +157,8 @@ def hide_secrets(text: str) -> str:
     if "PRIVATE KEY" in text:
         text = _PRIVATE_KEY.sub(MASK, text)
     if "@" in text:
-        text = _BARE_USER_INFO.sub(f"{MASK}@", _USER_INFO.sub(rf"\1{MASK}@", text))
+        text = _WEB_USER.sub(rf"\1{MASK}@", _USER_INFO.sub(rf"\1{MASK}@", text))
+        text = _BARE_USER_INFO.sub(f"{MASK}@", text)
     lower = text.lower()
     if any(word in lower for word in _NAMING):
         text = _COOKIE.sub(rf"\1\2{MASK}", _HEADER.sub(_mask_header, text))
@@ -207,7 +214,7 @@ def remember_location(location: str, *, owner: object) -> None:
 
 
 def remember_environment(environ: Mapping[str, str], *, owner: object) -> None:
-    """Take the secrets among these variables for known as long as the owner lives; the process's own are known anyway."""
+    """Take the secrets among these variables for known as long as the owner lives; the process's own always are."""
     if environ is not os.environ:
         for secret in _secrets_of(environ):
             remember(secret, owner=owner)
@@ -312,7 +319,7 @@ def _current() -> _Known:
 
 def _refresh() -> None:
     global _known
-    secrets = _given | {one for found in _secrets_of(os.environ) for one in _worth_hiding(found)}
+    secrets = set(_given) | {one for found in _secrets_of(os.environ) for one in _worth_hiding(found)}
     everywhere = sorted((one for one in secrets if _is_distinct(one)), key=len, reverse=True)
     words = sorted((one for one in secrets if not _is_distinct(one)), key=len, reverse=True)
     _known = _Known(
@@ -340,8 +347,10 @@ def _alternatives(secrets: Iterable[str]) -> re.Pattern[str] | None:
         for form in _forms(secret):
             word = re.escape(form)
             if len(form) < _CANNOT_BE_CHANCE:
-                word = (r"(?<![A-Za-z0-9])" if form[0].isalnum() else "") + word
-                word += r"(?![A-Za-z0-9])" if form[-1].isalnum() and form == secret else ""
+                if form == secret and form[0].isalnum():
+                    word = rf"(?<![A-Za-z0-9]){word}"
+                if form == secret and form[-1].isalnum():
+                    word = rf"{word}(?![A-Za-z0-9])"
             parts[word] = None
     return re.compile("|".join(sorted(parts, key=len, reverse=True))) if parts else None
 
@@ -398,7 +407,10 @@ def _is_distinct(secret: str) -> bool:
 
 def _secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
     for name, value in environ.items():
-        if "://" in value or "=" in value:
+        if "://" in value:  # one or several of them, and nothing else
+            for url in value.split():
+                yield from _credentials_in(url) if _IS_URL.match(url) else ()
+        if "=" in value and _IS_CONNECTION.match(value):
             yield from _credentials_in(value)
         if name.upper() in ("PWD", "OLDPWD") or _NO_SECRET_NAME.search(name) or not _SECRET_NAME.search(name):
             continue
@@ -425,6 +437,7 @@ def _credentials_in(location: str) -> Iterator[str]:
         user, colon, password = rest.rpartition("@")[0].partition(":")
         # Up to the last @: somebody may have forgotten to write it as %40.
         secret = password if colon else user if location.lower().startswith("http") else ""
+        secret = "" if re.match(r"\d{1,5}/", secret) else secret  # a port, and a path with an @ in it
         yield from (secret, unquote(secret))
     for found in re.finditer(r"(?i)[?&][\w.-]*(?:key|token|secret|password|sig|signature|auth)=([^&#\s]+)", location):
         yield from (found[1], unquote(found[1]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
 import typer
 from typer.rich_utils import rich_format_error
@@ -26,7 +27,7 @@ from .app import app as app
 from .printing import complain, complain_of_bug, log_to_stderr
 
 # click's class; typer brings a click of its own since 0.26 and uses the common one before.
-_WrongUsage = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
+_WrongUsage: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 _ORDER = (
     *("run", "plan", "resume", "stop"),
     *("questions", "approve", "reject", "answer"),

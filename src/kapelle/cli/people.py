@@ -48,15 +48,13 @@ def questions(db: Db = None, as_json: Json = False) -> None:
 @app.command(epilog="Examples: " + _EXAMPLES.format("approve q-1f2e3d4c --note 'as agreed'", "approve last"))
 def approve(target: Target, note: Note = "", resume: Resume = False, db: Db = None, as_json: Json = False) -> None:
     """Let a task go on that asks for approval."""
-    _tell(
-        target, lambda engine, asked: engine.approve(asked, _text(note), by=who()), db, resume=resume, as_json=as_json
-    )
+    _say(target, lambda engine, asked: engine.approve(asked, _text(note), by=who()), db, resume=resume, as_json=as_json)
 
 
 @app.command(epilog="Examples: " + _EXAMPLES.format("reject q-1f2e3d4c --note 'wrong account'", "reject last"))
 def reject(target: Target, note: Note = "", resume: Resume = False, db: Db = None, as_json: Json = False) -> None:
     """Refuse a task that asks for approval: it fails for the reason in the note, and what needs it is skipped."""
-    _tell(target, lambda engine, asked: engine.reject(asked, _text(note), by=who()), db, resume=resume, as_json=as_json)
+    _say(target, lambda engine, asked: engine.reject(asked, _text(note), by=who()), db, resume=resume, as_json=as_json)
 
 
 @app.command(epilog="Examples: " + _EXAMPLES.format("answer q-1f2e3d4c 'the savings account'", "answer last savings"))
@@ -71,7 +69,7 @@ def answer(
 ) -> None:
     """Answer what a task asks."""
     said = _read_json(value) if json_value else _text(value)
-    _tell(
+    _say(
         target,
         lambda engine, asked: engine.answer(asked, said, _text(note), by=who()),
         db,
@@ -116,7 +114,7 @@ def split_questions(ledger: Ledger, run_id: str | None = None) -> tuple[list[Que
     return asked, said
 
 
-def _tell(target: str, tell: Callable[[Engine, str], Question], db: str | None, *, resume: bool, as_json: bool) -> None:
+def _say(target: str, tell: Callable[[Engine, str], Question], db: str | None, *, resume: bool, as_json: bool) -> None:
     with open_ledger(ledger_path(db), read_only=True) as ledger:
         more = db_words(db, ledger.path)
         question_id = _find(target, ledger, more)

@@ -12,7 +12,7 @@ from kapelle.agents import AgentResult
 from kapelle.errors import AgentFailed, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
 from kapelle.ledger import Usage
 from kapelle.models import PaidRefusal, PaidReplyInvalid
-from kapelle.redaction import hide_secrets
+from kapelle.redaction import hide_known_in, hide_secrets, mentions_known
 
 MAX_REASON_CHARS = 2_000
 """What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
@@ -35,11 +35,11 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
     output = result.output
     kind = type(output)
     if (kind is str and len(output) <= MAX_PLAIN_CHARS) or kind is bool or output is None:
-        return result, None
+        return _without_keys(result), None
     try:
         # Plain JSON values only: what cannot be written down cannot be resumed, shown or learned from.
         output = pydantic_core.to_jsonable_python(result.output, inf_nan_mode="strings")
-        size = len(json.dumps(output))
+        size = len(text := json.dumps(output))
     except Exception as problem:  # conversion runs code of the output's own classes
         reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"
         return result, reason[:MAX_REASON_CHARS]
@@ -48,7 +48,14 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
             f"The agent's output has {size:,} characters; at most {MAX_OUTPUT_CHARS:,} are kept. "
             "Write it to a file, and return the file's name."
         )
-    return replace(result, output=output), None
+    return replace(result, output=hide_known_in(output) if mentions_known(text) else output), None
+
+
+def _without_keys(result: AgentResult) -> AgentResult:
+    """Hide known keys here as well as in the ledger, so that later tasks get the same before and after a crash."""
+    if isinstance(result.output, str) and mentions_known(result.output):
+        return replace(result, output=hide_known_in(result.output))
+    return result
 
 
 def describe_error(error: BaseException) -> str:

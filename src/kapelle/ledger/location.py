@@ -29,7 +29,7 @@ _KEYWORD = re.compile(
     re.IGNORECASE,
 )
 _KEYWORD_PASSWORD = re.compile(
-    r"(?<!\w)(?:ssl|oauth_client_)?(?:password|secret)\s*=\s*(?:'(?:[^'\\]|\\.)*'?|\S+)\s*", re.IGNORECASE
+    r"\w{0,40}(?:password|passwd|pwd|secret)\s*=\s*(?:'(?:[^'\\]|\\.)*'?|\S+)\s*", re.IGNORECASE
 )
 _ANY_URL = re.compile(r"\s*['\"]?\s*[A-Za-z][A-Za-z0-9+.-]*:(?://|\\\\)")
 _DATABASE = re.compile(
@@ -77,7 +77,8 @@ def file_location(location: str | Path) -> str:
     Raises:
         InvalidInput: it means a server, or something else that is no file, or holds a password.
     """
-    text = str(location)
+    text = given = str(location)
+    is_sqlite = False
     if is_postgres_url(text):
         raise InvalidInput("A PostgreSQL ledger is no SQLite file: open it with open_ledger or PostgresLedger.")
     if (url := _SQLITE_URL.match(text)) is not None and not isinstance(location, Path):
@@ -87,16 +88,18 @@ def file_location(location: str | Path) -> str:
         text = (text[1:] if text.startswith("/") else text) or ":memory:" if is_sqlite else text
     if text == ":memory:":
         return text
-    if _ANY_URL.match(text) or _CREDENTIALS.search(_DRIVE.sub("", text, count=1)) or _means_a_server(text):
+    has_host = url is not None and not is_sqlite and text.startswith("//")
+    has_user = _CREDENTIALS.search(_DRIVE.sub("", given, count=1)) is not None
+    if has_host or has_user or _ANY_URL.match(text) or _means_a_server(text) or _KEYWORD_PASSWORD.search(given):
         raise InvalidInput(
-            f"{_place(text)!r} is neither a file nor a server that keeps a ledger. Write the path of a file, or "
+            f"{_place(given)!r} is neither a file nor a server that keeps a ledger. Write the path of a file, or "
             "postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
         )
     return text
 
 
 def _means_a_server(text: str) -> bool:
-    return bool(_DATABASE.match(text) or _KEYWORD_PASSWORD.search(text) or _KEYWORD.match(text.strip(" '\"")))
+    return bool(_DATABASE.match(text) or _KEYWORD.match(text.strip(" '\"")))
 
 
 def _place(text: str) -> str:
