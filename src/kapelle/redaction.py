@@ -42,6 +42,8 @@ MASK = "***"
 
 _LEAST_KNOWN = 4
 """Characters. What is shorter stands in every text by chance."""
+_LONGEST_KNOWN = 10_000
+"""Of more than that, the lines are known, as those of a bundle of certificates."""
 _LEAST_EVERYWHERE = 8
 _LONGEST_WORD = 12
 """A value of fewer letters, or digits, and nothing else, may be a word or a number of the user's data."""
@@ -53,7 +55,8 @@ _LEAST_CUT = 8
 _COMMON = frozenset(
     {"none", "null", "true", "false", "test", "empty", "nokey", "no-key", "dummy", "example", "placeholder", "changeme",
      "change-me", "password", "passwd", "secret", "token", "user", "admin", "root", "postgres", "kapelle", "localhost",
-     "default", "disabled", "enabled", "basic", "bearer"}
+     "default", "disabled", "enabled", "basic", "bearer", "local", "unused", "fake", "not-needed", "ollama", "vllm",
+     "lm-studio", "llama.cpp", "openai", "anthropic", "google"}
 )  # fmt: skip
 """Written in place of a secret, or known to everybody: hiding these words would hide nothing and spoil much."""
 
@@ -213,6 +216,14 @@ def remember_location(location: str, *, owner: object) -> None:
         remember(secret, owner=owner)
 
 
+def remember_model(model: object, *, owner: object) -> None:
+    """Take the key that a pydantic-ai model was made with for known as long as the owner lives."""
+    with suppress(Exception):  # models of other libraries: one without a client may say so in its own way
+        key = getattr(getattr(model, "client", None), "api_key", None)
+        remember(key if isinstance(key, str) else None, owner=owner)
+        remember_location(str(getattr(model, "base_url", None) or ""), owner=owner)
+
+
 def remember_environment(environ: Mapping[str, str], *, owner: object) -> None:
     """Take the secrets among these variables for known as long as the owner lives; the process's own always are."""
     if environ is not os.environ:
@@ -306,13 +317,13 @@ _known = _Known()
 
 
 def _current() -> _Known:
+    global _environment
     # The mapping behind os.environ: comparing it takes a microsecond, for its values are the same objects, and reading
     # the variables anew thirty times that. Where there is none, they are read anew.
     behind = getattr(os.environ, "_data", None)
     if behind is None or behind != _environment or _is_stale:
         with _lock:
-            _environment.clear()
-            _environment.update(behind or {})
+            _environment = dict(behind or {})
             _refresh()
     return _known
 
@@ -357,13 +368,14 @@ def _alternatives(secrets: Iterable[str]) -> re.Pattern[str] | None:
 
 def _forms(secret: str) -> Iterator[str]:
     """Yield a secret as it is, and as it stands in URLs, in JSON and the like, and in base64."""
+    code = secret.encode("utf-8", "surrogatepass")
     found = dict.fromkeys(
         [
             secret,
-            quote(secret, safe=""),
-            quote(secret, safe="/"),
-            quote_plus(secret),
-            re.sub("%..", lambda code: code[0].lower(), quote(secret, safe="")),
+            quote(code, safe=""),
+            quote(code, safe="/"),
+            quote_plus(code),
+            re.sub("%..", lambda sign: sign[0].lower(), quote(code, safe="")),
             json.dumps(secret)[1:-1],
             json.dumps(secret, ensure_ascii=False)[1:-1],
             json.dumps(json.dumps(secret))[3:-3],
@@ -375,7 +387,6 @@ def _forms(secret: str) -> Iterator[str]:
         ]
     )
     # Basic authentication encodes "user:password", so the secret begins at any of three places in a group of four.
-    code = secret.encode("utf-8", "surrogatepass")
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + code).decode()
         core = encoded[(0, 2, 3)[before] :].rstrip("=")
@@ -390,7 +401,8 @@ def _worth_hiding(value: str) -> Iterator[str]:
     value = re.sub(r"(?i)^(bearer|basic)\s+", "", value.strip().strip("'\"").strip())
     if len(value) < _LEAST_KNOWN or value.lower() in _COMMON:
         return
-    yield value
+    if len(value) <= _LONGEST_KNOWN:
+        yield value
     if "\n" in value or "\\n" in value:
         lines = [line.strip() for line in value.replace("\\n", "\n").splitlines()]
         yield from (line for line in lines if len(line) >= _CANNOT_BE_CHANCE and not line.startswith("-----"))

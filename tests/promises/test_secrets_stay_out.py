@@ -26,11 +26,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kapelle import AskPerson, Engine, Plan, SqliteLedger, Task, TaskDAG, agent, cli
+from kapelle.agents import as_agent
 from kapelle.errors import AgentFailed, InvalidInput, KapelleError, LedgerBusy, ModelUnavailable
 from kapelle.execution import RetryPolicy
 from kapelle.ledger import Outcome, PostgresLedger, has_ledger, ledger_path, open_ledger
 from kapelle.models import Message, ModelRequest, PriceTable, PydanticAIClient, describe_model, find_model
-from kapelle.redaction import get_logger, hide_known, hide_secrets
+from kapelle.redaction import get_logger, hide_known, hide_secrets, remember
 from tests.ledger.conftest import postgres, postgres_store, store  # noqa: F401 - fixtures
 from tests.ledger.stores import Store
 
@@ -262,6 +263,56 @@ def test_keys_of_clients_are_known_while_they_live() -> None:
     assert hide_known("k7-handed-over") == "k7-handed-over"
 
 
+def test_keys_inside_of_pydantic_ai_models_are_known() -> None:
+    from pydantic_ai import Agent
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
+    provider = OpenAIProvider(base_url="http://127.0.0.1:9/v1", api_key="k7-inside-of-it")
+    for holder in (PydanticAIClient(OpenAIChatModel("m", provider=provider), prices=PriceTable()),
+                   as_agent(Agent(OpenAIChatModel("m", provider=provider)))):  # fmt: skip
+        assert hide_known("k7-inside-of-it") == "***"
+        del holder
+
+
+@pytest.mark.parametrize(
+    "value", ["caf\udce9-0815-not-utf8", "x" * 200_000, "a\nb\nc", "\ud800-lone-1234", "[](){}*+?.^$|\\-9"]
+)
+def test_any_value_can_be_known(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = PydanticAIClient("local:m", base_url="http://127.0.0.1:9/v1", prices=PriceTable())
+    remember(value, owner=client)
+    assert isinstance(hide_secrets(f"it was {value}"), str)
+    assert len(value) > 10_000 or hide_secrets(f"it was {value}.") in ("it was ***.", f"it was {value}.")
+
+
+def test_keys_are_learned_and_forgotten_while_threads_ask() -> None:
+    stop = threading.Event()
+    failed: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            while not stop.is_set():
+                hide_secrets("the k7-some-key-1 one")
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(60):
+        client = PydanticAIClient(
+            "local:m", base_url="http://127.0.0.1:9/v1", api_key=f"k7-some-key-{number}", prices=PriceTable()
+        )
+        os.environ["ACME_API_KEY"] = f"k7-other-key-{number}"
+        assert hide_known(f"k7-some-key-{number} k7-other-key-{number}") == "*** ***"
+        del client
+    del os.environ["ACME_API_KEY"]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
 # ------------------------------------------------------------------ errors, reprs, logs
 
 
@@ -369,7 +420,11 @@ def test_a_ledger_keeps_no_known_key(key: str, store: Store) -> None:  # noqa: F
 
 
 @pytest.mark.parametrize("text", LOOKS.values(), ids=list(LOOKS))
-def test_a_ledger_keeps_nothing_that_looks_like_a_key_in_reasons_and_settings(text: str, store: Store) -> None:  # noqa: F811
+@pytest.mark.parametrize(
+    "value",
+    ["caf\udce9-0815-not-utf8", "x" * 200_000, "a\nb\nc", "\ud800-lone-1234", "[](){}*+?.^$|\\-9"],
+    ids=["bytes", "long", "lines", "surrogate", "signs"],
+)
     with store.open() as ledger:
         settings = {"model": text, "origin": {"data": text}}
         ledger.append(

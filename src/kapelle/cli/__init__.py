@@ -24,7 +24,7 @@ from . import people as people
 from . import reading as reading
 from . import run as run
 from .app import app as app
-from .printing import complain, complain_of_bug, log_to_stderr
+from .printing import complain, complain_of_bug, harmless_libraries
 
 # click's class; typer brings a click of its own since 0.26 and uses the common one before.
 _WrongUsage: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
@@ -44,10 +44,10 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that knows no ✓ shows ?, and the run goes on
     logging.getLogger("kapelle").addHandler(logging.NullHandler())  # what matters is said by events and errors
-    log_to_stderr()
     code: int | str | None = 0
     try:
-        code = app(prog_name="kapelle", standalone_mode=False) or 0
+        with harmless_libraries():
+            code = app(prog_name="kapelle", standalone_mode=False) or 0
     except SystemExit as ended:
         code = ended.code
     except _WrongUsage as error:

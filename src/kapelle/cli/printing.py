@@ -9,7 +9,10 @@ import io
 import json
 import logging
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 from kapelle.characters import escape_json
@@ -40,12 +43,23 @@ def complain_of_bug(error: BaseException) -> None:
     complain("error: This is a fault of kapelle's. Please report it, with the lines above.")
 
 
-def log_to_stderr() -> None:
-    """Have what libraries warn of, where nobody set up logging, printed as everything else is."""
+@contextmanager
+def harmless_libraries() -> Iterator[None]:
+    """Have what libraries warn of without anybody's logging, and what ends a thread, printed as everything else is."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_Harmless())
-    logging.lastResort = handler
+    before = logging.lastResort, threading.excepthook
+    logging.lastResort, threading.excepthook = handler, _tell_end_of_thread
+    try:
+        yield
+    finally:
+        logging.lastResort, threading.excepthook = before
+
+
+def _tell_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    lines = traceback.format_exception(ended.exc_type, ended.exc_value, ended.exc_traceback)
+    complain("".join(lines).rstrip("\n"))
 
 
 class WithoutSecrets(io.TextIOBase):

@@ -7,6 +7,7 @@ import unicodedata
 from typing import Any
 
 from kapelle.characters import STEERS
+from kapelle.redaction import hide_known
 
 from .references import render_output
 from .task import Task
@@ -26,8 +27,11 @@ def describe_task(task: Task) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Return the text as one line without characters that show nothing or turn the rest of a line around."""
-    line = " ".join(text.split())
+    """Return the text as one line without characters that show nothing or turn the rest of a line around.
+
+    Known keys are hidden here, before the text is cut: nobody could find half of one.
+    """
+    line = " ".join(hide_known(text).split())
     return line if line.isprintable() else STEERS.sub("\ufffd", line)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 from kapelle.errors import InvalidInput, ModelReplyInvalid, ModelTimeout, ModelUnavailable
-from kapelle.redaction import hide_credentials, hide_secrets, remember, remember_location
+from kapelle.redaction import hide_credentials, hide_secrets, remember, remember_location, remember_model
 
 from .client import ModelReply, ModelRequest, PaidRefusal, PaidReplyInvalid
 from .failures import Failure, explain_failure
@@ -79,9 +79,7 @@ class PydanticAIClient:
             self.model = f"{model.system}:{model.model_name}"
             self.base_url = model.base_url
             self._foreign = model
-            key = getattr(getattr(model, "client", None), "api_key", None)
-            remember(key if isinstance(key, str) else None, owner=self)
-            remember_location(str(self.base_url or ""), owner=self)
+            remember_model(model, owner=self)
         self.price_source = prices.find_source(self.model, base_url=self.base_url)
         """Where the price comes from, in words: it says so when a model is free."""
         self._prices = prices
