@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,8 +21,9 @@ from typing import Any, Protocol, Self
 
 from kapelle.errors import LeaseLost, RunBusy
 from kapelle.ledger import Lease, Ledger, is_dead, this_process
+from kapelle.redaction import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LEASE_S = 30.0
 """How long a run stays with an engine that gives no sign of life, where nobody can tell that it is dead."""

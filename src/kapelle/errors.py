@@ -28,7 +28,8 @@
     ├── LeaseLost               another engine took the run over: stop, this write was refused (.owner)
     └── LedgerCorrupt           report a bug: the ledger contradicts itself
 
-A message says what happened, where, and the way out; the data of it are attributes too.
+A message says what happened, where, and the way out; the data of it are attributes too. No message holds a key or a
+password: what is one, or looks like one, is hidden when the error is made (see `redaction`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+
+from kapelle.redaction import hide_secrets_in
 
 
 def rebuild_error(kind: type[BaseException], arguments: Sequence[object], state: Mapping[str, Any]) -> BaseException:
@@ -50,6 +53,9 @@ class KapelleError(Exception):
     """The root of the tree. `exit_code` is what the command line returns for it."""
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*map(hide_secrets_in, args))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle every error of the tree, users' own among them, whatever their `__init__` takes."""

@@ -43,6 +43,7 @@ from kapelle.ledger import (
     tell_overrun,
 )
 from kapelle.planning import explain_edges
+from kapelle.redaction import hide_known
 
 _STYLES = {
     "done": "green",
@@ -671,5 +672,5 @@ def _totals(run: Run) -> str:
 
 
 def _shorten(text: str, most: int) -> str:
-    text = " ".join(text.split())
+    text = " ".join(hide_known(text).split())  # before it is cut: nobody could find half of a key
     return text if len(text) <= most else text[: most - 1] + "…"

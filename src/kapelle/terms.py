@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kapelle.errors import InvalidInput
-from kapelle.ledger import Ledger
+from kapelle.ledger import Ledger, is_postgres_url
 
 MOST = 1e12
 """More dollars, seconds or tokens than this are a slip of the finger."""
@@ -47,4 +47,4 @@ class Terms:
 def learned_folder(ledger: Ledger) -> Path | None:
     """Return the folder beside a ledger for what was learned from it; None for a ledger that is no file."""
     path = getattr(ledger, "path", ":memory:")
-    return None if path == ":memory:" or "://" in path else Path(f"{path}.learned")
+    return None if path == ":memory:" or is_postgres_url(path) else Path(f"{path}.learned")

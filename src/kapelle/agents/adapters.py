@@ -11,6 +11,7 @@ from kapelle.errors import AgentFailed, InvalidAgents, InvalidInput
 from kapelle.graph import Task, read_json_value, render_output
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient, ModelRequest
+from kapelle.redaction import remember_model
 
 from .agent import Agent, AgentResult, TaskContext
 from .capability import AgentCapability, CostTier
@@ -72,6 +73,7 @@ class PydanticAIAgent:
 
     def __init__(self, agent: Any) -> None:
         self._agent = agent
+        remember_model(getattr(agent, "model", None), owner=self)
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         result = await self._agent.run(_task_prompt(task, context))

@@ -9,10 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
+
+import typer
+from typer.rich_utils import rich_format_error
 
 from kapelle.errors import KapelleError
 from kapelle.ledger import printable
 from kapelle.process import leave
+from kapelle.redaction import hide_secrets
 
 from . import doctor as doctor
 from . import learning as learning
@@ -20,7 +25,10 @@ from . import people as people
 from . import reading as reading
 from . import run as run
 from .app import app as app
+from .printing import complain, complain_of_bug, harmless_libraries
 
+# click's class; typer brings a click of its own since 0.26 and uses the common one before.
+_WrongUsage: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
 _ORDER = (
     *("run", "plan", "resume", "stop"),
     *("questions", "approve", "reject", "answer"),
@@ -39,16 +47,27 @@ def main() -> None:
     logging.getLogger("kapelle").addHandler(logging.NullHandler())  # what matters is said by events and errors
     code: int | str | None = 0
     try:
-        app(prog_name="kapelle")
+        with harmless_libraries():
+            code = app(prog_name="kapelle", standalone_mode=False) or 0
     except SystemExit as ended:
         code = ended.code
+    except _WrongUsage as error:
+        error.message = printable(hide_secrets(error.message))  # it quotes what was typed
+        rich_format_error(error)
+        code = error.exit_code
+    except typer.Abort:
+        complain("Aborted.")
+        code = 1
     except KapelleError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        complain(f"error: {error}")
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         # The reader, such as `head`, has gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        complain_of_bug(error)
         code = 1
     leave(code if isinstance(code, int) else 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -21,6 +20,7 @@ from kapelle.agents import AgentRegistry
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput
 from kapelle.ledger import Run, has_ledger, is_postgres_url, ledger_path, open_ledger
+from kapelle.redaction import hide_known
 
 app = typer.Typer(
     name="kapelle",
@@ -141,6 +141,7 @@ def check_targets(*paths: Path | None) -> None:
 
 def write_file(path: Path, text: str) -> None:
     """Write beside, then rename: a full disk leaves no half of a file. What is no file, a device say, is written to."""
+    text = hide_known(text)
     target = path.resolve()
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -152,11 +153,6 @@ def write_file(path: Path, text: str) -> None:
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise InvalidInput(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
-
-
-def print_json(value: dict[str, Any]) -> None:
-    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(value, ensure_ascii=not unicode, default=str))
 
 
 def run_to_json(run: Run) -> dict[str, Any]:

@@ -43,7 +43,8 @@ from kapelle.team import assemble_team
 from kapelle.terms import learned_folder
 from kapelle.tools import Sandbox
 
-from .app import Db, Json, app, console, db_words, print_json
+from .app import Db, Json, app, console, db_words
+from .printing import print_json
 
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 100_000_000

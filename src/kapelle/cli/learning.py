@@ -13,7 +13,8 @@ from kapelle.cost import learn as learn_from
 from kapelle.engine import MOST_OUTCOMES
 from kapelle.ledger import open_ledger, printable
 
-from .app import Db, Json, app, console, ledger_file, print_json
+from .app import Db, Json, app, console, ledger_file
+from .printing import print_json, say
 
 
 @app.command(
@@ -65,7 +66,7 @@ def savings(
     if as_json:
         print_json(report.to_dict())
     else:
-        print(printable(format_report(report)), end="")
+        say(format_report(report), end="")
     raise typer.Exit(0 if report.is_estimated else 1)
 
 
@@ -94,7 +95,7 @@ def learn(
     if as_json:
         print_json({**asdict(lessons), "folder": str(folder)})
         return
-    print(f"Learned from {lessons.tasks:,} tasks of {lessons.types} types and {lessons.agents} agents.")
+    say(f"Learned from {lessons.tasks:,} tasks of {lessons.types} types and {lessons.agents} agents.")
     for task_type, note in sorted(lessons.notes.items()):
-        print(printable(f"  {task_type}: {note}"))
-    print(f"Runs with this ledger use it from now on: {folder}")
+        say(f"  {task_type}: {note}")
+    say(f"Runs with this ledger use it from now on: {folder}")

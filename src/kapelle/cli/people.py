@@ -15,10 +15,11 @@ import typer
 from kapelle import terminal
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput, NotFound, RunBusy
-from kapelle.ledger import Ledger, Question, Run, is_dead, ledger_path, open_ledger, printable
+from kapelle.ledger import Ledger, Question, Run, is_dead, ledger_path, open_ledger
 
-from .app import Db, Json, Note, RunId, app, console, db_words, engine_of, print_json
+from .app import Db, Json, Note, RunId, app, console, db_words, engine_of
 from .asking import who
+from .printing import print_json, say
 from .run import go_on
 
 Target = Annotated[
@@ -93,8 +94,8 @@ def stop(run_id: RunId, db: Db = None, as_json: Json = False) -> None:
     if as_json:
         print_json({"run_id": run.run_id, "asked_to_stop": True})
         return
-    print(f"Run {run.run_id} stops within seconds if an engine works on it.")
-    print(f"To go on later: kapelle resume {run.run_id}{more}")
+    say(f"Run {run.run_id} stops within seconds if an engine works on it.")
+    say(f"To go on later: kapelle resume {run.run_id}{more}")
 
 
 def split_questions(ledger: Ledger, run_id: str | None = None) -> tuple[list[Question], list[Question]]:
@@ -113,19 +114,19 @@ def split_questions(ledger: Ledger, run_id: str | None = None) -> tuple[list[Que
     return asked, said
 
 
-def _say(target: str, say: Callable[[Engine, str], Question], db: str | None, *, resume: bool, as_json: bool) -> None:
+def _say(target: str, tell: Callable[[Engine, str], Question], db: str | None, *, resume: bool, as_json: bool) -> None:
     with open_ledger(ledger_path(db), read_only=True) as ledger:
         more = db_words(db, ledger.path)
         question_id = _find(target, ledger, more)
     with engine_of(None, None, "none", db) as engine:
-        question = say(engine, question_id)
+        question = tell(engine, question_id)
         run = engine.ledger.run(question.run_id)
         left = split_questions(engine.ledger, question.run_id)[0]
     if not as_json:
-        print(printable(f"Noted for task {question.task_id} of run {run.run_id}."))
+        say(f"Noted for task {question.task_id} of run {run.run_id}.")
         if left:
             others = ", ".join(one.question_id for one in left)
-            print(f"It still asks {len(left)} thing{'s' * (len(left) != 1)}: {others}. See `kapelle questions`.")
+            say(f"It still asks {len(left)} thing{'s' * (len(left) != 1)}: {others}. See `kapelle questions`.")
     if resume:
         try:
             raise typer.Exit(go_on(run.run_id, {}, db=db, as_json=as_json))
@@ -134,11 +135,11 @@ def _say(target: str, say: Callable[[Engine, str], Question], db: str | None, *,
     if as_json:
         print_json(asdict(question))
     elif resume:
-        print("An engine works on it, and goes on with this by itself.")
+        say("An engine works on it, and goes on with this by itself.")
     elif run.ended or run.state == "waiting" or _is_abandoned(run):
-        print(f"Nobody works on it now. To go on: kapelle resume {run.run_id}{more}")
+        say(f"Nobody works on it now. To go on: kapelle resume {run.run_id}{more}")
     else:
-        print(f"The engine that works on it goes on by itself; if none does: kapelle resume {run.run_id}{more}")
+        say(f"The engine that works on it goes on by itself; if none does: kapelle resume {run.run_id}{more}")
 
 
 def _find(target: str, ledger: Ledger, more: str) -> str:

@@ -26,9 +26,9 @@ from .app import (
     console,
     draw,
     engine_of,
-    print_json,
     run_to_json,
 )
+from .printing import print_json, say
 
 DAY_S = 86_400
 
@@ -48,7 +48,7 @@ def explain(
     if as_json:
         print_json(run_to_json(found))
     else:
-        print(found.explain())
+        say(found.explain())
         terminal.show_history(console(), found)
 
 
@@ -108,7 +108,7 @@ def gc(
         print_json({**asdict(found), "dry_run": dry_run})
         return
     what = "Would be forgotten" if dry_run else "Forgotten"
-    print(
+    say(
         f"{what}, ended more than {keep_days:g} days ago: {found.runs:,} run{'s' * (found.runs != 1)} with "
         f"{found.events:,} events and {found.blobs:,} large results, {found.bytes_freed / 1e6:,.1f} MB. What was "
         "learned from them stays."

@@ -22,7 +22,7 @@ from kapelle import terminal
 from kapelle.engine import Engine, Proposal
 from kapelle.errors import InvalidInput
 from kapelle.execution import ExecutionLimits, HedgePolicy
-from kapelle.ledger import Event, Run, ledger_path, open_ledger
+from kapelle.ledger import Event, Run, ledger_path, open_ledger, printable
 from kapelle.planning import PLAN_SUFFIXES, Plan, explain_edges, write_plan
 from kapelle.process import drive
 
@@ -47,11 +47,11 @@ from .app import (
     db_words,
     draw,
     engine_of,
-    print_json,
     run_to_json,
     write_file,
 )
 from .asking import ask_here, can_ask
+from .printing import WithoutSecrets, complain, print_json, say
 
 
 @app.command(epilog="Example: [bold]kapelle run plan.yaml --budget 0.50 --svg run.svg[/bold]")
@@ -169,11 +169,11 @@ def plan(
     elif as_json:
         print_json(proposal_to_json(proposal))
     elif as_yaml:
-        print(write_plan(proposal.plan.request, proposal.plan.graph), end="")
+        say(write_plan(proposal.plan.request, proposal.plan.graph), end="")
     elif xml:
-        print(proposal.plan.graph.to_xml())
+        say(proposal.plan.graph.to_xml())
     elif mermaid:
-        print(proposal.plan.graph.to_mermaid())
+        say(proposal.plan.graph.to_mermaid())
     elif not edit:
         terminal.show_proposal(out, proposal)
     if svg is not None:
@@ -250,7 +250,7 @@ def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _S
     """
     out, err = console(), console(stderr=True)
     if not shown.as_json:
-        err.print(engine.team.model_note, style="dim", markup=False, highlight=False)
+        err.print(printable(engine.team.model_note), style="dim", markup=False, highlight=False)
     left_open: set[str] = set()
     while True:
         run, interrupted = _drive(engine, start, terms, err, quiet=shown.as_json)
@@ -290,7 +290,7 @@ def _drive(engine: Engine, start: Start, terms: dict[str, Any], err: Console, *,
     watch: dict[str, Any] = {"on_event": watch_event, "on_text": progress.show_text}
     try:
         # What agents print is not the answer: standard output stays one answer, or one object.
-        with progress, redirect_stdout(sys.stderr):
+        with progress, redirect_stdout(WithoutSecrets(sys.stderr)):
             if start.resume is not None:
                 return drive(engine.resume(start.resume, **terms, **watch)), False
             return drive(engine.run(start.request, **terms, **watch)), False
@@ -336,7 +336,7 @@ def _edit(engine: Engine, proposal: Proposal, terms: dict[str, Any], out: Consol
         kept.unlink()
         kept.parent.rmdir()
     else:
-        print(f"Your edit is kept in {str(kept)!r}.", file=sys.stderr)
+        complain(f"Your edit is kept in {str(kept)!r}.")
     return edited
 
 

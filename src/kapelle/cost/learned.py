@@ -6,7 +6,6 @@ The ledger stays the one record; these files are made from it, may be deleted at
 
 from __future__ import annotations
 
-import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kapelle.errors import InvalidInput
 from kapelle.ledger import Outcome
+from kapelle.redaction import get_logger
 
 from .checks import Checks
 from .logged import LoggedTask
@@ -24,7 +24,7 @@ from .strategy_book import StrategyBook, read_outcomes
 if TYPE_CHECKING:
     from .difficulty import Difficulty, DifficultyModel
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DIFFICULTY_FILE = "difficulty.npz"
 STRATEGIES_FILE = "strategies.json"

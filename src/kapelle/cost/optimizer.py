@@ -18,6 +18,7 @@ from typing import Any
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.graph import TaskDAG
+from kapelle.redaction import get_logger
 from kapelle.routing import RoutingPlan
 
 from .assignment import Problem
@@ -31,7 +32,7 @@ from .solve import Solution, explain_infeasible, solve, solve_trivially
 from .statement import Statement, Work, describe_untried, has_plan, state_problem
 from .strategy import Single, Strategy, agents_of
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _INLINE = 200
 """Candidates in all, up to which solving takes no longer than handing it to another thread is worth."""

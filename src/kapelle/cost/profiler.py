@@ -21,7 +21,6 @@ nothing: see optimizer. The ledger is its only store: `from_outcomes` reads 100,
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import deque
@@ -34,6 +33,7 @@ from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput, UnknownPrice
 from kapelle.ledger import Outcome, Usage
 from kapelle.models import PriceTable
+from kapelle.redaction import get_logger
 
 from .drift import Drift
 from .estimate import Estimate as Estimate
@@ -44,7 +44,7 @@ from .history import Execution as Execution
 from .history import TaskProfile as TaskProfile
 from .posterior import Rate, shift_rate
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 CONFIDENCE = 0.9
 """Of the lower bounds of success: nine of ten hold."""

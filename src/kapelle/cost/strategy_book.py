@@ -11,7 +11,6 @@ A book is a value: it is made anew from a longer log. Its file is plain JSON and
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import tempfile
@@ -24,13 +23,14 @@ from typing import Any, Self
 from kapelle.documents import parse_json, read_text
 from kapelle.errors import InvalidInput
 from kapelle.ledger import Outcome
+from kapelle.redaction import get_logger
 
 from .checks import Checks, Verdict
 from .logged import LoggedOutcome, LoggedTask
 from .strategy import Check, Single, agents_of, strategy_from_dict, strategy_to_dict
 from .strategy_estimate import StrategyEstimate
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 FORMAT, VERSION = "kapelle strategies", 1
 MAX_TYPES = 10_000

@@ -12,7 +12,7 @@ import asyncio
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kapelle.agents import AgentResult
@@ -30,11 +30,14 @@ from kapelle.ledger import (
     read_usd,
 )
 from kapelle.models import PaidRefusal, PaidReplyInvalid
+from kapelle.redaction import hide_known_in, hide_secrets, mentions_known
 
 from .growth import Reflection
 
 MAX_REASON_CHARS = 2_000
 """What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
+MAX_TOLD_CHARS = 20_000
+"""What is looked at of it for keys, before it is cut."""
 MAX_PLAIN_CHARS = 1_000_000
 """A text up to this length fits whatever JSON makes of its characters, so nobody need measure it."""
 MAX_OUTPUT_CHARS = MAX_READ_CHARS
@@ -61,7 +64,7 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
     result = work.result()
     if type(result) is AgentResult and _is_clean(result):
         if _is_plain(result.output):
-            return result, None
+            return _without_keys(result), None
         return _read_output(result.output, result.usage, result.cost_usd, result.quality, result.expansion)
     try:
         return _read(result)
@@ -151,7 +154,7 @@ def error_text(error: BaseException) -> str:
 
 def _tell(error: BaseException, *, with_class: bool) -> str:
     try:
-        text = join_surrogates(str.__str__(str(error))[:MAX_REASON_CHARS])
+        text = hide_secrets(join_surrogates(str.__str__(str(error))[:MAX_TOLD_CHARS]))  # before anybody cuts a key
         if isinstance(error, BaseExceptionGroup):
             text = f"{text}: {'; '.join(_members(error))}"
         name = type(error).__name__
@@ -226,7 +229,15 @@ def _read_output(
         reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[:MAX_REASON_CHARS]
     if reason is not None:
         return AgentResult(output=None, usage=usage, cost_usd=cost_usd), reason
+    # Known keys are hidden here as well as in the ledger, so that later tasks get the same before and after a crash.
+    plain = hide_known_in(plain)
     return AgentResult(output=plain, usage=usage, cost_usd=cost_usd, quality=quality, expansion=expansion), None
+
+
+def _without_keys(result: AgentResult) -> AgentResult:
+    if isinstance(result.output, str) and mentions_known(result.output):
+        return replace(result, output=hide_known_in(result.output))
+    return result
 
 
 def _read_failure(error: BaseException) -> tuple[AgentResult | None, str]:

@@ -7,16 +7,17 @@ holds up nobody: it is left to itself, and what it still returns no longer count
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from kapelle.redaction import get_logger
+
 from .result import describe_error
 from .work import Job
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Reports:

@@ -53,7 +53,8 @@ _ESCAPE = re.compile(
 _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\n": ""}
 _ESCAPED |= {char: char for char in "\\'\"/"}
 _CONSTANTS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# C1 and DEL are allowed in XML 1.0 and discouraged, for readers that know HTML take &#x9B; for another character.
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +144,7 @@ def write_json(value: Any) -> str:
 
 
 def fits_in_xml(text: str) -> bool:
-    """Say whether XML 1.0 can hold every character of a text."""
+    """Say whether XML 1.0 can hold every character of a text, and every reader gives it back."""
     return _NOT_IN_XML.search(text) is None
 
 

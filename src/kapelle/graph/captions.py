@@ -6,6 +6,9 @@ import json
 import unicodedata
 from typing import Any
 
+from kapelle.characters import STEERS
+from kapelle.redaction import hide_known
+
 from .references import render_output
 from .task import Task
 
@@ -24,9 +27,12 @@ def describe_task(task: Task) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Return the text as one line without characters that show nothing or turn the rest of a line around."""
-    line = " ".join(text.split())
-    return line if line.isprintable() else "".join("\ufffd" if _is_hidden(char) else char for char in line)
+    """Return the text as one line without characters that show nothing or turn the rest of a line around.
+
+    Known keys are hidden here, before the text is cut: nobody could find half of one.
+    """
+    line = " ".join(hide_known(text).split())
+    return line if line.isprintable() else STEERS.sub("\ufffd", line)
 
 
 def cut_text(text: str, width: int) -> str:
@@ -62,10 +68,6 @@ def wrap_text(text: str, width: int, lines: int) -> list[str]:
 
 def _shown(value: Any) -> str:
     return render_output(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _is_hidden(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cf", "Cs") and char not in "\u200c\u200d"  # these join letters, emoji
 
 
 def _columns(char: str) -> int:

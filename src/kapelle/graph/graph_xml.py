@@ -34,6 +34,7 @@ from xml.sax.xmlreader import InputSource, Locator
 from defusedxml.common import DefusedXmlException
 from defusedxml.expatreader import DefusedExpatParser
 
+from kapelle.characters import escape_xml
 from kapelle.documents import MAX_DOCUMENT_BYTES, parse_json
 from kapelle.errors import InvalidGraph, InvalidPlan
 
@@ -438,4 +439,4 @@ def _quote(value: str) -> str:
 def _escape(text: str, characters: str) -> str:
     for character in characters:
         text = text.replace(character, _ENTITIES[character])
-    return text
+    return escape_xml(text)

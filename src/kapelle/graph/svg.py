@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from kapelle.characters import STEERS
+
 from .calls import fits_in_xml
 from .captions import STATES, clean_text, cut_text, describe_task, wrap_text
 from .layout import Layout, Sizes, lay_out
@@ -201,8 +203,7 @@ def _explain(task: Task, state: str, note: str) -> str:
 
 
 def _escape(text: str) -> str:
-    if not fits_in_xml(text):
-        text = "".join(char if fits_in_xml(char) else "\ufffd" for char in text)
+    text = "".join(char if char == "\n" or fits_in_xml(char) else "\ufffd" for char in STEERS.sub("\ufffd", text))
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -26,13 +26,14 @@ from .journal import Journal as Journal
 from .lease import Lease as Lease
 from .ledger import Ledger as Ledger
 from .ledger import RunSummary as RunSummary
+from .location import hide_password as hide_password
+from .location import is_postgres_url as is_postgres_url
 from .opening import has_ledger as has_ledger
 from .opening import open_ledger as open_ledger
 from .outcome import Outcome as Outcome
 from .owner import is_dead as is_dead
 from .owner import this_process as this_process
 from .postgres import PostgresLedger as PostgresLedger
-from .postgres_connection import is_postgres_url as is_postgres_url
 from .question import Question as Question
 from .question import answer_message as answer_message
 from .question import make_question_id as make_question_id

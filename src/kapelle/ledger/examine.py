@@ -9,8 +9,9 @@ from pathlib import Path
 from kapelle.errors import InvalidInput
 
 from .history import History
+from .location import hide_password, is_postgres_url
 from .owner import is_dead
-from .postgres_connection import connect, hide_password, import_driver, is_postgres_url, refusal
+from .postgres_connection import connect, import_driver, refusal
 from .rebuild import rebuild_run
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from kapelle.graph import clone_json_value
+from kapelle.redaction import get_logger
 
 from .event import Event, EventKind
 from .lease import Lease
@@ -16,7 +16,7 @@ from .outcome import Outcome
 from .rebuild import rebuild_run
 from .run import Run
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 EventWatcher = Callable[[Event], None]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from kapelle.errors import NotFound
 
+from .location import file_location, is_postgres_url
 from .postgres import PostgresLedger
-from .postgres_connection import is_postgres_url
 from .sqlite import SqliteLedger
 
 
 def open_ledger(
     location: str | Path, *, read_only: bool = False, clock: Callable[[], float] = time.time
 ) -> SqliteLedger | PostgresLedger:
-    """Return the ledger at a path, or at a `postgresql://` URL; what each raises, its class says.
+    """Return the ledger at a path, or at a `postgresql://` URL; what each raises, its class says. See location.
 
     >>> with open_ledger(":memory:") as ledger:
     ...     ledger.runs()
@@ -34,7 +34,7 @@ def has_ledger(location: str | Path) -> bool:
         LedgerBusy, InvalidInput: a server cannot be asked.
     """
     if not is_postgres_url(str(location)):
-        return Path(location).expanduser().exists()
+        return Path(file_location(location)).expanduser().exists()
     try:
         PostgresLedger(str(location), read_only=True).close()
     except NotFound:

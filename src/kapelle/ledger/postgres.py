@@ -21,18 +21,20 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
+from kapelle.redaction import remember_location
 
 from . import connection as timing
-from .blobs import take_apart
 from .chain import hash_content, head_mismatch
 from .collect import OLD_RUNS, Collected
 from .event import Event, EventKind
 from .examine import Examination
 from .history import Dialect, History
+from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
 from .ledger import RunSummary, make_run_id
+from .location import hide_password
 from .outcome import Outcome
-from .postgres_connection import connect, hide_password, import_driver, is_away, refusal
+from .postgres_connection import connect, import_driver, is_away, refusal
 from .postgres_schema import (
     BROKEN_CHAIN,
     LEASE_LOST,
@@ -70,7 +72,8 @@ class PostgresLedger:
     """Run events and outcomes in a PostgreSQL database.
 
     Args:
-        url: `postgresql://user:password@host:port/database`, with libpq's options. What it leaves open comes from the
+        url: `postgresql://user:password@host:port/database`, with libpq's options, or a connection string of libpq
+            such as `host=db.example dbname=work`. What it leaves open comes from the
             environment and the password file, as with any PostgreSQL client.
         read_only: Read a ledger that is there; a user who may only read is enough.
         clock: What time it is for events and run ids. Leases go by the server's clock, which all engines share.
@@ -83,8 +86,9 @@ class PostgresLedger:
     """
 
     def __init__(self, url: str, *, read_only: bool = False, clock: Callable[[], float] = time.time) -> None:
+        remember_location(url, owner=self)
         self.path = hide_password(url)
-        """The URL without its password."""
+        """The URL, or connection string, without its password."""
         self.read_only = read_only
         self._url = url
         self._clock = clock
@@ -140,8 +144,8 @@ class PostgresLedger:
             InvalidInput: the ledger is closed or for reading only, or PostgreSQL cannot keep the value.
             LedgerCorrupt: the run's last event is not the one that was written last: see chain.
         """
-        data = dict(data or {})
-        text, blobs = take_apart(data)
+        kept, text, blobs = keep_event(data)
+        task_id = keep_name(task_id)
         apart = json.dumps([asdict(blob) for blob in blobs]) if blobs else None
         rows = json.dumps([_row(outcome) for outcome in outcomes]) if outcomes else None
         content = (kind, task_id, text, rows, apart)
@@ -164,7 +168,7 @@ class PostgresLedger:
                 self._known.pop(run_id, None)
             else:
                 self._known[run_id] = seq
-        return Event(run_id=run_id, seq=seq, at=unsure.at, kind=kind, task_id=task_id, data=data)
+        return Event(run_id=run_id, seq=seq, at=unsure.at, kind=kind, task_id=task_id, data=kept)
 
     def record(self, outcome: Outcome) -> None:
         """Write an outcome that belongs to no event of ours: history that a user imports."""
@@ -208,7 +212,7 @@ class PostgresLedger:
         """
         with self._lock:
             stamp = self._stamp()
-            values = (run_id, key, self._clock(), json.dumps(dict(data)), stamp)
+            values = (run_id, key, self._clock(), json.dumps(keep_message(data)), stamp)
             self._write(lambda connection: connection.execute(_POST, values))
             # Sent again after its reply was lost, it finds itself.
             ((first,),) = self._perform(lambda connection: connection.execute(_POSTED, (run_id, key)).fetchall())

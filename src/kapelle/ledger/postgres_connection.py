@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 
 from . import connection as timing
+from .location import hide_password, postgres_location
 
 if TYPE_CHECKING:
     import psycopg
@@ -41,25 +42,6 @@ _AWAY_WORDS = ("starting up", "shutting down", "too many clients", "too many con
 """The driver tells no SQLSTATE for a refused connection, only the server's words."""
 
 
-def is_postgres_url(location: str) -> bool:
-    """Whether a ledger's location means a PostgreSQL server rather than a file."""
-    return location.startswith(("postgres://", "postgresql://"))
-
-
-def hide_password(url: str) -> str:
-    """Return a URL as it may be shown.
-
-    >>> hide_password("postgresql://ann:secret@db.example/work")
-    'postgresql://ann@db.example/work'
-    """
-    url = re.sub(r"(?i)([?&][a-z_]*(?:password|secret|key)=)[^&]*", r"\1***", url)
-    scheme, separator, rest = url.partition("://")
-    # Up to the last @: a password in which somebody forgot to write @ or / as %40 or %2F is hidden all the same.
-    credentials, at, place = rest.rpartition("@")
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}{at}{place}"
-
-
 def connect(url: str) -> psycopg.Connection[Any]:
     """Connect to a server. Every statement is a transaction of its own, unless one is begun.
 
@@ -70,6 +52,7 @@ def connect(url: str) -> psycopg.Connection[Any]:
     """
     driver = import_driver()
     place = hide_password(url)
+    url = postgres_location(url)
     if re.match(r"[^/?#]*//[^/?#]*@[^/?#]*@", url):
         raise InvalidInput(f"{place!r} has more than one @. In a user or a password write it as %40.")
     try:
@@ -77,7 +60,8 @@ def connect(url: str) -> psycopg.Connection[Any]:
     except driver.Error:
         # Without the cause and its text: both may quote the password.
         raise InvalidInput(
-            f"{place!r} is no PostgreSQL URL. Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and %XX for other "
+            f"{place!r} is no location of a PostgreSQL database. Write "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and %XX for other "
             "signs than letters and digits in a password."
         ) from None
     try:

@@ -12,6 +12,7 @@ from kapelle.errors import LedgerCorrupt
 from .chain import DOCTOR
 from .event import Event
 from .fields import place_of
+from .kept import keep_outcome
 from .outcome import Outcome
 from .usage import Usage
 
@@ -24,7 +25,7 @@ OUTCOME_COLUMNS = (
 
 def outcome_to_row(outcome: Outcome) -> dict[str, Any]:
     """Return the columns of an outcome by name; lone surrogates, which no store keeps as text, become `?`."""
-    row = asdict(outcome)
+    row = keep_outcome(asdict(outcome))
     row |= row.pop("usage")
     row["features"] = json.dumps(row["features"])
     # A lone surrogate comes in a file name that is not UTF-8.

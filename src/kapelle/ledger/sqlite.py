@@ -10,7 +10,6 @@ to two seconds (`BUSY_TIMEOUT_S`), and then raises LedgerBusy.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sqlite3
 import threading
@@ -23,40 +22,47 @@ from typing import Any, Self
 import platformdirs
 
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
+from kapelle.redaction import get_logger
 
-from .blobs import take_apart
 from .chain import follow, hash_content, head_mismatch
 from .collect import OLD_RUNS, Collected
 from .connection import Fingerprint, open_for_reading, open_for_writing, refusal, try_write
 from .event import Event, EventKind
 from .examine import Examination
 from .history import Dialect, History
+from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, check_fence, release_lease, renew_lease
 from .ledger import RunSummary, make_run_id
+from .location import file_location, is_postgres_url
 from .outcome import Outcome
-from .postgres_connection import is_postgres_url
 from .question import Question, already_said
 from .rows import outcome_to_row
 from .run import Run
 from .schema import MIGRATIONS, WITH_BLOBS, WITH_CHAINS, WITH_LEASES
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _READ_TRIES = 5
 """How often a reader that may not lock the file begins again because somebody wrote meanwhile."""
 
 
 def ledger_path(explicit: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
-    """Return where the ledger is: what was given, else `KAPELLE_DB`, else the user's data directory."""
+    """Return where the ledger is: what was given, else `KAPELLE_DB`, else the user's data directory.
+
+    Raises:
+        InvalidInput: what was given is neither a file nor a PostgreSQL server: see location.
+    """
     chosen = explicit or environ.get("KAPELLE_DB")
-    return chosen or str(Path(platformdirs.user_data_dir("kapelle", appauthor=False)) / "ledger.sqlite")
+    if chosen:
+        return chosen if is_postgres_url(chosen) else file_location(chosen)
+    return str(Path(platformdirs.user_data_dir("kapelle", appauthor=False)) / "ledger.sqlite")
 
 
 class SqliteLedger:
     """Run events and outcomes in a SQLite file; `:memory:` keeps them for the life of the object.
 
     Args:
-        path: The file; it is created if it is not there.
+        path: The file, as a path or `sqlite:///PATH`; it is created if it is not there.
         read_only: Read a file that is there, without changing it or what lies beside it: no permission to write is
             needed, neither for the file nor for its folder. See connection for how.
         clock: What time it is.
@@ -71,10 +77,8 @@ class SqliteLedger:
     def __init__(
         self, path: str | Path = ":memory:", *, read_only: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
-        self.path = str(path)
+        self.path = file_location(path)
         self._file = os.path.expanduser(self.path)
-        if is_postgres_url(self.path):
-            raise InvalidInput("A PostgreSQL ledger is no SQLite file: open it with open_ledger or PostgresLedger.")
         self.read_only = read_only
         self._clock = clock
         # One connection for all threads: sqlite3 serialises nothing for us, so every use holds the lock.
@@ -123,8 +127,8 @@ class SqliteLedger:
             InvalidInput: the ledger is closed or for reading only, the disk is full, or SQLite cannot keep the value.
             LedgerCorrupt: another event stands where this one belongs: see chain.
         """
-        data = dict(data or {})
-        text, blobs = take_apart(data)
+        kept, text, blobs = keep_event(data)
+        task_id = keep_name(task_id)
         at = self._clock()
         content = hash_content(run_id, at, kind, task_id, text, {blob.field: blob.hash for blob in blobs})
         with self._transaction() as connection:
@@ -138,7 +142,7 @@ class SqliteLedger:
                 connection.execute("INSERT INTO event_blobs VALUES (?, ?, ?, ?)", (run_id, seq, blob.field, blob.hash))
             for outcome in outcomes:
                 _insert_outcome(connection, outcome)
-        return Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id, data=data)
+        return Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id, data=kept)
 
     def record(self, outcome: Outcome) -> None:
         """Write an outcome that belongs to no event of ours: history that a user imports."""
@@ -180,7 +184,7 @@ class SqliteLedger:
         with self._transaction() as connection:
             done = connection.execute(
                 "INSERT INTO inbox (run_id, key, at, data) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (run_id, key, self._clock(), json.dumps(dict(data))),
+                (run_id, key, self._clock(), json.dumps(keep_message(data))),
             )
             if done.rowcount == 0:
                 raise already_said(run_id, key)

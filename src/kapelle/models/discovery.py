@@ -16,11 +16,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from kapelle.errors import InvalidInput
+from kapelle.redaction import hide_credentials, hide_secrets, remember_environment
 
 from .client import ModelClient
 from .prices import PriceTable, is_local_url
@@ -71,7 +72,9 @@ def find_model(name: str | None = None, environ: Mapping[str, str] | None = None
     if found is None:
         return None
     prices = PriceTable.from_environment(environ)
-    return PydanticAIClient(found.model, base_url=found.base_url, api_key=found.api_key, prices=prices)
+    client = PydanticAIClient(found.model, base_url=found.base_url, api_key=found.api_key, prices=prices)
+    remember_environment(environ, owner=client)
+    return client
 
 
 def describe_model(name: str | None = None, environ: Mapping[str, str] | None = None) -> str:
@@ -85,8 +88,8 @@ def describe_model(name: str | None = None, environ: Mapping[str, str] | None = 
     if found is None:
         return "no model: set KAPELLE_MODEL to provider:name, or a provider's key such as OPENAI_API_KEY"
     price = PriceTable.from_environment(environ).find_source(found.model, base_url=found.base_url)
-    server = f" at {_hide_credentials(found.base_url)}" if found.base_url else ""
-    return f"model {found.model}{server} from {found.source}; {price}"
+    server = f" at {hide_credentials(found.base_url)}" if found.base_url else ""
+    return hide_secrets(f"model {found.model}{server} from {found.source}; {price}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,8 +97,8 @@ class _Found:
     model: str
     source: str
     """What said so, in words."""
-    base_url: str | None = None
-    api_key: str | None = None
+    base_url: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
 
 
 def _find(name: str | None, environ: Mapping[str, str]) -> _Found | None:
@@ -188,10 +191,7 @@ def _read_url(environ: Mapping[str, str], variable: str) -> str | None:
     except ValueError:
         usable = False
     if not usable or not _KEY.fullmatch(url):
-        raise InvalidInput(f"{variable}={url[:200]!r} is no URL. Write one such as http://localhost:8000/v1.")
+        raise InvalidInput(
+            f"{variable}={hide_credentials(url)[:200]!r} is no URL. Write one such as http://localhost:8000/v1."
+        )
     return url
-
-
-def _hide_credentials(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

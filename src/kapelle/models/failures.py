@@ -17,6 +17,7 @@ from kapelle.errors import (
     ModelUnavailable,
     TryAgain,
 )
+from kapelle.redaction import hide_secrets, scrub
 
 _TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
 """Beside 5xx: timeout, conflict (OpenAI's lock timeout), too early, too many. The list is that of the OpenAI SDK."""
@@ -35,10 +36,15 @@ class Failure:
 
 
 def explain_failure(model: str, error: Exception) -> Failure:
-    """Return what an exception of a call to `model` means. Every exception means something: none is swallowed."""
+    """Return what an exception of a call to `model` means. Every exception means something: none is swallowed.
+
+    Servers quote in their errors what they were sent, the key too. It is hidden before anything is cut off, and in the
+    exception itself, which stays the cause of the error that is raised.
+    """
     import httpx2
     from pydantic_ai import exceptions as theirs
 
+    scrub(error)
     words = f"{model}: {_describe(error)}"
     if isinstance(error, KapelleError):
         return Failure(error=error, may_retry=isinstance(error, TryAgain))
@@ -113,5 +119,5 @@ def _body_text(body: object) -> str:
 
 
 def _shorten(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(hide_secrets(text).split())
     return line if len(line) <= _LONGEST_BODY else f"{line[:_LONGEST_BODY]}..."

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 from kapelle.errors import InvalidInput, ModelReplyInvalid, ModelTimeout, ModelUnavailable
+from kapelle.redaction import hide_credentials, hide_secrets, remember, remember_location, remember_model
 
 from .client import ModelReply, ModelRequest, PaidRefusal, PaidReplyInvalid
 from .failures import Failure, explain_failure
@@ -69,6 +70,8 @@ class PydanticAIClient:
         if isinstance(model, str):
             self.model = model
             self.base_url = base_url
+            remember(api_key, owner=self)
+            remember_location(base_url or "", owner=self)
             self._api_key = api_key
         else:
             if base_url is not None or api_key is not None:
@@ -76,6 +79,7 @@ class PydanticAIClient:
             self.model = f"{model.system}:{model.model_name}"
             self.base_url = model.base_url
             self._foreign = model
+            remember_model(model, owner=self)
         self.price_source = prices.find_source(self.model, base_url=self.base_url)
         """Where the price comes from, in words: it says so when a model is free."""
         self._prices = prices
@@ -134,7 +138,8 @@ class PydanticAIClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"PydanticAIClient({self.model!r}, base_url={self.base_url!r})"
+        server = None if self.base_url is None else hide_credentials(self.base_url)
+        return f"PydanticAIClient({hide_secrets(self.model)!r}, base_url={server!r})"
 
     def _build(self) -> Model[Any]:
         # Loaded here as well: the first call would hold the event loop up for as long as it takes.

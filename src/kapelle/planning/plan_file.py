@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 import yaml
 
+from kapelle.characters import STEERS, escape_yaml
 from kapelle.documents import describe_validation_error, parse_json, parse_yaml, read_text
 from kapelle.errors import InvalidGraph, InvalidPlan
 from kapelle.graph import MAX_TASKS, Task, TaskDAG
@@ -70,7 +71,7 @@ def write_plan(request: str, graph: TaskDAG) -> str:
         tasks.append({**entry, **fields})
     document = {"request": request, "tasks": tasks}
     # Folding long lines would lose spaces at their ends.
-    return yaml.dump(document, Dumper=_PlanDumper, sort_keys=False, allow_unicode=True, width=math.inf)
+    return escape_yaml(yaml.dump(document, Dumper=_PlanDumper, sort_keys=False, allow_unicode=True, width=math.inf))
 
 
 def build_graph(tasks: list[Task], *, place: str) -> TaskDAG:
@@ -136,11 +137,12 @@ def _describe(graph: TaskDAG) -> str:
 
 
 class _PlanDumper(yaml.SafeDumper):
-    """Quotes texts with line breaks of other scripts, which the library's plain style would turn into spaces."""
+    """Quotes texts with characters that change what is shown, so that they can be escaped; among them are line breaks
+    of other scripts, which the library's plain style would turn into spaces."""
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    style = '"' if STEERS.search(text) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -10,19 +10,19 @@ roles; it has no rule-based routing. The declarative router with reasons is our 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from kapelle.agents import Agent, AgentCapability, AgentRegistry
 from kapelle.errors import InvalidAgents, InvalidGraph
 from kapelle.graph import Task, TaskDAG
+from kapelle.redaction import get_logger
 
 from .decision import NAMED, choose_agent, choose_agents
 from .plan import RoutingPlan
 from .rules import RoutingRule, check_rule_ids, default_rules
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _NO_PLAN = ("infeasible", "unknown")
 """What an optimiser's `status` says when its assignments are only those it was given."""

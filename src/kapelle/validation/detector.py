@@ -7,7 +7,6 @@ an edit is made by us, never taken from the reply. A model that fails, or that n
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -16,13 +15,14 @@ from kapelle.agents import AgentCapability
 from kapelle.errors import KapelleError
 from kapelle.graph import Task
 from kapelle.models import Message, ModelClient, ModelRequest, PaidRefusal, PaidReplyInvalid
+from kapelle.redaction import get_logger
 
 from .edit import Edit
 from .goal import free_id
 from .issue import Issue, IssueKind, Severity
 from .redundancy import merge_edit
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MAX_FINDINGS = 10
 MAX_OUTPUT_TOKENS = 1_500

@@ -8,7 +8,6 @@ checks.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from kapelle.cost import (
 )
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.graph import MAX_TASKS, TaskDAG
+from kapelle.redaction import get_logger
 from kapelle.routing import HALORouter, RoutingPlan
 
 from . import score
@@ -43,7 +43,7 @@ from .result import ValidationResult
 from .reward_model import LearnedRewardModel, TaskOutcome
 from .schemas import Tools, as_tools
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _NOTHING = Estimate(cost_usd=0.0, seconds=0.0, success_rate=1.0, tokens=0, samples=0, source="declared")
 """What a task takes that is done already."""

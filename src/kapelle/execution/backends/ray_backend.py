@@ -28,11 +28,12 @@ from typing import Any
 from kapelle.agents import Agent, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput, WorkerLost
 from kapelle.graph import Task
+from kapelle.redaction import get_logger
 
 from .carried_errors import pack_error, unpack_error
 from .ray_nodes import ClusterNodes
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 GRACE_S = 2.0
 """How long a cancelled agent may tidy up on its worker before the worker is ended."""
