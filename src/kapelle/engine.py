@@ -231,6 +231,7 @@ class Engine:
                 lease=custody.lease,
                 on_event=on_event,
                 on_outcome=self.profiler.record_outcome,
+                timer=self._timer,
             )
             settings = {
                 **asdict(terms),
@@ -283,6 +284,7 @@ class Engine:
                 events=run.events,
                 on_event=on_event,
                 on_outcome=self.profiler.record_outcome,
+                timer=self._timer,
             )
             _write_resumption(journal, going_on, custody.lease.owner)
             return await self._conduct(

@@ -32,6 +32,7 @@ from kapelle.errors import InvalidInput, KapelleError, LedgerCorrupt, NotFound
 from kapelle.ledger import (
     Examination,
     Ledger,
+    file_location,
     has_ledger,
     is_postgres_url,
     ledger_path,
@@ -135,7 +136,7 @@ def check_disk(surroundings: Surroundings) -> CheckResult:
     """Whether there is room for what runs write."""
     if is_postgres_url(surroundings.location):
         return CheckResult(name="disk", ok=True, detail="The ledger is on a server; its disk is not seen from here.")
-    target = Path(surroundings.location).expanduser().absolute()
+    target = Path(file_location(surroundings.location)).expanduser().absolute()
     folder = next(parent for parent in target.parents if parent.is_dir())
     free = shutil.disk_usage(folder).free
     detail = f"{free / 1e9:,.1f} GB are free at {folder}"

@@ -26,6 +26,7 @@ from .journal import Journal as Journal
 from .lease import Lease as Lease
 from .ledger import Ledger as Ledger
 from .ledger import RunSummary as RunSummary
+from .location import file_location as file_location
 from .location import hide_password as hide_password
 from .location import is_postgres_url as is_postgres_url
 from .opening import has_ledger as has_ledger

@@ -133,6 +133,9 @@ COST_FIELDS: Mapping[EventKind, tuple[str, ...]] = {
 }
 """What of an event's data is money spent. A run and its line in the list of runs both add up exactly these."""
 
+CLOCK_JUMP = "clock_jump_s"
+"""In an event's data: by how many seconds the ledger's clock was set since the event before; absent for none."""
+
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 
 

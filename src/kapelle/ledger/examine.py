@@ -9,7 +9,7 @@ from pathlib import Path
 from kapelle.errors import InvalidInput
 
 from .history import History
-from .location import hide_password, is_postgres_url
+from .location import file_location, hide_password, is_postgres_url
 from .owner import is_dead
 from .postgres_connection import connect, import_driver, refusal
 from .rebuild import rebuild_run
@@ -74,7 +74,7 @@ def try_making(location: str) -> None:
     if is_postgres_url(location):
         _try_server(location)
     elif location != ":memory:":
-        target = Path(location).expanduser().absolute()
+        target = Path(file_location(location)).expanduser().absolute()
         _try_folder(next(folder for folder in target.parents if folder.exists()))
 
 

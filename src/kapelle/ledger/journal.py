@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from kapelle.graph import clone_json_value
 from kapelle.redaction import get_logger
 
-from .event import Event, EventKind
+from .event import CLOCK_JUMP, Event, EventKind
 from .lease import Lease
 from .ledger import Ledger
 from .outcome import Outcome
@@ -18,11 +19,17 @@ from .run import Run
 
 logger = get_logger(__name__)
 
+LEAST_JUMP_S = 5.0
+"""Clocks are slewed and writes take a moment: less than this is no jump."""
+
 EventWatcher = Callable[[Event], None]
 
 
 class Journal:
     """Writes the events of one run, under its lease if there is one; a renewed lease has the same fence.
+
+    Events are dated by the ledger's clock, which may be set while a run goes on. By how much it jumped stands in the
+    first event after that, so that a deadline is used up by work and by nothing else (see Run.active_seconds).
 
     What a watcher raises is logged, and never ends the run: the ledger has it all.
 
@@ -31,6 +38,7 @@ class Journal:
         events: What an earlier part of the run has written.
         on_event: Called with every event, once it is durable.
         on_outcome: Called with every outcome, once it is durable.
+        timer: Seconds that pass, wherever they begin.
     """
 
     def __init__(
@@ -42,7 +50,11 @@ class Journal:
         events: Sequence[Event] = (),
         on_event: EventWatcher | None = None,
         on_outcome: Callable[[Outcome], None] | None = None,
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._timer = timer
+        self._dated: tuple[float, float] | None = None
+        """When the last event was written, by the ledger's clock and by the timer."""
         self.run_id = run_id
         self._ledger = ledger
         self._fence = None if lease is None else lease.fence
@@ -74,6 +86,9 @@ class Journal:
             LeaseLost: the journal writes under a lease, and another has taken the run over. Nothing is written.
         """
         if self._ledger is not None:
+            jump_s = self._jump_s(self._ledger)
+            if jump_s:
+                data = {**(data or {}), CLOCK_JUMP: jump_s}
             event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcomes=outcomes, fence=self._fence)
             self._events.append(event)
             if self._on_event is not None:
@@ -89,6 +104,14 @@ class Journal:
             LedgerCorrupt: there are no events, as without a ledger.
         """
         return rebuild_run(self._events)
+
+    def _jump_s(self, ledger: Ledger) -> float:
+        """Return by how much the ledger's clock was set since the last event; 0 for less than anybody would notice."""
+        before, self._dated = self._dated, (ledger.now(), self._timer())
+        if before is None:
+            return 0.0
+        jump_s = (self._dated[0] - before[0]) - (self._dated[1] - before[1])
+        return jump_s if abs(jump_s) >= LEAST_JUMP_S else 0.0
 
     def _tell(self, watcher: EventWatcher, event: Event) -> None:
         try:

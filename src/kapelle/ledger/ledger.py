@@ -43,6 +43,10 @@ class Ledger(Protocol):
         """Return an id for a run that sorts by time."""
         ...
 
+    def now(self) -> float:
+        """Return what time it is by the clock that events are dated by, in seconds since the epoch."""
+        ...
+
     def append(
         self,
         run_id: str,

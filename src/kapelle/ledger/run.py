@@ -12,7 +12,7 @@ from typing import Any, Literal
 from kapelle.graph import TaskDAG, render_output
 
 from .amounts import format_seconds, format_usd, tell_overrun
-from .event import ENDED, Event, RunState, TaskState
+from .event import CLOCK_JUMP, ENDED, Event, RunState, TaskState
 from .question import Question
 from .text import printable
 from .usage import Usage
@@ -154,12 +154,14 @@ class Run:
     @property
     def active_seconds(self) -> float:
         """For how long engines have worked on it, as far as events tell: not while it waited, or after a crash."""
-        total = begun = last = 0.0
+        total = begun = last = jumped = 0.0
         for event in self.events:
             if event.kind in ("run_started", "run_resumed"):
-                total, begun = total + max(0.0, last - begun), event.at
+                total, begun, jumped = total + max(0.0, last - begun - jumped), event.at, 0.0
+            jump = event.data.get(CLOCK_JUMP, 0.0)
+            jumped += jump if isinstance(jump, (int, float)) else 0.0
             last = event.at
-        return total + max(0.0, last - begun)
+        return total + max(0.0, last - begun - jumped)
 
     @property
     def ended(self) -> bool:

@@ -106,6 +106,10 @@ class SqliteLedger:
         """Return an id for a run: sorts by time, and is short enough to type."""
         return make_run_id(self._clock())
 
+    def now(self) -> float:
+        """Return what time it is by the clock that events are dated by, in seconds since the epoch."""
+        return self._clock()
+
     def append(
         self,
         run_id: str,
