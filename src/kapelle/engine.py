@@ -233,12 +233,14 @@ class Engine:
                 on_outcome=self.profiler.record_outcome,
                 timer=self._timer,
             )
-            settings = {
-                **asdict(terms),
-                "model": self.team.model_name,
-                "origin": read_json_value(self.origin),
-                "given": given is not None,
-            }
+            settings = read_json_value(
+                {
+                    **asdict(terms),
+                    "model": self.team.model_name,
+                    "origin": self.origin,
+                    "given": given is not None,
+                }
+            )
             journal.write("run_started", {"request": words, "settings": settings, "owner": custody.lease.owner})
             budget = Budget(usd=budget_usd, tokens=max_tokens)
             return await self._conduct(
@@ -694,7 +696,8 @@ def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str 
 
 def _write_resumption(journal: Journal, going_on: Resumption, owner: str) -> None:
     """Write down that a run goes on, and first of all what its end had left open."""
-    journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": dict(going_on.changed)})
+    settings = read_json_value(going_on.changed)
+    journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})
     if going_on.open_planning_usd:
         journal.write("planning_spent", {"reason": CUT_OFF, "planning_cost_usd": going_on.open_planning_usd})
     for one in going_on.interruptions:
@@ -774,7 +777,8 @@ def _finite(amount: float) -> float | None:
 
 def _given_plan(request: str | Path | Plan) -> Plan | None:
     if isinstance(request, Plan):
-        return replace(request, usage=read_usage(request.usage), cost_usd=read_usd(request.cost_usd))
+        usage, cost_usd = read_usage(request.usage), read_usd(request.cost_usd)
+        return take_plan(replace(request, request=_check_words(request.request), usage=usage, cost_usd=cost_usd))
     return read_plan(request) if isinstance(request, Path) else None
 
 

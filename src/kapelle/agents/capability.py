@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from kapelle.errors import InvalidAgents
 from kapelle.graph import Task
-from kapelle.ledger import RefusedFigure, read_count, read_share, read_usd, show_figure
+from kapelle.ledger import RefusedFigure, read_count, read_seconds, read_share, read_usd, show_figure
 
 CostTier = Literal["free", "cheap", "medium", "expensive"]
 
@@ -57,7 +57,7 @@ class AgentCapability:
         if self.cost_usd is not None:
             self._take("cost_usd", read_usd, f"{where} has cost_usd=%s; give zero or more.")
         if self.seconds is not None:
-            self._take("seconds", read_usd, f"{where} has seconds=%s; give zero or more.")
+            self._take("seconds", read_seconds, f"{where} has seconds=%s; give zero or more.")
         self._take("success_rate", _read_share, f"{where} has the success rate %s; it must lie in 0..1.")
         self._take("max_concurrency", _read_places, f"{where} has max_concurrency=%s; give one or more.")
         object.__setattr__(self, "task_types", tuple(dict.fromkeys(self.task_types)))

@@ -179,7 +179,7 @@ def _members(group: BaseExceptionGroup[BaseException]) -> list[str]:
 
 
 def _is_clean(result: AgentResult) -> bool:
-    """Whether a result can be taken as it is, but for its output. Every attempt passes here: types alone are read."""
+    """Whether a result can be taken as it is, but for its output. Every attempt passes here, so types must do."""
     cost_usd, quality = result.cost_usd, result.quality
     return (
         (result.usage is NOTHING or is_readable(result.usage))

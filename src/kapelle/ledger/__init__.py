@@ -18,6 +18,7 @@ from .examine import try_making as try_making
 from .figures import MAX_REPORTED_USD as MAX_REPORTED_USD
 from .figures import RefusedFigure as RefusedFigure
 from .figures import read_count as read_count
+from .figures import read_seconds as read_seconds
 from .figures import read_share as read_share
 from .figures import read_usd as read_usd
 from .figures import show_figure as show_figure

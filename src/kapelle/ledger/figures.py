@@ -20,6 +20,7 @@ MAX_COUNT = 10**12
 SQLite and PostgreSQL keep."""
 MAX_REPORTED_USD = 1_000_000.0
 """Of one report. What costs more is tokens given for dollars, and would use up any budget at once."""
+MAX_SECONDS = 1e9
 AN_AGENT = "An agent"
 """Who reports a figure, where nothing else is said."""
 _SHOWN_CHARS = 60
@@ -60,6 +61,18 @@ def read_usd(value: object, *, by: str = AN_AGENT) -> float:
     if number is not None and 0 <= number <= MAX_REPORTED_USD:
         return float(number)
     raise _refusal(by, "cost_usd", value, f"it must be zero or more dollars, at most {MAX_REPORTED_USD:,.0f}")
+
+
+def read_seconds(value: object, name: str = "seconds", *, by: str = AN_AGENT) -> float:
+    """Return a duration, reported by somebody.
+
+    Raises:
+        RefusedFigure: it is negative, longer than thirty years, or no number.
+    """
+    number = _plain_number(value)
+    if number is not None and 0 <= number <= MAX_SECONDS:
+        return float(number)
+    raise _refusal(by, name, value, f"it must be zero or more seconds, at most {MAX_SECONDS:,.0f}")
 
 
 def read_share(value: object, name: str, *, by: str = AN_AGENT) -> float:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
-from kapelle.graph import TaskDAG
+from kapelle.graph import TaskDAG, join_surrogates
 from kapelle.ledger import NOTHING, RefusedFigure, Usage, read_usage, read_usd
 
 
@@ -29,8 +29,8 @@ class Plan:
 _PLANNER = "The planner"
 
 
-def take_plan(found: object, *, set_aside_usd: float) -> Plan:
-    """Return the plan that a planner gave, with figures that every store keeps.
+def take_plan(found: object, *, set_aside_usd: float = 0.0) -> Plan:
+    """Return the plan that a planner gave, with texts and figures that every store keeps.
 
     A figure that is none is no reason to throw the plan away: what was set aside counts then, and a note says so.
 
@@ -42,13 +42,13 @@ def take_plan(found: object, *, set_aside_usd: float) -> Plan:
     texts = (found.request, found.planner, *found.notes)
     if not all(isinstance(text, str) for text in texts):
         raise InvalidPlan("A plan's request, planner and notes are texts.", place="planner")
+    request, planner, *notes = (join_surrogates(str.__str__(text)) for text in texts)
     try:
-        return replace(
-            found, usage=read_usage(found.usage, by=_PLANNER), cost_usd=read_usd(found.cost_usd, by=_PLANNER)
-        )
+        usage, cost_usd = read_usage(found.usage, by=_PLANNER), read_usd(found.cost_usd, by=_PLANNER)
     except RefusedFigure as problem:
-        note = f"{problem} ${set_aside_usd:.4g} was charged, as had been set aside for it."
-        return replace(found, usage=NOTHING, cost_usd=set_aside_usd, notes=(*found.notes, note))
+        notes.append(f"{problem} ${set_aside_usd:.4g} was charged, as had been set aside for it.")
+        usage, cost_usd = NOTHING, set_aside_usd
+    return replace(found, request=request, planner=planner, notes=tuple(notes), usage=usage, cost_usd=cost_usd)
 
 
 class PaidInvalidPlan(InvalidPlan):
