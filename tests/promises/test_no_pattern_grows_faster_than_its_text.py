@@ -113,7 +113,13 @@ def collect() -> list[Case]:
         where = module.__name__.removeprefix("kapelle.")
         for name, value in vars(module).items():
             for pattern in patterns_in(value):
-                add(f"{where}:{name}", pattern, frozenset(uses.get(f"{module.__name__ if name.startswith('_') else ''}:{name}", SCANNING + ANCHORED)))
+                add(
+                    f"{where}:{name}",
+                    pattern,
+                    frozenset(
+                        uses.get(f"{module.__name__ if name.startswith('_') else ''}:{name}", SCANNING + ANCHORED)
+                    ),
+                )
         for node in ast.walk(tree):
             if not (
                 isinstance(node, ast.Call)
@@ -190,7 +196,28 @@ def _one_of(argument: Any) -> str:
 
 
 COMMON = (" ", "\n", "\t", "a", "A", "1", ".", ",", '"', "'", "(", "<", "-", "_", "#", "{", "|", "`", "\\", "&", "=")
-PAIRS = ("a ", "A ", "A. ", "1,", "1.", ", ", "a,", "a.", '" ', "' ", "<a ", "a_", "aA", "\n ", "[ ", "{ ", "a-", "a of ", "the a ", "1 %")
+PAIRS = (
+    "a ",
+    "A ",
+    "A. ",
+    "1,",
+    "1.",
+    ", ",
+    "a,",
+    "a.",
+    '" ',
+    "' ",
+    "<a ",
+    "a_",
+    "aA",
+    "\n ",
+    "[ ",
+    "{ ",
+    "a-",
+    "a of ",
+    "the a ",
+    "1 %",
+)
 
 
 def hurtful(pattern: re.Pattern[str]) -> list[tuple[str, str, str]]:

@@ -17,9 +17,7 @@ MAX_FACT_DEPTH = 8
 _GLUE = "\u2060"  # word joiner: holds a protected name together while its surroundings are split
 _COMMA = "\u2063"  # invisible separator: stands for a comma inside quotes
 
-_SEQUENCE = (
-    r"(?:(?:and\s{1,3})?then|after\s{1,3}that|afterwards?|next|finally|lastly|(?:at|in)\s{1,3}the\s{1,3}end)"
-)
+_SEQUENCE = r"(?:(?:and\s{1,3})?then|after\s{1,3}that|afterwards?|next|finally|lastly|(?:at|in)\s{1,3}the\s{1,3}end)"
 _POLITE = re.compile(
     r"^(?:please|kindly|hey|hi|hello|can you|could you|would you|will you|i want you to|i would like you to|"
     r"i(?:'d| would) like to know|i want to know|i need to know|let me know|help me(?: to)?|"
@@ -161,7 +159,9 @@ def parse_facts(phrase: str) -> list[Fact]:
             else:
                 facts += parse_facts(part)
         return facts
-    found = re.fullmatch(r"(?:the\s++)?(?P<attributes>[^?]+?)(?<!\s)\s++(?:of|for)\s++(?P<things>(?s:.+))", phrase, re.IGNORECASE)
+    found = re.fullmatch(
+        r"(?:the\s++)?(?P<attributes>[^?]+?)(?<!\s)\s++(?:of|for)\s++(?P<things>(?s:.+))", phrase, re.IGNORECASE
+    )
     if found is None or not _is_attribute(found["attributes"]):
         return [Fact(attribute="", of=without_article(part)) for part in parts]
     things = _things(found["things"])
@@ -205,7 +205,9 @@ def _sentences(request: str) -> list[str]:
     for line in request.splitlines():
         line = _BULLET.sub("", line).strip()
         # A sentence ends at a mark before a space and a capital or a quote: "3.5 km" and "notes.md" do not end one.
-        found += [part for part in re.split(r"(?<=[.?!])\s+(?=[A-Z\"'(])", re.sub(r"\s{3,}", "  ", line)) if part.strip()]
+        found += [
+            part for part in re.split(r"(?<=[.?!])\s+(?=[A-Z\"'(])", re.sub(r"\s{3,}", "  ", line)) if part.strip()
+        ]
     return found
 
 
@@ -231,7 +233,9 @@ def _things(text: str, depth: int = 1) -> list[str | Fact]:
     """The things that an attribute belongs to; what has to be found out first is a Fact."""
     if depth > MAX_FACT_DEPTH:
         return [without_article(text)]  # a reader that must not be wrong asks for the depth
-    inner = re.fullmatch(r"the\s++(?P<words>.+?)(?<!\s)\s++(?P<link>of|in)\s++(?P<rest>.+)", text.strip(), re.IGNORECASE)
+    inner = re.fullmatch(
+        r"the\s++(?P<words>.+?)(?<!\s)\s++(?P<link>of|in)\s++(?P<rest>.+)", text.strip(), re.IGNORECASE
+    )
     if inner is not None and _is_relation(inner["words"]):
         noun = _singular(inner["words"])
         if inner["link"] == "in":

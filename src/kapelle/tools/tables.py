@@ -109,9 +109,7 @@ class Tables:
         NotFound: a folder or file does not exist.
     """
 
-    def __init__(
-        self, source: Path | str | Sequence[Path | str], *, limits: ReadingLimits | None = None
-    ) -> None:
+    def __init__(self, source: Path | str | Sequence[Path | str], *, limits: ReadingLimits | None = None) -> None:
         paths = [source] if isinstance(source, (str, Path)) else list(source)
         self._paths = [Path(path).resolve() for path in paths]
         for path in self._paths:

@@ -59,7 +59,9 @@ def read_shape(file: io.TextIOBase, *, tabs: bool) -> CsvShape:
         width = max(map(len, rows), default=0)
         columns += [_ColumnNumbers(decimal_commas=delimiter == ";") for _ in range(width - len(columns))]
         if shape.rows * (ROW_COST + max(len(columns), len(shape.header))) > MAX_CELLS:
-            raise NoTable(f"it has more than {MAX_CELLS:,} cells; SQLite files may be larger, as they are read in place")
+            raise NoTable(
+                f"it has more than {MAX_CELLS:,} cells; SQLite files may be larger, as they are read in place"
+            )
         for column, cells in zip(columns, zip_longest(*rows, fillvalue=""), strict=False):
             if column.may_be_numbers:
                 column.see(set(cells))
@@ -86,9 +88,7 @@ def read_rows(file: io.TextIOBase, shape: CsvShape) -> Iterator[tuple[list[list[
             first = False
         columns: list[list[Cell]] = [
             _values(cells, kind, reading)
-            for cells, kind, reading in zip(
-                zip_longest(*rows, fillvalue=""), shape.kinds, shape.readings, strict=False
-            )
+            for cells, kind, reading in zip(zip_longest(*rows, fillvalue=""), shape.kinds, shape.readings, strict=False)
         ]
         lengths = [len(row) for row in rows]
         if len(set(lengths)) <= 1:

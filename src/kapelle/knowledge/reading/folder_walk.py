@@ -111,8 +111,13 @@ def printable_name(name: str) -> str:
     >>> printable_name("notes/a\\x1b[2J.md")
     'notes/a\\\\x1b[2J.md'
     """
-    return name if is_printable(name) else "".join(
-        char if is_printable(char) else char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in name
+    return (
+        name
+        if is_printable(name)
+        else "".join(
+            char if is_printable(char) else char.encode("unicode_escape", "surrogatepass").decode("ascii")
+            for char in name
+        )
     )
 
 

@@ -141,7 +141,18 @@ class _Worker:
         self._is_stuck = False
         self._has_ended = threading.Event()
         self._process = subprocess.Popen(  # noqa: S603 - this Python, a program of ours, and no shell
-            [sys.executable or "python3", "-I", "-S", "-X", "utf8", "-c", _PROGRAM, _SOURCE, str(limits.memory_bytes), str(seconds)],
+            [
+                sys.executable or "python3",
+                "-I",
+                "-S",
+                "-X",
+                "utf8",
+                "-c",
+                _PROGRAM,
+                _SOURCE,
+                str(limits.memory_bytes),
+                str(seconds),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

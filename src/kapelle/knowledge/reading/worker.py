@@ -44,7 +44,9 @@ def serve(requests: TextIO, answers: TextIO, memory_bytes: int, all_s: float) ->
         path, what, seconds = json.loads(line)
         left_s = all_s - time.process_time()
         if left_s < SHORTEST_S:
-            answers.write(json.dumps(["refused", "the files before it took all the time there is to read a folder"]) + "\n")
+            answers.write(
+                json.dumps(["refused", "the files before it took all the time there is to read a folder"]) + "\n"
+            )
             answers.flush()
             continue
         _set_timer(min(seconds, left_s))

@@ -19,7 +19,9 @@ OPENING = 6
 SPEAKS_OF = 0.3
 """The share of a step's words from which on a clause speaks of it."""
 
-_CLAUSE = re.compile(r"(?<=[.?!;])\s+|,\s*(?:and\s+)?(?=then\b|finally\b|after that\b|next\b|also\b)|(?<!\s)\s+(?=and then\b)")
+_CLAUSE = re.compile(
+    r"(?<=[.?!;])\s+|,\s*(?:and\s+)?(?=then\b|finally\b|after that\b|next\b|also\b)|(?<!\s)\s+(?=and then\b)"
+)
 _CONNECTIVES = (
     ("after", r"after\s+\w+|afterwards?|once|when|following|upon|having|using (?:the|this|that)"),
     ("if", r"if(?! (?:possible|available|needed|necessary)\b)"),
