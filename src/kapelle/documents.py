@@ -7,6 +7,7 @@ because a few lines of them unfold into gigabytes (the "billion laughs").
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ import yaml
 
 from kapelle.errors import InvalidPlan, NotFound
 
-MAX_DOCUMENT_BYTES = 10_000_000
+MAX_DOCUMENT_BYTES = 3_000_000
 """Larger than any plan a person or a model writes; smaller than what hurts to parse."""
 
-MAX_YAML_CHARS = 1_000_000
-"""Reading YAML takes seconds a megabyte; JSON, which machines write, a hundredth of that."""
+MAX_YAML_CHARS = 150_000
+"""Reading YAML takes ten seconds a megabyte; JSON, which machines write, a hundredth of that."""
 
 
 def read_text(path: Path | str) -> str:
@@ -32,7 +33,10 @@ def read_text(path: Path | str) -> str:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_DOCUMENT_BYTES:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise InvalidPlan("This is no plain file. Name one.", place=str(path))
+        if facts.st_size > MAX_DOCUMENT_BYTES:
             raise InvalidPlan(f"The file is larger than {MAX_DOCUMENT_BYTES:,} bytes. Split it.", place=str(path))
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

@@ -250,10 +250,14 @@ def find_files(text: str, known: Sequence[str] = ()) -> list[str]:
     found: dict[int, str] = {}
     # Longer names first, and each place once: "semi colon.csv" is not "colon.csv".
     names = sorted({(name, file) for file in known for name in (file, file.rpartition("/")[2])}, key=_longest_first)
+    lower = text.lower()
     for name, file in names:
-        for match in re.finditer(rf"(?<![\w./-]){re.escape(name)}(?![\w/-])", text, re.IGNORECASE):
+        if name.lower() not in lower:  # a folder has thousands of files, and a pattern for each takes seconds
+            continue
+        pattern = rf"(?<![\w./-]){re.escape(name)}(?![\w/-])"
+        for match in re.finditer(pattern, text, re.IGNORECASE):
             found.setdefault(match.start(), file)
-            text = text[: match.start()] + " " * len(name) + text[match.end() :]
+        text = re.sub(pattern, lambda match: " " * len(match[0]), text, flags=re.IGNORECASE)
     for match in re.finditer(rf"[\"'](?P<quoted>[^\"']*?{_ENDING})[\"']|{_FILE.pattern}", text, re.IGNORECASE):
         found[match.start()] = match["quoted"] or match[0]
     return [found[start] for start in sorted(found)]
