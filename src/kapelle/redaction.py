@@ -185,7 +185,7 @@ def hide_secrets_in(value: Any) -> Any:
 def mentions_known(*texts: str) -> bool:
     """Whether a known secret may stand in one of these texts: a quick look, before anything is taken apart."""
     known = _current()
-    return known.is_any and any(map(known.is_in, texts))
+    return known.is_any and known.is_in("\n".join(texts))
 
 
 def hide_credentials(url: str) -> str:
@@ -293,7 +293,10 @@ class _Known:
         return bool(self.needles)
 
     def is_in(self, text: str) -> bool:
-        return any(needle in text for needle in self.needles)
+        for needle in self.needles:  # noqa: SIM110 - half the time of any(), for every event is asked
+            if needle in text:
+                return True
+        return False
 
     def hide(self, text: str) -> str:
         return text if self.pattern is None else self.pattern.sub(MASK, text)

@@ -6,6 +6,7 @@ outputs, requests and plans it stays, for those are the user's: see `kapelle.red
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,10 +37,15 @@ def keep_name(name: str | None) -> str | None:
 
 
 def keep_outcome(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of an outcome as they are kept."""
-    error = row["error"]
-    kept = {name: value for name, value in row.items() if name != "error"}
-    return {**dict(hide_known_in(kept)), "error": error if error is None else hide_secrets(error)}
+    """Return the columns of an outcome as they are kept; its features are JSON text already."""
+    kept = dict(row)
+    if kept["error"] is not None:
+        kept["error"] = hide_secrets(kept["error"])
+    data = {name: kept[name] for name in ("task_id", "task_type", "agent", "step", "features")}
+    if mentions_known(*data.values()):
+        kept |= hide_known_in({**data, "features": json.loads(data["features"])})
+        kept["features"] = json.dumps(kept["features"])
+    return kept
 
 
 def keep_message(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,10 @@ OUTCOME_COLUMNS = (
 
 def outcome_to_row(outcome: Outcome) -> dict[str, Any]:
     """Return the columns of an outcome by name; lone surrogates, which no store keeps as text, become `?`."""
-    row = keep_outcome(asdict(outcome))
+    row = asdict(outcome)
     row |= row.pop("usage")
     row["features"] = json.dumps(row["features"])
+    row = keep_outcome(row)
     # A lone surrogate comes in a file name that is not UTF-8.
     return {name: _storable(row[name]) for name in OUTCOME_COLUMNS}
 
