@@ -136,7 +136,7 @@ def test_the_table_above_has_every_error_with_an_init_of_its_own() -> None:
         for name, kind in vars(errors).items()
         if isinstance(kind, type) and issubclass(kind, KapelleError) and "__init__" in vars(kind)
     }
-    assert own <= KAPELLE.keys()
+    assert own - {"KapelleError"} <= KAPELLE.keys()
 
 
 def test_what_cannot_be_sent_is_left_out_and_the_rest_of_the_error_stays() -> None:
