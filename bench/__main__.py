@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("install", "pipeline", "planning", "graph", "optimizer", "overhead", "crash", "ray_nodes", "budget")
+BENCHMARKS = (
+    "install",
+    "pipeline",
+    "planning",
+    "graph",
+    "optimizer",
+    "overhead",
+    "simulate",
+    "crash",
+    "ray_nodes",
+    "budget",
+)
 ON_RECORDED_DATA = ("plans", "gate", "faults", "routing", "estimates", "reward", "makespan")
 """They need public data that is not in the repository, and say where they look for it."""
 WITH_TARGETS = ("untrusted",)

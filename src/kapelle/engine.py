@@ -522,6 +522,7 @@ class Engine:
         run, finished = going_on.run, going_on.finished
         assert run.graph is not None
         routing = recorded_routing(run, self.team.registry.runnable(), finished)
+        recorded = frozenset(routing.assignments)
         part = part_without_agents(run.graph, routing)
         if len(part):
             plan = Plan(request=run.request, graph=part, planner=run.planner)
@@ -533,7 +534,9 @@ class Engine:
                 strategies={**routing.strategies, **found.strategies},
                 unassigned=found.unassigned,
             )
-        validation = await self.validator.validate_routing_plan(routing, run.graph, finished=finished)
+        validation = await self.validator.validate_routing_plan(
+            routing, run.graph, finished=finished, approved=recorded
+        )
         if validation.approved is None:
             raise PlanRejected(validation.errors)
         return validation.approved
@@ -741,7 +744,7 @@ class _Approver:
         # request are no measure here: they are covered by the task whose place the new ones take.
         limit = _finite(left + sum(cost for task_id, cost in costs.items() if task_id in begun))
         validator = self._engine.validator
-        validation = await validator.validate_routing_plan(merged, dag, max_budget=limit)
+        validation = await validator.validate_routing_plan(merged, dag, max_budget=limit, approved=known)
         if validation.approved is None:
             mended = await validator.repair(
                 merged,

@@ -49,6 +49,8 @@ class Case:
     profiler: CostProfiler = field(default_factory=CostProfiler)
     available: Collection[str] | None = None
     """The agents that edits may give tasks to; None: all."""
+    approved: Collection[str] = ()
+    """Tasks that have their agents by an earlier approval."""
 
     @property
     def staff(self) -> list[AgentCapability]:
@@ -110,7 +112,7 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
             other = best_agent(task, case.staff, case.profiler)
             yield Issue(
                 kind="solvable",
-                severity="error",
+                severity="warning" if task.task_id in case.approved else "error",
                 task_id=task.task_id,
                 message=(
                     f"Task {task.task_id!r} is assigned to {agent.agent_id!r}, which at {task.task_type!r} is expected "

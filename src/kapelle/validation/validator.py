@@ -100,6 +100,7 @@ class AOPValidator:
         request: str | None = None,
         available_agents: Collection[str] | None = None,
         finished: Collection[str] = frozenset(),
+        approved: Collection[str] = frozenset(),
     ) -> ValidationResult:
         """Check a plan, and approve it if nothing is wrong.
 
@@ -112,12 +113,16 @@ class AOPValidator:
             request: The user's words: the tasks have to cover them. Kept with the approved plan.
             available_agents: Ids of the agents that edits may give tasks to; None means all.
             finished: Tasks that are done already: they take nothing any more, and nothing about them is wrong.
+            approved: Tasks whose agents an earlier approval of this run holds: that outcomes speak against one since
+                then is a warning, so that what a run learns never keeps it from going on.
 
         Raises:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1.
         """
         _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
-        terms = _Terms(max_budget, max_time, min_quality, request, available_agents, frozenset(finished))
+        terms = _Terms(
+            max_budget, max_time, min_quality, request, available_agents, frozenset(finished), frozenset(approved)
+        )
         found = await self._detect(dag, request)
         result = await self._check(Routed(dag=dag, plan=routing_plan), terms, found.issues)
         return replace(result, detection_cost_usd=found.cost_usd)
@@ -154,7 +159,7 @@ class AOPValidator:
         _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         if max_rounds < 0:
             raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
-        terms = _Terms(max_budget, max_time, min_quality, request, available_agents)
+        terms = _Terms(max_budget, max_time, min_quality, request, available_agents, approved=frozenset(finished))
         router = router or HALORouter(_registry(self.agent_registry))
         found = await self._detect(dag, request)
         findings = found.issues
@@ -218,6 +223,7 @@ class AOPValidator:
             min_quality=terms.min_quality,
             profiler=self._profiler(),
             available=terms.available,
+            approved=terms.approved,
         )
         said = find_content_issues(tuple(dag), terms.request, self.tools, self.agent_registry)
         said += [*find_redundant(tuple(dag)), *findings]
@@ -368,6 +374,7 @@ class _Terms:
     request: str | None
     available: Collection[str] | None
     finished: frozenset[str] = frozenset()
+    approved: frozenset[str] = frozenset()
 
 
 async def _reassign_within(case: Case) -> Edit | None:
