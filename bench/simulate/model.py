@@ -57,6 +57,8 @@ class _Attempt:
     is_cut_off: bool = False
     value: Any = None
     passed: bool | None = None
+    check: _Attempt | None = None
+    """The call of the judge that its answer is examined by."""
 
 
 @dataclass(kw_only=True)
@@ -292,7 +294,7 @@ class _Model:
         life = self._life(task)
         if not life.is_told_apart:
             self._settle(life.attempts[0], data)
-        self._expect(not any(one.is_open for one in life.attempts), f"{item.task} grows, and attempts are open")
+        self._expect(not _has_open(life), f"{item.task} grows, and attempts are open")
         grows = [one for one in life.attempts if one.call and one.call.act and one.call.act.does == "grow"]
         self._expect(bool(grows), f"{item.task} grows, and its agent did not say so")
         self._replace(task.spec.name, self.world.grows[task.spec.name], data)
@@ -415,14 +417,33 @@ class _Model:
                 f"{attempt.agent} answered {item.task}, and the attempt failed: {data['reason']!r}",
             )  # fmt: skip
 
+    def _on_check_started(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
+        attempt = self._life(task).attempts[data["attempt"] - self._life(task).first_number]
+        self._expect(not self.is_stopping, f"an answer to {item.task} is checked while the run stops")
+        self._expect(attempt.succeeded, f"an answer to {item.task} is checked that was never given")
+        self._expect(attempt.check is None, f"an answer to {item.task} is checked twice")
+        judge = task.spec.way.judge
+        self._expect(judge is not None, f"{item.task} has no judge")
+        assert judge is not None
+        self._pay(data.get("reserved_usd", 0.0))
+        attempt.check = _Attempt(agent=judge, session=item.session, reserved=data.get("reserved_usd", 0.0))
+
     def _on_attempt_checked(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         life = self._life(task)
         attempt = life.attempts[data["attempt"] - life.first_number]
         self._expect(attempt.succeeded, f"an answer to {item.task} is checked that was never given")
-        right = isinstance(attempt.value, int)
-        said_why = "was not checked" in data["note"] or "failed" in data["note"]
-        self._expect(data["passed"] == right or said_why, f"the check of {attempt.value!r} found {data['passed']}")
         attempt.passed = data["passed"]
+        if attempt.check is not None:
+            self._settle(attempt.check, data)
+            act = attempt.check.call.act if attempt.check.call is not None else None
+            right = act is not None and act.does == "answer" and act.value == 1
+            late = not data["passed"] and (attempt.check.is_cut_off or self.is_stopping or self._stops(item))
+            self._expect(late or data["passed"] == right, f"the judge said {act!r}, and it passed: {data['passed']}")
+            return
+        right = isinstance(attempt.value, int)
+        unpaid = "was not checked" in data["note"] and task.spec.way.judge is not None
+        fits = data["passed"] == right and task.spec.way.judge is None
+        self._expect(fits or (unpaid and not data["passed"]), f"{attempt.value!r} passed its check: {data['passed']}")
 
     def _on_task_finished(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         name, life, way = task.spec.name, self._life(task), task.spec.way
@@ -433,7 +454,7 @@ class _Model:
             self._take_answer(task, attempt, data["output"])
             chosen: _Attempt | None = attempt
         else:
-            self._expect(not any(one.is_open for one in life.attempts), f"{name} is done, and attempts are open")
+            self._expect(not _has_open(life), f"{name} is done, and attempts are open")
             chosen = self._chosen(task, life, way)
         self._expect(chosen is not None, f"{name} is done, and its strategy has no answer")
         assert chosen is not None
@@ -480,7 +501,7 @@ class _Model:
                 does = attempt.call.act.does if attempt.call is not None and attempt.call.act is not None else None
                 bad = attempt.is_cut_off or does not in ("answer",) or self._stops_soon(reason)
                 self._expect(bad, f"{name} fails ({reason!r}), and its agent had answered")
-            self._expect(not any(one.is_open for one in life.attempts), f"{name} fails, and attempts are open")
+            self._expect(not _has_open(life), f"{name} fails, and attempts are open")
             if not self._is_at_its_end(item, reason):
                 self._expect_came_to_nothing(task, life, reason=reason)
         task.state = "failed"
@@ -526,7 +547,7 @@ class _Model:
         life = self._life(task)
         if not life.is_told_apart and life.attempts[0].is_open:
             self._settle(life.attempts[0], data)
-        self._expect(not any(one.is_open for one in life.attempts), f"{item.task} is cancelled, and attempts are open")
+        self._expect(not _has_open(life), f"{item.task} is cancelled, and attempts are open")
         self._expect_stop(item)
         task.state = "cancelled"
 
@@ -553,11 +574,11 @@ class _Model:
     def _on_task_interrupted(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         self._expect(task.state == "running", f"{item.task} was interrupted, and was {task.state}")
         life = self._life(task)
-        cost = sum(one.reserved for one in life.attempts if one.is_open)
+        cost = sum(one.reserved for one in _all_calls(life) if one.is_open)
         said = data.get("cost_usd", 0.0)
         self._expect(abs(cost - said) < CENT, f"what was set aside for {item.task} is ${cost:.6f}, charged ${said:.6f}")
         self.spent += said
-        for one in life.attempts:
+        for one in _all_calls(life):
             one.is_open = False
         task.state, task.life, task.interrupted = "waiting", None, True
 
@@ -568,7 +589,7 @@ class _Model:
             life = self._life(task)
             if not life.is_told_apart:
                 self._settle(self._only_attempt(task), data)
-            self._expect(not any(one.is_open for one in life.attempts), f"{name} asks, and attempts are open")
+            self._expect(not _has_open(life), f"{name} asks, and attempts are open")
             asks = [one for one in life.attempts if one.call and one.call.act and one.call.act.does == "ask"]
             self._expect(bool(asks), f"{name} asks, and its agents did not")
             task.life, task.begun_at_risk = None, False
@@ -601,12 +622,12 @@ class _Model:
         if item.session in self.dead or item.session != self.owner:
             return  # what a dead engine's agents still do is in nobody's hands
         call = self.calls[item.call] = _Call(agent=item.agent, session=item.session)
-        task = self.tasks.get(item.task)
+        task, judges = self.tasks.get(item.task), item.data["judges"]
         if task is None or task.life is None:
             raise Violation(f"{item.agent} is called for {item.task}, which is {self._state_of(item.task)}")
         place = [
             one
-            for one in task.life.attempts
+            for one in ([one.check for one in task.life.attempts if one.check] if judges else task.life.attempts)
             if one.agent == item.agent and one.call is None and one.is_open and one.session == item.session
         ]
         self._expect(bool(place), f"{item.agent} is called for {item.task}, and the ledger tells of no attempt")
@@ -615,13 +636,14 @@ class _Model:
             1
             for other in self.tasks.values()
             if other.life is not None
-            for one in other.life.attempts
+            for one in _all_calls(other.life)
             if one.is_open and one.agent == item.agent and one.session == item.session
         )
         places = self.agents[item.agent].places
         self._expect(busy <= places, f"{item.agent} has {busy} attempts under way, and {places} places")
         self._expect_inputs(task)
-        self._expect_context(item, task)
+        if not judges:
+            self._expect_context(item, task)
 
     def _expect_context(self, item: Item, task: _TaskState) -> None:
         name, seen = task.spec.name, item.data
@@ -680,6 +702,9 @@ class _Model:
                 open_ones = [name for name in task.after if self._settled(name) == "open"]
                 self._expect(bool(open_ones), f"{task.spec.name} could begin, or falls, and was forgotten")
 
+    def _stops(self, item: Item) -> bool:
+        return item.session in _may_stop(self.world) or self.must_fail is not None
+
     def _expect_stop(self, item: Item) -> None:
         """The run is being stopped, which is told only when it has ended: here it is believed where it may be so."""
         ok = item.session in _may_stop(self.world) or self.must_fail is not None
@@ -722,7 +747,7 @@ class _Model:
 
     @property
     def _set_aside(self) -> float:
-        attempts = (one for task in self.tasks.values() if task.life is not None for one in task.life.attempts)
+        attempts = (one for task in self.tasks.values() if task.life is not None for one in _all_calls(task.life))
         return sum(one.reserved for one in attempts if one.is_open) + sum(self.planning.values())
 
     def _pay(self, usd: float) -> None:
@@ -831,4 +856,9 @@ def _votes(life: _Life, way: Way) -> tuple[_Attempt | None, int]:
 
 
 def _has_open(life: _Life) -> bool:
-    return any(one.is_open for one in life.attempts)
+    return any(one.is_open for one in _all_calls(life))
+
+
+def _all_calls(life: _Life) -> list[_Attempt]:
+    """Return the attempts, and the calls of judges."""
+    return [one for attempt in life.attempts for one in (attempt, attempt.check) if one is not None]

@@ -272,7 +272,7 @@ class _Player:
         cards = [
             AgentCapability(
                 agent_id=one.name,
-                task_types=("work",),
+                task_types=("work", "verify"),
                 cost_usd=one.price_usd,
                 seconds=one.seconds,
                 max_concurrency=one.places,
@@ -324,7 +324,7 @@ def make_task(spec: TaskSpec, *, of: str = "") -> Task:
         on_failure=spec.on_failure,
         needs=spec.needs,
         approval=spec.approval,
-        metadata={"output_schema": {"type": "integer"}} if spec.way.kind == "cascade" else {},
+        metadata={"output_schema": {"type": "integer"}} if spec.way.kind == "cascade" and not spec.way.judge else {},
     )
 
 
@@ -332,7 +332,8 @@ def make_strategy(way: Way) -> Strategy:
     """Return the strategy that a world specifies."""
     match way.kind:
         case "cascade":
-            return Cascade(cheap=way.agents[0], check=Check(kind="well_formed"), strong=Single(agent=way.agents[1]))
+            check = Check(kind="well_formed") if way.judge is None else Check(kind="verifier", agent=way.judge)
+            return Cascade(cheap=way.agents[0], check=check, strong=Single(agent=way.agents[1]))
         case "vote":
             further = None if way.escalate_to is None else Single(agent=way.escalate_to)
             return Vote(agents=way.agents, escalate_to=further)
@@ -373,9 +374,10 @@ class _Agent:
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         player, session = self._player, self._ledger.number
-        where = {"task": task.task_id, "agent": self._name, "call": player.calls}
+        judged = context.idempotency_key.split("/")[1] if task.task_type == "verify" else None
+        where = {"task": judged or task.task_id, "agent": self._name, "call": player.calls}
         player.calls += 1
-        place = (task.task_id, self._name)
+        place = ("verify" if judged else task.task_id, self._name)
         act = player.world.act(*place, player.calls_of[place])
         player.calls_of[place] += 1
         seen = {
@@ -383,7 +385,8 @@ class _Agent:
             "upstream": dict(context.upstream),
             "missing": sorted(context.missing),
             "answers": list(context.answers),
-            "inputs": dict(task.inputs),
+            "inputs": {} if judged else dict(task.inputs),
+            "judges": judged is not None,
         }
         player.note("begin", session, data=seen, **where)
         try:
@@ -394,6 +397,8 @@ class _Agent:
                 raise
             await asyncio.sleep(7.0)
         player.note("end", session, data={"does": act.does, "value": act.value, "cost_usd": act.cost_usd}, **where)
+        if judged and act.does == "answer":
+            return AgentResult(output="yes" if act.value == 1 else "no", cost_usd=act.cost_usd)
         return _give(act, task.task_id, player.world.grows.get(task.task_id, ()))
 
 

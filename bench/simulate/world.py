@@ -64,6 +64,8 @@ class Way(Value):
     kind: Literal["single", "cascade", "vote"] = "single"
     agents: tuple[str, ...] = ("a",)
     escalate_to: str | None = None
+    judge: str | None = None
+    """Who says whether the first answer of a cascade is right; None: it is checked to be a number."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -243,6 +245,8 @@ def draw_world(seed: int) -> World:
         for agent in NAMES:
             if (task.name, agent) not in scripts:
                 scripts[task.name, agent] = _draw_script(chance, happens, slow)
+    for agent in NAMES:
+        scripts["verify", agent] = _draw_judge(chance, happens, slow)
     total = sum((agent.price_usd or 0.02) for agent in agents) * size
     people = {
         name: tuple(
@@ -297,6 +301,8 @@ def _draw_task(chance: random.Random, number: int, shape: str, happens: Any) -> 
         kind=kind,
         agents=tuple(names[: {"single": 1, "cascade": 2, "vote": chance.choice((2, 3))}[kind]]),
     )
+    if kind == "cascade" and chance.random() < 0.4:
+        way = dataclasses.replace(way, judge=names[2])
     if kind == "vote" and len(way.agents) == 2 and chance.random() < 0.5:
         way = dataclasses.replace(way, escalate_to=names[2])
     needs = "some" if len(after) > 1 and chance.random() < 0.3 else "all"
@@ -347,6 +353,17 @@ def _draw_script(chance: random.Random, happens: Any, slow: float) -> Script:
         acts.append(Act(does=does, seconds=_seconds(chance, slow), value=value, cost_usd=cost))
     if acts[-1].does in ("ask",):  # who asks for ever never ends
         acts.append(Act(seconds=_seconds(chance, slow), value=1))
+    return tuple(acts)
+
+
+def _draw_judge(chance: random.Random, happens: Any, slow: float) -> Script:
+    """Draw what an agent says of others' answers: 1 is yes, all else is not."""
+    acts = []
+    for _ in range(chance.choice((1, 2, 4))):
+        does: Does = chance.choice(("fail", "again", "crash", "hang", "odd")) if happens(0.6) else "answer"
+        value: Any = chance.choice((1, 1, 0)) if does != "odd" else chance.choice(ODDITIES)
+        cost = chance.choice((None, 0.0, 0.003, 0.2 if happens(0.3) else 0.01))
+        acts.append(Act(does=does, seconds=_seconds(chance, slow), value=value, cost_usd=cost))
     return tuple(acts)
 
 

@@ -50,22 +50,26 @@ class Accounts:
         was expected, marked as assumed, where it declared none. Where what was reported could not be read, all that was
         set aside is charged, and marked as assumed.
         """
-        assert job.agent is not None
         assert job.reservation is not None
         attempt = job.work.attempts[job.attempt]
         attempt.seconds = seconds
         usage = attempt.usage if result is None else result.usage
-        cost_usd = None if result is None else result.cost_usd
-        if isinstance(result, UnknownCost):
-            cost_usd = job.reservation.usd
-            attempt.cost_assumed = cost_usd > 0
-        if cost_usd is None:
-            cost_usd = self._agents[job.agent].cost_usd
-        if cost_usd is None:
-            cost_usd, attempt.cost_assumed = expected.cost_usd, expected.cost_usd > 0
+        cost_usd, is_assumed = self.cost_of(job, result, expected)
+        attempt.cost_assumed = attempt.cost_assumed or is_assumed
         self.budget.commit(job.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
         attempt.cost_usd, attempt.usage = cost_usd, usage
         return attempt
+
+    def cost_of(self, job: Job, result: AgentResult | None, expected: Estimate) -> tuple[float, bool]:
+        """Return what an agent's call has cost, and whether that is only assumed: see `charge`."""
+        assert job.agent is not None
+        assert job.reservation is not None
+        if isinstance(result, UnknownCost):
+            return job.reservation.usd, job.reservation.usd > 0
+        if result is not None and result.cost_usd is not None:
+            return result.cost_usd, False
+        price = self._agents[job.agent].cost_usd
+        return (price, False) if price is not None else (expected.cost_usd, expected.cost_usd > 0)
 
     def charge_unknown(self, job: Job, seconds: float) -> float:
         """Settle a job that was cut off: what it has cost is unknown, so all that was set aside is charged."""

@@ -22,7 +22,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from kapelle.agents import AgentRegistry, AgentResult, PartialText, TaskContext
@@ -60,6 +60,8 @@ from .result import (
     MAX_REASON_CHARS,
     call_contained,
     describe_error,
+    read_failure,
+    read_given,
     read_new_plan,
     read_question,
     read_reflection,
@@ -532,7 +534,16 @@ class _Execution:
         async def ask(agent: str, question: Task) -> AgentResult:
             if agent != job.agent:
                 raise AgentFailed(f"The check asks {agent!r}, but was to ask {job.agent!r} only.")
-            return await self._run_agent(agent, question, context)
+            assert job.expected is not None
+            try:
+                given, why = read_given(await self._run_agent(agent, question, context))
+            except Exception as error:
+                job.judge_cost = self._accounts.cost_of(job, read_failure(error)[0], job.expected)
+                raise
+            job.judge_cost = self._accounts.cost_of(job, given, job.expected)
+            if given is None or why is not None:
+                raise AgentFailed(why or "")
+            return given
 
         output = clone_json_value(result.output)
         found: Verdict = await call_contained("The check", lambda: self._checks.examine(check, task, output, ask=ask))
@@ -683,6 +694,9 @@ class _Execution:
         if verdict is None:
             # What a broken check has cost is unknown: what was set aside for it is charged.
             verdict = Verdict(passed=False, note=f"The check failed. {why}", cost_usd=job.reservation.usd)
+            job.judge_cost = (verdict.cost_usd, verdict.cost_usd > 0)
+        elif job.judge_cost is not None:
+            verdict = replace(verdict, cost_usd=job.judge_cost[0])
         usage = verdict.usage
         self._budget.commit(
             job.reservation, usd=verdict.cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds

@@ -74,10 +74,18 @@ class Recorder:
             **_usage(verdict.usage),
             "seconds": seconds,
         }
+        is_assumed = job.judge_cost is not None and job.judge_cost[1]
+        if is_assumed:
+            data["cost_assumed"] = True
         outcomes: list[Outcome] = []
         if job.agent is not None and job.reservation is not None and self._journal.keeps_outcomes:
             judge = Attempt(
-                agent=job.agent, step="verifier", cost_usd=verdict.cost_usd, usage=verdict.usage, seconds=seconds
+                agent=job.agent,
+                step="verifier",
+                cost_usd=verdict.cost_usd,
+                usage=verdict.usage,
+                cost_assumed=is_assumed,
+                seconds=seconds,
             )
             outcomes.append(replace(self._outcome(job.work, judge, None), task_type=VERIFY))
         self.write("attempt_checked", data, job.work.task.task_id, outcomes)

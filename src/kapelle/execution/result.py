@@ -60,8 +60,12 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
         return None, "The agent cancelled itself."
     error = work.exception()
     if error is not None:
-        return _read_failure(error)
-    result = work.result()
+        return read_failure(error)
+    return read_given(work.result())
+
+
+def read_given(result: AgentResult) -> tuple[AgentResult | None, str | None]:
+    """Return what an agent gave, with figures and an output as they may be; or why that cannot be."""
     if type(result) is AgentResult and _is_clean(result):
         if _is_plain(result.output):
             return _without_keys(result), None
@@ -240,7 +244,7 @@ def _without_keys(result: AgentResult) -> AgentResult:
     return result
 
 
-def _read_failure(error: BaseException) -> tuple[AgentResult | None, str]:
+def read_failure(error: BaseException) -> tuple[AgentResult | None, str]:
     """Return what a failed attempt used, where it says so, and why it failed."""
     reason = describe_error(error)
     try:

@@ -62,6 +62,8 @@ class Job:
     """When it is to have a rival: see HedgePolicy."""
     rival: Job | None = None
     """Another job for the same answer, under way or waiting: the first good one is taken."""
+    judge_cost: tuple[float, bool] | None = None
+    """What the agent that makes a check has cost, and whether that is only assumed; None until it has ended."""
     expired: str | None = None
     """Why its time was over, if it was; then what it still reports no longer counts."""
 
