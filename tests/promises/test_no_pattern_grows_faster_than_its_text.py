@@ -227,7 +227,7 @@ def hurtful(pattern: re.Pattern[str]) -> list[tuple[str, str, str]]:
     repeated = dict.fromkeys((*COMMON, *PAIRS, *own, *(f"{word} " for word in own)))
     texts = [("", unit, end) for unit in repeated for end in ("\0", "\n\0")]
     for word in own:
-        texts += [(f"{word} ", unit, "\0") for unit in (" ", "a", "a ", "1", "A ")]
+        texts += [(f"{word} ", unit, "\0") for unit in (" ", "a", "a ", "1", "A ", " \n")]
         texts += [("", f"{word}{unit}", "\0") for unit in ("  ", "a", "1", " a ", "\n")]
     return list(dict.fromkeys(texts))
 
