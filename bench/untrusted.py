@@ -9,6 +9,7 @@ work of the machine only ever adds time. A crash is a process that dies, is stop
 error of kapelle, or loses what stands beside the hostile part: the good file of a folder must still be found, twice.
 """
 
+# ruff: noqa: E501 - a case is a line of its table
 from __future__ import annotations
 
 import argparse

@@ -60,7 +60,7 @@ SkippedFile = Skipped
 
 
 class FolderIndex:
-    """A full-text index over the text documents of a folder, in a file of its own that nobody else sees, or in `database`.
+    """A full-text index over the text documents of a folder, in a file that nobody else sees, or in `database`.
 
     Safe to use from several threads, one search at a time.
 

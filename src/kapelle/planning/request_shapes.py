@@ -97,7 +97,8 @@ _HEAD = re.compile(
     re.DOTALL,
 )
 WRITING = re.compile(
-    r"(?:write|draft|compose|prepare|produce|create|make|generate|give me|report)\b\s*+(?:me\s++|up\s++)?(?:a|an|the)?\s*+"
+    r"(?:write|draft|compose|prepare|produce|create|make|generate|give me|report)\b\s*+"
+    r"(?:me\s++|up\s++)?(?:a|an|the)?\s*+"
     r"(?:(?:short|brief|concise|detailed|final|one-page|written|markdown|full)\s++)*"
     r"(?P<form>report|summary|overview|memo|article|document|essay|brief|note|comparison|table|answer)?\b\s*"
     r"(?:(?P<link>on|about|of|comparing|for|covering|from|with|that|over|back)\b\s*(?P<topic>.*))?",

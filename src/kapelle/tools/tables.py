@@ -1,10 +1,11 @@
 """The tables of a folder - CSV, TSV and SQLite files - as one read-only SQL database.
 
-CSV files are loaded into a database of their own with guessed types; SQLite files are attached read-only, once a process
-that may be killed has looked at them (see kapelle.knowledge.reading): what cannot be read within limits is left out and
-named. A query is untrusted: it must be one statement that only reads. SQLite's authorizer decides that, not a look at
-the text; a progress handler ends what takes too long or too much memory, and SQLite's own limits end what builds giant
-values. Files are read again when they have changed. Turns no questions into SQL: see table_questions.
+CSV files are loaded into a database of their own with guessed types; SQLite files are attached read-only, once a
+process that may be killed has looked at them (see kapelle.knowledge.reading): what cannot be read within limits is
+left out and named. A query is untrusted: it must be one statement that only reads. SQLite's authorizer decides that,
+not a look at the text; a progress handler ends what takes too long or too much memory, and SQLite's own limits end
+what builds giant values. Files are read again when they have changed. Turns no questions into SQL: see
+table_questions.
 """
 
 from __future__ import annotations

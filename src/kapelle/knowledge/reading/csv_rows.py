@@ -1,6 +1,6 @@
 """Reads a CSV or TSV file row by row: its columns with their kinds in a first pass, its values in a second.
 
-Nothing is held but a few thousand rows, whatever the size of the file; a line, a cell or a row that is too long ends it.
+Nothing is held but a thousand rows, whatever the size of the file; a line, a cell or a row that is too long ends it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Finds the files of a folder that may be read, and names the ones that may not. Opens none of them.
 
 Links that lead out, what is no plain file, what is too large, and names that would write control characters on a
-terminal are left out with the reason. The walk itself has limits of depth and entries, because every search looks again.
+terminal are left out with the reason. The walk itself has limits of depth and entries, because every search looks
+again.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from typing import Any, Self
 from .folder_walk import FoundFile
 
 MAX_AHEAD_CHARS = 4_000
-"""Requests that are sent before they are answered; fewer than a pipe holds on any system, so that sending never waits."""
+"""Requests sent before they are answered; fewer than a pipe holds on any system, so that sending never waits."""
 
 _SOURCE = str(Path(__file__).parents[3])
 # -S: nothing but the standard library, which starts in half the time; so this package must need nothing else.

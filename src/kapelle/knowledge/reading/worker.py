@@ -75,10 +75,8 @@ def _read(path: Path, what: str) -> Iterator[list[Any]]:
             yield ["table", *found] if len(found) == 3 else ["part", *found]
     elif what == "document":
         batch: list[Any] = []
-        count = 0
-        for passage in split_document(path.suffix.lower(), _read_text(path)):
+        for count, passage in enumerate(split_document(path.suffix.lower(), _read_text(path)), start=1):
             batch.append(passage)
-            count += 1
             if count > MAX_PASSAGES:
                 raise _Refused(f"more than {MAX_PASSAGES:,} paragraphs")
             if len(batch) >= PASSAGES_AT_ONCE:

@@ -23,7 +23,7 @@ _BLANK = re.compile(r"_{3,}|<(?:\.\.\.|…|blank|result|output|answer)>", re.IGN
 _BLANK_VALUE = re.compile(r"\s*(?:\?+|_{2,}|<[^<>]*>|tbd|todo|unknown)\s*", re.IGNORECASE)
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 _REFERENCE = re.compile(
-    rf"\{{\s*(?:(?P<part>[A-Za-z0-9_]{1, 256})_from_)?(?P<brace>{_NAME})(?:[.\[][^{{}}]*)?\}}"
+    rf"\{{\s*(?:(?P<part>[A-Za-z0-9_]{{1,256}})_from_)?(?P<brace>{_NAME})(?:[.\[][^{{}}]*)?\}}"
     rf"|\$\{{?(?P<dollar>{_NAME}|\d+)"
     r"|(?<!\w)#(?P<number>\d{1,4})\b"
     r"|\bstep\s+(?P<step>\d{1,4})\b",

@@ -26,7 +26,7 @@ from .lines import find_lines
 from .markup import FoundGraph, FoundPatch, Markup, MarkupReader
 from .nodes import Node, Repairs, make_tasks, tidy_node
 
-_JSON_FIRST = re.compile(r"\s*(?:```\w*\s*\n\s*)?[\[{]")
+_JSON_FIRST = re.compile(r"\s*(?:```\w*[^\S\n]*\n\s*)?[\[{]")
 _THINK = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _THINK_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 
