@@ -435,11 +435,12 @@ def run_program(path: Path) -> str:
     from kapelle.agents import TaskContext
     from kapelle.agents.local import PythonAgent
     from kapelle.errors import KapelleError
-    from kapelle.graph import Task
+    from kapelle.graph import Task, escape_braces
     from kapelle.tools import Sandbox
 
+    code = path.read_text(encoding="utf-8")
     with Sandbox() as sandbox:
-        task = Task(task_id="p", task_type="python", inputs={"code": path.read_text(encoding="utf-8")})
+        task = Task(task_id="p", task_type="python", inputs={"code": escape_braces(code)}).resolved({})
         try:
             result = asyncio.run(PythonAgent(sandbox).run(task, TaskContext(run_id="r", request="")))
         except KapelleError as error:

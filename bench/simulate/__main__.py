@@ -21,6 +21,7 @@ simulation of the real code, with faults far more frequent than in life.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import re
@@ -63,7 +64,9 @@ class _Stuck(KeyboardInterrupt):
 def check(world: World) -> tuple[Literal["failures", "stuck", "model_disagreements"], str] | None:
     """Play a world and judge it; return what is wrong, if anything is."""
     try:
-        problem = judge(play(world))
+        history = play(world)
+        gc.collect()  # asyncio complains of an error that nobody has retrieved when its task is collected
+        problem = judge(history)
     except _Stuck:
         return "stuck", f"it did not end within {REAL_S:g} s"
     except Exception:  # the simulation itself is wrong: that is a finding as well
@@ -139,6 +142,8 @@ def _played(seeds: range, jobs: int) -> Iterator[tuple[int, list[Finding]]]:
 
 def _check_all(seeds: range) -> tuple[int, list[Finding]]:
     findings = []
+    gc.collect()
+    gc.freeze()  # so that collecting after each world looks at that world alone
     signal.signal(signal.SIGALRM, _give_up)
     for seed in seeds:
         signal.setitimer(signal.ITIMER_REAL, REAL_S, 1.0)  # again and again: an agent's own code may swallow it

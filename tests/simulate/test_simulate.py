@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,15 @@ from bench.simulate.play import History, Item, play
 from bench.simulate.shrink import as_script, shrink
 from bench.simulate.world import Act, AgentSpec, Session, TaskSpec, World, draw_world
 from tests.simulate.worlds import WORLDS
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collections_are_quick() -> Iterator[None]:
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
 
 SEEDS = int(os.environ.get("KAPELLE_SIMULATED_SEEDS", "300"))
 

@@ -100,6 +100,8 @@ class UnderWay:
         if not job.running.done():
             self._abandoned.add(job.running)
             job.running.cancel()
+        elif not job.running.cancelled():
+            job.running.exception()  # seen: asyncio does not complain of an error that nobody waits for any more
         job.expired = job.expired or reason
 
     async def cancel(self, jobs: list[Job], grace_s: float) -> None:

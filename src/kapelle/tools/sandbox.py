@@ -40,7 +40,8 @@ MAX_MESSAGE_CHARS = 2_000
 class SandboxLimits:
     """What a program may use."""
 
-    time_s: float = 5.0
+    time_s: float = 1.5
+    """A sum over what a task was given takes thousandths of it; who calculates for longer has a loop without an end."""
     memory_bytes: int = 64_000_000
     output_bytes: int = 100_000
     recursion: int = 200
