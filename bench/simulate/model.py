@@ -90,7 +90,6 @@ class _TaskState:
     output: Any = None
     begun_at_risk: bool = False
     """Whether it may have taken effect, and no person said since that it may run again."""
-    interrupted: bool = False
 
 
 class _Model:
@@ -213,7 +212,7 @@ class _Model:
         if self.state in ("partial", "failed", "stopped") or self.was_stopping:
             for task in self.tasks.values():
                 if task.state in ("failed", "skipped", "cancelled"):
-                    task.state, task.begun_at_risk = "waiting", False
+                    task.state = "waiting"
         self.state = data["state"]
         self.replanning.clear()
 
@@ -248,6 +247,8 @@ class _Model:
         self._expect(place in self.tasks, f"{place} is planned anew, and is no task")
         self._expect(place not in self.planning, f"{place} is planned anew twice at once")
         self._expect(not self.is_stopping, "planning begins while the run stops")
+        risky = self.tasks[place].state == "failed" and self.tasks[place].spec.risk == "high"
+        self._expect(not risky, f"{place} is of high risk and failed, and its work is planned anew unasked")
         self._pay(data.get("reserved_usd", 0.0))
         self.planning[place] = data.get("reserved_usd", 0.0)
         if self.tasks[place].state == "failed":
@@ -310,6 +311,10 @@ class _Model:
             name = f"{place}-{child.name}"
             after = [f"{place}-{one}" for one in child.after if one in inner] or list(old.after)
             spec, agent = specs[name], data["assignments"].get(name)
+            due = [one for one in (old.spec.deadline_s, spec.deadline_s) if one is not None]
+            spec = replace(
+                spec, risk="high" if old.spec.risk == "high" else spec.risk, deadline_s=min(due, default=None)
+            )
             if not set(child.after) & inner:
                 spec = replace(spec, needs=old.spec.needs)
             if child.name not in inside:
@@ -341,7 +346,7 @@ class _Model:
         if spec.risk == "high" and task.begun_at_risk:
             raise Violation(f"{name} is of high risk and may have taken effect, and begins again unasked")
         self._pay(data.get("reserved_usd", 0.0))
-        task.state, task.begun_at_risk, task.interrupted = "running", True, False
+        task.state, task.begun_at_risk = "running", True
         task.life = _Life(first_number=task.numbered)
         agent = data["agent"]
         self._expect(agent in spec.way.agents, f"{agent} begins {name}, which is {spec.way!r}")
@@ -580,7 +585,7 @@ class _Model:
         self.spent += said
         for one in _all_calls(life):
             one.is_open = False
-        task.state, task.life, task.interrupted = "waiting", None, True
+        task.state, task.life = "waiting", None
 
     def _on_task_asked(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         name, about = task.spec.name, data["about"]
@@ -599,7 +604,7 @@ class _Model:
                 self._expect(task.spec.approval, f"{name} asks for approval, and needs none")
                 self._expect_inputs(task)
             else:
-                at_risk = task.spec.risk == "high" and task.begun_at_risk and task.interrupted
+                at_risk = task.spec.risk == "high" and task.begun_at_risk
                 self._expect(at_risk, f"{name} asks whether it may run again, and need not")
         task.state = "asking"
         self.questions[data["question_id"]] = _Question(task=name, about=about, kind=data["kind"])

@@ -76,8 +76,8 @@ BUGS = (
     Planted(
         name="a task of high risk runs again unasked after a crash",
         file="execution/executor.py",
-        right="for task_id in earlier.interrupted:",
-        wrong="for task_id in ():",
+        right="for task_id, why in earlier.at_risk.items():",
+        wrong="for task_id, why in ():",
     ),
     Planted(
         name="an engine that was overtaken goes on writing",

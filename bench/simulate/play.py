@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import logging
 import math
 from collections import Counter
@@ -86,6 +87,9 @@ def play(world: World) -> History:
     history = History(world=world)
     clock = VirtualClock()
     logging.disable(logging.CRITICAL)
+    kapelle.custody._numbers = itertools.count(
+        1
+    )  # of the engines of a process: here every world is a process of its own
     try:
         clock.run(_Player(world, history, clock).whole())
     finally:

@@ -10,6 +10,7 @@ import dataclasses
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 Does = Literal["answer", "odd", "fail", "crash", "again", "ask", "hang", "stubborn", "grow"]
@@ -155,7 +156,7 @@ class World(Value):
         """Return how a task gets its answer; tasks that nobody specified are done by the first agent."""
         return self.specs.get(task, TaskSpec(name=task, way=Way(agents=(self.agents[0].name,)))).way
 
-    @property
+    @cached_property
     def specs(self) -> dict[str, TaskSpec]:
         """Every task that may ever be in the graph, by its name there."""
         found = {task.name: task for task in self.tasks}

@@ -135,9 +135,13 @@ class Custody:
         self._hear: Callable[[Mapping[str, Mapping[str, Any]]], None] | None = None
         self._heard: set[str] = set()
         self._is_lost = False
-        self.lease: Lease = acquire(ledger, run_id, self._owner, self._lease_s)
+        _held.add(self._owner)  # before it is seen in the ledger: nobody takes it for one of the dead
+        try:
+            self.lease: Lease = acquire(ledger, run_id, self._owner, self._lease_s)
+        except BaseException:
+            _held.discard(self._owner)
+            raise
         self._renewed = timer()
-        _held.add(self._owner)
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ run's lease (custody), so no two ever do. The outcomes in the ledger are what th
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import os
 import time
@@ -768,6 +769,8 @@ def _by_words(issue: Issue) -> bool:
 def _check_watcher(on_event: object) -> None:
     if on_event is not None and not callable(on_event):
         raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
+    if inspect.iscoroutinefunction(on_event):
+        raise InvalidInput("on_event is async, and nobody would await it. Give a plain function, or use engine.stream.")
 
 
 def _least(*limits: float | None) -> float | None:

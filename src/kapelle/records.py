@@ -29,7 +29,7 @@ def routed(routing: RoutingPlan) -> dict[str, Any]:
         "explanations": dict(routing.explanations),
         "strategies": {task_id: strategy_to_dict(one) for task_id, one in routing.strategies.items()},
         "unassigned": dict(routing.unassigned),
-        "metadata": dict(routing.metadata),
+        "metadata": _plain(dict(routing.metadata)),
     }
 
 

@@ -41,7 +41,7 @@ from kapelle.cost import (
 from kapelle.cost import (
     Single as OneAgent,
 )
-from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidInput, PlanRejected
+from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidGraph, InvalidInput, PlanRejected
 from kapelle.graph import Task, TaskDAG, clone_json_value
 from kapelle.ledger import Journal, Question, Usage
 from kapelle.validation import ApprovedPlan
@@ -109,6 +109,7 @@ class Inbox(Protocol):
         ...
 
 
+NEVER_S = 1e9
 LATE_EXPANSION = "It expanded into other tasks when the run was stopped."
 STOP = "stop"
 """Begins the key of a message that asks to stop the run; the number of the run's session follows."""
@@ -167,7 +168,8 @@ class Executor:
         if not isinstance(plan, ApprovedPlan):
             raise InvalidInput(f"Only a plan that the validator approved can run, not {type(plan).__name__}.")
         earlier = earlier or Earlier()
-        for task_id in plan.assignments.keys() - earlier.outputs.keys():
+        over = earlier.outputs.keys() | earlier.failed.keys() | earlier.skipped.keys()
+        for task_id in plan.assignments.keys() - over:
             for agent_id in agents_of(plan.strategy_of(task_id)):
                 self.agents.runner(agent_id)
         run = _Execution(
@@ -193,6 +195,8 @@ class _Replanning:
     reason: str
     reservation: Reservation
     work: asyncio.Task[AgentResult | None] | None = None
+    expired: str | None = None
+    """Why its time was over, if it was."""
 
 
 @dataclass(kw_only=True, slots=True, eq=False)
@@ -202,6 +206,8 @@ class _Reflecting:
     task: Task
     reservation: Reservation
     work: asyncio.Task[Reflection | None] | None = None
+    expired: str | None = None
+    """Why its time was over, if it was."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -282,6 +288,8 @@ class _Execution:
         self._reflecting: set[_Reflecting] = set()
         self._told = dict(earlier.attempts)
         """Per task, how many attempts the journal tells of that belong to no work of now."""
+        self._replaced = set(earlier.replaced)
+        """Tasks whose place others have taken: their names are used up."""
         self._halt: _Halt | None = None
         self._is_stopping = False
         """Whether nothing starts any more."""
@@ -362,8 +370,8 @@ class _Execution:
         progress.failed.update(earlier.failed)
         progress.skipped.update(earlier.skipped)
         progress.asking.update({one.task_id: one.question_id for one in self._questions.open()})
-        for task_id in earlier.interrupted:  # they may have taken effect: nobody starts them unasked
-            self._ask_person(self._questions.before_rerun(progress.graph[task_id]), None)
+        for task_id, why in earlier.at_risk.items():  # they may have taken effect: nobody starts them unasked
+            self._ask_person(self._questions.before_rerun(progress.graph[task_id], why), None)
         for task_id, reason in earlier.failed.items():  # the run may have been cut off before what follows was decided
             task = progress.graph[task_id]
             if task_id not in earlier.not_replanned and self._start_replanning(task, reason):
@@ -374,6 +382,7 @@ class _Execution:
 
     def _adopt(self, plan: ApprovedPlan) -> None:
         """Take on a plan: the first one, or one for a graph that has changed. What is over or runs stays so."""
+        self._replaced.update(self._plan.dag.tasks.keys() - plan.dag.tasks.keys())
         self._plan = plan
         self._recorder.adopt(plan)
         found = self._progress.adopt(plan.dag)
@@ -976,6 +985,7 @@ class _Execution:
             return None, f"The graph has changed {limits.max_changes} times; this run lets it change no more."
         try:
             dag = grow(progress.graph, task, subgraph, limits, replan=replan)
+            self._expect_new_names(dag)
             plan = await self._growth.approver.approve(dag, self._plan, self._begun)
         except PlanRejected as error:
             problems = " ".join(str(issue) for issue in error.issues)
@@ -992,7 +1002,7 @@ class _Execution:
             return False
         if not may_replan(self._progress.graph, task, growth.limits) or self._changes >= growth.limits.max_changes:
             return False
-        if not self._progress.is_wanted(task.task_id):
+        if not self._progress.is_wanted(task.task_id) or not is_repeatable(task):
             return False
         try:
             reservation = self._budget.reserve(usd=growth.replanning_cost_usd)
@@ -1004,15 +1014,29 @@ class _Execution:
         context = self._context(Job(work=Work(task=task, strategy=OneAgent(agent="planner")), agent="planner"))
         ask = call_contained("The replanner", growth.replanner.replan, task.copied(), reason, context)
         replanning.work = asyncio.create_task(ask)
-        replanning.work.add_done_callback(lambda work: self._report(replanning, work))
+        self._await_report(replanning, replanning.work)
         self._replanning[task.task_id] = replanning
         self._progress.replanning.add(task.task_id)
         return True
 
-    def _report(self, report: _Replanning | _Reflecting, work: asyncio.Task[Any]) -> None:
-        if not work.cancelled():
-            work.exception()  # seen: asyncio does not complain if the run has ended meanwhile
-        self._reports.put_nowait(report)
+    def _await_report(self, report: _Replanning | _Reflecting, work: asyncio.Task[Any]) -> None:
+        """Have it reported when a planner's work ends, or its time is over: one that never ends holds up no run."""
+
+        def ended(work: asyncio.Task[Any]) -> None:
+            alarm.cancel()
+            if not work.cancelled():
+                work.exception()  # seen: asyncio does not complain if the run has ended meanwhile
+            self._reports.put_nowait(report)
+
+        def expire() -> None:
+            report.expired = f"It took longer than its {limit_s:g} s."
+            work.cancel()
+            self._reports.put_nowait(report)
+
+        limit_s = self._limits.task_timeout_s
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(limit_s if limit_s is not None else NEVER_S, expire)
+        work.add_done_callback(ended)
 
     async def _take_new_plan(self, replanning: _Replanning) -> None:
         """The work of a failed task was planned anew, or there is no other way."""
@@ -1020,7 +1044,7 @@ class _Execution:
         if self._replanning.pop(task.task_id, None) is None:
             return
         assert replanning.work is not None
-        result, problem = read_new_plan(replanning.work)
+        result, problem = (None, replanning.expired) if replanning.expired else read_new_plan(replanning.work)
         if problem is not None:
             problem = f"planning it anew failed: {problem}"[:MAX_REASON_CHARS]
             self._budget.commit(replanning.reservation)  # what it cost is unknown: all that was set aside
@@ -1064,7 +1088,7 @@ class _Execution:
         thought = _Reflecting(task=task, reservation=reservation)
         seen = (task.copied(), clone_json_value(output), self._progress.graph)
         thought.work = asyncio.create_task(call_contained("The reflector", growth.reflector.reflect, *seen))
-        thought.work.add_done_callback(lambda work: self._report(thought, work))
+        self._await_report(thought, thought.work)
         self._reflecting.add(thought)
 
     async def _take_reflection(self, thought: _Reflecting) -> None:
@@ -1102,6 +1126,7 @@ class _Execution:
         begun = self._begun
         try:
             dag = self._progress.graph.patched(found.patch, finished=begun)
+            self._expect_new_names(dag)
             if len(dag) > self._growth.limits.max_tasks:
                 return None, f"The change was refused: it makes more than {self._growth.limits.max_tasks} tasks."
             plan = await self._growth.approver.approve(dag, self._plan, begun)
@@ -1115,6 +1140,18 @@ class _Execution:
                 return None, f"The change was refused: {', '.join(sorted(touched))} began meanwhile."
         self._changes += 1
         return plan, None
+
+    def _expect_new_names(self, dag: TaskDAG) -> None:
+        """Hold new tasks to new names: what the run tells of a task that was replaced must not become another's.
+
+        Raises:
+            InvalidGraph: a task has the name of one that was replaced.
+        """
+        used = sorted(self._replaced & dag.tasks.keys())
+        if used:
+            raise InvalidGraph(
+                f"The name {used[0]!r} was a task's whose place others have taken. Give it another name."
+            )
 
     @property
     def _begun(self) -> frozenset[str]:
@@ -1146,7 +1183,7 @@ class _Execution:
                 self._journal.write("planning_spent", {**data, **cost})
         self._reflecting.clear()
         running = list(self._underway)
-        await self._underway.cancel(running, self._limits.grace_s)
+        was_cancelled = await self._underway.cancel(running, self._limits.grace_s)
         for job in running:
             self._settle_stopped(job, reason)
         progress = self._progress
@@ -1165,6 +1202,8 @@ class _Execution:
             if task_id not in over:
                 self._recorder.write("task_skipped", {"reason": reason, "by_stop": True}, task_id)
                 progress.skipped[task_id] = reason
+        if was_cancelled:
+            raise asyncio.CancelledError  # whoever cancels a run that stops already wants its caller to stop as well
         if all(task_id in progress.outputs for task_id in progress.graph.tasks):
             return Ending(state="done", stop_reason=None, outputs=progress.outputs)  # there was nothing left to stop
         return Ending(state=state, stop_reason=reason, outputs=progress.outputs)

@@ -18,6 +18,7 @@ from kapelle.graph import GraphPatch, Task, TaskDAG, rename_references
 from kapelle.ledger import Usage
 from kapelle.validation import ApprovedPlan
 
+_RISKS = ("low", "medium", "high")
 DEPTH = "depth"
 """In a task's metadata: how many expansions it is away from the first plan. Absent means none."""
 
@@ -112,8 +113,9 @@ def arm_of(task: Task) -> dict[str, Any]:
 def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, replan: bool = False) -> TaskDAG:
     """Return the graph in which the subgraph has taken the place of a task.
 
-    The subgraph's ids become `TASK-ID`, so that two expansions never clash. Its first tasks need what the task needed,
-    and its last ones fail as the task would have, so that to its neighbours nothing changes.
+    The subgraph's ids become `TASK-ID`, so that two expansions never clash. What the task was held to its parts are
+    held to as well: risk, priority, deadline. The first of them need what it needed, and the last ones fail as it would
+    have, so that to its neighbours nothing changes.
 
     Raises:
         InvalidGraph: it would grow too deep or too large, the subgraph is empty, or the two do not fit together.
@@ -134,6 +136,10 @@ def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, r
     tasks = tuple(
         replace(
             inner,
+            # Its parts are as urgent, and do as much harm if they are done twice.
+            priority=max(task.priority, inner.priority),
+            deadline_s=min((due for due in (task.deadline_s, inner.deadline_s) if due is not None), default=None),
+            risk=max(task.risk, inner.risk, key=_RISKS.index),
             needs=task.needs if inner.needs == "all" and not inner.dependencies else inner.needs,
             on_failure=task.on_failure
             if inner.on_failure == "skip" and _is_last(inner, subgraph)

@@ -31,11 +31,11 @@ class Questions:
         what = f": {task.description}" if task.description else ""
         return self._new(task, f"May {task.task_id!r} ({task.task_type}) begin{what}?", about="start")
 
-    def before_rerun(self, task: Task) -> Question:
-        """Return the question whether a task of high risk may run again that was cut off."""
+    def before_rerun(self, task: Task, why: str) -> Question:
+        """Return the question whether a task of high risk may begin again; `why` says how it went before."""
         text = (
-            "It was under way when its engine stopped, and may have taken effect. Approve to run it again, with the "
-            f"same idempotency key; reject if it must not. {task.description or task.task_type}"
+            f"It {why}, and may have taken effect. Approve to run it again, with the same idempotency key; reject if "
+            f"it must not. {task.description or task.task_type}"
         )
         return self._new(task, text, about="rerun")
 

@@ -43,8 +43,10 @@ class Earlier:
     """Per task, how many attempts were told of."""
     questions: tuple[Question, ...] = ()
     """All of them, in the order in which they were asked."""
-    interrupted: tuple[str, ...] = ()
-    """Tasks that were under way and must not run again before a person says so."""
+    at_risk: Mapping[str, str] = field(default_factory=dict)
+    """Tasks of high risk that have begun and are to begin again, which a person must allow first: how that went."""
+    replaced: frozenset[str] = frozenset()
+    """Tasks whose place others have taken."""
     active_s: float = 0.0
     """For how long engines have worked on the run."""
     changes: int = 0
@@ -62,11 +64,12 @@ class Earlier:
             not_replanned=frozenset(_replanned_in_vain(run.events)),
             attempts={name: len(task.attempts) for name, task in tasks.items() if task.attempts},
             questions=tuple(run.questions.values()),
-            interrupted=tuple(
-                name
-                for name in _interrupted_last(run)
+            at_risk={
+                name: why
+                for name, why in _begun_before(run).items()
                 if graph is not None and name in graph and not is_repeatable(graph[name])
-            ),
+            },
+            replaced=frozenset(run.replaced),
             active_s=run.active_seconds,
             changes=max(0, run.graph_version - 1),
         )
@@ -131,10 +134,28 @@ def _set_aside(reserved: dict[object, float], event: Event) -> None:
             reserved.pop(("check", event.data["attempt"]), None)
 
 
-def _interrupted_last(run: Run) -> Iterator[str]:
-    """Tasks whose last event is an interruption: nobody was asked about them yet."""
-    last: dict[str, str] = {}
+def _begun_before(run: Run) -> dict[str, str]:
+    """Tasks that wait and have begun before, each with how that went; not where a person has allowed it since.
+
+    An attempt that asks a person ends there, and has done nothing yet that it must not do again.
+    """
+    begun: dict[str, str] = {}
     for event in run.events:
-        if event.task_id is not None:
-            last[event.task_id] = event.kind
-    return (task_id for task_id in run.tasks if last.get(task_id) == "task_interrupted")
+        name = event.task_id
+        if name is None:
+            continue
+        match event.kind:
+            case "task_started":
+                begun[name] = "was under way when its engine stopped"
+            case "task_failed" | "task_cancelled" if name in begun:
+                begun[name] = "failed" if event.kind == "task_failed" else "was cancelled"
+            case "task_asked" if event.data.get("about") == "agent":
+                begun.pop(name, None)
+            case "question_answered" if _allows_rerun(run, event):
+                begun.pop(name, None)
+    return {name: why for name, why in begun.items() if name in run.tasks and run.tasks[name].state == "waiting"}
+
+
+def _allows_rerun(run: Run, event: Event) -> bool:
+    question = run.questions.get(str(event.data.get("question_id")))
+    return question is not None and question.about == "rerun" and question.answer is True

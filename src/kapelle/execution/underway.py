@@ -104,8 +104,8 @@ class UnderWay:
             job.running.exception()  # seen: asyncio does not complain of an error that nobody waits for any more
         job.expired = job.expired or reason
 
-    async def cancel(self, jobs: list[Job], grace_s: float) -> None:
-        """Cancel jobs, and let them tidy up for a while. Whoever cancels us once more means: at once."""
+    async def cancel(self, jobs: list[Job], grace_s: float) -> bool:
+        """Cancel jobs, and let them tidy up for a while; return whether we were cancelled, which means: at once."""
         works = {job.running for job in jobs if job.running is not None}
         for work in works:
             work.cancel()
@@ -114,6 +114,8 @@ class UnderWay:
                 await asyncio.wait(works, timeout=grace_s)
             except asyncio.CancelledError:
                 logger.info("Stopped once more while agents tidied up; they are left to themselves.")
+                return True
+        return False
 
     def close(self) -> None:
         """Let nothing outlive the run: not an agent whose time was over, and none if the journal cannot be written."""

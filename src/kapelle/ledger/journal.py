@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -115,7 +117,11 @@ class Journal:
 
     def _tell(self, watcher: EventWatcher, event: Event) -> None:
         try:
-            watcher(replace(event, data=clone_json_value(event.data)))  # what it does to it changes no run
-        except Exception:
+            told: Callable[[Event], object] = watcher
+            found = told(replace(event, data=clone_json_value(event.data)))  # what it does to it changes no run
+            if inspect.iscoroutine(found):
+                found.close()
+                raise TypeError("it is async, and nobody awaits it")
+        except (Exception, asyncio.CancelledError):  # it cancels nothing of ours
             logger.exception("A watcher of run %s failed at %r; it is not called again.", self.run_id, event.kind)
             self._on_event = None
