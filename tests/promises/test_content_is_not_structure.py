@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from kapelle import Engine, SqliteLedger
 from kapelle.agents import AgentCapability, AgentResult, TaskContext
 from kapelle.agents.local import local_agents
+from kapelle.documents import MAX_YAML_CHARS
 from kapelle.errors import AgentFailed, CannotPlan
 from kapelle.execution.growth import GrowthLimits, grow
 from kapelle.graph import Task, TaskDAG, escape_braces, resolve_references
@@ -196,7 +197,8 @@ def test_any_items_give_the_graph_of_as_many_plain_words(items: list[str], body:
     grown = grow(whole, whole["s2"], graph, GrowthLimits())
     assert len(grown) == len(graph) + 1
     assert TaskDAG.from_xml(grown.to_xml()) == grown  # also as the markup that models and people read
-    assert parse_plan(write_plan("", grown)).graph == grown
+    if len(written := write_plan("", grown)) <= MAX_YAML_CHARS:  # longer plans are refused as YAML, whatever is in them
+        assert parse_plan(written).graph == grown
 
 
 @given(

@@ -19,8 +19,8 @@ from urllib.parse import unquote
 from kapelle.errors import InvalidInput
 from kapelle.redaction import MASK, hide_secrets
 
-_POSTGRES_URL = re.compile(r"\s*(?:postgresql|postgres)(?:\+\w+)?://", re.IGNORECASE)
-_SQLITE_URL = re.compile(r"\s*(?:sqlite(?:\+\w+)?://|file:(?://(?:localhost)?(?=/))?)", re.IGNORECASE)
+_POSTGRES_URL = re.compile(r"\A\s*(?:postgresql|postgres)(?:\+\w+)?://", re.IGNORECASE)
+_SQLITE_URL = re.compile(r"\A\s*(?:sqlite(?:\+\w+)?://|file:(?://(?:localhost)?(?=/))?)", re.IGNORECASE)
 # libpq's keywords, https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 _KEYWORD = re.compile(
     r"(?:^|\s)(?:host|hostaddr|port|dbname|user|password|passfile|service|options|application_name|connect_timeout"
@@ -31,11 +31,12 @@ _KEYWORD = re.compile(
 _KEYWORD_PASSWORD = re.compile(
     r"\w{0,40}(?:password|passwd|pwd|secret)\s*=\s*(?:'(?:[^'\\]|\\.)*'?|\S+)\s*", re.IGNORECASE
 )
-_ANY_URL = re.compile(r"\s*['\"]?\s*[A-Za-z][A-Za-z0-9+.-]*:(?://|\\\\)")
+_ANY_URL = re.compile(r"\A\s*+['\"]?\s*+[A-Za-z][A-Za-z0-9+.-]*:(?://|\\\\)")
 _DATABASE = re.compile(
-    r"\s*['\"]?\s*(?:jdbc|postgres\w*|pgsql|mysql|mariadb|mssql|oracle|mongodb|redis|sqlite)(?:\+\w+)?:", re.IGNORECASE
+    r"\A\s*+['\"]?\s*+(?:jdbc|postgres\w*|pgsql|mysql|mariadb|mssql|oracle|mongodb|redis|sqlite)(?:\+\w+)?:",
+    re.IGNORECASE,
 )
-_CREDENTIALS = re.compile(r"[^\s:@/\\]*:[^\s@]*@")
+_CREDENTIALS = re.compile(r"(?<![^\s:@/\\])[^\s:@/\\]*+:[^\s@]{0,500}+@")
 _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])" if os.name == "nt" else r"(?!)")
 
 
