@@ -29,6 +29,7 @@ from kapelle.cost import (
     Explorer,
     Frontier,
     OptimizationConstraints,
+    agents_of,
     load_learned,
     pareto_frontier,
 )
@@ -484,7 +485,8 @@ class Engine:
                     _finish(journal, budget, "failed", error_text(error))
             raise  # what ran is cut off, as by a crash: what becomes of it is said when the run is resumed
         if ending.state == "waiting":
-            journal.write("run_waiting")
+            overrun_usd = journal.run().overrun_usd + budget.own_overrun_usd
+            journal.write("run_waiting", {"overrun_usd": overrun_usd} if overrun_usd else None)
             return journal.run()
         return _finish(journal, budget, ending.state, ending.stop_reason)
 
@@ -692,7 +694,7 @@ def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str 
         "state": state,
         "stop_reason": stop_reason,
         "answer": compose_answer(run.graph, run.results) if run.graph is not None else "",
-        "overrun_usd": budget.overrun.usd,
+        "overrun_usd": run.overrun_usd + budget.own_overrun_usd,
     }
     journal.write("run_finished", data)
     return journal.run()
@@ -743,16 +745,24 @@ class _Approver:
         )
         # The validator adds up all tasks of the graph; what has begun has left the budget already. The words of the
         # request are no measure here: they are covered by the task whose place the new ones take.
-        limit = _finite(left + sum(cost for task_id, cost in costs.items() if task_id in begun))
+        able = self._engine.team.registry.runnable()
+        # In a resumed run the agents of tasks that are over may be gone: nothing about such a task is wrong.
+        gone = {
+            name
+            for name in known
+            if name in begun and any(one not in able for one in agents_of(current.strategy_of(name)))
+        }
+        limit = _finite(left + sum(costs[name] for name in known if name in begun and name not in gone))
         validator = self._engine.validator
-        validation = await validator.validate_routing_plan(merged, dag, max_budget=limit, approved=known)
+        validation = await validator.validate_routing_plan(merged, dag, max_budget=limit, approved=known, finished=gone)
         if validation.approved is None:
             mended = await validator.repair(
                 merged,
                 dag,
                 max_budget=limit,
                 finished=known,
-                available_agents=self._engine.team.registry.runnable(),
+                over=gone,
+                available_agents=able,
                 router=self._engine.router,
             )
             validation = mended.result

@@ -109,6 +109,7 @@ class Budget:
         self._overrun: _Units = _fours(
             0 if cap is None else max(0, used - cap) for cap, used in zip(self._caps, self._spent, strict=True)
         )
+        self._overrun_before = self._overrun
         self._reserved = _NOTHING
         self._open: dict[Reservation, _Units] = {}
         self._refused = 0
@@ -200,6 +201,12 @@ class Budget:
     def overrun(self) -> Amounts:
         """By how much work has used more than it reserved, added up. Work that used less does not make up for it."""
         return self.statistics().overrun
+
+    @property
+    def own_overrun_usd(self) -> float:
+        """The dollars of `overrun` that came with work settled here, not with what had been spent before."""
+        with self._lock:
+            return _amount(0, self._overrun[0] - self._overrun_before[0])
 
     def statistics(self) -> BudgetStatistics:
         """Return the whole state at one moment."""

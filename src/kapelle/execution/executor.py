@@ -1097,7 +1097,7 @@ class _Execution:
             return
         self._reflecting.discard(thought)
         assert thought.work is not None
-        found, why = read_reflection(thought.work)
+        found, why = (None, thought.expired) if thought.expired else read_reflection(thought.work)
         reserved = thought.reservation.usd
         # What a thought that failed has cost is unknown: all that was set aside.
         spent = reserved if why is not None else 0.0 if found is None else found.cost_usd

@@ -18,7 +18,7 @@ from typing import Any
 from kapelle.agents import AgentResult
 from kapelle.cost import Verdict
 from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
-from kapelle.graph import MAX_READ_CHARS, TaskDAG, TooLarge, join_surrogates, read_json_value
+from kapelle.graph import MAX_READ_CHARS, GraphPatch, Task, TaskDAG, TooLarge, join_surrogates, read_json_value
 from kapelle.ledger import (
     MAX_REPORTED_USD,
     NOTHING,
@@ -111,9 +111,18 @@ def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection |
         return None, f"It gave a {type(found).__name__} instead of a Reflection."
     try:
         cost_usd, usage = read_usd(found.cost_usd, by="The reflector"), read_usage(found.usage, by="The reflector")
+        if not _is_patch(found.patch):
+            return None, "Its patch is no GraphPatch of tasks."
         return Reflection(patch=found.patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
     except BaseException as problem:  # as above
         return None, describe_error(problem)
+
+
+def _is_patch(patch: object) -> bool:
+    if type(patch) is not GraphPatch:
+        return False
+    tasks = (*patch.add, *patch.replace, *(task for parts in patch.expand.values() for task in parts))
+    return all(type(task) is Task for task in tasks)
 
 
 def read_new_plan(work: asyncio.Task[AgentResult | None]) -> tuple[AgentResult | None, str | None]:

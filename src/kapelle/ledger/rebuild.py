@@ -130,7 +130,8 @@ class RunBuilder:
                     finished_at=event.at,
                 )
             case "run_waiting":
-                self._run = replace(self._run, state="waiting")
+                overrun_usd = data.number("overrun_usd", self._run.overrun_usd)
+                self._run = replace(self._run, state="waiting", overrun_usd=overrun_usd)
             case "run_resumed":
                 self._resume(data)
             case "planning_started":

@@ -137,6 +137,7 @@ class AOPValidator:
         min_quality: float | None = None,
         request: str | None = None,
         finished: Collection[str] = frozenset(),
+        over: Collection[str] = frozenset(),
         available_agents: Collection[str] | None = None,
         router: HALORouter | None = None,
         max_rounds: int = MAX_ROUNDS,
@@ -149,7 +150,8 @@ class AOPValidator:
         Args:
             routing_plan, dag, max_budget, max_time, min_quality, request, available_agents: As in
                 `validate_routing_plan`.
-            finished: Tasks that ran already.
+            finished: Tasks that began already, and stay as they are.
+            over: Of them, those that take nothing any more, and about which nothing is wrong.
             router: Finds agents for new tasks; by default one for the validator's agents.
             max_rounds: How often the plan is gone through.
 
@@ -159,7 +161,9 @@ class AOPValidator:
         _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         if max_rounds < 0:
             raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
-        terms = _Terms(max_budget, max_time, min_quality, request, available_agents, approved=frozenset(finished))
+        terms = _Terms(
+            max_budget, max_time, min_quality, request, available_agents, frozenset(over), frozenset(finished)
+        )
         router = router or HALORouter(_registry(self.agent_registry))
         found = await self._detect(dag, request)
         findings = found.issues
