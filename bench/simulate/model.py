@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .play import RUN_ID, History, Item
-from .world import Act, TaskSpec, Way, World
+from .world import PLANNING_USD, REFLECT_USD, REPLAN_USD, Act, TaskSpec, Way, World
 
+SLACK_S = 7.0
+"""A stop is heard within a second, waits two for agents to tidy up, and for a change to be approved before."""
 CENT = 1e-7
 """Sums of dollars differ by less."""
 OVER = ("done", "failed", "skipped", "cancelled")
@@ -41,8 +43,12 @@ def judge(history: History) -> str | None:
 class _Call:
     agent: str
     session: int
+    does: str = "answer"
+    """What it is about to do: who is stubborn does not stop at once."""
     act: Act | None = None
     """What it did; None while it is under way, and where it was cut off."""
+    is_over: bool = False
+    attempt: _Attempt | None = None
 
 
 @dataclass(kw_only=True)
@@ -52,6 +58,10 @@ class _Attempt:
     reserved: float
     step: str = "single"
     call: _Call | None = None
+    at: float = 0.0
+    """When it began."""
+    again_at: float = 0.0
+    """When it may be made again at the earliest."""
     is_open: bool = True
     succeeded: bool = False
     is_cut_off: bool = False
@@ -117,21 +127,39 @@ class _Model:
         self.must_fail: str | None = None
         self.was_refused = False
         self.is_first = True
+        self.was_approved = False
+        self.was_lost = False
+        """Whether it was killed before the plan that was given was written down: it has to be given again."""
         self.failures: dict[str, int] = {}
+        self.now = 0.0
+        self.began: dict[int, float] = {}
+        """When each session began."""
+        self.deadlines: dict[int, float | None] = {}
+        self.settled: set[str] = set()
+        """Agents of which something is known: from then on what is set aside for them is learned."""
+        self.owed_replanning: set[str] = set()
+        self.refused_changes: set[str] = set()
+        self.owed_change: set[str] = set()
+        """Tasks that are done, after which a reflector is to change the graph."""
 
     # Reading a history
 
     def take(self, item: Item) -> None:
         """Take in what happened, or say why it must not have."""
+        if item.at > self.now:
+            self._time_passes(item.at)
         match item.kind:
             case "session":
                 self.caps[item.session] = item.data["budget_usd"]
+                self.began[item.session], self.deadlines[item.session] = item.at, item.data["deadline_s"]
             case "killed":
                 self.dead.add(item.session)
             case "begin":
                 self._begin(item)
             case "end" | "cancelled":
                 call = self.calls.get(item.call)
+                if call is not None:
+                    call.is_over = True
                 if call is not None and item.kind == "end":
                     call.act = Act(does=item.data["does"], value=item.data["value"], cost_usd=item.data["cost_usd"])
                     if call.act.does == "stubborn":  # nobody wanted it to stop
@@ -149,7 +177,9 @@ class _Model:
         """Return what is wrong with the run as the ledger tells it in the end."""
         run = history.run
         if run is None:
-            return None if self.state == "none" else "the run cannot be read in the end"
+            return "the run cannot be read in the end"
+        if self.state in ("planning", "running") and not self.was_lost:
+            return f"it was left {self.state}, and nothing works on it"
         if run.run_id != RUN_ID or abs(run.cost_usd - self.spent) > CENT:
             return f"the run says that it cost ${run.cost_usd:.6f}; its charges add up to ${self.spent:.6f}"
         for name, task in self.tasks.items():
@@ -203,7 +233,7 @@ class _Model:
         self.was_refused = True
 
     def _on_run_approved(self, item: Item, data: Mapping[str, Any], _: Any) -> None:
-        self.state = "running"
+        self.state, self.was_approved = "running", True
         self.estimates = {name: one["cost_usd"] for name, one in data["estimates"].items()}
 
     def _on_run_resumed(self, item: Item, data: Mapping[str, Any], _: Any) -> None:
@@ -233,7 +263,13 @@ class _Model:
         if state == "done":
             self._expect(set(by_state.values()) == {"done"}, f"it is done, and its tasks are {by_state}")
             return
-        has_stopped = self.is_stopping or state in ("stopped", "failed")
+        has_stopped = self.is_stopping or self.must_fail is not None or self._may_stop(item)
+        if not has_stopped:
+            has_failed = "failed" in by_state.values()
+            right = ("partial" if "done" in by_state.values() else "failed") if has_failed else "stopped"
+            self._expect(state == right, f"it ended as {state}, and is {right}: {by_state}")
+            refused = self.owed_change - self.refused_changes
+            self._expect(not refused or not self._has_plenty, f"nobody thought about {sorted(refused)}")
         left = [name for name, one in by_state.items() if one not in OVER and not (has_stopped and one == "asking")]
         self._expect(not left, f"it ended as {state}, and {left} were forgotten")
         self._expect(any(one != "done" for one in by_state.values()), f"all is done, and it ended as {state}")
@@ -250,7 +286,10 @@ class _Model:
         risky = self.tasks[place].state == "failed" and self.tasks[place].spec.risk == "high"
         self._expect(not risky, f"{place} is of high risk and failed, and its work is planned anew unasked")
         self._pay(data.get("reserved_usd", 0.0))
+        right = PLANNING_USD if self.world.replans else 0.0
+        self._expect(abs(data.get("reserved_usd", 0.0) - right) < CENT, f"planning sets aside {data!r}, not ${right}")
         self.planning[place] = data.get("reserved_usd", 0.0)
+        self.owed_replanning.discard(place)
         if self.tasks[place].state == "failed":
             self.replanning.add(place)
             if self.must_fail == place:
@@ -258,26 +297,35 @@ class _Model:
 
     def _on_planning_spent(self, item: Item, data: Mapping[str, Any], _: Any) -> None:
         place = data.get("replaces")
+        self.is_stopping = self.is_stopping or bool(data.get("by_stop"))
         if place is None:  # what was cut off, all together
             cost = sum(self.planning.values())
             self._expect(abs(cost - data.get("planning_cost_usd", 0.0)) < CENT, "cut off planning is charged wrongly")
             self.planning.clear()
             self.spent += cost
             return
-        self._settle_planning(place, data)
+        finds = REPLAN_USD if place in self.replanning else REFLECT_USD
+        there_is = bool(self.world.replans.get(place) if place in self.replanning else place in self.world.reflects)
+        cut_off = self._may_stop(item) or self.must_fail is not None or "took longer" in data["reason"]
+        allowed = [finds if there_is else 0.0, *([0.0] if place not in self.replanning else [])]
+        allowed += [self.planning.get(place, 0.0)] if cut_off else []
+        self._settle_planning(place, data, allowed)
+        self.refused_changes.add(place)
         self.replanning.discard(place)
         task = self.tasks.get(place)
         if task is not None and task.state == "failed" and task.spec.on_failure == "fail":
             self.must_fail = place
 
-    def _settle_planning(self, place: str, data: Mapping[str, Any]) -> None:
+    def _settle_planning(self, place: str, data: Mapping[str, Any], allowed: list[float]) -> None:
         reserved, cost = self.planning.pop(place, 0.0), data.get("planning_cost_usd", 0.0)
+        fits = any(abs(cost - one) < CENT for one in allowed)
+        self._expect(fits, f"planning after {place} is charged ${cost:.6f}, and not one of {allowed}")
         self.spent += cost
         self.excess += max(0.0, cost - reserved)
 
     def _on_graph_patched(self, item: Item, data: Mapping[str, Any], _: Any) -> None:
         place = data["replaces"]
-        self._settle_planning(place, data)
+        self._settle_planning(place, data, [REPLAN_USD if place in self.replanning else REFLECT_USD])
         self._expect(not self.is_stopping, "the graph changes while the run stops")
         if place in self.replanning:
             self._expect(bool(self.world.replans.get(place)), f"{place} was planned anew, and there is no other way")
@@ -287,6 +335,7 @@ class _Model:
         new = self.world.reflects.get(place)
         self._expect(new is not None and new not in self.tasks, f"nobody changes the graph after {place}")
         assert new is not None
+        self.owed_change.discard(place)
         self.tasks[new] = _TaskState(spec=self.world.specs[new], after=[place])
         self.is_first = False
         self._learn_estimates(data)
@@ -346,11 +395,14 @@ class _Model:
         if spec.risk == "high" and task.begun_at_risk:
             raise Violation(f"{name} is of high risk and may have taken effect, and begins again unasked")
         self._pay(data.get("reserved_usd", 0.0))
+        self._expect_urgent(task)
+        self._expect_set_aside(data["agent"], data.get("reserved_usd", 0.0))
         task.state, task.begun_at_risk = "running", True
         task.life = _Life(first_number=task.numbered)
         agent = data["agent"]
         self._expect(agent in spec.way.agents, f"{agent} begins {name}, which is {spec.way!r}")
-        task.life.attempts.append(_Attempt(agent=agent, session=item.session, reserved=data.get("reserved_usd", 0.0)))
+        reserved = data.get("reserved_usd", 0.0)
+        task.life.attempts.append(_Attempt(agent=agent, session=item.session, reserved=reserved, at=item.at))
 
     def _on_attempt_started(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         life, agent, name = self._life(task), data["agent"], task.spec.name
@@ -367,9 +419,12 @@ class _Model:
         number = data["attempt"]
         self._expect(number == task.numbered, f"attempt {number} of {name} begins, after {task.numbered}")
         task.numbered += 1
-        self._expect_may_try(task, life, agent, data["step"])
+        if not self._is_refused(task, agent, reserved):
+            self._expect_may_try(task, life, agent, data["step"])
+            self._expect_set_aside(agent, reserved)
         self._pay(reserved)
-        life.attempts.append(_Attempt(agent=agent, session=item.session, reserved=reserved, step=data["step"]))
+        new = _Attempt(agent=agent, session=item.session, reserved=reserved, step=data["step"], at=item.at)
+        life.attempts.append(new)
 
     def _expect_may_try(self, task: _TaskState, life: _Life, agent: str, step: str) -> None:
         name, way = task.spec.name, task.spec.way
@@ -379,7 +434,9 @@ class _Model:
             rivals = [one for one in tries if one.is_open]
             self._expect(len(rivals) <= 1, f"{agent} has three attempts at {name} under way")
             if rivals:
-                self._expect(self.world.hedge_after_s is not None, f"{agent} has two attempts at {name} under way")
+                after_s = self.world.hedge_after_s
+                late = after_s is not None and self.now >= rivals[0].at + after_s - CENT
+                self._expect(late, f"{agent} has two attempts at {name} under way, and the first is not late")
             self._expect(not any(one.succeeded for one in tries), f"{agent} has answered {name}, and is asked again")
             failed = [one for one in tries if not one.is_open]
             for one in failed:
@@ -387,6 +444,8 @@ class _Model:
                 ok = does == "again" or self.world.hedge_after_s is not None
                 self._expect(ok, f"{agent} tries {name} again, after it failed with {does!r}, which does not pass")
             self._expect(len(failed) < self.world.max_attempts, f"{agent} tries {name} too often")
+            early = [one for one in failed if self.now < one.again_at - CENT]
+            self._expect(not early, f"{agent} tries {name} again before its delay is over")
         elif step == "fallback":
             self._expect(task.spec.risk != "high", f"{name} is of high risk, and another agent tries it")
             others = {one.agent for one in life.attempts if one.step == "fallback"}
@@ -411,6 +470,11 @@ class _Model:
         place = data["attempt"] - life.first_number
         self._expect(0 <= place < len(life.attempts), f"attempt {data['attempt']} of {item.task} never began")
         attempt = life.attempts[place]
+        if "retry_in_s" in data:
+            tries = sum(1 for one in life.attempts if one.agent == attempt.agent and not one.is_open)
+            longest = min(2.0, 0.5 * 2.0**tries)
+            self._expect(0 <= data["retry_in_s"] <= longest, f"{attempt.agent} waits {data['retry_in_s']} s")
+            attempt.again_at = item.at + data["retry_in_s"]
         self._settle(attempt, data)
         if "reason" not in data:
             self._take_answer(task, attempt, data["output"])
@@ -431,7 +495,8 @@ class _Model:
         self._expect(judge is not None, f"{item.task} has no judge")
         assert judge is not None
         self._pay(data.get("reserved_usd", 0.0))
-        attempt.check = _Attempt(agent=judge, session=item.session, reserved=data.get("reserved_usd", 0.0))
+        reserved = data.get("reserved_usd", 0.0)
+        attempt.check = _Attempt(agent=judge, session=item.session, reserved=reserved, at=item.at)
 
     def _on_attempt_checked(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         life = self._life(task)
@@ -466,6 +531,8 @@ class _Model:
         same = data["output"] == chosen.value and type(data["output"]) is type(chosen.value)
         self._expect(same, f"{name} is done with {data['output']!r}; its answer was {chosen.value!r}")
         task.state, task.output = "done", data["output"]
+        if name in self.world.reflects and self.world.reflects[name] not in self.tasks and not self._may_stop(item):
+            self.owed_change.add(name)
 
     def _chosen(self, task: _TaskState, life: _Life, way: Way) -> _Attempt | None:
         """Return whose answer is to be taken, by the strategy or else by a fallback."""
@@ -495,7 +562,8 @@ class _Model:
         if task.state == "waiting":
             rejected = self._was_rejected(name)
             missing = [one for one in task.spec.refers if self._state_of(one) != "done"]
-            ok = rejected or (reason.startswith("An input cannot be filled") and missing)
+            due = task.spec.deadline_s is not None and reason.startswith("Its deadline of")
+            ok = rejected or due or (reason.startswith("An input cannot be filled") and missing)
             self._expect(bool(ok), f"{name} fails before it began: {reason!r}")
         else:
             self._expect(task.state == "running", f"{name} fails, and is {task.state}")
@@ -509,16 +577,22 @@ class _Model:
             self._expect(not _has_open(life), f"{name} fails, and attempts are open")
             if not self._is_at_its_end(item, reason):
                 self._expect_came_to_nothing(task, life, reason=reason)
+        was_rejected = task.state == "waiting"
         task.state = "failed"
         if task.spec.on_failure == "fail":
             self.must_fail = name
+        waits = [one for one in self.tasks.values() if name in one.after]
+        wanted = not waits or any(one.state != "skipped" for one in waits)
+        risky = task.spec.risk == "high"
+        if name in self.world.replans and not was_rejected and wanted and not risky and not self._may_stop(item):
+            self.owed_replanning.add(name)
 
     def _stops_soon(self, reason: str) -> bool:
         return "when the run was stopped" in reason
 
     def _is_at_its_end(self, item: Item, reason: str) -> bool:
         """Whether the run stops, so that nothing else is tried: only how it ends can tell."""
-        return self.is_stopping or self._stops_soon(reason) or item.session in _may_stop(self.world)
+        return self.is_stopping or self._stops_soon(reason) or self._may_stop(item)
 
     def _expect_came_to_nothing(
         self, task: _TaskState, life: _Life, *, reason: str = "", but_fallbacks: bool = False
@@ -533,7 +607,7 @@ class _Model:
         self._expect(wanted <= asked, f"{name} comes to nothing, and {wanted - asked} were not asked")
         if task.spec.risk == "high":
             return
-        is_paid = self.cap is None or self.cap > 1e3
+        is_paid = self._has_plenty
         for agent in asked:
             tries = [one for one in life.attempts if one.agent == agent]
             does = tries[-1].call.act.does if tries[-1].call is not None and tries[-1].call.act is not None else None
@@ -626,7 +700,7 @@ class _Model:
         assert item.agent is not None
         if item.session in self.dead or item.session != self.owner:
             return  # what a dead engine's agents still do is in nobody's hands
-        call = self.calls[item.call] = _Call(agent=item.agent, session=item.session)
+        call = self.calls[item.call] = _Call(agent=item.agent, session=item.session, does=item.data["does"])
         task, judges = self.tasks.get(item.task), item.data["judges"]
         if task is None or task.life is None:
             raise Violation(f"{item.agent} is called for {item.task}, which is {self._state_of(item.task)}")
@@ -636,7 +710,7 @@ class _Model:
             if one.agent == item.agent and one.call is None and one.is_open and one.session == item.session
         ]
         self._expect(bool(place), f"{item.agent} is called for {item.task}, and the ledger tells of no attempt")
-        place[0].call = call
+        place[0].call, call.attempt = call, place[0]
         busy = sum(
             1
             for other in self.tasks.values()
@@ -708,11 +782,11 @@ class _Model:
                 self._expect(bool(open_ones), f"{task.spec.name} could begin, or falls, and was forgotten")
 
     def _stops(self, item: Item) -> bool:
-        return item.session in _may_stop(self.world) or self.must_fail is not None
+        return self._may_stop(item) or self.must_fail is not None
 
     def _expect_stop(self, item: Item) -> None:
         """The run is being stopped, which is told only when it has ended: here it is believed where it may be so."""
-        ok = item.session in _may_stop(self.world) or self.must_fail is not None
+        ok = self._may_stop(item) or self.must_fail is not None
         self._expect(ok, f"{item.task} is given up, and nothing stops the run: {item.data['data'].get('reason')!r}")
         self.is_stopping = True
 
@@ -731,7 +805,9 @@ class _Model:
         trouble = sessions[item.session] if 0 <= item.session < len(sessions) else None
         match raised:
             case "RunBusy":
-                ok = bool(self.dead or any(one.overtaken_at_s is not None for one in sessions))
+                before = sessions[self.owner] if 0 <= self.owner < len(sessions) else None
+                far = self.owner in self.dead and before is not None and before.is_far
+                ok = far or (self.owner not in self.dead and self.owner not in self.ended)
             case "LedgerBusy":
                 ok = trouble is not None and trouble.busy_events[1] > 0
             case "LeaseLost":
@@ -740,10 +816,10 @@ class _Model:
             case "CancelledError":
                 ok = trouble is not None and trouble.cancel_at_s is not None
             case "PlanRejected":
-                ok = True
+                ok = not self.was_approved
             case "InvalidInput":
-                known = ("is done", "has cost", "s that it was given", "before its plan was written down")
-                ok = any(part in text for part in known)
+                self.was_lost = "before its plan was written down" in text
+                ok = self.was_lost or any(part in text for part in ("is done", "has cost", "s that it was given"))
             case _:
                 ok = False
         self._expect(ok, f"the engine raised {raised}: {text}")
@@ -776,12 +852,13 @@ class _Model:
             right = act.cost_usd
         else:
             right = price
-        late = data.get("reason", "").startswith(("It took longer", "The other", "Another")) or self.is_stopping
+        given_up = data.get("reason", "").startswith(("It took longer", "The other", "Another"))
+        late = given_up or self.is_stopping or self._stops_at(self.owner) or self.must_fail is not None
         fits = right is None or abs(said - right) < CENT or (late and abs(said - attempt.reserved) < CENT)
         if right is None and act is not None and act.does != "odd":
             fits = bool(data.get("cost_assumed")) or said == 0
-        stopped = abs(said - attempt.reserved) < CENT  # it ended in the turn of the loop in which it was given up
-        self._expect(fits or stopped, f"{attempt.agent} is charged ${said:.6f}, and not ${right}")
+        self._expect(fits, f"{attempt.agent} is charged ${said:.6f}, and not ${right}")
+        self.settled.add(attempt.agent)
         self.spent += said
         self.excess += max(0.0, said - attempt.reserved)
 
@@ -828,16 +905,125 @@ class _Model:
         last = [one for one in self.questions.values() if one.task == name and not one.is_open]
         return bool(last) and last[-1].kind == "approval" and last[-1].answer is not True
 
+    # Time
+
+    def _time_passes(self, until: float) -> None:
+        """Nothing else happens before `until`: what could have happened has, and what must end has ended."""
+        self._expect(not self.owed_replanning or not self._has_plenty, f"{self.owed_replanning} are not planned anew")
+        self.owed_replanning.clear()
+        is_at_work = self.owner >= 0 and self.owner not in self.dead and self.owner not in self.ended
+        for number, call in self.calls.items():
+            attempt = call.attempt
+            ended = call.session in self.ended or (
+                call.session == self.owner and attempt is not None and not attempt.is_open
+            )
+            if ended and not call.is_over and call.does != "stubborn" and call.session not in self.dead:
+                raise Violation(f"call {number} of {call.agent} goes on, and nobody waits for it")
+        if is_at_work and self.state == "running":
+            self._expect_work_goes_on(until)
+        self.now = until
+
+    def _expect_work_goes_on(self, until: float) -> None:
+        trouble = self.world.sessions[self.owner] if self.owner < len(self.world.sessions) else None
+        start, deadline = self.began[self.owner], self.deadlines[self.owner]
+        if deadline is not None:
+            self._expect(until <= start + deadline + SLACK_S, f"it goes on at {until:g} s, past its deadline")
+        if trouble is not None and trouble.stop_at_s is not None and self.stop_was_posted:
+            self._expect(until <= start + trouble.stop_at_s + SLACK_S, f"it goes on at {until:g} s, and was to stop")
+        limit_s = self.world.task_timeout_s
+        for task in self.tasks.values():
+            for one in _all_calls(task.life) if task.life is not None else ():
+                if one.is_open and one.session == self.owner and limit_s is not None:
+                    self._expect(until <= one.at + limit_s + 2.0, f"an attempt at {task.spec.name} has no end")
+            if self._is_blocked or self.is_stopping or self._stops_at(self.owner) or self.must_fail is not None:
+                continue
+            if self._could_begin(task) and self._free_places(task.spec.way.agents[0]) > 0:
+                raise Violation(f"{task.spec.name} could have begun at {self.now:g} s")
+            self._expect_rival(task, until)
+
+    def _expect_rival(self, task: _TaskState, until: float) -> None:
+        after_s, life = self.world.hedge_after_s, task.life
+        if after_s is None or life is None or len(life.attempts) != 1 or task.spec.way.kind != "single":
+            return
+        one = life.attempts[0]
+        if not one.is_open or task.spec.risk == "high" or not self._has_plenty or self._free_places(one.agent) <= 0:
+            return
+        self._expect(until <= one.at + after_s + CENT, f"{task.spec.name} is late, and has no rival")
+
+    @property
+    def _is_blocked(self) -> bool:
+        """Whether the engine may be busy with approving a change, and starts nothing meanwhile."""
+        world = self.world
+        return world.approval_s > 0 and bool(world.grows or world.replans or world.reflects)
+
+    def _could_begin(self, task: _TaskState) -> bool:
+        if task.state != "waiting" or not self._has_plenty or any(self._settled(one) == "open" for one in task.after):
+            return False
+        is_free = not task.spec.approval or self._was_approved(task.spec.name, "start")
+        at_risk = task.spec.risk == "high" and task.begun_at_risk
+        return is_free and not at_risk and not self._falls(task)
+
+    def _free_places(self, agent: str) -> int:
+        lives = [task.life for task in self.tasks.values() if task.life is not None]
+        busy = sum(
+            1
+            for life in lives
+            for one in _all_calls(life)
+            if one.is_open and one.agent == agent and one.session == self.owner
+        )
+        return self.agents[agent].places - busy
+
+    def _expect_urgent(self, task: _TaskState) -> None:
+        """No task of the same agent that is more urgent could begin as well: what it waits for is as urgent."""
+        agent = task.spec.way.agents[0]
+        for other in self.tasks.values():
+            same = other is not task and other.spec.way.kind == "single" and other.spec.way.agents[0] == agent
+            if same and task.spec.way.kind == "single" and self._could_begin(other):
+                mine, others = self._urgency(task), self._urgency(other)
+                self._expect(others <= mine, f"{task.spec.name} begins before {other.spec.name}, which is more urgent")
+
+    def _urgency(self, task: _TaskState) -> int:
+        waits = [one for one in self.tasks.values() if task.spec.name in one.after]
+        return max([task.spec.priority, *(self._urgency(one) for one in waits)])
+
+    def _expect_set_aside(self, agent: str, usd: float) -> None:
+        price = self.agents[agent].price_usd
+        if agent not in self.settled and self.is_first:
+            enough = usd >= price - CENT if price is not None else usd > 0
+            self._expect(enough, f"${usd:.6f} are set aside for {agent}, whose price is {price}")
+
+    def _is_refused(self, task: _TaskState, agent: str, usd: float) -> bool:
+        """Whether an attempt is only told of because it cannot be paid."""
+        return usd == 0 and self.cap is not None and not self._has_plenty
+
+    @property
+    def _has_plenty(self) -> bool:
+        """Whether money is no reason for anything."""
+        return self.cap is None or self.cap - self.spent - self._set_aside > 4.0
+
+    def _may_stop(self, item: Item) -> bool:
+        """Whether something may be stopping this session by now."""
+        return self._stops_at(item.session)
+
+    def _stops_at(self, session: int) -> bool:
+        trouble = self.world.sessions[session] if 0 <= session < len(self.world.sessions) else None
+        times = [self.deadlines.get(session)]
+        if trouble is not None:
+            times += [trouble.stop_at_s, trouble.cancel_at_s]
+        passed = self.now - self.began.get(session, 0.0)
+        return any(one is not None and passed >= one - CENT for one in times)
+
+    @property
+    def stop_was_posted(self) -> bool:
+        return self.owner < len(self.world.sessions) and self.state == "running" and not self._is_deaf
+
+    @property
+    def _is_deaf(self) -> bool:
+        return self.world.sessions[self.owner].deaf_s[1] > 0
+
     def _expect(self, holds: bool, problem: str) -> None:
         if not holds:
             raise Violation(problem)
-
-
-def _may_stop(world: World) -> set[int]:
-    """Sessions that something may stop before their tasks end."""
-    if world.deadline_s is not None:
-        return set(range(100))
-    return {n for n, one in enumerate(world.sessions) if one.stop_at_s is not None or one.cancel_at_s is not None}
 
 
 def _answer_of(life: _Life, agent: str) -> _Attempt | None:

@@ -17,30 +17,40 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
+from unittest import mock
 
+import kapelle.cost.optimizer
 import kapelle.custody
 from kapelle import Engine, Plan
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
 from kapelle.cost import Cascade, Check, Single, Strategy, Vote
-from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, LeaseLost, LedgerBusy, RunBusy, TryAgain
+from kapelle.errors import (
+    AgentFailed,
+    AskPerson,
+    InvalidInput,
+    KapelleError,
+    LeaseLost,
+    LedgerBusy,
+    PlanRejected,
+    RunBusy,
+    TryAgain,
+)
 from kapelle.execution import ExecutionLimits, HedgePolicy, Reflection, RetryPolicy
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import Event, Lease, Ledger, Run, SqliteLedger, Usage, answer_message
 from kapelle.routing import RoutingPlan
 from kapelle.testing import LoopHeartbeat, VirtualClock
 
-from .world import Act, Session, TaskSpec, Way, World
+from .world import PLANNING_USD, REFLECT_USD, REPLAN_USD, Act, Session, TaskSpec, Way, World
 
 EPOCH = 1_700_000_000.0
 RUN_ID = "simulated"
-MAX_SESSIONS = 14
+MAX_SESSIONS = 18
 LONGEST_S = 50_000.0
 """Of virtual time. A world that takes longer does not end."""
-PLANNING_USD = 0.03
 
 ItemKind = Literal["event", "begin", "end", "cancelled", "session", "over", "killed", "read"]
 
@@ -91,7 +101,8 @@ def play(world: World) -> History:
         1
     )  # of the engines of a process: here every world is a process of its own
     try:
-        clock.run(_Player(world, history, clock).whole())
+        with mock.patch.object(kapelle.cost.optimizer, "call_in_thread", _call_here):
+            clock.run(_Player(world, history, clock).whole())
     finally:
         logging.disable(logging.NOTSET)
         kapelle.custody._held.clear()
@@ -116,7 +127,6 @@ class _Player:
 
     async def whole(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(_HereExecutor())
         loop.set_exception_handler(lambda _, context: self.history.complaints.append(str(context.get("message"))))
         try:
             async with asyncio.timeout(LONGEST_S):
@@ -127,12 +137,13 @@ class _Player:
             self.history.run = self.store.run(RUN_ID)
 
     async def _sessions(self) -> None:
-        budget, resumes = self.world.budget_usd, self.world.resumes
+        budget, resumes, deadline = self.world.budget_usd, self.world.resumes, self.world.deadline_s
         number = 0
+        patience = 4
         waits: list[asyncio.Task[Any]] = []
         while number < MAX_SESSIONS:
             trouble = self.world.sessions[number] if number < len(self.world.sessions) else Session()
-            outcome, work = await self._session(number, trouble, budget)
+            outcome, work = await self._session(number, trouble, budget, deadline)
             if work is not None:
                 waits.append(work)
             number += 1
@@ -152,26 +163,35 @@ class _Player:
                 resumes -= 1
                 budget = None if budget is None else budget * 2
                 continue
+            if isinstance(outcome, InvalidInput) and _asks_for_more(outcome):
+                patience -= 1
+                if patience < 0:
+                    break
+                budget = None if budget is None else budget * 5
+                deadline = None if deadline is None else deadline * 20
+                continue
             if isinstance(outcome, (Killed, LedgerBusy, LeaseLost, asyncio.CancelledError)) or outcome is None:
                 continue  # the next engine goes on; without a run id a new run begins
             break
+        else:
+            self.note("over", -1, data={"raised": "Stuck", "text": f"it did not end within {MAX_SESSIONS} sessions"})
         for work in waits:
             await asyncio.wait({work})
 
     async def _session(
-        self, number: int, trouble: Session, budget: float | None
+        self, number: int, trouble: Session, budget: float | None, deadline: float | None
     ) -> tuple[Run | BaseException | None, asyncio.Task[Any] | None]:
         """Let one engine work; return what it returned or raised, and the engine itself if it was overtaken."""
         ledger = _SessionLedger(self, number, trouble)
         self.current = ledger
         is_new = not self.store.events(RUN_ID)
-        data = {"budget_usd": budget, "resumes": not is_new}
+        data = {"budget_usd": budget, "deadline_s": deadline, "resumes": not is_new}
         self.note("session", number, data=data)
         engine = self._engine(ledger)
         if is_new:
-            doing = engine.run(self._plan(), budget_usd=budget, deadline_s=self.world.deadline_s)
+            doing = engine.run(self._plan(), budget_usd=budget, deadline_s=deadline)
         else:
-            doing = engine.resume(RUN_ID, budget_usd=budget, deadline_s=self.world.deadline_s)
+            doing = engine.resume(RUN_ID, budget_usd=budget, deadline_s=deadline)
         work = asyncio.create_task(doing)
         loop = asyncio.get_running_loop()
         timers = []
@@ -218,7 +238,9 @@ class _Player:
         except KapelleError as error:
             self.note("read", number, data={"problem": f"the run cannot be read: {error}"})
             return
-        if len(again.events) == len(returned.events) and again != returned:
+        if again.events[: len(returned.events)] != returned.events:
+            self.note("read", number, data={"problem": "the events read back are not those of the run returned"})
+        elif len(again.events) == len(returned.events) and again != returned:
             self.note("read", number, data={"problem": "the run read back is not the run returned"})
 
     async def _rival(self, number: int, at_s: float, work: asyncio.Task[Any]) -> None:
@@ -344,16 +366,9 @@ def make_strategy(way: Way) -> Strategy:
     return Single(agent=way.agents[0])
 
 
-class _HereExecutor(ThreadPoolExecutor):
-    """Does at once what would be done on a thread: threads do not see the virtual clock."""
-
-    def submit(self, function: Any, /, *args: Any, **options: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(*args, **options))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+async def _call_here(function: Any, *args: Any, **options: Any) -> Any:
+    """Do at once what would be done on a thread: threads do not see the virtual clock."""
+    return function(*args, **options)
 
 
 class _Router:
@@ -391,6 +406,7 @@ class _Agent:
             "answers": list(context.answers),
             "inputs": {} if judged else dict(task.inputs),
             "judges": judged is not None,
+            "does": act.does,
         }
         player.note("begin", session, data=seen, **where)
         try:
@@ -463,7 +479,7 @@ class _Replanner:
         if not children:
             return None
         parts = TaskDAG(make_task(child, of=task.task_id) for child in children)
-        return AgentResult(output=None, cost_usd=0.02, expansion=parts)
+        return AgentResult(output=None, cost_usd=REPLAN_USD, expansion=parts)
 
 
 class _Reflector:
@@ -476,7 +492,7 @@ class _Reflector:
         if name is None or name in graph.tasks or task.task_id not in graph.tasks:
             return None
         new = Task(task_id=name, task_type="work", description=f"Do {name}", depends_on=(task.task_id,))
-        return Reflection(patch=GraphPatch(add=(new,)), reason="there is more to do", cost_usd=0.01)
+        return Reflection(patch=GraphPatch(add=(new,)), reason="there is more to do", cost_usd=REFLECT_USD)
 
 
 class _Heartbeat(LoopHeartbeat):
@@ -560,6 +576,11 @@ class _SessionLedger:
         begin, length = self._trouble.deaf_s
         if begin <= self._passed < begin + length:
             raise InvalidInput("The disk is full.")
+
+
+def _asks_for_more(error: InvalidInput) -> bool:
+    """Whether the limits of a run are too tight for its plan, or used up: then a person gives more."""
+    return isinstance(error, PlanRejected) or any(part in str(error) for part in ("has cost", "that it was given"))
 
 
 def _outcome(work: asyncio.Task[Run]) -> Run | BaseException | None:

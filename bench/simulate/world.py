@@ -185,6 +185,8 @@ class World(Value):
 
 
 NAMES = ("a", "b", "c")
+PLANNING_USD, REPLAN_USD, REFLECT_USD = 0.03, 0.02, 0.01
+"""What is set aside for a planner's call, what another way to do a task costs, and what a change to the plan costs."""
 ODDITIES = (
     "cost -1",
     "cost nan",
@@ -228,7 +230,7 @@ def draw_world(seed: int) -> World:
         for name in NAMES
     )
     shape = chance.choice(("random", "random", "diamond", "chain", "fan", "join"))
-    tasks = tuple(_draw_task(chance, number, shape, happens) for number in range(size))
+    tasks = tuple(_draw_task(chance, number, shape, happens, slow) for number in range(size))
     grows, replans, reflects = {}, {}, {}
     scripts: dict[tuple[str, str], Script] = {}
     replanning = happens(0.6)
@@ -268,7 +270,7 @@ def draw_world(seed: int) -> World:
         approval_s=chance.choice((0.0, 0.0, 0.2, 1.5)),
         reflects=reflects,
         budget_usd=chance.choice((None, 10.0, 10.0, round(total, 4), round(total * 0.5, 4))),
-        deadline_s=chance.choice((3.0, 10.0, 60.0)) * slow if happens(0.4) else None,
+        deadline_s=chance.choice((15.0, 60.0, 120.0)) * slow if happens(0.4) else None,
         task_timeout_s=chance.choice((4.0, 60.0, 300.0)),
         max_attempts=chance.choice((1, 2, 3)),
         max_fallbacks=chance.choice((0, 0, 1, 2)),
@@ -279,7 +281,7 @@ def draw_world(seed: int) -> World:
     )
 
 
-def _draw_task(chance: random.Random, number: int, shape: str, happens: Any) -> TaskSpec:
+def _draw_task(chance: random.Random, number: int, shape: str, happens: Any, slow: float) -> TaskSpec:
     before = [f"t{n}" for n in range(number)]
     match shape:
         case "chain":
@@ -317,7 +319,7 @@ def _draw_task(chance: random.Random, number: int, shape: str, happens: Any) -> 
         on_failure=chance.choices(("skip", "continue", "fail"), (6, 3, 0.4))[0],
         risk="high" if happens(0.5) else "low",
         priority=chance.choice((0, 0, 0, 1, 5)),
-        deadline_s=chance.choice((2.0, 20.0)) if happens(0.2) else None,
+        deadline_s=chance.choice((60.0, 200.0)) * slow if happens(0.2) else None,
         approval=happens(0.3),
     )
 

@@ -141,7 +141,7 @@ class Custody:
         except BaseException:
             _held.discard(self._owner)
             raise
-        self._renewed = timer()
+        self._began = self._renewed = timer()
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -159,6 +159,11 @@ class Custody:
                 self._ledger.release_lease(self.lease)
             except Exception as problem:  # what it guards is written; nobody waits longer than the lease lasts
                 logger.info("Run %s: its lease was not given back: %s", self._run_id, problem)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it began so recently that there is nothing to be heard yet."""
+        return self._timer() - self._began < self._tick_s
 
     def listen(self, hear: Callable[[Mapping[str, Mapping[str, Any]]], None]) -> None:
         """Call `hear`, in the event loop, with new messages by their keys; those that are there already as well."""

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from kapelle.agents import AgentRegistry, PartialText
+from kapelle.agents import AgentRegistry, PartialText, call_in_thread
 from kapelle.cost import (
     Budget,
     Checks,
@@ -414,7 +414,7 @@ class Engine:
             task_id, reason = next(iter(proposal.routing.unassigned.items()))
             raise InvalidInput(f"Task {task_id!r} has no agent, so there is nothing to choose between: {reason}")
         constraints = OptimizationConstraints(max_total_time=terms.deadline_s, min_quality_score=terms.min_quality)
-        return await asyncio.to_thread(
+        return await call_in_thread(
             pareto_frontier, proposal.routing, proposal.plan.graph, constraints, optimizer=self.optimizer
         )
 

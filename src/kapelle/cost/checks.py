@@ -13,7 +13,6 @@ it is the row's `context`, as JSON under the same names. Answers and tests are u
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import secrets
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from kapelle.agents import AgentResult
+from kapelle.agents import AgentResult, call_in_thread
 from kapelle.documents import parse_json
 from kapelle.errors import AgentFailed, InvalidInput, InvalidPlan, TryAgain
 from kapelle.graph import Task, escape_braces, render_output
@@ -230,7 +229,7 @@ async def _run_tests(output: object, tests: object, sandbox: Sandbox) -> Verdict
     word = secrets.token_hex(16)
     program = "\n".join(programs) if programs else text
     try:
-        result = await asyncio.to_thread(sandbox.run, f"{program}\n\n{wanted}\n\n{word!r}\n")
+        result = await call_in_thread(sandbox.run, f"{program}\n\n{wanted}\n\n{word!r}\n")
     except (AgentFailed, InvalidInput) as error:
         return Verdict(passed=False, note=str(error)[:MAX_NOTE_CHARS])
     except TryAgain as error:

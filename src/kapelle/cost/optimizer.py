@@ -8,14 +8,13 @@ problem: `candidates` says who could do what, `statement` what problem that make
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from kapelle.agents import AgentCapability
+from kapelle.agents import AgentCapability, call_in_thread
 from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.graph import TaskDAG
 from kapelle.redaction import get_logger
@@ -223,7 +222,7 @@ class DAAOOptimizer:
             return solution
         if sum(len(slot.candidates) for slot in problem.slots) <= _INLINE:
             return self._solve_now(problem)
-        return await asyncio.to_thread(self._solve_now, problem)
+        return await call_in_thread(self._solve_now, problem)
 
     def _solve_now(self, problem: Problem) -> Solution:
         return solve(problem, time_limit_s=self._time_limit_s, gap=self._gap)
@@ -237,7 +236,7 @@ class DAAOOptimizer:
             if has_plan(free):
                 return await self._give_way(statement, loose, free)
             statement, solution = loose, free
-        binding, note = await asyncio.to_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
+        binding, note = await call_in_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
         if {"min_quality_score", "task_quality"} & binding.keys() and (untried := statement.untried()):
             note += (
                 " What counts is the lower bound of a chance, and little or nothing was tried of "
@@ -254,7 +253,7 @@ class DAAOOptimizer:
         By less, the whole budget would go into a quality that is a default; all at once, to agents that always fail.
         """
         limits = statement.problem.limits
-        binding, _ = await asyncio.to_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
+        binding, _ = await call_in_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
         missing = binding.get("min_quality_score", limits.min_quality)
         least = max(0.0, limits.min_quality - math.ceil(10 * missing) / 10)
         given = statement.with_limits(dataclasses.replace(limits, min_quality=least))

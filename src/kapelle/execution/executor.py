@@ -100,6 +100,11 @@ class Ending:
 class Inbox(Protocol):
     """Brings what others say to a run while it is under way: answers to its questions, and the wish to stop it."""
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it began so recently that there is nothing to be heard yet."""
+        ...
+
     def listen(self, hear: Callable[[Mapping[str, Mapping[str, Any]]], None]) -> None:
         """Call `hear`, in the event loop, with all messages by their keys, whenever there are new ones."""
         ...
@@ -305,6 +310,12 @@ class _Execution:
             inbox.listen(lambda messages: self._reports.put_nowait(_Mail(messages=messages)))
         try:
             self._take_up()
+            if inbox is not None and not inbox.is_fresh:
+                await (
+                    inbox.fetch()
+                )  # whoever wanted the run to stop while it was planned is heard before anything starts
+            while self._halt is None and not self._reports.empty():
+                await self._take(self._reports.get_nowait(), stop_key)
             while True:
                 self._dispatch()
                 if self._halt is not None:  # a task that must not fail had failed before, or could not even begin
@@ -480,6 +491,8 @@ class _Execution:
                 resolved = task.resolved(context.upstream)
             except LookupError as error:
                 problem = f"An input cannot be filled: {error.args[0]}."
+        if problem is None and task.deadline_s is not None and self._seconds_for(task) == 0.0:
+            problem = f"Its deadline of {task.deadline_s:g} s had passed before it could begin."
         if problem is None and job.check is None and task.metadata and is_grown(task):
             assert job.agent is not None
             if not work.failures_of(job.agent) and job.rival is None:  # one task's retries and rivals are no loop
@@ -1169,7 +1182,7 @@ class _Execution:
             assert replanning.work is not None
             replanning.work.cancel()
             self._budget.commit(replanning.reservation)
-            data = {"replaces": replanning.task.task_id, "reason": reason}
+            data = {"replaces": replanning.task.task_id, "reason": reason, "by_stop": True}
             cost = {"planning_cost_usd": replanning.reservation.usd}
             self._journal.write("planning_spent", {**data, **cost})
         self._replanning.clear()
@@ -1179,7 +1192,7 @@ class _Execution:
             self._budget.commit(thought.reservation)
             cost = {"planning_cost_usd": thought.reservation.usd}
             if thought.reservation.usd:
-                data = {"replaces": thought.task.task_id, "reason": reason}
+                data = {"replaces": thought.task.task_id, "reason": reason, "by_stop": True}
                 self._journal.write("planning_spent", {**data, **cost})
         self._reflecting.clear()
         running = list(self._underway)

@@ -141,6 +141,7 @@ class RunBuilder:
                     self._run,
                     planning_cost_usd=self._run.planning_cost_usd + data.number("planning_cost_usd", 0.0),
                     planning_usage=self._run.planning_usage + data.usage("planning_usage"),
+                    stop_began=self._run.stop_began or bool(event.data.get("by_stop")),
                 )
             case "graph_patched":
                 self._run, self._tasks = _patch(self._run, self._tasks, data)

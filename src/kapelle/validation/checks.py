@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kapelle.agents import AgentCapability
 from kapelle.cost import Cascade, CostProfiler, Estimate, Single, Strategy, Vote, agents_of, why_unable
@@ -184,12 +184,13 @@ def find_lateness(case: Case) -> Iterator[Issue]:
         )
     for task in case.dag:
         if task.deadline_s is not None and expected[task.task_id] > task.deadline_s * (1 + TOLERANCE):
-            yield _late(
+            late = _late(
                 task.task_id,
                 f"Task {task.task_id!r} is due after {task.deadline_s:.4g} s and expected after "
                 f"{expected[task.task_id]:.4g} s at the earliest",
                 is_proven=proven[task.task_id] > task.deadline_s * (1 + TOLERANCE),
             )
+            yield late if task.task_id not in case.approved else replace(late, severity="warning")
 
 
 def find_queues(case: Case) -> Iterator[Issue]:
