@@ -245,6 +245,7 @@ class _Model:
                     task.state = "waiting"
         self.state = data["state"]
         self.replanning.clear()
+        self.owed_change.clear()  # what somebody was to think about when the engine died is not thought about again
 
     def _on_run_waiting(self, item: Item, data: Mapping[str, Any], _: Any) -> None:
         self._expect(self.must_fail is None, f"{self.must_fail} failed, and must end the run")
