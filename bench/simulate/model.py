@@ -361,6 +361,7 @@ class _Model:
             name = f"{place}-{child.name}"
             after = [f"{place}-{one}" for one in child.after if one in inner] or list(old.after)
             spec, agent = specs[name], data["assignments"].get(name)
+            spec = replace(spec, priority=max(old.spec.priority, spec.priority))
             due = [one for one in (old.spec.deadline_s, spec.deadline_s) if one is not None]
             spec = replace(
                 spec, risk="high" if old.spec.risk == "high" else spec.risk, deadline_s=min(due, default=None)
@@ -936,6 +937,11 @@ class _Model:
             for one in _all_calls(task.life) if task.life is not None else ():
                 if one.is_open and one.session == self.owner and limit_s is not None:
                     self._expect(until <= one.at + limit_s + 2.0, f"an attempt at {task.spec.name} has no end")
+                due_s = task.spec.deadline_s
+                if one.is_open and due_s is not None and self.is_first and self.owner == min(self.began):
+                    self._expect(
+                        until <= max(start + due_s, one.at) + 2.0, f"{task.spec.name} goes on past its deadline"
+                    )
             if self._is_blocked or self.is_stopping or self._stops_at(self.owner) or self.must_fail is not None:
                 continue
             if self._could_begin(task) and self._free_places(task.spec.way.agents[0]) > 0:

@@ -91,6 +91,42 @@ BUGS = (
         right="first = next(agent for agent in agents if seen[agent].canonical == best)",
         wrong="first = next(agent for agent in agents if not seen[agent].failed)",
     ),
+    Planted(
+        name="what was set aside is charged, whatever an agent reports",
+        file="execution/accounts.py",
+        right="return result.cost_usd, False",
+        wrong="return job.reservation.usd, False",
+    ),
+    Planted(
+        name="the least urgent go first",
+        file="execution/ready.py",
+        right="(-priority[task.task_id], latest",
+        wrong="(priority[task.task_id], latest",
+    ),
+    Planted(
+        name="a rival that lost is not cancelled",
+        file="execution/underway.py",
+        right="            self._abandoned.add(job.running)\n            job.running.cancel()",
+        wrong="            self._abandoned.add(job.running)",
+    ),
+    Planted(
+        name="nothing starts while anything is under way",
+        file="execution/executor.py",
+        right="while self._halt is None and (job := self._ready.pop()) is not None:",
+        wrong="while self._halt is None and not self._is_busy and (job := self._ready.pop()) is not None:",
+    ),
+    Planted(
+        name="no other agent is tried where there is a budget",
+        file="execution/executor.py",
+        right="if self._fallbacks is None or len",
+        wrong="if self._budget.left.usd < 1e9 or self._fallbacks is None or len",
+    ),
+    Planted(
+        name="a run is not resumed that has anything left to do",
+        file="engine.py",
+        right="finished=finished, approved=recorded\n        )\n        if validation.approved is None:",
+        wrong="finished=finished, approved=recorded\n        )\n        if validation.approved is not None:",
+    ),
 )
 
 

@@ -415,7 +415,11 @@ class _Agent:
             if act.does != "stubborn":
                 player.note("cancelled", session, **where)
                 raise
-            await asyncio.sleep(7.0)
+            try:
+                await asyncio.sleep(7.0)
+            except asyncio.CancelledError:  # its run is over
+                player.note("cancelled", session, **where)
+                raise
         player.note("end", session, data={"does": act.does, "value": act.value, "cost_usd": act.cost_usd}, **where)
         if judged and act.does == "answer":
             return AgentResult(output="yes" if act.value == 1 else "no", cost_usd=act.cost_usd)

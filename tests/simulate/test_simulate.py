@@ -65,7 +65,7 @@ def test_seeds_make_worlds_of_every_kind_of_trouble() -> None:
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_every_planted_bug_fits_the_source(bug: Planted, tmp_path: Path) -> None:
     file = tmp_path / bug.file
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "src" / "kapelle" / bug.file, file)
     plant(bug, tmp_path)
     compile(file.read_text(encoding="utf-8"), bug.file, "exec")
