@@ -14,79 +14,43 @@ script (see shrink); add it to tests/simulate as a test.
     stuck                 worlds that did not end
     model_disagreements   worlds in which something happened that the rules do not allow, or did not that they demand
 
-All are to be 0; the exit code is 1 if one is not. The idea is that of FoundationDB and TigerBeetle: deterministic
+All are to be 0; the exit code is 1 if one is not. It stops once --most worlds were wrong: `seeds` says how many were
+played. The idea is that of FoundationDB and TigerBeetle: deterministic
 simulation of the real code, with faults far more frequent than in life.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import multiprocessing
 import re
-import signal
 import sys
 import time
-import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
-from types import FrameType
-from typing import Literal
 
 from rich.console import Console
 from rich.progress import Progress
 
+from .checking import Finding, check, check_all
 from .model import judge
 from .planted import find_planted
 from .play import play
 from .shrink import as_script, shrink
-from .world import World, draw_world
+from .world import draw_world
 
-REAL_S = 30.0
-"""Seconds after which a world is stuck: most take twenty thousandths of one."""
 CHUNK = 50
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """A world in which something is wrong."""
-
-    seed: int
-    kind: Literal["failures", "stuck", "model_disagreements"]
-    problem: str
-
-
-class _Stuck(KeyboardInterrupt):
-    """A subclass of what asyncio lets through its callbacks."""
-
-
-def check(world: World) -> tuple[Literal["failures", "stuck", "model_disagreements"], str] | None:
-    """Play a world and judge it; return what is wrong, if anything is."""
-    try:
-        history = play(world)
-        gc.collect()  # asyncio complains of an error that nobody has retrieved when its task is collected
-        problem = judge(history)
-    except _Stuck:
-        return "stuck", f"it did not end within {REAL_S:g} s"
-    except Exception:  # the simulation itself is wrong: that is a finding as well
-        return "failures", traceback.format_exc(limit=-4)
-    if problem is None:
-        return None
-    if "Stuck" in problem:
-        return "stuck", problem
-    failed = "the engine raised" in problem or "cannot be read" in problem or "asyncio complained" in problem
-    return ("failures" if failed else "model_disagreements"), problem
+"""Worlds that a process plays in one go."""
 
 
 def main() -> None:
     """Play worlds and say what was found, or with --json print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=2_000, help="how many worlds")
+    parser.add_argument("--seeds", type=int, help="how many worlds; by default 2,000, and 20,000 for planted bugs")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="play this one world, and print its history")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--most", type=int, default=5, help="stop after so many findings")
+    parser.add_argument("--most", type=int, default=5, help="stop once there are so many findings")
     parser.add_argument("--planted", action="store_true", help="prove that it finds bugs: plant some")
     parser.add_argument("--raw", action="store_true", help="do not make failing worlds smaller")
     parser.add_argument("--json", action="store_true")
@@ -95,11 +59,12 @@ def main() -> None:
         sys.exit(show(options.seed))
     console = Console(stderr=True)
     if options.planted:
-        planted = find_planted(options.seeds if options.seeds != 2_000 else 20_000, options.jobs, console)
+        planted = find_planted(options.seeds or 20_000, options.jobs, console)
         _print(planted, as_json=options.json)
         sys.exit(0 if planted["planted_found"] == planted["planted"] else 1)
     started = time.perf_counter()
-    findings, count = run(range(options.first, options.first + options.seeds), options.jobs, options.most, console)
+    seeds = range(options.first, options.first + (options.seeds or 2_000))
+    findings, count = run(seeds, options.jobs, options.most, console)
     seconds = time.perf_counter() - started
     for finding in findings if not options.raw else ():
         explain(finding, console)
@@ -134,30 +99,10 @@ def run(seeds: range, jobs: int, most: int, console: Console) -> tuple[list[Find
 def _played(seeds: range, jobs: int) -> Iterator[tuple[int, list[Finding]]]:
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
     if jobs <= 1:
-        yield from map(_check_all, chunks)
+        yield from map(check_all, chunks)
         return
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        yield from pool.imap(_check_all, chunks)
-
-
-def _check_all(seeds: range) -> tuple[int, list[Finding]]:
-    findings = []
-    gc.collect()
-    gc.freeze()  # so that collecting after each world looks at that world alone
-    signal.signal(signal.SIGALRM, _give_up)
-    for seed in seeds:
-        signal.setitimer(signal.ITIMER_REAL, REAL_S, 1.0)  # again and again: an agent's own code may swallow it
-        try:
-            found = check(draw_world(seed))
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        if found is not None:
-            findings.append(Finding(seed=seed, kind=found[0], problem=found[1]))
-    return len(seeds), findings
-
-
-def _give_up(number: int, frame: FrameType | None) -> None:
-    raise _Stuck
+        yield from pool.imap(check_all, chunks)
 
 
 def explain(finding: Finding, console: Console) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.simulate.__main__ import check
+from bench.simulate.checking import check
 from bench.simulate.model import judge
 from bench.simulate.planted import BUGS, ROOT, Planted, plant
 from bench.simulate.play import History, Item, play
