@@ -135,6 +135,7 @@ class _Model:
         self.began: dict[int, float] = {}
         """When each session began."""
         self.deadlines: dict[int, float | None] = {}
+        self.most_set_aside = 0.0
         self.settled: set[str] = set()
         """Agents of which something is known: from then on what is set aside for them is learned."""
         self.owed_replanning: set[str] = set()
@@ -198,7 +199,7 @@ class _Model:
                 raise Violation(f"session {item.session} takes the run from session {self.owner}, which works on it")
             self.owner = item.session
             self.was_stopping = self.is_stopping
-            self.is_stopping, self.must_fail = False, None
+            self.is_stopping = False
             if self.caps.get(item.session) is not None:
                 self.cap = self.caps[item.session]
         if item.session != self.owner or item.session in self.dead:
@@ -240,6 +241,7 @@ class _Model:
         self._expect(self.state != "done", "a run that is done goes on")
         self.is_first = False
         if self.state in ("partial", "failed", "stopped") or self.was_stopping:
+            self.must_fail = None
             for task in self.tasks.values():
                 if task.state in ("failed", "skipped", "cancelled"):
                     task.state = "waiting"
@@ -302,6 +304,10 @@ class _Model:
         if place is None:  # what was cut off, all together
             cost = sum(self.planning.values())
             self._expect(abs(cost - data.get("planning_cost_usd", 0.0)) < CENT, "cut off planning is charged wrongly")
+            for one in self.planning:
+                task = self.tasks.get(one)
+                if task is not None and task.state == "failed" and task.spec.on_failure == "fail":
+                    self.must_fail = one  # unless somebody begins to plan it anew again
             self.planning.clear()
             self.spent += cost
             return
@@ -834,6 +840,7 @@ class _Model:
         return sum(one.reserved for one in attempts if one.is_open) + sum(self.planning.values())
 
     def _pay(self, usd: float) -> None:
+        self.most_set_aside = max(self.most_set_aside, usd)
         if self.cap is not None and usd > 0:
             left = self.cap - self.spent - self._set_aside
             self._expect(usd <= left + CENT, f"${usd:.6f} are set aside, and ${left:.6f} are left")
@@ -1006,7 +1013,8 @@ class _Model:
     @property
     def _has_plenty(self) -> bool:
         """Whether money is no reason for anything."""
-        return self.cap is None or self.cap - self.spent - self._set_aside > 4.0
+        # What is set aside for an agent of which little is known is many times what it costs.
+        return self.cap is None or self.cap - self.spent - self._set_aside > 4.0 + 3 * self.most_set_aside
 
     def _may_stop(self, item: Item) -> bool:
         """Whether something may be stopping this session by now."""

@@ -394,7 +394,7 @@ def _draw_session(chance: random.Random, happens: Any, slow: float) -> Session:
         case "rival":
             return Session(rival_at_s=at)
         case "stop":
-            return Session(stop_at_s=at)
+            return Session(stop_at_s=at, kill_at_event=chance.choice((None, None, chance.randint(6, 45))))
         case "cancel":
-            return Session(cancel_at_s=at)
+            return Session(cancel_at_s=at, kill_at_event=chance.choice((None, None, chance.randint(6, 45))))
     return Session()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -237,3 +239,51 @@ def test_what_a_run_took_more_than_was_set_aside_is_told_over_all_its_sessions()
     run = world.resume()
     assert run.state == "done"
     assert run.overrun_usd >= 0.04 - 1e-9
+
+
+def test_a_stop_that_was_asked_for_while_the_run_was_planned_is_heard_before_anything_begins() -> None:
+    agent = ScriptedAgent()
+
+    class Slow:
+        async def plan(self, request: str, agents: object) -> Plan:
+            await asyncio.sleep(3)
+            world.engine.stop("last")
+            await asyncio.sleep(3)
+            return Plan(request=request, graph=TaskDAG([work("a")]), planner="me")
+
+    world = World(agent, planner=Slow())
+
+    async def whole() -> Run:
+        return await world.engine.run("do it")
+
+    run = world.clock.run(whole())
+    assert (run.state, agent.tasks) == ("stopped", [])
+
+
+def test_a_task_whose_deadline_has_passed_does_not_begin() -> None:
+    agent = ScriptedAgent(seconds=5.0)
+    world = World(agent)
+    run = world.run(work("a"), work("b", "a", deadline_s=5.0, risk="high"))
+    assert states(run) == {"a": "done", "b": "failed"}
+    assert "deadline" in (run.tasks["b"].reason or "")
+    assert [task.task_id for task in agent.tasks] == ["a"]
+
+
+def test_agents_that_fill_the_pool_of_threads_do_not_keep_a_run_from_being_planned() -> None:
+    gate = threading.Event()
+
+    async def whole() -> Run:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        stuck = asyncio.create_task(asyncio.to_thread(gate.wait))
+        agent = ScriptedAgent()
+        registry = AgentRegistry([agent.card("one", "work", seconds=1.0)], runners={"one": agent})
+        engine = Engine(registry, model="none", ledger=SqliteLedger(), environ={})
+        try:
+            plan = Plan(request="x", graph=TaskDAG([work("a"), work("b", "a")]), planner="me")
+            return await engine.run(plan, budget_usd=1.0, deadline_s=50.0, min_quality=0.1)
+        finally:
+            gate.set()
+            await stuck
+
+    assert asyncio.run(whole()).state == "done"
