@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 MAX_PASSAGE_CHARS = 1_500
 """Paragraphs longer than this are cut at a line end, so that a passage stays quotable."""
 MAX_LINE_CHARS = 6_000
 """Lines longer than this are cut at a space. Many editors write a paragraph as one line."""
+PIECES_AT_ONCE = 1_000
 MAX_TITLE_CHARS = 200
 """Every passage carries the headings above it, so they must not be long."""
 
+Earn = Callable[[int, int, int], None]
 Passage = tuple[str, str, int, int]
 """Headings, text, first line, last line."""
 
 
-def split_document(ending: str, text: str) -> Iterator[Passage]:
-    """Yield the passages of a document, whose notation its name's ending (`.md`) says."""
-    lines = _lines_of_html(text) if ending in (".html", ".htm") else text.splitlines()
+def split_document(ending: str, text: str, *, earn: Earn | None = None) -> Iterator[Passage]:
+    """Yield the passages of a document, whose notation its name's ending (`.md`) says.
+
+    Args:
+        earn: Is told of the pieces of text that a page gives, and their characters, before there is a passage.
+    """
+    lines = _lines_of_html(text, earn) if ending in (".html", ".htm") else text.splitlines()
     headings: list[tuple[int, str]] = []
     start, size = 0, 0
 
@@ -137,12 +143,12 @@ class _Scanner:
         return -1
 
 
-def _lines_of_html(text: str) -> list[str]:
+def _lines_of_html(text: str, earn: Earn | None) -> list[str]:
     """Return the text of a page on the lines that it stands on, headings marked as in Markdown."""
     lines: list[list[str]] = [[] for _ in range(text.count("\n") + 1)]
     scanner = _Scanner(text)
     position, line, counted, mark = 0, 0, 0, ""
-    hidden = 0
+    hidden = pieces = chars = 0
     while position < len(text):
         opening = scanner.find("<", position)
         end = opening if opening >= 0 else len(text)
@@ -154,6 +160,11 @@ def _lines_of_html(text: str) -> list[str]:
                 if words:
                     lines[line + offset].append(mark + words)
                     mark = ""
+                    pieces += 1
+                    chars += len(words)
+            if earn is not None and pieces >= PIECES_AT_ONCE:
+                earn(pieces, 0, chars)
+                pieces = chars = 0
         if opening < 0:
             break
         if text.startswith("<!--", opening):
