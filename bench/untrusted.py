@@ -256,7 +256,9 @@ def repeated(path: Path, head: str, piece: str, megabytes: int) -> None:
 
 
 def large_blank_lines(folder: Path, rng: random.Random) -> None:
-    repeated(folder / "a.csv", "a,b\n1,2\n", rng.choice(["\n", "\r\n", " \n", " " * rng.randrange(20, 2_000) + "\n"]), 90)
+    repeated(
+        folder / "a.csv", "a,b\n1,2\n", rng.choice(["\n", "\r\n", " \n", " " * rng.randrange(20, 2_000) + "\n"]), 90
+    )
 
 
 def large_empty_cells(folder: Path, rng: random.Random) -> None:
@@ -279,7 +281,9 @@ def shared_pages(folder: Path, rng: random.Random) -> None:
     """Two hundred tables that are all the same pages of 60 MB: counting each is counting all of it."""
     with contextlib.closing(sqlite3.connect(folder / "a.db")) as store:
         store.execute("CREATE TABLE t(a)")
-        store.execute("INSERT INTO t WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000000) SELECT x FROM n")
+        store.execute(
+            "INSERT INTO t WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000000) SELECT x FROM n"
+        )
         root = store.execute("SELECT rootpage FROM sqlite_schema").fetchone()[0]
         store.execute("PRAGMA writable_schema = ON")
         store.executemany(

@@ -1,4 +1,4 @@
-"""Files that hold something are loaded however many and large they are: limits are for what takes time and gives little.
+"""Files that hold something are loaded however many and large they are: limits are for what gives little.
 
 What a file may take grows with the cells and texts that it gives (see knowledge/reading/worker), on any machine.
 """
@@ -41,7 +41,10 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], int]] = {
         lambda folder: write_many(folder, 10, "{}.html", "<tr><td>Lima</td><td>4</td></tr>\n" * 20_000),
         0,
     ),
-    "a million rows of two digits": (lambda folder: write_many(folder, 1, "a.csv", "a,b\n" + "1,2\n" * 1_000_000), 10**6),
+    "a million rows of two digits": (
+        lambda folder: write_many(folder, 1, "a.csv", "a,b\n" + "1,2\n" * 1_000_000),
+        10**6,
+    ),
     "one table of 12 MB": (lambda folder: write_many(folder, 1, "a.csv", customers(350_000)), 350_000),
     "a wide table": (
         lambda folder: write_many(folder, 1, "a.csv", (",".join(map(str, range(400))) + "\n") * 3_001),
@@ -89,9 +92,7 @@ def test_small_notes_are_read_before_large_ones_that_take_the_time(tmp_path: Pat
 
 
 @given(
-    st.lists(
-        st.lists(st.text("ab \n\r,\"'", max_size=6), min_size=1, max_size=4), min_size=1, max_size=120
-    ),
+    st.lists(st.lists(st.text("ab \n\r,\"'", max_size=6), min_size=1, max_size=4), min_size=1, max_size=120),
     st.sampled_from(["\n", "\r\n"]),
 )
 def test_every_row_is_found_on_the_line_that_it_begins_on(

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 MAX_COLUMNS = 500
 MAX_CELLS = 50_000_000
-"""Rows times columns of one file. A filled cell takes two bytes, so a file of 100 MB cannot have more that are filled."""
+"""Rows times columns of one file. A filled cell takes two bytes: a file of 100 MB cannot have more of them."""
 MAX_LINES = 10_000_000
 MAX_BLANK_LINES = 1_000_000
 MAX_LINE_CHARS = 1_000_000
@@ -47,7 +47,6 @@ class CsvShape:
     readings: list[str] = field(default_factory=list)
     """How the numbers of each column are written: `plain`, `grouped` (1,234.5) or `pointed` (1.234,5)."""
     rows: int = 0
-
 
 
 def check_lines(file: io.BufferedIOBase) -> None:
