@@ -217,6 +217,7 @@ def heavy_views(folder: Path, rng: random.Random) -> None:
 def many_tables(folder: Path, rng: random.Random) -> None:
     for file in range(3):
         with contextlib.closing(sqlite3.connect(folder / f"{file}.db")) as store:
+            store.execute("BEGIN")
             for number in range(1_500):
                 store.execute(f"CREATE TABLE t{number}({', '.join(f'c{column} TEXT' for column in range(20))})")
             store.commit()

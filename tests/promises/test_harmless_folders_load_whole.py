@@ -81,6 +81,28 @@ def test_no_limit_of_a_folder_counts_what_its_files_earn(tmp_path: Path) -> None
             assert sum(len(part[1]) for part in parts if part[0] == "rows") == 5_000
 
 
+def test_a_page_on_one_line_is_text_and_no_heading(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("<html><body><h1>Peru</h1><p>Lima is the <b>capital</b>.</p></body></html>")
+    (tmp_path / "b.html").write_text("<h1>Chile</h1>\n<p>Santiago is the capital.</p>")
+    with FolderIndex(tmp_path) as index:
+        found = {one.file: (one.heading, one.text) for one in index.search("capital")}
+        assert index.skipped == ()
+    assert found == {"a.html": ("", "Peru Lima is the capital ."), "b.html": ("Chile", "Santiago is the capital.")}
+
+
+def test_a_large_file_that_there_is_no_room_for_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(customers(100_000))
+    found = FoundFile(path=str(path), name="a.csv", mtime_ns=0, size=path.stat().st_size)
+    rows = 0
+    with FileReader() as reader:
+        for number, (_, parts) in enumerate(reader.read([(found, "csv")] * 3)):
+            assert next(parts)[0] == "shape"
+            if number == 2:
+                rows = sum(len(part[1]) for part in parts)
+    assert rows == 100_000
+
+
 def test_small_notes_are_read_before_large_ones_that_take_the_time(tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / f"a{number}.html").write_text("<b></b>" * 600_000)

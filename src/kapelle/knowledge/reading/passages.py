@@ -149,6 +149,8 @@ def _lines_of_html(text: str, earn: Earn | None) -> list[str]:
     scanner = _Scanner(text)
     position, line, counted, mark = 0, 0, 0, ""
     hidden = pieces = chars = 0
+    heading: list[str] | None = None
+    ended: list[str] | None = None
     while position < len(text):
         opening = scanner.find("<", position)
         end = opening if opening >= 0 else len(text)
@@ -156,9 +158,17 @@ def _lines_of_html(text: str, earn: Earn | None) -> list[str]:
             line += text.count("\n", counted, position)
             counted = position
             for offset, part in enumerate(text[position:end].split("\n")):
-                words = " ".join(_REFERENCE.sub(lambda found: html.unescape(found[0]), part).split())
+                if "&" in part:
+                    part = _REFERENCE.sub(lambda found: html.unescape(found[0]), part)
+                words = " ".join(part.split())
                 if words:
-                    lines[line + offset].append(mark + words)
+                    there = lines[line + offset]
+                    if there is ended:  # more than a heading is on its line: then the line is text
+                        there[0] = there[0].partition(" ")[2]
+                        ended = None
+                    elif mark and not there:
+                        heading = there
+                    there.append(mark + words)
                     mark = ""
                     pieces += 1
                     chars += len(words)
@@ -191,6 +201,7 @@ def _lines_of_html(text: str, earn: Earn | None) -> list[str]:
         elif tag in _RAW and not closes:
             ending = _RAW[tag].search(text, position)
             position = ending.start() if ending is not None else len(text)
-        elif not closes and len(tag) == 2 and tag[0] == "h" and tag[1] in "123456":
-            mark = "#" * int(tag[1]) + " "
+        elif len(tag) == 2 and tag[0] == "h" and tag[1] in "123456":
+            mark = "" if closes else "#" * int(tag[1]) + " "
+            heading, ended = None, heading
     return [" ".join(parts) for parts in lines]

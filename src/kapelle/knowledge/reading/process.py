@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,6 +30,8 @@ from .worker import why_too_slow
 MAX_AHEAD_CHARS = 4_000
 """Requests sent before they are answered; fewer than a pipe holds on any system, so that sending never waits."""
 
+MAX_UNWANTED_PARTS = 20
+"""So much of a file is read to no end; when more is left, starting another process is quicker."""
 START_S = 0.05
 """What starting another process takes of the folder's time."""
 
@@ -97,8 +100,9 @@ class FileReader:
             parts = self._parts(self._worker)
             yield found, parts
             with suppress(Unreadable):
-                for _ in parts:  # what was not wanted is not to be taken for the next file's
-                    pass
+                # What was not wanted is not to be taken for the next file's.
+                if sum(1 for _ in islice(parts, MAX_UNWANTED_PARTS)) == MAX_UNWANTED_PARTS:
+                    self.close()
             sent.popleft()
             if self._worker is None:
                 waiting.extendleft(reversed(sent))
