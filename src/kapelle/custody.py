@@ -175,8 +175,8 @@ class Custody:
         await self._heartbeat.beat_now()
 
     def _beat(self) -> None:
-        """Look for messages, and renew the lease if that is due. Called beside the event loop."""
-        for do in (self._look, self._renew):
+        """Renew the lease if that is due, and look for messages. Called beside the event loop."""
+        for do in (self._renew, self._look):  # in this order: an inbox that takes long to read delays no renewal
             try:
                 do()
             except Exception as error:  # whatever a store raises while it is out of order: the next beat tries again

@@ -32,7 +32,10 @@ def hostile(tmp_path: Path, name: str) -> Path:
 
 
 # What these write is gigabytes long, or takes long to write; the benchmark has them.
-SLOW = {"huge_cell", "many_small_files", "deep_folders", "many_tables"}
+SLOW = {
+    *("huge_cell", "many_small_files", "deep_folders", "many_tables", "large_blank_lines", "large_empty_cells"),
+    *("many_empty_tables", "many_empty_pages", "shared_pages"),
+}
 
 
 @pytest.mark.parametrize("name", sorted(set(untrusted.FOLDERS) - SLOW))
@@ -60,7 +63,11 @@ def test_the_rest_of_a_folder_works_and_works_again(tmp_path: Path, name: str) -
         ("a.csv", "a,b".encode("utf-16"), "UTF-16 text; save it as UTF-8"),
         ("a.csv", b"a," * 600, "it has more than 500 columns (line 1)"),
         ("a.csv", b"a\n" + b"x" * 2_000_000, "line 2 has more than 1,000,000 characters"),
-        ("a.csv", b"a,b\n" + b",\n" * 700_000, "it has more than 4,000,000 cells"),
+        ("a.csv", b"a,b\n" + b"\n" * 10_000_001, "it has 10,000,002 lines; at most 10,000,000 are read"),
+        ("a.csv", b"a\r1" + b"\r" * 11_000_000, "it has 11,000,001 lines; at most 10,000,000 are read"),
+        ("a.csv", b"a,b\n" + b"\n" * 1_500_000, "it has more than 1,000,000 blank lines"),
+        ("a.csv", b"a,b\n" + b",\n" * 5_000_000, "seconds to read, too long for what it holds"),
+        ("a.csv", b"a,b\n" + b'"",""\n' * 3_000_000, "seconds to read, too long for what it holds"),
         ("a.csv", b"a\n1\0\n", "it holds zero bytes (line 2)"),
         ("a.db", b"no database" * 100, "not readable as SQLite"),
     ],
@@ -105,14 +112,36 @@ def read_each(reader: FileReader, *files: tuple[Path, str]) -> list[str]:
     return said
 
 
+EMPTY_CELLS = "a,b\n" + ",\n" * 1_500_000
+
+
 def test_a_file_that_takes_too_long_ends_its_reader_and_not_the_next_file(tmp_path: Path) -> None:
     slow, good = tmp_path / "slow.csv", tmp_path / "good.csv"
-    slow.write_text("a,b\n" + "1,2\n" * 200_000)
+    slow.write_text(EMPTY_CELLS)
     good.write_text(GOOD_TABLE)
-    with FileReader(ReadingLimits(file_s=0.05, s_per_mb=0.0, folder_s=5.0)) as reader:
+    with FileReader(ReadingLimits(file_s=0.05, folder_s=5.0)) as reader:
         said = read_each(reader, (good, "csv"), (slow, "csv"), (good, "csv"))
     assert said[0] == said[2] == "2"
-    assert "takes more than" in said[1]
+    assert said[1].endswith("seconds to read, too long for what it holds")
+
+
+def test_who_used_up_the_folders_time_is_said_and_good_files_are_read_all_the_same(tmp_path: Path) -> None:
+    slow, good = tmp_path / "slow.csv", tmp_path / "good.csv"
+    slow.write_text(EMPTY_CELLS)
+    good.write_text("name,height\n" + "Huascaran,6768\n" * 20_000)
+    with FileReader() as reader:
+        said = read_each(reader, *[(slow, "csv"), (good, "csv")] * 4)
+    assert all(one.isdigit() for one in said[1::2]), said
+    assert said[0].endswith("too long for what it holds")
+    assert all(one.endswith("the files before it used up the rest of the folder's time") for one in said[2::2]), said
+
+
+def test_a_folder_of_bad_files_alone_is_given_up(tmp_path: Path) -> None:
+    slow = tmp_path / "slow.csv"
+    slow.write_text(EMPTY_CELLS)
+    with FileReader(ReadingLimits(folder_s=0.2)) as reader:
+        said = read_each(reader, *[(slow, "csv")] * 40)
+    assert said[-1] == "the files before it took all the time there is to read a folder"
 
 
 def test_a_file_that_takes_too_much_memory_is_refused_and_the_next_is_read(tmp_path: Path) -> None:

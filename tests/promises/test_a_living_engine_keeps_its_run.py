@@ -107,6 +107,40 @@ def test_a_renewal_that_fails_is_tried_again_and_the_lease_is_given_back(
     ledger.acquire_lease("r1", "another", 30)
 
 
+@pytest.mark.parametrize("failure", [None, LedgerBusy("Another process writes.")])
+def test_an_inbox_that_takes_long_to_read_delays_no_renewal(failure: Exception | None) -> None:
+    clock = VirtualClock()
+    late: list[float] = []
+
+    class Slow(WatchedLedger):
+        renewed_at = 0.0
+        looks = 0
+
+        def renew_lease(self, lease: Lease, ttl_s: float) -> Lease:
+            late.append(clock() - self.renewed_at)
+            self.renewed_at = clock()
+            return super().renew_lease(lease, ttl_s)
+
+        def inbox(self, run_id: str) -> Any:
+            self.looks += 1
+            if self.looks == 10:  # when the lease is due, after a third of its time
+                clock.advance(kapelle.custody.LEASE_S * 0.8)
+            if failure is not None:
+                raise failure
+            return super().inbox(run_id)
+
+    ledger = Slow(clock=clock)
+
+    async def whole() -> None:
+        async with Custody(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock) as custody:
+            custody.listen(lambda messages: None)
+            await clock.sleep(kapelle.custody.LEASE_S * 10)
+
+    clock.run(whole())
+    assert ledger.renewals >= 20
+    assert max(late) < kapelle.custody.LEASE_S
+
+
 def test_a_lease_that_is_lost_is_not_asked_for_again() -> None:
     clock = VirtualClock()
     ledger = WatchedLedger(LeaseLost("r1", fence=1, current=2, owner="another"), clock=clock)

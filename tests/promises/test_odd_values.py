@@ -21,6 +21,7 @@ import math
 import subprocess
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -41,11 +42,11 @@ from kapelle.agents import AgentResult
 from kapelle.cost import Cascade, Check, Single, Vote
 from kapelle.errors import AgentFailed, AskPerson, InvalidAgents, InvalidInput, RefusedQuery, TryAgain
 from kapelle.execution import ExecutionLimits, HedgePolicy, Reflection, RetryPolicy
-from kapelle.execution.result import describe_error
+from kapelle.execution.result import MAX_LOOP_S, describe_error
 from kapelle.graph import GraphPatch, clone_json_value, read_json_value
 from kapelle.ledger import Ledger, PostgresLedger, Usage
 from kapelle.models import ModelReply
-from kapelle.testing import ScriptedModel
+from kapelle.testing import LoopHeartbeat, ScriptedModel, VirtualClock
 from kapelle.tools import Sandbox, SandboxLimits
 from tests.execution.test_strategies import run_task
 from tests.ledger.postgres_server import PostgresServer
@@ -662,6 +663,159 @@ UNREADABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "a generator that raises": (lambda: (1 // (2 - n) for n in range(5)), "ZeroDivisionError"),
     "a generator that interrupts": (lambda: map(pack(lambda: KeyboardInterrupt()), [1]), "KeyboardInterrupt"),
 }  # fmt: skip
+
+
+# Outputs whose own code waits while they are read
+
+
+class OwnList(list[int]):
+    def __init__(self, steps: Iterator[int]) -> None:
+        self.steps = steps
+
+    def __iter__(self) -> Iterator[int]:
+        return self.steps
+
+
+class OwnSequence(Sequence[int]):
+    def __init__(self, steps: Iterator[int]) -> None:
+        self.steps = steps
+
+    def __len__(self) -> int:
+        return next(self.steps)
+
+    def __getitem__(self, position: Any) -> Any:
+        try:
+            return next(self.steps)
+        except StopIteration:
+            raise IndexError from None
+
+
+class OwnMapping(Mapping[str, int]):
+    def __init__(self, steps: Iterator[int]) -> None:
+        self.steps = steps
+
+    def __getitem__(self, key: str) -> int:
+        return int(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(str, self.steps)
+
+    def __len__(self) -> int:
+        return next(self.steps)
+
+
+class OwnSet(collections.abc.Set[int]):
+    def __init__(self, steps: Iterator[int]) -> None:
+        self.steps = steps
+
+    def __contains__(self, one: object) -> bool:
+        return next(self.steps) == one
+
+    def __iter__(self) -> Iterator[int]:
+        return self.steps
+
+    def __len__(self) -> int:
+        return next(self.steps)
+
+
+@dataclasses.dataclass
+class OwnFields:
+    steps: Any
+    first: int = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        found = object.__getattribute__(self, name)
+        return found if name != "first" else next(object.__getattribute__(self, "steps"), 0)
+
+
+SLOW: dict[str, Callable[[Iterator[int]], Any]] = {
+    "an iterator": lambda steps: steps,
+    "a generator": lambda steps: (step for step in steps),
+    "one deep inside": lambda steps: {"a": [1, ({"b": map(float, steps)},)]},
+    "many of them": lambda steps: [map(int, [0]), steps, map(int, [0])],
+    "a list with an iterator of its own": OwnList,
+    "a sequence": OwnSequence,
+    "a mapping": OwnMapping,
+    "a set": OwnSet,
+    "an object of slow fields": lambda steps: [OwnFields(steps)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("adapter", "backend"), [("as_plain_function", "asyncio"), *((adapter, "threads") for adapter in ADAPTERS)]
+)
+@pytest.mark.parametrize("case", SLOW)
+def test_an_output_that_blocks_while_it_is_read_holds_up_nobody(case: str, adapter: str, backend: str) -> None:
+    reached, gate = threading.Event(), threading.Event()
+
+    def steps() -> Iterator[int]:
+        yield 0
+        reached.set()
+        assert gate.wait(60), "nothing else went on"
+        yield 1
+
+    @agent(task_types=["good"], cost_usd=0.01)
+    async def helping(task: Task) -> str:
+        while not reached.is_set():  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0)
+        gate.set()
+        return GOOD
+
+    engine = Engine(
+        [ADAPTERS[adapter](lambda: AgentResult(output=SLOW[case](steps()), cost_usd=0.25)), helping],
+        model="none", ledger=SqliteLedger(), backend=backend, limits=ExecutionLimits(max_fallbacks=0),
+    )  # fmt: skip
+    run = asyncio.run(engine.run(Plan(request="x", graph=GRAPH, planner="test")))
+    hold(run, engine.ledger)
+    assert {name: task.state for name, task in run.tasks.items()} == dict.fromkeys("bgh", "done")
+    assert run.tasks["b"].cost_usd == 0.25
+
+
+@pytest.mark.parametrize("adapter", ["as_function", "as_decorated", "as_class"])
+@pytest.mark.parametrize("limit_s", [None, 0.5])
+@pytest.mark.parametrize("case", SLOW)
+def test_the_event_loop_reads_one_for_a_while_only(case: str, limit_s: float | None, adapter: str) -> None:
+    clock = VirtualClock()
+
+    def steps() -> Iterator[int]:
+        for number in range(10_000):
+            clock.advance(0.01)  # as an agent that sleeps would
+            yield number
+
+    graph = GRAPH if limit_s is None else GRAPH.patched(
+        GraphPatch(replace=(dataclasses.replace(GRAPH.tasks["b"], deadline_s=limit_s),))
+    )  # fmt: skip
+    engine = Engine(
+        [ADAPTERS[adapter](lambda: AgentResult(output=SLOW[case](steps()), cost_usd=0.25)), good],
+        model="none", ledger=SqliteLedger(clock=clock), limits=ExecutionLimits(max_fallbacks=0),
+        timer=clock, clock=clock, heartbeat=LoopHeartbeat,
+    )  # fmt: skip
+    run = clock.run(engine.run(Plan(request="x", graph=graph, planner="test")))
+    hold(run, engine.ledger)
+    task = run.tasks["b"]
+    assert (task.state, run.tasks["h"].state) == ("failed", "done")
+    assert "reading it takes longer than" in (task.reason or "")
+    assert clock() < (limit_s or MAX_LOOP_S) + 0.1
+    assert (task.cost_usd, task.cost_assumed) == (0.25, False)
+
+
+@pytest.mark.parametrize(("adapter", "backend"), [("as_plain_function", "asyncio"), ("as_function", "threads")])
+def test_nobody_goes_on_reading_one_whose_time_is_over(adapter: str, backend: str) -> None:
+    gate = threading.Event()
+    seen: list[threading.Thread] = []
+
+    def steps() -> Iterator[int]:
+        while True:
+            seen.append(threading.current_thread())
+            gate.wait(60)
+            yield 1
+
+    limits = ExecutionLimits(max_fallbacks=0, task_timeout_s=0.2)
+    run = go(ADAPTERS[adapter](steps), backend=backend, limits=limits)
+    assert "longer than its 0.2 s" in (run.tasks["b"].reason or "")
+    gate.set()
+    seen[0].join(60)
+    assert (len(seen), seen[0].is_alive()) == (1, False)
 
 
 @pytest.mark.parametrize("adapter", ["as_plain_function", "as_decorated"])

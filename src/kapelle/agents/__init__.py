@@ -6,6 +6,7 @@ from .adapters import PydanticAIAgent as PydanticAIAgent
 from .adapters import RegisteredAgent as RegisteredAgent
 from .adapters import agent as agent
 from .adapters import as_agent as as_agent
+from .adapters import runs_on_thread as runs_on_thread
 from .agent import Agent as Agent
 from .agent import AgentResult as AgentResult
 from .agent import PartialText as PartialText

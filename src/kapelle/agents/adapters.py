@@ -39,6 +39,13 @@ class CallableAgent:
         return found if isinstance(found, AgentResult) else AgentResult(output=found)
 
 
+def runs_on_thread(agent: Agent) -> bool:
+    """Whether an agent is a plain function, which runs on a thread: what it gives may block as it does."""
+    if isinstance(agent, RegisteredAgent):
+        agent = agent._runner
+    return isinstance(agent, CallableAgent) and not _is_async(agent._function)
+
+
 class ModelAgent:
     """Does a task with one call to a model: the agent's instructions, the task, and what came before it."""
 

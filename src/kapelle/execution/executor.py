@@ -25,7 +25,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from kapelle.agents import AgentRegistry, AgentResult, PartialText, TaskContext
+from kapelle.agents import AgentRegistry, AgentResult, PartialText, TaskContext, runs_on_thread
 from kapelle.cost import (
     Accept,
     Ask,
@@ -57,15 +57,20 @@ from .progress import Consequences, Progress
 from .ready import ReadyJobs, rank_tasks
 from .recorder import Recorder, describe_growth, used
 from .result import (
+    MAX_LOOP_S,
     MAX_REASON_CHARS,
+    Patience,
     call_contained,
     describe_error,
+    is_read,
     read_failure,
     read_given,
     read_new_plan,
+    read_on_thread,
     read_question,
     read_reflection,
     read_result,
+    read_there,
     read_verdict,
 )
 from .resume import Earlier
@@ -542,8 +547,15 @@ class _Execution:
         try:
             runner = self._agents.runner(agent)
             if self._in_loop:
-                return await runner.run(task, context)
-            return await self._backend.run(agent, runner, task, context)
+                given = await runner.run(task, context)
+            else:
+                given = await self._backend.run(agent, runner, task, context)
+            if is_read(given):
+                return given
+            if self._in_loop and runs_on_thread(runner):
+                return await read_on_thread(given)
+            limit_s = self._seconds_for(task)
+            return read_there(given, Patience(MAX_LOOP_S if limit_s is None else min(limit_s, MAX_LOOP_S), self._timer))
         except (Exception, asyncio.CancelledError, GeneratorExit):
             raise
         except BaseException as error:  # an agent may end its own task, not the program

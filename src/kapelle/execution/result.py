@@ -4,6 +4,11 @@ All of it is untrusted. An output may be anything, an error of any class, a figu
 may raise what they like, and an iterator may never end. What leaves here is plain: JSON values that nobody else holds,
 numbers that every store keeps, texts of bounded length. What cannot be read is a reason why the attempt failed, by the
 name of its field, and what is charged is then what was set aside for it (`UnknownCost`): it may well have cost that.
+
+Reading an output runs its code, which may wait: a generator that asks a server for each of its items. So it is read
+where its agent ran, within the attempt: on the agent's thread or worker, where it holds up nobody and the attempt's
+time limit ends it; in the event loop only what came from there, and for `MAX_LOOP_S` at most. Not covered: one single
+step of such code that never returns, in the event loop; texts of errors, which are asked for there.
 """
 
 from __future__ import annotations
@@ -11,11 +16,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kapelle.agents import AgentResult
+from kapelle.agents import AgentResult, call_in_thread
 from kapelle.cost import Verdict
 from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
 from kapelle.graph import MAX_READ_CHARS, GraphPatch, Task, TaskDAG, TooLarge, join_surrogates, read_json_value
@@ -23,7 +29,6 @@ from kapelle.ledger import (
     MAX_REPORTED_USD,
     NOTHING,
     RefusedFigure,
-    Usage,
     is_readable,
     read_share,
     read_usage,
@@ -44,6 +49,8 @@ MAX_OUTPUT_CHARS = MAX_READ_CHARS
 """What the ledger keeps of one output. More belongs into a file: every reader of the run would have to hold it."""
 MAX_OPTIONS_CHARS = 100_000
 """The answers that one question offers, together: a person reads them."""
+MAX_LOOP_S = 2.0
+"""How long the event loop reads one output. The largest that is kept takes it a third of a second."""
 _LARGEST_INT = 2**63
 _MOST_SHOWN = 5
 """Of the errors in a group, how many a message tells."""
@@ -52,6 +59,86 @@ _MOST_SHOWN = 5
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UnknownCost(AgentResult):
     """What an attempt gave of whose cost nothing is known but that there may be one: what was set aside is charged."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadResult(AgentResult):
+    """What an agent gave, after it was read where the agent ran: see `read_given`, which takes it as it is."""
+
+    found: AgentResult | None = None
+    """The same result as plain values; None where it is not known what the attempt used."""
+    reason: str | None = None
+    """Why it is no answer, if it is none."""
+
+
+class Patience:
+    """Ends the reading of a value whose own code takes longer than whoever reads it can wait.
+
+    Args:
+        seconds: Of the clock, from now on.
+    """
+
+    def __init__(self, seconds: float = math.inf, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._until = clock() + seconds
+        self._is_over = False
+
+    def end(self) -> None:
+        """Wait no longer; from any thread."""
+        self._is_over = True
+
+    def __call__(self) -> None:
+        """Go on.
+
+        Raises:
+            InvalidInput: the time is over.
+        """
+        if self._is_over:
+            raise InvalidInput("nobody waits for it any more.")
+        if self._clock() > self._until:
+            raise InvalidInput(
+                f"reading it takes longer than {self._seconds:.3g} s, in which nothing else goes on. Return what is "
+                "complete, such as a list, or use the backend 'threads'."
+            )
+
+
+def is_read(result: AgentResult) -> bool:
+    """Whether no code of somebody's own runs when what an agent gave is read. Most give a short text, or a number."""
+    kind = type(result)
+    return kind is ReadResult or (kind is AgentResult and _is_clean(result) and _is_plain(result.output))
+
+
+def read_there(result: AgentResult, patience: Patience) -> AgentResult:
+    """Read what an agent gave, where its code may run: `read_given` of what this returns runs none of it any more."""
+    if is_read(result):
+        return result
+    found, reason = read_given(result, patience)
+    return _as_read(found, reason)
+
+
+def _as_read(found: AgentResult | None, reason: str | None) -> ReadResult:
+    if found is None:
+        return ReadResult(output=None, reason=reason)
+    fields = {name: getattr(found, name) for name in ("output", "usage", "cost_usd", "quality", "expansion")}
+    return ReadResult(**fields, found=found, reason=reason)
+
+
+def hide_known_of(result: AgentResult) -> AgentResult:
+    """Return what was read in another process without the secrets that only this one knows."""
+    if not isinstance(result, ReadResult):
+        return result  # its text is looked at here, as every other one's
+    found = None if result.found is None else replace(result.found, output=hide_known_in(result.found.output))
+    return _as_read(found, None if result.reason is None else hide_secrets(result.reason))
+
+
+async def read_on_thread(result: AgentResult) -> AgentResult:
+    """Read what an agent that blocks gave, as `read_there` does; cancelling this ends it at its next step."""
+    patience = Patience()
+    try:
+        return await call_in_thread(read_there, result, patience)
+    except asyncio.CancelledError:
+        patience.end()
+        raise
 
 
 def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, str | None]:
@@ -64,14 +151,18 @@ def read_result(work: asyncio.Task[AgentResult]) -> tuple[AgentResult | None, st
     return read_given(work.result())
 
 
-def read_given(result: AgentResult) -> tuple[AgentResult | None, str | None]:
+def read_given(result: AgentResult, patience: Patience | None = None) -> tuple[AgentResult | None, str | None]:
     """Return what an agent gave, with figures and an output as they may be; or why that cannot be."""
-    if type(result) is AgentResult and _is_clean(result):
+    kind = type(result)
+    if kind is ReadResult:
+        assert isinstance(result, ReadResult)
+        return result.found, result.reason
+    if kind is AgentResult and _is_clean(result):
         if _is_plain(result.output):
             return _without_keys(result), None
-        return _read_output(result.output, result.usage, result.cost_usd, result.quality, result.expansion)
+        return _read_output(result, patience)
     try:
-        return _read(result)
+        return _read(result, patience)
     except BaseException as problem:  # its classes are the agent's own, and run here
         return UnknownCost(output=None), f"The agent's result cannot be read: {describe_error(problem)}"
 
@@ -212,7 +303,7 @@ def _is_plain(output: object) -> bool:
     return output is None or kind is bool or (kind is float and math.isfinite(output))  # type: ignore[arg-type]
 
 
-def _read(result: Any) -> tuple[AgentResult | None, str | None]:
+def _read(result: Any, patience: Patience | None) -> tuple[AgentResult | None, str | None]:
     """Return a result made of plain values, and why it is no answer if it is none."""
     if not issubclass(type(result), AgentResult):
         return None, f"The agent returned {type(result).__name__} instead of an AgentResult."
@@ -226,25 +317,26 @@ def _read(result: Any) -> tuple[AgentResult | None, str | None]:
         return spent, describe_error(problem)
     if result.expansion is not None and not isinstance(result.expansion, TaskDAG):
         return spent, f"The agent expanded into {type(result.expansion).__name__}; give a TaskDAG."
-    return _read_output(result.output, spent.usage, spent.cost_usd, quality, result.expansion)
+    given = replace(spent, output=result.output, quality=quality, expansion=result.expansion)
+    return _read_output(given, patience)
 
 
-def _read_output(
-    output: Any, usage: Usage, cost_usd: float | None, quality: float | None, expansion: TaskDAG | None
-) -> tuple[AgentResult, str | None]:
-    """Return a result with its output as plain JSON values, and why it is no answer if it has none."""
-    reason = None
+def _read_output(result: AgentResult, patience: Patience | None) -> tuple[AgentResult, str | None]:
+    """Return a result, whose figures are read, with a plain output; and why it is no answer if it is none."""
+    reason, plain = None, None
     try:
-        plain = None if expansion is not None else read_json_value(output, max_chars=MAX_OUTPUT_CHARS)
+        if result.expansion is None:
+            # Whoever reads a result that nobody has read where it came from is the event loop.
+            patience = patience or Patience(MAX_LOOP_S)
+            plain = read_json_value(result.output, max_chars=MAX_OUTPUT_CHARS, before_code=patience)
     except TooLarge as problem:
         reason = f"The agent's output is too large: {problem} Write it to a file, and return the file's name."
     except BaseException as problem:  # reading it runs code of the output's own classes
         reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[:MAX_REASON_CHARS]
     if reason is not None:
-        return AgentResult(output=None, usage=usage, cost_usd=cost_usd), reason
+        return AgentResult(output=None, usage=result.usage, cost_usd=result.cost_usd), reason
     # Known keys are hidden here as well as in the ledger, so that later tasks get the same before and after a crash.
-    plain = hide_known_in(plain)
-    return AgentResult(output=plain, usage=usage, cost_usd=cost_usd, quality=quality, expansion=expansion), None
+    return replace(result, output=hide_known_in(plain)), None
 
 
 def _without_keys(result: AgentResult) -> AgentResult:

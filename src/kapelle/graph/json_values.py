@@ -8,7 +8,8 @@ Three ways in, by who is trusted with what:
 
 JSON has no references: a list that is named twice is written out twice, so forty nested pairs are a million millions of
 values. So `read_json_value` counts every value and character before it keeps it, whatever their container says of its
-own length, and stops at the limit: it takes bounded memory for an endless generator too.
+own length, and stops at the limit: it takes bounded memory for an endless generator too. What time that takes is up to
+the value, whose own code may wait; so whoever reads may stop it before each step of that code (`before_code`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic_core
 
@@ -49,6 +50,8 @@ _MOST_PER_CHAR = 12
 """A character outside the basic plane is written as two escapes of six characters."""
 _MOST_PER_VALUE = 32
 """The longest float, or an integer of 64 bits, with what stands between values."""
+
+_T = TypeVar("_T")
 
 
 class TooLarge(InvalidInput):
@@ -115,6 +118,7 @@ def read_json_value(
     max_chars: int = MAX_READ_CHARS,
     max_values: int = MAX_READ_VALUES,
     max_depth: int = MAX_READ_DEPTH,
+    before_code: Callable[[], None] | None = None,
 ) -> Any:
     """Return what somebody's code gave as plain JSON values, which nobody else holds.
 
@@ -125,12 +129,16 @@ def read_json_value(
     >>> read_json_value({1: (2.5, {3, 1}), "when": datetime.date(2024, 5, 1)})
     {'1': [2.5, [1, 3]], 'when': '2024-05-01'}
 
+    Args:
+        before_code: Called before each piece of code that the value brings with it, as for the next item of an
+            iterator. What it raises ends the reading.
+
     Raises:
         TooLarge: it takes more characters or values than these, written out.
         InvalidInput: a part of it has no plain form; the message says which and why.
         BaseException: what its own code raises, which runs here.
     """
-    reading = _Reading(max_chars, max_values, max_depth)
+    reading = _Reading(max_chars, max_values, max_depth, before_code)
     try:
         found = reading.read(value, 0)
     except _Refusal as refusal:
@@ -177,8 +185,9 @@ class _Refusal(Exception):
 class _Reading:
     """Reads one value, and counts what it takes."""
 
-    def __init__(self, max_chars: int, max_values: int, max_depth: int) -> None:
+    def __init__(self, max_chars: int, max_values: int, max_depth: int, before_code: Callable[[], None] | None) -> None:
         self._max_chars, self._max_values, self._max_depth = max_chars, max_values, max_depth
+        self._before_code = before_code
         self._chars = 0
         """At least so many characters the value takes as JSON."""
         self._values = 0
@@ -215,9 +224,29 @@ class _Reading:
         way = self._ways.get(kind)
         if way is None:
             way = self._ways[kind] = self._way_of(kind)
+        if self._before_code is not None:
+            self._before_code()
         return way(value, depth)
 
-    def _items(self, value: Iterable[Any], depth: int) -> list[Any]:
+    def _steps(self, items: Iterable[_T]) -> Iterable[_T]:
+        """Return items that code of the value's own hands out, each of which may be waited for."""
+        return items if self._before_code is None else self._each(items, self._before_code)
+
+    @staticmethod
+    def _each(items: Iterable[_T], before_code: Callable[[], None]) -> Iterator[_T]:
+        steps = iter(items)
+        while True:
+            before_code()
+            try:
+                item = next(steps)
+            except StopIteration:
+                return
+            yield item
+
+    def _own_items(self, value: Iterable[Any], depth: int) -> list[Any]:
+        return self._items(value, depth, self._steps(value))
+
+    def _items(self, value: Iterable[Any], depth: int, steps: Iterable[Any] | None = None) -> list[Any]:
         mark = id(value)
         if mark in self._inside:
             raise _Refusal(_IN_ITSELF)
@@ -225,7 +254,7 @@ class _Reading:
         found: list[Any] = []
         keep, read, depth = found.append, self.read, depth + 1
         try:
-            for item in value:
+            for item in value if steps is None else steps:
                 keep(read(item, depth))
         except _Refusal as refusal:
             refusal.path.append(f"[{len(found)}]")
@@ -233,12 +262,17 @@ class _Reading:
         self._inside.discard(mark)
         return found
 
-    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _own_mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        return self._mapping(value, depth, self._steps(value.items()))
+
+    def _mapping(
+        self, value: Mapping[Any, Any], depth: int, steps: Iterable[tuple[Any, Any]] | None = None
+    ) -> dict[str, Any]:
         mark = id(value)
         if mark in self._inside:
             raise _Refusal(_IN_ITSELF)
         self._inside.add(mark)
-        found = self._pairs(value.items(), depth)
+        found = self._pairs(value.items() if steps is None else steps, depth)
         self._inside.discard(mark)
         return found
 
@@ -311,7 +345,7 @@ class _Reading:
         if (numpy := _numpy_of(kind)) is not None:
             return lambda value, depth: self._numpy(value, kind, numpy, depth)
         if issubclass(kind, Mapping):
-            return self._mapping
+            return self._own_mapping
         if issubclass(kind, (bytes, bytearray, memoryview)):
             return lambda value, _: self._bytes(value)
         if issubclass(kind, (datetime.date, datetime.time)):
@@ -319,14 +353,16 @@ class _Reading:
         if issubclass(kind, decimal.Decimal):
             return lambda value, _: self._text(decimal.Decimal.__str__(value))
         if issubclass(kind, AbstractSet):
-            return lambda value, depth: _sorted(self._items(value, depth))
+            return lambda value, depth: _sorted(self._own_items(value, depth))
         if issubclass(kind, (Sequence, Iterator)) and not issubclass(kind, io.IOBase):  # an open file is no list
-            return self._items
+            return self._own_items
         if hasattr(kind, "__pydantic_serializer__"):
             return lambda value, depth: self._model(value, kind, depth)
         if dataclasses.is_dataclass(kind):
             names = [one.name for one in dataclasses.fields(kind)]
-            return lambda value, depth: self._pairs(((name, getattr(value, name)) for name in names), depth)
+            return lambda value, depth: self._pairs(
+                ((name, getattr(value, name)) for name in self._steps(names)), depth
+            )
         return lambda value, depth: self._unknown(value, kind, depth)
 
     def _model(self, model: Any, kind: Any, depth: int) -> Any:

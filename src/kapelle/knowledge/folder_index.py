@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import weakref
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from kapelle.errors import NotFound
@@ -203,7 +204,8 @@ class FolderIndex:
     def _read(self, files: list[FoundFile]) -> None:
         room = MAX_PASSAGES - int(self._store.execute("SELECT count(*) FROM passages").fetchone()[0])
         with FileReader(self._limits) as reader:
-            for found, parts in reader.read([(found, "document") for found in files]):
+            # Small ones first: should some use up the time there is, they are likely the large ones.
+            for found, parts in reader.read([(found, "document") for found in sorted(files, key=attrgetter("size"))]):
                 reason: str | None = None
                 count = 0
                 self._store.execute("SAVEPOINT file")

@@ -10,6 +10,7 @@ table_questions.
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import itertools
 import math
@@ -47,8 +48,8 @@ MAX_FOLDER_BYTES = 400_000_000
 MAX_FILES = 500
 MAX_COLUMNS = 5_000
 """Of all tables together: what a word of a question is held against."""
-MAX_CELLS = 5_000_000
-"""Of all CSV files together."""
+MAX_CELLS = 100_000_000
+"""Rows times columns of all CSV files together. They are on disk, but loading them takes a minute and more."""
 MAX_DATABASES = 8
 """SQLite attaches ten by default."""
 MAX_QUERY_CHARS = 100_000
@@ -122,7 +123,7 @@ class Tables:
         self._store: sqlite3.Connection | None = None
         self._seen: tuple[tuple[str | int, ...], ...] = ()
         self._tables: tuple[Table, ...] = ()
-        self._lines: dict[str, array[int]] = {}
+        self._lines: dict[str, _Lines] = {}
         self._generation = 0
         self._limits = limits
         self._holds = 0
@@ -179,7 +180,7 @@ class Tables:
         with self._lock:
             file = next(found.file for found in self._tables if found.name == table)
             lines = self._lines.get(table)
-            return f"{file}:{lines[rowid - 1]}" if lines else f"{file}:row {rowid}"
+            return f"{file}:{lines.line_of(rowid)}" if lines is not None else f"{file}:row {rowid}"
 
     def close(self) -> None:
         """Close the database; a later query opens it again."""
@@ -381,6 +382,28 @@ def _log_facts(path: str) -> tuple[int, int]:
     return facts.st_mtime_ns, facts.st_size
 
 
+class _Lines:
+    """On which line of its file each row begins; holds only where a line's number less the row's changes."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._from_row = array("I")
+        self._shift = array("I")
+
+    def extend(self, lines: list[int]) -> None:
+        """Take in the lines of the next rows."""
+        is_steady = len(lines) > 1 and lines[-1] - lines[0] == len(lines) - 1
+        for row, line in enumerate(lines[:1] if is_steady else lines, start=self.rows + 1):
+            if not self._shift or line - row != self._shift[-1]:
+                self._from_row.append(row)
+                self._shift.append(line - row)
+        self.rows += len(lines)
+
+    def line_of(self, row: int) -> int:
+        """Return the line of a row; the first is row 1."""
+        return row + self._shift[bisect.bisect_right(self._from_row, row) - 1]
+
+
 class _Loading:
     """A database while it is being filled."""
 
@@ -391,7 +414,7 @@ class _Loading:
         self.store.execute("PRAGMA journal_mode = MEMORY")
         _limit(self.store)
         self.tables: list[Table] = []
-        self.lines: dict[str, array[int]] = {}
+        self.lines: dict[str, _Lines] = {}
         self.skipped = skipped
         self._names: set[str] = set()
         self._columns = 0
@@ -416,7 +439,7 @@ class _Loading:
             self.lines[table.name] = lines
         self.store.execute("RELEASE file")
 
-    def _load_csv(self, found: FoundFile, parts: Iterator[list[Any]]) -> tuple[Table, array[int]]:
+    def _load_csv(self, found: FoundFile, parts: Iterator[list[Any]]) -> tuple[Table, _Lines]:
         _, header, kinds = next(parts)
         columns = tuple(
             Column(name=name, label=label, kind=kind)
@@ -426,10 +449,10 @@ class _Loading:
         name = self._free_name(safe_names([Path(found.name).stem])[0])
         shape = ", ".join(f"{quote_name(column.name)} {column.kind.upper()}" for column in columns)
         self.store.execute(f"CREATE TABLE {quote_name(name)} ({shape})")
-        lines = array("Q")
+        lines = _Lines()
         for _, rows, begins in parts:
             lines.extend(begins)
-            if self._cells + len(lines) * len(columns) > MAX_CELLS:
+            if self._cells + lines.rows * len(columns) > MAX_CELLS:
                 raise Unreadable(f"the CSV files of the folder hold more than {MAX_CELLS:,} cells together")
             # A short row names only its own columns: filling it up here would take longer than reading it.
             for width, alike in itertools.groupby(rows, key=len):
@@ -439,7 +462,7 @@ class _Loading:
                     f"INSERT INTO {quote_name(name)} ({named}) VALUES ({marks})",  # noqa: S608 - the names are quoted
                     alike,
                 )
-        return Table(name=name, file=found.name, columns=columns, rows=len(lines)), lines
+        return Table(name=name, file=found.name, columns=columns, rows=lines.rows), lines
 
     def _attach(self, found: FoundFile, parts: Iterator[list[Any]]) -> None:
         try:

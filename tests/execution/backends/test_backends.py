@@ -23,6 +23,7 @@ from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput, WorkerLost
 from kapelle.execution import Backend, ThreadsBackend, make_backend
 from kapelle.execution.backends.ray_backend import read_resources
+from kapelle.execution.result import describe_error, read_given
 
 TASK = Task(task_id="a", task_type="work")
 CONTEXT = TaskContext(run_id="r", request="test")
@@ -40,6 +41,18 @@ class Unsendable(Exception):
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(first)
+
+
+class Unsayable(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class Stuck(TaskDAG):
+    """A graph that cannot be pickled, for a reason that cannot be shown."""
+
+    def __reduce__(self) -> str:
+        raise Unsayable
 
 
 class Worker:
@@ -68,7 +81,13 @@ class Worker:
             Path(str(value)).touch()
             os._exit(1)
         elif do == "lock":
-            return AgentResult(output=threading.Lock())
+            return AgentResult(output=threading.Lock(), cost_usd=0.5)
+        elif do == "generator":
+            return AgentResult(output=(number for number in range(3)))
+        elif do == "unsayable":
+            raise Unsayable
+        elif do == "stuck":
+            return AgentResult(output=None, expansion=Stuck([TASK]))
         elif do == "tell" and context.tell is not None:
             context.tell("Guten Tag")
         return AgentResult(output={"mark": MARK.get(), "pid": os.getpid(), "thread": threading.get_ident()})
@@ -300,8 +319,24 @@ class TestRay:
         with pytest.raises(Unsendable, match="one") as caught:
             runner.run(do(backend, told("unsendable")))
         assert 'raise Unsendable("one", "two")' in str(caught.value.__cause__)
-        with pytest.raises(AgentFailed, match="returned a lock, which cannot be sent back"):
-            runner.run(do(backend, told("lock")))
+
+    def test_what_an_agent_gives_is_read_on_its_worker(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
+        runner, backend = ray_loop
+        found, reason = read_given(runner.run(do(backend, told("lock"))))
+        assert (found and found.cost_usd) == 0.5
+        assert "lock, which has no plain form" in (reason or "")
+        found, reason = read_given(runner.run(do(backend, told("generator"))))
+        assert (found and found.output, reason) == ([0, 1, 2], None)
+
+    def test_an_error_that_cannot_be_shown_or_sent_is_told_all_the_same(
+        self, ray_loop: tuple[asyncio.Runner, Backend]
+    ) -> None:
+        runner, backend = ray_loop
+        with pytest.raises(Unsayable) as caught:
+            runner.run(do(backend, told("unsayable")))
+        assert describe_error(caught.value) == "Unsayable, which cannot be shown"
+        with pytest.raises(AgentFailed, match=r"sent back from its worker \(Unsayable, which cannot be shown\)"):
+            runner.run(do(backend, told("stuck")))
 
     def test_an_agent_that_cannot_be_sent_is_named(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
         runner, backend = ray_loop

@@ -82,5 +82,5 @@ def _is_same(found: BaseException, error: BaseException) -> bool:
 def _words(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # an error may fail even to say what it is
+    except BaseException:  # an error may fail even to say what it is, in any way
         return f"{type(value).__name__}, which cannot be shown"

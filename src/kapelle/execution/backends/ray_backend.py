@@ -27,6 +27,7 @@ from typing import Any
 
 from kapelle.agents import Agent, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput, WorkerLost
+from kapelle.execution.result import Patience, describe_error, hide_known_of, read_there
 from kapelle.graph import Task
 from kapelle.redaction import get_logger
 
@@ -103,7 +104,7 @@ class RayBackend:
             first = str(error).strip().partition("\n")[0]
             raise WorkerLost(f"The worker that ran {agent_id} is gone ({type(error).__name__}): {first}") from None
         except errors.RayError as error:
-            raise AgentFailed(f"Ray could not run {agent_id}: {type(error).__name__}: {error}") from None
+            raise AgentFailed(f"Ray could not run {agent_id}: {describe_error(error)}") from None
         return _unpacked(answer)
 
     async def close(self) -> None:
@@ -233,7 +234,7 @@ def _pickled(value: Any, what: str) -> bytes:
         data: bytes = cloudpickle.dumps(value)  # type: ignore[no-untyped-call]  # Ray's
     except Exception as error:  # pickling runs code of the value's own classes
         raise InvalidInput(
-            f"{what} cannot be sent to a worker: {type(error).__name__}: {error}. Keep what cannot be pickled (locks, "
+            f"{what} cannot be sent to a worker: {describe_error(error)}. Keep what cannot be pickled (locks, "
             "connections, open files) out of it: make such things where they are used. Or run it with another backend."
         ) from error
     return data
@@ -248,7 +249,7 @@ def _work(agent: bytes, content: bytes) -> bytes:
         # Ray interrupts a thread that runs Python code; one that waits for the network would not notice.
         waking = asyncio.create_task(_stay_awake())
         try:
-            return await cloudpickle.loads(agent).run(task, context)
+            return read_there(await cloudpickle.loads(agent).run(task, context), Patience())
         finally:
             waking.cancel()
 
@@ -262,12 +263,7 @@ def _work(agent: bytes, content: bytes) -> bytes:
         packed: bytes = cloudpickle.dumps(answer)  # type: ignore[no-untyped-call]  # Ray's
         cloudpickle.loads(packed)
     except Exception as problem:
-        value = answer[1]
-        given = value.output if isinstance(value, AgentResult) else value
-        text = (
-            f"The agent returned a {type(given).__name__}, which cannot be sent back from its worker "
-            f"({type(problem).__name__}: {problem})."
-        )
+        text = f"What the agent returned cannot be sent back from its worker ({describe_error(problem)})."
         packed = cloudpickle.dumps(("error", pack_error(AgentFailed(text))))  # type: ignore[no-untyped-call]  # Ray's
     return packed
 
@@ -284,4 +280,4 @@ def _unpacked(answer: bytes) -> AgentResult:
     if kind == "error":
         raise unpack_error(value)
     result: AgentResult = value
-    return result
+    return hide_known_of(result)

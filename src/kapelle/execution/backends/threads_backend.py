@@ -2,7 +2,8 @@
 
 For agents whose code calls `requests`, `time.sleep` or a driver that waits, though they are `async def`. A thread costs
 about 100 us a task. Code that blocks cannot be stopped: cancelling reaches an agent at its next `await`, and one
-that never comes there is left behind; it does not keep the program from ending.
+that never comes there is left behind; it does not keep the program from ending. What an agent gives is read on its
+thread as well, for that may block as the agent may.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 from dataclasses import replace
 
 from kapelle.agents import THREAD_NAME, Agent, AgentResult, TaskContext, carried
+from kapelle.execution.result import Patience, read_there
 from kapelle.graph import Task
 
 
@@ -40,6 +42,7 @@ class _Call:
         self._lock = threading.Lock()
         self._away: tuple[asyncio.AbstractEventLoop, asyncio.Task[AgentResult]] | None = None
         self._cancelled = False
+        self._patience = Patience()
 
     async def run(self) -> AgentResult:
         variables = contextvars.copy_context()
@@ -49,6 +52,7 @@ class _Call:
         except asyncio.CancelledError:
             with self._lock:
                 self._cancelled = True
+                self._patience.end()
                 if self._away is not None:
                     loop, doing = self._away
                     loop.call_soon_threadsafe(doing.cancel)
@@ -65,7 +69,7 @@ class _Call:
                 self._away = (loop, doing)
                 if self._cancelled:
                     doing.cancel()
-            result = loop.run_until_complete(doing)
+            result = read_there(loop.run_until_complete(doing), self._patience)
         except BaseException as problem:  # whatever it is, it belongs to the caller
             error = problem
         finally:

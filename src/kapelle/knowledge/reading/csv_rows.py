@@ -8,19 +8,27 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice, zip_longest
+from functools import partial
+from itertools import chain, compress, islice, zip_longest
 from typing import Any, Literal
 
 MAX_COLUMNS = 500
-MAX_CELLS = 4_000_000
-"""The rows times the columns of one file, a row itself as ROW_COST more: short rows are filled up, and cost as well."""
-ROW_COST = 4
+MAX_CELLS = 50_000_000
+"""Rows times columns of one file. A filled cell takes two bytes: a file of 100 MB cannot have more of them."""
+MAX_LINES = 10_000_000
+MAX_BLANK_LINES = 1_000_000
 MAX_LINE_CHARS = 1_000_000
 ROWS_AT_ONCE = 1_000
+ROWS_AT_A_TIME = 40
 CHARS_AT_ONCE = 500_000
+BYTES_AT_ONCE = 1_000_000
 
+_ELSEWHERE = "SQLite files may be larger, as they are read in place"
+
+Earn = Callable[[int, int, int], None]
+"""Is told of rows, cells and characters that have just been read: only of rows and cells that hold something."""
 ColumnKind = Literal["integer", "real", "text"]
 Cell = str | int | float | None
 
@@ -41,7 +49,20 @@ class CsvShape:
     rows: int = 0
 
 
-def read_shape(file: io.TextIOBase, *, tabs: bool) -> CsvShape:
+def check_lines(file: io.BufferedIOBase) -> None:
+    """Count the lines of a file, which takes a hundredth of the time that reading its rows takes.
+
+    Raises:
+        NoTable: there are more than MAX_LINES.
+    """
+    lines = 0
+    while data := file.read(BYTES_AT_ONCE):
+        lines += data.count(b"\n") or data.count(b"\r")
+    if lines > MAX_LINES:
+        raise NoTable(f"it has {lines:,} lines; at most {MAX_LINES:,} are read. {_ELSEWHERE}")
+
+
+def read_shape(file: io.TextIOBase, *, tabs: bool, earn: Earn) -> CsvShape:
     """Return the shape of the table in a file that is open at its beginning.
 
     Raises:
@@ -51,17 +72,15 @@ def read_shape(file: io.TextIOBase, *, tabs: bool) -> CsvShape:
     file.seek(0)
     shape: CsvShape | None = None
     columns: list[_ColumnNumbers] = []
-    for rows, _ in _chunks(file, delimiter):
+    for rows, _ in _chunks(file, delimiter, earn):
         if shape is None:
             shape = CsvShape(delimiter=delimiter, header=rows[0])
             del rows[0]
         shape.rows += len(rows)
         width = max(map(len, rows), default=0)
         columns += [_ColumnNumbers(decimal_commas=delimiter == ";") for _ in range(width - len(columns))]
-        if shape.rows * (ROW_COST + max(len(columns), len(shape.header))) > MAX_CELLS:
-            raise NoTable(
-                f"it has more than {MAX_CELLS:,} cells; SQLite files may be larger, as they are read in place"
-            )
+        if shape.rows * max(len(columns), len(shape.header)) > MAX_CELLS:
+            raise NoTable(f"it has more than {MAX_CELLS:,} cells. {_ELSEWHERE}")
         for column, cells in zip(columns, zip_longest(*rows, fillvalue=""), strict=False):
             if column.may_be_numbers:
                 column.see(set(cells))
@@ -78,11 +97,11 @@ def read_shape(file: io.TextIOBase, *, tabs: bool) -> CsvShape:
     return shape
 
 
-def read_rows(file: io.TextIOBase, shape: CsvShape) -> Iterator[tuple[list[list[Cell]], list[int]]]:
+def read_rows(file: io.TextIOBase, shape: CsvShape, *, earn: Earn) -> Iterator[tuple[list[list[Cell]], list[int]]]:
     """Yield the rows, some at a time, with the line that each begins on. Rows end with their last cell."""
     file.seek(0)
     first = True
-    for rows, lines in _chunks(file, shape.delimiter):
+    for rows, lines in _chunks(file, shape.delimiter, earn):
         if first:
             del rows[0], lines[0]
             first = False
@@ -97,31 +116,58 @@ def read_rows(file: io.TextIOBase, shape: CsvShape) -> Iterator[tuple[list[list[
             yield [list(row[:length]) for row, length in zip(zip(*columns, strict=True), lengths, strict=True)], lines
 
 
-def _chunks(file: io.TextIOBase, delimiter: str) -> Iterator[tuple[list[list[str]], list[int]]]:
+def _chunks(file: io.TextIOBase, delimiter: str, earn: Earn) -> Iterator[tuple[list[list[str]], list[int]]]:
     reader = csv.reader(_lines(file), delimiter=delimiter)
     rows: list[list[str]] = []
     lines: list[int] = []
-    weight = 0
-    begins = 1
-    for row in reader:
-        if row:
-            if len(row) > MAX_COLUMNS:
-                raise NoTable(f"it has more than {MAX_COLUMNS} columns (line {begins})")
-            rows.append([cell.strip() for cell in row])
-            lines.append(begins)
-            weight += 20 * len(row) + sum(map(len, row))
-            if len(rows) >= ROWS_AT_ONCE or weight >= CHARS_AT_ONCE:
-                yield rows, lines
-                weight, rows, lines = 0, [], []
-        begins = reader.line_num + 1
+    weight = filled_rows = filled_cells = chars = blank = 0
+    while True:
+        some, begins = _some_rows(reader)
+        if not some:
+            break
+        widest = max(map(len, some))
+        if widest > MAX_COLUMNS:
+            line = next(line for row, line in zip(some, begins, strict=True) if len(row) > MAX_COLUMNS)
+            raise NoTable(f"it has more than {MAX_COLUMNS} columns (line {line})")
+        if not all(some):
+            there = [bool(row) for row in some]
+            blank += there.count(False)
+            if blank > MAX_BLANK_LINES:
+                raise NoTable(f"it has more than {MAX_BLANK_LINES:,} blank lines")
+            some, begins = list(compress(some, there)), list(compress(begins, there))
+        cells = list(chain.from_iterable(some))
+        stripped = list(map(str.strip, cells))
+        if stripped != cells:
+            some = [list(map(str.strip, row)) for row in some]
+        size = sum(map(len, cells))
+        filled_rows += sum(map(any, some))
+        filled_cells += len(cells) - stripped.count("")
+        chars += size if stripped == cells else sum(map(len, stripped))
+        weight += 20 * len(cells) + size
+        rows += some
+        lines += begins
+        if len(rows) >= ROWS_AT_ONCE or weight >= CHARS_AT_ONCE:
+            earn(filled_rows, filled_cells, chars)
+            yield rows, lines
+            weight = filled_rows = filled_cells = chars = 0
+            rows, lines = [], []
     if rows:
+        earn(filled_rows, filled_cells, chars)
         yield rows, lines
 
 
+def _some_rows(reader: Any) -> tuple[list[list[str]], list[int]]:
+    """Return the next rows, so few that long ones fit the memory, with the line that each begins on."""
+    begins = [reader.line_num + 1]
+    rows: list[list[str]] = []
+    for row in islice(reader, ROWS_AT_A_TIME):
+        rows.append(row)
+        begins.append(reader.line_num + 1)
+    return rows, begins[: len(rows)]
+
+
 def _lines(file: io.TextIOBase) -> Iterator[str]:
-    number = 0
-    while line := file.readline(MAX_LINE_CHARS + 1):
-        number += 1
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE_CHARS + 1), ""), start=1):
         if len(line) > MAX_LINE_CHARS:
             raise NoTable(f"line {number} has more than {MAX_LINE_CHARS:,} characters")
         if "\0" in line:

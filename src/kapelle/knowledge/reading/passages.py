@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 MAX_PASSAGE_CHARS = 1_500
 """Paragraphs longer than this are cut at a line end, so that a passage stays quotable."""
 MAX_LINE_CHARS = 6_000
 """Lines longer than this are cut at a space. Many editors write a paragraph as one line."""
+PIECES_AT_ONCE = 1_000
 MAX_TITLE_CHARS = 200
 """Every passage carries the headings above it, so they must not be long."""
 
+Earn = Callable[[int, int, int], None]
 Passage = tuple[str, str, int, int]
 """Headings, text, first line, last line."""
 
 
-def split_document(ending: str, text: str) -> Iterator[Passage]:
-    """Yield the passages of a document, whose notation its name's ending (`.md`) says."""
-    lines = _lines_of_html(text) if ending in (".html", ".htm") else text.splitlines()
+def split_document(ending: str, text: str, *, earn: Earn | None = None) -> Iterator[Passage]:
+    """Yield the passages of a document, whose notation its name's ending (`.md`) says.
+
+    Args:
+        earn: Is told of the pieces of text that a page gives, and their characters, before there is a passage.
+    """
+    lines = _lines_of_html(text, earn) if ending in (".html", ".htm") else text.splitlines()
     headings: list[tuple[int, str]] = []
     start, size = 0, 0
 
@@ -137,12 +143,14 @@ class _Scanner:
         return -1
 
 
-def _lines_of_html(text: str) -> list[str]:
+def _lines_of_html(text: str, earn: Earn | None) -> list[str]:
     """Return the text of a page on the lines that it stands on, headings marked as in Markdown."""
     lines: list[list[str]] = [[] for _ in range(text.count("\n") + 1)]
     scanner = _Scanner(text)
     position, line, counted, mark = 0, 0, 0, ""
-    hidden = 0
+    hidden = pieces = chars = 0
+    heading: list[str] | None = None
+    ended: list[str] | None = None
     while position < len(text):
         opening = scanner.find("<", position)
         end = opening if opening >= 0 else len(text)
@@ -150,10 +158,23 @@ def _lines_of_html(text: str) -> list[str]:
             line += text.count("\n", counted, position)
             counted = position
             for offset, part in enumerate(text[position:end].split("\n")):
-                words = " ".join(_REFERENCE.sub(lambda found: html.unescape(found[0]), part).split())
+                if "&" in part:
+                    part = _REFERENCE.sub(lambda found: html.unescape(found[0]), part)
+                words = " ".join(part.split())
                 if words:
-                    lines[line + offset].append(mark + words)
+                    there = lines[line + offset]
+                    if there is ended:  # more than a heading is on its line: then the line is text
+                        there[0] = there[0].partition(" ")[2]
+                        ended = None
+                    elif mark and not there:
+                        heading = there
+                    there.append(mark + words)
                     mark = ""
+                    pieces += 1
+                    chars += len(words)
+            if earn is not None and pieces >= PIECES_AT_ONCE:
+                earn(pieces, 0, chars)
+                pieces = chars = 0
         if opening < 0:
             break
         if text.startswith("<!--", opening):
@@ -180,6 +201,7 @@ def _lines_of_html(text: str) -> list[str]:
         elif tag in _RAW and not closes:
             ending = _RAW[tag].search(text, position)
             position = ending.start() if ending is not None else len(text)
-        elif not closes and len(tag) == 2 and tag[0] == "h" and tag[1] in "123456":
-            mark = "#" * int(tag[1]) + " "
+        elif len(tag) == 2 and tag[0] == "h" and tag[1] in "123456":
+            mark = "" if closes else "#" * int(tag[1]) + " "
+            heading, ended = None, heading
     return [" ".join(parts) for parts in lines]

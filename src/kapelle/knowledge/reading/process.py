@@ -1,8 +1,9 @@
 """Has files read by a process of its own, and ends that process when a file takes too much.
 
 The worker counts its processor time and memory (see worker); here a watch over the clock ends one that is stuck. A
-worker that ended takes its file with it: a new one goes on with the next. All files together have a limit of time too,
-which grows with their size, so that many bad files cost no more than one.
+worker that ended takes its file with it: a new one goes on with the next. A file has time in proportion to what it
+holds; only what a file takes beyond that counts against the limits, its own and that of all files together, so that
+many bad files cost little more than one, and many good ones are all read.
 """
 
 from __future__ import annotations
@@ -19,33 +20,40 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 from .folder_walk import FoundFile
+from .worker import why_too_slow
 
 MAX_AHEAD_CHARS = 4_000
 """Requests sent before they are answered; fewer than a pipe holds on any system, so that sending never waits."""
+
+MAX_UNWANTED_PARTS = 20
+"""So much of a file is read to no end; when more is left, starting another process is quicker."""
+START_S = 0.05
+"""What starting another process takes of the folder's time."""
 
 _SOURCE = str(Path(__file__).parents[3])
 # -S: nothing but the standard library, which starts in half the time; so this package must need nothing else.
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from kapelle.knowledge.reading.worker import serve; "
-    "serve(sys.stdin, sys.stdout, int(sys.argv[2]), float(sys.argv[3]))"
+    "serve(sys.stdin, sys.stdout, int(sys.argv[2]), *map(float, sys.argv[3:]))"
 )
 _PASSED_ON = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReadingLimits:
-    """What reading may take. Plain files take a third of these times and less."""
+    """What reading may take. Plain files earn three times what they take (see worker), and use nothing of the rest."""
 
     file_s: float = 0.4
-    """Seconds of processor time for one file, whatever its size."""
+    """Seconds of processor time that one file may take beyond what its text and cells earn."""
     folder_s: float = 0.8
-    """The same for all files of one look together."""
-    s_per_mb: float = 0.3
-    """What every megabyte adds to both."""
+    """The same for all files of one look together; a file gets half of what is left at most."""
+    most_s: float = 120.0
+    """What one file can earn."""
     stuck_s: float = 10.0
     """Seconds by the clock without an answer, for a file system that does not answer or a machine without timers."""
     memory_bytes: int = 160_000_000
@@ -62,6 +70,7 @@ class FileReader:
     def __init__(self, limits: ReadingLimits | None = None) -> None:
         self.limits = limits or ReadingLimits()
         self._worker: _Worker | None = None
+        self._left_s = 0.0
 
     def read(self, files: Sequence[tuple[FoundFile, str]]) -> Iterator[tuple[FoundFile, Iterator[list[Any]]]]:
         """Yield every file with its parts (see worker), which are to be read to their end, or until they raise.
@@ -71,13 +80,12 @@ class FileReader:
         Args:
             files: Each with what it is: `document`, `csv`, `tsv` or `database`.
         """
-        limits = self.limits
-        left_s = limits.folder_s + limits.s_per_mb * sum(found.size for found, _ in files) / 1e6
+        self._left_s = self.limits.folder_s
         waiting, sent = deque(files), deque[tuple[FoundFile, str]]()
         while waiting or sent:
             if self._worker is None:
                 try:
-                    self._worker = _Worker(limits, left_s)
+                    self._worker = _Worker(self.limits, self._left_s)
                 except OSError as error:
                     found, _ = waiting.popleft()
                     yield found, _refuse(f"no process could be started to read it: {error.strerror or error}")
@@ -85,18 +93,18 @@ class FileReader:
             ahead = sum(len(found.name) for found, _ in sent)
             while waiting and (not sent or ahead < MAX_AHEAD_CHARS):
                 found, what = waiting.popleft()
-                self._worker.send([found.path, what, self._file_s(found)])
+                self._worker.send([found.path, what])
                 ahead += len(found.path) + 40
                 sent.append((found, what))
             found, _ = sent[0]
-            parts = self._parts(self._worker, found)
+            parts = self._parts(self._worker)
             yield found, parts
             with suppress(Unreadable):
-                for _ in parts:  # what was not wanted is not to be taken for the next file's
-                    pass
+                # What was not wanted is not to be taken for the next file's.
+                if sum(1 for _ in islice(parts, MAX_UNWANTED_PARTS)) == MAX_UNWANTED_PARTS:
+                    self.close()
             sent.popleft()
             if self._worker is None:
-                left_s -= self._file_s(found)  # at most: what the files before it took is forgiven
                 waiting.extendleft(reversed(sent))
                 sent.clear()
 
@@ -112,19 +120,23 @@ class FileReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _file_s(self, found: FoundFile) -> float:
-        return self.limits.file_s + self.limits.s_per_mb * found.size / 1e6
-
-    def _parts(self, worker: _Worker, found: FoundFile) -> Iterator[list[Any]]:
+    def _parts(self, worker: _Worker) -> Iterator[list[Any]]:
+        unearned_s, allowed_s, is_cut = 0.0, 0.0, False
         while (line := worker.next_line()) is not None:
             part = json.loads(line)
-            if part[0] == "end":
-                return
-            if part[0] == "refused":
+            if part[0] == "working":
+                _, allowed_s, is_cut = part
+                unearned_s = unearned_s or allowed_s
+                continue
+            if part[0] in ("end", "refused"):
+                self._left_s = part[-1]
+                if part[0] == "end":
+                    return
                 raise Unreadable(part[1])
             yield part
         self._worker = None
-        raise Unreadable(worker.why_it_ended(self._file_s(found)))
+        self._left_s -= unearned_s + START_S
+        raise Unreadable(worker.why_it_ended(allowed_s, is_cut=is_cut))
 
 
 def _refuse(reason: str) -> Iterator[list[Any]]:
@@ -135,11 +147,12 @@ def _refuse(reason: str) -> Iterator[list[Any]]:
 class _Worker:
     """The process, and the watch over it."""
 
-    def __init__(self, limits: ReadingLimits, seconds: float) -> None:
+    def __init__(self, limits: ReadingLimits, folder_left_s: float) -> None:
         self._limits = limits
         self._waits_until = math.inf
         self._is_stuck = False
         self._has_ended = threading.Event()
+        numbers = (limits.memory_bytes, limits.file_s, limits.most_s, folder_left_s)
         self._process = subprocess.Popen(  # noqa: S603 - this Python, a program of ours, and no shell
             [
                 sys.executable or "python3",
@@ -150,8 +163,7 @@ class _Worker:
                 "-c",
                 _PROGRAM,
                 _SOURCE,
-                str(limits.memory_bytes),
-                str(seconds),
+                *map(str, numbers),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -176,13 +188,13 @@ class _Worker:
         self._waits_until = math.inf
         return line if line.endswith("\n") else None
 
-    def why_it_ended(self, allowed_s: float) -> str:
+    def why_it_ended(self, allowed_s: float, *, is_cut: bool) -> str:
         self.end()
         code = self._process.returncode
         if self._is_stuck:
             return f"gave nothing for {self._limits.stuck_s:g} seconds"
         if code == -getattr(signal, "SIGPROF", 0):
-            return f"takes more than {allowed_s:.1f} seconds to read"
+            return why_too_slow(allowed_s, is_cut=is_cut)
         return f"its reader crashed ({signal.Signals(-code).name if code < 0 else f'exit {code}'})"
 
     def end(self) -> None:
