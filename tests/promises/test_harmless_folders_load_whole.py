@@ -30,6 +30,7 @@ def write_many(folder: Path, count: int, name: str, text: str) -> None:
         (folder / name.format(number)).write_text(text, encoding="utf-8", newline="")
 
 
+ROW = ",".join("7" if number % 10 == 0 else "" for number in range(200)) + "\n"
 FOLDERS: dict[str, tuple[Callable[[Path], None], int]] = {
     "30 tables of 80 KB": (lambda folder: write_many(folder, 30, "{}.csv", customers(2_600)), 30 * 2_600),
     "60 tables of 80 KB": (lambda folder: write_many(folder, 60, "{}.csv", customers(2_600)), 60 * 2_600),
@@ -59,7 +60,6 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], int]] = {
         100_000,
     ),
 }
-ROW = ",".join("7" if number % 10 == 0 else "" for number in range(200)) + "\n"
 
 
 @pytest.mark.parametrize("name", FOLDERS)
