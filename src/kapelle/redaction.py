@@ -52,6 +52,13 @@ _CANNOT_BE_CHANCE = 16
 _LEAST_CUT = 8
 """So many characters of a secret that was cut off are hidden in messages."""
 
+_PROVIDERS = frozenset(
+    {"local", "ollama", "vllm", "lm-studio", "lmstudio", "llama.cpp", "openai", "openai-chat", "openai-responses",
+     "openai-compatible", "azure", "anthropic", "google", "google-gla", "google-vertex", "vertex", "gemini", "groq",
+     "mistral", "cohere", "bedrock", "deepseek", "xai", "grok", "openrouter", "together", "fireworks", "huggingface",
+     "litellm", "cerebras", "moonshotai"}
+)  # fmt: skip
+"""Where models come from, in the names of models."""
 _COMMON = frozenset(
     {"none", "null", "true", "false", "test", "empty", "nokey", "no-key", "dummy", "example", "placeholder", "changeme",
      "change-me", "password", "passwd", "secret", "token", "user", "admin", "root", "postgres", "kapelle", "localhost",
@@ -114,7 +121,11 @@ _WEB_USER = re.compile(
     r"((?:https?|ftp|wss?|git):/{1,2})[^\s/?#@'\"<>:]{1,500}@",
     re.IGNORECASE,
 )
-_BARE_USER_INFO = re.compile(r"(?<![\w/.@:%+-])[\w.+%-]{1,64}:[^\s@/'\"<>:,;(){}]{1,200}@(?=[\w\[])")
+_BARE_USER_INFO = re.compile(
+    # A date after the @ is a model's version, as providers write it: claude-3@20240229.
+    r"(?<![\w/.@:%+-])([\w.+%-]{1,64}):[^\s@/'\"<>:,;(){}]{1,200}@(?=[\w\[])(?!20\d{6}(?![\w.:/-]))(https?:/)?",
+    re.IGNORECASE,
+)
 _VALUE = r"(?:'(?:[^'\\]|\\.){0,2000}'?|\"(?:[^\"\\]|\\.){0,2000}\"?|\\{1,6}['\"][^'\"\\]{0,2000}|[^\s'\"&,;)}\]\\<]+)"
 _NAMED = re.compile(
     r"(password|passwd|passphrase|\bpwd|api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key|private[_-]?key"
@@ -139,7 +150,13 @@ _NAMING = ("auth", "key", "pass", "pwd", "secret", "token", "cookie", "credentia
 """A text without any of these words, as most are, is not searched for what they name."""
 _IS_URL = re.compile(r"['\"]?[A-Za-z][\w+.-]*://")
 _IS_CONNECTION = re.compile(r"\s*\w+\s*=")
-_CREDENTIALS = re.compile(r"^(\s*[A-Za-z][\w+.-]*:/{1,2}|\s*//)?(.*)@", re.DOTALL)
+# Of what is a location as a whole, everything before the last @ are credentials, however it is written.
+_CREDENTIALS = re.compile(r"\A(\s*+['\"]?\s*+(?:[A-Za-z][\w+.-]*:)?[/\\]{1,2}|)(.*)@", re.DOTALL)
+_ANY_CREDENTIALS = re.compile(r"(?<![^\s:@/\\])[^\s:@/\\]*+:[^\s@]{0,500}+@")
+_KEYWORD_PASSWORD = re.compile(
+    r"\w{0,40}(?:password|passwd|pwd|secret)\s*=\s*(?:'((?:[^'\\]|\\.)*)'?|(\S+))\s*", re.IGNORECASE
+)
+_QUERY_PASSWORD = re.compile(r"([?&][a-z_]*(?:password|secret|key)=)[^&]*", re.IGNORECASE)
 
 
 def hide_known(text: str) -> str:
@@ -161,7 +178,7 @@ def hide_secrets(text: str) -> str:
         text = _PRIVATE_KEY.sub(MASK, text)
     if "@" in text:
         text = _WEB_USER.sub(rf"\1{MASK}@", _USER_INFO.sub(rf"\1{MASK}@", text))
-        text = _BARE_USER_INFO.sub(f"{MASK}@", text)
+        text = _BARE_USER_INFO.sub(_mask_user, text)
     lower = text.lower()
     if any(word in lower for word in _NAMING):
         text = _COOKIE.sub(rf"\1\2{MASK}", _HEADER.sub(_mask_header, text))
@@ -195,8 +212,33 @@ def hide_credentials(url: str) -> str:
     'http://db.example/v1'
     """
     shown = url.partition("?")[0] if "@" not in url.partition("?")[2] else url
-    shown = _CREDENTIALS.sub(lambda found: found[1] or "", shown)
+    shown = _CREDENTIALS.sub(lambda found: found[1], shown)
     return hide_secrets(shown.partition("?")[0].partition("#")[0])
+
+
+def hide_password(location: str) -> str:
+    """Return the location of a database's server as it may be shown: without a password, and good for another command.
+
+    >>> hide_password("postgresql://ann:secret@db.example/work")
+    'postgresql://ann@db.example/work'
+    >>> hide_password("host=db.example user=ann password='se cret'")
+    'host=db.example user=ann'
+    """
+    if not _IS_URL.match(location.lstrip()):
+        return hide_secrets(hide_keyword_passwords(location)).strip()
+    # Up to the last @: a password in which somebody forgot to write @ or / as %40 or %2F is hidden all the same.
+    url = _QUERY_PASSWORD.sub(rf"\1{MASK}", location)
+    return _CREDENTIALS.sub(lambda found: f"{found[1]}{found[2].partition(':')[0]}@", url)
+
+
+def hide_keyword_passwords(text: str) -> str:
+    """Return a connection string without its `password=...` and the like."""
+    return _KEYWORD_PASSWORD.sub("", text)
+
+
+def holds_credentials(location: str) -> bool:
+    """Whether a password may stand in a location of any kind: `user:password@`, or `password=...`."""
+    return (_ANY_CREDENTIALS.search(location) or _KEYWORD_PASSWORD.search(location)) is not None
 
 
 def remember(secret: str | None, *, owner: object) -> None:
@@ -456,7 +498,7 @@ def _credentials_in(location: str) -> Iterator[str]:
         yield from (secret, unquote(secret))
     for found in re.finditer(r"(?i)[?&][\w.-]*(?:key|token|secret|password|sig|signature|auth)=([^&#\s]+)", location):
         yield from (found[1], unquote(found[1]))
-    for found in re.finditer(r"(?i)(?:^|[\s;])(?:ssl)?password\s*=\s*(?:'((?:[^'\\]|\\.)*)'?|(\S+))", location):
+    for found in _KEYWORD_PASSWORD.finditer(location):
         yield re.sub(r"\\(.)", r"\1", found[1] or found[2] or "")
 
 
@@ -492,6 +534,13 @@ def _map_texts(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_map_texts(item, change) for item in value)
     return value
+
+
+def _mask_user(found: re.Match[str]) -> str:
+    server = found[2] or ""
+    if server and found[1].lower() in _PROVIDERS:  # provider:model@URL, somebody's wrong way to name a model's server
+        return found[0]
+    return f"{MASK}@{server}"
 
 
 def _mask_header(found: re.Match[str]) -> str:

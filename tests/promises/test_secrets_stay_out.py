@@ -399,6 +399,31 @@ def test_a_key_given_as_a_model_is_not_repeated(model: str) -> None:
     assert not [body for body in BODIES if body in str(raised.value)]
 
 
+@pytest.mark.parametrize("server", ["http://ann:{}@h", "https://ann:{}@h/v1", "https://{}@h/v1", "http://:{}@h"])
+@pytest.mark.parametrize("model", ["openai:gpt-4o", "ollama:llama3", "google-vertex:claude-3", "gpt-4o"])
+@pytest.mark.parametrize("secret", ["s3", "abc.def-0123", "p@ss", "top/secret"])
+@pytest.mark.parametrize("as_option", [True, False])
+def test_of_a_model_with_a_server_only_the_credentials_are_hidden(
+    model: str, server: str, secret: str, as_option: bool
+) -> None:
+    wanted = f"{model}@{server.format(secret)}"
+    with pytest.raises(InvalidInput, match="KAPELLE_BASE_URL") as raised:
+        find_model(wanted if as_option else None, {"KAPELLE_MODEL": wanted, "OPENAI_API_KEY": "k"})
+    place = f"{server.partition(':')[0]}://{server.rpartition('@')[2]}"
+    assert f"='{model}@{place}'" in str(raised.value)
+    assert secret not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["google-vertex:claude-3@20240229", "a model google-vertex:claude-3@20240229, at last", "x:y@20250101"]
+)
+def test_the_version_of_a_model_is_no_host(name: str) -> None:
+    assert hide_secrets(name) == name
+    assert hide_secrets("ann:s3cret@20240229.example/x and ann:s3cret@20240229:80") == (
+        "***@20240229.example/x and ***@20240229:80"
+    )
+
+
 # ------------------------------------------------------------------ the ledger
 
 

@@ -28,7 +28,6 @@ from .lease import Lease as Lease
 from .ledger import Ledger as Ledger
 from .ledger import RunSummary as RunSummary
 from .location import file_location as file_location
-from .location import hide_password as hide_password
 from .location import is_postgres_url as is_postgres_url
 from .opening import has_ledger as has_ledger
 from .opening import open_ledger as open_ledger

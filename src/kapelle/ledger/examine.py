@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kapelle.errors import InvalidInput
+from kapelle.redaction import hide_password
 
 from .history import History
-from .location import file_location, hide_password, is_postgres_url
+from .location import file_location, is_postgres_url
 from .owner import is_dead
 from .postgres_connection import connect, import_driver, refusal
 from .rebuild import rebuild_run

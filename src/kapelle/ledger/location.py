@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from kapelle.errors import InvalidInput
-from kapelle.redaction import MASK, hide_secrets
+from kapelle.redaction import hide_credentials, hide_keyword_passwords, holds_credentials
 
 _POSTGRES_URL = re.compile(r"\A\s*(?:postgresql|postgres)(?:\+\w+)?://", re.IGNORECASE)
 _SQLITE_URL = re.compile(r"\A\s*(?:sqlite(?:\+\w+)?://|file:(?://(?:localhost)?(?=/))?)", re.IGNORECASE)
@@ -28,15 +28,11 @@ _KEYWORD = re.compile(
     r"|load_balance_hosts|require_auth)\s*=",
     re.IGNORECASE,
 )
-_KEYWORD_PASSWORD = re.compile(
-    r"\w{0,40}(?:password|passwd|pwd|secret)\s*=\s*(?:'(?:[^'\\]|\\.)*'?|\S+)\s*", re.IGNORECASE
-)
 _ANY_URL = re.compile(r"\A\s*+['\"]?\s*+[A-Za-z][A-Za-z0-9+.-]*:(?://|\\\\)")
 _DATABASE = re.compile(
     r"\A\s*+['\"]?\s*+(?:jdbc|postgres\w*|pgsql|mysql|mariadb|mssql|oracle|mongodb|redis|sqlite)(?:\+\w+)?:",
     re.IGNORECASE,
 )
-_CREDENTIALS = re.compile(r"(?<![^\s:@/\\])[^\s:@/\\]*+:[^\s@]{0,500}+@")
 _DRIVE = re.compile(r"[A-Za-z]:(?=[/\\])" if os.name == "nt" else r"(?!)")
 
 
@@ -52,24 +48,6 @@ def postgres_location(location: str) -> str:
     'postgresql://db.example/work'
     """
     return _POSTGRES_URL.sub("postgresql://", location, count=1).strip()
-
-
-def hide_password(location: str) -> str:
-    """Return the location of a server as it may be shown: without a password, and good for another command.
-
-    >>> hide_password("postgresql://ann:secret@db.example/work")
-    'postgresql://ann@db.example/work'
-    >>> hide_password("host=db.example user=ann password='se cret'")
-    'host=db.example user=ann'
-    """
-    if not _ANY_URL.match(location):
-        return hide_secrets(_KEYWORD_PASSWORD.sub("", location)).strip()
-    url = re.sub(r"(?i)([?&][a-z_]*(?:password|secret|key)=)[^&]*", rf"\1{MASK}", location)
-    scheme, separator, rest = url.partition("://")
-    # Up to the last @: a password in which somebody forgot to write @ or / as %40 or %2F is hidden all the same.
-    credentials, at, place = rest.rpartition("@")
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}{at}{place}"
 
 
 def file_location(location: str | Path) -> str:
@@ -90,10 +68,11 @@ def file_location(location: str | Path) -> str:
     if text == ":memory:":
         return text
     has_host = url is not None and not is_sqlite and text.startswith("//")
-    has_user = _CREDENTIALS.search(_DRIVE.sub("", given, count=1)) is not None
-    if has_host or has_user or _ANY_URL.match(text) or _means_a_server(text) or _KEYWORD_PASSWORD.search(given):
+    has_password = holds_credentials(_DRIVE.sub("", given, count=1))
+    if has_host or has_password or _ANY_URL.match(text) or _means_a_server(text):
+        place = hide_credentials(hide_keyword_passwords(given))[:200]
         raise InvalidInput(
-            f"{_place(given)!r} is neither a file nor a server that keeps a ledger. Write the path of a file, or "
+            f"{place!r} is neither a file nor a server that keeps a ledger. Write the path of a file, or "
             "postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
         )
     return text
@@ -101,13 +80,3 @@ def file_location(location: str | Path) -> str:
 
 def _means_a_server(text: str) -> bool:
     return bool(_DATABASE.match(text) or _KEYWORD.match(text.strip(" '\"")))
-
-
-def _place(text: str) -> str:
-    """Name a wrong location by what is before and after its credentials."""
-    hidden = _KEYWORD_PASSWORD.sub("", text)
-    scheme = re.match(r"\s*['\"]?\s*(?:[A-Za-z][\w+.-]*:)?[/\\]{0,2}", hidden)
-    before, at, after = hidden.rpartition("@")
-    if at:
-        hidden = (scheme[0] if scheme is not None and len(scheme[0]) <= len(before) else "") + after
-    return hide_secrets(re.sub(r"[?#].*", "", hidden, flags=re.DOTALL))[:200]

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
-from kapelle.redaction import remember_location
+from kapelle.redaction import hide_password, remember_location
 
 from . import connection as timing
 from .chain import hash_content, head_mismatch
@@ -32,7 +32,6 @@ from .history import Dialect, History
 from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
 from .ledger import RunSummary, make_run_id
-from .location import hide_password
 from .outcome import Outcome
 from .postgres_connection import connect, import_driver, is_away, refusal
 from .postgres_schema import (

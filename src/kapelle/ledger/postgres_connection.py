@@ -16,9 +16,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
+from kapelle.redaction import hide_password
 
 from . import connection as timing
-from .location import hide_password, postgres_location
+from .location import postgres_location
 
 if TYPE_CHECKING:
     import psycopg

@@ -55,6 +55,7 @@ _SERVERS = MappingProxyType(
     }
 )
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}://.*")
 _MODEL = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 _OFF = "none"
@@ -126,6 +127,9 @@ def _resolve(wanted: str, source: str, environ: Mapping[str, str]) -> _Found | N
         return None
     if not _MODEL.fullmatch(wanted):
         raise InvalidInput(f"{source}={wanted[:200]!r} is no model. Write provider:name, such as openai:gpt-6-luna.")
+    if (url := _URL.search(wanted)) is not None:
+        shown = f"{wanted[: url.start()]}{hide_credentials(url[0])}"[:200]
+        raise InvalidInput(f"{source}={shown!r} holds a URL. Name the model only, and its server in KAPELLE_BASE_URL.")
     provider, _, name = wanted.partition(":")
     own_server = _read_url(environ, "KAPELLE_BASE_URL")
     openai_server = _read_url(environ, "OPENAI_BASE_URL")
