@@ -18,6 +18,7 @@ from kapelle.agents.local import LocalFolder, skipped_files
 from kapelle.knowledge import FileReader, FolderIndex, FoundFile, ReadingLimits
 from kapelle.tools import Tables
 
+ROW = ",".join("7" if number % 10 == 0 else "" for number in range(200)) + "\n"
 PARAGRAPH = "The river of Peru is the longest of the continent, and its delta the widest. " * 5 + "\n\n"
 
 

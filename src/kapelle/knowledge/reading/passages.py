@@ -112,6 +112,8 @@ def _shorten(title: str) -> str:
 # Their content is no markup, and nothing that is shown.
 _RAW = {tag: re.compile(f"</{tag}", re.IGNORECASE) for tag in ("script", "style")}
 _TAG_NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9]{0,20})(?![A-Za-z0-9])")
+_PLAIN_TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9]{0,20})(?:\s[^<>\"']*)?>")
+"""What most tags are: found in one step."""
 _TAG_STOP = re.compile(r"[>\"']")
 _REFERENCE = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
 
@@ -177,23 +179,27 @@ def _lines_of_html(text: str, earn: Earn | None) -> list[str]:
                 pieces = chars = 0
         if opening < 0:
             break
-        if text.startswith("<!--", opening):
-            closing = scanner.find("-->", opening + 4)
-            position = closing + 3 if closing >= 0 else len(text)
-            continue
-        name = _TAG_NAME.match(text, opening)
-        if name is None and text[opening + 1 : opening + 2] not in ("!", "?", "/"):
-            position = opening + 1  # "a < b": what is no tag is text
-            if not hidden:
-                line += text.count("\n", counted, opening)
-                counted = opening
-                lines[line].append(mark + "<")
-                mark = ""
-            continue
-        closing = scanner.tag_end(opening)
-        tag = name[1].lower() if name is not None else ""
-        if closing < 0:  # a tag that never ends: it, and all behind it, is read as text
-            closing, tag = opening + 1, ""
+        plain = _PLAIN_TAG.match(text, opening)
+        if plain is not None:
+            closing, tag = plain.end(), plain[1].lower()
+        else:
+            if text.startswith("<!--", opening):
+                closing = scanner.find("-->", opening + 4)
+                position = closing + 3 if closing >= 0 else len(text)
+                continue
+            name = _TAG_NAME.match(text, opening)
+            if name is None and text[opening + 1 : opening + 2] not in ("!", "?", "/"):
+                position = opening + 1  # "a < b": what is no tag is text
+                if not hidden:
+                    line += text.count("\n", counted, opening)
+                    counted = opening
+                    lines[line].append(mark + "<")
+                    mark = ""
+                continue
+            closing = scanner.tag_end(opening)
+            tag = name[1].lower() if name is not None else ""
+            if closing < 0:  # a tag that never ends: it, and all behind it, is read as text
+                closing, tag = opening + 1, ""
         position = closing
         closes = text[opening + 1] == "/"
         if tag == "template":

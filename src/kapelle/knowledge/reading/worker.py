@@ -49,7 +49,7 @@ S_PER_TABLE = 0.000_5
 
 SHORTEST_S = 0.02
 """What a file may take unearned at least, when those before it have used up the folder's time."""
-OVERDRAWN_S = 0.2
+OVERDRAWN_S = 0.1
 """So far below zero, nothing more is read."""
 TOLD_EVERY_S = 0.25
 TIMER_SLACK_S = 0.02
