@@ -87,12 +87,15 @@ def run(seeds: range, jobs: int, most: int, console: Console) -> tuple[list[Find
     done = 0
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task("worlds", total=len(seeds))
-        for count, found in _played(seeds, jobs):
-            done += count
-            findings += found
-            progress.update(bar, completed=done, description=f"worlds, {len(findings)} wrong")
-            if len(findings) >= most:
-                break
+        try:
+            for count, found in _played(seeds, jobs):
+                done += count
+                findings += found
+                progress.update(bar, completed=done, description=f"worlds, {len(findings)} wrong")
+                if len(findings) >= most:
+                    break
+        except KeyboardInterrupt:
+            console.print(f"Interrupted after {done:,} worlds; what was found until then:", highlight=False)
     return findings, done
 
 
