@@ -17,6 +17,7 @@ from .world import PLANNING_USD, REFLECT_USD, REPLAN_USD, Act, TaskSpec, Way, Wo
 
 SLACK_S = 7.0
 """A stop is heard within a second, waits two for agents to tidy up, and for a change to be approved before."""
+LEASE_S = 31.0
 CENT = 1e-7
 """Sums of dollars differ by less."""
 OVER = ("done", "failed", "skipped", "cancelled")
@@ -116,6 +117,7 @@ class _Model:
         self.state = "none"
         self.owner = -1
         self.dead: set[int] = set()
+        self.died_at: dict[int, float] = {}
         self.ended: set[int] = set()
         self.cap: float | None = None
         self.caps: dict[int, float | None] = {}
@@ -155,6 +157,7 @@ class _Model:
                 self.began[item.session], self.deadlines[item.session] = item.at, item.data["deadline_s"]
             case "killed":
                 self.dead.add(item.session)
+                self.died_at[item.session] = item.at
             case "begin":
                 self._begin(item)
             case "end" | "cancelled":
@@ -242,6 +245,7 @@ class _Model:
         self.is_first = False
         if self.state in ("partial", "failed", "stopped") or self.was_stopping:
             self.must_fail = None
+            self.owed_replanning.clear()
             for task in self.tasks.values():
                 if task.state in ("failed", "skipped", "cancelled"):
                     task.state = "waiting"
@@ -813,8 +817,8 @@ class _Model:
         trouble = sessions[item.session] if 0 <= item.session < len(sessions) else None
         match raised:
             case "RunBusy":
-                before = sessions[self.owner] if 0 <= self.owner < len(sessions) else None
-                far = self.owner in self.dead and before is not None and before.is_far
+                last = {n: at for n, at in self.died_at.items() if n < len(sessions) and sessions[n].is_far}
+                far = any(item.at < at + LEASE_S for at in last.values())
                 ok = far or (self.owner not in self.dead and self.owner not in self.ended)
             case "LedgerBusy":
                 ok = trouble is not None and trouble.busy_events[1] > 0
@@ -918,9 +922,11 @@ class _Model:
 
     def _time_passes(self, until: float) -> None:
         """Nothing else happens before `until`: what could have happened has, and what must end has ended."""
-        self._expect(not self.owed_replanning or not self._has_plenty, f"{self.owed_replanning} are not planned anew")
-        self.owed_replanning.clear()
         is_at_work = self.owner >= 0 and self.owner not in self.dead and self.owner not in self.ended
+        if is_at_work and self.state == "running":
+            owed = sorted(self.owed_replanning)
+            self._expect(not owed or not self._has_plenty or self.is_stopping, f"{owed} are not planned anew")
+            self.owed_replanning.clear()
         for number, call in self.calls.items():
             attempt = call.attempt
             ended = call.session in self.ended or (
@@ -960,7 +966,9 @@ class _Model:
         if after_s is None or life is None or len(life.attempts) != 1 or task.spec.way.kind != "single":
             return
         one = life.attempts[0]
-        if not one.is_open or task.spec.risk == "high" or not self._has_plenty or self._free_places(one.agent) <= 0:
+        if not one.is_open or task.spec.risk == "high" or self._may_be_too_dear(one.agent):
+            return
+        if self._free_places(one.agent) <= 0:
             return
         self._expect(until <= one.at + after_s + CENT, f"{task.spec.name} is late, and has no rival")
 
@@ -971,11 +979,19 @@ class _Model:
         return world.approval_s > 0 and bool(world.grows or world.replans or world.reflects)
 
     def _could_begin(self, task: _TaskState) -> bool:
-        if task.state != "waiting" or not self._has_plenty or any(self._settled(one) == "open" for one in task.after):
+        if task.state != "waiting" or any(self._settled(one) == "open" for one in task.after):
+            return False
+        if self._may_be_too_dear(task.spec.way.agents[0]):
             return False
         is_free = not task.spec.approval or self._was_approved(task.spec.name, "start")
         at_risk = task.spec.risk == "high" and task.begun_at_risk
         return is_free and not at_risk and not self._falls(task)
+
+    def _may_be_too_dear(self, agent: str) -> bool:
+        """Whether an agent may have to wait for money: what is set aside once it is learned nobody tells in advance."""
+        if self.cap is None:
+            return False
+        return not (self._has_plenty and self.is_first and self.agents[agent].price_usd and agent not in self.settled)
 
     def _free_places(self, agent: str) -> int:
         lives = [task.life for task in self.tasks.values() if task.life is not None]

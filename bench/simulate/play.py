@@ -221,8 +221,7 @@ class _Player:
     def _over(self, number: int, work: asyncio.Task[Run]) -> None:
         found = _outcome(work)
         if isinstance(found, Killed):
-            self.note("killed", number)
-            return
+            return  # it was noted when it died
         if isinstance(found, BaseException):
             self.note("over", number, data={"raised": type(found).__name__, "text": str(found)[:300]})
             return
@@ -527,7 +526,9 @@ class _SessionLedger:
         return getattr(self._store, name)
 
     def die(self) -> None:
-        self.is_dead = True
+        if not self.is_dead:
+            self.is_dead = True
+            self._player.note("killed", self.number)
 
     @property
     def is_silent(self) -> bool:

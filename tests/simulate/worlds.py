@@ -110,6 +110,25 @@ WORLDS: Mapping[str, World] = {
         max_fallbacks=0,
         sessions=(Session(stop_at_s=2.0),),
     ),
+    "a second failure, after a resume, whose planning the store cut off": World(
+        tasks=(TaskSpec(name="t0"),),
+        agents=AGENTS,
+        scripts={("t0", "a"): (Act(does="fail"),)},
+        replans={"t0": ()},
+        max_fallbacks=0,
+        sessions=(Session(), Session(busy_events=(4, 1))),
+        resumes=2,
+    ),
+    "a judge that breaks after something was learned of it": World(
+        tasks=tuple(
+            TaskSpec(
+                name=f"t{n}", after=(f"t{n - 1}",) if n else (), way=Way(kind="cascade", agents=("a", "b"), judge="c")
+            )
+            for n in range(4)
+        ),
+        agents=AGENTS,
+        scripts={("verify", "c"): (Act(cost_usd=0.2), Act(cost_usd=0.001), Act(does="crash"))},
+    ),
     "the store fails while tasks run, and is back at once": World(
         tasks=(TaskSpec(name="t0"), TaskSpec(name="t1"), TaskSpec(name="t2", after=("t0", "t1"))),
         agents=AGENTS,

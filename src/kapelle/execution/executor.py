@@ -726,10 +726,10 @@ class _Execution:
         seconds = self._seconds_since(job.started)
         verdict, why = (None, job.expired) if job.expired is not None else read_verdict(job.running)
         if verdict is None:
-            # What a broken check has cost is unknown: what was set aside for it is charged.
-            verdict = Verdict(passed=False, note=f"The check failed. {why}", cost_usd=job.reservation.usd)
-            job.judge_cost = (verdict.cost_usd, verdict.cost_usd > 0)
-        elif job.judge_cost is not None:
+            verdict = Verdict(passed=False, note=f"The check failed. {why}")
+            if job.judge_cost is None:  # it was cut off: what it has cost is unknown, so all that was set aside
+                job.judge_cost = (job.reservation.usd, job.reservation.usd > 0)
+        if job.judge_cost is not None:
             verdict = replace(verdict, cost_usd=job.judge_cost[0])
         usage = verdict.usage
         self._budget.commit(

@@ -112,7 +112,9 @@ def _replanned_in_vain(events: tuple[Event, ...]) -> Iterator[str]:
     ended: dict[str, bool] = {}
     for event in events:
         place = event.data.get("replaces")
-        if isinstance(place, str) and event.kind in ("planning_started", "planning_spent"):
+        if event.kind == "task_failed" and event.task_id is not None:
+            ended.pop(event.task_id, None)  # it was tried again since, and failed anew
+        elif isinstance(place, str) and event.kind in ("planning_started", "planning_spent"):
             ended[place] = event.kind == "planning_spent" and event.data.get("reason") != CUT_OFF
     return (place for place, over in ended.items() if over)
 
