@@ -968,7 +968,7 @@ class _Model:
         one = life.attempts[0]
         if not one.is_open or task.spec.risk == "high" or self._may_be_too_dear(one.agent):
             return
-        if self._free_places(one.agent) <= 0:
+        if self._free_places(one.agent) <= 0 or self._stops_at(self.owner, one.at + after_s):
             return
         self._expect(until <= one.at + after_s + CENT, f"{task.spec.name} is late, and has no rival")
 
@@ -1023,8 +1023,8 @@ class _Model:
             self._expect(enough, f"${usd:.6f} are set aside for {agent}, whose price is {price}")
 
     def _is_refused(self, task: _TaskState, agent: str, usd: float) -> bool:
-        """Whether an attempt is only told of because it cannot be paid."""
-        return usd == 0 and self.cap is not None and not self._has_plenty
+        """Whether an attempt is only told of because it cannot be paid, or its task's deadline has passed."""
+        return usd == 0 and (task.spec.deadline_s is not None or (self.cap is not None and not self._has_plenty))
 
     @property
     def _has_plenty(self) -> bool:
@@ -1036,12 +1036,13 @@ class _Model:
         """Whether something may be stopping this session by now."""
         return self._stops_at(item.session)
 
-    def _stops_at(self, session: int) -> bool:
+    def _stops_at(self, session: int, at: float | None = None) -> bool:
+        """Whether something may be stopping a session by now, or by some time."""
         trouble = self.world.sessions[session] if 0 <= session < len(self.world.sessions) else None
         times = [self.deadlines.get(session)]
         if trouble is not None:
             times += [trouble.stop_at_s, trouble.cancel_at_s]
-        passed = self.now - self.began.get(session, 0.0)
+        passed = (self.now if at is None else at) - self.began.get(session, 0.0)
         return any(one is not None and passed >= one - CENT for one in times)
 
     @property
