@@ -182,6 +182,8 @@ def test_a_beat_that_nobody_waits_for_any_more_harms_nobody() -> None:
             await asyncio.sleep(0)
             asking.cancel()
             await asyncio.wait({asking})
+            assert asking.cancelled()
             await custody.fetch()
+        assert ledger.released == 1
 
     asyncio.run(whole())

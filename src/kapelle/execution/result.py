@@ -293,14 +293,14 @@ def _is_clean(result: AgentResult) -> bool:
     )
 
 
-def _is_plain(output: object) -> bool:
+def _is_plain(output: Any) -> bool:
     """Whether an output can be taken as it is: most are a short text, and need no copy."""
     kind = type(output)
     if kind is str:
-        return len(output) <= MAX_PLAIN_CHARS and (output.isascii() or join_surrogates(output) is output)  # type: ignore[arg-type, attr-defined]
+        return len(output) <= MAX_PLAIN_CHARS and (output.isascii() or join_surrogates(output) is output)
     if kind is int:
-        return -_LARGEST_INT < output < _LARGEST_INT  # type: ignore[operator]
-    return output is None or kind is bool or (kind is float and math.isfinite(output))  # type: ignore[arg-type]
+        return bool(-_LARGEST_INT < output < _LARGEST_INT)
+    return output is None or kind is bool or (kind is float and math.isfinite(output))
 
 
 def _read(result: Any, patience: Patience | None) -> tuple[AgentResult | None, str | None]:

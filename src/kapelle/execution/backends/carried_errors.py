@@ -37,7 +37,7 @@ def pack_error(error: BaseException) -> bytes:
             continue
     # Its words, and of its class only that an agent failed.
     what = f"The agent raised {type(error).__name__}: {_words(error)}, which cannot be sent back from its worker."
-    return cloudpickle.dumps(((AgentFailed, (what,), {}), told))  # type: ignore[no-untyped-call, no-any-return]
+    return cloudpickle.dumps(((AgentFailed, (what,), {}), told))  # type: ignore[no-untyped-call, no-any-return]  # Ray's
 
 
 def unpack_error(packed: bytes) -> BaseException:
