@@ -18,6 +18,7 @@ SOURCE = ROOT / "src" / "kapelle"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("redaction", "characters"),
     ("errors",),
+    ("failures",),
     ("documents",),
     ("graph", "compute", "coordination", "release"),
     ("ledger",),

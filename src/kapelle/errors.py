@@ -22,8 +22,12 @@
     │   ├── BudgetExceeded      dollars, tokens, calls or seconds are used up (.resource)
     │   └── DeadlineExceeded    the time is over
     ├── AgentFailed             one task failed; its dependents are skipped, the rest goes on
-    │   ├── ModelRefused        the provider rejects the call for good (key, model name, policy)
+    │   ├── CannotAnswer        the agent works, but what it was asked is not in what it knows
+    │   ├── ModelRefused        the provider rejects the call for good (key, model name)
+    │   │   ├── QuotaExceeded   the account's credit or quota is used up
+    │   │   └── ContentRefused  the provider's policy, or the model itself, declines this content
     │   └── ModelReplyInvalid   the provider's reply cannot be read
+    │       └── ReplyCut        the reply ends before it is whole
     ├── AskPerson               a task needs a person's answer or approval: no failure (.question)
     ├── LeaseLost               another engine took the run over: stop, this write was refused (.owner)
     └── LedgerCorrupt           report a bug: the ledger contradicts itself
@@ -53,6 +57,15 @@ class KapelleError(Exception):
     """The root of the tree. `exit_code` is what the command line returns for it."""
 
     exit_code = 1
+    cost_usd: float | None = None
+    """Dollars that the call behind it has cost, where that was reported."""
+    usage: object | None = None
+    """What the call has used (a `ledger.Usage`), where that was reported."""
+    sent: bool | None = None
+    """Where `cost_usd` is None: True if the call reached somebody who may bill it, so that all that was set aside for
+    it is charged; False if nobody can have billed anything; None if that is unknown: see `Accounts.charge`."""
+    retry_after_s: float | None = None
+    """Seconds that whoever is behind it asks to be left alone for."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*map(hide_secrets_in, args))
@@ -135,7 +148,24 @@ class NotFound(InvalidInput):
 
 
 class TryAgain(KapelleError):
-    """The same call may succeed later."""
+    """The same call may succeed later: after `retry_after_s` seconds, where that is known.
+
+    `cost_usd`, `usage` and `sent` say what the failed call used: see `KapelleError`.
+    """
+
+    def __init__(
+        self,
+        *message: object,
+        cost_usd: float | None = None,
+        usage: object | None = None,
+        sent: bool | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.cost_usd = cost_usd
+        self.usage = usage
+        self.sent = sent
+        self.retry_after_s = retry_after_s
+        super().__init__(*message)
 
 
 class ModelUnavailable(TryAgain):
@@ -191,18 +221,45 @@ class AgentFailed(KapelleError):
     `cost_usd` and `usage` say what the attempt used, where that is known; else its declared price is charged.
     """
 
-    def __init__(self, message: str = "", *, cost_usd: float | None = None, usage: object | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        cost_usd: float | None = None,
+        usage: object | None = None,
+        sent: bool | None = None,
+    ) -> None:
         self.cost_usd = cost_usd
         self.usage = usage
+        self.sent = sent
         super().__init__(message)
 
 
+class CannotAnswer(AgentFailed):
+    """The agent works as it should, but what it was asked is not in what it knows: no passage, no row, no such figure.
+
+    It says nothing against the agent, so nothing is learned against it.
+    """
+
+
 class ModelRefused(AgentFailed):
-    """The provider rejects the call for good: the key, the model's name, or its policy."""
+    """The provider rejects the call for good: the key, or the model's name."""
+
+
+class QuotaExceeded(ModelRefused):
+    """The account's credit or quota is used up: no further call succeeds until somebody tops it up."""
+
+
+class ContentRefused(ModelRefused):
+    """The provider's policy, or the model itself, declines this content. The same words will be declined again."""
 
 
 class ModelReplyInvalid(AgentFailed):
     """The provider's reply cannot be read."""
+
+
+class ReplyCut(ModelReplyInvalid):
+    """The reply ends before it is whole: its limit of tokens was reached, or the stream broke off."""
 
 
 class AskPerson(KapelleError):

@@ -78,6 +78,7 @@ KAPELLE: dict[str, Callable[[], KapelleError]] = {
     "AgentFailed": lambda: AgentFailed("cannot", cost_usd=0.5, usage=Usage(calls=2)),
     "AskPerson": lambda: AskPerson("Which?", options=["a", "b"], cost_usd=0.1),
     "LeaseLost": lambda: errors.LeaseLost("r", fence=1, current=2, owner="another"),
+    "TryAgain": lambda: TryAgain("busy", cost_usd=0.2, sent=True, retry_after_s=90.0),
     "WorkerLost": lambda: errors.WorkerLost("gone"),
     "PaidReplyInvalid": lambda: PaidReplyInvalid("cannot be read", reply=REPLY),
     "PaidRefusal": lambda: PaidRefusal("no", reply=REPLY),

@@ -29,6 +29,8 @@ class TaskContext:
     twice. Where several agents are asked for an answer of their own, each has its own."""
     answers: tuple[Any, ...] = ()
     """What people have answered to this task's questions, in the order in which they were asked: see AskPerson."""
+    reserved_usd: float | None = None
+    """Dollars that are set aside for this attempt, which it must not exceed; None where no budget limits them."""
     tell: Callable[[str], None] | None = field(default=None, compare=False)
     """Shows a piece of text to whoever watches the run, as it is written; None where nobody does. It is not kept."""
 

@@ -14,7 +14,8 @@ import math
 import random
 from dataclasses import dataclass
 
-from kapelle.errors import InvalidInput, TryAgain
+from kapelle.errors import InvalidInput
+from kapelle.failures import sort_failure
 from kapelle.graph import Task
 
 
@@ -45,7 +46,7 @@ class RetryPolicy:
 
 def can_pass(error: BaseException | None) -> bool:
     """Whether the reason of a failure can pass, so that the same call may succeed later."""
-    return isinstance(error, (TryAgain, ConnectionError, TimeoutError))
+    return sort_failure(error).may_pass
 
 
 def is_repeatable(task: Task) -> bool:
