@@ -59,7 +59,7 @@ class KapelleError(Exception):
     exit_code = 1
     cost_usd: float | None = None
     """Dollars that the call behind it has cost, where that was reported."""
-    usage: object | None = None
+    usage: Any = None
     """What the call has used (a `ledger.Usage`), where that was reported."""
     sent: bool | None = None
     """Where `cost_usd` is None: True if the call reached somebody who may bill it, so that all that was set aside for

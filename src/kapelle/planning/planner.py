@@ -55,7 +55,7 @@ class PaidInvalidPlan(InvalidPlan):
     """A model sent nothing usable, and is paid all the same: `usage` and `cost_usd` say what for all attempts."""
 
     def __init__(self, message: str, *, usage: Usage, cost_usd: float) -> None:
-        self.usage = read_usage(usage)
+        self.usage: Usage = read_usage(usage)
         self.cost_usd = read_usd(cost_usd)
         super().__init__(message, place="model reply")
 
