@@ -42,7 +42,7 @@ from kapelle.cost import (
     Single as OneAgent,
 )
 from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidGraph, InvalidInput, PlanRejected
-from kapelle.failures import sort_failure
+from kapelle.failures import Failure, sort_failure
 from kapelle.graph import Task, TaskDAG, clone_json_value
 from kapelle.ledger import Journal, Question, Usage, read_usd
 from kapelle.redaction import get_logger
@@ -631,6 +631,7 @@ class _Execution:
             try:
                 given, why = read_given(await self._run_agent(agent, question, context))
             except Exception as error:
+                self._heed(job, sort_failure(error))
                 job.judge_cost = self._accounts.cost_of(job, read_failure(error)[0], job.expected)
                 raise
             job.judge_cost = self._accounts.cost_of(job, given, job.expected)
@@ -715,9 +716,8 @@ class _Execution:
             return
         if rival is not None:
             self._beat(rival)
-        failure = None if reason is None else sort_failure(error)
-        if failure is not None and failure.retry_after_s:
-            self._let_rest(self._service_of(job.agent), failure.retry_after_s)
+        if error is not None and reason is not None:
+            self._heed(job, sort_failure(error))
         if reason is not None and self._may_retry(job, error):
             self._retry_later(job, result, reason)
             return
@@ -806,6 +806,11 @@ class _Execution:
         self._budget.commit(
             job.reservation, usd=verdict.cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds
         )
+        if job.agent is not None:
+            told = None if job.judge_cost is None or job.judge_cost[1] else job.judge_cost[0]
+            spent = AgentResult(output=None, cost_usd=told, usage=usage)
+            self._accounts.learn(job, spent, answered=why is None)
+            self._ready.allow(job.agent, self._accounts.places_of(job.agent))
         self._note_check(job, verdict, seconds)
 
     def _note_check(self, job: Job, verdict: Verdict, seconds: float) -> None:
@@ -906,6 +911,11 @@ class _Execution:
     def _asking_for(self, service: str) -> list[str]:
         """Return the agents that call a service."""
         return [agent for agent in self._agents.runnable() if self._service_of(agent) == service]
+
+    def _heed(self, job: Job, failure: Failure) -> None:
+        """Leave the service alone that an agent calls, if it asked for that."""
+        if failure.retry_after_s:
+            self._let_rest(self._service_of(job.agent), failure.retry_after_s)
 
     def _let_rest(self, service: str, seconds: float) -> None:
         """A service asked to be left alone: nobody calls it until then, whatever task asks for it."""
