@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kapelle.errors import InvalidInput
+from kapelle.failures import FailureKind
 
 from .usage import Usage
 
@@ -33,6 +34,10 @@ class Outcome:
     cost_usd: float = 0.0
     seconds: float = 0.0
     error: str | None = None
+    failure: FailureKind | None = None
+    """What kind of failure `error` is; None for a success, and where that was not kept. See `kapelle.failures`."""
+    agent_version: str | None = None
+    """Which version of the agent it was; None where that was not known. See `AgentCapability.version`."""
     features: Mapping[str, Any] = field(default_factory=dict)
     """What was known before the attempt: complexity, number of dependencies, length of the inputs."""
     at: float = 0.0
