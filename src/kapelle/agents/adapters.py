@@ -153,6 +153,8 @@ def agent(
     seconds: float | None = ...,
     success_rate: float = ...,
     max_concurrency: int = ...,
+    timeout_s: float | None = ...,
+    retries: int | None = ...,
     agent_id: str | None = ...,
 ) -> Callable[[AgentFunction], RegisteredAgent]: ...
 
@@ -168,6 +170,8 @@ def agent(
     seconds: float | None = None,
     success_rate: float = 0.85,
     max_concurrency: int = 10,
+    timeout_s: float | None = None,
+    retries: int | None = None,
     agent_id: str | None = None,
 ) -> RegisteredAgent | Callable[[AgentFunction], RegisteredAgent]:
     """Make an agent of a function `(task)` or `(task, context)`, plain or async. Its id is the function's name.
@@ -193,6 +197,8 @@ def agent(
             seconds=seconds,
             success_rate=success_rate,
             max_concurrency=max_concurrency,
+            timeout_s=timeout_s,
+            retries=retries,
             description=(inspect.getdoc(function) or "").partition("\n")[0],
         )
         return RegisteredAgent(function, capability)

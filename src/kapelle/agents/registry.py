@@ -150,6 +150,8 @@ class _AgentEntry(pydantic.BaseModel):
     seconds: float | None = None
     success_rate: float = 0.85
     max_concurrency: int = 10
+    timeout_s: float | None = None
+    retries: int | None = None
     description: str = ""
     instructions: str | None = None
     run: str | None = None

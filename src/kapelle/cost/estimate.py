@@ -34,6 +34,8 @@ class Estimate:
     seconds_low: float = 0.0
     """One attempt takes from here to `seconds_high` in 90 % of cases."""
     seconds_high: float = 0.0
+    costs_told: int = 0
+    """Outcomes of this agent, at whatever type of task, whose cost was told; 0 where all was declared or assumed."""
     usage: Usage | None = None
     """Input, cached and output tokens expected of one attempt."""
     completion: float = 1.0

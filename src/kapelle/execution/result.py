@@ -52,6 +52,8 @@ MAX_OPTIONS_CHARS = 100_000
 MAX_LOOP_S = 2.0
 """How long the event loop reads one output. The largest that is kept takes it a third of a second."""
 _LARGEST_INT = 2**63
+_MOST_CAUSES = 10
+"""Of the errors behind an error, how many are asked what was used."""
 _MOST_SHOWN = 5
 """Of the errors in a group, how many a message tells."""
 
@@ -365,19 +367,32 @@ def read_failure(error: BaseException) -> tuple[AgentResult | None, str]:
 def _reported(error: BaseException) -> AgentResult | None:
     """Return what an error says that an attempt used; None where it says nothing.
 
+    An error that user code made of one of ours says nothing itself: then the one behind it is asked.
+
     Raises:
         RefusedFigure: one of its figures is none.
     """
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen and len(seen) < _MOST_CAUSES:
+        seen.add(id(one))
+        if isinstance(one, KapelleError) and (found := _told_by(one)) is not None:
+            return found
+        one = one.__cause__ or one.__context__
+    return None
+
+
+def _told_by(error: KapelleError) -> AgentResult | None:
     if isinstance(error, (PaidRefusal, PaidReplyInvalid)):
         return _spent(error.reply.usage, error.reply.cost_usd)
-    if isinstance(error, (ModelRefused, ModelUnavailable)):  # the provider did not take the call
-        return AgentResult(output=None, cost_usd=0.0)
-    if not isinstance(error, (AgentFailed, AskPerson)):
-        return None
-    # A class that does not call the constructor above it has no such attributes.
-    usage, cost_usd = getattr(error, "usage", None), getattr(error, "cost_usd", None)
+    # A class that does not call the constructor above it has the attributes of its class only: None.
+    usage, cost_usd, sent = error.usage, error.cost_usd, error.sent
+    if cost_usd is None and sent is True:  # somebody may bill it: all that was set aside
+        return UnknownCost(output=None, usage=NOTHING if usage is None else read_usage(usage))
     if usage is None and cost_usd is None:
-        return None
+        # Where the provider did not take the call, nobody has billed it.
+        is_free = sent is False or (sent is None and isinstance(error, (ModelRefused, ModelUnavailable)))
+        return AgentResult(output=None, cost_usd=0.0) if is_free else None
     return _spent(NOTHING if usage is None else usage, cost_usd)
 
 

@@ -52,6 +52,8 @@ class Job:
     """Which attempt of the task it is, or examines."""
     expected: Estimate | None = None
     """What it is expected to take; None for a check that no agent makes."""
+    most_usd: float | None = None
+    """What it costs at most, by the agent itself; None where it does not know."""
     reservation: Reservation | None = None
     started: float = 0.0
     running: asyncio.Task[Any] | None = None

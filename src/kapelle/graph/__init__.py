@@ -27,5 +27,6 @@ from .references import render_output as render_output
 from .references import replace_references as replace_references
 from .references import resolve_references as resolve_references
 from .references import split_filled as split_filled
+from .task import MAX_RETRIES as MAX_RETRIES
 from .task import Risk as Risk
 from .task import Task as Task

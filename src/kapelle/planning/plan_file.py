@@ -96,6 +96,11 @@ class PlannedTask(pydantic.BaseModel):
     ] = []
     priority: int = 0
     deadline_s: float | None = None
+    timeout_s: float | None = None
+    retries: int | None = None
+    agent: str | None = None
+    """Who is to do it: short for a strategy of one agent."""
+    strategy: str | dict[str, Any] | None = None
     risk: Literal["low", "medium", "high"] = "low"
     on_failure: Literal["skip", "fail", "continue"] = "skip"
     needs: Literal["all", "some"] = "all"
@@ -104,8 +109,12 @@ class PlannedTask(pydantic.BaseModel):
 
     def task(self, place: str) -> Task:
         """Return it as a Task."""
+        fields = self.model_dump(exclude={"agent"})
+        strategy = self.agent if self.strategy is None else self.strategy
+        if self.agent is not None and self.strategy is not None:
+            raise InvalidPlan(f"Task {self.task_id!r} names an agent and a strategy. Keep one.", place=place)
         try:
-            return Task(**{**self.model_dump(), "requirements": frozenset(self.requirements)})
+            return Task(**{**fields, "requirements": frozenset(self.requirements), "strategy": strategy})
         except InvalidGraph as error:
             raise InvalidPlan(str(error), place=place) from error
 
