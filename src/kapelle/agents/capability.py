@@ -47,6 +47,9 @@ class AgentCapability:
     """Further attempts after the first, for failures that may pass; None takes what the run does. A task's own beats
     this."""
     description: str = ""
+    version: str | None = None
+    """Which version of the agent this is: what was learned of another one does not count. `@agent` takes a hash of the
+    function where none is given; None counts everything."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.agent_id, str) or not _AGENT_ID.fullmatch(self.agent_id):

@@ -42,7 +42,7 @@ from kapelle.cost import (
     Single as OneAgent,
 )
 from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidGraph, InvalidInput, PlanRejected
-from kapelle.failures import Failure, sort_failure
+from kapelle.failures import Failure, FailureKind, sort_failure
 from kapelle.graph import Task, TaskDAG, clone_json_value
 from kapelle.ledger import Journal, Question, Usage, read_usd
 from kapelle.redaction import get_logger
@@ -774,6 +774,7 @@ class _Execution:
         else:
             self._accounts.charge_unknown(job, self._seconds_since(job.started))
         attempt.result, attempt.reason, attempt.ended = result, reason, True
+        attempt.failure = None if reason is None else _kind_of(job, reason)
         self._accounts.learn(job, result if job.expired is None else None, answered=reason is None)
         assert job.agent is not None
         self._ready.allow(job.agent, self._accounts.places_of(job.agent))
@@ -1480,6 +1481,13 @@ def _error_of(job: Job) -> BaseException | None:
     if job.expired is not None or job.running.cancelled():
         return None
     return job.running.exception()
+
+
+def _kind_of(job: Job, reason: str) -> FailureKind:
+    """Return what kind of failure an attempt has ended with."""
+    if reason == LATE_EXPANSION:
+        return "budget"  # whatever stopped the run: the agent is not to blame
+    return "timeout" if job.expired is not None else sort_failure(_error_of(job)).kind
 
 
 def _result_of(job: Job) -> tuple[AgentResult | None, str | None]:

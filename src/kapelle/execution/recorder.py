@@ -139,6 +139,7 @@ class Recorder:
             cost_usd=attempt.cost_usd,
             seconds=attempt.seconds,
             error=attempt.reason,
+            failure=None if attempt.reason is None else attempt.failure,
             features=features,
             at=self._clock(),
         )

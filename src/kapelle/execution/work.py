@@ -31,6 +31,7 @@ from kapelle.cost import (
     next_move,
     task_context,
 )
+from kapelle.failures import FailureKind
 from kapelle.graph import Task
 from kapelle.ledger import Usage
 
@@ -79,6 +80,8 @@ class Attempt:
     result: AgentResult | None = None
     reason: str | None = None
     """Why it failed."""
+    failure: FailureKind | None = None
+    """What kind of failure that is."""
     cost_usd: float = 0.0
     usage: Usage = Usage()
     cost_assumed: bool = False
@@ -200,7 +203,8 @@ class Work:
         """Take in that an agent cannot be asked at all."""
         assert job.agent is not None
         self.answered_by[job.agent] = len(self.attempts)
-        self.attempts.append(Attempt(agent=job.agent, step=self.step_of(job.agent), reason=reason, ended=True))
+        step = self.step_of(job.agent)
+        self.attempts.append(Attempt(agent=job.agent, step=step, reason=reason, failure="budget", ended=True))
         self.answers[job.agent] = Answer(canonical=None)
 
     def examined(self, job: Job, *, passed: bool) -> None:
