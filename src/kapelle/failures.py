@@ -302,9 +302,9 @@ def _look(thing: object, name: str) -> Any:
 
 def _pairs(headers: object) -> Iterator[tuple[str, str]]:
     """Yield headers as (name in lower case, value), whatever holds them."""
+    items: Any = headers
     try:
-        items = headers.items() if hasattr(headers, "items") else headers
-        for name, value in items:  # type: ignore[attr-defined]  # what is no pairs raises, and is none
+        for name, value in items.items() if hasattr(items, "items") else items:
             name = name.decode("latin-1") if isinstance(name, bytes) else str(name)
             value = value.decode("latin-1") if isinstance(value, bytes) else str(value)
             yield name.lower(), value
