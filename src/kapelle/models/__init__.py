@@ -9,6 +9,7 @@ from .client import ModelClient as ModelClient
 from .client import ModelReply as ModelReply
 from .client import ModelRequest as ModelRequest
 from .client import PaidRefusal as PaidRefusal
+from .client import PaidReplyCut as PaidReplyCut
 from .client import PaidReplyInvalid as PaidReplyInvalid
 from .client import Role as Role
 from .client import ToolCall as ToolCall
@@ -19,5 +20,6 @@ from .discovery import find_model as find_model
 from .prices import Price as Price
 from .prices import PriceTable as PriceTable
 from .pydantic_ai_client import PydanticAIClient as PydanticAIClient
+from .rate_limits import RateLimits as RateLimits
 from .reply_schema import find_schema_problems as find_schema_problems
 from .reply_schema import read_json_reply as read_json_reply
