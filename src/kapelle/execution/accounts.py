@@ -11,7 +11,7 @@ from __future__ import annotations
 from kapelle.agents import AgentRegistry, AgentResult
 from kapelle.cost import Budget, Estimate, Reservation
 from kapelle.errors import BudgetExceeded
-from kapelle.ledger import Usage
+from kapelle.ledger import NOTHING, Usage
 
 from .result import UnknownCost
 from .work import Attempt, Job
@@ -56,6 +56,8 @@ class Accounts:
         usage = attempt.usage if result is None else result.usage
         cost_usd, is_assumed = self.cost_of(job, result, expected)
         attempt.cost_assumed = attempt.cost_assumed or is_assumed
+        if is_assumed and result is not None:
+            attempt.unpriced_model = result.unpriced_model
         self.budget.commit(job.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
         attempt.cost_usd, attempt.usage = cost_usd, usage
         return attempt
@@ -69,7 +71,13 @@ class Accounts:
         if result is not None and result.cost_usd is not None:
             return result.cost_usd, False
         price = self._agents[job.agent].cost_usd
-        return (price, False) if price is not None else (expected.cost_usd, expected.cost_usd > 0)
+        if price is not None:
+            return price, False
+        usage = NOTHING if result is None else result.usage
+        price = self._agents.price_usage(job.agent, usage)
+        if price is not None:
+            return price, False
+        return expected.cost_usd, expected.cost_usd > 0 or not no_usage(usage)
 
     def charge_unknown(self, job: Job, seconds: float) -> float:
         """Settle a job that was cut off: what it has cost is unknown, so all that was set aside is charged."""

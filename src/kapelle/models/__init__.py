@@ -16,8 +16,16 @@ from .client import ToolDefinition as ToolDefinition
 from .discovery import DEFAULT_MODELS as DEFAULT_MODELS
 from .discovery import describe_model as describe_model
 from .discovery import find_model as find_model
+from .failures import explain_failure as explain_failure
 from .prices import Price as Price
 from .prices import PriceTable as PriceTable
+from .prices import bound_tokens as bound_tokens
 from .pydantic_ai_client import PydanticAIClient as PydanticAIClient
 from .reply_schema import find_schema_problems as find_schema_problems
 from .reply_schema import read_json_reply as read_json_reply
+from .run_cost import RunCost as RunCost
+from .run_cost import find_price_name as find_price_name
+from .run_cost import find_unpriced as find_unpriced
+from .run_cost import known_models as known_models
+from .run_cost import measure_messages as measure_messages
+from .run_cost import read_run_cost as read_run_cost
