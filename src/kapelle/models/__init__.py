@@ -9,6 +9,7 @@ from .client import ModelClient as ModelClient
 from .client import ModelReply as ModelReply
 from .client import ModelRequest as ModelRequest
 from .client import PaidRefusal as PaidRefusal
+from .client import PaidReplyCut as PaidReplyCut
 from .client import PaidReplyInvalid as PaidReplyInvalid
 from .client import Role as Role
 from .client import ToolCall as ToolCall
@@ -21,6 +22,7 @@ from .prices import Price as Price
 from .prices import PriceTable as PriceTable
 from .prices import bound_tokens as bound_tokens
 from .pydantic_ai_client import PydanticAIClient as PydanticAIClient
+from .rate_limits import RateLimits as RateLimits
 from .reply_schema import find_schema_problems as find_schema_problems
 from .reply_schema import read_json_reply as read_json_reply
 from .run_cost import RunCost as RunCost
