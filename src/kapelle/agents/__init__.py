@@ -17,3 +17,6 @@ from .registry import AgentRegistry as AgentRegistry
 from .threads import THREAD_NAME as THREAD_NAME
 from .threads import call_in_thread as call_in_thread
 from .threads import carried as carried
+from .threads import count_thread as count_thread
+from .threads import threads_at_work as threads_at_work
+from .threads import when_threads_end as when_threads_end

@@ -19,20 +19,26 @@ from kapelle.errors import (
     InvalidInput,
     KapelleError,
     ModelReplyInvalid,
+    ModelUnavailable,
     ReplyCut,
     UnknownPrice,
 )
 from kapelle.graph import Task, read_json_value
 from kapelle.models import (
+    Ending,
     PriceTable,
     RunCost,
+    ThoughtReader,
     bound_tokens,
     explain_failure,
     find_price_name,
     find_unpriced,
+    is_known_to_leave_tags_open,
     known_models,
     measure_messages,
+    read_ending,
     read_run_cost,
+    strip_thoughts,
 )
 from kapelle.redaction import remember_model
 
@@ -104,7 +110,8 @@ class PydanticAIAgent:
         if self._deps is not None:
             options["deps"] = await self._deps_for(task, context)
         if context.tell is not None and self._can_stream():
-            options["event_stream_handler"] = _Teller(context.tell, waits=self._has_tools())
+            holds_back = is_known_to_leave_tags_open(self._name())
+            options["event_stream_handler"] = _Teller(context.tell, waits=self._has_tools(), holds_back=holds_back)
         with capture_run_messages() as messages:
             try:
                 result = await self._agent.run(task_prompt(task, context), **options)
@@ -128,17 +135,24 @@ class PydanticAIAgent:
         Raises:
             AgentFailed: it is no whole answer, or cannot be written down. The error tells what it cost.
         """
-        last = next((message for message in reversed(messages) if message.kind == "response"), None)
-        finish = None if last is None else last.finish_reason
+        last = _last_reply(messages)
+        ending = None if last is None else _ending(last)
         where = f"The model {(last.model_name if last is not None else None)!r}"
+        if isinstance(output, str):
+            output = strip_thoughts(output)
         error: KapelleError | None = None
-        if finish == "length":
+        # What is whole and fits its type is not cut, whatever the server says.
+        if ending == "cut" and isinstance(output, str):
             error = ReplyCut(
                 f"{where} was cut off at its limit in task {task.task_id!r}. Raise max_tokens in the agent's "
                 "model_settings, or ask for less."
             )
-        elif finish == "content_filter":
-            error = ContentRefused(f"{where} declined task {task.task_id!r} by its provider's policy. Reword it.")
+        elif last is not None and ending == "withheld":
+            words = (last.provider_details or {}).get("refusal") or (output if isinstance(output, str) else "")
+            said = f" It said: {str(words)[:200]!r}." if words else ""
+            error = ContentRefused(f"{where} declined task {task.task_id!r} by its provider's policy.{said} Reword it.")
+        elif ending == "broken":
+            error = ModelUnavailable(f"{where} ended its reply for task {task.task_id!r} before it was whole.")
         elif isinstance(output, str) and not output.strip():
             error = ModelReplyInvalid(f"{where} returned no text for task {task.task_id!r}.")
         elif hasattr(type(output), "model_dump"):  # its class may not be known where the result goes
@@ -160,18 +174,21 @@ class PydanticAIAgent:
 
         if isinstance(error, KapelleError):  # a tool's own, a question to a person among them
             return add_paid(error, cost.cost_usd, cost.usage) if cost.usage.calls else error
-        if isinstance(error, theirs.OutputTokenLimitExceeded):
+        last = _last_reply(messages)
+        if isinstance(error, theirs.UnexpectedModelBehavior) and last is not None and _ending(last) == "cut":
             words = f"{self._name()} was cut off at its limit: {error} Raise max_tokens in its model_settings."
             return add_paid(ReplyCut(words), cost.cost_usd, cost.usage)
         if isinstance(error, theirs.ModelAPIError | theirs.ContentFilterError):
-            told = explain_failure(self._name(), error).error
-            if told.sent and told.cost_usd is None:
-                # This request may be billed too, and nobody says how much: all that was set aside then counts.
-                known = cost.cost_usd if cost.usage.calls else None
-                told.usage = cost.usage if cost.usage.calls else None
-                told.cost_usd = None if known is None else max(known, context.reserved_usd or 0.0)
+            told = explain_failure(self._name(), error)
+            if not cost.usage.calls:
                 return told
-            return add_paid(told, cost.cost_usd, cost.usage) if cost.usage.calls else told
+            is_open = messages[-1].kind == "request" or cost.is_estimated
+            if not (told.sent and is_open):
+                return add_paid(told, cost.cost_usd, cost.usage)
+            # Its last request may be billed too, and nobody says how much: then all that was set aside counts.
+            told.usage = cost.usage
+            told.cost_usd = None if cost.cost_usd is None else max(cost.cost_usd, context.reserved_usd or 0.0)
+            return told
         if not cost.usage.calls and isinstance(error, Exception):
             return error  # nothing was asked yet
         own = isinstance(error, theirs.AgentRunError)
@@ -282,10 +299,11 @@ class _Teller:
 
     Args:
         waits: Whether to wait for a reply's end, because only then it is known that it called none.
+        holds_back: See ThoughtReader.
     """
 
-    def __init__(self, tell: Callable[[str], None], *, waits: bool) -> None:
-        self._tell, self._waits = tell, waits
+    def __init__(self, tell: Callable[[str], None], *, waits: bool, holds_back: bool) -> None:
+        self._tell, self._waits, self._holds_back = tell, waits, holds_back
 
     async def __call__(self, run: RunContext[Any], events: AsyncIterable[Any]) -> None:
         from pydantic_ai.messages import (
@@ -296,6 +314,7 @@ class _Teller:
             ToolCallPart,
         )
 
+        thoughts = ThoughtReader(holds_back=self._holds_back)
         pieces: list[str] = []
         is_answer = True
         async for event in events:
@@ -306,13 +325,26 @@ class _Teller:
                 is_answer = False
             elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
                 piece = event.delta.content_delta
-            if piece and self._waits:
+            if piece := thoughts.take(piece) if piece else "":
                 pieces.append(piece)
-            elif piece:
-                self._tell(piece)
+            if is_answer and not self._waits:
+                self._pass_on(pieces)
+        pieces.append(thoughts.finish())
         if is_answer:
-            for piece in pieces:
-                self._tell(piece)
+            self._pass_on(pieces)
+
+    def _pass_on(self, pieces: list[str]) -> None:
+        for piece in filter(None, pieces):
+            self._tell(piece)
+        pieces.clear()
+
+
+def _last_reply(messages: list[Any]) -> Any:
+    return next((message for message in reversed(messages) if message.kind == "response"), None)
+
+
+def _ending(reply: Any) -> Ending:
+    return read_ending(reply.finish_reason, reply.provider_details)
 
 
 def _is_cancelled() -> bool:

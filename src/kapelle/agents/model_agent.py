@@ -7,6 +7,7 @@ was set aside pays for that. A reply that stays cut, is empty or was filtered is
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -53,8 +54,10 @@ class ModelAgent:
         due = None if seconds_left is None else clock() + seconds_left
 
         async def ask(messages: tuple[Message, ...], limit: int) -> ModelReply:
-            options: dict[str, Any] = {} if due is None else {"timeout_s": max(1e-3, due - clock())}
-            request = ModelRequest(messages=messages, max_output_tokens=limit, **options)
+            left_s = None if due is None else max(1e-3, due - clock())
+            if left_s is not None and left_s >= getattr(self._client, "timeout_s", math.inf):
+                left_s = None  # the client's own limit ends it sooner, on silence where the reply streams
+            request = ModelRequest(messages=messages, max_output_tokens=limit, timeout_s=left_s)
             reply = await self._client.complete(request, **({} if context.tell is None else {"on_text": context.tell}))
             return _checked(reply, task)
 

@@ -18,6 +18,8 @@ from .discovery import DEFAULT_MODELS as DEFAULT_MODELS
 from .discovery import describe_model as describe_model
 from .discovery import find_model as find_model
 from .failures import explain_failure as explain_failure
+from .finish_reasons import Ending as Ending
+from .finish_reasons import read_ending as read_ending
 from .prices import Price as Price
 from .prices import PriceTable as PriceTable
 from .prices import bound_tokens as bound_tokens
@@ -31,3 +33,6 @@ from .run_cost import find_unpriced as find_unpriced
 from .run_cost import known_models as known_models
 from .run_cost import measure_messages as measure_messages
 from .run_cost import read_run_cost as read_run_cost
+from .thoughts import ThoughtReader as ThoughtReader
+from .thoughts import is_known_to_leave_tags_open as is_known_to_leave_tags_open
+from .thoughts import strip_thoughts as strip_thoughts
