@@ -250,6 +250,8 @@ def show_run(console: Console, run: Run, *, more: str = "") -> None:
     if run.overrun_usd:
         console.print(Text(tell_overrun(run.overrun_usd), style="yellow"))
     console.print(_text(_totals(run), style="dim"))
+    for note in run.cost_notes:
+        console.print(_text(note, style="yellow"))
     if run.open_questions:
         show_questions(console, run.open_questions, more=more)
     way = way_on(run)

@@ -165,6 +165,7 @@ def run_to_json(run: Run) -> dict[str, Any]:
         "cost_usd": run.cost_usd,
         "overrun_usd": run.overrun_usd,
         "cost_by_agent": run.cost_by_agent,
+        "cost_notes": list(run.cost_notes),
         "usage": asdict(run.usage),
         "seconds": run.seconds,
         "critical_path_seconds": run.critical_path_seconds,

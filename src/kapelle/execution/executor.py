@@ -78,6 +78,7 @@ from .result import (
 from .resume import Earlier
 from .retry import is_repeatable
 from .underway import Reports, UnderWay
+from .watching import contained
 from .work import Attempt, Job, Work
 
 
@@ -322,7 +323,7 @@ class _Execution:
 
     async def run(self, inbox: Inbox | None, stop_key: str, on_text: Callable[[PartialText], None] | None) -> Ending:
         self._started = self._timer()
-        self._on_text = on_text
+        self._on_text = None if on_text is None else contained(on_text, f"on_text of run {self._run_id}")
         alarm = self._set_alarm(self._limits.deadline_s)
         if inbox is not None:
             inbox.listen(lambda messages: self._reports.put_nowait(_Mail(messages=messages)))

@@ -150,6 +150,8 @@ def used(attempt: Attempt) -> dict[str, Any]:
     data = {**_money(cost_usd=attempt.cost_usd), **_usage(attempt.usage), "seconds": attempt.seconds}
     if attempt.cost_assumed:
         data["cost_assumed"] = True
+    if attempt.unpriced_model is not None:
+        data["unpriced_model"] = attempt.unpriced_model
     return data
 
 

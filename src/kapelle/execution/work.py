@@ -86,6 +86,8 @@ class Attempt:
     usage: Usage = Usage()
     cost_assumed: bool = False
     """Whether the cost is what was expected, because the agent told none."""
+    unpriced_model: str | None = None
+    """The model whose price nobody knows, if that is why."""
     seconds: float = 0.0
     ended: bool = False
 
