@@ -34,7 +34,7 @@ async def worker(task, context):
         raise AskPerson("Which account?", options=["savings", "current"])
     if task.task_id == "fail" and not os.path.exists("mended"):
         raise RuntimeError("not yet")
-    return f"{task.task_id} {' '.join(map(str, context.answers))}".strip()
+    return f"{task.task_id} {' '.join((str(one.value) for one in context.answers))}".strip()
 """
 PLAN = """
 request: pay the bill
