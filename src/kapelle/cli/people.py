@@ -126,8 +126,8 @@ def split_questions(ledger: Ledger, run_id: str | None = None) -> tuple[list[Que
         if message is None:
             asked.append(question)
         else:
-            words = {name: str(message.get(name) or "") for name in ("note", "by")}
-            said.append(replace(question, answer=message.get("answer"), **words))
+            note, by = (str(message.get(name) or "") for name in ("note", "by"))
+            said.append(replace(question, answer=message.get("answer"), note=note, by=by))
     return asked, said
 
 

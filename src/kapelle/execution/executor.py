@@ -626,7 +626,7 @@ class _Execution:
         )
 
     def _answers_for(self, job: Job) -> tuple[HumanAnswer, ...]:
-        """Return what people have said to the agent of a job. Who judges an answer, or plans anew, has asked nothing."""
+        """Return what people have said to the agent of a job. Who judges answers, or plans anew, has asked nothing."""
         task = job.work.task
         is_asked = job.check is None and self._works.get(task.task_id) is job.work
         if not is_asked or not self._questions.concern(task):

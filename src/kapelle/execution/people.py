@@ -154,9 +154,7 @@ class Questions:
             description=task.description,
             inputs=clone_json_value(task.inputs),
             upstream={
-                name: clone_json_value(output)
-                for name, output in given.upstream.items()
-                if name not in task.references
+                name: clone_json_value(output) for name, output in given.upstream.items() if name not in task.references
             },
             expected_usd=given.expected_usd,
             arguments_hash=given.hash,

@@ -127,9 +127,9 @@ def describe_question(question: Question, *, full: bool = False, more: str = "")
         return text if full or left <= 0 else f"{text[:most]} ... {left:,} characters more: {way}"
 
     # What an agent or a document wrote never begins a line: it might pass for one of ours.
-    first, *more = cut(question.text, MAX_SHOWN_WORDS).split("\n")
+    first, *others = cut(question.text, MAX_SHOWN_WORDS).split("\n")
     yield first
-    yield from (f"  | {line}" for line in more)
+    yield from (f"  | {line}" for line in others)
     if question.agent or question.task_type:
         kind = f" ({question.task_type})" if question.task_type else ""
         price = "" if question.expected_usd is None else f", expected to cost {format_usd(question.expected_usd)}"

@@ -190,8 +190,13 @@ class RunBuilder:
         question = self._run.questions.get(data.text("question_id"))
         if question is None or not question.is_open or question.task_id != event.task_id:
             raise ValueError("it answers no open question of this task")
-        said = {"answer": event.data.get("answer"), "note": data.text("note", ""), "by": data.text("by", "")}
-        return replace(question, **said, answered_at=event.at)
+        return replace(
+            question,
+            answer=event.data.get("answer"),
+            note=data.text("note", ""),
+            by=data.text("by", ""),
+            answered_at=event.at,
+        )
 
     def _changed_task(self, event: Event, data: Fields) -> TaskRun:
         task = self._tasks.get(event.task_id or "")
