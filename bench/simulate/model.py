@@ -86,6 +86,10 @@ class _Question:
     task: str
     about: str
     kind: str
+    asker: str | None
+    """The agent that asked; None where the engine did."""
+    given: Mapping[str, Any]
+    """Outputs that the task was given when it was asked: an answer holds for these."""
     answer: Any = None
     is_open: bool = True
 
@@ -410,7 +414,7 @@ class _Model:
         self._expect(self.must_fail is None, f"{name} starts, though {self.must_fail} failed and must end the run")
         self._expect_inputs(task)
         if spec.approval:
-            self._expect(self._was_approved(name, "start"), f"{name} starts, and nobody approved it")
+            self._expect(self._was_approved(name, "start", "rerun"), f"{name} starts, and nobody approved it")
         if spec.risk == "high" and task.begun_at_risk:
             raise Violation(f"{name} is of high risk and may have taken effect, and begins again unasked")
         self._pay(data.get("reserved_usd", 0.0))
@@ -693,7 +697,8 @@ class _Model:
                 self._settle(self._only_attempt(task), data)
             self._expect(not _has_open(life), f"{name} asks, and attempts are open")
             asks = [one for one in life.attempts if one.call and one.call.act and one.call.act.does == "ask"]
-            self._expect(bool(asks), f"{name} asks, and its agents did not")
+            askers = {one.agent for one in asks}
+            self._expect(data.get("asker") in askers, f"{data.get('asker')} asks at {name}; {sorted(askers)} did")
             task.life, task.begun_at_risk = None, False
         else:
             self._expect(task.state == "waiting", f"{name} asks for approval, and is {task.state}")
@@ -702,9 +707,12 @@ class _Model:
                 self._expect_inputs(task)
             else:
                 at_risk = task.spec.risk == "high" and task.begun_at_risk
-                self._expect(at_risk, f"{name} asks whether it may run again, and need not")
+                voided = self._was_approved(name, "rerun", of_any=True) and not self._was_approved(name, "rerun")
+                self._expect(at_risk or voided, f"{name} asks whether it may run again, and need not")
         task.state = "asking"
-        self.questions[data["question_id"]] = _Question(task=name, about=about, kind=data["kind"])
+        self.questions[data["question_id"]] = _Question(
+            task=name, about=about, kind=data["kind"], asker=data.get("asker"), given=self._given_to(task)
+        )
 
     def _on_question_answered(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         question = self.questions.get(data["question_id"])
@@ -749,14 +757,14 @@ class _Model:
 
     def _expect_context(self, item: Item, task: _TaskState) -> None:
         name, seen = task.spec.name, item.data
-        upstream = {one: self._output_of(one) for one in task.after if self._state_of(one) == "done"}
+        upstream = self._given_to(task)
         self._expect(seen["upstream"] == upstream, f"{name} is given {seen['upstream']!r}; there is {upstream!r}")
         missing = sorted(one for one in task.after if one not in upstream)
         self._expect(seen["missing"] == missing, f"{name} is told that {seen['missing']} is missing: {missing} is")
         answers = [
             one.answer
             for one in self.questions.values()
-            if one.task == name and one.about == "agent" and not one.is_open
+            if one.task == name and one.asker == item.agent and one.given == upstream and not one.is_open
         ]
         self._expect(seen["answers"] == answers, f"{name} is told the answers {seen['answers']}; they are {answers}")
         inputs = {f"from_{one}": upstream.get(one) for one in task.spec.refers}
@@ -940,8 +948,16 @@ class _Model:
     def _output_of(self, name: str) -> Any:
         return self.tasks[name].output
 
-    def _was_approved(self, name: str, about: str) -> bool:
-        return any(one.task == name and one.about == about and one.answer is True for one in self.questions.values())
+    def _given_to(self, task: _TaskState) -> dict[str, Any]:
+        return {one: self._output_of(one) for one in task.after if self._state_of(one) == "done"}
+
+    def _was_approved(self, name: str, *abouts: str, of_any: bool = False) -> bool:
+        """Whether a person approved it as it is given now; or of any inputs."""
+        given = self._given_to(self.tasks[name])
+        return any(
+            one.task == name and one.about in abouts and one.answer is True and (of_any or one.given == given)
+            for one in self.questions.values()
+        )
 
     def _was_rejected(self, name: str) -> bool:
         last = [one for one in self.questions.values() if one.task == name and not one.is_open]
@@ -1015,7 +1031,7 @@ class _Model:
         agent = task.spec.way.agents[0]
         if self._may_be_too_dear(agent) or self.rests.get(agent, 0.0) > self.now - CENT:
             return False
-        is_free = not task.spec.approval or self._was_approved(task.spec.name, "start")
+        is_free = not task.spec.approval or self._was_approved(task.spec.name, "start", "rerun")
         at_risk = task.spec.risk == "high" and task.begun_at_risk
         return is_free and not at_risk and not self._falls(task)
 

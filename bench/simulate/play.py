@@ -402,7 +402,7 @@ class _Agent:
             "key": context.idempotency_key,
             "upstream": dict(context.upstream),
             "missing": sorted(context.missing),
-            "answers": list(context.answers),
+            "answers": [one.value for one in context.answers],
             "inputs": {} if judged else dict(task.inputs),
             "judges": judged is not None,
             "does": act.does,

@@ -40,7 +40,8 @@ password: what is one, or looks like one, is hidden when the error is made (see 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 from kapelle.redaction import hide_secrets_in
@@ -270,24 +271,31 @@ class ReplyCut(ModelReplyInvalid):
     """The reply ends before it is whole: its limit of tokens was reached, or the stream broke off."""
 
 
+MAX_OPTIONS = 1_000
+"""The answers that one question offers: a person reads them."""
+
+
 class AskPerson(KapelleError):
     """Raised by an agent that needs a person: its task waits, holding nothing, and runs anew once there is an answer.
 
-    The agent then finds all answers to its questions, in the order in which it asked, in `TaskContext.answers`. So it
-    asks only for what is not there yet:
+    The way to ask is `TaskContext.ask`. It raises this, until exactly what is asked was answered; then it returns what
+    the person said. An answer to anything else, or to another agent, never counts:
 
-        if not context.answers:
-            raise AskPerson("Which of the two accounts?", options=["savings", "current"])
-        account = context.answers[0]
+        account = context.ask("Which of the two accounts?", options=["savings", "current"])
+        context.ask("May I pay?", kind="approval", arguments={"to": "ACME", "eur": 120})  # only what was approved
+
+    Who raises it by hand looks in `TaskContext.answers` first for an answer to the very question.
 
     Args:
         question: What to ask, in the words that the person reads.
         options: The answers that there are; none leaves them open. An approval has none.
         kind: `answer`, or `approval`: then the task runs anew if the person approves, and fails if not.
+        arguments: What exactly is asked about, such as the call that is to be approved: plain values, by name. They are
+            shown to the person, and what was said holds for these alone.
         cost_usd, usage: What the attempt has used, where that is known.
 
     Raises:
-        InvalidInput: there is no question, or an approval has options.
+        InvalidInput: there is no question, an approval has options, or the options or arguments are none.
     """
 
     def __init__(
@@ -296,16 +304,25 @@ class AskPerson(KapelleError):
         *,
         options: Sequence[str] = (),
         kind: Literal["answer", "approval"] = "answer",
+        arguments: Mapping[str, Any] | None = None,
         cost_usd: float | None = None,
         usage: object | None = None,
     ) -> None:
         if not isinstance(question, str) or not question.strip():
             raise InvalidInput(f"AskPerson({question!r:.40}) asks nothing. Give the question in words.")
-        if kind not in ("answer", "approval") or (kind == "approval" and options):
-            raise InvalidInput(f"AskPerson(kind={kind!r:.40}, options={options!r:.80}): ask for an answer or approval.")
+        if isinstance(options, (str, bytes)) or not isinstance(options, Iterable):
+            raise InvalidInput(f"AskPerson(options={options!r:.80}): give a list of texts.")
+        choices = tuple(str(option) for option in islice(options, MAX_OPTIONS + 1))  # a generator may never end
+        if len(choices) > MAX_OPTIONS:
+            raise InvalidInput(f"AskPerson offers more than {MAX_OPTIONS:,} options; nobody reads as many.")
+        if kind not in ("answer", "approval") or (kind == "approval" and choices):
+            raise InvalidInput(f"AskPerson(kind={kind!r:.40}, options={choices!r:.80}): ask for an answer or approval.")
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise InvalidInput(f"AskPerson(arguments={arguments!r:.80}): give a mapping of names to plain values.")
         self.question = question
-        self.options = tuple(str(option) for option in options)
+        self.options = choices
         self.kind = kind
+        self.arguments = arguments
         self.cost_usd = cost_usd
         self.usage = usage
         super().__init__(question)

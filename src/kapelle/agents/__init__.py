@@ -7,6 +7,7 @@ from .adapters import as_agent as as_agent
 from .adapters import runs_on_thread as runs_on_thread
 from .agent import Agent as Agent
 from .agent import AgentResult as AgentResult
+from .agent import HumanAnswer as HumanAnswer
 from .agent import PartialText as PartialText
 from .agent import TaskContext as TaskContext
 from .capability import AgentCapability as AgentCapability

@@ -22,10 +22,11 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from kapelle.agents import AgentRegistry, AgentResult, PartialText, TaskContext, runs_on_thread
+from kapelle.agents import AgentRegistry, AgentResult, HumanAnswer, PartialText, TaskContext, runs_on_thread
 from kapelle.cost import (
     Accept,
     Ask,
@@ -54,7 +55,7 @@ from .fallback import FallbackChooser
 from .growth import GrowthLimits, PlanApprover, Reflection, Reflector, Replanner, grow, is_grown, may_replan
 from .limits import ExecutionLimits
 from .loops import LoopGuard
-from .people import Questions, why_rejected
+from .people import Given, Questions, why_rejected
 from .progress import Consequences, Progress
 from .ready import ReadyJobs, rank_tasks
 from .recorder import Recorder, describe_growth, used
@@ -405,7 +406,7 @@ class _Execution:
         progress.skipped.update(earlier.skipped)
         progress.asking.update({one.task_id: one.question_id for one in self._questions.open()})
         for task_id, why in earlier.at_risk.items():  # they may have taken effect: nobody starts them unasked
-            self._ask_person(self._questions.before_rerun(progress.graph[task_id], why), None)
+            self._ask_person(self._questions.before_rerun(self._given(progress.graph[task_id]), why), None)
         for task_id, reason in earlier.failed.items():  # the run may have been cut off before what follows was decided
             task = progress.graph[task_id]
             if task_id not in earlier.not_replanned and self._start_replanning(task, reason):
@@ -440,7 +441,7 @@ class _Execution:
         if self._is_stopping:
             return
         task = self._progress.graph[task_id]
-        question = self._questions.before_start(task) if task.approval else None
+        question = self._questions.before_start(self._given(task)) if self._questions.concern(task) else None
         if question is not None:
             self._ask_person(question, None)
             return
@@ -449,7 +450,6 @@ class _Execution:
             strategy=self._plan.strategy_of(task_id),
             guarded=self._checks.guards(task),
             earlier=self._told.get(task_id, 0),
-            told=self._questions.answers_to(task),
         )
         self._works[task_id] = work
         if work.simple:
@@ -652,7 +652,7 @@ class _Execution:
             key, tell = work.key(self._run_id, job.agent), self._teller(job)
         else:
             key, tell = f"{self._run_id}/{task.task_id}/{job.attempt}/check", None
-        answers = tuple(map(clone_json_value, work.told))
+        answers = self._answers_for(job)
         if not task.dependencies:
             return TaskContext(
                 run_id=self._run_id,
@@ -678,6 +678,27 @@ class _Execution:
             reserved_usd=reserved_usd,
             tell=tell,
         )
+
+    def _given(self, task: Task, agent: str = "") -> Given:
+        """Return what a task is given now, for people to judge; without an agent, as whoever the plan says gets it."""
+        outputs, estimate = self._progress.outputs, self._plan.estimates.get(task.task_id)
+        upstream = {name: outputs[name] for name in task.dependencies if name in outputs}
+        with suppress(LookupError):  # then it fails when it begins, with the reason
+            task = task.resolved(upstream)
+        return Given(
+            task=task,
+            upstream=upstream,
+            agent=agent or str(self._plan.strategy_of(task.task_id)),
+            expected_usd=None if estimate is None else estimate.cost_usd,
+        )
+
+    def _answers_for(self, job: Job) -> tuple[HumanAnswer, ...]:
+        """Return what people have said to the agent of a job. Who judges answers, or plans anew, has asked nothing."""
+        task = job.work.task
+        is_asked = job.check is None and self._works.get(task.task_id) is job.work
+        if not is_asked or not self._questions.concern(task):
+            return ()
+        return self._questions.answers_to(self._given(task, job.agent or ""))
 
     def _teller(self, job: Job) -> Callable[[str], None] | None:
         hear = self._on_text
@@ -1090,7 +1111,7 @@ class _Execution:
             self._cut_off(other, "Another agent asked a person.")
         self._drop(work)
         work.waiting.clear()
-        question = self._questions.of_agent(work.task, asked)
+        question = self._questions.of_agent(self._given(work.task, job.agent or ""), asked)
         if work.simple:
             attempt: Attempt | None = self._charge(job, result, None)
         else:
@@ -1110,7 +1131,7 @@ class _Execution:
             return
         task = self._progress.graph[question.task_id]
         data = {"question_id": question.question_id, "answer": question.answer, "note": question.note}
-        self._recorder.write("question_answered", {**data, "by": str(message.get("by") or "")[:200]}, task.task_id)
+        self._recorder.write("question_answered", {**data, "by": question.by}, task.task_id)
         rejected = why_rejected(question)
         if rejected is None:
             self._apply(self._progress.answer(task.task_id))

@@ -49,6 +49,8 @@ MAX_OUTPUT_CHARS = MAX_READ_CHARS
 """What the ledger keeps of one output. More belongs into a file: every reader of the run would have to hold it."""
 MAX_OPTIONS_CHARS = 100_000
 """The answers that one question offers, together: a person reads them."""
+MAX_ASKED_CHARS = 1_000_000
+"""The words of one question, or its arguments. Nothing of it is cut: a person judges the whole."""
 MAX_LOOP_S = 2.0
 """How long the event loop reads one output. The largest that is kept takes it a third of a second."""
 _FIELDS = ("output", "usage", "cost_usd", "quality", "unpriced_model", "expansion")
@@ -438,7 +440,20 @@ def _question(asked: AskPerson) -> AskPerson:
     options = read_json_value(asked.options, max_chars=MAX_OPTIONS_CHARS)
     if type(options) is not list or not all(type(option) is str for option in options):
         raise InvalidInput("its options are no texts. Give a list of texts.")
-    return AskPerson(_plain_text(asked.question), options=options, kind=asked.kind)
+    words: Any = asked.question
+    if isinstance(words, str) and str.__len__(words) > MAX_ASKED_CHARS:
+        raise InvalidInput(
+            f"its question has {str.__len__(words):,} characters, and nobody reads more than {MAX_ASKED_CHARS:,}. "
+            "Write it to a file, and ask about the file."
+        )
+    arguments = getattr(asked, "arguments", None)  # a class that does not call the constructor has none
+    if arguments is not None:
+        try:
+            arguments = read_json_value(arguments, max_chars=MAX_ASKED_CHARS)
+        except InvalidInput as error:
+            raise InvalidInput(f"its arguments cannot be shown to anybody: {error}") from error
+    kind: Any = _plain_text(asked.kind)
+    return AskPerson(_plain_text(words), options=options, kind=kind, arguments=arguments)
 
 
 def _plain_text(text: object) -> str:

@@ -104,8 +104,6 @@ class Work:
     """Attempts of which an earlier part of the run has told; those here are counted on from there."""
     told_apart: bool = False
     """Whether the journal tells of each attempt, because one was made again, or has a rival."""
-    told: tuple[Any, ...] = ()
-    """What people have answered to this task's questions."""
     attempts: list[Attempt] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     """By agent."""

@@ -13,7 +13,7 @@ from kapelle.graph import TaskDAG, render_output
 
 from .amounts import format_seconds, format_usd, tell_overrun
 from .event import CLOCK_JUMP, ENDED, Event, RunState, TaskState
-from .question import Question
+from .question import Question, describe_question
 from .text import printable
 from .usage import Usage
 
@@ -272,7 +272,10 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
 
 
 def _question_lines(question: Question) -> Iterator[str]:
-    yield f"        asked ({question.question_id}): {' '.join(question.text.split())}"
+    who = f" by {question.asker}" if question.asker else ""
+    first, *more = describe_question(question)
+    yield f"        asked{who} ({question.question_id}): {first}"
+    yield from (f"        {line}" for line in more)
     if question.is_open:
         yield "        not answered yet"
         return
