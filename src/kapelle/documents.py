@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydantic
 import yaml
@@ -28,6 +28,9 @@ MAX_DOCUMENT_BYTES = 3_000_000
 
 MAX_YAML_CHARS = 150_000
 """Reading YAML takes ten seconds a megabyte; JSON, which machines write, a hundredth of that."""
+
+
+STDIN = "standard input"
 
 
 def read_text(path: Path | str) -> str:
@@ -49,6 +52,29 @@ def read_text(path: Path | str) -> str:
         raise InvalidPlan(f"The file is not UTF-8 text (byte {error.start}).", place=str(path)) from error
     except OSError as error:
         raise NotFound(f"Cannot read {str(path)!r}: {error.strerror or error}. Check the path.") from error
+
+
+def read_stream(stream: BinaryIO, *, place: str = STDIN) -> str:
+    """Return the text that is piped in.
+
+    Raises:
+        InvalidPlan: nothing is, or it is too large, or not UTF-8.
+    """
+    try:
+        if stream.isatty():
+            raise InvalidPlan("Nothing is piped in. Write 'kapelle run - < plan.yaml', or name a file.", place=place)
+        content = stream.read(MAX_DOCUMENT_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise InvalidPlan(f"Cannot be read: {error}. Name a file.", place=place) from error
+    if len(content) > MAX_DOCUMENT_BYTES:
+        raise InvalidPlan(f"It is larger than {MAX_DOCUMENT_BYTES:,} bytes. Split it.", place=place)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidPlan(f"It is not UTF-8 text (byte {error.start}).", place=place) from error
+    if not text.strip():
+        raise InvalidPlan("It is empty. Pipe a plan into it, or name a file.", place=place)
+    return text
 
 
 def parse_yaml(text: str, *, place: str = "") -> Any:
@@ -125,8 +151,8 @@ def _path_text(location: Sequence[int | str]) -> str:
     return text or "document"
 
 
-MAX_DIGITS = 300
-"""In a whole number: more than any plan needs, fewer than Python refuses to print (4,300)."""
+MAX_DIGITS = 310
+"""In a whole number: a task carries 1,024 bits, which are 309 digits and a sign. Python prints no more than 4,300."""
 
 _TAG = "tag:yaml.org,2002:"
 # The core schema of YAML 1.2 (chapter 10.3), but that what begins with a zero is a text: it is a code, and as a number

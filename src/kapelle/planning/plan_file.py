@@ -17,11 +17,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import pydantic
 
-from kapelle.documents import describe_validation_error, find_place, parse_json, parse_yaml, read_text, write_yaml
+from kapelle.documents import (
+    MAX_YAML_CHARS,
+    STDIN,
+    describe_validation_error,
+    find_place,
+    parse_json,
+    parse_yaml,
+    read_stream,
+    read_text,
+    write_yaml,
+)
 from kapelle.errors import CycleFound, InvalidGraph, InvalidPlan, UnknownTask
 from kapelle.graph import MAX_TASKS, Task, TaskDAG
 
@@ -43,6 +53,24 @@ def read_plan(path: Path | str) -> Plan:
     if suffix not in PLAN_SUFFIXES:
         raise InvalidPlan(f"A plan file ends in one of {', '.join(PLAN_SUFFIXES)}.", place=str(path))
     return parse_plan(read_text(path), suffix=suffix, place=str(path))
+
+
+def read_plan_stream(stream: BinaryIO, *, place: str = STDIN) -> Plan:
+    """Return the plan that is piped in: XML, JSON or YAML, as its first character tells; the errors are those of
+    `read_plan`."""
+    text = read_stream(stream, place=place)
+    first = text.lstrip()[:1]
+    if first == "<":
+        return parse_plan(text, suffix=".xml", place=place)
+    if first in ("{", "["):
+        try:
+            parse_json(text, place=place)
+        except InvalidPlan:
+            if len(text) > MAX_YAML_CHARS:
+                raise
+            return parse_plan(text, place=place)  # YAML has such brackets too
+        return parse_plan(text, suffix=".json", place=place)
+    return parse_plan(text, place=place)
 
 
 def parse_plan(text: str, *, suffix: str = ".yaml", place: str = "plan") -> Plan:
