@@ -66,6 +66,8 @@ class KapelleError(Exception):
     it is charged; False if nobody can have billed anything; None if that is unknown: see `Accounts.charge`."""
     retry_after_s: float | None = None
     """Seconds that whoever is behind it asks to be left alone for."""
+    run_id: str | None = None
+    """The run that it ended or is about, where there is one; `cost_usd` is then what that run has cost."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*map(hide_secrets_in, args))

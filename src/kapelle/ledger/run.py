@@ -142,6 +142,11 @@ class Run:
                     costs[attempt.agent] = costs.get(attempt.agent, 0.0) + attempt.cost_usd
         return dict(sorted(costs.items(), key=lambda item: (-item[1], item[0])))
 
+    @property
+    def cost_assumed(self) -> bool:
+        """Whether a part of the cost is what was expected, because an agent told none or was cut off."""
+        return any(task.cost_assumed for task in self._all())
+
     def _all(self) -> Iterator[TaskRun]:
         yield from self.replaced.values()
         yield from self.tasks.values()
@@ -274,7 +279,7 @@ def _totals(run: Run) -> Iterator[str]:
     for agent, cost in run.cost_by_agent.items():
         count = sum(1 for task in run._all() if agent in {one.agent for one in task.attempts or (task,)})
         yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
-    if any(task.cost_assumed for task in run._all()):
+    if run.cost_assumed:
         yield "  Of this a part is assumed: agents told no cost, or were cut off."
     resumed = sum(1 for event in run.events if event.kind == "run_resumed")
     if resumed:
