@@ -35,6 +35,7 @@ from kapelle.cost import (
     pareto_frontier,
 )
 from kapelle.errors import (
+    BudgetExceeded,
     InvalidInput,
     InvalidPlan,
     KapelleError,
@@ -595,7 +596,10 @@ class Engine:
             raise
 
     async def _ask_planner(self, words: str, budget: Budget, gate_key: str | None) -> Plan:
-        reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
+        try:
+            reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
+        except BudgetExceeded as short:
+            raise BudgetExceeded(short.resource, wanted=short.wanted, left=short.left, purpose="planning") from None
         try:
             if self._gated is not None and gate_key is not None:
                 found = await self._gated.plan(words, self.team.registry, key=gate_key)

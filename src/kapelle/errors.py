@@ -206,11 +206,13 @@ class LimitReached(KapelleError):
 class BudgetExceeded(LimitReached):
     """Dollars, tokens, calls or seconds are used up."""
 
-    def __init__(self, resource: str, *, wanted: float, left: float) -> None:
+    def __init__(self, resource: str, *, wanted: float, left: float, purpose: str = "") -> None:
         self.resource = resource
         self.wanted = wanted
         self.left = left
-        super().__init__(f"The budget has {left:g} {resource} left, and {wanted:g} are needed. Raise it to go on.")
+        self.purpose = purpose
+        needed = f"{wanted:g} are needed{f' for {purpose}' if purpose else ''}"
+        super().__init__(f"The budget has {left:g} {resource} left, and {needed}. Raise it to go on.")
 
 
 class DeadlineExceeded(LimitReached):

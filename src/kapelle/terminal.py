@@ -659,8 +659,8 @@ def _totals(run: Run) -> str:
     budget = run.settings.get("budget_usd")
     if budget is not None:
         parts[-1] += f" of {format_usd(budget)}"
-    shares = {"planning": run.planning_cost_usd, **run.cost_by_agent}
-    told = [f"{who} {format_usd(cost)}" for who, cost in shares.items() if cost]
+    shares = [("planning", run.planning_cost_usd), *run.cost_by_agent.items()]
+    told = [f"{who} {format_usd(cost)}" for who, cost in shares if cost]
     if told:
         parts[-1] += f" ({', '.join(told)})"
     if run.overrun_usd:

@@ -38,8 +38,6 @@ class SpentAlready:
     """What the user gave for the whole run."""
     planning_usd: float
     """What planning, looking at the plan included, has taken of it."""
-    looked_usd: float = 0.0
-    """The part of it that looking at the plan has cost, since agents were chosen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,7 +180,7 @@ def _round_up(amount: float) -> float:
     """Return an amount of money as it is shown, in four digits, and never less than it is."""
     if amount <= 0:
         return 0.0
-    scale = 10.0 ** (3 - math.floor(math.log10(amount)))
+    scale = 10.0 ** min(9, 3 - math.floor(math.log10(amount)))  # budgets count in billionths of a dollar
     return math.ceil(round(amount * scale, 5)) / scale  # what differs in the last digits of a float is no difference
 
 
@@ -200,9 +198,8 @@ def _relaxations(case: Case) -> str:
     }
     ways = [words[limit].format(amount) for limit, amount in binding.items() if limit in words]
     if "max_total_cost" in binding and case.max_budget is not None:
-        # Agents were chosen for what was left before the plan was looked at.
-        left = case.max_budget + (0.0 if case.spent is None else case.spent.looked_usd)
-        by = _raise_budget(case, left + binding["max_total_cost"])
+        # Agents were chosen before the plan was looked at, for what was left then.
+        by = _raise_budget(case, details.get("max_total_cost", case.max_budget) + binding["max_total_cost"])
         ways.insert(0, by[0].lower() + by[1:])
     text = " or ".join(ways)
     return f"{text[:1].upper()}{text[1:]}: no other choice of agents makes room for less." if ways else ""

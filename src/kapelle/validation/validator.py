@@ -123,7 +123,14 @@ class AOPValidator:
         """
         _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         terms = _Terms(
-            max_budget, max_time, min_quality, request, available_agents, frozenset(finished), frozenset(approved), spent
+            max_budget,
+            max_time,
+            min_quality,
+            request,
+            available_agents,
+            frozenset(finished),
+            frozenset(approved),
+            spent,
         )
         found = await self._detect(dag, request)
         terms = terms.less(found.cost_usd)
@@ -393,7 +400,7 @@ class _Terms:
             return self
         spent = self.spent
         if spent is not None:
-            spent = replace(spent, planning_usd=spent.planning_usd + looked_usd, looked_usd=looked_usd)
+            spent = replace(spent, planning_usd=spent.planning_usd + looked_usd)
         return replace(self, max_budget=max(0.0, self.max_budget - looked_usd), spent=spent)
 
 
