@@ -68,6 +68,8 @@ class KapelleError(Exception):
     it is charged; False if nobody can have billed anything; None if that is unknown: see `Accounts.charge`."""
     retry_after_s: float | None = None
     """Seconds that whoever is behind it asks to be left alone for."""
+    run_id: str | None = None
+    """The run that it ended or is about, where there is one; `cost_usd` is then what that run has cost."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*map(hide_secrets_in, args))
@@ -209,11 +211,13 @@ class LimitReached(KapelleError):
 class BudgetExceeded(LimitReached):
     """Dollars, tokens, calls or seconds are used up."""
 
-    def __init__(self, resource: str, *, wanted: float, left: float) -> None:
+    def __init__(self, resource: str, *, wanted: float, left: float, purpose: str = "") -> None:
         self.resource = resource
         self.wanted = wanted
         self.left = left
-        super().__init__(f"The budget has {left:g} {resource} left, and {wanted:g} are needed. Raise it to go on.")
+        self.purpose = purpose
+        needed = f"{wanted:g} are needed{f' for {purpose}' if purpose else ''}"
+        super().__init__(f"The budget has {left:g} {resource} left, and {needed}. Raise it to go on.")
 
 
 class DeadlineExceeded(LimitReached):

@@ -182,7 +182,8 @@ def plan(
         terminal.show_proposal(out, proposal)
     if svg is not None:
         write_file(svg, terminal.picture(proposal.plan.graph, states={}, agents=proposal.routing.assignments))
-    raise typer.Exit(0 if proposal.validation.passed else 2)
+    # 2 says that nothing was spent.
+    raise typer.Exit(0 if proposal.validation.passed else 1 if proposal.plan.cost_usd else 2)
 
 
 def read_request(text: str) -> str | Path | Plan:

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 
 from .drift import Drift, What
 from .history import Amounts, Effect, History, Tokens, recent_mean
-from .posterior import ORDERED, Effects, Rate, believe_rate, both_rates, order_interval, predict_log, rate_level, rate_prior
+from .posterior import (
+    ORDERED,
+    Effects,
+    Rate,
+    believe_rate,
+    both_rates,
+    order_interval,
+    predict_log,
+    rate_level,
+    rate_prior,
+)
 
 PRIOR_WEIGHT = 4.0
 """How many outcomes a declared cost or time is worth."""

@@ -160,6 +160,11 @@ class Run:
             notes.append("Of the cost a part is assumed: agents told none, or were cut off.")
         return tuple(notes)
 
+    @property
+    def cost_assumed(self) -> bool:
+        """Whether a part of the cost is what was expected, because an agent told none or was cut off."""
+        return any(task.cost_assumed for task in self._all())
+
     def _all(self) -> Iterator[TaskRun]:
         yield from self.replaced.values()
         yield from self.tasks.values()
