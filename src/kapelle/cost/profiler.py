@@ -134,6 +134,8 @@ class CostProfiler:
         self._clock = clock
         self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
         self._drifts: deque[Drift] = deque(maxlen=1000)
+        self._costs_told: dict[str, int] = {}
+        """Per agent, outcomes that told what they had cost."""
         self._rejected = 0
         self._rejections: deque[str] = deque(maxlen=KEPT_REJECTIONS)
         self._ready: dict[tuple[AgentCapability, str, float, float], Estimate] = {}
@@ -240,6 +242,9 @@ class CostProfiler:
         if mine is not None and outcome.agent_version is not None and mine != outcome.agent_version:
             completed = value = None
         cost_usd = float(outcome.cost_usd)
+        if cost_usd and not _is_assumed(outcome.features):
+            with self._lock:
+                self._costs_told[outcome.agent] = self._costs_told.get(outcome.agent, 0) + 1
         if _is_assumed(outcome.features) and self.get_profile(outcome.agent, outcome.task_type) is not None:
             # Nobody measured it. What is set aside is more than is expected, so learning that would raise what is set
             # aside the next time, and so on without end.
@@ -463,6 +468,7 @@ class CostProfiler:
             cost_high_usd=cost.high,
             seconds_low=seconds.low,
             seconds_high=seconds.high,
+            costs_told=self._costs_told.get(agent, 0),
             usage=usage,
             completion=believed.completion.mean,
             judged=history.judged if history else 0,
