@@ -31,6 +31,9 @@ class TaskContext:
     """What people have answered to this task's questions, in the order in which they were asked: see AskPerson."""
     reserved_usd: float | None = None
     """Dollars that are set aside for this attempt, which it must not exceed; None where no budget limits them."""
+    seconds_left: float | None = None
+    """Seconds that are left for this attempt when it starts, by the run's deadline and the limit of its time; None
+    where nothing limits it. What an agent calls should be given no more."""
     tell: Callable[[str], None] | None = field(default=None, compare=False)
     """Shows a piece of text to whoever watches the run, as it is written; None where nobody does. It is not kept."""
 

@@ -21,5 +21,7 @@ from .prices import Price as Price
 from .prices import PriceTable as PriceTable
 from .pydantic_ai_client import PydanticAIClient as PydanticAIClient
 from .rate_limits import RateLimits as RateLimits
+from .replies import check_reply as check_reply
 from .reply_schema import find_schema_problems as find_schema_problems
 from .reply_schema import read_json_reply as read_json_reply
+from .thoughts import strip_thoughts as strip_thoughts
