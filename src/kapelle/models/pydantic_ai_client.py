@@ -160,6 +160,18 @@ class PydanticAIClient:
             retries += 1
             await self._sleep(wait_s)
 
+    def bound_usd(self, *, input_tokens: int, output_tokens: int) -> float:
+        """Return the most dollars that a call of so many tokens costs."""
+        return self._prices.estimate_usd(
+            self.model, input_tokens=input_tokens, output_tokens=output_tokens, base_url=self.base_url
+        )
+
+    def affordable_tokens(self, usd: float, *, input_tokens: int, most: int) -> int:
+        """Return how many output tokens, `most` at most, so many dollars pay for after the input; 0 for none."""
+        return self._prices.affordable_tokens(
+            self.model, usd, input_tokens=input_tokens, most=most, base_url=self.base_url
+        )
+
     async def aclose(self) -> None:
         """Close the connections of the running event loop. The client can be used again: it opens new ones."""
         connection = self._connections.pop(asyncio.get_running_loop(), None)
