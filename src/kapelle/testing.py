@@ -1,8 +1,9 @@
 """Public fakes, for users' own tests as for ours: no network, no key, no waiting.
 
 `ScriptedModel` stands in for a language model. It does what the real client does with a reply (streaming, reading
-JSON against a schema, pricing), so that code which passes with the fake meets no surprise later. `ScriptedAgent` stands
-in for an agent, and `VirtualClock` for time: an hour of a run passes in a moment, and exactly.
+JSON against a schema, leaving thoughts out, telling a cut reply from a whole one), so that code which passes with the
+fake meets no surprise later. `ScriptedAgent` stands in for an agent, and `VirtualClock` for time: an hour of a run
+passes in a moment, and exactly.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from kapelle.agents import AgentCapability, AgentResult, TaskContext
-from kapelle.errors import ModelReplyInvalid
 from kapelle.graph import Task
 from kapelle.ledger import Usage
-from kapelle.models import ModelReply, ModelRequest, PaidReplyInvalid, read_json_reply
+from kapelle.models import ModelReply, ModelRequest, check_reply, strip_thoughts
 
 _T = TypeVar("_T")
 
@@ -68,7 +68,7 @@ class ScriptedModel:
 
         Raises:
             AssertionError: the script is used up: the code under test asked more often than the test expected.
-            PaidReplyInvalid: the scripted text does not fit the request's `output_schema`.
+            PaidReplyInvalid, PaidReplyCut, PaidRefusal: as from the real client: see `check_reply`.
         """
         self.requests.append(request)
         if self.calls > len(self._script):
@@ -76,24 +76,19 @@ class ScriptedModel:
                 f"{self.model} was asked {self.calls} times, but its script has {len(self._script)} replies. "
                 f"The last message was {request.messages[-1].content[:200]!r}."
             )
-        # As with a real call, other tasks get a turn here.
-        await asyncio.sleep(0)
         scripted = self._script[self.calls - 1]
+        # As with a real call, other tasks get a turn here. Each has its own reply by then.
+        await asyncio.sleep(0)
         if isinstance(scripted, Exception):
             raise scripted
 
         reply = self._to_reply(scripted)
         self.cost_usd += reply.cost_usd
         if on_text is not None:
-            for piece in _pieces(reply.text):
+            for piece in _pieces(strip_thoughts(reply.text)):
                 on_text(piece)
                 await asyncio.sleep(0)
-        if request.output_schema is None or reply.tool_calls:
-            return reply
-        try:
-            return dataclasses.replace(reply, data=read_json_reply(reply.text, request.output_schema))
-        except ModelReplyInvalid as error:
-            raise PaidReplyInvalid(str(error), reply=reply) from error
+        return check_reply(reply, request)
 
     def _to_reply(self, scripted: str | ModelReply | Mapping[str, Any]) -> ModelReply:
         if isinstance(scripted, ModelReply):
