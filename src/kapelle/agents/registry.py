@@ -18,6 +18,7 @@ from kapelle.graph import Task
 from .adapters import as_agent
 from .agent import Agent
 from .capability import AgentCapability, CostTier
+from .version import version_of
 
 
 class AgentRegistry(Mapping[str, AgentCapability]):
@@ -120,6 +121,11 @@ class AgentRegistry(Mapping[str, AgentCapability]):
             )
         return self._runners[agent_id]
 
+    def versions(self) -> dict[str, str]:
+        """Return which version of each agent is here, as far as that is known: what its card says, else see version."""
+        found = {agent_id: card.version or version_of(self._runners.get(agent_id)) for agent_id, card in self.items()}
+        return {agent_id: version for agent_id, version in found.items() if version is not None}
+
     def for_task(self, task: Task) -> tuple[AgentCapability, ...]:
         """Return the agents that take this task, in registry order."""
         return tuple(capability for capability in self.values() if capability.takes(task))
@@ -153,6 +159,7 @@ class _AgentEntry(pydantic.BaseModel):
     timeout_s: float | None = None
     retries: int | None = None
     description: str = ""
+    version: str | None = None
     instructions: str | None = None
     run: str | None = None
 

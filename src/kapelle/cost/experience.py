@@ -12,7 +12,17 @@ from dataclasses import dataclass, field
 
 from .drift import Drift, What
 from .history import Amounts, Effect, History, Tokens, recent_mean
-from .posterior import ORDERED, Effects, Rate, believe_rate, both_rates, order_interval, predict_log, rate_level, rate_prior
+from .posterior import (
+    ORDERED,
+    Effects,
+    Rate,
+    believe_rate,
+    both_rates,
+    order_interval,
+    predict_log,
+    rate_level,
+    rate_prior,
+)
 
 PRIOR_WEIGHT = 4.0
 """How many outcomes a declared cost or time is worth."""
@@ -71,6 +81,8 @@ class Known:
     seconds: Effect
     executions: int = 0
     judged: int = 0
+    costs_told: int = 0
+    """Outcomes whose cost was told."""
     histories: list[History] = field(default_factory=list)
     mean_seconds: float = 0.0
     """Per unit of complexity, the newer the more."""
@@ -114,6 +126,7 @@ class Experience:
         tokens: tuple[float, float, float],
         complexity: float,
         at: float,
+        cost_told: bool = True,
     ) -> list[Drift] | None:
         """Learn from one attempt, and return the changes of the agent that it made evident, if any.
 
@@ -124,6 +137,7 @@ class Experience:
         of_agent, of_type = self.agents[agent], self.types[task_type]
         of_agent.executions += 1
         of_type.executions += 1
+        of_agent.costs_told += cost_told and (success or cost_usd > 0.0)
         if value is not None:
             if of_agent.rate is None:
                 of_agent.rate = self._rate_of_new(self._tiers.get(agent))

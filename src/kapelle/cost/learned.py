@@ -100,7 +100,15 @@ def learn(source: Iterable[Outcome] | Iterable[LoggedTask], folder: Path, *, see
         tasks = list(found)
     tasks = [task for task in tasks if task.outcomes]
     if not tasks:
-        raise InvalidInput("There are no outcomes to learn from yet. Run something first, or give a log.")
+        raise InvalidInput(
+            "There are no outcomes to learn from yet"
+            + (
+                ": nothing has measured how good any answer was. Give validators, or rate answers: kapelle rate RUN good"
+                if rows
+                else ". Run something first"
+            )
+            + ", or give a log."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
