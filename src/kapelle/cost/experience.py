@@ -211,6 +211,8 @@ class Experience:
             declaration = DECLARED_OUTCOMES * doubt
             weight = outcomes + declaration
             mean = (outcomes * guess + declaration * declared) / weight
+            if known_agent is not None and not known_agent.judged:
+                mean = min(mean, declared)  # that others are right does not make an agent that nobody checks so
         correctness = believe_rate(total, count, prior_mean=mean, prior_weight=weight, confidence=confidence)
         return Success(
             completion=completion,

@@ -100,14 +100,11 @@ def learn(source: Iterable[Outcome] | Iterable[LoggedTask], folder: Path, *, see
         tasks = list(found)
     tasks = [task for task in tasks if task.outcomes]
     if not tasks:
+        unmeasured = (
+            ": nothing has measured how good any answer was. Give validators, rate answers (kapelle rate RUN good)"
+        )
         raise InvalidInput(
-            "There are no outcomes to learn from yet"
-            + (
-                ": nothing has measured how good any answer was. Give validators, or rate answers: kapelle rate RUN good"
-                if rows
-                else ". Run something first"
-            )
-            + ", or give a log."
+            f"There are no outcomes to learn from yet{unmeasured if rows else '. Run something first'}, or give a log."
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

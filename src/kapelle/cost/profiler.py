@@ -291,7 +291,8 @@ class CostProfiler:
     def estimate_success_rate(self, agent_name: str, task_type: str, use_recent: bool = True) -> float:
         """Return the share of successes, starting from 0.85 while little was seen: the documented figure.
 
-        Answers of which nothing measured how right they were count as 0.85. It knows no other agents and no bounds; plans are made with `estimate`.
+        Answers of which nothing measured how right they were count as 0.85. It knows no other agents and no bounds;
+        plans are made with `estimate`.
         """
         profile = self.get_profile(agent_name, task_type)
         if profile is None:
