@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from kapelle.agents import AgentRegistry, AgentResult
 from kapelle.cost import VERIFY, Budget, Estimate, Reservation
 from kapelle.errors import BudgetExceeded
-from kapelle.ledger import Usage
+from kapelle.ledger import NOTHING, Usage
 
 from .result import UnknownCost
 from .work import Attempt, Job
@@ -105,6 +105,8 @@ class Accounts:
         usage = attempt.usage if result is None else result.usage
         cost_usd, is_assumed = self.cost_of(job, result, expected)
         attempt.cost_assumed = attempt.cost_assumed or is_assumed
+        if is_assumed and result is not None:
+            attempt.unpriced_model = result.unpriced_model
         self.budget.commit(job.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
         attempt.cost_usd, attempt.usage = cost_usd, usage
         return attempt
@@ -118,7 +120,13 @@ class Accounts:
         if result is not None and result.cost_usd is not None:
             return result.cost_usd, False
         price = self._agents[job.agent].cost_usd
-        return (price, False) if price is not None else (expected.cost_usd, expected.cost_usd > 0)
+        if price is not None:
+            return price, False
+        usage = NOTHING if result is None else result.usage
+        price = self._agents.price_usage(job.agent, usage)
+        if price is not None:
+            return price, False
+        return expected.cost_usd, expected.cost_usd > 0 or not no_usage(usage)
 
     def learn(self, job: Job, result: AgentResult | None, *, answered: bool) -> None:
         """Take note of what an ended job took: what is set aside for the next ones, and how many may run, follow it."""

@@ -22,10 +22,11 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from kapelle.agents import AgentRegistry, AgentResult, PartialText, TaskContext, runs_on_thread
+from kapelle.agents import AgentRegistry, AgentResult, HumanAnswer, PartialText, TaskContext, runs_on_thread
 from kapelle.cost import (
     Accept,
     Ask,
@@ -42,7 +43,7 @@ from kapelle.cost import (
     Single as OneAgent,
 )
 from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidGraph, InvalidInput, PlanRejected
-from kapelle.failures import FailureKind, sort_failure
+from kapelle.failures import Failure, FailureKind, sort_failure
 from kapelle.graph import Task, TaskDAG, clone_json_value
 from kapelle.ledger import Journal, Question, Usage, read_usd
 from kapelle.redaction import get_logger
@@ -54,7 +55,7 @@ from .fallback import FallbackChooser
 from .growth import GrowthLimits, PlanApprover, Reflection, Reflector, Replanner, grow, is_grown, may_replan
 from .limits import ExecutionLimits
 from .loops import LoopGuard
-from .people import Questions, why_rejected
+from .people import Given, Questions, why_rejected
 from .progress import Consequences, Progress
 from .ready import ReadyJobs, rank_tasks
 from .recorder import Recorder, describe_growth, used
@@ -78,6 +79,7 @@ from .result import (
 from .resume import Earlier
 from .retry import is_repeatable
 from .underway import Reports, UnderWay
+from .watching import contained
 from .work import Attempt, Job, Work
 
 
@@ -322,7 +324,7 @@ class _Execution:
 
     async def run(self, inbox: Inbox | None, stop_key: str, on_text: Callable[[PartialText], None] | None) -> Ending:
         self._started = self._timer()
-        self._on_text = on_text
+        self._on_text = None if on_text is None else contained(on_text, f"on_text of run {self._run_id}")
         alarm = self._set_alarm(self._limits.deadline_s)
         if inbox is not None:
             inbox.listen(lambda messages: self._reports.put_nowait(_Mail(messages=messages)))
@@ -404,7 +406,7 @@ class _Execution:
         progress.skipped.update(earlier.skipped)
         progress.asking.update({one.task_id: one.question_id for one in self._questions.open()})
         for task_id, why in earlier.at_risk.items():  # they may have taken effect: nobody starts them unasked
-            self._ask_person(self._questions.before_rerun(progress.graph[task_id], why), None)
+            self._ask_person(self._questions.before_rerun(self._given(progress.graph[task_id]), why), None)
         for task_id, reason in earlier.failed.items():  # the run may have been cut off before what follows was decided
             task = progress.graph[task_id]
             if task_id not in earlier.not_replanned and self._start_replanning(task, reason):
@@ -439,7 +441,7 @@ class _Execution:
         if self._is_stopping:
             return
         task = self._progress.graph[task_id]
-        question = self._questions.before_start(task) if task.approval else None
+        question = self._questions.before_start(self._given(task)) if self._questions.concern(task) else None
         if question is not None:
             self._ask_person(question, None)
             return
@@ -448,7 +450,6 @@ class _Execution:
             strategy=self._plan.strategy_of(task_id),
             guarded=self._checks.guards(task),
             earlier=self._told.get(task_id, 0),
-            told=self._questions.answers_to(task),
         )
         self._works[task_id] = work
         if work.simple:
@@ -631,6 +632,7 @@ class _Execution:
             try:
                 given, why = read_given(await self._run_agent(agent, question, context))
             except Exception as error:
+                self._heed(job, sort_failure(error))
                 job.judge_cost = self._accounts.cost_of(job, read_failure(error)[0], job.expected)
                 raise
             job.judge_cost = self._accounts.cost_of(job, given, job.expected)
@@ -650,7 +652,7 @@ class _Execution:
             key, tell = work.key(self._run_id, job.agent), self._teller(job)
         else:
             key, tell = f"{self._run_id}/{task.task_id}/{job.attempt}/check", None
-        answers = tuple(map(clone_json_value, work.told))
+        answers = self._answers_for(job)
         if not task.dependencies:
             return TaskContext(
                 run_id=self._run_id,
@@ -676,6 +678,27 @@ class _Execution:
             reserved_usd=reserved_usd,
             tell=tell,
         )
+
+    def _given(self, task: Task, agent: str = "") -> Given:
+        """Return what a task is given now, for people to judge; without an agent, as whoever the plan says gets it."""
+        outputs, estimate = self._progress.outputs, self._plan.estimates.get(task.task_id)
+        upstream = {name: outputs[name] for name in task.dependencies if name in outputs}
+        with suppress(LookupError):  # then it fails when it begins, with the reason
+            task = task.resolved(upstream)
+        return Given(
+            task=task,
+            upstream=upstream,
+            agent=agent or str(self._plan.strategy_of(task.task_id)),
+            expected_usd=None if estimate is None else estimate.cost_usd,
+        )
+
+    def _answers_for(self, job: Job) -> tuple[HumanAnswer, ...]:
+        """Return what people have said to the agent of a job. Who judges answers, or plans anew, has asked nothing."""
+        task = job.work.task
+        is_asked = job.check is None and self._works.get(task.task_id) is job.work
+        if not is_asked or not self._questions.concern(task):
+            return ()
+        return self._questions.answers_to(self._given(task, job.agent or ""))
 
     def _teller(self, job: Job) -> Callable[[str], None] | None:
         hear = self._on_text
@@ -715,9 +738,8 @@ class _Execution:
             return
         if rival is not None:
             self._beat(rival)
-        failure = None if reason is None else sort_failure(error)
-        if failure is not None and failure.retry_after_s:
-            self._let_rest(self._service_of(job.agent), failure.retry_after_s)
+        if error is not None and reason is not None:
+            self._heed(job, sort_failure(error))
         if reason is not None and self._may_retry(job, error):
             self._retry_later(job, result, reason)
             return
@@ -807,6 +829,11 @@ class _Execution:
         self._budget.commit(
             job.reservation, usd=verdict.cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds
         )
+        if job.agent is not None:
+            told = None if job.judge_cost is None or job.judge_cost[1] else job.judge_cost[0]
+            spent = AgentResult(output=None, cost_usd=told, usage=usage)
+            self._accounts.learn(job, spent, answered=why is None)
+            self._ready.allow(job.agent, self._accounts.places_of(job.agent))
         self._note_check(job, verdict, seconds)
 
     def _note_check(self, job: Job, verdict: Verdict, seconds: float) -> None:
@@ -907,6 +934,11 @@ class _Execution:
     def _asking_for(self, service: str) -> list[str]:
         """Return the agents that call a service."""
         return [agent for agent in self._agents.runnable() if self._service_of(agent) == service]
+
+    def _heed(self, job: Job, failure: Failure) -> None:
+        """Leave the service alone that an agent calls, if it asked for that."""
+        if failure.retry_after_s:
+            self._let_rest(self._service_of(job.agent), failure.retry_after_s)
 
     def _let_rest(self, service: str, seconds: float) -> None:
         """A service asked to be left alone: nobody calls it until then, whatever task asks for it."""
@@ -1079,7 +1111,7 @@ class _Execution:
             self._cut_off(other, "Another agent asked a person.")
         self._drop(work)
         work.waiting.clear()
-        question = self._questions.of_agent(work.task, asked)
+        question = self._questions.of_agent(self._given(work.task, job.agent or ""), asked)
         if work.simple:
             attempt: Attempt | None = self._charge(job, result, None)
         else:
@@ -1099,7 +1131,7 @@ class _Execution:
             return
         task = self._progress.graph[question.task_id]
         data = {"question_id": question.question_id, "answer": question.answer, "note": question.note}
-        self._recorder.write("question_answered", {**data, "by": str(message.get("by") or "")[:200]}, task.task_id)
+        self._recorder.write("question_answered", {**data, "by": question.by}, task.task_id)
         rejected = why_rejected(question)
         if rejected is None:
             self._apply(self._progress.answer(task.task_id))

@@ -86,6 +86,8 @@ class Attempt:
     usage: Usage = Usage()
     cost_assumed: bool = False
     """Whether the cost is what was expected, because the agent told none."""
+    unpriced_model: str | None = None
+    """The model whose price nobody knows, if that is why."""
     seconds: float = 0.0
     ended: bool = False
 
@@ -102,8 +104,6 @@ class Work:
     """Attempts of which an earlier part of the run has told; those here are counted on from there."""
     told_apart: bool = False
     """Whether the journal tells of each attempt, because one was made again, or has a rival."""
-    told: tuple[Any, ...] = ()
-    """What people have answered to this task's questions."""
     attempts: list[Attempt] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     """By agent."""

@@ -41,8 +41,13 @@ from .outcome import Outcome as Outcome
 from .owner import is_dead as is_dead
 from .owner import this_process as this_process
 from .postgres import PostgresLedger as PostgresLedger
+from .question import MAX_SHOWN_WORDS as MAX_SHOWN_WORDS
 from .question import Question as Question
 from .question import answer_message as answer_message
+from .question import describe_question as describe_question
+from .question import hash_asked as hash_asked
+from .question import hash_json as hash_json
+from .question import is_cut as is_cut
 from .question import make_question_id as make_question_id
 from .rebuild import RunBuilder as RunBuilder
 from .rebuild import rebuild_run as rebuild_run

@@ -34,6 +34,16 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SpentAlready:
+    """What is gone of a budget before any task runs, so that a refusal can name it and the amounts add up."""
+
+    budget_usd: float
+    """What the user gave for the whole run."""
+    planning_usd: float
+    """What planning, looking at the plan included, has taken of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """What is checked: the plan, what it was made for, and what it is expected to take."""
 
@@ -47,6 +57,9 @@ class Case:
     cost: float
     seconds: float
     max_budget: float | None = None
+    """Dollars that the tasks may cost."""
+    spent: SpentAlready | None = None
+    """What was spent of the budget before them, where that is known."""
     max_time: float | None = None
     min_quality: float | None = None
     profiler: CostProfiler = field(default_factory=CostProfiler)
@@ -156,15 +169,36 @@ def find_overspending(case: Case) -> Iterator[Issue]:
         return
     dearest = sorted(case.estimates, key=lambda task_id: -case.estimates[task_id].cost_usd)[:3]
     where = ", ".join(f"{task_id} ${case.estimates[task_id].cost_usd:.4g}" for task_id in dearest)
+    spent = case.spent
+    of_it = f"${case.max_budget:.4g}"
+    if spent is not None and spent.planning_usd > 0:
+        of_it = f"${spent.budget_usd:.4g}, of which planning took ${spent.planning_usd:.4g} and leaves {of_it}"
     yield Issue(
         kind="budget",
         severity="error",
         message=(
-            f"The plan is expected to cost ${case.cost:.4g}, and the budget is ${case.max_budget:.4g}"
+            f"The plan is expected to cost ${case.cost:.4g}, and the budget is {of_it}"
             + (f"; dearest: {where}." if where else ".")
         ),
-        way_out=_relaxations(case) or "Raise the budget, enable cost optimisation, or ask for less quality.",
+        way_out=_relaxations(case) or f"{_raise_budget(case, case.cost)}, or ask for less quality.",
     )
+
+
+def _raise_budget(case: Case, needed: float) -> str:
+    """Say by how much to raise the budget, and to what, so that it holds tasks that cost this much."""
+    assert case.max_budget is not None
+    if case.spent is None:
+        return f"Raise the budget by ${_round_up(needed - case.max_budget):.10g}"
+    more = _round_up(case.spent.planning_usd + needed - case.spent.budget_usd)
+    return f"Raise the budget by ${more:.10g} to ${case.spent.budget_usd + more:.10g}"
+
+
+def _round_up(amount: float) -> float:
+    """Return an amount of money as it is shown, in four digits, and never less than it is."""
+    if amount <= 0:
+        return 0.0
+    scale = 10.0 ** min(9, 3 - math.floor(math.log10(amount)))  # budgets count in billionths of a dollar
+    return math.ceil(round(amount * scale, 5)) / scale  # what differs in the last digits of a float is no difference
 
 
 def _relaxations(case: Case) -> str:
@@ -174,13 +208,16 @@ def _relaxations(case: Case) -> str:
     if not isinstance(binding, Mapping) or not binding:
         return ""
     words = {
-        "max_total_cost": "raise the budget by ${:.4g}",
         "max_total_time": "allow {:.3g} s more",
         "min_quality_score": "ask for {:.3g} less quality",
         "agent_capacity": "let agents take {:g} more tasks",
         "task_quality": "ask for {:.3g} less of single tasks",
     }
     ways = [words[limit].format(amount) for limit, amount in binding.items() if limit in words]
+    if "max_total_cost" in binding and case.max_budget is not None:
+        # Agents were chosen before the plan was looked at, for what was left then.
+        by = _raise_budget(case, details.get("max_total_cost", case.max_budget) + binding["max_total_cost"])
+        ways.insert(0, by[0].lower() + by[1:])
     text = " or ".join(ways)
     return f"{text[:1].upper()}{text[1:]}: no other choice of agents makes room for less." if ways else ""
 

@@ -32,7 +32,7 @@ from kapelle.routing import HALORouter, RoutingPlan
 
 from . import score
 from .approved import APPROVAL, ApprovedPlan
-from .checks import Case, find_issues, strategy_of
+from .checks import Case, SpentAlready, find_issues, strategy_of
 from .content import find_content_issues, too_many_tasks
 from .detector import Detection, PlanDetector
 from .edit import Edit
@@ -95,6 +95,7 @@ class AOPValidator:
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
+        spent: SpentAlready | None = None,
         max_time: float | None = None,
         min_quality: float | None = None,
         request: str | None = None,
@@ -107,7 +108,8 @@ class AOPValidator:
         Args:
             routing_plan: Who is to do what. It is copied: changing it afterwards changes no approval.
             dag: The tasks.
-            max_budget: Dollars that the whole may cost.
+            max_budget: Dollars that the whole may cost; what looking at the plan costs is taken from it.
+            spent: What was spent of the user's budget before, so that a refusal names it.
             max_time: Seconds that the critical path may take.
             min_quality: Share of tasks in 0..1 that must be expected to succeed.
             request: The user's words: the tasks have to cover them. Kept with the approved plan.
@@ -121,9 +123,17 @@ class AOPValidator:
         """
         _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         terms = _Terms(
-            max_budget, max_time, min_quality, request, available_agents, frozenset(finished), frozenset(approved)
+            max_budget,
+            max_time,
+            min_quality,
+            request,
+            available_agents,
+            frozenset(finished),
+            frozenset(approved),
+            spent,
         )
         found = await self._detect(dag, request)
+        terms = terms.less(found.cost_usd)
         result = await self._check(Routed(dag=dag, plan=routing_plan), terms, found.issues)
         return replace(result, detection_cost_usd=found.cost_usd)
 
@@ -133,6 +143,7 @@ class AOPValidator:
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
+        spent: SpentAlready | None = None,
         max_time: float | None = None,
         min_quality: float | None = None,
         request: str | None = None,
@@ -148,7 +159,7 @@ class AOPValidator:
         finished tasks are never touched, and the plan and graph that were given stay as they were.
 
         Args:
-            routing_plan, dag, max_budget, max_time, min_quality, request, available_agents: As in
+            routing_plan, dag, max_budget, spent, max_time, min_quality, request, available_agents: As in
                 `validate_routing_plan`.
             finished: Tasks that began already, and stay as they are.
             over: Of them, those that take nothing any more, and about which nothing is wrong.
@@ -162,10 +173,11 @@ class AOPValidator:
         if max_rounds < 0:
             raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
         terms = _Terms(
-            max_budget, max_time, min_quality, request, available_agents, frozenset(over), frozenset(finished)
+            max_budget, max_time, min_quality, request, available_agents, frozenset(over), frozenset(finished), spent
         )
         router = router or HALORouter(_registry(self.agent_registry))
         found = await self._detect(dag, request)
+        terms = terms.less(found.cost_usd)
         findings = found.issues
         state = Routed(dag=dag, plan=routing_plan)
         result = await self._check(state, terms, findings)
@@ -224,6 +236,7 @@ class AOPValidator:
             cost=cost,
             seconds=seconds,
             max_budget=terms.max_budget,
+            spent=terms.spent,
             max_time=terms.max_time,
             min_quality=terms.min_quality,
             profiler=self._profiler(),
@@ -380,6 +393,16 @@ class _Terms:
     available: Collection[str] | None
     finished: frozenset[str] = frozenset()
     approved: frozenset[str] = frozenset()
+    spent: SpentAlready | None = None
+
+    def less(self, looked_usd: float) -> _Terms:
+        """Return the terms with what looking at the plan has cost taken from the budget."""
+        if not looked_usd or self.max_budget is None:
+            return self
+        spent = self.spent
+        if spent is not None:
+            spent = replace(spent, planning_usd=spent.planning_usd + looked_usd)
+        return replace(self, max_budget=max(0.0, self.max_budget - looked_usd), spent=spent)
 
 
 async def _reassign_within(case: Case) -> Edit | None:
