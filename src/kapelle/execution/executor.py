@@ -295,7 +295,7 @@ class _Execution:
         self._earlier = earlier
         self._on_text: Callable[[PartialText], None] | None = None
         self._progress = Progress(graph=plan.dag)
-        self._recorder = Recorder(journal, plan, executor.clock)
+        self._recorder = Recorder(journal, plan, executor.clock, executor.agents.versions)
         self._clock = executor.clock
         self._questions = Questions(journal.run_id, earlier.questions)
         self._loops = LoopGuard(limits.max_same_calls)
