@@ -29,6 +29,7 @@ from kapelle.cost import (
     Explorer,
     Frontier,
     OptimizationConstraints,
+    Validator,
     agents_of,
     load_learned,
     pareto_frontier,
@@ -112,8 +113,9 @@ class Engine:
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Replaces the routing rules.
         reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
-        validators: By type of task, a function that says of an output whether it is acceptable. No other output is
-            taken, and what it says is what agents are judged by.
+        validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
+            False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
+            anything else fails its tasks.
         explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
         learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
@@ -146,7 +148,7 @@ class Engine:
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
         reflector: Reflector | None = None,
-        validators: Mapping[str, Callable[[Any], bool]] | None = None,
+        validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
         backend: str | Backend = "asyncio",
@@ -183,7 +185,7 @@ class Engine:
         self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
         self.explorer = Explorer(share=explore)
         self.reflector = reflector
-        self.checks = Checks(validators=dict(validators or {}))
+        self.checks = Checks(validators=validators if validators is not None else {})
         self.limits = limits or ExecutionLimits()
         self.origin = dict(origin or {})
         self.executor = Executor(

@@ -759,7 +759,7 @@ class _Execution:
         self._note_check(job, verdict, seconds)
 
     def _note_check(self, job: Job, verdict: Verdict, seconds: float) -> None:
-        job.work.examined(job, passed=verdict.passed)
+        job.work.examined(job, verdict)
         self._recorder.attempt_checked(job, verdict, seconds)
 
     def _advance(self, work: Work) -> None:
@@ -770,7 +770,7 @@ class _Execution:
                 self._ready.push(job)
         elif isinstance(move, Accept):
             self._accept(work, move)
-        elif (found := self._find_fallback(work)) is not None:
+        elif work.fault is None and (found := self._find_fallback(work)) is not None:
             self._fall_back(work, *found)
         else:
             self._give_up(work, move.reason)
@@ -790,13 +790,17 @@ class _Execution:
         self._finish(work, data, move.agent)
 
     def _give_up(self, work: Work, reason: str) -> None:
-        failures = "; ".join(f"{one.agent}: {one.reason}" for one in work.attempts if one.reason is not None)
-        text = f"{reason[:1].upper()}{reason[1:]}." + (f" ({failures})" if failures else "")
+        told = [(one.agent, one.reason or one.refused) for one in work.attempts]
+        failures = "; ".join(f"{agent}: {why}" for agent, why in told if why and why != work.fault)
+        text = f"{reason[:1].upper()}{reason[1:]}".removesuffix(".") + "." + (f" ({failures})" if failures else "")
         self._drop(work)
         text = _with_remark(text, work)
         data = {"reason": text, "seconds": self._seconds_since(work.started)}
         self._fail(work, data, self._recorder.outcomes(work, None))
-        self._after_failure(work.task, text)
+        if work.fault is None:
+            self._after_failure(work.task, text)
+        else:  # other tasks would be paid for nothing, too
+            self._accept_failure(work.task, f"failed: {text}")
 
     def _finish(self, work: Work, data: dict[str, Any], accepted: str | None) -> None:
         task_id = work.task.task_id

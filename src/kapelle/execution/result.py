@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kapelle.agents import AgentResult, call_in_thread
-from kapelle.cost import Verdict
+from kapelle.cost import Verdict, read_passed
 from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
 from kapelle.graph import MAX_READ_CHARS, GraphPatch, Task, TaskDAG, TooLarge, join_surrogates, read_json_value
 from kapelle.ledger import (
@@ -189,8 +189,12 @@ def read_verdict(work: asyncio.Task[Verdict]) -> tuple[Verdict | None, str | Non
         return None, f"It gave a {type(found).__name__} instead of a Verdict."
     try:
         cost_usd, usage = read_usd(found.cost_usd), read_usage(found.usage)
-        note = _plain_text(found.note)
-        return Verdict(passed=bool(found.passed), note=note, cost_usd=cost_usd, usage=usage), None
+        note, passed = _plain_text(found.note), read_passed(found.passed)
+        if passed is None:
+            return None, f"It gave a Verdict whose `passed` is a {type(found.passed).__name__}, no True or False."
+        return Verdict(
+            passed=passed, note=note, cost_usd=cost_usd, usage=usage, faulty=found.faulty is True and not passed
+        ), None
     except BaseException as problem:  # its note, or what it calls passed, is somebody's own
         return None, describe_error(problem)
 
