@@ -143,6 +143,12 @@ class _Model:
         self.deadlines: dict[int, float | None] = {}
         self.most_set_aside = 0.0
         self.settled: set[str] = set()
+        self.rests: dict[str, float] = {}
+        """Until when an agent wants to be left alone."""
+        self.told: dict[str, list[float]] = {}
+        """What an agent's attempts have told that they cost."""
+        self.answered: dict[str, int] = {}
+        """How often an agent has answered."""
         """Agents of which something is known: from then on what is set aside for them is learned."""
         self.owed_replanning: set[str] = set()
         self.refused_changes: set[str] = set()
@@ -169,7 +175,7 @@ class _Model:
                 if call is not None:
                     call.is_over = True
                 if call is not None and item.kind == "end":
-                    call.act = Act(does=item.data["does"], value=item.data["value"], cost_usd=item.data["cost_usd"])
+                    call.act = Act(**item.data)
                     if call.act.does == "stubborn":  # nobody wanted it to stop
                         call.act = Act(value=call.act.value, cost_usd=call.act.cost_usd)
                     if call.act.does not in ("answer", "grow", "ask"):
@@ -207,6 +213,7 @@ class _Model:
             self.owner = item.session
             self.was_stopping = self.is_stopping
             self.is_stopping = False
+            self.rests.clear()  # a new engine asks once, and is told
             if self.caps.get(item.session) is not None:
                 self.cap = self.caps[item.session]
         if item.session != self.owner or item.session in self.dead:
@@ -411,6 +418,7 @@ class _Model:
         if spec.risk == "high" and task.begun_at_risk:
             raise Violation(f"{name} is of high risk and may have taken effect, and begins again unasked")
         self._pay(data.get("reserved_usd", 0.0))
+        self._expect_may_be_asked(data["agent"])
         self._expect_urgent(task)
         self._expect_set_aside(data["agent"], data.get("reserved_usd", 0.0))
         task.state, task.begun_at_risk = "running", True
@@ -436,6 +444,7 @@ class _Model:
         self._expect(number == task.numbered, f"attempt {number} of {name} begins, after {task.numbered}")
         task.numbered += 1
         if not self._is_refused(task, agent, reserved):
+            self._expect_may_be_asked(agent)
             self._expect_may_try(task, life, agent, data["step"])
             self._expect_set_aside(agent, reserved)
         self._pay(reserved)
@@ -510,6 +519,7 @@ class _Model:
         judge = task.spec.way.judge
         self._expect(judge is not None, f"{item.task} has no judge")
         assert judge is not None
+        self._expect_may_be_asked(judge)
         self._pay(data.get("reserved_usd", 0.0))
         reserved = data.get("reserved_usd", 0.0)
         attempt.check = _Attempt(agent=judge, session=item.session, reserved=reserved, at=item.at)
@@ -659,7 +669,8 @@ class _Model:
             running = [one.spec.name for one in self.tasks.values() if one.life and _has_open(one.life)]
             self._expect(not running, f"{name} is skipped for money, while {running} may free some")
             if task.spec.way.kind == "single" and self.is_first:  # later versions expect anew, and do not say what
-                cost = self.estimates.get(name, 0.0)
+                told = self.told.get(task.spec.way.agents[0], [0.0])
+                cost = max(self.estimates.get(name, 0.0), sum(told) / len(told))
                 short = self.spent + cost > self.cap - CENT
                 self._expect(short, f"{name} is skipped, and its ${cost:.4f} are there: {reason}")
         else:
@@ -851,6 +862,18 @@ class _Model:
         attempts = (one for task in self.tasks.values() if task.life is not None for one in _all_calls(task.life))
         return sum(one.reserved for one in attempts if one.is_open) + sum(self.planning.values())
 
+    def _expect_may_be_asked(self, agent: str) -> None:
+        """Nobody calls who asked to be left alone, and nothing that may cost anything starts when all is spent."""
+        rest_s = self.rests.get(agent, 0.0) - self.now
+        self._expect(rest_s <= CENT, f"{agent} is asked, and wants to be left alone for another {rest_s:g} s")
+        if self.cap is None:
+            return
+        self._expect(not 0 < self.cap <= self.spent - CENT, f"{agent} is asked, and all of ${self.cap:g} is spent")
+        if self.agents[agent].price_usd is None and self.is_first and self.owner == min(self.began):
+            at_once = self.agents[agent].places - self._free_places(agent)
+            most = 1 + self.answered.get(agent, 0)
+            self._expect(at_once < most, f"{agent}, whose price nobody knows, is asked {at_once + 1} times at once")
+
     def _pay(self, usd: float) -> None:
         self.most_set_aside = max(self.most_set_aside, usd)
         if self.cap is not None and usd > 0:
@@ -869,7 +892,7 @@ class _Model:
             right: float | None = attempt.reserved
         elif act.does == "odd":
             right = None
-        elif act.does in ("answer", "fail", "ask", "grow") and act.cost_usd is not None:
+        elif act.does in ("answer", "fail", "ask", "grow", "again") and act.cost_usd is not None:
             right = act.cost_usd
         else:
             right = price
@@ -880,6 +903,12 @@ class _Model:
             fits = bool(data.get("cost_assumed")) or said == 0
         self._expect(fits, f"{attempt.agent} is charged ${said:.6f}, and not ${right}")
         self.settled.add(attempt.agent)
+        if act is not None and act.rest_s and "overloaded" in f"{data.get('reason')} {data.get('note')}":
+            self.rests[attempt.agent] = max(self.rests.get(attempt.agent, 0.0), self.now + act.rest_s)
+        if act is not None and act.cost_usd is not None and act.does in ("answer", "fail", "ask", "grow", "again"):
+            self.told.setdefault(attempt.agent, []).append(act.cost_usd)
+        if act is not None and act.does in ("answer", "grow") and "reason" not in data:
+            self.answered[attempt.agent] = self.answered.get(attempt.agent, 0) + 1
         self.spent += said
         self.excess += max(0.0, said - attempt.reserved)
 
@@ -984,6 +1013,8 @@ class _Model:
         one = life.attempts[0]
         if not one.is_open or task.spec.risk == "high" or self._may_be_too_dear(one.agent):
             return
+        if self.rests.get(one.agent, 0.0) > self.now - CENT:
+            return
         if self._free_places(one.agent) <= 0 or self._stops_at(self.owner, one.at + after_s):
             return
         self._expect(until <= one.at + after_s + CENT, f"{task.spec.name} is late, and has no rival")
@@ -997,7 +1028,8 @@ class _Model:
     def _could_begin(self, task: _TaskState) -> bool:
         if task.state != "waiting" or any(self._settled(one) == "open" for one in task.after):
             return False
-        if self._may_be_too_dear(task.spec.way.agents[0]):
+        agent = task.spec.way.agents[0]
+        if self._may_be_too_dear(agent) or self.rests.get(agent, 0.0) > self.now - CENT:
             return False
         is_free = not task.spec.approval or self._was_approved(task.spec.name, "start", "rerun")
         at_risk = task.spec.risk == "high" and task.begun_at_risk

@@ -29,14 +29,17 @@ from kapelle.cost import (
     Explorer,
     Frontier,
     OptimizationConstraints,
+    Reservation,
     Validator,
     agents_of,
     load_learned,
     pareto_frontier,
 )
 from kapelle.errors import (
+    BudgetExceeded,
     InvalidInput,
     InvalidPlan,
+    KapelleError,
     LeaseLost,
     LedgerBusy,
     ModelRefused,
@@ -64,6 +67,7 @@ from kapelle.ledger import (
     Journal,
     Ledger,
     Question,
+    RefusedFigure,
     Run,
     RunState,
     Usage,
@@ -74,9 +78,17 @@ from kapelle.ledger import (
     read_usd,
 )
 from kapelle.models import ModelClient, PriceTable
-from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan, take_plan
+from kapelle.planning import Plan, Planner, read_plan, take_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, NextBest, PlanDetector, ValidationResult
+from kapelle.validation import (
+    AOPValidator,
+    ApprovedPlan,
+    Issue,
+    NextBest,
+    PlanDetector,
+    SpentAlready,
+    ValidationResult,
+)
 
 from .custody import Custody, Heartbeat, ThreadHeartbeat
 from .exploring import explore
@@ -228,6 +240,7 @@ class Engine:
         given = _given_plan(request)
         words = given.request if given is not None else _check_words(request)
         _check_watcher(on_event)
+        self._check_prices(terms, given)
         async with self._custody(self.ledger.new_run_id()) as custody:
             journal = Journal(
                 self.ledger,
@@ -281,6 +294,7 @@ class Engine:
             run = self.ledger.run(run_id)  # from here on nobody else writes it
             going_on = prepare(run, {"budget_usd": budget_usd, "deadline_s": deadline_s, "max_tokens": max_tokens})
             terms = going_on.terms
+            self._check_prices(terms, recorded_plan(run))
             budget = Budget(usd=terms.budget_usd, tokens=terms.max_tokens, spent=going_on.spent)
             approved = None if going_on.state == "planning" else await self._approve_rest(going_on, budget)
             journal = Journal(
@@ -393,11 +407,16 @@ class Engine:
         budget = Budget(usd=budget_usd)
         given = _given_plan(request)
         words = "" if given is not None else _check_words(request)
-        plan = given or await self._plan(words, budget, gate_key=words)
-        routing = await self._route(plan, terms, budget.left.usd)
-        validation = await self._validate(plan, routing, terms, budget, given=given is not None)
-        if validation.approved is None and given is None:
-            plan, routing, validation = await self._mend(plan, routing, validation, terms, budget)
+        self._check_prices(terms, given)
+        try:
+            plan = given or await self._plan(words, budget, gate_key=words)
+            routing = await self._route(plan, terms, budget.left.usd)
+            validation = await self._validate(plan, routing, terms, budget, given=given is not None)
+            if validation.approved is None and given is None:
+                plan, routing, validation = await self._mend(plan, routing, validation, terms, budget)
+        except KapelleError as error:
+            error.cost_usd = budget.spent.usd  # all that planning took until then
+            raise
         # All that planning took: the calls whose replies could not be used as well.
         return Proposal(plan=replace(plan, cost_usd=budget.spent.usd), routing=routing, validation=validation)
 
@@ -485,6 +504,8 @@ class Engine:
             if approved is None:  # it came to no plan, and the ledger says so, unless it is what failed
                 with suppress(LedgerBusy, LeaseLost):
                     _finish(journal, budget, "failed", error_text(error))
+            if isinstance(error, KapelleError):
+                error.run_id, error.cost_usd = journal.run_id, budget.spent.usd
             raise  # what ran is cut off, as by a crash: what becomes of it is said when the run is resumed
         if ending.state == "waiting":
             overrun_usd = journal.run().overrun_usd + budget.own_overrun_usd
@@ -565,6 +586,10 @@ class Engine:
         self.ledger.post(question.run_id, question.question_id, message)
         return replace(question, answer=value, note=note)
 
+    def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
+        if terms.budget_usd is not None:
+            self.team.check_prices(None if plan is None else plan.graph)
+
     async def _plan(
         self, words: str, budget: Budget, journal: Journal | None = None, *, gate_key: str | None = None
     ) -> Plan:
@@ -580,22 +605,18 @@ class Engine:
             raise
 
     async def _ask_planner(self, words: str, budget: Budget, gate_key: str | None) -> Plan:
-        reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
+        try:
+            reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
+        except BudgetExceeded as short:
+            raise BudgetExceeded(short.resource, wanted=short.wanted, left=short.left, purpose="planning") from None
         try:
             if self._gated is not None and gate_key is not None:
                 found = await self._gated.plan(words, self.team.registry, key=gate_key)
             else:
                 found = await self.planner.plan(words, self.team.registry)
             plan = take_plan(found, set_aside_usd=reservation.usd)
-        except PaidInvalidPlan as error:
-            budget.commit(reservation, usd=error.cost_usd, tokens=error.usage.tokens)
-            raise
-        except (ModelRefused, ModelUnavailable):  # the provider did not take the call
-            budget.release(reservation)
-            raise
-        except BaseException:
-            # What the call cost is unknown, so all that was set aside for it counts as spent.
-            budget.commit(reservation)
+        except BaseException as error:
+            _settle_failed(budget, reservation, error)
             raise
         budget.commit(reservation, usd=plan.cost_usd, tokens=plan.usage.tokens)
         return replace(plan, notes=(*plan.notes, *self.team.notes))
@@ -628,6 +649,7 @@ class Engine:
             routing,
             plan.graph,
             max_budget=_finite(budget.left.usd),
+            spent=_spent_already(terms, budget),
             max_time=terms.deadline_s,
             min_quality=terms.min_quality,
             request=None if given else plan.request,
@@ -671,6 +693,7 @@ class Engine:
             routing,
             plan.graph,
             max_budget=_finite(budget.left.usd),
+            spent=_spent_already(terms, budget),
             max_time=terms.deadline_s,
             min_quality=terms.min_quality,
             available_agents=self.team.registry.runnable(),
@@ -687,6 +710,26 @@ class Engine:
             reflector=self.reflector,
             reflection_cost_usd=self.team.planning_cost_usd,
         )
+
+
+def _settle_failed(budget: Budget, reservation: Reservation, error: BaseException) -> None:
+    """Charge what a planner's call that came to nothing has cost: what it says or, if that is unknown, all that was
+    set aside for it. See `KapelleError.sent`."""
+    told = error if isinstance(error, KapelleError) else KapelleError()
+    reply = getattr(error, "reply", None)  # a model's, which is paid
+    cost_usd, usage = getattr(reply, "cost_usd", told.cost_usd), getattr(reply, "usage", told.usage)
+    not_sent = told.sent is False or (told.sent is None and isinstance(told, (ModelRefused, ModelUnavailable)))
+    if cost_usd is not None:
+        try:
+            paid_usd, tokens = read_usd(cost_usd), read_usage(usage).tokens if usage is not None else 0
+        except RefusedFigure:
+            budget.commit(reservation)
+        else:
+            budget.commit(reservation, usd=paid_usd, tokens=tokens)
+    elif not_sent:
+        budget.release(reservation)
+    else:
+        budget.commit(reservation)
 
 
 def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None) -> Run:
@@ -781,12 +824,18 @@ def _by_words(issue: Issue) -> bool:
 def _check_watcher(on_event: object) -> None:
     if on_event is not None and not callable(on_event):
         raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
-    if inspect.iscoroutinefunction(on_event):
+    if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004 - the method itself is asked for
         raise InvalidInput("on_event is async, and nobody would await it. Give a plain function, or use engine.stream.")
 
 
 def _least(*limits: float | None) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _spent_already(terms: Terms, budget: Budget) -> SpentAlready | None:
+    if terms.budget_usd is None:
+        return None
+    return SpentAlready(budget_usd=terms.budget_usd, planning_usd=budget.spent.usd)
 
 
 def _finite(amount: float) -> float | None:

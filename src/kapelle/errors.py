@@ -22,6 +22,7 @@
     │   ├── BudgetExceeded      dollars, tokens, calls or seconds are used up (.resource)
     │   └── DeadlineExceeded    the time is over
     ├── AgentFailed             one task failed; its dependents are skipped, the rest goes on
+    │   ├── CallTooDear         what is set aside does not pay for the call: it was not made (a LimitReached too)
     │   ├── CannotAnswer        the agent works, but what it was asked is not in what it knows
     │   ├── ModelRefused        the provider rejects the call for good (key, model name)
     │   │   ├── QuotaExceeded   the account's credit or quota is used up
@@ -67,6 +68,8 @@ class KapelleError(Exception):
     it is charged; False if nobody can have billed anything; None if that is unknown: see `Accounts.charge`."""
     retry_after_s: float | None = None
     """Seconds that whoever is behind it asks to be left alone for."""
+    run_id: str | None = None
+    """The run that it ended or is about, where there is one; `cost_usd` is then what that run has cost."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*map(hide_secrets_in, args))
@@ -132,11 +135,14 @@ class PlanRejected(InvalidInput):
 class UnknownPrice(InvalidInput):
     """A model has no known price, so no budget could hold."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, agent: str | None = None) -> None:
         self.model = model
+        self.agent = agent
+        who = "" if agent is None else f"Agent {agent!r}: "
+        way_out = "." if agent is None else ", or give the agent's card a cost_usd: what a task of it costs."
         super().__init__(
-            f"No price is known for the model {model!r}, so no budget could hold. "
-            "Add it to a price file and name that file in KAPELLE_PRICES."
+            f"{who}No price is known for the model {model!r}, so no budget could hold. "
+            f"Add it to a price file and name that file in KAPELLE_PRICES{way_out}"
         )
 
 
@@ -205,11 +211,13 @@ class LimitReached(KapelleError):
 class BudgetExceeded(LimitReached):
     """Dollars, tokens, calls or seconds are used up."""
 
-    def __init__(self, resource: str, *, wanted: float, left: float) -> None:
+    def __init__(self, resource: str, *, wanted: float, left: float, purpose: str = "") -> None:
         self.resource = resource
         self.wanted = wanted
         self.left = left
-        super().__init__(f"The budget has {left:g} {resource} left, and {wanted:g} are needed. Raise it to go on.")
+        self.purpose = purpose
+        needed = f"{wanted:g} are needed{f' for {purpose}' if purpose else ''}"
+        super().__init__(f"The budget has {left:g} {resource} left, and {needed}. Raise it to go on.")
 
 
 class DeadlineExceeded(LimitReached):
@@ -234,6 +242,10 @@ class AgentFailed(KapelleError):
         self.usage = usage
         self.sent = sent
         super().__init__(message)
+
+
+class CallTooDear(AgentFailed, LimitReached):
+    """What is set aside for an attempt does not pay for its next call of a model, so that call was not made."""
 
 
 class CannotAnswer(AgentFailed):

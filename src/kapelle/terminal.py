@@ -252,6 +252,8 @@ def show_run(console: Console, run: Run, *, more: str = "") -> None:
     if run.overrun_usd:
         console.print(Text(tell_overrun(run.overrun_usd), style="yellow"))
     console.print(_text(_totals(run), style="dim"))
+    for note in run.cost_notes:
+        console.print(_text(note, style="yellow"))
     if run.open_questions:
         show_questions(console, run.open_questions, more=more)
     way = way_on(run)
@@ -675,9 +677,14 @@ def _totals(run: Run) -> str:
     budget = run.settings.get("budget_usd")
     if budget is not None:
         parts[-1] += f" of {format_usd(budget)}"
-    agents = [f"{agent} {format_usd(cost)}" for agent, cost in run.cost_by_agent.items() if cost]
-    if agents:
-        parts[-1] += f" ({', '.join(agents)})"
+    shares = [("planning", run.planning_cost_usd), *run.cost_by_agent.items()]
+    told = [f"{who} {format_usd(cost)}" for who, cost in shares if cost]
+    if told:
+        parts[-1] += f" ({', '.join(told)})"
+    if run.overrun_usd:
+        parts.append(f"{format_usd(run.overrun_usd)} more than was reserved")
+    if run.cost_assumed:
+        parts.append("a part of the cost is assumed: agents told none")
     if run.seconds is not None:
         parts.append(f"took {format_seconds(run.seconds)}")
     if run.critical_path_seconds is not None:

@@ -115,7 +115,7 @@ class VirtualClock:
     """Time that passes only when everyone waits for it: `run` gives a coroutine an event loop on this clock.
 
     Durations are then exact, and waiting takes no time. Code on other threads does not see this clock; what runs there
-    for the loop (`call_in_thread`) takes no time on it, unless it is still at work after `MOST_ON_THREAD_S` real seconds.
+    for the loop (`call_in_thread`) takes no time on it, unless it is still at work after `MOST_ON_THREAD_S` seconds.
 
     >>> clock = VirtualClock()
     >>> async def nap():

@@ -127,6 +127,9 @@ class AgentResult:
     """What it really cost; None takes the price that the agent declared."""
     quality: float | None = None
     """The agent's own measure of the result in 0..1, where it has one."""
+    unpriced_model: str | None = None
+    """The model that was asked and whose price nobody knows, so that `cost_usd` is None: its tokens are all there is to
+    count."""
     expansion: TaskDAG | None = None
     """Instead of an output: tasks that are to take this one's place. What depends on it then waits for their ends."""
 

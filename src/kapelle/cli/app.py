@@ -33,7 +33,7 @@ app = typer.Typer(
     "proves the plan, runs it as data flow, and goes on with it after a crash.",
     epilog="Example: [bold]kapelle run 'Compare the capitals of France and Germany' --data examples/atlas/data[/bold]"
     "\n\nExit codes: 0 the run is done; 1 it ended without being done, or something is out of reach; 2 what was given "
-    "is wrong, and nothing has run; 3 the run waits for a person; 130 it was interrupted.",
+    "is wrong, nothing has run and nothing is spent; 3 the run waits for a person; 130 it was interrupted.",
 )
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of documents and tables that local agents may read.")]
@@ -164,7 +164,11 @@ def run_to_json(run: Run) -> dict[str, Any]:
         "answer": run.answer,
         "cost_usd": run.cost_usd,
         "overrun_usd": run.overrun_usd,
+        "planning_cost_usd": run.planning_cost_usd,
+        "planning_usage": asdict(run.planning_usage),
         "cost_by_agent": run.cost_by_agent,
+        "cost_notes": list(run.cost_notes),
+        "cost_assumed": run.cost_assumed,
         "usage": asdict(run.usage),
         "seconds": run.seconds,
         "critical_path_seconds": run.critical_path_seconds,

@@ -7,8 +7,9 @@
 A check of which nothing is known was not passed: the strategy then goes on to the next agent, which costs money and
 never the answer. Agreement is no check: it is what a Vote counts, over the forms that canonical makes.
 
-A guard fails closed: what it says counts where it is True or False, plain or awaited, and nothing that Python merely takes
-for true. A validator that says anything else, such as `(False, "too short")`, is at fault itself: no answer can pass it.
+A guard fails closed: what it says counts where it is True or False, plain or awaited, and nothing that Python merely
+takes for true. A validator that says anything else, such as `(False, "too short")`, is at fault itself: no answer can
+pass it.
 
 What a task declares is in its `metadata` or its `inputs`: `functions` (or `tools`), `output_schema`, `tests`. In a log
 it is the row's `context`, as JSON under the same names. Answers and tests are untrusted. Decides nothing: see strategy.
@@ -209,24 +210,24 @@ def _raised(who: str, error: BaseException) -> Verdict:
 
 def _read_said(who: str, found: object) -> Verdict:
     """Return what a validator says as a verdict; where that is no yes and no no, one that tells so."""
-    is_verdict = isinstance(found, Verdict)
-    passed = read_passed(found.passed if is_verdict else found)
+    verdict = found if isinstance(found, Verdict) else None
+    passed = read_passed(found if verdict is None else verdict.passed)
     if passed is None:
-        what = f"a Verdict with passed={_show(found.passed)}" if is_verdict else _show(found)
+        what = _show(found) if verdict is None else f"a Verdict with passed={_show(verdict.passed)}"
         way_out = "Return one of them; or a kapelle.Verdict(passed=..., note=...), which keeps the reason."
         return Verdict(passed=False, faulty=True, note=f"{who} returned {what}: neither True nor False. {way_out}")
     note = f"{who} {'accepts' if passed else 'refuses'} it"
-    if not is_verdict:
+    if verdict is None:
         return Verdict(passed=passed, note=note)
-    words = found.note if isinstance(found.note, str) else ""
-    return replace(found, passed=passed, note=f"{note}: {words}"[:MAX_NOTE_CHARS] if words else note)
+    words = verdict.note if isinstance(verdict.note, str) else ""
+    return replace(verdict, passed=passed, note=f"{note}: {words}"[:MAX_NOTE_CHARS] if words else note)
 
 
 def _show(value: object) -> str:
     """Return a value as a message shows it; only its type where its own code would have to say more."""
     kind = type(value)
     if kind in (str, int, float, type(None)):
-        return f"{value!r:.60}"
+        return repr(value)[:60]
     if kind in (tuple, list) and len(value) <= 4:  # type: ignore[arg-type]  # what it is was just asked
         shown = ", ".join(_show(one) for one in value)  # type: ignore[attr-defined]
         return f"the {kind.__name__} ({shown})"[:120]

@@ -145,6 +145,7 @@ class Recorder:
             cost_usd=attempt.cost_usd,
             seconds=attempt.seconds,
             error=attempt.reason,
+            failure=None if attempt.reason is None else attempt.failure,
             features=features,
             at=self._clock(),
         )
@@ -155,6 +156,8 @@ def used(attempt: Attempt) -> dict[str, Any]:
     data = {**_money(cost_usd=attempt.cost_usd), **_usage(attempt.usage), "seconds": attempt.seconds}
     if attempt.cost_assumed:
         data["cost_assumed"] = True
+    if attempt.unpriced_model is not None:
+        data["unpriced_model"] = attempt.unpriced_model
     return data
 
 

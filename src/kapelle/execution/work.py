@@ -32,6 +32,7 @@ from kapelle.cost import (
     next_move,
     task_context,
 )
+from kapelle.failures import FailureKind
 from kapelle.graph import Task
 from kapelle.ledger import Usage
 
@@ -52,6 +53,8 @@ class Job:
     """Which attempt of the task it is, or examines."""
     expected: Estimate | None = None
     """What it is expected to take; None for a check that no agent makes."""
+    most_usd: float | None = None
+    """What it costs at most, by the agent itself; None where it does not know."""
     reservation: Reservation | None = None
     started: float = 0.0
     running: asyncio.Task[Any] | None = None
@@ -80,10 +83,14 @@ class Attempt:
     """Why it failed."""
     refused: str | None = None
     """Why what it gave did not pass a check."""
+    failure: FailureKind | None = None
+    """What kind of failure that is."""
     cost_usd: float = 0.0
     usage: Usage = Usage()
     cost_assumed: bool = False
     """Whether the cost is what was expected, because the agent told none."""
+    unpriced_model: str | None = None
+    """The model whose price nobody knows, if that is why."""
     seconds: float = 0.0
     ended: bool = False
 
@@ -203,7 +210,8 @@ class Work:
         """Take in that an agent cannot be asked at all."""
         assert job.agent is not None
         self.answered_by[job.agent] = len(self.attempts)
-        self.attempts.append(Attempt(agent=job.agent, step=self.step_of(job.agent), reason=reason, ended=True))
+        step = self.step_of(job.agent)
+        self.attempts.append(Attempt(agent=job.agent, step=step, reason=reason, failure="budget", ended=True))
         self.answers[job.agent] = Answer(canonical=None)
 
     def examined(self, job: Job, verdict: Verdict) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from kapelle.errors import LedgerCorrupt, NotFound
 
+from .amend import amend
 from .blobs import put_together
 from .chain import Head, check_chain
 from .event import COST_FIELDS, Event, EventKind, RunState
@@ -223,14 +224,14 @@ class History:
         return tuple(found)
 
     def outcomes(self, agent: str | None, limit: int) -> tuple[Outcome, ...]:
-        """Return the newest outcomes, oldest of them first."""
+        """Return the newest outcomes, oldest of them first, as they count: see amend."""
         where, values = ("WHERE agent = ?", (agent,)) if agent is not None else ("", ())
         columns = ", ".join(("outcome_id", *OUTCOME_COLUMNS))
         rows = self._read(
             f"SELECT {columns} FROM outcomes {where} ORDER BY outcome_id DESC LIMIT ?",  # noqa: S608 - our own constants
             (*values, limit),
         )
-        return tuple(map(outcome_from_row, reversed(rows)))
+        return amend(map(outcome_from_row, reversed(rows)))
 
     def _large(self, run_id: str, where: str = "") -> list[tuple[Any, str, str, Any]]:
         """Return the large fields of a run, or of some of its events, as rows of (seq, field, hash, text)."""

@@ -223,6 +223,7 @@ class RunBuilder:
             cost_usd=task.cost_usd + _cost_of(event, data),
             quality=data.optional_number("quality"),
             cost_assumed=task.cost_assumed or bool(event.data.get("cost_assumed")),
+            unpriced_model=data.optional_text("unpriced_model") or task.unpriced_model,
             started_at=event.at if event.kind == "task_started" else task.started_at,
             seconds=data.number("seconds", 0.0),
         )
@@ -266,6 +267,7 @@ def _changed_attempt(task: TaskRun, event: Event, data: Fields) -> TaskRun:
         task,
         attempts=tuple(attempts),
         cost_assumed=assumed,
+        unpriced_model=data.optional_text("unpriced_model") or task.unpriced_model,
         usage=task.usage + usage,
         cost_usd=task.cost_usd + cost_usd,
     )
@@ -293,6 +295,7 @@ def _waiting_anew(task: TaskRun) -> TaskRun:
         usage=task.usage,
         cost_usd=task.cost_usd,
         cost_assumed=task.cost_assumed,
+        unpriced_model=task.unpriced_model,
         attempts=task.attempts,
     )
 
