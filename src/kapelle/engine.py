@@ -30,6 +30,7 @@ from kapelle.cost import (
     Frontier,
     OptimizationConstraints,
     Reservation,
+    Validator,
     agents_of,
     estimate_complexities,
     load_learned,
@@ -132,8 +133,9 @@ class Engine:
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Replaces the routing rules.
         reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
-        validators: By type of task, a function that says of an output whether it is acceptable. No other output is
-            taken, and what it says is what agents are judged by.
+        validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
+            False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
+            anything else fails its tasks.
         explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
         learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
@@ -166,7 +168,7 @@ class Engine:
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
         reflector: Reflector | None = None,
-        validators: Mapping[str, Callable[[Any], bool]] | None = None,
+        validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
         backend: str | Backend = "asyncio",
@@ -205,7 +207,7 @@ class Engine:
         self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
         self.explorer = Explorer(share=explore)
         self.reflector = reflector
-        self.checks = Checks(validators=dict(validators or {}))
+        self.checks = Checks(validators=validators if validators is not None else {})
         self.limits = limits or ExecutionLimits()
         self.origin = dict(origin or {})
         self.executor = Executor(
@@ -917,7 +919,7 @@ def _by_words(issue: Issue) -> bool:
 def _check_watcher(on_event: object) -> None:
     if on_event is not None and not callable(on_event):
         raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
-    if inspect.iscoroutinefunction(on_event):
+    if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004 - the method itself is asked for
         raise InvalidInput("on_event is async, and nobody would await it. Give a plain function, or use engine.stream.")
 
 
