@@ -847,8 +847,8 @@ def _check_no_loop(name: str) -> None:
     except RuntimeError:
         return
     raise InvalidInput(
-        f"engine.{name}_sync(...) waits, and an event loop runs here already, as in every notebook cell: it would stand "
-        f"still. Write `await engine.{name}(...)` instead; in a function that cannot await, call it on another thread: "
+        f"engine.{name}_sync(...) waits, and an event loop runs here already, as in every notebook cell: it would "
+        f"stand still. Write `await engine.{name}(...)` instead; in a function that cannot await, call it on another thread: "
         f"`await asyncio.to_thread(engine.{name}_sync, ...)`."
     )
 
