@@ -238,6 +238,7 @@ class Engine:
         given = _given_plan(request)
         words = given.request if given is not None else _check_words(request)
         _check_watcher(on_event)
+        self._check_prices(terms, given)
         async with self._custody(self.ledger.new_run_id()) as custody:
             journal = Journal(
                 self.ledger,
@@ -292,6 +293,7 @@ class Engine:
             run = self.ledger.run(run_id)  # from here on nobody else writes it
             going_on = prepare(run, {"budget_usd": budget_usd, "deadline_s": deadline_s, "max_tokens": max_tokens})
             terms = going_on.terms
+            self._check_prices(terms, recorded_plan(run))
             budget = Budget(usd=terms.budget_usd, tokens=terms.max_tokens, spent=going_on.spent)
             approved = None if going_on.state == "planning" else await self._approve_rest(going_on, budget)
             journal = Journal(
@@ -418,6 +420,7 @@ class Engine:
         budget = Budget(usd=budget_usd)
         given = _given_plan(request)
         words = "" if given is not None else _check_words(request)
+        self._check_prices(terms, given)
         try:
             plan = given or await self._plan(words, budget, gate_key=words)
             routing = await self._route(plan, terms, budget.left.usd)
@@ -600,6 +603,10 @@ class Engine:
         message = answer_message(question, answer=value, note=note, by=by)
         self.ledger.post(question.run_id, question.question_id, message)
         return replace(question, answer=value, note=note)
+
+    def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
+        if terms.budget_usd is not None:
+            self.team.check_prices(None if plan is None else plan.graph)
 
     async def _plan(
         self, words: str, budget: Budget, journal: Journal | None = None, *, gate_key: str | None = None

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -31,12 +31,14 @@ from kapelle.cost import CostProfiler, Frontier
 from kapelle.engine import Proposal
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import (
+    MAX_SHOWN_WORDS,
     Event,
     Question,
     Run,
     RunBuilder,
     RunSummary,
     TaskRun,
+    describe_question,
     format_seconds,
     format_usd,
     printable,
@@ -175,7 +177,7 @@ class LiveProgress:
             case "graph_patched":
                 self._say(f"{event.data['replaces']} is planned anew: {event.data['reason']}")
             case "task_asked":
-                self._say(f"{event.task_id} asks ({event.data['question_id']}): {event.data['text']}")
+                self._say(f"{event.task_id} asks ({event.data['question_id']}): {_cut_words(event.data)}")
             case "question_answered":
                 self._say(f"{event.task_id} was answered")
             case "task_interrupted":
@@ -253,6 +255,8 @@ def show_run(console: Console, run: Run, *, more: str = "") -> None:
     if run.overrun_usd:
         console.print(Text(tell_overrun(run.overrun_usd), style="yellow"))
     console.print(_text(_totals(run), style="dim"))
+    for note in run.cost_notes:
+        console.print(_text(note, style="yellow"))
     if run.open_questions:
         show_questions(console, run.open_questions, more=more)
     way = way_on(run)
@@ -281,19 +285,26 @@ def way_on(run: Run) -> str | None:
 
 
 def show_questions(
-    console: Console, questions: Iterable[Question], *, answered: Iterable[Question] = (), more: str = ""
+    console: Console,
+    questions: Iterable[Question],
+    *,
+    answered: Iterable[Question] = (),
+    more: str = "",
+    full: bool = False,
 ) -> None:
     """Print what tasks ask people, each with the commands that answer it; then what waits to be gone on with.
 
     Args:
         answered: Questions that were answered while no engine worked on their runs.
         more: What the commands have to say besides, such as ` --db FILE`.
+        full: Whether nothing of a question is cut.
     """
     none = True
     for question in questions:
         none = False
         console.print(_text(f"{question.question_id}  task {question.task_id} of run {question.run_id}", style="bold"))
-        console.print(_text(f"  {question.text}"), soft_wrap=True)
+        for line in describe_question(question, full=full, more=more):
+            console.print(_text(f"  {line}"), soft_wrap=True)
         for way in ways_to_answer(question):
             console.print(_text(f"  {way}{more}", style="cyan"), soft_wrap=True)
     for run_id, count in Counter(question.run_id for question in answered).items():
@@ -349,7 +360,7 @@ def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
             case "task_interrupted":
                 yield event, f"{event.task_id} was cut off: {data['reason']}"
             case "task_asked":
-                yield event, f"{event.task_id} asks ({data['question_id']}): {data['text']}"
+                yield event, f"{event.task_id} asks ({data['question_id']}): {_cut_words(data)}"
             case "question_answered":
                 who = f" by {data['by']}" if data.get("by") else ""
                 note = f" ({data['note']})" if data.get("note") else ""
@@ -597,6 +608,13 @@ class _Printable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for text, style, control in console.render(self._inner, options):
             yield Segment(text if control else printable(text), style, control)
+
+
+def _cut_words(data: Mapping[str, Any]) -> str:
+    """Return the words of a question, cut where they are long: `kapelle questions` shows the whole."""
+    words = data["text"]
+    left = len(words) - MAX_SHOWN_WORDS
+    return words if left <= 0 else f"{words[:MAX_SHOWN_WORDS]} ... {left:,} characters more"
 
 
 def _text(text: str, *, style: str = "") -> Text:

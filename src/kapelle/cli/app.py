@@ -171,6 +171,7 @@ def run_to_json(run: Run) -> dict[str, Any]:
         "planning_cost_usd": run.planning_cost_usd,
         "planning_usage": asdict(run.planning_usage),
         "cost_by_agent": run.cost_by_agent,
+        "cost_notes": list(run.cost_notes),
         "cost_assumed": run.cost_assumed,
         "usage": asdict(run.usage),
         "seconds": run.seconds,

@@ -24,7 +24,7 @@ from kapelle.engine import Engine, Proposal
 from kapelle.errors import InvalidInput
 from kapelle.execution import ExecutionLimits, HedgePolicy, make_backend
 from kapelle.ledger import Event, Run, ledger_path, open_ledger, printable
-from kapelle.planning import PLAN_SUFFIXES, Plan, explain_edges, write_plan
+from kapelle.planning import PLAN_SUFFIXES, Plan, explain_edges, read_plan_stream, write_plan
 from kapelle.process import drive
 
 from .app import (
@@ -60,7 +60,9 @@ from .printing import WithoutSecrets, complain, print_json, say
 def run(
     request: Annotated[
         str,
-        typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file (.xml, .yaml, .json)."),
+        typer.Argument(
+            metavar="REQUEST|FILE", help="What you want, in words; or a plan file (.xml, .yaml, .json; - is stdin)."
+        ),
     ],
     data: Data = None,
     budget: Budget = None,
@@ -136,7 +138,9 @@ def resume(
     epilog="Example: [bold]kapelle plan 'the area of Peru, Chile and Bolivia, then a report' --svg p.svg[/bold]"
 )
 def plan(
-    request: Annotated[str, typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file.")],
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file (- is stdin).")
+    ],
     data: Data = None,
     budget: Budget = None,
     deadline: Deadline = None,
@@ -189,8 +193,13 @@ def plan(
     raise typer.Exit(0 if proposal.validation.passed else 1 if proposal.plan.cost_usd else 2)
 
 
-def read_request(text: str) -> str | Path:
-    """Words are words; a single word with a plan file's ending is that file, so that a typing error says so."""
+def read_request(text: str) -> str | Path | Plan:
+    """Words are words; a single word with a plan file's ending is that file, so that a typing error says so; `-` is the
+    plan that is piped in."""
+    if text == "-":
+        if sys.stdin is None:
+            raise InvalidInput("There is no standard input to read a plan from. Name a file.")
+        return read_plan_stream(sys.stdin.buffer)
     path = Path(text)
     if path.suffix.lower() not in PLAN_SUFFIXES:
         return text

@@ -23,6 +23,11 @@ from .work import Attempt, Job, Work
 
 MAX_TEXT_CHARS = 2_000
 """What an outcome keeps of its task's words: how hard a task is, is learned from them."""
+_ASKED_ABOUT = (
+    "asker", "arguments", "agent", "task_type", "description", "inputs", "upstream", "expected_usd", "arguments_hash",
+    "asked_hash",
+)  # fmt: skip
+"""Fields of a question that say what it is about, and are left out where they are empty."""
 
 
 class Recorder:
@@ -98,6 +103,7 @@ class Recorder:
             "about": question.about,
             "text": question.text,
             **({"options": list(question.options)} if question.options else {}),
+            **{name: value for name in _ASKED_ABOUT if (value := getattr(question, name)) not in (None, "", {})},
             **({} if attempt is None else used(attempt)),
         }
         self.write("task_asked", data, question.task_id)
@@ -139,6 +145,7 @@ class Recorder:
             cost_usd=attempt.cost_usd,
             seconds=attempt.seconds,
             error=attempt.reason,
+            failure=None if attempt.reason is None else attempt.failure,
             features=features,
             at=self._clock(),
         )
@@ -149,6 +156,8 @@ def used(attempt: Attempt) -> dict[str, Any]:
     data = {**_money(cost_usd=attempt.cost_usd), **_usage(attempt.usage), "seconds": attempt.seconds}
     if attempt.cost_assumed:
         data["cost_assumed"] = True
+    if attempt.unpriced_model is not None:
+        data["unpriced_model"] = attempt.unpriced_model
     return data
 
 

@@ -31,6 +31,7 @@ from kapelle.cost import (
     next_move,
     task_context,
 )
+from kapelle.failures import FailureKind
 from kapelle.graph import Task
 from kapelle.ledger import Usage
 
@@ -51,6 +52,8 @@ class Job:
     """Which attempt of the task it is, or examines."""
     expected: Estimate | None = None
     """What it is expected to take; None for a check that no agent makes."""
+    most_usd: float | None = None
+    """What it costs at most, by the agent itself; None where it does not know."""
     reservation: Reservation | None = None
     started: float = 0.0
     running: asyncio.Task[Any] | None = None
@@ -77,10 +80,14 @@ class Attempt:
     result: AgentResult | None = None
     reason: str | None = None
     """Why it failed."""
+    failure: FailureKind | None = None
+    """What kind of failure that is."""
     cost_usd: float = 0.0
     usage: Usage = Usage()
     cost_assumed: bool = False
     """Whether the cost is what was expected, because the agent told none."""
+    unpriced_model: str | None = None
+    """The model whose price nobody knows, if that is why."""
     seconds: float = 0.0
     ended: bool = False
 
@@ -97,8 +104,6 @@ class Work:
     """Attempts of which an earlier part of the run has told; those here are counted on from there."""
     told_apart: bool = False
     """Whether the journal tells of each attempt, because one was made again, or has a rival."""
-    told: tuple[Any, ...] = ()
-    """What people have answered to this task's questions."""
     attempts: list[Attempt] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     """By agent."""
@@ -198,7 +203,8 @@ class Work:
         """Take in that an agent cannot be asked at all."""
         assert job.agent is not None
         self.answered_by[job.agent] = len(self.attempts)
-        self.attempts.append(Attempt(agent=job.agent, step=self.step_of(job.agent), reason=reason, ended=True))
+        step = self.step_of(job.agent)
+        self.attempts.append(Attempt(agent=job.agent, step=step, reason=reason, failure="budget", ended=True))
         self.answers[job.agent] = Answer(canonical=None)
 
     def examined(self, job: Job, *, passed: bool) -> None:

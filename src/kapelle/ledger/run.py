@@ -13,7 +13,7 @@ from kapelle.graph import TaskDAG, render_output
 
 from .amounts import format_seconds, format_usd, tell_overrun
 from .event import CLOCK_JUMP, ENDED, Event, RunState, TaskState
-from .question import Question
+from .question import Question, describe_question
 from .text import printable
 from .usage import Usage
 
@@ -64,6 +64,8 @@ class TaskRun:
     cost_usd: float = 0.0
     cost_assumed: bool = False
     """Whether a part of the cost is what was expected, because an agent told none."""
+    unpriced_model: str | None = None
+    """The model whose price nobody knows, if that is why."""
     quality: float | None = None
     started_at: float | None = None
     """Seconds since the epoch."""
@@ -141,6 +143,22 @@ class Run:
                 if attempt.agent is not None:
                     costs[attempt.agent] = costs.get(attempt.agent, 0.0) + attempt.cost_usd
         return dict(sorted(costs.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def cost_notes(self) -> tuple[str, ...]:
+        """What the user should know of the cost: what was assumed of it, and how much models without a price wrote."""
+        used: dict[str, Usage] = {}
+        for task in self._all():
+            if task.unpriced_model is not None:
+                used[task.unpriced_model] = used.get(task.unpriced_model, Usage()) + task.usage
+        notes = [
+            f"The cost of {usage.calls} call{'s' * (usage.calls != 1)} of {model} is not known: {usage.tokens:,} "
+            "tokens. Name a file with its price in KAPELLE_PRICES, or declare the agent's cost_usd."
+            for model, usage in used.items()
+        ]
+        if any(task.cost_assumed and task.unpriced_model is None for task in self._all()):
+            notes.append("Of the cost a part is assumed: agents told none, or were cut off.")
+        return tuple(notes)
 
     @property
     def cost_assumed(self) -> bool:
@@ -259,7 +277,10 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
 
 
 def _question_lines(question: Question) -> Iterator[str]:
-    yield f"        asked ({question.question_id}): {' '.join(question.text.split())}"
+    who = f" by {question.asker}" if question.asker else ""
+    first, *more = describe_question(question)
+    yield f"        asked{who} ({question.question_id}): {first}"
+    yield from (f"        {line}" for line in more)
     if question.is_open:
         yield "        not answered yet"
         return
@@ -279,8 +300,8 @@ def _totals(run: Run) -> Iterator[str]:
     for agent, cost in run.cost_by_agent.items():
         count = sum(1 for task in run._all() if agent in {one.agent for one in task.attempts or (task,)})
         yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
-    if run.cost_assumed:
-        yield "  Of this a part is assumed: agents told no cost, or were cut off."
+    for note in run.cost_notes:
+        yield f"  {note}"
     resumed = sum(1 for event in run.events if event.kind == "run_resumed")
     if resumed:
         cut_off = sum(1 for event in run.events if event.kind == "task_interrupted")

@@ -12,6 +12,7 @@ stops at its deadline with the results so far.
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ from .edit import Edit
 from .issue import Issue, Severity
 from .solvability import best_agent, judge_pair, rework
 
+MOSTLY = 0.5
+"""An agent that answers more seldom mostly fails."""
 TOLERANCE = 1e-9
 """Relative room for rounding: a plan that was optimised to a limit keeps it."""
 
@@ -115,7 +118,11 @@ def find_unsolvable(case: Case) -> Iterator[Issue]:
 
 
 def find_hopeless(case: Case) -> Iterator[Issue]:
-    """Solvability by experience: outcomes do not say that this agent fails at such tasks nearly always."""
+    """Solvability by experience: outcomes say that this agent fails at such tasks nearly always.
+
+    No error: the world, or the agent, may be mended, and nothing but another try could tell.
+    """
+    pinned = frozenset(case.plan.metadata.get("pinned", ()))
     for task in case.dag:
         agent = case.agents.get(case.plan.assignments.get(task.task_id, ""))
         if agent is None or not agent.takes(task):
@@ -123,22 +130,32 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
         belief = judge_pair(agent, task.task_type, case.profiler)
         if belief.is_hopeless:
             other = best_agent(task, case.staff, case.profiler)
+            is_free = other is not None and task.task_id not in pinned and task.task_id not in case.approved
             yield Issue(
                 kind="solvable",
-                severity="warning" if task.task_id in case.approved else "error",
+                severity="warning",
                 task_id=task.task_id,
                 message=(
                     f"Task {task.task_id!r} is assigned to {agent.agent_id!r}, which at {task.task_type!r} is expected "
-                    f"to succeed in {belief.mean:.0%}, at best {belief.upper:.0%} ({belief.outcomes} outcomes)."
+                    f"to succeed in {belief.mean:.0%}, at best {belief.upper:.0%}, as learned from {belief.outcomes} "
+                    "outcomes. It is tried all the same."
                 ),
-                way_out=f"Assign it to {other}." if other is not None else f"Add an agent with {_wanted(task)}.",
-                edit=_assign(task, other) if other is not None else None,
+                way_out=(f"Assign it to {other}" if other is not None else f"Add an agent with {_wanted(task)}")
+                + f"; or, where what failed is mended: {forget_command(agent.agent_id, task.task_type)}",
+                edit=_assign(task, other) if other is not None and is_free else None,
             )
+
+
+def forget_command(agent_id: str, task_type: str) -> str:
+    """Return what makes an agent's past outcomes count no more."""
+    return f"kapelle forget {shlex.quote(agent_id)} --type {shlex.quote(task_type)}"
 
 
 def _find_doer(case: Case, task: Task) -> Edit | None:
     """Return the edit that gives a task to the agent that does it best; else describes it again, or splits it."""
-    other = best_agent(task, case.staff, case.profiler)
+    other = best_agent(task, case.staff, case.profiler) or best_agent(
+        task, case.staff, case.profiler, even_hopeless=True
+    )
     return _assign(task, other) if other is not None else rework(task, case.staff, case.dag.tasks)
 
 
@@ -249,25 +266,42 @@ def find_queues(case: Case) -> Iterator[Issue]:
 
 
 def find_poor_quality(case: Case) -> Iterator[Issue]:
-    """The share of tasks that are expected to succeed reaches what is asked for."""
+    """The share of tasks that are expected to succeed reaches what is asked for.
+
+    Failures of the past alone refuse nothing: where only they keep a plan from what is asked for, and agents that
+    answer would reach it, that is a warning. What something measured of their answers, and what they declare, counts.
+    """
     if case.min_quality is None or not case.estimates:
         return
     sure = case.counted
     mean = math.fsum(sure.values()) / len(sure)
-    if mean < case.min_quality * (1 - TOLERANCE):
-        weakest = min(sure, key=lambda task_id: sure[task_id])
-        known = case.estimates[weakest]
-        yield Issue(
-            kind="quality",
-            severity="error",
-            task_id=weakest,
-            message=(
-                f"{mean:.1%} of the tasks are expected to succeed, and {case.min_quality:.1%} are asked for; the "
-                f"weakest is {weakest!r} at {case.plan.assignments[weakest]} with {sure[weakest]:.1%} (lower bound "
-                f"{known.success_lower:.1%}, mean {known.success_rate:.1%}, of {known.samples} outcomes)."
-            ),
-            way_out="Give the weakest tasks better agents, or ask for less.",
-        )
+    if mean >= case.min_quality * (1 - TOLERANCE):
+        return
+    answered = {task_id: max(counted, case.estimates[task_id].correctness) for task_id, counted in sure.items()}
+    failing = [task_id for task_id in sure if case.estimates[task_id].completion < 1.0]
+    if_answered = math.fsum(answered[task_id] if task_id in failing else sure[task_id] for task_id in sure) / len(sure)
+    is_by_failures = if_answered >= case.min_quality * (1 - TOLERANCE)
+    weakest = min(sure, key=lambda task_id: sure[task_id])
+    known = case.estimates[weakest]
+    agent_id = case.plan.assignments[weakest]
+    learned = (
+        f" Where what was learned holds no more: {forget_command(agent_id, case.dag[weakest].task_type)}"
+        if known.samples
+        else ""
+    )
+    yield Issue(
+        kind="quality",
+        severity="warning" if is_by_failures else "error",
+        task_id=weakest,
+        message=(
+            f"{mean:.1%} of the tasks are expected to succeed, and {case.min_quality:.1%} are asked for; the "
+            f"weakest is {weakest!r} at {agent_id} with {sure[weakest]:.1%} (lower bound "
+            f"{known.success_lower:.1%}, mean {known.success_rate:.1%}, of {known.samples} outcomes; "
+            f"{known.tell_success()})."
+            + (" That is by failures of the past alone, which fade: it is tried all the same." * is_by_failures)
+        ),
+        way_out=f"Give the weakest tasks better agents, or ask for less.{learned}",
+    )
 
 
 CHECKS = (
@@ -336,7 +370,8 @@ def _seconds(case: Case, task: Task, *, guesses: bool) -> float:
     if estimate is None:
         return 0.0
     agent = case.agents[case.plan.assignments[task.task_id]]
-    is_guess = agent.seconds is None and estimate.samples == 0
+    # What an agent that mostly fails has taken is how long we waited for it, and no proof of how long the work takes.
+    is_guess = agent.seconds is None and (estimate.samples == 0 or estimate.completion < MOSTLY)
     return 0.0 if is_guess and not guesses else estimate.seconds
 
 

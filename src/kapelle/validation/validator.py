@@ -38,7 +38,7 @@ from .detector import Detection, PlanDetector
 from .edit import Edit
 from .issue import Issue
 from .redundancy import find_redundant
-from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, trials_for
+from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, is_mendable, trials_for
 from .result import ValidationResult
 from .reward_model import LearnedRewardModel, TaskOutcome
 from .schemas import Tools, as_tools
@@ -115,8 +115,8 @@ class AOPValidator:
             request: The user's words: the tasks have to cover them. Kept with the approved plan.
             available_agents: Ids of the agents that edits may give tasks to; None means all.
             finished: Tasks that are done already: they take nothing any more, and nothing about them is wrong.
-            approved: Tasks whose agents an earlier approval of this run holds: that outcomes speak against one since
-                then is a warning, so that what a run learns never keeps it from going on.
+            approved: Tasks whose agents an earlier approval of this run holds: that one is late for its own deadline
+                by what was learned since then is a warning, so that what a run learns never keeps it from going on.
 
         Raises:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1.
@@ -185,7 +185,8 @@ class AOPValidator:
         trials = trials_for(len(dag))
         for _ in range(max_rounds):
             before = len(applied)
-            for edit in [one.edit for one in result.errors if one.edit is not None][: min(MAX_EDITS, trials)]:
+            for edit in [one.edit for one in result.issues if is_mendable(one)][: min(MAX_EDITS, trials)]:
+                assert edit is not None
                 trials -= 1
                 tried = apply_edit(state, edit, finished=finished, router=router, available=available_agents)
                 if tried is None:
