@@ -478,6 +478,10 @@ class _Execution:
                 self._pass_over(job, unasked)
                 continue
             alone = not self._is_busy
+            untried = self._accounts.is_untried(job.agent)
+            if untried and any(self._accounts.is_untried(other.agent) for other in self._underway):
+                self._ready.postpone(job)
+                continue
             job.expected = self._expected(job)
             if self._budget.cap_usd is not None and job.most_usd is None:
                 job.most_usd = self._most_usd(job)
@@ -485,9 +489,11 @@ class _Execution:
                 reservation = self._accounts.reserve(job, alone=alone)
             except BudgetExceeded as error:
                 if job.rival is not None:
+                    late = job.rival
                     self._ready.leave(job)
                     job.work.waiting.remove(job)
                     _part(job)
+                    self._watch_for_lateness(late)
                 elif not alone:
                     self._ready.postpone(job)
                 else:
@@ -1022,6 +1028,7 @@ class _Execution:
         if job not in self._underway or job.rival is not None or expected is None:
             return
         if self._budget.left.usd - self._still_to_pay() < expected.cost_usd:
+            self._watch_for_lateness(job)  # others may free it meanwhile
             return
         assert job.agent is not None
         self._tell_apart(job.work, job)
