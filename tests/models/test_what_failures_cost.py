@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -172,6 +173,21 @@ def test_the_wait_that_was_asked_for_last_is_handed_on(streams: bool) -> None:
     error, asked = ask(*[failure(503, retry_after="7")] * 3, streams=streams, max_retries=2)
 
     assert (error.retry_after_s, asked) == (7.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"message": "busy", "code": "server_error"}, ModelUnavailable),
+        ({"message": "pay", "code": "insufficient_quota"}, QuotaExceeded),
+        ("busy", ModelUnavailable),
+    ],
+)
+def test_an_error_where_a_reply_belongs_is_read_as_one(error: Any, kind: type[KapelleError]) -> None:
+    found, asked = ask(raw(json.dumps({"error": error})), streams=False)
+
+    assert type(found) is kind
+    assert (found.sent, asked) == (True, 1)
 
 
 def test_kinds_of_refusal_are_told_apart() -> None:
