@@ -12,10 +12,12 @@ import asyncio
 import dataclasses
 import json
 import selectors
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from kapelle.agents import AgentCapability, AgentResult, TaskContext
+from kapelle.agents import THREAD_NAME, AgentCapability, AgentResult, TaskContext
 from kapelle.graph import Task
 from kapelle.ledger import Usage
 from kapelle.models import ModelReply, ModelRequest, check_reply, strip_thoughts
@@ -107,7 +109,8 @@ class ScriptedModel:
 class VirtualClock:
     """Time that passes only when everyone waits for it: `run` gives a coroutine an event loop on this clock.
 
-    Durations are then exact, and waiting takes no time. Code on other threads does not see this clock.
+    Durations are then exact, and waiting takes no time. Code on other threads does not see this clock; what runs there
+    for the loop (`call_in_thread`) takes no time on it, unless it is still at work after `MOST_ON_THREAD_S` seconds.
 
     >>> clock = VirtualClock()
     >>> async def nap():
@@ -179,6 +182,11 @@ class LoopHeartbeat:
             self._timer.cancel()
 
 
+MOST_ON_THREAD_S = 5.0
+"""A function that takes longer is taken for one that never ends."""
+_LOOK_S = 0.02
+
+
 class _VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -194,12 +202,25 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
         self._clock = clock
+        self._before = set(threading.enumerate())
+        """Threads that are nothing to this loop."""
+        self._since: dict[threading.Thread, float] = {}
+        """Since when others are known to be at work."""
 
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0 if timeout is not None else None)
+        while not ready and timeout is not None and timeout > 0 and self._is_awaited():
+            ready = super().select(_LOOK_S)  # a thread that ends wakes the loop
         if not ready and timeout is not None:
             self._clock.advance(timeout)
         return ready
+
+    def _is_awaited(self) -> bool:
+        """Whether a function on a thread is at work, and may yet end soon."""
+        now = time.monotonic()
+        alive = [one for one in threading.enumerate() if one.name == THREAD_NAME and one not in self._before]
+        self._since = {thread: self._since.get(thread, now) for thread in alive}
+        return any(now - since < MOST_ON_THREAD_S for since in self._since.values())
 
 
 class ScriptedAgent:
