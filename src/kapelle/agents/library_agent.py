@@ -359,5 +359,6 @@ def _next_input(messages: list[Any]) -> int:
     for place in range(len(messages) - 1, -1, -1):
         if messages[place].kind == "response":
             told = messages[place].usage
-            return max(measured, told.input_tokens + told.output_tokens + measure_messages(messages[place + 1 :]))
+            seen: int = told.input_tokens + told.output_tokens
+            return max(measured, seen + measure_messages(messages[place + 1 :]))
     return measured

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -76,7 +76,7 @@ class ModelAgent:
         limit: int,
         task: Task,
         context: TaskContext,
-        ask: Callable[[tuple[Message, ...], int], Any],
+        ask: Callable[[tuple[Message, ...], int], Awaitable[ModelReply]],
     ) -> ModelReply:
         """Return the whole of a reply that was cut off, with what both calls used.
 

@@ -155,7 +155,7 @@ def _read_usage(response: ModelResponse, before: Sequence[ModelMessage]) -> tupl
 
 def _price(response: ModelResponse, usage: Usage, prices: PriceTable, declared: str | None) -> float:
     name, provider, base_url = response.model_name or "", response.provider_name, response.provider_url
-    if name == _FAKE_MODEL and provider is None:
+    if name == _FAKE_MODEL and provider in (None, _FAKE_MODEL):
         return 0.0
     for model, url in _candidates(provider, name, base_url, prices, declared):
         try:
