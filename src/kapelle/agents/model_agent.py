@@ -10,7 +10,6 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 from kapelle.errors import CallTooDear, ContentRefused, KapelleError, ModelReplyInvalid, ReplyCut
 from kapelle.graph import Task
