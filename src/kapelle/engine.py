@@ -267,6 +267,7 @@ class Engine:
                     "model": self.team.model_name,
                     "origin": self.origin,
                     "given": given is not None,
+                    **self._ways(),
                 }
             )
             journal.write("run_started", {"request": words, "settings": settings, "owner": custody.lease.owner})
@@ -317,7 +318,7 @@ class Engine:
                 on_outcome=self.profiler.record_outcome,
                 timer=self._timer,
             )
-            _write_resumption(journal, going_on, custody.lease.owner)
+            _write_resumption(journal, going_on, custody.lease.owner, self._ways())
             return await self._conduct(
                 run.request,
                 recorded_plan(run),
@@ -330,6 +331,20 @@ class Engine:
                 approved=approved,
                 before=journal.run(),
             )
+
+    def run_sync(self, request: str | Path | Plan, **terms: Any) -> Run:
+        """Do as `run` does, with its arguments, and wait for it: for code that is not async.
+
+        Raises:
+            InvalidInput: an event loop runs here already, as in a notebook: `await engine.run(...)` there.
+        """
+        _check_no_loop("run")
+        return asyncio.run(self.run(request, **terms))
+
+    def resume_sync(self, run_id: str, **terms: Any) -> Run:
+        """Do as `resume` does, with its arguments, and wait for it: see `run_sync`."""
+        _check_no_loop("resume")
+        return asyncio.run(self.resume(run_id, **terms))
 
     async def stream(
         self, request: str | Path | Plan | None = None, *, resume: str | None = None, **terms: Any
@@ -656,6 +671,11 @@ class Engine:
             raise PlanRejected(validation.errors)
         return validation.approved
 
+    def _ways(self) -> dict[str, Any]:
+        """How this engine works, for whoever makes another one to go on with its runs."""
+        backend = self.executor.backend.name
+        return {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
+
     def _custody(self, run_id: str) -> Custody:
         return Custody(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
 
@@ -835,9 +855,11 @@ def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str 
     return journal.run()
 
 
-def _write_resumption(journal: Journal, going_on: Resumption, owner: str) -> None:
+def _write_resumption(journal: Journal, going_on: Resumption, owner: str, ways: Mapping[str, Any]) -> None:
     """Write down that a run goes on, and first of all what its end had left open."""
-    settings = read_json_value(going_on.changed)
+    before = going_on.run.settings
+    new = {name: value for name, value in ways.items() if name in before and before[name] != value}
+    settings = read_json_value({**going_on.changed, **new})
     journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})
     if going_on.open_planning_usd:
         journal.write("planning_spent", {"reason": CUT_OFF, "planning_cost_usd": going_on.open_planning_usd})
@@ -921,6 +943,18 @@ def _check_watcher(on_event: object) -> None:
         raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
     if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004 - the method itself is asked for
         raise InvalidInput("on_event is async, and nobody would await it. Give a plain function, or use engine.stream.")
+
+
+def _check_no_loop(name: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise InvalidInput(
+        f"engine.{name}_sync(...) waits, and an event loop runs here already, as in every notebook cell: it would "
+        f"stand still. Write `await engine.{name}(...)` instead; in a function that cannot await, call it on another thread: "
+        f"`await asyncio.to_thread(engine.{name}_sync, ...)`."
+    )
 
 
 def _least(*limits: float | None) -> float | None:

@@ -57,6 +57,7 @@ _STYLES = {
     "expanded": "cyan",
     "partial": "yellow",
     "stopped": "yellow",
+    "interrupted": "red",
     "planning": "cyan",
     "asking": "magenta",
 }
@@ -82,6 +83,8 @@ _RUN_COLUMNS = (
     (0, ("run", "state", "cost"), "run"),
 )
 """From how many columns on the list of runs shows what, and which of it is shortened."""
+_WAYS = frozenset({"backend", "hedge", "explore"})
+"""Settings of a run that are no limits."""
 _LISTED_FIRST = {"running": 0, "asking": 1, "failed": 2, "waiting": 3}
 
 
@@ -395,8 +398,9 @@ def _tell_resumption(before: Run, after: Run) -> str:
     if again := [name for name, task in after.tasks.items() if task.state != before.tasks[name].state]:
         words += f"; tried again: {_list(again)}"
     new = {name: value for name, value in after.settings.items() if before.settings.get(name) != value}
-    if new:
-        words += f"; new limits: {', '.join(f'{name} {value}' for name, value in new.items())}"
+    for what, named in (("new limits", new.keys() - _WAYS), ("now with", new.keys() & _WAYS)):
+        if named:
+            words += f"; {what}: {', '.join(f'{name} {value}' for name, value in new.items() if name in named)}"
     return words
 
 

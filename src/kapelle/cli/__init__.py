@@ -27,7 +27,7 @@ from . import people as people
 from . import reading as reading
 from . import run as run
 from .app import app as app
-from .error_json import error_to_json
+from .error_json import error_to_json, words_of
 from .printing import complain, complain_of_bug, harmless_libraries, json_alone, print_json
 
 # click's class; typer brings a click of its own since 0.26 and uses the common one before.
@@ -65,22 +65,27 @@ def _conduct() -> tuple[int, dict[str, Any] | None]:
     try:
         with harmless_libraries():
             code = app(prog_name="kapelle", standalone_mode=False) or 0
+        if code == 130:  # what typer makes of an interruption
+            return code, error_to_json(KeyboardInterrupt(), exit_code=code, message="It was interrupted.")
         return code if isinstance(code, int) else 1, None
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
-        return code, error_to_json(ended, exit_code=code) if code else None
+        words = ended.code if isinstance(ended.code, str) else f"The program was ended, with code {code}."
+        return code, error_to_json(ended, exit_code=code, message=words) if code else None
     except _WrongUsage as error:
         error.message = printable(hide_secrets(error.message))  # it quotes what was typed
         rich_format_error(error)
         code = error.exit_code
-        path = getattr(getattr(error, "ctx", None), "command_path", "") or "kapelle"
-        remedy = f"See: {path} --help"
+        named = [word for word in sys.argv[1:2] if word in _ORDER]  # not every such error tells its command
+        remedy = f"See: {' '.join(['kapelle', *named])} --help"
         return code, error_to_json(error, exit_code=code, message=error.format_message(), remedy=remedy)
     except typer.Abort as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # what an older typer makes of it
+            return 130, error_to_json(error.__cause__, exit_code=130, message="It was interrupted.")
         complain("Aborted.")
         return 1, error_to_json(error, exit_code=1, message="Aborted.")
     except KapelleError as error:
-        complain(f"error: {error}")
+        complain(f"error: {words_of(error)}")
         # 2 says that nothing was spent.
         code = 1 if error.exit_code == 2 and error.cost_usd else error.exit_code
         return code, error_to_json(error, exit_code=code)

@@ -36,6 +36,9 @@ app = typer.Typer(
     "is wrong, nothing has run and nothing is spent; 3 the run waits for a person; 130 it was interrupted.",
 )
 
+COMMAND_LINE = "command line"
+"""What made a run's engine, in its origin: one made in Python has agents that the command line does not know."""
+
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of documents and tables that local agents may read.")]
 Agents = Annotated[Path | None, typer.Option("--agents", help="YAML file that describes agents of your own.")]
 Model = Annotated[
@@ -99,6 +102,7 @@ def engine_of(
     # What `kapelle resume` needs to make such an engine again, wherever it is called.
     given = {"data": data, "agents": agents_file}
     origin = {name: str(place.resolve()) for name, place in given.items() if place is not None}
+    origin["by"] = COMMAND_LINE
     with open_ledger(path) as ledger:
         yield Engine(own, data=data, model=model, ledger=ledger, origin=origin, **options)
 

@@ -21,7 +21,7 @@ def error_to_json(
         message: What it says, where that is not its own text.
         remedy: What to do, where its text does not end with that.
     """
-    text = printable(hide_secrets(_text(error) if message is None else message))
+    text = printable(hide_secrets(words_of(error) if message is None else message))
     said: dict[str, Any] = {
         "kind": type(error).__name__,
         "message": text,
@@ -40,8 +40,9 @@ def error_to_json(
     return {"error": said}
 
 
-def _text(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
+    """Return what an error says, or its class where it says nothing."""
     try:
-        return str(error)
+        return str(error) or type(error).__name__
     except BaseException:  # an error of somebody's own class may fail even to say what it is
         return f"{type(error).__name__}, which cannot be shown"
