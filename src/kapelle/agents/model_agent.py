@@ -49,8 +49,7 @@ class ModelAgent:
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         clock = asyncio.get_running_loop().time
-        seconds_left: float | None = getattr(context, "seconds_left", None)
-        due = None if seconds_left is None else clock() + seconds_left
+        due = None if context.seconds_left is None else clock() + context.seconds_left
 
         async def ask(messages: tuple[Message, ...], limit: int) -> ModelReply:
             left_s = None if due is None else max(1e-3, due - clock())
