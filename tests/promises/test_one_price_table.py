@@ -29,6 +29,7 @@ from kapelle.cli.app import run_to_json
 from kapelle.errors import UnknownPrice
 from kapelle.ledger import Usage
 from kapelle.models import Price, PriceTable, find_unpriced, known_models, read_run_cost
+from tests.models.openai_server import OpenAIServer, completion
 
 PRICE_FILE = """
 prices:
@@ -135,6 +136,34 @@ def test_a_reply_is_priced_by_the_name_it_tells_and_else_by_the_cards(way: str) 
     assert (result.unpriced_model is None) == (dollars is not None)
 
 
+@pytest.mark.parametrize(
+    ("asked", "own", "dollars"),
+    [
+        ("house-model", "house-model", 2.0),
+        ("house-model", "openai-compatible:house-model", 2.0),
+        ("house-model", "m", 2.0),
+        ("house-model", "other", 0.0),
+    ],
+)
+def test_a_server_that_calls_its_model_otherwise_is_priced_as_what_was_asked(
+    asked: str, own: str, dollars: float
+) -> None:
+    prices = PriceTable({own: Price(input_usd=2.0, cached_usd=2.0, output_usd=0.0)})
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 1, "total_tokens": 1_000_001}
+    told = completion("ok", usage=usage)  # it calls itself m
+    with OpenAIServer([told]) as server:
+        made: LibraryAgent[None, str] = LibraryAgent(served(asked, server.base_url))
+
+        async def whole() -> AgentResult:
+            async with made:
+                return await PydanticAIAgent(made, prices=prices).run(
+                    Task(task_id="a", task_type="t"), TaskContext(run_id="r", request="")
+                )
+
+        result = asyncio.run(whole())
+    assert result.cost_usd == pytest.approx(dollars)
+
+
 def test_replies_of_several_models_are_priced_apart() -> None:
     replies = [
         ModelResponse(parts=[TextPart("x")], usage=MILLION, model_name=name, provider_name=provider, provider_url=url)
@@ -210,6 +239,22 @@ def test_a_declared_price_is_enough_for_a_budget() -> None:
     with engine_of([(card_of("openai:nobody-knows", cost_usd=0.25), own_code)]) as engine:
         run = asyncio.run(engine.run(plan_of(), budget_usd=1.0))
     assert (run.state, run.cost_usd) == ("done", 0.25)
+
+
+@pytest.mark.parametrize("cost_usd", [None, 0.25])
+def test_a_price_that_only_replies_tell_to_be_unknown_is_refused_from_then_on(cost_usd: float | None) -> None:
+    graph = TaskDAG(
+        Task(task_id=f"a{n}", task_type="t", depends_on=(f"a{n - 1}",) if n else (), on_failure="continue")
+        for n in range(3)
+    )
+    with engine_of([(card_of(None, cost_usd=cost_usd), LibraryAgent(answering("nobody-knows")))]) as engine:
+        run = asyncio.run(engine.run(Plan(request="x", graph=graph, planner="me"), budget_usd=1.0))
+    done = [name for name, task in run.tasks.items() if task.state == "done"]
+    assert done == (["a0"] if cost_usd is None else ["a0", "a1", "a2"])
+    if cost_usd is None:
+        assert "'nobody-knows'" in (run.tasks["a1"].reason or "")
+        assert "KAPELLE_PRICES" in (run.tasks["a1"].reason or "")
+        assert run.usage.calls == 1
 
 
 @pytest.mark.parametrize("tier", ["free", "cheap", "medium"])

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import httpx2 as httpx
 import pydantic
 import pytest
 from pydantic_ai import Agent as LibraryAgent
 from pydantic_ai import ModelRetry, NativeOutput, RunContext
-from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.exceptions import FallbackExceptionGroup, ModelHTTPError, UnexpectedModelBehavior
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ThinkingPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.usage import RequestUsage
@@ -297,6 +298,37 @@ def test_a_reply_cut_within_its_thoughts_is_asked_for_again_with_more_room() -> 
     first, second = model.requests
     assert first.max_output_tokens is not None
     assert (second.messages, second.max_output_tokens) == (first.messages, 2 * first.max_output_tokens)
+
+
+# A request that got no reply may be billed all the same, unless a status or the connection says that it was not taken.
+# What it ends with, and what is charged beside the reply before it where ten dollars were set aside.
+OPEN: dict[str, tuple[Exception, float]] = {
+    "refused by a status": (ModelHTTPError(429, "house-model", {}), REPLY_USD),
+    "an answer that cannot be read": (UnexpectedModelBehavior("Invalid response from the endpoint"), 10.0),
+    "a connection that breaks off": (httpx.RemoteProtocolError("peer closed the connection"), 10.0),
+    "a time that is over": (httpx.ReadTimeout("too slow"), 10.0),
+    "a server that is not there": (httpx.ConnectError("no route"), REPLY_USD),
+    "models that all refuse": (
+        FallbackExceptionGroup("all failed", [ModelHTTPError(429, "a", {}), ModelHTTPError(503, "b", {})]),
+        REPLY_USD,
+    ),
+    "models one of which breaks off": (
+        FallbackExceptionGroup("all failed", [ModelHTTPError(429, "a", {}), httpx.ReadError("gone")]),
+        10.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("way", OPEN)
+def test_a_request_without_a_reply_is_charged_all_that_was_set_aside(way: str) -> None:
+    error, dollars = OPEN[way]
+    agent = library_agent(USE_TOOL, error, tool=lambda: "seen")
+    with pytest.raises(KapelleError) as caught:
+        asyncio.run(agent.run(TASK, replace(CONTEXT, reserved_usd=10.0)))
+    assert caught.value.cost_usd == pytest.approx(dollars)
+    assert caught.value.usage == USED
+    first = asyncio.run(failure_of(library_agent(error)))
+    assert (first.cost_usd, first.usage, bool(first.sent)) == (None, None, dollars == 10.0)
 
 
 def test_a_failure_may_pass_as_it_did_before_it_was_paid() -> None:
