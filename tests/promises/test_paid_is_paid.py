@@ -271,6 +271,14 @@ def test_a_models_agent_that_fails_tells_what_it_cost(way: str) -> None:
     assert run.cost_usd == pytest.approx(paid * REPLY_USD)
 
 
+def test_a_continuation_that_may_be_billed_unsaid_is_charged_all_that_was_set_aside() -> None:
+    for reserved_usd, dollars in ((None, REPLY_USD), (0.01, REPLY_USD), (10.0, 10.0)):
+        model = ScriptedModel([CUT, TryAgain("The connection ended.", sent=True)])
+        with pytest.raises(TryAgain) as caught:
+            asyncio.run(ModelAgent(model).run(TASK, replace(CONTEXT, reserved_usd=reserved_usd)))
+        assert (caught.value.cost_usd, caught.value.usage) == (dollars, USED)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "whole"),
     [

@@ -103,7 +103,11 @@ class ModelAgent:
                 told.reply = replace(reply, text=_joined(first.text, reply.text))  # type: ignore[attr-defined]  # as above
             raise told from error
         except KapelleError as error:
-            raise add_paid(error, first.cost_usd, first.usage) from error
+            told = add_paid(error, first.cost_usd, first.usage)
+            if told.sent and error.cost_usd is None:
+                # This call may be billed too, and nobody says how much: then all that was set aside counts.
+                told.cost_usd = max(first.cost_usd, context.reserved_usd or 0.0)
+            raise told from error
         return replace(
             second,
             text=_joined(first.text, second.text),
