@@ -192,6 +192,11 @@ BEFOREHAND: dict[str, tuple[Any, str | None, str | None]] = {
     "a model elsewhere": (UNKNOWN, None, "openai-compatible:nobody-knows"),
     "a model that is wrapped": (WrapperModel(UNKNOWN), None, "openai-compatible:nobody-knows"),
     "one of several": (FallbackModel(answering("gpt-4o"), UNKNOWN), None, "openai-compatible:nobody-knows"),
+    "a server that the table knows by its address": (
+        served("gpt-4o", "https://api.openai.com/v1", "gateway"),
+        None,
+        None,
+    ),
     "a name": ("openai:nobody-knows-this", None, "openai:nobody-knows-this"),
     "a model on the own machine": (served("nobody-knows", "http://127.0.0.1:8000/v1"), None, None),
     "a model that the table knows": ("openai:gpt-4o", None, None),

@@ -106,18 +106,11 @@ def find_unpriced(models: Iterable[tuple[str, str | None]], prices: PriceTable, 
     Args:
         model: What the agent is said to run on: its price stands in for one that is not known.
     """
-    if model is not None:
-        try:
-            prices.find_source(model)
-        except UnknownPrice:
-            models = tuple(models) or ((model, None),)
-        else:
-            return None
-    for name, base_url in models:
-        try:
-            prices.find_source(name, base_url=base_url)
-        except UnknownPrice:
-            return name
+    declared = () if model is None else (model,)
+    for told, base_url in tuple(models) or tuple((name, None) for name in declared):
+        provider, name = told.split(":", 1) if ":" in told else (None, told)
+        if _choose(provider, name, base_url, prices, declared) is None:
+            return told
     return None
 
 
@@ -172,6 +165,9 @@ def _choose(
     found: list[tuple[str | None, str | None]] = [(told if kind == "own" else None, base_url)]
     found += [(model, None) for model in own if _is_same(name, model)]
     found.append((told if kind == "table" else None, base_url))
+    if base_url is not None:  # the table may know the server by its address, whatever the provider is called here
+        there = f"openai-compatible:{name}"
+        found.append((there if name and prices.find_kind(there, base_url=base_url) == "table" else None, base_url))
     if base_url is None and not is_known_provider(provider or ""):  # a name without a server, as FunctionModel's
         found += [(name if prices.find_kind(name) == "own" else None, None), (_anywhere(name), None)]
     found += [(model, None) for model in own]
