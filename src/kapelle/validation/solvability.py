@@ -96,6 +96,8 @@ def avoid_hopeless(
         agent = agents.get(agent_id)
         if agent is None or task_id in pinned or task_id in plan.strategies or task_id not in dag:
             continue
+        if dag[task_id].strategy is not None:
+            continue
         belief = judge_pair(agent, dag[task_id].task_type, profiler)
         other = best_agent(dag[task_id], list(agents.values()), profiler) if belief.is_hopeless else None
         if other is None:
