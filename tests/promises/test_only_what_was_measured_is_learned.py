@@ -98,7 +98,7 @@ def test_agreement_measures_who_voted() -> None:
         routing.metadata.clear()
         return routing
 
-    engine._route = route  # type: ignore[method-assign]
+    engine._route = route  # type: ignore[method-assign, assignment]
     for _ in range(10):
         asyncio.run(engine.run(plan_of("t")))
     right, wrong = (engine.profiler.estimate(card, "work") for card in (cards[0], cards[2]))
