@@ -258,8 +258,8 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         samples = expected.get("samples", 0)
         known = f"learned from {samples} outcomes" if samples else f"{source}, no outcomes yet"
         if "basis" in expected:  # runs of before tell less
-            figures = (expected.get(name, 0) for name in ("success_rate", "completion", "samples", "judged"))
-            known = tell_success(*figures, str(expected["basis"]))
+            completion, judged = expected.get("completion", 1.0), expected.get("judged", 0)
+            known = tell_success(expected["success_rate"], completion, samples, judged, str(expected["basis"]))
         yield (
             f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
             f"{expected['success_rate']:.0%} success ({known})"

@@ -130,7 +130,7 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
         belief = judge_pair(agent, task.task_type, case.profiler)
         if belief.is_hopeless:
             other = best_agent(task, case.staff, case.profiler)
-            is_free = other is not None and task.task_id not in pinned and task.task_id not in case.approved
+            is_kept = task.task_id in pinned or task.task_id in case.approved or task.strategy is not None
             yield Issue(
                 kind="solvable",
                 severity="warning",
@@ -142,7 +142,7 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
                 ),
                 way_out=(f"Assign it to {other}" if other is not None else f"Add an agent with {_wanted(task)}")
                 + f"; or, where what failed is mended: {forget_command(agent.agent_id, task.task_type)}",
-                edit=_assign(task, other) if other is not None and is_free else None,
+                edit=_assign(task, other) if other is not None and not is_kept else None,
             )
 
 
