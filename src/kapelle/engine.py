@@ -43,8 +43,6 @@ from kapelle.errors import (
     KapelleError,
     LeaseLost,
     LedgerBusy,
-    ModelRefused,
-    ModelUnavailable,
     NotFound,
     PlanRejected,
 )
@@ -60,6 +58,7 @@ from kapelle.execution import (
     compose_answer,
     error_text,
     make_backend,
+    read_spent,
 )
 from kapelle.graph import TaskDAG, read_json_value
 from kapelle.ledger import (
@@ -825,21 +824,11 @@ class Engine:
 def _settle_failed(budget: Budget, reservation: Reservation, error: BaseException) -> None:
     """Charge what a planner's call that came to nothing has cost: what it says or, if that is unknown, all that was
     set aside for it. See `KapelleError.sent`."""
-    told = error if isinstance(error, KapelleError) else KapelleError()
-    reply = getattr(error, "reply", None)  # a model's, which is paid
-    cost_usd, usage = getattr(reply, "cost_usd", told.cost_usd), getattr(reply, "usage", told.usage)
-    not_sent = told.sent is False or (told.sent is None and isinstance(told, (ModelRefused, ModelUnavailable)))
-    if cost_usd is not None:
-        try:
-            paid_usd, tokens = read_usd(cost_usd), read_usage(usage).tokens if usage is not None else 0
-        except RefusedFigure:
-            budget.commit(reservation)
-        else:
-            budget.commit(reservation, usd=paid_usd, tokens=tokens)
-    elif not_sent:
-        budget.release(reservation)
-    else:
+    told = read_spent(error)
+    if told is None or told.cost_usd is None:
         budget.commit(reservation)
+    else:
+        budget.commit(reservation, usd=told.cost_usd, tokens=told.usage.tokens)
 
 
 def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None) -> Run:

@@ -14,6 +14,7 @@ from .capability import AgentCapability as AgentCapability
 from .capability import CostTier as CostTier
 from .library_agent import PydanticAIAgent as PydanticAIAgent
 from .model_agent import ModelAgent as ModelAgent
+from .paid_failure import add_paid as add_paid
 from .registry import AgentRegistry as AgentRegistry
 from .threads import THREAD_NAME as THREAD_NAME
 from .threads import call_in_thread as call_in_thread

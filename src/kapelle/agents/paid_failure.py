@@ -38,7 +38,7 @@ def add_paid(error: KapelleError, cost_usd: float | None, usage: Usage) -> Kapel
     if cost_usd is None:
         told.cost_usd, told.sent = None, True
     elif own_usd is None:
-        told.cost_usd = cost_usd
+        told.cost_usd = None if told.sent else cost_usd  # where this call may be billed too, all set aside counts
     elif isinstance(own_usd, (int, float)):
         told.cost_usd = cost_usd + own_usd
     if own_usage is None:

@@ -101,8 +101,9 @@ class Accounts:
 
         Charged is what it reported, whether it succeeded or failed. Where nothing is reported it is the agent's
         declared price, for a failed call may have been billed; where it declared none, what was expected of a call that
-        succeeded, and all that was set aside for one that failed, marked as assumed. What is known to have reached somebody who bills, and what was reported but could not be read, is
-        charged all that was set aside, marked as assumed.
+        succeeded, and all that was set aside for one that failed, marked as assumed. What is known to have reached
+        somebody who bills, and what was reported but could not be read, is charged all that was set aside, marked as
+        assumed.
         """
         assert job.reservation is not None
         attempt = job.work.attempts[job.attempt]

@@ -52,7 +52,18 @@ from kapelle.validation import ApprovedPlan
 from .accounts import Accounts
 from .backends import AsyncioBackend, Backend
 from .fallback import FallbackChooser
-from .growth import GrowthLimits, PlanApprover, Reflection, Reflector, Replanner, grow, is_grown, may_replan
+from .growth import (
+    GrowthLimits,
+    PlanApprover,
+    Reflection,
+    Reflector,
+    Replanner,
+    grow,
+    is_grown,
+    is_same_again,
+    may_help_anew,
+    may_replan,
+)
 from .limits import ExecutionLimits
 from .loops import LoopGuard
 from .people import Given, Questions, why_rejected
@@ -569,7 +580,7 @@ class _Execution:
                 return
             self._drop(work)
             self._fail(work, {"reason": problem}, self._recorder.outcomes(work, None))
-            self._after_failure(task, problem)
+            self._after_failure(task, problem, ())
             return
         work.waiting.remove(job)
         job.reservation, job.started = reservation, self._timer()
@@ -652,7 +663,7 @@ class _Execution:
             key, tell = work.key(self._run_id, job.agent), self._teller(job)
         else:
             key, tell = f"{self._run_id}/{task.task_id}/{job.attempt}/check", None
-        answers = self._answers_for(job)
+        answers, seconds_left = self._answers_for(job), self._seconds_left(task, job.agent)
         if not task.dependencies:
             return TaskContext(
                 run_id=self._run_id,
@@ -660,6 +671,7 @@ class _Execution:
                 idempotency_key=key,
                 answers=answers,
                 reserved_usd=reserved_usd,
+                seconds_left=seconds_left,
                 tell=tell,
             )
         # Copies: a dependent may change what it was given, and no other one, nor the ledger, sees that.
@@ -676,6 +688,7 @@ class _Execution:
             idempotency_key=key,
             answers=answers,
             reserved_usd=reserved_usd,
+            seconds_left=seconds_left,
             tell=tell,
         )
 
@@ -786,7 +799,7 @@ class _Execution:
         else:
             reason = _with_remark(reason, work)
             self._fail(work, {**used(attempt), "reason": reason}, self._recorder.outcomes(work, None))
-            self._after_failure(work.task, reason)
+            self._after_failure(work.task, reason, work.failures())
 
     def _charge(self, job: Job, result: AgentResult | None, reason: str | None) -> Attempt:
         assert job.expected is not None
@@ -876,7 +889,7 @@ class _Execution:
         data = {"reason": text, "seconds": self._seconds_since(work.started)}
         self._fail(work, data, self._recorder.outcomes(work, None))
         if work.fault is None:
-            self._after_failure(work.task, text)
+            self._after_failure(work.task, text, work.failures())
         else:  # other tasks would be paid for nothing, too
             self._accept_failure(work.task, f"failed: {text}")
 
@@ -891,6 +904,8 @@ class _Execution:
 
     def _fail(self, work: Work, data: dict[str, Any], outcomes: Sequence[Any] = ()) -> None:
         task_id = work.task.task_id
+        if kinds := work.failures():
+            data = {**data, "failures": kinds}
         self._recorder.write("task_failed", data, task_id, outcomes)
         self._progress.failed[task_id] = data["reason"]
 
@@ -1075,9 +1090,9 @@ class _Execution:
 
     # What follows from a failure
 
-    def _after_failure(self, task: Task, reason: str) -> None:
+    def _after_failure(self, task: Task, reason: str, kinds: Sequence[FailureKind]) -> None:
         """A task has failed for good: plan its work anew, end the run, or let what needs it be skipped."""
-        if self._start_replanning(task, reason):
+        if may_help_anew(kinds) and self._start_replanning(task, reason):
             return
         self._accept_failure(task, f"failed: {reason}")
 
@@ -1238,7 +1253,9 @@ class _Execution:
             self._budget.commit(replanning.reservation, usd=spent)
         cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if result is None else result.usage)}
         plan: ApprovedPlan | None = None
-        if result is not None and result.expansion is not None and progress.is_wanted(task.task_id):
+        if result is not None and result.expansion is not None and is_same_again(task, result.expansion):
+            problem = "it was planned as it had been"
+        elif result is not None and result.expansion is not None and progress.is_wanted(task.task_id):
             try:
                 plan, problem = await self._approve_growth(task, result.expansion, replan=True)
             except BaseException:  # the run is being stopped, or ends with an error: what was used is written first
@@ -1468,6 +1485,13 @@ class _Execution:
         if task.deadline_s is None:
             return limit_s
         return _least(limit_s, self._seconds_to(task.deadline_s))
+
+    def _seconds_left(self, task: Task, agent: str | None) -> float | None:
+        """Return how long an attempt may take that begins now, the deadline of the run included."""
+        deadline_s = self._limits.deadline_s
+        left_s = None if deadline_s is None else max(0.0, deadline_s - (self._timer() - self._started))
+        known = agent if agent in self._agents else None  # a replanner is none
+        return _least(self._seconds_for(task, known), left_s)
 
     def _seconds_to(self, deadline_s: float) -> float:
         """Return the seconds until a task's deadline; none once it has passed."""

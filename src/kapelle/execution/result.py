@@ -394,6 +394,11 @@ def read_failure(error: BaseException) -> tuple[AgentResult | None, str]:
         return spent, told[:MAX_REASON_CHARS]
 
 
+def read_spent(error: BaseException) -> AgentResult | None:
+    """Return what an error says that the work behind it used, with no cost where that is unknown; None if nothing."""
+    return read_failure(error)[0]
+
+
 def _reported(error: BaseException) -> AgentResult | None:
     """Return what an error says that an attempt used; None where it says nothing.
 

@@ -206,6 +206,12 @@ class Work:
         """Return how many attempts of an agent have ended; none of them was of use, or there were no more."""
         return sum(1 for attempt in self.attempts if attempt.agent == agent and attempt.ended)
 
+    def failures(self) -> list[FailureKind]:
+        """Return what its attempts failed for, each kind once; what a check refused was no failure of an attempt."""
+        answered = any(attempt.ended and attempt.reason is None for attempt in self.attempts)
+        kinds = dict.fromkeys(one.failure for one in self.attempts if one.failure is not None)
+        return [] if answered else list(kinds)
+
     def refuse(self, job: Job, reason: str) -> None:
         """Take in that an agent cannot be asked at all."""
         assert job.agent is not None

@@ -17,7 +17,7 @@ from kapelle.agents import AgentCapability
 from kapelle.errors import KapelleError
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import read_usd
-from kapelle.models import Message, ModelClient, ModelRequest, PaidRefusal, PaidReplyInvalid
+from kapelle.models import Message, ModelClient, ModelRequest
 from kapelle.redaction import get_logger
 
 from .edit import Edit
@@ -142,16 +142,22 @@ class ModelDetector:
                     timeout_s=self.timeout_s,
                 )
             )
-        except (PaidReplyInvalid, PaidRefusal) as error:
-            logger.warning("The model that checks plans answered in vain: %s", error)
-            return Detection(cost_usd=error.reply.cost_usd)
         except KapelleError as error:
-            logger.warning("The model that checks plans did not answer: %s", error)
-            return Detection()
+            logger.warning("The model that checks plans gave no answer that can be read: %s", error)
+            return Detection(cost_usd=self._cost_of(error, len(shown)))
         findings = reply.data.get("findings") if isinstance(reply.data, Mapping) else None
         entries = findings[:MAX_FINDINGS] if isinstance(findings, list) else []
         issues = [issue for entry in entries if (issue := self._read(entry, tasks, kinds)) is not None]
         return Detection(issues=tuple(issues), cost_usd=reply.cost_usd)
+
+    def _cost_of(self, error: KapelleError, shown: int) -> float:
+        """Return what a failed call has cost: the most that it can, where it reached the provider and told nothing."""
+        if error.cost_usd is not None:
+            return error.cost_usd
+        bound = getattr(self.client, "bound_usd", None)
+        if not error.sent or bound is None:
+            return 0.0
+        return read_usd(bound(input_tokens=shown + len(_PROMPT), output_tokens=MAX_OUTPUT_TOKENS))
 
     def _read(self, entry: Any, tasks: Sequence[Task], kinds: Sequence[str]) -> Issue | None:
         if not isinstance(entry, Mapping):
