@@ -95,6 +95,7 @@ from .result import (
     read_result,
     read_there,
     read_verdict,
+    with_own_tasks,
 )
 from .resume import Earlier
 from .retry import is_repeatable
@@ -653,6 +654,7 @@ class _Execution:
                 given = await runner.run(task, context)
             else:
                 given = await self._backend.run(agent, runner, task, context)
+            given = with_own_tasks(given)
             if is_read(given):
                 return given
             if self._in_loop and runs_on_thread(runner):

@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from kapelle.agents import AgentResult, call_in_thread
 from kapelle.cost import Verdict, read_passed
@@ -57,6 +57,7 @@ _FIELDS = ("output", "usage", "cost_usd", "quality", "unpriced_model", "expansio
 _LARGEST_INT = 2**63
 _MOST_CAUSES = 10
 """Of the errors behind an error, how many are asked what was used."""
+_T = TypeVar("_T")
 _MOST_SHOWN = 5
 """Of the errors in a group, how many a message tells."""
 
@@ -213,8 +214,7 @@ def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection |
         cost_usd, usage = read_usd(found.cost_usd, by="The reflector"), read_usage(found.usage, by="The reflector")
         if not _is_patch(found.patch):
             return None, "Its patch is no GraphPatch of tasks."
-        patch = _copied(found.patch)  # the reflector may change its tasks later
-        return Reflection(patch=patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
+        return Reflection(patch=found.patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
     except BaseException as problem:  # as above
         return None, describe_error(problem)
 
@@ -250,6 +250,17 @@ def read_new_plan(work: asyncio.Task[AgentResult | None]) -> tuple[AgentResult |
         return None, describe_error(problem)
 
 
+def with_own_tasks(found: _T) -> _T:
+    """Return what user code gave, with copies of the tasks in it: it may keep them, and change them at any time."""
+    given: Any = found
+    if type(given) in (AgentResult, ReadResult) and issubclass(type(given.expansion), TaskDAG):
+        given = replace(given, expansion=TaskDAG.copied(given.expansion))
+    elif type(given) is Reflection and _is_patch(given.patch):
+        given = replace(given, patch=_copied(given.patch))
+    kept: _T = given
+    return kept
+
+
 async def call_contained(who: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Return what user code returns, or what it returns when awaited. It may end its own work, not the program.
 
@@ -258,7 +269,7 @@ async def call_contained(who: str, function: Callable[..., Any], *arguments: Any
     """
     try:
         found = function(*arguments)
-        return await found if inspect.isawaitable(found) else found
+        return with_own_tasks(await found if inspect.isawaitable(found) else found)
     except (Exception, asyncio.CancelledError, GeneratorExit):
         raise
     except BaseException as error:
