@@ -16,6 +16,7 @@ from .json_values import MAX_READ_VALUES as MAX_READ_VALUES
 from .json_values import TooLarge as TooLarge
 from .json_values import clone_json_value as clone_json_value
 from .json_values import read_json_value as read_json_value
+from .json_values import tell_json_value as tell_json_value
 from .limits import MAX_TASKS as MAX_TASKS
 from .patch import GraphPatch as GraphPatch
 from .references import Filled as Filled
