@@ -125,6 +125,8 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
 
 def _find_doer(case: Case, task: Task) -> Edit | None:
     """Return the edit that gives a task to the agent that does it best; else describes it again, or splits it."""
+    if task.strategy is not None:
+        return None  # who does it is an order, which only whoever gave it changes
     other = best_agent(task, case.staff, case.profiler)
     return _assign(task, other) if other is not None else rework(task, case.staff, case.dag.tasks)
 
