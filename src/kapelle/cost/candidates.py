@@ -262,8 +262,8 @@ class OptionFinder:
         ]
         return Option(
             strategy=strategy,
-            cost_usd=math.fsum(part.cost_usd for part in (*parts, *checks)),
-            seconds=math.fsum(part.seconds for part in (*parts, *checks)),
+            cost_usd=math.fsum([*(part.cost_usd for part in parts), *(check.cost_usd for check in checks)]),
+            seconds=math.fsum([*(part.seconds for part in parts), *(check.seconds for check in checks)]),
             quality=parts[-1].quality,
             lower=parts[-1].lower,
             evidence=parts[-1].evidence,

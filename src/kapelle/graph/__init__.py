@@ -25,6 +25,7 @@ from .patch import GraphPatch as GraphPatch
 from .references import Filled as Filled
 from .references import Reference as Reference
 from .references import escape_braces as escape_braces
+from .references import find_literals as find_literals
 from .references import find_references as find_references
 from .references import is_reference as is_reference
 from .references import rename_references as rename_references

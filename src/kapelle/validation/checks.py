@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from kapelle.agents import AgentCapability
 from kapelle.cost import Cascade, CostProfiler, Estimate, Single, Strategy, Vote, agents_of, why_unable
 from kapelle.errors import InvalidInput
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import Task, TaskDAG, find_literals
 from kapelle.routing import RoutingPlan
 
 from .edit import Edit
@@ -120,6 +120,26 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
                 ),
                 way_out=f"Assign it to {other}." if other is not None else f"Add an agent with {_wanted(task)}.",
                 edit=_assign(task, other) if other is not None else None,
+            )
+
+
+def find_literal_references(case: Case) -> Iterator[Issue]:
+    """What reads like a reference to a task and stays text is noticed: whoever wrote it may have meant the output."""
+    for task in case.dag:
+        if not (task.inputs or "{{" in task.description):
+            continue
+        others = case.dag.tasks.keys() - {task.task_id}
+        places = {"inputs": task.inputs, "description": task.description}
+        for found in (one for name, value in places.items() for one in find_literals(value, others, place=name)):
+            what = "a mapping" if found.written == str(found.reference) else f"the text {found.written!r}"
+            where = "in quotes" if found.written == str(found.reference) else "as a value in the inputs"
+            yield Issue(
+                kind="structure",
+                severity="warning",
+                task_id=task.task_id,
+                message=f"Task {task.task_id!r}: {found.place} keeps {what}, not the output of "
+                f"{found.reference.task_id!r}.",
+                way_out=f"Write '{found.reference}' {where} to have the output there.",
             )
 
 
@@ -237,6 +257,7 @@ def find_poor_quality(case: Case) -> Iterator[Issue]:
 
 CHECKS = (
     find_unassigned,
+    find_literal_references,
     find_unsolvable,
     find_hopeless,
     find_overspending,
