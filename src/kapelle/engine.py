@@ -33,6 +33,7 @@ from kapelle.cost import (
     Validator,
     agents_of,
     estimate_complexities,
+    follow_orders,
     load_learned,
     pareto_frontier,
 )
@@ -738,9 +739,12 @@ class Engine:
         routing = await self.router.route_tasks(
             plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
         )
+        follow_orders(routing, plan.graph, self.team.registry.runnable())
         avoid_hopeless(routing, plan.graph, self.team.registry.runnable(), self.profiler)
         for task_id in routing.unassigned:
             routing.unassigned[task_id] += self.team.hint_for(plan.graph[task_id])
+            if plan.planner.startswith("file ") and plan.graph[task_id].strategy is not None:
+                routing.unassigned[task_id] += f" It stands in {plan.planner.removeprefix('file ')}."
         return routing
 
     async def _validate(

@@ -24,6 +24,7 @@ from .assignment import Problem
 from .candidates import OptionFinder, StrategySource
 from .complexity import estimate_complexities
 from .constraints import OptimizationConstraints, is_amount
+from .orders import ordered_strategy
 from .plan import Attempt, OptimizedPlan
 from .profiler import CostProfiler
 from .reward import RewardModel
@@ -84,7 +85,8 @@ class DAAOOptimizer:
         """Return the cheapest plan within the limits. Tasks that the initial plan leaves out stay out.
 
         `pinned` tasks keep their agents, as those do that the constraints pin: for a router whose rules chose them.
-        What an `OptimizedPlan` knows of tasks that were worked on stays known, and finished ones keep their agents.
+        Tasks that name their strategy have that one. What an `OptimizedPlan` knows of tasks that were worked on stays
+        known, and finished ones keep their agents.
 
         Raises:
             InvalidInput: the plan or a limit names a task that the graph does not have, or an agent that is not
@@ -328,5 +330,9 @@ def _work(plan: AnyPlan, dag: TaskDAG) -> Work:
             # Whoever gave the task to another agent since then meant that agent.
             if initial.get(task_id) == Single(agent=agents_of(strategy)[0]):
                 initial[task_id] = strategy
+    for task in dag:
+        order = ordered_strategy(task)
+        if order is not None and task.task_id in initial:
+            initial[task.task_id] = order
     finished = frozenset(task_id for task_id, attempt in attempts.items() if attempt.finished)
     return Work(initial=initial, dag=dag, attempts=attempts, finished=finished)

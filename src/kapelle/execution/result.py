@@ -24,7 +24,16 @@ from typing import Any, TypeVar
 from kapelle.agents import AgentResult, call_in_thread
 from kapelle.cost import Verdict, read_passed
 from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
-from kapelle.graph import MAX_READ_CHARS, GraphPatch, Task, TaskDAG, TooLarge, join_surrogates, read_json_value
+from kapelle.graph import (
+    MAX_READ_CHARS,
+    GraphPatch,
+    Task,
+    TaskDAG,
+    TooLarge,
+    join_surrogates,
+    read_json_value,
+    tell_json_value,
+)
 from kapelle.ledger import (
     MAX_REPORTED_USD,
     NOTHING,
@@ -356,19 +365,33 @@ def _read(result: Any, patience: Patience | None) -> tuple[AgentResult | None, s
 def _read_output(result: AgentResult, patience: Patience | None) -> tuple[AgentResult, str | None]:
     """Return a result, whose figures are read, with a plain output; and why it is no answer if it is none."""
     reason, plain = None, None
+    # Whoever reads a result that nobody has read where it came from is the event loop.
+    patience = patience or Patience(MAX_LOOP_S)
     try:
         if result.expansion is None:
-            # Whoever reads a result that nobody has read where it came from is the event loop.
-            patience = patience or Patience(MAX_LOOP_S)
             plain = read_json_value(result.output, max_chars=MAX_OUTPUT_CHARS, before_code=patience)
     except TooLarge as problem:
         reason = f"The agent's output is too large: {problem} Write it to a file, and return the file's name."
+    except InvalidInput as problem:
+        reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[: MAX_REASON_CHARS // 2]
+        reason = (reason + _told_output(result.output, patience))[:MAX_REASON_CHARS]
     except BaseException as problem:  # reading it runs code of the output's own classes
         reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[:MAX_REASON_CHARS]
     if reason is not None:
         return replace(result, output=None, quality=None, expansion=None), reason
     # Known keys are hidden here as well as in the ledger, so that later tasks get the same before and after a crash.
     return replace(result, output=hide_known_in(plain)), None
+
+
+def _told_output(output: Any, patience: Patience) -> str:
+    """Return what can be told of an output that is refused: it was paid for, and is kept nowhere else."""
+    try:
+        patience()
+        return (
+            f" It gave: {hide_secrets(tell_json_value(output, max_chars=MAX_REASON_CHARS // 2, before_code=patience))}"
+        )
+    except BaseException:  # its own code again, or nobody waits any more
+        return ""
 
 
 def _without_keys(result: AgentResult) -> AgentResult:
