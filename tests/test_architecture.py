@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("validation",),
     ("execution",),
     ("learning",),
-    ("team", "terms", "records", "exploring", "custody"),
+    ("team", "terms", "records", "exploring", "feedback", "custody"),
     ("resuming",),
     ("engine",),
     ("patterns",),

@@ -30,7 +30,9 @@ from kapelle.cost import (
     Frontier,
     OptimizationConstraints,
     Reservation,
+    Validator,
     agents_of,
+    estimate_complexities,
     load_learned,
     pareto_frontier,
 )
@@ -71,10 +73,15 @@ from kapelle.ledger import (
     RunState,
     Usage,
     answer_message,
+    forget_row,
+    is_forgotten,
     ledger_path,
     open_ledger,
+    rating_row,
+    read_share,
     read_usage,
     read_usd,
+    show_figure,
 )
 from kapelle.models import ModelClient, PriceTable
 from kapelle.planning import Plan, Planner, read_plan, take_plan
@@ -87,10 +94,12 @@ from kapelle.validation import (
     PlanDetector,
     SpentAlready,
     ValidationResult,
+    avoid_hopeless,
 )
 
 from .custody import Custody, Heartbeat, ThreadHeartbeat
 from .exploring import explore
+from .feedback import find_rated, nothing_to_forget
 from .records import planned, routed, validated
 from .resuming import Resumption, part_without_agents, prepare, recorded_plan, recorded_routing
 from .team import AgentLike, Team, assemble_team, register_agents
@@ -124,8 +133,9 @@ class Engine:
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Replaces the routing rules.
         reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
-        validators: By type of task, a function that says of an output whether it is acceptable. No other output is
-            taken, and what it says is what agents are judged by.
+        validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
+            False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
+            anything else fails its tasks.
         explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
         learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
@@ -158,7 +168,7 @@ class Engine:
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
         reflector: Reflector | None = None,
-        validators: Mapping[str, Callable[[Any], bool]] | None = None,
+        validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
         backend: str | Backend = "asyncio",
@@ -179,6 +189,8 @@ class Engine:
             difficulty=known.difficulty,
             agents=registry.values(),
             prices=PriceTable.from_environment(environ),
+            clock=clock,
+            versions=registry.versions(),
         )
         self.planner: Planner = planner or self.team.planner
         self._gated = self.team.gated if planner is None else None
@@ -195,7 +207,7 @@ class Engine:
         self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
         self.explorer = Explorer(share=explore)
         self.reflector = reflector
-        self.checks = Checks(validators=dict(validators or {}))
+        self.checks = Checks(validators=validators if validators is not None else {})
         self.limits = limits or ExecutionLimits()
         self.origin = dict(origin or {})
         self.executor = Executor(
@@ -205,6 +217,7 @@ class Engine:
             clock=clock,
         )
         self._timer = timer
+        self._clock = clock
         self._heartbeat = heartbeat
 
     async def run(
@@ -452,6 +465,81 @@ class Engine:
             pareto_frontier, proposal.routing, proposal.plan.graph, constraints, optimizer=self.optimizer
         )
 
+    def rate(self, run_id: str, task_id: str | None = None, value: float | bool = 1.0, *, by: str = "") -> list[str]:
+        """Say how good the answer to a task was, or the answer of a whole run: that of its last tasks. Also days later.
+
+        It counts as measured: estimates learn from it how right the agent is whose answer was taken. Said again, the
+        last word counts. No event of the run changes.
+
+        Args:
+            run_id: Its id, an unambiguous beginning of it, or `last`.
+            task_id: None rates the run's last tasks, as far as they are done.
+            value: 1, or True, for good; 0, or False, for bad; or what lies between.
+            by: Who says so.
+
+        Returns:
+            The tasks that were rated.
+
+        Raises:
+            NotFound: there is no such run, or no such task in it.
+            InvalidInput: the task is not done, or the value lies outside 0..1. Nothing is rated.
+        """
+        try:
+            share = 1.0 if value is True else 0.0 if value is False else read_share(value, "value")
+        except RefusedFigure:
+            raise InvalidInput(f"{show_figure(value)} is no rating. Give a number from 0 (bad) to 1 (good).") from None
+        run = self.ledger.run(run_id)
+        rows = [
+            rating_row(run.run_id, name, kind, agent, share, by=by[:200], at=self.ledger.now())
+            for name, kind, agent in find_rated(run, task_id)
+        ]
+        for row in rows:
+            self.ledger.record(row)
+        self._relearn()
+        return [row.task_id for row in rows]
+
+    def forget(
+        self,
+        agent: str,
+        task_type: str | None = None,
+        before: float | None = None,
+        *,
+        by: str = "",
+        dry_run: bool = False,
+    ) -> int:
+        """Let what an agent did so far count no more, because it was mended for instance; return how many outcomes.
+
+        No run changes, and nothing is deleted: estimates pass over these outcomes from now on. What `kapelle learn` has
+        made of them stays until it is called again.
+
+        Args:
+            agent: Its id.
+            task_type: Only this type of task; None means all.
+            before: Only what ended before this time, in seconds since the epoch.
+            by: Who says so.
+            dry_run: Only count.
+
+        Raises:
+            NotFound: nothing that is meant is in the ledger.
+            InvalidInput: `before` is no time.
+        """
+        if before is not None and (
+            isinstance(before, bool) or not isinstance(before, (int, float)) or not math.isfinite(before)
+        ):
+            raise InvalidInput(f"before={before!r:.40} is no time. Give seconds since the epoch.")
+        row = forget_row(agent, task_type, before, by=by[:200], at=self.ledger.now())
+        known = self.ledger.outcomes(agent=agent, limit=MOST_OUTCOMES)
+        count = sum(is_forgotten(outcome, row) for outcome in known)
+        if not count:
+            raise NotFound(nothing_to_forget(agent, task_type, known, self.ledger.outcomes(limit=MOST_OUTCOMES)))
+        if not dry_run:
+            self.ledger.record(row)
+            self._relearn()
+        return count
+
+    def _relearn(self) -> None:
+        self.profiler.relearn(self.ledger.outcomes(limit=MOST_OUTCOMES))
+
     def close(self) -> None:
         """Close the ledger. Closing twice is allowed."""
         self.ledger.close()
@@ -484,9 +572,12 @@ class Engine:
         planning_time = asyncio.timeout(deadline_s)
         try:
             kept: set[str] = set() if before is None else set(before.routing.get("pinned", ()))
+            if before is not None and before.graph is not None:
+                kept |= self.router.find_pinned(before.graph)  # what the graph has grown by among them
             if approved is None:
                 async with planning_time:
                     approved = await self._make_plan(words, given, terms, budget, journal, kept)
+            complexities = estimate_complexities(approved.dag)
             left_s = None if deadline_s is None else max(1e-3, deadline_s - (self._timer() - started))
             ending = await self.executor.execute(
                 approved,
@@ -495,8 +586,8 @@ class Engine:
                 checks=self.checks,
                 request=words,
                 limits=replace(self.limits, deadline_s=_least(left_s, self.limits.deadline_s)),
-                growth=self._growth(terms, budget, kept),
-                fallbacks=NextBest(self.team.registry, self.profiler, kept=kept),
+                growth=self._growth(terms, budget, kept, complexities),
+                fallbacks=NextBest(self.team.registry, self.profiler, kept=kept, complexities=complexities),
                 earlier=None if before is None else Earlier.of(before),
                 inbox=custody,
                 stop_key=_stop_key(() if before is None else before.events),
@@ -648,6 +739,7 @@ class Engine:
         routing = await self.router.route_tasks(
             plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
         )
+        avoid_hopeless(routing, plan.graph, self.team.registry.runnable(), self.profiler)
         for task_id in routing.unassigned:
             routing.unassigned[task_id] += self.team.hint_for(plan.graph[task_id])
         return routing
@@ -720,9 +812,9 @@ class Engine:
         notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 
-    def _growth(self, terms: Terms, budget: Budget, kept: set[str]) -> Growth:
+    def _growth(self, terms: Terms, budget: Budget, kept: set[str], complexities: dict[str, float]) -> Growth:
         return Growth(
-            approver=_Approver(self, terms, budget, kept),
+            approver=_Approver(self, terms, budget, kept, complexities),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
             reflector=self.reflector,
@@ -784,7 +876,10 @@ def _stop_key(events: Iterable[Event]) -> str:
 class _Approver:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
-    def __init__(self, engine: Engine, terms: Terms, budget: Budget, kept: set[str]) -> None:
+    def __init__(
+        self, engine: Engine, terms: Terms, budget: Budget, kept: set[str], complexities: dict[str, float]
+    ) -> None:
+        self._complexities = complexities
         self._engine = engine
         self._terms = terms
         self._budget = budget
@@ -799,6 +894,7 @@ class _Approver:
         plan = Plan(request=current.request or "", graph=part, planner="expansion")
         routing = await self._engine._route(plan, replace(self._terms, deadline_s=None), max(0.0, left - ahead))
         self._kept.update(routing.metadata.get("pinned", ()))
+        self._complexities.update(estimate_complexities(dag))
         merged = RoutingPlan(
             assignments={**known, **routing.assignments},
             explanations={**current.explanations, **routing.explanations},
@@ -807,6 +903,7 @@ class _Approver:
                 **routing.strategies,
             },
             unassigned=routing.unassigned,
+            metadata={"pinned": sorted(self._kept)},
         )
         # The validator adds up all tasks of the graph; what has begun has left the budget already. The words of the
         # request are no measure here: they are covered by the task whose place the new ones take.
@@ -844,7 +941,7 @@ def _by_words(issue: Issue) -> bool:
 def _check_watcher(on_event: object) -> None:
     if on_event is not None and not callable(on_event):
         raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
-    if inspect.iscoroutinefunction(on_event):
+    if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004 - the method itself is asked for
         raise InvalidInput("on_event is async, and nobody would await it. Give a plain function, or use engine.stream.")
 
 

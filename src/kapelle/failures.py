@@ -73,8 +73,6 @@ def sort_failure(error: BaseException | None) -> Failure:
     >>> sort_failure(ConnectionResetError()).may_pass
     True
     """
-    if isinstance(error, KapelleError):
-        return _sort_own(error)
     try:
         return _sort_foreign(error)
     except Exception:  # its class is somebody's own
@@ -198,7 +196,7 @@ def _by_class(error: BaseException) -> Failure | None:
     if type(error).__name__ in ("OpenAIError", "AnthropicError"):
         # Nothing more special: raised before anything is sent, for want of a key or for a setting that is wrong.
         return Failure(kind="refused")
-    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+    if isinstance(error, TimeoutError):
         return _TAKES_LONG
     if isinstance(error, ssl.SSLCertVerificationError):
         return Failure(kind="refused")
@@ -284,7 +282,10 @@ def _bodies(error: BaseException) -> Iterator[Mapping[str, Any]]:
 
 
 def _text(error: BaseException) -> str:
-    parts = [str(error)[:_LONGEST_TEXT]]
+    try:
+        parts = [str(error)[:_LONGEST_TEXT]]
+    except Exception:  # it has no words
+        parts = []
     parts += [message[:_LONGEST_TEXT] for body in _bodies(error) if isinstance(message := body.get("message"), str)]
     return " ".join(parts).lower()
 

@@ -491,7 +491,7 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
                 expected = ""
                 if estimate is not None:
                     expected = f"  ~{format_usd(estimate.cost_usd)}, {format_seconds(estimate.seconds)}"
-                    expected += f", {estimate.success_rate:.0%} success"
+                    expected += f", {estimate.success_rate:.0%} success ({estimate.tell_success()})"
                 node.add(_text(routing.assignments[task_id] + expected, style="cyan"))
                 why = routing.explanations.get(task_id, "")
                 node.add(_text(f"as {told[why]}" if why in told else why, style="dim"))
@@ -591,6 +591,9 @@ def show_agents(console: Console, registry: AgentRegistry, profiler: CostProfile
         }
         table.add_row(*(cells[title] for title in shown))
     console.print(table)
+    console.print(
+        _text("success: as declared, until a check or a rating has measured it; failures lower it.", style="dim")
+    )
     console.print(_text(note, style="dim"))
 
 

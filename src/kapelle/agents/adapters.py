@@ -99,6 +99,7 @@ def agent(
     max_concurrency: int = ...,
     timeout_s: float | None = ...,
     retries: int | None = ...,
+    version: str | None = ...,
     agent_id: str | None = ...,
 ) -> Callable[[AgentFunction], RegisteredAgent]: ...
 
@@ -116,6 +117,7 @@ def agent(
     max_concurrency: int = 10,
     timeout_s: float | None = None,
     retries: int | None = None,
+    version: str | None = None,
     agent_id: str | None = None,
 ) -> RegisteredAgent | Callable[[AgentFunction], RegisteredAgent]:
     """Make an agent of a function `(task)` or `(task, context)`, plain or async. Its id is the function's name.
@@ -145,6 +147,7 @@ def agent(
             max_concurrency=max_concurrency,
             timeout_s=timeout_s,
             retries=retries,
+            version=version,
             description=(inspect.getdoc(function) or "").partition("\n")[0],
         )
         return RegisteredAgent(function, capability)

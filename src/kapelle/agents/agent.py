@@ -59,6 +59,9 @@ class TaskContext:
     in which they were asked. Approvals that were refused are not among them. See `ask`."""
     reserved_usd: float | None = None
     """Dollars that are set aside for this attempt, which it must not exceed; None where no budget limits them."""
+    seconds_left: float | None = None
+    """Seconds that are left for this attempt when it starts, by the run's deadline and the limit of its time; None
+    where nothing limits it. What an agent calls should be given no more."""
     tell: Callable[[str], None] | None = field(default=None, compare=False)
     """Shows a piece of text to whoever watches the run, as it is written; None where nobody does. It is not kept."""
 

@@ -22,6 +22,7 @@ from .agent import Agent
 from .capability import AgentCapability, CostTier
 from .library_agent import PydanticAIAgent
 from .model_agent import ModelAgent
+from .version import version_of
 
 
 class AgentRegistry(Mapping[str, AgentCapability]):
@@ -125,6 +126,11 @@ class AgentRegistry(Mapping[str, AgentCapability]):
             )
         return self._runners[agent_id]
 
+    def versions(self) -> dict[str, str]:
+        """Return which version of each agent is here, as far as that is known: what its card says, else see version."""
+        found = {agent_id: card.version or version_of(self._runners.get(agent_id)) for agent_id, card in self.items()}
+        return {agent_id: version for agent_id, version in found.items() if version is not None}
+
     def with_prices(self, prices: PriceTable) -> AgentRegistry:
         """Return a registry whose agents are priced by this table, where neither they nor their cards tell a cost."""
         runners = dict(self._runners)
@@ -196,6 +202,7 @@ class _AgentEntry(pydantic.BaseModel):
     timeout_s: float | None = None
     retries: int | None = None
     description: str = ""
+    version: str | None = None
     instructions: str | None = None
     run: str | None = None
 

@@ -36,7 +36,7 @@ _ORDER = (
     *("run", "plan", "resume", "stop"),
     *("questions", "approve", "reject", "answer"),
     *("explain", "runs", "agents"),
-    *("learn", "savings", "gc", "doctor"),
+    *("rate", "forget", "learn", "savings", "gc", "doctor"),
 )
 """In which order the help lists the commands: as they are needed, not as files are imported."""
 app.registered_commands.sort(key=lambda command: _ORDER.index(command.callback.__name__ if command.callback else ""))

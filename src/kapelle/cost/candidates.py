@@ -42,8 +42,8 @@ Counting = Literal["proven", "beginning", "relative"]
 USUAL_CONFIDENCE = 0.9
 """How sure the bounds of estimates are where no confidence is asked for."""
 MOST_UNTRIED = 0.9
-"""Bounds of an agent that was never tried at a task, or never checked, are those of this rate at most: one that declares 1.0 would be
-certain of success otherwise."""
+"""Bounds of an agent that was never tried at a task, or never checked, are those of this rate at most: one that declares
+1.0 would be certain of success otherwise."""
 DECLARED = 2.0
 """Outcomes that a declared rate is worth, where its estimate does not say."""
 

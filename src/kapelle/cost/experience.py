@@ -81,6 +81,8 @@ class Known:
     seconds: Effect
     executions: int = 0
     judged: int = 0
+    costs_told: int = 0
+    """Outcomes whose cost was told."""
     histories: list[History] = field(default_factory=list)
     mean_seconds: float = 0.0
     """Per unit of complexity, the newer the more."""
@@ -124,6 +126,7 @@ class Experience:
         tokens: tuple[float, float, float],
         complexity: float,
         at: float,
+        cost_told: bool = True,
     ) -> list[Drift] | None:
         """Learn from one attempt, and return the changes of the agent that it made evident, if any.
 
@@ -134,6 +137,7 @@ class Experience:
         of_agent, of_type = self.agents[agent], self.types[task_type]
         of_agent.executions += 1
         of_type.executions += 1
+        of_agent.costs_told += cost_told and (success or cost_usd > 0.0)
         if value is not None:
             if of_agent.rate is None:
                 of_agent.rate = self._rate_of_new(self._tiers.get(agent))
@@ -207,6 +211,8 @@ class Experience:
             declaration = DECLARED_OUTCOMES * doubt
             weight = outcomes + declaration
             mean = (outcomes * guess + declaration * declared) / weight
+            if known_agent is not None and not known_agent.judged:
+                mean = min(mean, declared)  # that others are right does not make an agent that nobody checks so
         correctness = believe_rate(total, count, prior_mean=mean, prior_weight=weight, confidence=confidence)
         return Success(
             completion=completion,

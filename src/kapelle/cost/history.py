@@ -18,8 +18,8 @@ WINDOW = 64
 MEMORY = 200.0
 """Outcomes that the share of successes remembers: each counts 1 - 1/200 of the one after it."""
 COMPLETION_DAYS = 7.0
-"""Days after which an outcome counts half as evidence of whether the agent answers at all. What breaks an agent (a bug, a
-service, a key) is mended within days, and nothing but another try tells that it was."""
+"""Days after which an outcome counts half as evidence of whether the agent answers at all. What breaks an agent (a bug,
+a service, a key) is mended within days, and nothing but another try tells that it was."""
 CORRECTNESS_DAYS = 30.0
 """Days after which an outcome counts half as evidence of how right the agent is."""
 CARRIED = 2.0

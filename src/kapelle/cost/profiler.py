@@ -100,8 +100,8 @@ class CostProfiler:
     Args:
         difficulty: Says how hard a task is by its words; estimates of success then follow it.
         confidence: Of the lower bounds of success, one-sided, between one half and one.
-        agents: Cards of agents, so that new ones are taken to be like those of their tier, and what was learned of
-            another version of an agent is left out.
+        agents: Cards of agents, so that new ones are taken to be like those of their tier.
+        versions: Agent to its present version: whether another one succeeded does not count. By default the cards'.
         prices: Of models; by default the table that comes with kapelle.
         clock: What time it is, in seconds since the epoch: outcomes fade by their age. Without one they do not.
 
@@ -122,6 +122,7 @@ class CostProfiler:
         agents: Iterable[AgentCapability] = (),
         prices: PriceTable | None = None,
         clock: Callable[[], float] | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> None:
         if not 0.5 <= confidence < 1.0:
             raise InvalidInput(f"confidence is {confidence!r}; it must lie from 0.5 to below 1.")
@@ -131,6 +132,7 @@ class CostProfiler:
         cards = tuple(agents)
         self._tiers = {agent.agent_id: agent.cost_tier for agent in cards}
         self._versions = {agent.agent_id: agent.version for agent in cards if agent.version is not None}
+        self._versions.update(versions or {})
         self._clock = clock
         self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
         self._drifts: deque[Drift] = deque(maxlen=1000)
@@ -150,9 +152,10 @@ class CostProfiler:
         agents: Iterable[AgentCapability] = (),
         prices: PriceTable | None = None,
         clock: Callable[[], float] | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> Self:
         """Return a profiler that has learned from these outcomes, oldest first."""
-        profiler = cls(difficulty, confidence=confidence, agents=agents, prices=prices, clock=clock)
+        profiler = cls(difficulty, confidence=confidence, agents=agents, prices=prices, clock=clock, versions=versions)
         for outcome in outcomes:
             profiler.record_outcome(outcome)
         return profiler
@@ -240,7 +243,10 @@ class CostProfiler:
         if mine is not None and outcome.agent_version is not None and mine != outcome.agent_version:
             completed = value = None
         cost_usd = float(outcome.cost_usd)
-        if _is_assumed(outcome.features) and self.get_profile(outcome.agent, outcome.task_type) is not None:
+        seconds, is_known = float(outcome.seconds), self.get_profile(outcome.agent, outcome.task_type) is not None
+        if outcome.failure == "timeout" and is_known:  # how long we waited is not how long the work takes
+            seconds = min(seconds, self.estimate_time(outcome.agent, outcome.task_type, complexity))
+        if _is_assumed(outcome.features) and is_known:
             # Nobody measured it. What is set aside is more than is expected, so learning that would raise what is set
             # aside the next time, and so on without end.
             cost_usd = min(cost_usd, self.estimate_cost(outcome.agent, outcome.task_type, complexity))
@@ -251,10 +257,11 @@ class CostProfiler:
             value,
             success,
             cost_usd,
-            float(outcome.seconds),
+            seconds,
             tokens,
             complexity,
             float(outcome.at),
+            cost_told=not _is_assumed(outcome.features),
         )
 
     def estimate_cost(
@@ -284,7 +291,8 @@ class CostProfiler:
     def estimate_success_rate(self, agent_name: str, task_type: str, use_recent: bool = True) -> float:
         """Return the share of successes, starting from 0.85 while little was seen: the documented figure.
 
-        Answers of which nothing measured how right they were count as 0.85. It knows no other agents and no bounds; plans are made with `estimate`.
+        Answers of which nothing measured how right they were count as 0.85. It knows no other agents and no bounds;
+        plans are made with `estimate`.
         """
         profile = self.get_profile(agent_name, task_type)
         if profile is None:
@@ -381,6 +389,8 @@ class CostProfiler:
         tokens: tuple[float, float, float],
         complexity: float,
         at: float,
+        *,
+        cost_told: bool = True,
     ) -> None:
         with self._lock:
             changes = self._experience.record(
@@ -394,6 +404,7 @@ class CostProfiler:
                 tokens=tokens,
                 complexity=complexity,
                 at=at,
+                cost_told=cost_told,
             )
             if self._ready:
                 self._ready = {}
@@ -464,6 +475,7 @@ class CostProfiler:
             seconds_low=seconds.low,
             seconds_high=seconds.high,
             usage=usage,
+            costs_told=experience.agents[agent].costs_told if agent in experience.agents else 0,
             completion=believed.completion.mean,
             judged=history.judged if history else 0,
             basis="measured"

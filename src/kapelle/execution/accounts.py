@@ -37,6 +37,11 @@ class _Seen:
     most_usd: float = 0.0
     most_tokens: int = 0
 
+    @property
+    def mean_usd(self) -> float:
+        """Dollars per attempt that told them."""
+        return self.total_usd / self.told
+
 
 class Accounts:
     """Settles jobs with a budget."""
@@ -77,7 +82,7 @@ class Accounts:
         seen = self._seen.get(_key(job))
         cost_usd, tokens = expected.cost_usd, expected.tokens
         if seen is not None and seen.told:
-            cost_usd, tokens = max(cost_usd, seen.total_usd / seen.told), max(tokens, seen.most_tokens)
+            cost_usd, tokens = max(cost_usd, seen.mean_usd), max(tokens, seen.most_tokens)
         if self._is_capped and self.budget.usd_is_spent and not self._is_free(job, seen):
             raise BudgetExceeded("usd", wanted=cost_usd, left=0.0)
         most_usd = self._most_usd(job, expected, seen)
@@ -95,8 +100,8 @@ class Accounts:
         """Settle an attempt that has ended, and return it with what it used.
 
         Charged is what it reported, whether it succeeded or failed. Where nothing is reported it is the agent's
-        declared price, for a failed call may have been billed; and what was expected, marked as assumed, where it
-        declared none. What is known to have reached somebody who bills, and what was reported but could not be read, is
+        declared price, for a failed call may have been billed; where it declared none, what was expected of a call that
+        succeeded, and all that was set aside for one that failed, marked as assumed. What is known to have reached somebody who bills, and what was reported but could not be read, is
         charged all that was set aside, marked as assumed.
         """
         assert job.reservation is not None
@@ -126,7 +131,11 @@ class Accounts:
         price = self._agents.price_usage(job.agent, usage)
         if price is not None:
             return price, False
-        return expected.cost_usd, expected.cost_usd > 0 or not no_usage(usage)
+        if result is None:  # it failed, and may have been billed
+            return job.reservation.usd, job.reservation.usd > 0
+        seen = self._seen.get(_key(job))
+        cost_usd = expected.cost_usd if seen is None or not seen.told else max(expected.cost_usd, seen.mean_usd)
+        return cost_usd, cost_usd > 0 or not no_usage(usage)
 
     def learn(self, job: Job, result: AgentResult | None, *, answered: bool) -> None:
         """Take note of what an ended job took: what is set aside for the next ones, and how many may run, follow it."""

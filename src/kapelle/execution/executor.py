@@ -298,7 +298,7 @@ class _Execution:
         self._earlier = earlier
         self._on_text: Callable[[PartialText], None] | None = None
         self._progress = Progress(graph=plan.dag)
-        self._recorder = Recorder(journal, plan, executor.clock)
+        self._recorder = Recorder(journal, plan, executor.clock, executor.agents.versions)
         self._clock = executor.clock
         self._questions = Questions(journal.run_id, earlier.questions)
         self._loops = LoopGuard(limits.max_same_calls)
@@ -553,12 +553,10 @@ class _Execution:
         work, task = job.work, job.work.task
         context = self._context(job, None if self._budget.cap_usd is None else reservation.usd)
         problem: str | None = None
-        resolved = task
-        if task.inputs or task.metadata:  # what the agent does to them nobody else sees
-            try:
-                resolved = task.resolved(context.upstream)
-            except LookupError as error:
-                problem = f"An input cannot be filled: {error.args[0]}."
+        try:
+            resolved = task.resolved(context.upstream)  # what the agent does to it nobody else sees
+        except LookupError as error:
+            resolved, problem = task, f"An input cannot be filled: {error.args[0]}."
         if problem is None and task.deadline_s is not None and self._seconds_to(task.deadline_s) == 0.0:
             problem = f"Its deadline of {task.deadline_s:g} s had passed before it could begin."
         if problem is None and job.check is None and task.metadata and is_grown(task):
@@ -854,7 +852,7 @@ class _Execution:
         self._note_check(job, verdict, seconds)
 
     def _note_check(self, job: Job, verdict: Verdict, seconds: float) -> None:
-        job.work.examined(job, passed=verdict.passed)
+        job.work.examined(job, verdict)
         self._recorder.attempt_checked(job, verdict, seconds)
 
     def _advance(self, work: Work) -> None:
@@ -865,7 +863,7 @@ class _Execution:
                 self._ready.push(job)
         elif isinstance(move, Accept):
             self._accept(work, move)
-        elif (found := self._find_fallback(work)) is not None:
+        elif work.fault is None and (found := self._find_fallback(work)) is not None:
             self._fall_back(work, *found)
         else:
             self._give_up(work, move.reason)
@@ -885,13 +883,17 @@ class _Execution:
         self._finish(work, data, move.agent)
 
     def _give_up(self, work: Work, reason: str) -> None:
-        failures = "; ".join(f"{one.agent}: {one.reason}" for one in work.attempts if one.reason is not None)
-        text = f"{reason[:1].upper()}{reason[1:]}." + (f" ({failures})" if failures else "")
+        told = [(one.agent, one.reason or one.refused) for one in work.attempts]
+        failures = "; ".join(f"{agent}: {why}" for agent, why in told if why and why != work.fault)
+        text = f"{reason[:1].upper()}{reason[1:]}".removesuffix(".") + "." + (f" ({failures})" if failures else "")
         self._drop(work)
         text = _with_remark(text, work)
         data = {"reason": text, "seconds": self._seconds_since(work.started)}
         self._fail(work, data, self._recorder.outcomes(work, None))
-        self._after_failure(work.task, text)
+        if work.fault is None:
+            self._after_failure(work.task, text)
+        else:  # other tasks would be paid for nothing, too
+            self._accept_failure(work.task, f"failed: {text}")
 
     def _finish(self, work: Work, data: dict[str, Any], accepted: str | None) -> None:
         task_id = work.task.task_id
@@ -1283,7 +1285,7 @@ class _Execution:
             started = {"replaces": task.task_id, "reserved_usd": reservation.usd}
             self._journal.write("planning_started", started)
         thought = _Reflecting(task=task, reservation=reservation)
-        seen = (task.copied(), clone_json_value(output), self._progress.graph)
+        seen = (task.copied(), clone_json_value(output), self._progress.graph.copied())
         thought.work = asyncio.create_task(call_contained("The reflector", growth.reflector.reflect, *seen))
         self._await_report(thought, thought.work)
         self._reflecting.add(thought)

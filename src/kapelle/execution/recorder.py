@@ -31,13 +31,25 @@ _ASKED_ABOUT = (
 
 
 class Recorder:
-    """Writes what happens to tasks into the journal of their run."""
+    """Writes what happens to tasks into the journal of their run.
 
-    def __init__(self, journal: Journal, plan: ApprovedPlan, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        find_versions: Finds out which version of each agent there is; asked once there is an outcome to tell.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        plan: ApprovedPlan,
+        clock: Callable[[], float] = time.time,
+        find_versions: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._clock = clock
         self._journal = journal
         self._plan = plan
         self._complexities: Mapping[str, float] | None = None
+        self._find_versions = find_versions
+        self._versions: Mapping[str, str] | None = None
 
     def adopt(self, plan: ApprovedPlan) -> None:
         """Tell of another plan from now on."""
@@ -118,6 +130,8 @@ class Recorder:
         task = work.task
         if self._complexities is None:
             self._complexities = estimate_complexities(self._plan.dag)
+        if self._versions is None:
+            self._versions = self._find_versions()
         answer = work.answers.get(attempt.agent)
         passed = attempt.reason is None and (answer is None or all(answer.passed.values()))
         quality, measured_by = work.quality_of(attempt, accepted)
@@ -146,6 +160,7 @@ class Recorder:
             seconds=attempt.seconds,
             error=attempt.reason,
             failure=None if attempt.reason is None else attempt.failure,
+            agent_version=self._versions.get(attempt.agent),
             features=features,
             at=self._clock(),
         )

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kapelle.agents import AgentResult, call_in_thread
-from kapelle.cost import Verdict
+from kapelle.cost import Verdict, read_passed
 from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
 from kapelle.graph import MAX_READ_CHARS, GraphPatch, Task, TaskDAG, TooLarge, join_surrogates, read_json_value
 from kapelle.ledger import (
@@ -197,8 +197,12 @@ def read_verdict(work: asyncio.Task[Verdict]) -> tuple[Verdict | None, str | Non
         return None, f"It gave a {type(found).__name__} instead of a Verdict."
     try:
         cost_usd, usage = read_usd(found.cost_usd), read_usage(found.usage)
-        note = _plain_text(found.note)
-        return Verdict(passed=bool(found.passed), note=note, cost_usd=cost_usd, usage=usage), None
+        note, passed = _plain_text(found.note), read_passed(found.passed)
+        if passed is None:
+            return None, f"It gave a Verdict whose `passed` is a {type(found.passed).__name__}, no True or False."
+        return Verdict(
+            passed=passed, note=note, cost_usd=cost_usd, usage=usage, faulty=found.faulty is True and not passed
+        ), None
     except BaseException as problem:  # its note, or what it calls passed, is somebody's own
         return None, describe_error(problem)
 
@@ -214,7 +218,8 @@ def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection |
         cost_usd, usage = read_usd(found.cost_usd, by="The reflector"), read_usage(found.usage, by="The reflector")
         if not _is_patch(found.patch):
             return None, "Its patch is no GraphPatch of tasks."
-        return Reflection(patch=found.patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
+        patch = _copied(found.patch)  # the reflector may change its tasks later
+        return Reflection(patch=patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
     except BaseException as problem:  # as above
         return None, describe_error(problem)
 
@@ -224,6 +229,15 @@ def _is_patch(patch: object) -> bool:
         return False
     tasks = (*patch.add, *patch.replace, *(task for parts in patch.expand.values() for task in parts))
     return all(type(task) is Task for task in tasks)
+
+
+def _copied(patch: GraphPatch) -> GraphPatch:
+    return GraphPatch(
+        add=tuple(task.copied() for task in patch.add),
+        remove=patch.remove,
+        replace=tuple(task.copied() for task in patch.replace),
+        expand={name: tuple(task.copied() for task in parts) for name, parts in patch.expand.items()},
+    )
 
 
 def read_new_plan(work: asyncio.Task[AgentResult | None]) -> tuple[AgentResult | None, str | None]:

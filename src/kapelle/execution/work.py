@@ -26,6 +26,7 @@ from kapelle.cost import (
     Reservation,
     Single,
     Strategy,
+    Verdict,
     Vote,
     canonical_answer,
     next_move,
@@ -80,6 +81,8 @@ class Attempt:
     result: AgentResult | None = None
     reason: str | None = None
     """Why it failed."""
+    refused: str | None = None
+    """Why what it gave did not pass a check."""
     failure: FailureKind | None = None
     """What kind of failure that is."""
     traceback: str | None = None
@@ -119,6 +122,8 @@ class Work:
     """Agents that were tried when the plan's own strategy had come to nothing, with what was expected of them."""
     started: float | None = None
     """When its first job started."""
+    fault: str | None = None
+    """Why no answer can be taken, if a check itself is at fault: to ask another agent would be paid for nothing."""
     remark: str = ""
     """What else is to be said of why it came to nothing."""
 
@@ -137,6 +142,8 @@ class Work:
 
     def next(self) -> Ask | Examine | Accept | GiveUp:
         """Return what comes next, as far as is known."""
+        if self.fault is not None:
+            return GiveUp(reason=self.fault)
         move = next_move(self.strategy, self.answers)
         if isinstance(move, Accept) and self.guarded:
             passed = self.answers[move.agent].passed.get(str(GUARD))
@@ -209,11 +216,15 @@ class Work:
         self.attempts.append(Attempt(agent=job.agent, step=step, reason=reason, failure="budget", ended=True))
         self.answers[job.agent] = Answer(canonical=None)
 
-    def examined(self, job: Job, *, passed: bool) -> None:
+    def examined(self, job: Job, verdict: Verdict) -> None:
         """Take in what a check found."""
-        agent = self.attempts[job.attempt].agent
-        answer = self.answers[agent]
-        self.answers[agent] = replace(answer, passed={**answer.passed, str(job.check): passed})
+        attempt = self.attempts[job.attempt]
+        answer = self.answers[attempt.agent]
+        self.answers[attempt.agent] = replace(answer, passed={**answer.passed, str(job.check): verdict.passed})
+        if not verdict.passed:
+            attempt.refused = verdict.note
+        if verdict.faulty:
+            self.fault = verdict.note
 
     def step_of(self, agent: str) -> str:
         """Return which step of the strategy asks an agent."""

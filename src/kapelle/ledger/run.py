@@ -13,6 +13,7 @@ from kapelle.graph import TaskDAG, render_output
 
 from .amounts import format_seconds, format_usd, tell_overrun
 from .event import CLOCK_JUMP, ENDED, Event, RunState, TaskState
+from .figures import tell_success
 from .question import Question, describe_question
 from .text import printable
 from .usage import Usage
@@ -271,6 +272,9 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         source = expected.get("source", "unknown")
         samples = expected.get("samples", 0)
         known = f"learned from {samples} outcomes" if samples else f"{source}, no outcomes yet"
+        if "basis" in expected:  # runs of before tell less
+            figures = (expected.get(name, 0) for name in ("success_rate", "completion", "samples", "judged"))
+            known = tell_success(*figures, str(expected["basis"]))
         yield (
             f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
             f"{expected['success_rate']:.0%} success ({known})"

@@ -25,6 +25,7 @@ from .prices import PriceTable as PriceTable
 from .prices import bound_tokens as bound_tokens
 from .pydantic_ai_client import PydanticAIClient as PydanticAIClient
 from .rate_limits import RateLimits as RateLimits
+from .replies import check_reply as check_reply
 from .reply_schema import find_schema_problems as find_schema_problems
 from .reply_schema import read_json_reply as read_json_reply
 from .run_cost import RunCost as RunCost

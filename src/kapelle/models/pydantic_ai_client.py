@@ -20,15 +20,14 @@ from kapelle.errors import InvalidInput, KapelleError, ModelReplyInvalid, ModelT
 from kapelle.failures import sort_failure
 from kapelle.redaction import hide_credentials, hide_secrets, remember, remember_location, remember_model
 
-from .client import ModelReply, ModelRequest, PaidRefusal, PaidReplyCut, PaidReplyInvalid
+from .client import ModelReply, ModelRequest
 from .failures import explain_failure
-from .finish_reasons import read_ending
 from .prices import PriceTable, is_free_endpoint
 from .providers import build_model
 from .rate_limits import RateLimiter, RateLimits
-from .reply_schema import read_json_reply
+from .replies import check_reply, invalid_reply
 from .reported import Reported, reporting_to, watch_bodies, watch_stream
-from .thoughts import ThoughtReader, is_known_to_leave_tags_open
+from .thoughts import ThoughtReader, is_known_to_leave_tags_open, leaves_tag_open
 from .token_usage import TokenUsage, estimate_most_tokens, read_broken_usage, read_usage
 from .translation import read_text, read_tool_calls, to_messages, to_parameters, to_settings
 
@@ -42,7 +41,7 @@ TIMEOUT_S = 60.0
 LOCAL_TIMEOUT_S = 600.0
 """Of a model on the user's own machine or network: a long request on a processor is read for minutes before the first
 word."""
-_LONGEST_TIMEOUT_S = 86_400.0
+LONGEST_TIMEOUT_S = 86_400.0
 
 
 class PydanticAIClient:
@@ -85,7 +84,7 @@ class PydanticAIClient:
     ) -> None:
         if max_retries < 0 or retry_delay_s < 0:
             raise InvalidInput(f"max_retries={max_retries!r} and retry_delay_s={retry_delay_s!r} must be zero or more.")
-        if timeout_s is not None and not (math.isfinite(timeout_s) and 0 < timeout_s <= _LONGEST_TIMEOUT_S):
+        if timeout_s is not None and not (math.isfinite(timeout_s) and 0 < timeout_s <= LONGEST_TIMEOUT_S):
             raise InvalidInput(f"timeout_s={timeout_s!r} must be more than zero seconds, and at most a day.")
         self._foreign: Model[Any] | None = None
         if isinstance(model, str):
@@ -243,9 +242,7 @@ class PydanticAIClient:
 
     def _to_reply(self, response: ModelResponse, request: ModelRequest, reported: Reported) -> ModelReply:
         tokens = read_usage(request, response, reported)
-        thoughts = ThoughtReader(holds_back=True)
-        text = thoughts.take(read_text(response)) + thoughts.finish()
-        self._leaves_tags_open = self._leaves_tags_open or thoughts.was_unopened
+        text = read_text(response)
         reply = ModelReply(
             text=text,
             usage=tokens.usage,
@@ -254,39 +251,13 @@ class PydanticAIClient:
             model=self.model,
             finish_reason=response.finish_reason,
         )
+        self._leaves_tags_open = self._leaves_tags_open or leaves_tag_open(text)
         details = response.provider_details or {}
-        ending = read_ending(response.finish_reason, details)
-        if ending == "withheld":
-            words = str(details.get("refusal") or "")
-            said = f" It said: {words[:200]!r}." if words else ""
-            what = f"{self.model} declined by the provider's policy.{said} Reword the request."
-            raise PaidRefusal(what, reply=reply, words=words)
-        if ending == "broken":
-            why = str(details.get("finish_reason") or response.finish_reason)
-            raise ModelUnavailable(
-                f"{self.model}: the provider ended the reply with {why[:40]!r} before it was whole.",
-                cost_usd=reply.cost_usd,
-                usage=reply.usage,
-                sent=True,
-            )
-        is_json = request.output_schema is not None
         try:
             reply = replace(reply, tool_calls=read_tool_calls(response))
-            if not reply.text.strip() and not reply.tool_calls:
-                raise ModelReplyInvalid(
-                    "The model thought, and answered nothing." if thoughts.thought else "The model's reply is empty."
-                )
-            if is_json and not reply.tool_calls:
-                assert request.output_schema is not None
-                # What is whole and fits is not cut, whatever the server says.
-                return replace(reply, data=read_json_reply(reply.text, request.output_schema))
         except ModelReplyInvalid as error:
-            if ending != "cut":
-                raise PaidReplyInvalid(f"{self.model}: {error}", reply=reply) from error
-            raise PaidReplyCut(f"{self.model}: {error} {_CUT}", reply=reply) from error
-        if ending == "cut":
-            raise PaidReplyCut(f"{self.model}: The reply ends before it is whole. {_CUT}", reply=reply)
-        return reply
+            raise invalid_reply(error, reply, details=details) from error
+        return check_reply(reply, request, details=details)
 
     def _note_cost(self, error: KapelleError, request: ModelRequest, reported: Reported) -> None:
         """Say in an error what the call has cost, where that was reported and the error does not say it yet."""
@@ -308,9 +279,6 @@ class PydanticAIClient:
             return asked_s
         longest = min(_LONGEST_RETRY_DELAY_S, self._retry_delay_s * 2.0**retries)
         return longest * (0.5 + 0.5 * self._chance.random())
-
-
-_CUT = "It was cut off: raise max_output_tokens, or ask for less."
 
 
 class _Listener:

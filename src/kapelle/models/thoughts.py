@@ -149,6 +149,14 @@ def is_known_to_leave_tags_open(model: str) -> bool:
     return _LEFT_OPEN.search(model) is not None
 
 
+def leaves_tag_open(text: str) -> bool:
+    """Whether a whole reply begins with thoughts whose opening tag is missing."""
+    reader = ThoughtReader(holds_back=True)
+    reader.take(text)
+    reader.finish()
+    return reader.was_unopened
+
+
 def strip_thoughts(text: str) -> str:
     """Return a whole reply without its thoughts, and without the blank space that stood between.
 

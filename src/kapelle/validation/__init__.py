@@ -27,5 +27,6 @@ from .reward_model import LearnedRewardModel as LearnedRewardModel
 from .reward_model import TaskOutcome as TaskOutcome
 from .schemas import ToolSignature as ToolSignature
 from .solvability import Belief as Belief
+from .solvability import avoid_hopeless as avoid_hopeless
 from .solvability import judge_pair as judge_pair
 from .validator import AOPValidator as AOPValidator

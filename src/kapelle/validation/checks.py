@@ -370,8 +370,9 @@ def _seconds(case: Case, task: Task, *, guesses: bool) -> float:
     if estimate is None:
         return 0.0
     agent = case.agents[case.plan.assignments[task.task_id]]
-    # What an agent that mostly fails has taken is how long we waited for it, and no proof of how long the work takes.
-    is_guess = agent.seconds is None and (estimate.samples == 0 or estimate.completion < MOSTLY)
+    # What failures took is how long we waited for them, and no proof of how long the work takes.
+    profile = case.profiler.get_profile(agent.agent_id, task.task_type)
+    is_guess = agent.seconds is None and (profile is None or not profile.successes or estimate.completion < MOSTLY)
     return 0.0 if is_guess and not guesses else estimate.seconds
 
 

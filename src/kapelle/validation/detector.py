@@ -6,6 +6,8 @@ an edit is made by us, never taken from the reply. A model that fails, or that n
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +15,8 @@ from typing import Any, Protocol
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import KapelleError
-from kapelle.graph import Task
+from kapelle.graph import Task, TaskDAG
+from kapelle.ledger import read_usd
 from kapelle.models import Message, ModelClient, ModelRequest, PaidRefusal, PaidReplyInvalid
 from kapelle.redaction import get_logger
 
@@ -78,6 +81,32 @@ class PlanDetector(Protocol):
     async def detect(self, request: str, tasks: Sequence[Task], agents: Mapping[str, AgentCapability]) -> Detection:
         """Return what is wrong with tasks that are to fulfil a request. Raises nothing."""
         ...
+
+
+MAX_DETECTING_S = 120.0
+"""A detector that takes longer has found nothing: a plan waits for it."""
+
+
+async def detect_contained(
+    detector: PlanDetector, request: str, dag: TaskDAG, agents: Mapping[str, AgentCapability]
+) -> Detection:
+    """Return what a detector of somebody's own finds: nothing where it fails, hangs or gives no Detection.
+
+    It looks at copies, so that what it does to them changes no plan.
+    """
+    try:
+        async with asyncio.timeout(MAX_DETECTING_S):
+            found: Any = detector.detect(request, tuple(dag.copied()), dict(agents))
+            found = await found if inspect.isawaitable(found) else found
+        if not isinstance(found, Detection):
+            raise TypeError(f"it gave a {type(found).__name__}, no Detection")
+        issues = tuple(issue for issue in found.issues if isinstance(issue, Issue))
+        return Detection(issues=issues, cost_usd=read_usd(found.cost_usd, by="The detector"))
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:  # it is the user's code, and ends nothing but itself
+        logger.warning("The detector failed, so it has found nothing: %s", type(error).__name__, exc_info=True)
+        return Detection()
 
 
 class ModelDetector:

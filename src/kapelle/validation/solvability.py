@@ -1,9 +1,9 @@
 """Can this agent do this kind of task? What outcomes say of it, and what becomes of a task that nobody can do.
 
-What is believed of a pair (agent, task type) is what `kapelle.cost.CostProfiler` believes: recent outcomes first, changes
-noticed, old ones faded. Bounds are two standard deviations wide. Declarations alone condemn nobody: that takes outcomes.
-And nobody is condemned for good: an agent that fails is passed over where another can do the task, is tried where none
-can, and what speaks against it fades.
+What is believed of a pair (agent, task type) is what `kapelle.cost.CostProfiler` believes: recent outcomes first,
+changes noticed, old ones faded. Bounds are two standard deviations wide. Declarations alone condemn nobody: that takes
+outcomes. And nobody is condemned for good: an agent that fails is passed over where another can do the task, is tried
+where none can, and what speaks against it fades.
 
 AOP (arXiv:2410.02189) has tasks that no agent can do described again, or split. Here that is done by rules: a type that
 is spelled another way, a type or a description that names several kinds of work, skills that no single agent has.

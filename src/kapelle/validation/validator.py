@@ -34,7 +34,7 @@ from . import score
 from .approved import APPROVAL, ApprovedPlan
 from .checks import Case, SpentAlready, find_issues, strategy_of
 from .content import find_content_issues, too_many_tasks
-from .detector import Detection, PlanDetector
+from .detector import Detection, PlanDetector, detect_contained
 from .edit import Edit
 from .issue import Issue
 from .redundancy import find_redundant
@@ -208,7 +208,7 @@ class AOPValidator:
     async def _detect(self, dag: TaskDAG, request: str | None) -> Detection:
         if self.detector is None or not request or len(dag) > MAX_TASKS:
             return Detection()
-        return await self.detector.detect(request, tuple(dag), self.agent_registry)
+        return await detect_contained(self.detector, request, dag, self.agent_registry)
 
     async def _check(self, routed: Routed, terms: _Terms, findings: tuple[Issue, ...]) -> ValidationResult:
         dag, routing_plan = routed.dag, routed.plan
