@@ -10,6 +10,7 @@ import inspect
 import pickle
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -104,11 +105,12 @@ def carry(error: BaseException) -> BaseException:
     return unpack_error(pack_error(error))
 
 
+def pickled(error: BaseException, *, protocol: int) -> Any:
+    return pickle.loads(pickle.dumps(error, protocol))
+
+
 WAYS: dict[str, Callable[[Any], Any]] = {
-    **{
-        f"pickle {number}": lambda error, number=number: pickle.loads(pickle.dumps(error, number))
-        for number in range(pickle.HIGHEST_PROTOCOL + 1)
-    },
+    **{f"pickle {number}": partial(pickled, protocol=number) for number in range(pickle.HIGHEST_PROTOCOL + 1)},
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
 }

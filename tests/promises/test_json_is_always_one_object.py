@@ -42,7 +42,7 @@ def params(name: str) -> list[Any]:
 
 
 def takes_number(name: str, option: str) -> bool:
-    hints = get_type_hints(COMMANDS[name].callback)  # type: ignore[arg-type]
+    hints = get_type_hints(COMMANDS[name].callback)
     return bool({int, float} & {hints.get(option), *get_args(hints.get(option))})
 
 
