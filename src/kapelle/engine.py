@@ -945,7 +945,7 @@ def _check_no_loop(name: str) -> None:
         return
     raise InvalidInput(
         f"engine.{name}_sync(...) waits, and an event loop runs here already, as in every notebook cell: it would "
-        f"stand still. Write `await engine.{name}(...)` instead; in a function that cannot await, call it on another thread: "
+        f"stand still. Write `await engine.{name}(...)` instead; where that cannot be, have another thread call it: "
         f"`await asyncio.to_thread(engine.{name}_sync, ...)`."
     )
 

@@ -28,7 +28,7 @@ from .orders import ordered_strategy
 from .plan import Attempt, OptimizedPlan
 from .profiler import CostProfiler
 from .reward import RewardModel
-from .solve import Solution, explain_infeasible, solve, solve_trivially
+from .solve import ONE_IS_ENOUGH, Solution, explain_infeasible, solve, solve_trivially
 from .statement import Statement, Work, describe_untried, has_plan, state_problem
 from .strategy import Single, Strategy, agents_of
 
@@ -246,6 +246,8 @@ class DAAOOptimizer:
             )
         logger.info("No plan keeps the limits: %s", binding)
         extra: dict[str, Any] = {"binding": binding, "binding_note": note}
+        if binding and not note.startswith(ONE_IS_ENOUGH):
+            extra["one_is_enough"] = False
         if "max_total_cost" in binding:  # whoever tells of it later may have less left than there was here
             extra["max_total_cost"] = limits.max_cost
         return statement, solution, extra

@@ -17,6 +17,7 @@ import asyncio
 import inspect
 import math
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -52,6 +53,10 @@ MAX_REASON_CHARS = 2_000
 """What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
 MAX_TOLD_CHARS = 20_000
 """What is looked at of it for keys, before it is cut."""
+MAX_TRACEBACK_CHARS = 8_000
+"""What the ledger keeps of an error's traceback: its end, where the error is."""
+_MOST_FRAMES = 50
+"""Of one error in it, the innermost."""
 MAX_PLAIN_CHARS = 1_000_000
 """A text up to this length fits whatever JSON makes of its characters, so nobody need measure it."""
 MAX_OUTPUT_CHARS = MAX_READ_CHARS
@@ -288,6 +293,16 @@ async def call_contained(who: str, function: Callable[..., Any], *arguments: Any
 def describe_error(error: BaseException) -> str:
     """Return an error as a sentence of bounded length. Never raises: an error's own text may fail in any way."""
     return _tell(error, with_class=not isinstance(error, KapelleError))
+
+
+def tell_traceback(error: BaseException) -> str | None:
+    """Return an error's traceback, those of its causes before it, of bounded length; None where it cannot be told."""
+    try:
+        told = "".join(traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES, compact=True).format())
+        text = hide_secrets(join_surrogates(told[-5 * MAX_TOLD_CHARS :])).strip("\n")  # before anybody cuts a key
+        return text if len(text) <= MAX_TRACEBACK_CHARS else f"...{text[-MAX_TRACEBACK_CHARS:]}"
+    except BaseException:  # also KeyboardInterrupt: it was raised by the error's text, not by a person
+        return None
 
 
 def error_text(error: BaseException) -> str:

@@ -227,7 +227,9 @@ def _round_up(amount: float) -> float:
 def _relaxations(case: Case) -> str:
     """What the cost optimiser says would make room, if it was asked and found no plan; else nothing."""
     details = case.plan.metadata.get("optimization_details")
-    binding = details.get("binding") if isinstance(details, Mapping) else None
+    if not isinstance(details, Mapping):
+        return ""
+    binding = details.get("binding")
     if not isinstance(binding, Mapping) or not binding:
         return ""
     words = {
@@ -241,8 +243,13 @@ def _relaxations(case: Case) -> str:
         # Agents were chosen before the plan was looked at, for what was left then.
         by = _raise_budget(case, details.get("max_total_cost", case.max_budget) + binding["max_total_cost"])
         ways.insert(0, by[0].lower() + by[1:])
+    if not ways:
+        return ""
+    if not details.get("one_is_enough", True):
+        text = " and ".join(ways)
+        return f"{text[:1].upper()}{text[1:]}, at least: no choice of agents makes room for less."
     text = " or ".join(ways)
-    return f"{text[:1].upper()}{text[1:]}: no other choice of agents makes room for less." if ways else ""
+    return f"{text[:1].upper()}{text[1:]}: no other choice of agents makes room for less."
 
 
 def find_lateness(case: Case) -> Iterator[Issue]:
