@@ -712,6 +712,10 @@ class Played:
         return [] if self.run is None else read_attempts(self.run)
 
 
+NOT_BEGUN = "The budget does not reach"
+"""Begins the reason of an attempt that was never made, because it could not be paid for."""
+
+
 def read_attempts(run: Run) -> list[Attempted]:
     """Return the attempts of a run in the order in which they began.
 
@@ -759,7 +763,7 @@ def read_attempts(run: Run) -> list[Attempted]:
             case "task_finished" | "task_failed" | "task_cancelled" | "task_asked" | "task_interrupted":
                 end((task, "only"), event)
         spent += float(data.get("cost_usd", 0.0)) + float(data.get("planning_cost_usd", 0.0))
-    return found
+    return [one for one in found if not (one.reason or "").startswith(NOT_BEGUN)]
 
 
 def cap_of(way: Way) -> float:
