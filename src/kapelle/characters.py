@@ -49,6 +49,23 @@ def escape_xml(text: str) -> str:
     return STEERS.sub(_xml_escape, text)
 
 
+def join_surrogates(text: str) -> str:
+    """Return a text in which two halves of one character are that character, as any reader of JSON makes of them.
+
+    Halves that stand alone stay as they are: file names that are not UTF-8 have them.
+
+    >>> len(join_surrogates("\\ud83d\\ude00")), len(join_surrogates("\\ud83dx"))
+    (1, 2)
+    """
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return text
+
+
 def _show(found: re.Match[str]) -> str:
     code = ord(found[0])
     if code < 0x20:

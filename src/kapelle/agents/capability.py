@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from kapelle.errors import InvalidAgents
-from kapelle.graph import Task
+from kapelle.graph import MAX_RETRIES, Task
 from kapelle.ledger import RefusedFigure, read_count, read_seconds, read_share, read_usd, show_figure
 
 CostTier = Literal["free", "cheap", "medium", "expensive"]
@@ -41,7 +41,15 @@ class AgentCapability:
     """Share of tasks done well before there are outcomes to learn from (the documented cold-start default)."""
     max_concurrency: int = 10
     """Tasks it takes at the same time, in one run."""
+    timeout_s: float | None = None
+    """Seconds that one attempt at a task may take; None takes what the run does. A task's own beats this."""
+    retries: int | None = None
+    """Further attempts after the first, for failures that may pass; None takes what the run does. A task's own beats
+    this."""
     description: str = ""
+    version: str | None = None
+    """Which version of the agent this is: whether another one succeeded does not count for it. None takes a hash of the
+    function, or of a model's name and instructions, where there is one (see `AgentRegistry.versions`)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.agent_id, str) or not _AGENT_ID.fullmatch(self.agent_id):
@@ -60,6 +68,14 @@ class AgentCapability:
             self._take("seconds", read_seconds, f"{where} has seconds=%s; give zero or more.")
         self._take("success_rate", _read_share, f"{where} has the success rate %s; it must lie in 0..1.")
         self._take("max_concurrency", _read_places, f"{where} has max_concurrency=%s; give one or more.")
+        if self.timeout_s is not None:
+            self._take("timeout_s", _read_timeout, f"{where} has timeout_s=%s; give positive seconds.")
+        if self.retries is not None:
+            self._take(
+                "retries", _read_retries, f"{where} has retries=%s; give a whole number from 0 to {MAX_RETRIES:,}."
+            )
+        if self.version is not None and not (isinstance(self.version, str) and self.version):
+            raise InvalidAgents(f"{where} has version={self.version!r:.40}; give a text, such as '2', or leave it out.")
         object.__setattr__(self, "task_types", tuple(dict.fromkeys(self.task_types)))
         object.__setattr__(self, "skills", frozenset(self.skills))
 
@@ -84,4 +100,18 @@ def _read_places(value: object) -> int:
     found = read_count(value, "max_concurrency")
     if found < 1:
         raise RefusedFigure("Nobody could be asked.")
+    return found
+
+
+def _read_timeout(value: object) -> float:
+    found = read_seconds(value, "timeout_s")
+    if found <= 0:
+        raise RefusedFigure("No attempt could end in time.")
+    return found
+
+
+def _read_retries(value: object) -> int:
+    found = read_count(value, "retries")
+    if found > MAX_RETRIES:
+        raise RefusedFigure("Nobody waits for so many.")
     return found

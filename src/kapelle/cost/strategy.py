@@ -51,6 +51,10 @@ class Single:
     def __str__(self) -> str:
         return self.agent
 
+    def to_dict(self) -> dict[str, Any]:
+        """See `strategy_to_dict`."""
+        return strategy_to_dict(self)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cascade:
@@ -62,6 +66,10 @@ class Cascade:
 
     def __str__(self) -> str:
         return f"{self.cheap}, {self.check}, else {self.strong}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `strategy_to_dict`."""
+        return strategy_to_dict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +92,10 @@ class Vote:
         who = " + ".join(self.agents)
         many = "agree" if self.min_agreement == len(self.agents) else f"{self.min_agreement} agree"
         return f"{who} if {many}" + (f", else {self.escalate_to}" if self.escalate_to is not None else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `strategy_to_dict`."""
+        return strategy_to_dict(self)
 
 
 Strategy = Single | Cascade | Vote

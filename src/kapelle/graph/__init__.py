@@ -5,6 +5,8 @@ Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its me
 `svg` (with `layout`) and `mermaid` draw.
 """
 
+from kapelle.characters import join_surrogates as join_surrogates
+
 from .change import apply_change as apply_change
 from .change import describe_change as describe_change
 from .dag import CriticalPath as CriticalPath
@@ -13,7 +15,6 @@ from .json_values import MAX_READ_CHARS as MAX_READ_CHARS
 from .json_values import MAX_READ_VALUES as MAX_READ_VALUES
 from .json_values import TooLarge as TooLarge
 from .json_values import clone_json_value as clone_json_value
-from .json_values import join_surrogates as join_surrogates
 from .json_values import read_json_value as read_json_value
 from .limits import MAX_TASKS as MAX_TASKS
 from .patch import GraphPatch as GraphPatch
@@ -27,5 +28,6 @@ from .references import render_output as render_output
 from .references import replace_references as replace_references
 from .references import resolve_references as resolve_references
 from .references import split_filled as split_filled
+from .task import MAX_RETRIES as MAX_RETRIES
 from .task import Risk as Risk
 from .task import Task as Task

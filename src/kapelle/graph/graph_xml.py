@@ -9,8 +9,9 @@
 A node's text is a call (see calls): the function is the task's type, the arguments are its inputs. Any other text is
 the description of a task of the type that the attribute `type` names, by default "task". All other fields are
 attributes: `depends` and `requires` (separated by commas), `priority`, `deadline` (seconds from the start of the run),
-`risk`, `on_failure`, `needs`, `approval` ("true"), `description`; `inputs` and `metadata` as JSON;
-`escaped_description`, a JSON text, for characters that XML cannot hold.
+`timeout` (seconds for one attempt), `retries`, `agent` (who is to do it), `risk`, `on_failure`, `needs`, `approval`
+("true"), `description`; `inputs`, `metadata` and `strategy` as JSON; `escaped_description`, a JSON text, for characters
+that XML cannot hold.
 
 `|` in the query of a search, given by position, means parallel searches: `s1` becomes `s1_1` and `s1_2`, and what
 waited for or referred to `s1` now means both, as `patch` defines it for tasks that became several: "population of {s1}"
@@ -50,6 +51,10 @@ _ATTRIBUTES = (
     "requires",
     "priority",
     "deadline",
+    "timeout",
+    "retries",
+    "agent",
+    "strategy",
     "risk",
     "on_failure",
     "needs",
@@ -302,7 +307,10 @@ def _make_task(node: _Node, call: Call | None) -> Task:
         inputs=call.inputs if call is not None else _read_json(given.get("inputs", "{}"), "inputs"),
         requirements=frozenset(_read_requirements(given.get("requires", "").strip())),
         priority=_read_whole(given.get("priority", "0"), "priority"),
-        deadline_s=_read_seconds(given["deadline"]) if "deadline" in given else None,
+        deadline_s=_read_seconds(given, "deadline"),
+        timeout_s=_read_seconds(given, "timeout"),
+        retries=_read_whole(given["retries"], "retries") if "retries" in given else None,
+        strategy=_read_strategy(given),
         risk=given.get("risk", "low").strip(),  # type: ignore[arg-type]  # Task checks it
         on_failure=given.get("on_failure", "skip").strip(),  # type: ignore[arg-type]  # the same
         needs=given.get("needs", "all").strip(),  # type: ignore[arg-type]  # the same
@@ -349,11 +357,21 @@ def _read_whole(text: str, name: str) -> int:
         raise InvalidPlan(f"The attribute {name!r} holds {text[:40]!r}. Give a whole number.") from None
 
 
-def _read_seconds(text: str) -> float:
+def _read_seconds(attributes: Mapping[str, str], name: str) -> float | None:
+    text = attributes.get(name)
+    if text is None:
+        return None
     try:
         return float(text)
     except ValueError:
-        raise InvalidPlan(f"The attribute 'deadline' holds {text[:40]!r}. Give seconds.") from None
+        raise InvalidPlan(f"The attribute {name!r} holds {text[:40]!r}. Give seconds.") from None
+
+
+def _read_strategy(attributes: Mapping[str, str]) -> Any:
+    agent, strategy = attributes.get("agent"), attributes.get("strategy")
+    if agent is not None and strategy is not None:
+        raise InvalidPlan("The node names an agent and a strategy. Keep one.")
+    return agent.strip() if agent is not None else None if strategy is None else _read_json(strategy, "strategy")
 
 
 def _split_query(task: Task, call: Call | None) -> list[str]:
@@ -406,6 +424,12 @@ def _find_attributes(task: Task, call: str | None) -> Iterator[tuple[str, str]]:
         yield "priority", str(task.priority)
     if task.deadline_s is not None:
         yield "deadline", repr(task.deadline_s).removesuffix(".0")
+    if task.timeout_s is not None:
+        yield "timeout", repr(task.timeout_s).removesuffix(".0")
+    if task.retries is not None:
+        yield "retries", str(task.retries)
+    if task.strategy is not None:
+        yield "strategy", write_json(task.strategy)
     if task.risk != "low":
         yield "risk", task.risk
     if task.on_failure != "skip":

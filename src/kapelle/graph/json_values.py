@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 
 import pydantic_core
 
+from kapelle.characters import join_surrogates
 from kapelle.errors import InvalidGraph, InvalidInput
 
 MAX_DEPTH = 50
@@ -148,23 +149,6 @@ def read_json_value(
     if reading.may_take > max_chars and (size := len(json.dumps(found))) > max_chars:
         raise TooLarge(f"it has {size:,} characters as JSON; at most {max_chars:,} are kept.")
     return found
-
-
-def join_surrogates(text: str) -> str:
-    """Return a text in which two halves of one character are that character, as any reader of JSON makes of them.
-
-    Halves that stand alone stay as they are: file names that are not UTF-8 have them.
-
-    >>> len(join_surrogates("\\ud83d\\ude00")), len(join_surrogates("\\ud83dx"))
-    (1, 2)
-    """
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-    return text
 
 
 _IN_ITSELF = "it contains itself. Leave that part out."

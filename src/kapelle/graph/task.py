@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from kapelle.errors import InvalidGraph
 
 from .json_values import clone_json_value, copy_json_value
+from .named_strategy import read_strategy
 from .references import find_references, names_a_part, resolve_references
 
 Risk = Literal["low", "medium", "high"]
@@ -21,6 +22,9 @@ OnFailure = Literal["skip", "fail", "continue"]
 run ends. `continue`: what needs it runs without its output."""
 Needs = Literal["all", "some"]
 _CHOICES = {"risk": RISKS, "on_failure": get_args(OnFailure), "needs": get_args(Needs)}
+
+MAX_RETRIES = 1_000
+"""Of one task. Who waits longer than that wants a longer pause between attempts."""
 
 _TASK_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,127}")
 
@@ -52,6 +56,14 @@ class Task:
     """Higher runs first among tasks that are ready together."""
     deadline_s: float | None = None
     """Seconds from the start of the run by which the task should be done."""
+    timeout_s: float | None = None
+    """Seconds that one attempt may take; None takes what its agent declares, else what the run does."""
+    retries: int | None = None
+    """Further attempts after the first, for failures that may pass; 0 is none, None takes what its agent declares, else
+    what the run does."""
+    strategy: Any = None
+    """How it is to be done, an order that nothing changes; None leaves that to routing. Given as an agent's id, a
+    strategy of `kapelle.cost`, or plain values; kept as a mapping in the one form of `named_strategy`."""
     risk: Risk = "low"
     """How much harm a wrong or repeated execution does."""
     on_failure: OnFailure = "skip"
@@ -78,6 +90,9 @@ class Task:
         put(self, "depends_on", tuple(dict.fromkeys(_texts(self, "depends_on"))))
         put(self, "requirements", frozenset(_texts(self, "requirements")))
         put(self, "deadline_s", None if self.deadline_s is None else float(self.deadline_s))
+        put(self, "timeout_s", None if self.timeout_s is None else float(self.timeout_s))
+        if self.strategy is not None:
+            put(self, "strategy", read_strategy(self.strategy, place=f"Task {self.task_id!r}: strategy"))
         for name in ("inputs", "metadata"):
             value = getattr(self, name)
             if not isinstance(value, Mapping):
@@ -104,15 +119,15 @@ class Task:
         seen = copy.copy(self)  # not `replace`, which would read the outputs as references again
         object.__setattr__(seen, "inputs", resolve_references(self.inputs, outputs))
         object.__setattr__(seen, "metadata", clone_json_value(self.metadata))
+        object.__setattr__(seen, "strategy", clone_json_value(self.strategy))
+        object.__setattr__(seen, "written", clone_json_value(self.written))
         return seen
 
     def copied(self) -> Task:
-        """Return the task with inputs and metadata of its own: whoever gets it may change them."""
-        if not (self.inputs or self.metadata):
-            return self
-        seen = copy.copy(self)
-        object.__setattr__(seen, "inputs", clone_json_value(self.inputs))
-        object.__setattr__(seen, "metadata", clone_json_value(self.metadata))
+        """Return the task with values of its own: whoever gets it may change them."""
+        seen = copy.copy(self)  # also where it has none of them: an empty mapping can be filled
+        for name in ("inputs", "metadata", "strategy", "written"):
+            object.__setattr__(seen, name, clone_json_value(getattr(self, name)))
         return seen
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,6 +145,12 @@ class Task:
             values["priority"] = self.priority
         if self.deadline_s is not None:
             values["deadline_s"] = self.deadline_s
+        if self.timeout_s is not None:
+            values["timeout_s"] = self.timeout_s
+        if self.retries is not None:
+            values["retries"] = self.retries
+        if self.strategy is not None:
+            values["strategy"] = clone_json_value(self.strategy)
         if self.risk != "low":
             values["risk"] = self.risk
         if self.on_failure != "skip":
@@ -185,13 +206,18 @@ def _check_words(task_id: str, task_type: str, description: str) -> None:
 def _check_numbers(task: Task) -> None:
     if not isinstance(task.priority, int) or isinstance(task.priority, bool) or task.priority.bit_length() > 63:
         raise InvalidGraph(f"Task {task.task_id!r} has the priority {task.priority!r}; give a whole number.")
-    deadline_s = task.deadline_s
-    if deadline_s is not None and not (
-        isinstance(deadline_s, (int, float))
-        and not isinstance(deadline_s, bool)
-        and 0 < deadline_s <= sys.float_info.max
+    for name, seconds in (("deadline", task.deadline_s), ("timeout", task.timeout_s)):
+        if seconds is not None and not (
+            isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds <= sys.float_info.max
+        ):
+            raise InvalidGraph(f"Task {task.task_id!r} has the {name} {seconds!r}; give positive seconds.")
+    retries = task.retries
+    if retries is not None and (
+        not isinstance(retries, int) or isinstance(retries, bool) or not 0 <= retries <= MAX_RETRIES
     ):
-        raise InvalidGraph(f"Task {task.task_id!r} has the deadline {deadline_s!r}; give positive seconds.")
+        raise InvalidGraph(
+            f"Task {task.task_id!r} has {retries!r:.40} retries; give a whole number from 0 to {MAX_RETRIES:,}."
+        )
     for name, choices in _CHOICES.items():
         value = getattr(task, name)
         if value not in choices:

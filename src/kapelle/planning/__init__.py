@@ -18,6 +18,7 @@ from .model_planner import read_model_plan as read_model_plan
 from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
 from .plan_file import parse_plan as parse_plan
 from .plan_file import read_plan as read_plan
+from .plan_file import read_plan_stream as read_plan_stream
 from .plan_file import write_plan as write_plan
 from .planner import PaidInvalidPlan as PaidInvalidPlan
 from .planner import PartPlanner as PartPlanner

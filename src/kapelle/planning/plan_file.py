@@ -15,16 +15,24 @@ tasks:
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import pydantic
-import yaml
 
-from kapelle.characters import STEERS, escape_yaml
-from kapelle.documents import describe_validation_error, parse_json, parse_yaml, read_text
-from kapelle.errors import InvalidGraph, InvalidPlan
+from kapelle.documents import (
+    MAX_YAML_CHARS,
+    STDIN,
+    describe_validation_error,
+    find_place,
+    parse_json,
+    parse_yaml,
+    read_stream,
+    read_text,
+    write_yaml,
+)
+from kapelle.errors import CycleFound, InvalidGraph, InvalidPlan, UnknownTask
 from kapelle.graph import MAX_TASKS, Task, TaskDAG
 
 from .planner import Plan
@@ -36,8 +44,8 @@ def read_plan(path: Path | str) -> Plan:
     """Return the plan in a file; its suffix says how to read it.
 
     Raises:
-        InvalidPlan: the file is malformed; the message names the line or the task.
-        InvalidGraph: its tasks make no graph.
+        InvalidPlan: the file is malformed, or its tasks make no graph (`PlanIsNoGraph`); the message names file, line
+            and column, and the task.
         NotFound: there is no such file.
     """
     path = Path(path)
@@ -45,6 +53,24 @@ def read_plan(path: Path | str) -> Plan:
     if suffix not in PLAN_SUFFIXES:
         raise InvalidPlan(f"A plan file ends in one of {', '.join(PLAN_SUFFIXES)}.", place=str(path))
     return parse_plan(read_text(path), suffix=suffix, place=str(path))
+
+
+def read_plan_stream(stream: BinaryIO, *, place: str = STDIN) -> Plan:
+    """Return the plan that is piped in: XML, JSON or YAML, as its first character tells; the errors are those of
+    `read_plan`."""
+    text = read_stream(stream, place=place)
+    first = text.lstrip()[:1]
+    if first == "<":
+        return parse_plan(text, suffix=".xml", place=place)
+    if first in ("{", "["):
+        try:
+            parse_json(text, place=place)
+        except InvalidPlan:
+            if len(text) > MAX_YAML_CHARS:
+                raise
+            return parse_plan(text, place=place)  # YAML has such brackets too
+        return parse_plan(text, suffix=".json", place=place)
+    return parse_plan(text, place=place)
 
 
 def parse_plan(text: str, *, suffix: str = ".yaml", place: str = "plan") -> Plan:
@@ -55,10 +81,13 @@ def parse_plan(text: str, *, suffix: str = ".yaml", place: str = "plan") -> Plan
             graph = TaskDAG.from_xml(text)
         except InvalidPlan as error:
             raise InvalidPlan(str(error), place=place) from error
+        except InvalidGraph as error:
+            raise PlanIsNoGraph(str(error), place=place) from error
         return Plan(request=_describe(graph), graph=graph, planner=planner)
     document = parse_json(text, place=place) if suffix == ".json" else parse_yaml(text, place=place)
-    file = _validated(document, place)
-    graph = build_graph([entry.task(place) for entry in file.tasks], place=place)
+    source = _Source(text=text, place=place, is_list=isinstance(document, list))
+    file = _validated(document, source)
+    graph = _build(file, source)
     return Plan(request=file.request or _describe(graph), graph=graph, planner=planner, notes=tuple(file.notes))
 
 
@@ -69,9 +98,7 @@ def write_plan(request: str, graph: TaskDAG) -> str:
         fields = task.to_dict()
         entry = {"id": fields.pop("task_id"), "type": fields.pop("task_type")}
         tasks.append({**entry, **fields})
-    document = {"request": request, "tasks": tasks}
-    # Folding long lines would lose spaces at their ends.
-    return escape_yaml(yaml.dump(document, Dumper=_PlanDumper, sort_keys=False, allow_unicode=True, width=math.inf))
+    return write_yaml({"request": request, "tasks": tasks})
 
 
 def build_graph(tasks: list[Task], *, place: str) -> TaskDAG:
@@ -81,33 +108,56 @@ def build_graph(tasks: list[Task], *, place: str) -> TaskDAG:
     return TaskDAG(tasks)
 
 
+class PlanIsNoGraph(InvalidPlan, InvalidGraph):
+    """The tasks of a file, each well-formed, make no graph; `place` is that of the task at fault."""
+
+
 class PlannedTask(pydantic.BaseModel):
     """One task as it stands in a file."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
-    task_id: Annotated[str, pydantic.Field(validation_alias=pydantic.AliasChoices("task_id", "id"))]
-    task_type: Annotated[str, pydantic.Field(validation_alias=pydantic.AliasChoices("task_type", "type"))]
+    task_id: Annotated[str, pydantic.Field(validation_alias=pydantic.AliasChoices("id", "task_id"))]
+    task_type: Annotated[str, pydantic.Field(validation_alias=pydantic.AliasChoices("type", "task_type"))]
     description: str = ""
     depends_on: list[str] = []
     inputs: dict[str, Any] = {}
     requirements: Annotated[
-        list[str], pydantic.Field(validation_alias=pydantic.AliasChoices("requirements", "requires"))
+        list[str], pydantic.Field(validation_alias=pydantic.AliasChoices("requires", "requirements"))
     ] = []
     priority: int = 0
     deadline_s: float | None = None
+    timeout_s: float | None = None
+    retries: int | None = None
+    agent: str | None = None
+    """Who is to do it: short for a strategy of one agent."""
+    strategy: Any = None
     risk: Literal["low", "medium", "high"] = "low"
     on_failure: Literal["skip", "fail", "continue"] = "skip"
     needs: Literal["all", "some"] = "all"
     approval: bool = False
     metadata: dict[str, Any] = {}
 
-    def task(self, place: str) -> Task:
-        """Return it as a Task."""
-        try:
-            return Task(**{**self.model_dump(), "requirements": frozenset(self.requirements)})
-        except InvalidGraph as error:
-            raise InvalidPlan(str(error), place=place) from error
+    def task(self) -> Task:
+        """Return it as a Task.
+
+        Raises:
+            InvalidGraph: a field is malformed.
+        """
+        if self.agent is not None and self.strategy is not None:
+            raise InvalidGraph(f"Task {self.task_id!r} names an agent and a strategy. Keep one.")
+        fields = self.model_dump(exclude={"agent"})
+        fields["requirements"] = frozenset(self.requirements)
+        fields["strategy"] = self.agent if self.strategy is None else self.strategy
+        return Task(**fields)
+
+
+_FIELDS = (
+    "id",
+    "type",
+    "requires",
+    *[name for name, one in PlannedTask.model_fields.items() if not one.validation_alias],
+)
 
 
 class _PlanFile(pydantic.BaseModel):
@@ -118,32 +168,60 @@ class _PlanFile(pydantic.BaseModel):
     notes: list[str] = []
 
 
-def _validated(document: Any, place: str) -> _PlanFile:
-    if isinstance(document, list):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Source:
+    """Where a plan stands, to tell the place of what is wrong with it."""
+
+    text: str
+    place: str
+    is_list: bool
+    """Whether the tasks stand alone, without the mapping around them."""
+
+    def at(self, *path: int | str) -> str:
+        """Return the place of a part of the plan: file, line and column."""
+        found = find_place(self.text, path[1:] if self.is_list else path)
+        return f"{self.place}, {found}" if found else self.place
+
+
+def _validated(document: Any, source: _Source) -> _PlanFile:
+    if source.is_list:
         document = {"tasks": document}
     if not isinstance(document, dict):
-        raise InvalidPlan("A plan is a mapping with a list of 'tasks'.", place=place)
+        raise InvalidPlan("A plan is a mapping with a list of 'tasks'.", place=source.place)
     try:
         return _PlanFile.model_validate(document)
     except pydantic.ValidationError as error:
-        raise InvalidPlan(describe_validation_error(error), place=place) from error
+        first = error.errors(include_url=False)[0]
+        known = list(_PlanFile.model_fields) if len(first["loc"]) == 1 else _FIELDS
+        way_out = f". Use {', '.join(known)}." if first["type"] == "extra_forbidden" else ""
+        raise InvalidPlan(describe_validation_error(error) + way_out, place=source.at(*first["loc"])) from error
     except RecursionError as error:
-        raise InvalidPlan("The values are nested too deeply.", place=place) from error
+        raise InvalidPlan("The values are nested too deeply.", place=source.place) from error
+
+
+def _build(file: _PlanFile, source: _Source) -> TaskDAG:
+    tasks: list[Task] = []
+    for number, entry in enumerate(file.tasks):
+        try:
+            tasks.append(entry.task())
+        except InvalidGraph as error:
+            raise InvalidPlan(str(error), place=source.at("tasks", number)) from error
+    try:
+        return build_graph(tasks, place=source.place)
+    except InvalidGraph as error:
+        raise PlanIsNoGraph(str(error), place=source.at(*_find_fault(error, tasks))) from error
+
+
+def _find_fault(error: InvalidGraph, tasks: list[Task]) -> tuple[int | str, ...]:
+    """Return the path to the task that makes no graph of the others."""
+    ids = [task.task_id for task in tasks]
+    if isinstance(error, CycleFound):
+        return "tasks", ids.index(error.tasks[0])
+    if isinstance(error, UnknownTask):
+        return "tasks", ids.index(error.task_id)
+    return "tasks", next((number for number, one in enumerate(ids) if one in ids[:number]), 0)
 
 
 def _describe(graph: TaskDAG) -> str:
     last = [graph.tasks[task_id] for task_id in graph.sinks]
     return "; ".join(task.description or task.task_type for task in last[:3]) + ("; ..." if len(last) > 3 else "")
-
-
-class _PlanDumper(yaml.SafeDumper):
-    """Quotes texts with characters that change what is shown, so that they can be escaped; among them are line breaks
-    of other scripts, which the library's plain style would turn into spaces."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if STEERS.search(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_PlanDumper.add_representer(str, _represent_text)
