@@ -23,6 +23,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from kapelle.errors import (
+    AgentFailed,
     CannotAnswer,
     ContentRefused,
     InvalidInput,
@@ -36,12 +37,23 @@ from kapelle.errors import (
 )
 
 FailureKind = Literal[
-    "cannot_answer", "bad_input", "bug", "provider", "refused", "quota", "content", "reply", "timeout", "budget"
+    "cannot_answer",
+    "failed",
+    "bad_input",
+    "bug",
+    "provider",
+    "refused",
+    "quota",
+    "content",
+    "reply",
+    "timeout",
+    "budget",
 ]
-"""`cannot_answer`: what was asked is not in what the agent knows. `bad_input`: what it was given is wrong. `provider`:
-a service or a worker is overloaded, gone or out of reach. `refused`: a service rejects the call for good (key, model).
-`quota`: the account is used up. `content`: declined for what it is about. `reply`: a reply that is empty, cut or cannot
-be read. `timeout`: it took too long. `budget`: a limit of the user's. `bug`: everything else that code raises."""
+"""`cannot_answer`: what was asked is not in what the agent knows. `failed`: the agent says itself that it could not do
+it. `bad_input`: what it was given is wrong. `provider`: a service or a worker is overloaded, gone or out of reach.
+`refused`: a service rejects the call for good (key, model). `quota`: the account is used up. `content`: declined for
+what it is about. `reply`: a reply that is empty, cut or cannot be read. `timeout`: it took too long. `budget`: a limit
+of the user's. `bug`: everything else that code raises."""
 
 LONGEST_WAIT_S = 86_400.0
 """A wait that is asked for is cut to a day: a longer one is a clock that goes wrong, or a server that means "never"."""
@@ -335,6 +347,7 @@ _KINDS: dict[FailureKind, tuple[type[BaseException], ...]] = {
     "reply": (ModelReplyInvalid,),
     "budget": (LimitReached,),
     "bad_input": (InvalidInput,),
+    "failed": (AgentFailed,),
 }
 """The first that fits counts."""
 

@@ -317,7 +317,7 @@ OTHERS: dict[str, tuple[BaseException, Failure]] = {
     "kapelle, budget": (errors.BudgetExceeded("dollars", wanted=1, left=0), Failure(kind="budget")),
     "kapelle, input": (errors.InvalidInput("x"), Failure(kind="bad_input")),
     "kapelle, failed for a reason that could pass": (
-        raised_from(errors.AgentFailed("I gave up"), openai_error(503)), Failure(kind="bug")),
+        raised_from(errors.AgentFailed("I gave up"), openai_error(503)), Failure(kind="failed")),
 }  # fmt: skip
 
 

@@ -847,7 +847,7 @@ class _Execution:
             self._accounts.charge_unknown(job, self._seconds_since(job.started))
         attempt.result, attempt.reason, attempt.ended = result, reason, True
         attempt.failure = None if reason is None else _kind_of(job, reason)
-        if reason is not None:
+        if reason is not None and not isinstance(_error_of(job), AskPerson):
             self._tell_failure(job, attempt, reason)
         self._accounts.learn(job, result if job.expired is None else None, answered=reason is None)
         assert job.agent is not None
