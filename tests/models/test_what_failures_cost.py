@@ -129,7 +129,8 @@ def test_a_body_that_cannot_be_read_may_still_say_what_it_cost() -> None:
     error, _ = ask(raw(body), streams=False)
 
     assert isinstance(error, ModelReplyInvalid)
-    assert (error.usage, error.cost_usd) == (USED, pytest.approx(COST_USD))
+    assert error.usage == USED
+    assert error.cost_usd == pytest.approx(COST_USD)
 
 
 @BOTH

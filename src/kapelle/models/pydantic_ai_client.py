@@ -142,7 +142,7 @@ class PydanticAIClient:
                     raise
                 explained = explain_failure(self.model, error)
                 self._note_cost(explained, request, reported)
-                place.settle(0 if explained.sent is False else None)
+                place.settle(explained.usage.tokens if explained.usage else 0 if explained.sent is False else None)
                 failure = sort_failure(explained)
                 wait_s = self._choose_wait_s(failure.retry_after_s, retries)
                 heard = listener is not None and listener.pieces > 0
