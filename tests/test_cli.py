@@ -313,3 +313,44 @@ def test_the_frontier_shows_the_choices(kapelle: Any) -> None:
 def test_a_share_to_explore_that_is_none_is_refused(kapelle: Any, share: str) -> None:
     done = kapelle("run", COMPARE, "--data", ATLAS, "--explore", share)
     assert (done.code, "no share of tasks" in done.err) == (2, True)
+
+
+def test_an_answer_is_rated_and_the_last_word_counts(kapelle: Any) -> None:
+    run_id = kapelle("run", COMPARE, "--data", ATLAS, "--json").data["run_id"]
+    assert "100% right" in kapelle("rate", "last", "good").out
+    said = kapelle("rate", run_id, "0.25", "--json").data
+    assert (said["run_id"], said["quality"], said["measured_by"]) == (run_id, 0.25, "person")
+    with SqliteLedger(ledger_path(), read_only=True) as ledger:
+        rated = {one.task_id: one.quality for one in ledger.outcomes() if one.quality is not None}
+    assert rated == dict.fromkeys(said["tasks"], 0.25)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rate", "last", "nice"], "Say good, bad, or a number from 0 to 1"),
+        (["rate", "last", "7"], "Say good, bad, or a number from 0 to 1"),
+        (["rate", "last", "nothing", "good"], "has no task 'nothing'. It has: "),
+        (["rate", "last", "a", "b", "good"], "is too much"),
+        (["rate", "20000101-nobody", "good"], "20000101-nobody"),
+        (["forget", "nobody"], "There are outcomes of: "),
+        (["forget", "folder-search", "--type", "dance"], "What it has done: lookup"),
+        (["forget", "folder-search", "--before", "yesterday"], "is no day or time"),
+    ],
+)
+def test_a_word_about_nothing_says_the_way_out(kapelle: Any, words: list[str], message: str) -> None:
+    kapelle("run", COMPARE, "--data", ATLAS)
+    done = kapelle(*words)
+    assert (done.code, message in done.err) == (2, True), done.err
+
+
+def test_forgetting_is_counted_first_and_leaves_the_run_as_it_was(kapelle: Any) -> None:
+    kapelle("run", COMPARE, "--data", ATLAS)
+    before = kapelle("explain", "last").out
+    assert kapelle("forget", "folder-search", "--dry-run", "--json").data["outcomes"] == 2
+    assert (
+        "2 outcomes of folder-search at lookup count no more"
+        in kapelle("forget", "folder-search", "--type", "lookup").out
+    )
+    assert "No outcome of an agent 'folder-search' counts" in kapelle("forget", "folder-search").err
+    assert kapelle("explain", "last").out == before

@@ -572,7 +572,7 @@ class Engine:
         planning_time = asyncio.timeout(deadline_s)
         try:
             kept: set[str] = set() if before is None else set(before.routing.get("pinned", ()))
-            if before is not None and before.graph is not None:
+            if before is not None and before.graph is not None and isinstance(self.router, HALORouter):
                 kept |= self.router.find_pinned(before.graph)  # what the graph has grown by among them
             if approved is None:
                 async with planning_time:

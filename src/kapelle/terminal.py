@@ -591,9 +591,9 @@ def show_agents(console: Console, registry: AgentRegistry, profiler: CostProfile
         }
         table.add_row(*(cells[title] for title in shown))
     console.print(table)
-    console.print(
-        _text("success: as declared, until a check or a rating has measured it; failures lower it.", style="dim")
-    )
+    if profiler.get_statistics()["total_executions"]:
+        told = "success: as declared until a check or a rating measures it; failures lower it."
+        console.print(_text(told, style="dim"))
     console.print(_text(note, style="dim"))
 
 
