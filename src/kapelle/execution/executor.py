@@ -95,6 +95,7 @@ from .result import (
     read_result,
     read_there,
     read_verdict,
+    tell_traceback,
     with_own_tasks,
 )
 from .resume import Earlier
@@ -145,6 +146,8 @@ class Inbox(Protocol):
 
 
 logger = get_logger(__name__)
+failures = get_logger("kapelle.execution")
+"""Told of every attempt that fails: which run, task and agent are fields of the record."""
 
 NEVER_S = 1e9
 MIN_BEHIND_S = 60.0
@@ -844,10 +847,24 @@ class _Execution:
             self._accounts.charge_unknown(job, self._seconds_since(job.started))
         attempt.result, attempt.reason, attempt.ended = result, reason, True
         attempt.failure = None if reason is None else _kind_of(job, reason)
+        if reason is not None:
+            self._tell_failure(job, attempt, reason)
         self._accounts.learn(job, result if job.expired is None else None, answered=reason is None)
         assert job.agent is not None
         self._ready.allow(job.agent, self._accounts.places_of(job.agent))
         return attempt
+
+    def _tell_failure(self, job: Job, attempt: Attempt, reason: str) -> None:
+        """Keep an error's traceback with its attempt, and log it: what looks like a bug as a warning."""
+        error = _error_of(job)
+        attempt.traceback = None if error is None else tell_traceback(error)
+        task_id, log = job.work.task.task_id, failures.warning if attempt.failure == "bug" else failures.info
+        log(
+            "Task %r of run %s: %s failed: %s%s",
+            *(task_id, self._run_id, attempt.agent, reason),
+            "" if attempt.traceback is None else f"\n{attempt.traceback}",
+            extra={"run_id": self._run_id, "task_id": task_id, "agent": attempt.agent},
+        )
 
     def _take_answer(self, job: Job, result: AgentResult | None, reason: str | None) -> None:
         """One attempt of several has ended: write down what it gave and cost. What it means the strategy says."""

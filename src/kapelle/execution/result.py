@@ -17,6 +17,7 @@ import asyncio
 import inspect
 import math
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -24,7 +25,16 @@ from typing import Any, TypeVar
 from kapelle.agents import AgentResult, call_in_thread
 from kapelle.cost import Verdict, read_passed
 from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
-from kapelle.graph import MAX_READ_CHARS, GraphPatch, Task, TaskDAG, TooLarge, join_surrogates, read_json_value
+from kapelle.graph import (
+    MAX_READ_CHARS,
+    GraphPatch,
+    Task,
+    TaskDAG,
+    TooLarge,
+    join_surrogates,
+    read_json_value,
+    tell_json_value,
+)
 from kapelle.ledger import (
     MAX_REPORTED_USD,
     NOTHING,
@@ -43,6 +53,10 @@ MAX_REASON_CHARS = 2_000
 """What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
 MAX_TOLD_CHARS = 20_000
 """What is looked at of it for keys, before it is cut."""
+MAX_TRACEBACK_CHARS = 8_000
+"""What the ledger keeps of an error's traceback: its end, where the error is."""
+_MOST_FRAMES = 50
+"""Of one error in it, the innermost."""
 MAX_PLAIN_CHARS = 1_000_000
 """A text up to this length fits whatever JSON makes of its characters, so nobody need measure it."""
 MAX_OUTPUT_CHARS = MAX_READ_CHARS
@@ -281,6 +295,16 @@ def describe_error(error: BaseException) -> str:
     return _tell(error, with_class=not isinstance(error, KapelleError))
 
 
+def tell_traceback(error: BaseException) -> str | None:
+    """Return an error's traceback, those of its causes before it, of bounded length; None where it cannot be told."""
+    try:
+        told = "".join(traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES, compact=True).format())
+        text = hide_secrets(join_surrogates(told[-5 * MAX_TOLD_CHARS :])).strip("\n")  # before anybody cuts a key
+        return text if len(text) <= MAX_TRACEBACK_CHARS else f"...{text[-MAX_TRACEBACK_CHARS:]}"
+    except BaseException:  # also KeyboardInterrupt: it was raised by the error's text, not by a person
+        return None
+
+
 def error_text(error: BaseException) -> str:
     """Return what an error says, or else its class, as safely as `describe_error`."""
     return _tell(error, with_class=False)
@@ -356,19 +380,33 @@ def _read(result: Any, patience: Patience | None) -> tuple[AgentResult | None, s
 def _read_output(result: AgentResult, patience: Patience | None) -> tuple[AgentResult, str | None]:
     """Return a result, whose figures are read, with a plain output; and why it is no answer if it is none."""
     reason, plain = None, None
+    # Whoever reads a result that nobody has read where it came from is the event loop.
+    patience = patience or Patience(MAX_LOOP_S)
     try:
         if result.expansion is None:
-            # Whoever reads a result that nobody has read where it came from is the event loop.
-            patience = patience or Patience(MAX_LOOP_S)
             plain = read_json_value(result.output, max_chars=MAX_OUTPUT_CHARS, before_code=patience)
     except TooLarge as problem:
         reason = f"The agent's output is too large: {problem} Write it to a file, and return the file's name."
+    except InvalidInput as problem:
+        reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[: MAX_REASON_CHARS // 2]
+        reason = (reason + _told_output(result.output, patience))[:MAX_REASON_CHARS]
     except BaseException as problem:  # reading it runs code of the output's own classes
         reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[:MAX_REASON_CHARS]
     if reason is not None:
         return replace(result, output=None, quality=None, expansion=None), reason
     # Known keys are hidden here as well as in the ledger, so that later tasks get the same before and after a crash.
     return replace(result, output=hide_known_in(plain)), None
+
+
+def _told_output(output: Any, patience: Patience) -> str:
+    """Return what can be told of an output that is refused: it was paid for, and is kept nowhere else."""
+    try:
+        patience()
+        return (
+            f" It gave: {hide_secrets(tell_json_value(output, max_chars=MAX_REASON_CHARS // 2, before_code=patience))}"
+        )
+    except BaseException:  # its own code again, or nobody waits any more
+        return ""
 
 
 def _without_keys(result: AgentResult) -> AgentResult:

@@ -1,0 +1,26 @@
+"""Promises that do not hold yet in some ways: what is wrong there, and who reads a test finds it in one place.
+
+Each is expected to fail, strictly: where it holds again, its line has to go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from .ways import Way, ray_ways, sampled_ways
+
+MENDING: dict[str, list[tuple[str, Callable[[Way], bool]]]] = {}
+"""By promise: what is wrong, and in which ways."""
+
+
+def params(promise: str, ways: Iterable[Way] | None = None) -> list[Any]:
+    """Return the ways to hold a promise in, those that are being mended marked as expected to fail."""
+    found = []
+    for way in [*sampled_ways(), *ray_ways()] if ways is None else ways:
+        reason = next((reason for reason, covers in MENDING.get(promise, ()) if covers(way)), None)
+        marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+        found.append(pytest.param(way, id=str(way), marks=marks))
+    return found
