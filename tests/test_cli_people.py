@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import pty
 import select
@@ -12,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from kapelle import Engine, Plan, Task, TaskDAG, agent
+from kapelle.cli.asking import ask_here
 from kapelle.cli.run import Start
 from kapelle.ledger import SqliteLedger
 from tests.test_cli import Outcome, kapelle  # noqa: F401 - a fixture
@@ -123,6 +128,26 @@ def test_an_approval_shows_what_would_run_and_all_of_it_on_request(place: Path, 
     for target in (one["question_id"], "last"):
         assert long in kapelle("questions", target, "--full").out.replace("\n", "")
     assert kapelle("questions", "q-nothing").code == 2
+
+
+def test_at_the_terminal_an_approval_is_shown_whole_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "x" * 5_000 + "END"
+    task = Task(task_id="pay", task_type="work", approval=True, inputs={"to": long})
+    worker = agent(agent_id="worker", task_types=["work"], cost_usd=0.01)(lambda task: "paid")
+    engine = Engine([worker], model="none", environ={}, ledger=SqliteLedger())
+    run = asyncio.run(engine.run(Plan(request="x", graph=TaskDAG([task]), planner="me")))
+    console, typed, shown = Console(file=io.StringIO(), width=200), iter(["f", "maybe", "y"]), []
+
+    def read(prompt: str, **_: Any) -> str:
+        shown.append(prompt)
+        assert isinstance(console.file, io.StringIO)
+        assert ("END" in console.file.getvalue()) == (len(shown) > 1)
+        return next(typed)
+
+    monkeypatch.setattr(console, "input", read)
+    assert ask_here(engine, run, console, set())
+    assert shown == ["Approve? y or n, f shows all of it, empty leaves it open: "] * 3
+    assert asyncio.run(engine.resume("last")).state == "done"
 
 
 def test_a_rejected_task_fails_for_the_reason_that_was_given(place: Path, kapelle: Any) -> None:  # noqa: F811

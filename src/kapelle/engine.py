@@ -693,7 +693,7 @@ class Engine:
             raise InvalidInput(f"Question {question.question_id} takes one of: {', '.join(question.options)}.")
         message = answer_message(question, answer=value, note=note, by=by)
         self.ledger.post(question.run_id, question.question_id, message)
-        return replace(question, answer=value, note=note)
+        return replace(question, answer=value, note=note, by=by)
 
     def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
         if terms.budget_usd is not None:

@@ -39,6 +39,9 @@ class Routed:
     def __init__(self, strategy: Strategy, first: str) -> None:
         self._strategy, self._first = strategy, first
 
+    def find_pinned(self, tasks: object) -> frozenset[str]:
+        return frozenset()
+
     async def route_tasks(self, dag: TaskDAG, **_: Any) -> RoutingPlan:
         several = {} if isinstance(self._strategy, Single) else dict.fromkeys(dag.tasks, self._strategy)
         return RoutingPlan(
@@ -538,8 +541,8 @@ def test_what_is_long_is_cut_by_so_much_and_kept_whole(where: str, size: int) ->
 def test_what_is_longer_than_anybody_reads_is_not_asked() -> None:
     long = "x" * 1_000_001
     cases: list[dict[str, Any]] = [{"question": long}, {"question": "May I?", "arguments": {"x": long}}]
-    for case in cases:
-        engine = make(asking(ask(**case, kind="approval")))
+    for words in cases:
+        engine = make(asking(ask(**words, kind="approval")))
         run = asyncio.run(engine.run(Plan(request="x", graph=TaskDAG([work("t")]), planner="me")))
         assert (run.state, engine.questions()) == ("failed", ())
         assert "It asked a person, but its" in (run.tasks["t"].reason or "")

@@ -119,6 +119,9 @@ class Routed:
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
 
+    def find_pinned(self, tasks: object) -> frozenset[str]:
+        return frozenset()
+
     async def route_tasks(self, dag: TaskDAG, **_: Any) -> RoutingPlan:
         several = {} if isinstance(self._strategy, Single) else dict.fromkeys(dag.tasks, self._strategy)
         return RoutingPlan(

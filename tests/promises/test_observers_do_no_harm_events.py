@@ -69,6 +69,10 @@ class Asynchronous:
         raise AssertionError("nobody awaits it")
 
 
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
 ERRORS: list[BaseException] = [
     ValueError("no"),
     Unsayable(),
@@ -150,10 +154,6 @@ REFLECTIONS: Mapping[str, Callable[[], Any]] = {
     "nothing": lambda: None,
     **{f"raises {type(error).__name__}": functools.partial(_raise, error) for error in ERRORS},
 }
-
-
-def _raise(error: BaseException) -> Any:
-    raise error
 
 
 class Reflects:
