@@ -32,13 +32,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("validation",),
     ("execution",),
     ("learning",),
-    ("team", "terms", "records", "exploring", "custody"),
+    ("team", "terms", "records", "exploring", "feedback", "custody"),
     ("resuming",),
     ("engine",),
     ("patterns",),
     ("testing",),
     ("terminal", "process"),
     ("cli", "server"),
+    ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")

@@ -34,7 +34,7 @@ async def worker(task, context):
         raise AskPerson("Which account?", options=["savings", "current"])
     if task.task_id == "fail" and not os.path.exists("mended"):
         raise RuntimeError("not yet")
-    return f"{task.task_id} {' '.join(map(str, context.answers))}".strip()
+    return f"{task.task_id} {' '.join((str(one.value) for one in context.answers))}".strip()
 """
 PLAN = """
 request: pay the bill
@@ -106,6 +106,23 @@ def test_what_is_wrong_is_said_in_a_line(place: Path, kapelle: Any, words: Any, 
     start(kapelle)
     done = kapelle(*words)
     assert (done.code, error in done.err) == (2, True), done.err
+
+
+def test_an_approval_shows_what_would_run_and_all_of_it_on_request(place: Path, kapelle: Any) -> None:  # noqa: F811
+    long = "x" * 5_000
+    task = f"{{id: pay, type: work, approval: true, description: Pay, inputs: {{to: {long}, how: '\x1b[2J'}}}}"
+    (place / "plan.yaml").write_text(f"tasks:\n  - {task}\n".replace("'\x1b[2J'", '"\\e[2J"'))
+    start(kapelle)
+    (one,) = kapelle("questions", "--json").data["questions"]
+    assert (one["agent"], one["inputs"]["to"], one["expected_usd"]) == ("worker", long, 0.01)
+    shown = kapelle("questions").out
+    for words in ("May 'pay' (work) begin: Pay?", "by worker, expected to cost $0.01", "input how: ␛[2J"):
+        assert words in shown, shown
+    assert f"... 4,400 characters more: kapelle questions {one['question_id']} --full" in shown
+    assert long not in shown
+    for target in (one["question_id"], "last"):
+        assert long in kapelle("questions", target, "--full").out.replace("\n", "")
+    assert kapelle("questions", "q-nothing").code == 2
 
 
 def test_a_rejected_task_fails_for_the_reason_that_was_given(place: Path, kapelle: Any) -> None:  # noqa: F811

@@ -189,7 +189,7 @@ def asks(context: TaskContext) -> str:
         raise AskPerson("Which account?", options=["savings", "current"])
     if len(context.answers) == 1:
         raise AskPerson("How much?")
-    return f"{context.answers[1]} from {context.answers[0]}"
+    return f"{context.answers[1].value} from {context.answers[0].value}"
 
 
 def test_an_agent_asks_and_its_task_runs_anew_with_all_answers() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kapelle.errors import ModelReplyInvalid, ModelUnavailable
 from kapelle.ledger import Usage
-from kapelle.models import Message, ModelReply, ModelRequest, PaidReplyInvalid, ToolCall
+from kapelle.models import Message, ModelReply, ModelRequest, PaidRefusal, PaidReplyCut, PaidReplyInvalid, ToolCall
 from kapelle.testing import ScriptedModel
 
 COUNT = {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
@@ -82,13 +82,35 @@ def test_a_whole_reply_brings_its_own_usage_cost_and_calls() -> None:
     assert (reply.tool_calls, reply.cost_usd, reply.model) == (scripted.tool_calls, 0.25, "scripted:m")
 
 
-@pytest.mark.parametrize("text", ["", "one", "one two  three ", " lead"])
+@pytest.mark.parametrize("text", ["one", "one two  three ", " lead"])
 def test_streamed_pieces_add_up_to_the_text(text: str) -> None:
     heard: list[str] = []
 
     reply = asyncio.run(ScriptedModel([text]).complete(request(), on_text=heard.append))
 
     assert "".join(heard) == reply.text == text
+
+
+def test_concurrent_callers_get_replies_of_their_own() -> None:
+    async def both() -> list[str]:
+        model = ScriptedModel(["one", "two"])
+        return [reply.text for reply in await asyncio.gather(model.complete(request()), model.complete(request()))]
+
+    assert asyncio.run(both()) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        ("", PaidReplyInvalid),
+        ("<think>only", PaidReplyInvalid),
+        (ModelReply(text="First, nev", finish_reason="length"), PaidReplyCut),
+        (ModelReply(text="Well", finish_reason="content_filter"), PaidRefusal),
+    ],
+)
+def test_what_the_real_client_refuses_the_fake_refuses(reply: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        asyncio.run(ScriptedModel([reply]).complete(request()))
 
 
 def test_every_call_uses_and_costs_what_was_given() -> None:

@@ -115,7 +115,7 @@ class Crew:
             text = f"{step.name} asks for number {number}"
             if len(context.answers) <= number:
                 raise AskPerson(text, cost_usd=PRICE_USD)
-            if context.answers[number] != answer_to(text):
+            if context.answers[number].value != answer_to(text):
                 self._effects.leave("misled", task=step.name)
 
     def _answer(self, step: Step, name: str) -> Any:

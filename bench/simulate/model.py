@@ -86,6 +86,10 @@ class _Question:
     task: str
     about: str
     kind: str
+    asker: str | None
+    """The agent that asked; None where the engine did."""
+    given: Mapping[str, Any]
+    """Outputs that the task was given when it was asked: an answer holds for these."""
     answer: Any = None
     is_open: bool = True
 
@@ -139,6 +143,12 @@ class _Model:
         self.deadlines: dict[int, float | None] = {}
         self.most_set_aside = 0.0
         self.settled: set[str] = set()
+        self.rests: dict[str, float] = {}
+        """Until when an agent wants to be left alone."""
+        self.told: dict[str, list[float]] = {}
+        """What an agent's attempts have told that they cost."""
+        self.answered: dict[str, int] = {}
+        """How often an agent has answered."""
         """Agents of which something is known: from then on what is set aside for them is learned."""
         self.owed_replanning: set[str] = set()
         self.refused_changes: set[str] = set()
@@ -165,7 +175,7 @@ class _Model:
                 if call is not None:
                     call.is_over = True
                 if call is not None and item.kind == "end":
-                    call.act = Act(does=item.data["does"], value=item.data["value"], cost_usd=item.data["cost_usd"])
+                    call.act = Act(**item.data)
                     if call.act.does == "stubborn":  # nobody wanted it to stop
                         call.act = Act(value=call.act.value, cost_usd=call.act.cost_usd)
                     if call.act.does not in ("answer", "grow", "ask"):
@@ -203,6 +213,7 @@ class _Model:
             self.owner = item.session
             self.was_stopping = self.is_stopping
             self.is_stopping = False
+            self.rests.clear()  # a new engine asks once, and is told
             if self.caps.get(item.session) is not None:
                 self.cap = self.caps[item.session]
         if item.session != self.owner or item.session in self.dead:
@@ -403,10 +414,11 @@ class _Model:
         self._expect(self.must_fail is None, f"{name} starts, though {self.must_fail} failed and must end the run")
         self._expect_inputs(task)
         if spec.approval:
-            self._expect(self._was_approved(name, "start"), f"{name} starts, and nobody approved it")
+            self._expect(self._was_approved(name, "start", "rerun"), f"{name} starts, and nobody approved it")
         if spec.risk == "high" and task.begun_at_risk:
             raise Violation(f"{name} is of high risk and may have taken effect, and begins again unasked")
         self._pay(data.get("reserved_usd", 0.0))
+        self._expect_may_be_asked(data["agent"])
         self._expect_urgent(task)
         self._expect_set_aside(data["agent"], data.get("reserved_usd", 0.0))
         task.state, task.begun_at_risk = "running", True
@@ -432,6 +444,7 @@ class _Model:
         self._expect(number == task.numbered, f"attempt {number} of {name} begins, after {task.numbered}")
         task.numbered += 1
         if not self._is_refused(task, agent, reserved):
+            self._expect_may_be_asked(agent)
             self._expect_may_try(task, life, agent, data["step"])
             self._expect_set_aside(agent, reserved)
         self._pay(reserved)
@@ -506,6 +519,7 @@ class _Model:
         judge = task.spec.way.judge
         self._expect(judge is not None, f"{item.task} has no judge")
         assert judge is not None
+        self._expect_may_be_asked(judge)
         self._pay(data.get("reserved_usd", 0.0))
         reserved = data.get("reserved_usd", 0.0)
         attempt.check = _Attempt(agent=judge, session=item.session, reserved=reserved, at=item.at)
@@ -655,7 +669,8 @@ class _Model:
             running = [one.spec.name for one in self.tasks.values() if one.life and _has_open(one.life)]
             self._expect(not running, f"{name} is skipped for money, while {running} may free some")
             if task.spec.way.kind == "single" and self.is_first:  # later versions expect anew, and do not say what
-                cost = self.estimates.get(name, 0.0)
+                told = self.told.get(task.spec.way.agents[0], [0.0])
+                cost = max(self.estimates.get(name, 0.0), sum(told) / len(told))
                 short = self.spent + cost > self.cap - CENT
                 self._expect(short, f"{name} is skipped, and its ${cost:.4f} are there: {reason}")
         else:
@@ -682,7 +697,8 @@ class _Model:
                 self._settle(self._only_attempt(task), data)
             self._expect(not _has_open(life), f"{name} asks, and attempts are open")
             asks = [one for one in life.attempts if one.call and one.call.act and one.call.act.does == "ask"]
-            self._expect(bool(asks), f"{name} asks, and its agents did not")
+            askers = {one.agent for one in asks}
+            self._expect(data.get("asker") in askers, f"{data.get('asker')} asks at {name}; {sorted(askers)} did")
             task.life, task.begun_at_risk = None, False
         else:
             self._expect(task.state == "waiting", f"{name} asks for approval, and is {task.state}")
@@ -691,9 +707,12 @@ class _Model:
                 self._expect_inputs(task)
             else:
                 at_risk = task.spec.risk == "high" and task.begun_at_risk
-                self._expect(at_risk, f"{name} asks whether it may run again, and need not")
+                voided = self._was_approved(name, "rerun", of_any=True) and not self._was_approved(name, "rerun")
+                self._expect(at_risk or voided, f"{name} asks whether it may run again, and need not")
         task.state = "asking"
-        self.questions[data["question_id"]] = _Question(task=name, about=about, kind=data["kind"])
+        self.questions[data["question_id"]] = _Question(
+            task=name, about=about, kind=data["kind"], asker=data.get("asker"), given=self._given_to(task)
+        )
 
     def _on_question_answered(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         question = self.questions.get(data["question_id"])
@@ -738,14 +757,14 @@ class _Model:
 
     def _expect_context(self, item: Item, task: _TaskState) -> None:
         name, seen = task.spec.name, item.data
-        upstream = {one: self._output_of(one) for one in task.after if self._state_of(one) == "done"}
+        upstream = self._given_to(task)
         self._expect(seen["upstream"] == upstream, f"{name} is given {seen['upstream']!r}; there is {upstream!r}")
         missing = sorted(one for one in task.after if one not in upstream)
         self._expect(seen["missing"] == missing, f"{name} is told that {seen['missing']} is missing: {missing} is")
         answers = [
             one.answer
             for one in self.questions.values()
-            if one.task == name and one.about == "agent" and not one.is_open
+            if one.task == name and one.asker == item.agent and one.given == upstream and not one.is_open
         ]
         self._expect(seen["answers"] == answers, f"{name} is told the answers {seen['answers']}; they are {answers}")
         inputs = {f"from_{one}": upstream.get(one) for one in task.spec.refers}
@@ -843,6 +862,18 @@ class _Model:
         attempts = (one for task in self.tasks.values() if task.life is not None for one in _all_calls(task.life))
         return sum(one.reserved for one in attempts if one.is_open) + sum(self.planning.values())
 
+    def _expect_may_be_asked(self, agent: str) -> None:
+        """Nobody calls who asked to be left alone, and nothing that may cost anything starts when all is spent."""
+        rest_s = self.rests.get(agent, 0.0) - self.now
+        self._expect(rest_s <= CENT, f"{agent} is asked, and wants to be left alone for another {rest_s:g} s")
+        if self.cap is None:
+            return
+        self._expect(not 0 < self.cap <= self.spent - CENT, f"{agent} is asked, and all of ${self.cap:g} is spent")
+        if self.agents[agent].price_usd is None and self.is_first and self.owner == min(self.began):
+            at_once = self.agents[agent].places - self._free_places(agent)
+            most = 1 + self.answered.get(agent, 0)
+            self._expect(at_once < most, f"{agent}, whose price nobody knows, is asked {at_once + 1} times at once")
+
     def _pay(self, usd: float) -> None:
         self.most_set_aside = max(self.most_set_aside, usd)
         if self.cap is not None and usd > 0:
@@ -861,7 +892,7 @@ class _Model:
             right: float | None = attempt.reserved
         elif act.does == "odd":
             right = None
-        elif act.does in ("answer", "fail", "ask", "grow") and act.cost_usd is not None:
+        elif act.does in ("answer", "fail", "ask", "grow", "again") and act.cost_usd is not None:
             right = act.cost_usd
         else:
             right = price
@@ -872,6 +903,12 @@ class _Model:
             fits = bool(data.get("cost_assumed")) or said == 0
         self._expect(fits, f"{attempt.agent} is charged ${said:.6f}, and not ${right}")
         self.settled.add(attempt.agent)
+        if act is not None and act.rest_s and "overloaded" in f"{data.get('reason')} {data.get('note')}":
+            self.rests[attempt.agent] = max(self.rests.get(attempt.agent, 0.0), self.now + act.rest_s)
+        if act is not None and act.cost_usd is not None and act.does in ("answer", "fail", "ask", "grow", "again"):
+            self.told.setdefault(attempt.agent, []).append(act.cost_usd)
+        if act is not None and act.does in ("answer", "grow") and "reason" not in data:
+            self.answered[attempt.agent] = self.answered.get(attempt.agent, 0) + 1
         self.spent += said
         self.excess += max(0.0, said - attempt.reserved)
 
@@ -911,8 +948,16 @@ class _Model:
     def _output_of(self, name: str) -> Any:
         return self.tasks[name].output
 
-    def _was_approved(self, name: str, about: str) -> bool:
-        return any(one.task == name and one.about == about and one.answer is True for one in self.questions.values())
+    def _given_to(self, task: _TaskState) -> dict[str, Any]:
+        return {one: self._output_of(one) for one in task.after if self._state_of(one) == "done"}
+
+    def _was_approved(self, name: str, *abouts: str, of_any: bool = False) -> bool:
+        """Whether a person approved it as it is given now; or of any inputs."""
+        given = self._given_to(self.tasks[name])
+        return any(
+            one.task == name and one.about in abouts and one.answer is True and (of_any or one.given == given)
+            for one in self.questions.values()
+        )
 
     def _was_rejected(self, name: str) -> bool:
         last = [one for one in self.questions.values() if one.task == name and not one.is_open]
@@ -968,6 +1013,8 @@ class _Model:
         one = life.attempts[0]
         if not one.is_open or task.spec.risk == "high" or self._may_be_too_dear(one.agent):
             return
+        if self.rests.get(one.agent, 0.0) > self.now - CENT:
+            return
         if self._free_places(one.agent) <= 0 or self._stops_at(self.owner, one.at + after_s):
             return
         self._expect(until <= one.at + after_s + CENT, f"{task.spec.name} is late, and has no rival")
@@ -981,9 +1028,10 @@ class _Model:
     def _could_begin(self, task: _TaskState) -> bool:
         if task.state != "waiting" or any(self._settled(one) == "open" for one in task.after):
             return False
-        if self._may_be_too_dear(task.spec.way.agents[0]):
+        agent = task.spec.way.agents[0]
+        if self._may_be_too_dear(agent) or self.rests.get(agent, 0.0) > self.now - CENT:
             return False
-        is_free = not task.spec.approval or self._was_approved(task.spec.name, "start")
+        is_free = not task.spec.approval or self._was_approved(task.spec.name, "start", "rerun")
         at_risk = task.spec.risk == "high" and task.begun_at_risk
         return is_free and not at_risk and not self._falls(task)
 

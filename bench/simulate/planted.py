@@ -127,6 +127,18 @@ BUGS = (
         right="finished=finished, approved=recorded\n        )\n        if validation.approved is None:",
         wrong="finished=finished, approved=recorded\n        )\n        if validation.approved is not None:",
     ),
+    Planted(
+        name="all ask an agent at once whose price nobody knows",
+        file="execution/accounts.py",
+        right="return min(places, 1 + self._answered.get(agent, 0))",
+        wrong="return places",
+    ),
+    Planted(
+        name="who asks to be left alone is not heard",
+        file="execution/executor.py",
+        right="        if failure.retry_after_s:\n",
+        wrong="        if not failure:\n",
+    ),
 )
 
 

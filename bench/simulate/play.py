@@ -402,7 +402,7 @@ class _Agent:
             "key": context.idempotency_key,
             "upstream": dict(context.upstream),
             "missing": sorted(context.missing),
-            "answers": list(context.answers),
+            "answers": [one.value for one in context.answers],
             "inputs": {} if judged else dict(task.inputs),
             "judges": judged is not None,
             "does": act.does,
@@ -419,7 +419,8 @@ class _Agent:
             except asyncio.CancelledError:  # its run is over
                 player.note("cancelled", session, **where)
                 raise
-        player.note("end", session, data={"does": act.does, "value": act.value, "cost_usd": act.cost_usd}, **where)
+        did = {"does": act.does, "value": act.value, "cost_usd": act.cost_usd, "rest_s": act.rest_s}
+        player.note("end", session, data=did, **where)
         if judged and act.does == "answer":
             return AgentResult(output="yes" if act.value == 1 else "no", cost_usd=act.cost_usd)
         return _give(act, task.task_id, player.world.grows.get(task.task_id, ()))
@@ -432,7 +433,7 @@ def _give(act: Act, task: str, children: Sequence[TaskSpec]) -> AgentResult:
         case "crash":
             raise ValueError("a bug")
         case "again":
-            raise TryAgain("it is overloaded")
+            raise TryAgain("it is overloaded", cost_usd=act.cost_usd, retry_after_s=act.rest_s or None)
         case "ask":
             raise AskPerson("Which one?", cost_usd=act.cost_usd)
         case "grow":

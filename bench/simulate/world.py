@@ -46,6 +46,8 @@ class Act(Value):
     """The answer; for `odd`, which oddity (see play)."""
     cost_usd: float | None = None
     """What it reports; None reports nothing."""
+    rest_s: float = 0.0
+    """How long who does `again` asks to be left alone."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -353,7 +355,8 @@ def _draw_script(chance: random.Random, happens: Any, slow: float) -> Script:
             does = chance.choice(("fail", "fail", "again", "again", "crash", "ask", "hang", "stubborn", "odd"))
         value: Any = chance.choice((1, 1, 1, 2, "no number")) if does != "odd" else chance.choice(ODDITIES)
         cost = chance.choice((None, None, 0.0, 0.005, 0.02)) if not happens(0.3) else chance.choice((0.2, 1.0))
-        acts.append(Act(does=does, seconds=_seconds(chance, slow), value=value, cost_usd=cost))
+        rest_s = chance.choice((0.0, 0.0, 3.0, 30.0, 200.0)) if does == "again" else 0.0
+        acts.append(Act(does=does, seconds=_seconds(chance, slow), value=value, cost_usd=cost, rest_s=rest_s))
     if acts[-1].does in ("ask",):  # who asks for ever never ends
         acts.append(Act(seconds=_seconds(chance, slow), value=1))
     return tuple(acts)

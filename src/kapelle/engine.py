@@ -29,18 +29,21 @@ from kapelle.cost import (
     Explorer,
     Frontier,
     OptimizationConstraints,
+    Reservation,
+    Validator,
     agents_of,
+    estimate_complexities,
     follow_orders,
     load_learned,
     pareto_frontier,
 )
 from kapelle.errors import (
+    BudgetExceeded,
     InvalidInput,
     InvalidPlan,
+    KapelleError,
     LeaseLost,
     LedgerBusy,
-    ModelRefused,
-    ModelUnavailable,
     NotFound,
     PlanRejected,
 )
@@ -56,6 +59,7 @@ from kapelle.execution import (
     compose_answer,
     error_text,
     make_backend,
+    read_spent,
 )
 from kapelle.graph import TaskDAG, read_json_value
 from kapelle.ledger import (
@@ -64,22 +68,38 @@ from kapelle.ledger import (
     Journal,
     Ledger,
     Question,
+    RefusedFigure,
     Run,
     RunState,
     Usage,
     answer_message,
+    forget_row,
+    is_forgotten,
     ledger_path,
     open_ledger,
+    rating_row,
+    read_share,
     read_usage,
     read_usd,
+    show_figure,
 )
 from kapelle.models import ModelClient, PriceTable
-from kapelle.planning import PaidInvalidPlan, Plan, Planner, read_plan, take_plan
+from kapelle.planning import Plan, Planner, read_plan, take_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, NextBest, PlanDetector, ValidationResult
+from kapelle.validation import (
+    AOPValidator,
+    ApprovedPlan,
+    Issue,
+    NextBest,
+    PlanDetector,
+    SpentAlready,
+    ValidationResult,
+    avoid_hopeless,
+)
 
 from .custody import Custody, Heartbeat, ThreadHeartbeat
 from .exploring import explore
+from .feedback import find_rated, nothing_to_forget
 from .records import planned, routed, validated
 from .resuming import Resumption, part_without_agents, prepare, recorded_plan, recorded_routing
 from .team import AgentLike, Team, assemble_team, register_agents
@@ -113,8 +133,9 @@ class Engine:
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Replaces the routing rules.
         reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
-        validators: By type of task, a function that says of an output whether it is acceptable. No other output is
-            taken, and what it says is what agents are judged by.
+        validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
+            False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
+            anything else fails its tasks.
         explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
         learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
@@ -147,7 +168,7 @@ class Engine:
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
         reflector: Reflector | None = None,
-        validators: Mapping[str, Callable[[Any], bool]] | None = None,
+        validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
         backend: str | Backend = "asyncio",
@@ -168,6 +189,8 @@ class Engine:
             difficulty=known.difficulty,
             agents=registry.values(),
             prices=PriceTable.from_environment(environ),
+            clock=clock,
+            versions=registry.versions(),
         )
         self.planner: Planner = planner or self.team.planner
         self._gated = self.team.gated if planner is None else None
@@ -184,7 +207,7 @@ class Engine:
         self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
         self.explorer = Explorer(share=explore)
         self.reflector = reflector
-        self.checks = Checks(validators=dict(validators or {}))
+        self.checks = Checks(validators=validators if validators is not None else {})
         self.limits = limits or ExecutionLimits()
         self.origin = dict(origin or {})
         self.executor = Executor(
@@ -194,6 +217,7 @@ class Engine:
             clock=clock,
         )
         self._timer = timer
+        self._clock = clock
         self._heartbeat = heartbeat
 
     async def run(
@@ -227,6 +251,7 @@ class Engine:
         given = _given_plan(request)
         words = given.request if given is not None else _check_words(request)
         _check_watcher(on_event)
+        self._check_prices(terms, given)
         async with self._custody(self.ledger.new_run_id()) as custody:
             journal = Journal(
                 self.ledger,
@@ -242,6 +267,7 @@ class Engine:
                     "model": self.team.model_name,
                     "origin": self.origin,
                     "given": given is not None,
+                    **self._ways(),
                 }
             )
             journal.write("run_started", {"request": words, "settings": settings, "owner": custody.lease.owner})
@@ -280,6 +306,7 @@ class Engine:
             run = self.ledger.run(run_id)  # from here on nobody else writes it
             going_on = prepare(run, {"budget_usd": budget_usd, "deadline_s": deadline_s, "max_tokens": max_tokens})
             terms = going_on.terms
+            self._check_prices(terms, recorded_plan(run))
             budget = Budget(usd=terms.budget_usd, tokens=terms.max_tokens, spent=going_on.spent)
             approved = None if going_on.state == "planning" else await self._approve_rest(going_on, budget)
             journal = Journal(
@@ -291,7 +318,7 @@ class Engine:
                 on_outcome=self.profiler.record_outcome,
                 timer=self._timer,
             )
-            _write_resumption(journal, going_on, custody.lease.owner)
+            _write_resumption(journal, going_on, custody.lease.owner, self._ways())
             return await self._conduct(
                 run.request,
                 recorded_plan(run),
@@ -304,6 +331,20 @@ class Engine:
                 approved=approved,
                 before=journal.run(),
             )
+
+    def run_sync(self, request: str | Path | Plan, **terms: Any) -> Run:
+        """Do as `run` does, with its arguments, and wait for it: for code that is not async.
+
+        Raises:
+            InvalidInput: an event loop runs here already, as in a notebook: `await engine.run(...)` there.
+        """
+        _check_no_loop("run")
+        return asyncio.run(self.run(request, **terms))
+
+    def resume_sync(self, run_id: str, **terms: Any) -> Run:
+        """Do as `resume` does, with its arguments, and wait for it: see `run_sync`."""
+        _check_no_loop("resume")
+        return asyncio.run(self.resume(run_id, **terms))
 
     async def stream(
         self, request: str | Path | Plan | None = None, *, resume: str | None = None, **terms: Any
@@ -392,11 +433,16 @@ class Engine:
         budget = Budget(usd=budget_usd)
         given = _given_plan(request)
         words = "" if given is not None else _check_words(request)
-        plan = given or await self._plan(words, budget, gate_key=words)
-        routing = await self._route(plan, terms, budget.left.usd)
-        validation = await self._validate(plan, routing, terms, budget, given=given is not None)
-        if validation.approved is None and given is None:
-            plan, routing, validation = await self._mend(plan, routing, validation, terms, budget)
+        self._check_prices(terms, given)
+        try:
+            plan = given or await self._plan(words, budget, gate_key=words)
+            routing = await self._route(plan, terms, budget.left.usd)
+            validation = await self._validate(plan, routing, terms, budget, given=given is not None)
+            if validation.approved is None and given is None:
+                plan, routing, validation = await self._mend(plan, routing, validation, terms, budget)
+        except KapelleError as error:
+            error.cost_usd = budget.spent.usd  # all that planning took until then
+            raise
         # All that planning took: the calls whose replies could not be used as well.
         return Proposal(plan=replace(plan, cost_usd=budget.spent.usd), routing=routing, validation=validation)
 
@@ -418,6 +464,81 @@ class Engine:
         return await call_in_thread(
             pareto_frontier, proposal.routing, proposal.plan.graph, constraints, optimizer=self.optimizer
         )
+
+    def rate(self, run_id: str, task_id: str | None = None, value: float | bool = 1.0, *, by: str = "") -> list[str]:
+        """Say how good the answer to a task was, or the answer of a whole run: that of its last tasks. Also days later.
+
+        It counts as measured: estimates learn from it how right the agent is whose answer was taken. Said again, the
+        last word counts. No event of the run changes.
+
+        Args:
+            run_id: Its id, an unambiguous beginning of it, or `last`.
+            task_id: None rates the run's last tasks, as far as they are done.
+            value: 1, or True, for good; 0, or False, for bad; or what lies between.
+            by: Who says so.
+
+        Returns:
+            The tasks that were rated.
+
+        Raises:
+            NotFound: there is no such run, or no such task in it.
+            InvalidInput: the task is not done, or the value lies outside 0..1. Nothing is rated.
+        """
+        try:
+            share = 1.0 if value is True else 0.0 if value is False else read_share(value, "value")
+        except RefusedFigure:
+            raise InvalidInput(f"{show_figure(value)} is no rating. Give a number from 0 (bad) to 1 (good).") from None
+        run = self.ledger.run(run_id)
+        rows = [
+            rating_row(run.run_id, name, kind, agent, share, by=by[:200], at=self.ledger.now())
+            for name, kind, agent in find_rated(run, task_id)
+        ]
+        for row in rows:
+            self.ledger.record(row)
+        self._relearn()
+        return [row.task_id for row in rows]
+
+    def forget(
+        self,
+        agent: str,
+        task_type: str | None = None,
+        before: float | None = None,
+        *,
+        by: str = "",
+        dry_run: bool = False,
+    ) -> int:
+        """Let what an agent did so far count no more, because it was mended for instance; return how many outcomes.
+
+        No run changes, and nothing is deleted: estimates pass over these outcomes from now on. What `kapelle learn` has
+        made of them stays until it is called again.
+
+        Args:
+            agent: Its id.
+            task_type: Only this type of task; None means all.
+            before: Only what ended before this time, in seconds since the epoch.
+            by: Who says so.
+            dry_run: Only count.
+
+        Raises:
+            NotFound: nothing that is meant is in the ledger.
+            InvalidInput: `before` is no time.
+        """
+        if before is not None and (
+            isinstance(before, bool) or not isinstance(before, (int, float)) or not math.isfinite(before)
+        ):
+            raise InvalidInput(f"before={before!r:.40} is no time. Give seconds since the epoch.")
+        row = forget_row(agent, task_type, before, by=by[:200], at=self.ledger.now())
+        known = self.ledger.outcomes(agent=agent, limit=MOST_OUTCOMES)
+        count = sum(is_forgotten(outcome, row) for outcome in known)
+        if not count:
+            raise NotFound(nothing_to_forget(agent, task_type, known, self.ledger.outcomes(limit=MOST_OUTCOMES)))
+        if not dry_run:
+            self.ledger.record(row)
+            self._relearn()
+        return count
+
+    def _relearn(self) -> None:
+        self.profiler.relearn(self.ledger.outcomes(limit=MOST_OUTCOMES))
 
     def close(self) -> None:
         """Close the ledger. Closing twice is allowed."""
@@ -451,9 +572,12 @@ class Engine:
         planning_time = asyncio.timeout(deadline_s)
         try:
             kept: set[str] = set() if before is None else set(before.routing.get("pinned", ()))
+            if before is not None and before.graph is not None:
+                kept |= self.router.find_pinned(before.graph)  # what the graph has grown by among them
             if approved is None:
                 async with planning_time:
                     approved = await self._make_plan(words, given, terms, budget, journal, kept)
+            complexities = estimate_complexities(approved.dag)
             left_s = None if deadline_s is None else max(1e-3, deadline_s - (self._timer() - started))
             ending = await self.executor.execute(
                 approved,
@@ -462,8 +586,8 @@ class Engine:
                 checks=self.checks,
                 request=words,
                 limits=replace(self.limits, deadline_s=_least(left_s, self.limits.deadline_s)),
-                growth=self._growth(terms, budget, kept),
-                fallbacks=NextBest(self.team.registry, self.profiler, kept=kept),
+                growth=self._growth(terms, budget, kept, complexities),
+                fallbacks=NextBest(self.team.registry, self.profiler, kept=kept, complexities=complexities),
                 earlier=None if before is None else Earlier.of(before),
                 inbox=custody,
                 stop_key=_stop_key(() if before is None else before.events),
@@ -484,6 +608,8 @@ class Engine:
             if approved is None:  # it came to no plan, and the ledger says so, unless it is what failed
                 with suppress(LedgerBusy, LeaseLost):
                     _finish(journal, budget, "failed", error_text(error))
+            if isinstance(error, KapelleError):
+                error.run_id, error.cost_usd = journal.run_id, budget.spent.usd
             raise  # what ran is cut off, as by a crash: what becomes of it is said when the run is resumed
         if ending.state == "waiting":
             overrun_usd = journal.run().overrun_usd + budget.own_overrun_usd
@@ -545,6 +671,11 @@ class Engine:
             raise PlanRejected(validation.errors)
         return validation.approved
 
+    def _ways(self) -> dict[str, Any]:
+        """How this engine works, for whoever makes another one to go on with its runs."""
+        backend = self.executor.backend.name
+        return {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
+
     def _custody(self, run_id: str) -> Custody:
         return Custody(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
 
@@ -564,6 +695,10 @@ class Engine:
         self.ledger.post(question.run_id, question.question_id, message)
         return replace(question, answer=value, note=note)
 
+    def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
+        if terms.budget_usd is not None:
+            self.team.check_prices(None if plan is None else plan.graph)
+
     async def _plan(
         self, words: str, budget: Budget, journal: Journal | None = None, *, gate_key: str | None = None
     ) -> Plan:
@@ -579,22 +714,18 @@ class Engine:
             raise
 
     async def _ask_planner(self, words: str, budget: Budget, gate_key: str | None) -> Plan:
-        reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
+        try:
+            reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
+        except BudgetExceeded as short:
+            raise BudgetExceeded(short.resource, wanted=short.wanted, left=short.left, purpose="planning") from None
         try:
             if self._gated is not None and gate_key is not None:
                 found = await self._gated.plan(words, self.team.registry, key=gate_key)
             else:
                 found = await self.planner.plan(words, self.team.registry)
             plan = take_plan(found, set_aside_usd=reservation.usd)
-        except PaidInvalidPlan as error:
-            budget.commit(reservation, usd=error.cost_usd, tokens=error.usage.tokens)
-            raise
-        except (ModelRefused, ModelUnavailable):  # the provider did not take the call
-            budget.release(reservation)
-            raise
-        except BaseException:
-            # What the call cost is unknown, so all that was set aside for it counts as spent.
-            budget.commit(reservation)
+        except BaseException as error:
+            _settle_failed(budget, reservation, error)
             raise
         budget.commit(reservation, usd=plan.cost_usd, tokens=plan.usage.tokens)
         return replace(plan, notes=(*plan.notes, *self.team.notes))
@@ -608,6 +739,7 @@ class Engine:
         routing = await self.router.route_tasks(
             plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
         )
+        avoid_hopeless(routing, plan.graph, self.team.registry.runnable(), self.profiler)
         follow_orders(routing, plan.graph, self.team.registry.runnable())
         for task_id in routing.unassigned:
             routing.unassigned[task_id] += self.team.hint_for(plan.graph[task_id])
@@ -630,6 +762,7 @@ class Engine:
             routing,
             plan.graph,
             max_budget=_finite(budget.left.usd),
+            spent=_spent_already(terms, budget),
             max_time=terms.deadline_s,
             min_quality=terms.min_quality,
             request=None if given else plan.request,
@@ -673,6 +806,7 @@ class Engine:
             routing,
             plan.graph,
             max_budget=_finite(budget.left.usd),
+            spent=_spent_already(terms, budget),
             max_time=terms.deadline_s,
             min_quality=terms.min_quality,
             available_agents=self.team.registry.runnable(),
@@ -681,14 +815,24 @@ class Engine:
         notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 
-    def _growth(self, terms: Terms, budget: Budget, kept: set[str]) -> Growth:
+    def _growth(self, terms: Terms, budget: Budget, kept: set[str], complexities: dict[str, float]) -> Growth:
         return Growth(
-            approver=_Approver(self, terms, budget, kept),
+            approver=_Approver(self, terms, budget, kept, complexities),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
             reflector=self.reflector,
             reflection_cost_usd=self.team.planning_cost_usd,
         )
+
+
+def _settle_failed(budget: Budget, reservation: Reservation, error: BaseException) -> None:
+    """Charge what a planner's call that came to nothing has cost: what it says or, if that is unknown, all that was
+    set aside for it. See `KapelleError.sent`."""
+    told = read_spent(error)
+    if told is None or told.cost_usd is None:
+        budget.commit(reservation)
+    else:
+        budget.commit(reservation, usd=told.cost_usd, tokens=told.usage.tokens)
 
 
 def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None) -> Run:
@@ -704,9 +848,11 @@ def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str 
     return journal.run()
 
 
-def _write_resumption(journal: Journal, going_on: Resumption, owner: str) -> None:
+def _write_resumption(journal: Journal, going_on: Resumption, owner: str, ways: Mapping[str, Any]) -> None:
     """Write down that a run goes on, and first of all what its end had left open."""
-    settings = read_json_value(going_on.changed)
+    before = going_on.run.settings
+    new = {name: value for name, value in ways.items() if name in before and before[name] != value}
+    settings = read_json_value({**going_on.changed, **new})
     journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})
     if going_on.open_planning_usd:
         journal.write("planning_spent", {"reason": CUT_OFF, "planning_cost_usd": going_on.open_planning_usd})
@@ -723,7 +869,10 @@ def _stop_key(events: Iterable[Event]) -> str:
 class _Approver:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
-    def __init__(self, engine: Engine, terms: Terms, budget: Budget, kept: set[str]) -> None:
+    def __init__(
+        self, engine: Engine, terms: Terms, budget: Budget, kept: set[str], complexities: dict[str, float]
+    ) -> None:
+        self._complexities = complexities
         self._engine = engine
         self._terms = terms
         self._budget = budget
@@ -738,6 +887,7 @@ class _Approver:
         plan = Plan(request=current.request or "", graph=part, planner="expansion")
         routing = await self._engine._route(plan, replace(self._terms, deadline_s=None), max(0.0, left - ahead))
         self._kept.update(routing.metadata.get("pinned", ()))
+        self._complexities.update(estimate_complexities(dag))
         merged = RoutingPlan(
             assignments={**known, **routing.assignments},
             explanations={**current.explanations, **routing.explanations},
@@ -746,6 +896,7 @@ class _Approver:
                 **routing.strategies,
             },
             unassigned=routing.unassigned,
+            metadata={"pinned": sorted(self._kept)},
         )
         # The validator adds up all tasks of the graph; what has begun has left the budget already. The words of the
         # request are no measure here: they are covered by the task whose place the new ones take.
@@ -783,12 +934,30 @@ def _by_words(issue: Issue) -> bool:
 def _check_watcher(on_event: object) -> None:
     if on_event is not None and not callable(on_event):
         raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
-    if inspect.iscoroutinefunction(on_event):
+    if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004 - the method itself is asked for
         raise InvalidInput("on_event is async, and nobody would await it. Give a plain function, or use engine.stream.")
+
+
+def _check_no_loop(name: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise InvalidInput(
+        f"engine.{name}_sync(...) waits, and an event loop runs here already, as in every notebook cell: it would "
+        f"stand still. Write `await engine.{name}(...)` instead; in a function that cannot await, call it on another thread: "
+        f"`await asyncio.to_thread(engine.{name}_sync, ...)`."
+    )
 
 
 def _least(*limits: float | None) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _spent_already(terms: Terms, budget: Budget) -> SpentAlready | None:
+    if terms.budget_usd is None:
+        return None
+    return SpentAlready(budget_usd=terms.budget_usd, planning_usd=budget.spent.usd)
 
 
 def _finite(amount: float) -> float | None:

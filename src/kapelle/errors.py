@@ -22,6 +22,7 @@
     │   ├── BudgetExceeded      dollars, tokens, calls or seconds are used up (.resource)
     │   └── DeadlineExceeded    the time is over
     ├── AgentFailed             one task failed; its dependents are skipped, the rest goes on
+    │   ├── CallTooDear         what is set aside does not pay for the call: it was not made (a LimitReached too)
     │   ├── CannotAnswer        the agent works, but what it was asked is not in what it knows
     │   ├── ModelRefused        the provider rejects the call for good (key, model name)
     │   │   ├── QuotaExceeded   the account's credit or quota is used up
@@ -39,7 +40,8 @@ password: what is one, or looks like one, is hidden when the error is made (see 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal
 
 from kapelle.redaction import hide_secrets_in
@@ -66,6 +68,8 @@ class KapelleError(Exception):
     it is charged; False if nobody can have billed anything; None if that is unknown: see `Accounts.charge`."""
     retry_after_s: float | None = None
     """Seconds that whoever is behind it asks to be left alone for."""
+    run_id: str | None = None
+    """The run that it ended or is about, where there is one; `cost_usd` is then what that run has cost."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*map(hide_secrets_in, args))
@@ -131,11 +135,14 @@ class PlanRejected(InvalidInput):
 class UnknownPrice(InvalidInput):
     """A model has no known price, so no budget could hold."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, agent: str | None = None) -> None:
         self.model = model
+        self.agent = agent
+        who = "" if agent is None else f"Agent {agent!r}: "
+        way_out = "." if agent is None else ", or give the agent's card a cost_usd: what a task of it costs."
         super().__init__(
-            f"No price is known for the model {model!r}, so no budget could hold. "
-            "Add it to a price file and name that file in KAPELLE_PRICES."
+            f"{who}No price is known for the model {model!r}, so no budget could hold. "
+            f"Add it to a price file and name that file in KAPELLE_PRICES{way_out}"
         )
 
 
@@ -204,11 +211,13 @@ class LimitReached(KapelleError):
 class BudgetExceeded(LimitReached):
     """Dollars, tokens, calls or seconds are used up."""
 
-    def __init__(self, resource: str, *, wanted: float, left: float) -> None:
+    def __init__(self, resource: str, *, wanted: float, left: float, purpose: str = "") -> None:
         self.resource = resource
         self.wanted = wanted
         self.left = left
-        super().__init__(f"The budget has {left:g} {resource} left, and {wanted:g} are needed. Raise it to go on.")
+        self.purpose = purpose
+        needed = f"{wanted:g} are needed{f' for {purpose}' if purpose else ''}"
+        super().__init__(f"The budget has {left:g} {resource} left, and {needed}. Raise it to go on.")
 
 
 class DeadlineExceeded(LimitReached):
@@ -233,6 +242,10 @@ class AgentFailed(KapelleError):
         self.usage = usage
         self.sent = sent
         super().__init__(message)
+
+
+class CallTooDear(AgentFailed, LimitReached):
+    """What is set aside for an attempt does not pay for its next call of a model, so that call was not made."""
 
 
 class CannotAnswer(AgentFailed):
@@ -262,24 +275,31 @@ class ReplyCut(ModelReplyInvalid):
     """The reply ends before it is whole: its limit of tokens was reached, or the stream broke off."""
 
 
+MAX_OPTIONS = 1_000
+"""The answers that one question offers: a person reads them."""
+
+
 class AskPerson(KapelleError):
     """Raised by an agent that needs a person: its task waits, holding nothing, and runs anew once there is an answer.
 
-    The agent then finds all answers to its questions, in the order in which it asked, in `TaskContext.answers`. So it
-    asks only for what is not there yet:
+    The way to ask is `TaskContext.ask`. It raises this, until exactly what is asked was answered; then it returns what
+    the person said. An answer to anything else, or to another agent, never counts:
 
-        if not context.answers:
-            raise AskPerson("Which of the two accounts?", options=["savings", "current"])
-        account = context.answers[0]
+        account = context.ask("Which of the two accounts?", options=["savings", "current"])
+        context.ask("May I pay?", kind="approval", arguments={"to": "ACME", "eur": 120})  # only what was approved
+
+    Who raises it by hand looks in `TaskContext.answers` first for an answer to the very question.
 
     Args:
         question: What to ask, in the words that the person reads.
         options: The answers that there are; none leaves them open. An approval has none.
         kind: `answer`, or `approval`: then the task runs anew if the person approves, and fails if not.
+        arguments: What exactly is asked about, such as the call that is to be approved: plain values, by name. They are
+            shown to the person, and what was said holds for these alone.
         cost_usd, usage: What the attempt has used, where that is known.
 
     Raises:
-        InvalidInput: there is no question, or an approval has options.
+        InvalidInput: there is no question, an approval has options, or the options or arguments are none.
     """
 
     def __init__(
@@ -288,16 +308,25 @@ class AskPerson(KapelleError):
         *,
         options: Sequence[str] = (),
         kind: Literal["answer", "approval"] = "answer",
+        arguments: Mapping[str, Any] | None = None,
         cost_usd: float | None = None,
         usage: object | None = None,
     ) -> None:
         if not isinstance(question, str) or not question.strip():
             raise InvalidInput(f"AskPerson({question!r:.40}) asks nothing. Give the question in words.")
-        if kind not in ("answer", "approval") or (kind == "approval" and options):
-            raise InvalidInput(f"AskPerson(kind={kind!r:.40}, options={options!r:.80}): ask for an answer or approval.")
+        if isinstance(options, (str, bytes)) or not isinstance(options, Iterable):
+            raise InvalidInput(f"AskPerson(options={options!r:.80}): give a list of texts.")
+        choices = tuple(str(option) for option in islice(options, MAX_OPTIONS + 1))  # a generator may never end
+        if len(choices) > MAX_OPTIONS:
+            raise InvalidInput(f"AskPerson offers more than {MAX_OPTIONS:,} options; nobody reads as many.")
+        if kind not in ("answer", "approval") or (kind == "approval" and choices):
+            raise InvalidInput(f"AskPerson(kind={kind!r:.40}, options={choices!r:.80}): ask for an answer or approval.")
+        if arguments is not None and not isinstance(arguments, Mapping):
+            raise InvalidInput(f"AskPerson(arguments={arguments!r:.80}): give a mapping of names to plain values.")
         self.question = question
-        self.options = tuple(str(option) for option in options)
+        self.options = choices
         self.kind = kind
+        self.arguments = arguments
         self.cost_usd = cost_usd
         self.usage = usage
         super().__init__(question)

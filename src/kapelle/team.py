@@ -6,7 +6,7 @@ The engine's page stays a page because all of what depends on the machine and th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +54,25 @@ class Team:
     planning_cost_usd: float = 0.0
     """Dollars to set aside for planning."""
     planning_tokens: int = 0
+    unpriced: Mapping[str, str] = field(default_factory=dict)
+    """The user's agents that run on a model whose price is not known, with that model."""
     has_data: bool = False
     notes: tuple[str, ...] = ()
     """What the user should know of the folder: files that were left out, and why."""
+
+    def check_prices(self, tasks: Iterable[Task] | None = None) -> None:
+        """Check that the price of every agent's model is known: a budget over an unknown one would hold nothing.
+
+        Args:
+            tasks: What is to be done; None if that is not known yet, so that anybody may be asked.
+
+        Raises:
+            UnknownPrice: one is not, and the agent's card declares no price either.
+        """
+        wanted = None if tasks is None else tuple(tasks)
+        for agent_id, model in self.unpriced.items():
+            if wanted is None or any(self.registry[agent_id].takes(task) for task in wanted):
+                raise UnknownPrice(model, agent=agent_id)
 
     def hint_for(self, task: Task) -> str:
         """What else would help where nobody can do a task; empty if nothing comes to mind."""
@@ -83,6 +99,8 @@ def assemble_team(
         understands_table_questions,
     )
 
+    prices = PriceTable.from_environment(environ)
+    unpriced = own.with_prices(prices).find_unpriced()
     folder = LocalFolder.of(_check_folder(data))
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
     local = [(card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder)]
@@ -103,11 +121,12 @@ def assemble_team(
     rules = tuple(_data_rules(own, [capability for capability, _ in local])) if folder is not None else ()
     if client is None:
         team = Team(
-            registry=own.merged(registry.without(own)),
+            registry=own.merged(registry.without(own)).with_prices(prices),
             planner=rule_planner,
             rules=rules,
             model_name=None,
             model_note="No model is configured: requests are split by rules, and agents that need none do the work.",
+            unpriced=unpriced,
             has_data=folder is not None,
             notes=skipped,
         )
@@ -119,7 +138,7 @@ def assemble_team(
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(
-        registry=own.merged(registry.without(own)),
+        registry=own.merged(registry.without(own)).with_prices(prices),
         # One agent gets a request whole only where no agent of the user's own, and no folder, could be wanted for it.
         planner=planner,
         gated=None if own or folder is not None else GatedPlanner(planner, Gate(control_share=share)),
@@ -129,6 +148,7 @@ def assemble_team(
         model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
         planning_cost_usd=price or 0.0,
         planning_tokens=sum(PLANNING_TOKENS),
+        unpriced=unpriced,
         has_data=folder is not None,
         notes=skipped,
     )

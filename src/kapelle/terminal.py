@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -31,12 +31,14 @@ from kapelle.cost import CostProfiler, Frontier
 from kapelle.engine import Proposal
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import (
+    MAX_SHOWN_WORDS,
     Event,
     Question,
     Run,
     RunBuilder,
     RunSummary,
     TaskRun,
+    describe_question,
     format_seconds,
     format_usd,
     printable,
@@ -55,6 +57,7 @@ _STYLES = {
     "expanded": "cyan",
     "partial": "yellow",
     "stopped": "yellow",
+    "interrupted": "red",
     "planning": "cyan",
     "asking": "magenta",
 }
@@ -80,6 +83,8 @@ _RUN_COLUMNS = (
     (0, ("run", "state", "cost"), "run"),
 )
 """From how many columns on the list of runs shows what, and which of it is shortened."""
+_WAYS = frozenset({"backend", "hedge", "explore"})
+"""Settings of a run that are no limits."""
 _LISTED_FIRST = {"running": 0, "asking": 1, "failed": 2, "waiting": 3}
 
 
@@ -172,7 +177,7 @@ class LiveProgress:
             case "graph_patched":
                 self._say(f"{event.data['replaces']} is planned anew: {event.data['reason']}")
             case "task_asked":
-                self._say(f"{event.task_id} asks ({event.data['question_id']}): {event.data['text']}")
+                self._say(f"{event.task_id} asks ({event.data['question_id']}): {_cut_words(event.data)}")
             case "question_answered":
                 self._say(f"{event.task_id} was answered")
             case "task_interrupted":
@@ -250,6 +255,8 @@ def show_run(console: Console, run: Run, *, more: str = "") -> None:
     if run.overrun_usd:
         console.print(Text(tell_overrun(run.overrun_usd), style="yellow"))
     console.print(_text(_totals(run), style="dim"))
+    for note in run.cost_notes:
+        console.print(_text(note, style="yellow"))
     if run.open_questions:
         show_questions(console, run.open_questions, more=more)
     way = way_on(run)
@@ -278,19 +285,26 @@ def way_on(run: Run) -> str | None:
 
 
 def show_questions(
-    console: Console, questions: Iterable[Question], *, answered: Iterable[Question] = (), more: str = ""
+    console: Console,
+    questions: Iterable[Question],
+    *,
+    answered: Iterable[Question] = (),
+    more: str = "",
+    full: bool = False,
 ) -> None:
     """Print what tasks ask people, each with the commands that answer it; then what waits to be gone on with.
 
     Args:
         answered: Questions that were answered while no engine worked on their runs.
         more: What the commands have to say besides, such as ` --db FILE`.
+        full: Whether nothing of a question is cut.
     """
     none = True
     for question in questions:
         none = False
         console.print(_text(f"{question.question_id}  task {question.task_id} of run {question.run_id}", style="bold"))
-        console.print(_text(f"  {question.text}"), soft_wrap=True)
+        for line in describe_question(question, full=full, more=more):
+            console.print(_text(f"  {line}"), soft_wrap=True)
         for way in ways_to_answer(question):
             console.print(_text(f"  {way}{more}", style="cyan"), soft_wrap=True)
     for run_id, count in Counter(question.run_id for question in answered).items():
@@ -346,7 +360,7 @@ def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
             case "task_interrupted":
                 yield event, f"{event.task_id} was cut off: {data['reason']}"
             case "task_asked":
-                yield event, f"{event.task_id} asks ({data['question_id']}): {data['text']}"
+                yield event, f"{event.task_id} asks ({data['question_id']}): {_cut_words(data)}"
             case "question_answered":
                 who = f" by {data['by']}" if data.get("by") else ""
                 note = f" ({data['note']})" if data.get("note") else ""
@@ -384,8 +398,9 @@ def _tell_resumption(before: Run, after: Run) -> str:
     if again := [name for name, task in after.tasks.items() if task.state != before.tasks[name].state]:
         words += f"; tried again: {_list(again)}"
     new = {name: value for name, value in after.settings.items() if before.settings.get(name) != value}
-    if new:
-        words += f"; new limits: {', '.join(f'{name} {value}' for name, value in new.items())}"
+    for what, named in (("new limits", new.keys() - _WAYS), ("now with", new.keys() & _WAYS)):
+        if named:
+            words += f"; {what}: {', '.join(f'{name} {value}' for name, value in new.items() if name in named)}"
     return words
 
 
@@ -476,7 +491,7 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
                 expected = ""
                 if estimate is not None:
                     expected = f"  ~{format_usd(estimate.cost_usd)}, {format_seconds(estimate.seconds)}"
-                    expected += f", {estimate.success_rate:.0%} success"
+                    expected += f", {estimate.success_rate:.0%} success ({estimate.tell_success()})"
                 node.add(_text(routing.assignments[task_id] + expected, style="cyan"))
                 why = routing.explanations.get(task_id, "")
                 node.add(_text(f"as {told[why]}" if why in told else why, style="dim"))
@@ -576,6 +591,9 @@ def show_agents(console: Console, registry: AgentRegistry, profiler: CostProfile
         }
         table.add_row(*(cells[title] for title in shown))
     console.print(table)
+    console.print(
+        _text("success: as declared, until a check or a rating has measured it; failures lower it.", style="dim")
+    )
     console.print(_text(note, style="dim"))
 
 
@@ -593,6 +611,13 @@ class _Printable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for text, style, control in console.render(self._inner, options):
             yield Segment(text if control else printable(text), style, control)
+
+
+def _cut_words(data: Mapping[str, Any]) -> str:
+    """Return the words of a question, cut where they are long: `kapelle questions` shows the whole."""
+    words = data["text"]
+    left = len(words) - MAX_SHOWN_WORDS
+    return words if left <= 0 else f"{words[:MAX_SHOWN_WORDS]} ... {left:,} characters more"
 
 
 def _text(text: str, *, style: str = "") -> Text:
@@ -659,9 +684,14 @@ def _totals(run: Run) -> str:
     budget = run.settings.get("budget_usd")
     if budget is not None:
         parts[-1] += f" of {format_usd(budget)}"
-    agents = [f"{agent} {format_usd(cost)}" for agent, cost in run.cost_by_agent.items() if cost]
-    if agents:
-        parts[-1] += f" ({', '.join(agents)})"
+    shares = [("planning", run.planning_cost_usd), *run.cost_by_agent.items()]
+    told = [f"{who} {format_usd(cost)}" for who, cost in shares if cost]
+    if told:
+        parts[-1] += f" ({', '.join(told)})"
+    if run.overrun_usd:
+        parts.append(f"{format_usd(run.overrun_usd)} more than was reserved")
+    if run.cost_assumed:
+        parts.append("a part of the cost is assumed: agents told none")
     if run.seconds is not None:
         parts.append(f"took {format_seconds(run.seconds)}")
     if run.critical_path_seconds is not None:

@@ -1,8 +1,9 @@
 """Public fakes, for users' own tests as for ours: no network, no key, no waiting.
 
 `ScriptedModel` stands in for a language model. It does what the real client does with a reply (streaming, reading
-JSON against a schema, pricing), so that code which passes with the fake meets no surprise later. `ScriptedAgent` stands
-in for an agent, and `VirtualClock` for time: an hour of a run passes in a moment, and exactly.
+JSON against a schema, leaving thoughts out, telling a cut reply from a whole one), so that code which passes with the
+fake meets no surprise later. `ScriptedAgent` stands in for an agent, and `VirtualClock` for time: an hour of a run
+passes in a moment, and exactly.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ import asyncio
 import dataclasses
 import json
 import selectors
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from kapelle.agents import AgentCapability, AgentResult, TaskContext
-from kapelle.errors import ModelReplyInvalid
+from kapelle.agents import THREAD_NAME, AgentCapability, AgentResult, TaskContext
 from kapelle.graph import Task
 from kapelle.ledger import Usage
-from kapelle.models import ModelReply, ModelRequest, PaidReplyInvalid, read_json_reply
+from kapelle.models import ModelReply, ModelRequest, check_reply, strip_thoughts
 
 _T = TypeVar("_T")
 
@@ -68,7 +70,7 @@ class ScriptedModel:
 
         Raises:
             AssertionError: the script is used up: the code under test asked more often than the test expected.
-            PaidReplyInvalid: the scripted text does not fit the request's `output_schema`.
+            PaidReplyInvalid, PaidReplyCut, PaidRefusal: as from the real client: see `check_reply`.
         """
         self.requests.append(request)
         if self.calls > len(self._script):
@@ -76,24 +78,19 @@ class ScriptedModel:
                 f"{self.model} was asked {self.calls} times, but its script has {len(self._script)} replies. "
                 f"The last message was {request.messages[-1].content[:200]!r}."
             )
-        # As with a real call, other tasks get a turn here.
-        await asyncio.sleep(0)
         scripted = self._script[self.calls - 1]
+        # As with a real call, other tasks get a turn here. Each has its own reply by then.
+        await asyncio.sleep(0)
         if isinstance(scripted, Exception):
             raise scripted
 
         reply = self._to_reply(scripted)
         self.cost_usd += reply.cost_usd
         if on_text is not None:
-            for piece in _pieces(reply.text):
+            for piece in _pieces(strip_thoughts(reply.text)):
                 on_text(piece)
                 await asyncio.sleep(0)
-        if request.output_schema is None or reply.tool_calls:
-            return reply
-        try:
-            return dataclasses.replace(reply, data=read_json_reply(reply.text, request.output_schema))
-        except ModelReplyInvalid as error:
-            raise PaidReplyInvalid(str(error), reply=reply) from error
+        return check_reply(reply, request)
 
     def _to_reply(self, scripted: str | ModelReply | Mapping[str, Any]) -> ModelReply:
         if isinstance(scripted, ModelReply):
@@ -112,7 +109,8 @@ class ScriptedModel:
 class VirtualClock:
     """Time that passes only when everyone waits for it: `run` gives a coroutine an event loop on this clock.
 
-    Durations are then exact, and waiting takes no time. Code on other threads does not see this clock.
+    Durations are then exact, and waiting takes no time. Code on other threads does not see this clock; what runs there
+    for the loop (`call_in_thread`) takes no time on it, unless it is still at work after `MOST_ON_THREAD_S` seconds.
 
     >>> clock = VirtualClock()
     >>> async def nap():
@@ -184,6 +182,11 @@ class LoopHeartbeat:
             self._timer.cancel()
 
 
+MOST_ON_THREAD_S = 5.0
+"""A function that takes longer is taken for one that never ends."""
+_LOOK_S = 0.02
+
+
 class _VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -199,12 +202,25 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__()
         self._clock = clock
+        self._before = set(threading.enumerate())
+        """Threads that are nothing to this loop."""
+        self._since: dict[threading.Thread, float] = {}
+        """Since when others are known to be at work."""
 
     def select(self, timeout: float | None = None) -> Any:
         ready = super().select(0 if timeout is not None else None)
+        while not ready and timeout is not None and timeout > 0 and self._is_awaited():
+            ready = super().select(_LOOK_S)  # a thread that ends wakes the loop
         if not ready and timeout is not None:
             self._clock.advance(timeout)
         return ready
+
+    def _is_awaited(self) -> bool:
+        """Whether a function on a thread is at work, and may yet end soon."""
+        now = time.monotonic()
+        alive = [one for one in threading.enumerate() if one.name == THREAD_NAME and one not in self._before]
+        self._since = {thread: self._since.get(thread, now) for thread in alive}
+        return any(now - since < MOST_ON_THREAD_S for since in self._since.values())
 
 
 class ScriptedAgent:

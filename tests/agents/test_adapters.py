@@ -85,7 +85,7 @@ def test_a_model_is_told_request_task_and_earlier_results_and_its_cost_counts() 
 
 
 def test_a_model_that_says_nothing_fails_the_task() -> None:
-    with pytest.raises(AgentFailed, match="returned no text"):
+    with pytest.raises(AgentFailed, match="is empty"):
         run(ModelAgent(ScriptedModel(["  "])))
 
 

@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
-from kapelle.agents import call_in_thread
+from kapelle.agents import Agent, CallableAgent, TaskContext, call_in_thread, threads_at_work, when_threads_end
+from kapelle.execution import make_backend
+from kapelle.graph import Task
 
 
 def test_every_call_has_a_thread_of_its_own() -> None:
@@ -41,3 +43,55 @@ def test_a_function_that_never_returns_keeps_nobody_waiting() -> None:
 
     asyncio.run(whole())  # would not return if the thread were waited for
     release.set()
+
+
+TASK, CONTEXT = Task(task_id="a", task_type="t"), TaskContext(run_id="r", request="")
+
+
+def blocking(released: threading.Event, begun: threading.Event) -> dict[str, Agent]:
+    """Agents that block until they are released, however they are written."""
+
+    def plain(task: Task) -> str:
+        begun.set()
+        released.wait(30)
+        return "late"
+
+    async def impolite(task: Task) -> str:
+        return plain(task)
+
+    return {"plain function": CallableAgent(plain), "async function that blocks": CallableAgent(impolite)}
+
+
+@pytest.mark.parametrize(
+    ("backend", "way"),
+    [("asyncio", "plain function"), ("threads", "plain function"), ("threads", "async function that blocks")],
+)
+def test_a_thread_whose_caller_was_given_up_counts_until_it_ends(backend: str, way: str) -> None:
+    released, begun = threading.Event(), threading.Event()
+    runner = blocking(released, begun)[way]
+
+    async def whole() -> tuple[int, list[str], int]:
+        told: list[str] = []
+        job = asyncio.ensure_future(make_backend(backend).run("a", runner, TASK, CONTEXT))
+        await asyncio.to_thread(begun.wait)
+        job.cancel()
+        await asyncio.wait({job})
+        over = asyncio.Event()
+        when_threads_end(job, lambda: (told.append("ended"), over.set()))
+        before, early = threads_at_work(job), list(told)
+        released.set()
+        await over.wait()
+        return before, early, threads_at_work(job)
+
+    assert asyncio.run(whole()) == (1, [], 0)
+
+
+def test_a_caller_without_threads_is_told_at_once() -> None:
+    async def whole() -> list[str]:
+        told: list[str] = []
+        job = asyncio.ensure_future(call_in_thread(int))
+        await job
+        when_threads_end(job, lambda: told.append("none"))
+        return told
+
+    assert asyncio.run(whole()) == ["none"]

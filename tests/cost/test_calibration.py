@@ -40,6 +40,7 @@ def outcome(agent: object, kind: object, *, success: bool = True, cost: float = 
         task_type=f"t{kind}",
         agent=f"a{agent}",
         success=success,
+        quality=float(success),
         cost_usd=cost,
         seconds=seconds,
     )

@@ -75,8 +75,8 @@ def test_what_was_before_a_change_counts_little_after_it() -> None:
         attempt(past, rng, chance=0.95)
     for _ in range(20):
         attempt(past, rng, chance=0.0)
-    assert past.rate_total / past.rate_count < 0.2
-    assert past.rate_count < 25
+    assert past.correctness.total / past.correctness.count < 0.2
+    assert past.correctness.count < 25
 
 
 def test_a_price_that_never_varied_and_then_does_is_noticed_and_the_window_begins_anew() -> None:

@@ -26,7 +26,13 @@ def test_what_is_learned_is_found_again(tmp_path: Path) -> None:
 def test_the_ledgers_outcomes_are_learned_from() -> None:
     outcomes = [
         Outcome(
-            run_id=f"r{number}", task_id="t", task_type="work", agent=agent, success=True, features={"text": task.text}
+            run_id=f"r{number}",
+            task_id="t",
+            task_type="work",
+            agent=agent,
+            success=True,
+            quality=1.0,
+            features={"text": task.text},
         )
         for number, task in enumerate(world(30))
         for agent in task.outcomes
@@ -55,3 +61,9 @@ def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     found = load_learned(tmp_path / "nowhere")
     assert (found.difficulty, found.strategies) == (None, None)
     assert load_learned(None) == found
+
+
+def test_answers_that_nothing_measured_teach_nothing_and_the_message_says_what_would(tmp_path: Path) -> None:
+    unchecked = Outcome(run_id="r", task_id="t", task_type="work", agent="a", success=True, features={"text": "x"})
+    with pytest.raises(InvalidInput, match=r"nothing has measured how good any answer was.*kapelle rate"):
+        learn([unchecked] * 30, tmp_path / "learned")

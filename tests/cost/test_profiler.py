@@ -314,7 +314,7 @@ def test_an_agent_is_at_first_taken_to_be_like_others_of_its_tier() -> None:
         for card in cards:
             if card.agent_id[-1] != "3":
                 good = number % 10 < (9 if card.cost_tier == "expensive" else 3)
-                profiler.record_outcome(outcome(agent=card.agent_id, success=good))
+                profiler.record_outcome(outcome(agent=card.agent_id, success=good, quality=float(good)))
     cheap, dear = (profiler.estimate(card, "implement") for card in cards if card.agent_id[-1] == "3")
     assert cheap.samples == dear.samples == 0
     assert cheap.success_rate < dear.success_rate - 0.1
@@ -349,10 +349,10 @@ def test_hard_words_lower_the_chance_and_its_bound_and_no_words_change_nothing()
 
 
 def test_a_change_of_the_agent_is_listed_and_the_estimate_follows_and_says_so() -> None:
-    profiler = CostProfiler.from_outcomes(outcome(at=float(at)) for at in range(100))
+    profiler = CostProfiler.from_outcomes(outcome(quality=1.0, at=float(at)) for at in range(100))
     before = profiler.estimate(capability(), "implement")
     for at in range(100, 115):
-        profiler.record_outcome(outcome(success=False, cost_usd=2.0, at=float(at)))
+        profiler.record_outcome(outcome(success=False, quality=0.0, cost_usd=2.0, at=float(at)))
     after = profiler.estimate(capability(), "implement")
     assert (before.success_rate > 0.95, before.note) == (True, "")
     assert after.success_rate < 0.2

@@ -29,6 +29,7 @@ def outcomes(count: int = 120) -> list[Outcome]:
                     task_type="call",
                     agent=agent,
                     success=good,
+                    quality=float(good),
                     cost_usd=cost,
                     seconds=1.0,
                     features={"answer": "one" if good else "other", "checks": {"well formed": good}},

@@ -9,7 +9,16 @@ import pytest
 
 from kapelle.agents import AgentRegistry, AgentResult, TaskContext
 from kapelle.cost import Budget, CostProfiler
-from kapelle.errors import InvalidGraph, PlanRejected
+from kapelle.errors import (
+    ContentRefused,
+    InvalidGraph,
+    ModelRefused,
+    ModelReplyInvalid,
+    ModelUnavailable,
+    PlanRejected,
+    QuotaExceeded,
+    ReplyCut,
+)
 from kapelle.execution import Ending, Executor, Growth, GrowthLimits
 from kapelle.execution.growth import grow
 from kapelle.graph import Task, TaskDAG
@@ -228,3 +237,29 @@ def test_a_report_waits_for_work_that_is_planned_anew() -> None:
     anew = Anew(TaskDAG([work("other")]))
     _, run = execute([work("a"), work("b"), report], {"a": ValueError("no")}, replanner=anew)
     assert states(run) == {"a-other": "done", "b": "done", "report": "done"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelRefused("no such key"),
+        QuotaExceeded("the credit is used up"),
+        ContentRefused("declined"),
+        ReplyCut("cut at its limit", cost_usd=0.1),
+        ModelReplyInvalid("empty"),
+        ModelUnavailable("gone"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_another_plan_would_not_mend_is_not_planned_anew(error: Exception) -> None:
+    anew = Anew(TaskDAG([work("other")]))
+    _, run = execute([work("a")], {"a": error}, replanner=anew)
+    assert (anew.asked, states(run), run.planning_cost_usd) == ([], {"a": "failed"}, 0.0)
+
+
+@pytest.mark.parametrize("again", [{"description": "find  IT"}, {"description": "other words", "inputs": {"q": "x"}}])
+def test_a_new_plan_that_asks_for_the_same_once_more_is_none(again: dict[str, Any]) -> None:
+    first = {"description": "Find it", **({"inputs": {"q": "x"}} if "inputs" in again else {})}
+    anew = Anew(TaskDAG([work("again", **again)]))
+    _, run = execute([work("a", **first)], {"a": ValueError("no page")}, replanner=anew)
+    assert (states(run), run.planning_cost_usd) == ({"a": "failed"}, 0.01)

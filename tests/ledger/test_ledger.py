@@ -68,6 +68,21 @@ def test_outcomes_come_back_as_they_were(store: Store) -> None:
         assert [found.agent for found in ledger.outcomes(limit=2)] == ["a", "b"]
 
 
+def test_an_outcome_keeps_its_kind_of_failure_and_the_version_of_its_agent(store: Store) -> None:
+    told = replace(OUTCOME, success=False, failure="timeout", agent_version="2", features={"complexity": 1.0})
+    with store.open() as ledger:
+        ledger.record(told)
+        assert ledger.outcomes() == (told,)
+
+
+@pytest.mark.parametrize("features", [{"failure": "misspelt"}, {"failure": ["bug"]}, {"agent_version": 3}])
+def test_an_outcome_whose_features_have_such_names_is_read_as_it_was(store: Store, features: dict[str, object]) -> None:
+    old = replace(OUTCOME, features=features)
+    with store.open() as ledger:
+        ledger.record(old)
+        assert ledger.outcomes() == (old,)
+
+
 def test_an_event_that_cannot_be_written_leaves_no_outcome_either(store: Store) -> None:
     with store.open() as ledger:
         with pytest.raises(TypeError):

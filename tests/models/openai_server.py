@@ -45,6 +45,8 @@ class ServerReply:
     """Never answers, until the server closes."""
     breaks_after: int | None = None
     """When streaming, drops the connection after that many pieces."""
+    drops: bool = False
+    """Drops the connection: at once, or, where it has a body, before all of that was sent."""
 
 
 def chat(
@@ -104,6 +106,45 @@ def failure(
 def raw(body: bytes | str, *, status: int = 200) -> ServerReply:
     """Return these bytes as the whole body, JSON or not."""
     return ServerReply(status=status, body=body if isinstance(body, bytes) else body.encode())
+
+
+def hang_up() -> ServerReply:
+    """Take the request, and drop the connection."""
+    return ServerReply(drops=True)
+
+
+def chunk(text: str | None = None, *, finish: str | None = None, **fields: Any) -> dict[str, Any]:
+    """Return a chunk of a stream, for `stream`; `fields` go into it (`usage`) or into its delta (`refusal`)."""
+    usage = {"usage": fields.pop("usage")} if "usage" in fields else {}
+    delta = {**({} if text is None else {"role": "assistant", "content": text}), **fields}
+    choices = [{"index": 0, "delta": delta, "finish_reason": finish}] if delta or finish else []
+    return {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **usage}
+
+
+def stream(*chunks: Mapping[str, Any], ends: bool = True, drops: bool = False) -> ServerReply:
+    """Return these chunks as they are; without its end where it just ends, or the connection drops."""
+    lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks] + (["data: [DONE]\n\n"] if ends else [])
+    return replace(raw("".join(lines)), drops=drops)
+
+
+def completion(
+    text: str | None, *, usage: Any = None, finish_reason: str | None = "stop", **message: Any
+) -> ServerReply:
+    """Return a reply that is not streamed, with a usage and a reason as no honest server words them."""
+    body: dict[str, Any] = {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text, **message},
+                "finish_reason": finish_reason,
+            }
+        ],
+    }
+    return raw(json.dumps(body if usage is None else {**body, "usage": usage}))
 
 
 def hang() -> ServerReply:
@@ -183,7 +224,14 @@ class _Handler(BaseHTTPRequestHandler):
             body=json.loads(self.rfile.read(length) or b"{}"),
         )
         reply = self.owner.take(request)
-        if reply.hangs:
+        if reply.drops:
+            if reply.body:
+                headers = {"Content-Length": str(len(reply.body) + 100)}
+                self._send(reply.status, reply.body, headers)
+                self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+        elif reply.hangs:
             self.owner.wait_closing()
             self.close_connection = True
         elif reply.pieces is None:

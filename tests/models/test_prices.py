@@ -175,7 +175,6 @@ def test_without_the_variable_there_are_no_overrides() -> None:
         ("[1, 2]", "prices.yaml"),
         ("", "prices.yaml"),
         ("prices: {", "line 1"),
-        ("prices: {1: {input: 1, output: 1}}", "prices"),
     ],
 )
 def test_a_malformed_price_file_is_named_with_the_place(tmp_path: Path, text: str, wrong: str) -> None:

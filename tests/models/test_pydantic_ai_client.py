@@ -198,12 +198,13 @@ def test_a_stream_that_breaks_off_is_not_asked_again_once_text_was_heard() -> No
     assert heard == ["one ", "two "]
 
 
-def test_a_stream_that_breaks_off_before_any_text_is_asked_again() -> None:
-    heard: list[str] = []
+def test_a_stream_that_breaks_off_before_any_text_is_not_asked_again_either_for_it_may_be_billed() -> None:
+    with OpenAIServer([broken_stream(chat("lost"), after=0), chat("again")]) as server:
+        with pytest.raises(ModelUnavailable) as caught:
+            complete(server, request(), on_text=lambda _: None)
+        assert len(server.requests) == 1
 
-    reply, _ = ask([broken_stream(chat("lost"), after=0), chat("again")], on_text=heard.append)
-
-    assert (reply.text, heard) == ("again", ["again"])
+    assert (caught.value.sent, caught.value.cost_usd) == (True, None)
 
 
 def test_a_stream_without_an_end_is_not_taken_for_a_whole_reply() -> None:
@@ -484,15 +485,13 @@ def test_a_responses_stream_that_breaks_off_is_not_taken_for_a_whole_reply() -> 
 
 def test_a_responses_stream_without_an_end_is_not_taken_for_a_whole_reply() -> None:
     created = {"type": "response.created", "sequence_number": 0, "response": {"id": "r", "status": "in_progress"}}
-    heard: list[str] = []
 
-    reply, server = ask(
-        [raw(f"data: {json.dumps(created)}\n\n"), chat("again")],
-        model="openai-responses:test-model",
-        on_text=heard.append,
-    )
+    with OpenAIServer([raw(f"data: {json.dumps(created)}\n\n"), chat("again")]) as server:
+        with pytest.raises(ModelUnavailable) as caught:
+            complete(server, request(), model="openai-responses:test-model", on_text=lambda _: None)
+        assert len(server.requests) == 1
 
-    assert (reply.text, heard, len(server.requests)) == ("again", ["again"], 2)
+    assert caught.value.sent is True
 
 
 def test_a_key_goes_where_it_was_given_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1177,7 +1177,7 @@ def test_after_a_resume_a_dependent_gets_the_very_same_value() -> None:
 
     @agent(task_types=["look"], cost_usd=0.0)
     async def look(task: Task, context: TaskContext) -> str:
-        seen.append((context.upstream["b"], task.inputs["all"], context.answers))
+        seen.append((context.upstream["b"], task.inputs["all"], tuple(one.value for one in context.answers)))
         if not context.answers:
             raise AskPerson("Which?")
         return "seen"

@@ -606,7 +606,7 @@ def test_agents_that_leak_get_a_key_into_nothing(
     async def asker(task: Any, context: Any) -> Any:
         if not context.answers:
             raise AskPerson(f"Is {key} right?", options=[key, "no"])
-        return context.answers[0]
+        return context.answers[0].value
 
     @agent(task_types=["use"], cost_usd=0.0)
     async def user(task: Any) -> Any:

@@ -122,10 +122,13 @@ def test_a_task_that_no_rule_helps_with_is_reported_as_it_is() -> None:
     assert (done.edits, [issue.kind for issue in done.result.errors]) == ((), ["complete"])
 
 
-def test_outcomes_condemn_an_agent_and_repair_gives_its_task_to_another() -> None:
+def test_outcomes_speak_against_an_agent_and_repair_gives_its_task_to_another() -> None:
     single = TaskDAG([task("a")])
-    [issue] = validate(single, failing("dear", 30), a="dear").errors
-    assert issue.message.startswith("Task 'a' is assigned to 'dear', which at 'lookup' is expected to succeed in 11%")
+    found = validate(single, failing("dear", 30), a="dear")
+    [issue] = found.issues
+    assert (found.passed, issue.severity) == (True, "warning")
+    assert issue.message.startswith("Task 'a' is assigned to 'dear', which at 'lookup' is expected to succeed in 5%")
+    assert "kapelle forget dear --type lookup" in issue.way_out
     assert repair({"a": "dear"}, single, profiler=failing("dear", 30)).routing_plan.assignments == {"a": "cheap"}
 
 

@@ -1,19 +1,24 @@
 """Agents: the protocol they follow, what they can do, and the registry that a run is given."""
 
 from .adapters import CallableAgent as CallableAgent
-from .adapters import ModelAgent as ModelAgent
-from .adapters import PydanticAIAgent as PydanticAIAgent
 from .adapters import RegisteredAgent as RegisteredAgent
 from .adapters import agent as agent
 from .adapters import as_agent as as_agent
 from .adapters import runs_on_thread as runs_on_thread
 from .agent import Agent as Agent
 from .agent import AgentResult as AgentResult
+from .agent import HumanAnswer as HumanAnswer
 from .agent import PartialText as PartialText
 from .agent import TaskContext as TaskContext
 from .capability import AgentCapability as AgentCapability
 from .capability import CostTier as CostTier
+from .library_agent import PydanticAIAgent as PydanticAIAgent
+from .model_agent import ModelAgent as ModelAgent
+from .paid_failure import add_paid as add_paid
 from .registry import AgentRegistry as AgentRegistry
 from .threads import THREAD_NAME as THREAD_NAME
 from .threads import call_in_thread as call_in_thread
 from .threads import carried as carried
+from .threads import count_thread as count_thread
+from .threads import threads_at_work as threads_at_work
+from .threads import when_threads_end as when_threads_end

@@ -1,24 +1,23 @@
-"""Turns what people have into agents: a Python callable, a pydantic-ai Agent, a model with instructions."""
+"""Turns what people have into agents: a Python callable, or a pydantic-ai Agent (see library_agent)."""
 
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any, overload
 
-from kapelle.errors import AgentFailed, InvalidAgents, InvalidInput
-from kapelle.graph import Task, read_json_value, render_output
-from kapelle.ledger import Usage
-from kapelle.models import Message, ModelClient, ModelRequest
-from kapelle.redaction import remember_model
+from kapelle.errors import AgentFailed, InvalidAgents
+from kapelle.graph import Task
 
 from .agent import Agent, AgentResult, TaskContext
 from .capability import AgentCapability, CostTier
+from .library_agent import PydanticAIAgent
 from .threads import call_in_thread
 
 AgentFunction = Callable[..., Any]
-"""`(task)` or `(task, context)`, plain or async; returns the output, or an AgentResult."""
+"""`(task)` or `(task, context)`, plain or async; returns the output, or an AgentResult. An async generator function
+yields pieces of a text, which are shown as they come and joined, and last of all an AgentResult, if it has one."""
 
 
 class CallableAgent:
@@ -30,6 +29,8 @@ class CallableAgent:
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         arguments = (task, context) if self._with_context else (task,)
+        if _yields(self._function):
+            return await _join_pieces(self._function(*arguments), context)
         if _is_async(self._function):
             found = await self._function(*arguments)
         else:
@@ -43,64 +44,7 @@ def runs_on_thread(agent: Agent) -> bool:
     """Whether an agent is a plain function, which runs on a thread: what it gives may block as it does."""
     if isinstance(agent, RegisteredAgent):
         agent = agent._runner
-    return isinstance(agent, CallableAgent) and not _is_async(agent._function)
-
-
-class ModelAgent:
-    """Does a task with one call to a model: the agent's instructions, the task, and what came before it."""
-
-    def __init__(self, client: ModelClient, instructions: str = "", *, max_output_tokens: int | None = None) -> None:
-        self._client = client
-        self._instructions = instructions
-        self._max_output_tokens = max_output_tokens
-
-    async def run(self, task: Task, context: TaskContext) -> AgentResult:
-        # The instructions and the user's request come first and never change within a run, so that providers' prompt
-        # caches hold from task to task.
-        reply = await self._client.complete(
-            ModelRequest(
-                messages=(
-                    Message(
-                        role="system", content=self._instructions or "Do the task you are given. Be brief and exact."
-                    ),
-                    Message(role="user", content=_task_prompt(task, context)),
-                ),
-                max_output_tokens=self._max_output_tokens,
-            ),
-            **({} if context.tell is None else {"on_text": context.tell}),
-        )
-        if not reply.text.strip():
-            what = f"The model {reply.model!r} returned no text for task {task.task_id!r}."
-            raise AgentFailed(what, cost_usd=reply.cost_usd, usage=reply.usage)
-        return AgentResult(output=reply.text, usage=reply.usage, cost_usd=reply.cost_usd)
-
-
-class PydanticAIAgent:
-    """Runs an agent that was built with pydantic-ai. Its tools, output type and model are its own."""
-
-    def __init__(self, agent: Any) -> None:
-        self._agent = agent
-        remember_model(getattr(agent, "model", None), owner=self)
-
-    async def run(self, task: Task, context: TaskContext) -> AgentResult:
-        result = await self._agent.run(_task_prompt(task, context))
-        spent = result.usage
-        usage = Usage(
-            input_tokens=spent.input_tokens,
-            cached_tokens=min(spent.cache_read_tokens, spent.input_tokens),
-            output_tokens=spent.output_tokens,
-            calls=spent.requests,
-        )
-        cost_usd = _library_cost_usd(result.new_messages())
-        output = result.output
-        if hasattr(type(output), "model_dump"):  # its class may not be known where the result goes
-            try:
-                output = read_json_value(output)
-            except InvalidInput as error:
-                raise AgentFailed(
-                    f"The output cannot be written as JSON: {error}", cost_usd=cost_usd, usage=usage
-                ) from error
-        return AgentResult(output=output, usage=usage, cost_usd=cost_usd)
+    return isinstance(agent, CallableAgent) and not (_is_async(agent._function) or _yields(agent._function))
 
 
 def as_agent(found: Any) -> Agent:
@@ -155,6 +99,7 @@ def agent(
     max_concurrency: int = ...,
     timeout_s: float | None = ...,
     retries: int | None = ...,
+    version: str | None = ...,
     agent_id: str | None = ...,
 ) -> Callable[[AgentFunction], RegisteredAgent]: ...
 
@@ -172,11 +117,14 @@ def agent(
     max_concurrency: int = 10,
     timeout_s: float | None = None,
     retries: int | None = None,
+    version: str | None = None,
     agent_id: str | None = None,
 ) -> RegisteredAgent | Callable[[AgentFunction], RegisteredAgent]:
     """Make an agent of a function `(task)` or `(task, context)`, plain or async. Its id is the function's name.
 
-    What it costs per task is `cost_usd`; a function that declares nothing costs nothing.
+    What it costs per task is what it reports (AgentResult.cost_usd), else `cost_usd`. Where it says neither, what it
+    costs is not known: it counts with what its `cost_tier` is taken for, `free` with nothing, until a task of it has
+    reported a cost; and where it used tokens or calls, the run says that their cost is only assumed.
 
     >>> @agent(task_types=["lookup"], cost_usd=0.001)
     ... async def atlas(task):
@@ -199,6 +147,7 @@ def agent(
             max_concurrency=max_concurrency,
             timeout_s=timeout_s,
             retries=retries,
+            version=version,
             description=(inspect.getdoc(function) or "").partition("\n")[0],
         )
         return RegisteredAgent(function, capability)
@@ -206,16 +155,32 @@ def agent(
     return register if function is None else register(function)
 
 
-def _library_cost_usd(messages: Iterable[Any]) -> float | None:
-    """Dollars for the model's replies, by the library's own table; None where it does not know one of them."""
-    try:
-        return float(sum(message.cost().total_price for message in messages if message.kind == "response"))
-    except (LookupError, ValueError, AssertionError):  # what the library raises for an unknown model or usage
-        return None
-
-
 def _is_async(function: AgentFunction) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - the method itself is asked for
+
+
+def _yields(function: AgentFunction) -> bool:
+    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(getattr(function, "__call__", None))  # noqa: B004 - as above
+
+
+async def _join_pieces(pieces: AsyncIterator[Any], context: TaskContext) -> AgentResult:
+    """Return the text that an agent yields in pieces, and tell each as it comes."""
+    told: list[str] = []
+    result = AgentResult(output=None)
+    async for piece in pieces:
+        if isinstance(piece, AgentResult):
+            result = piece
+        elif not isinstance(piece, str):
+            raise AgentFailed(
+                f"The agent yielded a {type(piece).__name__}. Yield pieces of its text, or return the output whole.",
+                cost_usd=result.cost_usd,
+                usage=result.usage,
+            )
+        else:
+            told.append(piece)
+            if context.tell is not None:
+                context.tell(piece)
+    return result if result.output is not None else replace(result, output="".join(told))
 
 
 def _counts_two_arguments(function: AgentFunction) -> bool:
@@ -227,15 +192,3 @@ def _counts_two_arguments(function: AgentFunction) -> bool:
     return len(positional) >= 2 and (
         positional[1].default is inspect.Parameter.empty or positional[1].name == "context"
     )
-
-
-def _task_prompt(task: Task, context: TaskContext) -> str:
-    parts = [f"The user's request, of which your task is a part:\n{context.request}"] if context.request else []
-    parts.append(f"Your task ({task.task_type}): {task.description or task.task_type}")
-    if task.inputs:
-        parts.append(f"Inputs:\n{json.dumps(task.inputs, ensure_ascii=False, default=str, indent=1)}")
-    for task_id, output in context.upstream.items():
-        source = context.upstream_tasks.get(task_id)
-        title = source.description if source and source.description else task_id
-        parts.append(f"Result of an earlier task ({title}):\n{render_output(output)}")
-    return "\n\n".join(parts)

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from kapelle.errors import InvalidInput
-from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import MAX_REPORTED_USD, NOTHING, RefusedFigure, Usage, read_share, read_usd
+from kapelle.errors import AskPerson, InvalidInput
+from kapelle.graph import Task, TaskDAG, clone_json_value
+from kapelle.ledger import MAX_REPORTED_USD, NOTHING, RefusedFigure, Usage, hash_asked, read_share, read_usd
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HumanAnswer:
+    """What a person said to one question of an agent, with the question that it belongs to."""
+
+    question: str
+    """The question in its words."""
+    value: Any
+    """What the person said; True where it was approved."""
+    kind: Literal["answer", "approval"] = "answer"
+    options: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] | None = None
+    """What exactly was asked about."""
+    question_id: str = ""
+    note: str = ""
+    """Why, in the person's words."""
+    by: str = ""
+    """Who said it, as far as that is known."""
+    at: float | None = None
+    """When, in seconds since the epoch."""
+    asker: str = ""
+    """The agent that asked."""
+    arguments_hash: str = ""
+    """Of what the task was given when it was asked: its resolved inputs, and the outputs that it depends on."""
+    asked_hash: str = ""
+    """Of the words, kind, options and arguments as they were asked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,12 +54,52 @@ class TaskContext:
     idempotency_key: str = ""
     """The same for every attempt at this task in this run, also after a crash: hand it to services that must not act
     twice. Where several agents are asked for an answer of their own, each has its own."""
-    answers: tuple[Any, ...] = ()
-    """What people have answered to this task's questions, in the order in which they were asked: see AskPerson."""
+    answers: tuple[HumanAnswer, ...] = ()
+    """What people have answered to the questions of this agent, at this task, given what it is given now, in the order
+    in which they were asked. Approvals that were refused are not among them. See `ask`."""
     reserved_usd: float | None = None
     """Dollars that are set aside for this attempt, which it must not exceed; None where no budget limits them."""
+    seconds_left: float | None = None
+    """Seconds that are left for this attempt when it starts, by the run's deadline and the limit of its time; None
+    where nothing limits it. What an agent calls should be given no more."""
     tell: Callable[[str], None] | None = field(default=None, compare=False)
     """Shows a piece of text to whoever watches the run, as it is written; None where nobody does. It is not kept."""
+
+    def ask(
+        self,
+        question: str,
+        options: Sequence[str] = (),
+        kind: Literal["answer", "approval"] = "answer",
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        cost_usd: float | None = None,
+        usage: object | None = None,
+    ) -> Any:
+        """Return what a person said to exactly this; where nobody was asked it yet, ask, and run anew when it is said.
+
+        What counts is the same words, options, kind and arguments, asked by the same agent at the same task, which was
+        given the same. So a plan that changes before it is carried out is asked about anew. The arguments are the
+        values that a person is to judge: a call that is to be approved, for instance. See AskPerson.
+
+        >>> said = HumanAnswer(question="Which account?", value="savings", options=("savings", "current"))
+        >>> context = TaskContext(run_id="r", request="Pay it", answers=(said,))
+        >>> context.ask("Which account?", options=["savings", "current"])
+        'savings'
+
+        Returns:
+            The person's answer; True for an approval. One that is refused fails the task, and is never returned.
+
+        Raises:
+            AskPerson: it was not answered yet. Let it pass.
+            InvalidInput: nothing is asked, or the options or arguments are none.
+        """
+        asked = AskPerson(question, options=options, kind=kind, arguments=arguments, cost_usd=cost_usd, usage=usage)
+        wanted = hash_asked(asked.question, asked.options, asked.kind, asked.arguments)
+        for one in reversed(self.answers):
+            known = one.asked_hash or hash_asked(one.question, one.options, one.kind, one.arguments)
+            if known == wanted and (one.kind != "approval" or one.value is True):
+                return clone_json_value(one.value)
+        raise asked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +130,9 @@ class AgentResult:
     """What it really cost; None takes the price that the agent declared."""
     quality: float | None = None
     """The agent's own measure of the result in 0..1, where it has one."""
+    unpriced_model: str | None = None
+    """The model that was asked and whose price nobody knows, so that `cost_usd` is None: its tokens are all there is to
+    count."""
     expansion: TaskDAG | None = None
     """Instead of an output: tasks that are to take this one's place. What depends on it then waits for their ends."""
 

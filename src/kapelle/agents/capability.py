@@ -47,6 +47,9 @@ class AgentCapability:
     """Further attempts after the first, for failures that may pass; None takes what the run does. A task's own beats
     this."""
     description: str = ""
+    version: str | None = None
+    """Which version of the agent this is: whether another one succeeded does not count for it. None takes a hash of the
+    function, or of a model's name and instructions, where there is one (see `AgentRegistry.versions`)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.agent_id, str) or not _AGENT_ID.fullmatch(self.agent_id):
@@ -71,6 +74,8 @@ class AgentCapability:
             self._take(
                 "retries", _read_retries, f"{where} has retries=%s; give a whole number from 0 to {MAX_RETRIES:,}."
             )
+        if self.version is not None and not (isinstance(self.version, str) and self.version):
+            raise InvalidAgents(f"{where} has version={self.version!r:.40}; give a text, such as '2', or leave it out.")
         object.__setattr__(self, "task_types", tuple(dict.fromkeys(self.task_types)))
         object.__setattr__(self, "skills", frozenset(self.skills))
 

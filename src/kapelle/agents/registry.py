@@ -12,12 +12,17 @@ from typing import Annotated, Any
 import pydantic
 
 from kapelle.documents import describe_validation_error, parse_yaml, read_text
-from kapelle.errors import InvalidAgents, InvalidInput
+from kapelle.errors import InvalidAgents, InvalidInput, UnknownPrice
 from kapelle.graph import Task
+from kapelle.ledger import Usage
+from kapelle.models import PriceTable, find_unpriced
 
 from .adapters import as_agent
 from .agent import Agent
 from .capability import AgentCapability, CostTier
+from .library_agent import PydanticAIAgent
+from .model_agent import ModelAgent
+from .version import version_of
 
 
 class AgentRegistry(Mapping[str, AgentCapability]):
@@ -38,6 +43,7 @@ class AgentRegistry(Mapping[str, AgentCapability]):
                 raise InvalidAgents(f"Two agents have the id {capability.agent_id!r}. Rename one.")
             self._capabilities[capability.agent_id] = capability
         self._runners = dict(runners or {})
+        self._prices: PriceTable | None = None
         for agent_id in self._runners:
             if agent_id not in self._capabilities:
                 raise InvalidAgents(f"The runner {agent_id!r} has no capability. Add an AgentCapability with that id.")
@@ -120,6 +126,49 @@ class AgentRegistry(Mapping[str, AgentCapability]):
             )
         return self._runners[agent_id]
 
+    def versions(self) -> dict[str, str]:
+        """Return which version of each agent is here, as far as that is known: what its card says, else see version."""
+        found = {agent_id: card.version or version_of(self._runners.get(agent_id)) for agent_id, card in self.items()}
+        return {agent_id: version for agent_id, version in found.items() if version is not None}
+
+    def with_prices(self, prices: PriceTable) -> AgentRegistry:
+        """Return a registry whose agents are priced by this table, where neither they nor their cards tell a cost."""
+        runners = dict(self._runners)
+        for agent_id, runner in runners.items():
+            if isinstance(runner, PydanticAIAgent):
+                runners[agent_id] = runner.with_prices(prices, self[agent_id].model)
+        registry = AgentRegistry(self.values(), runners=runners)
+        registry._prices = prices
+        return registry
+
+    def price_usage(self, agent_id: str, usage: Usage) -> float | None:
+        """Return what an agent's tokens cost by the price of its card's model; None where that is not known."""
+        model = self._capabilities[agent_id].model
+        if self._prices is None or model is None or not usage.tokens:
+            return None
+        try:
+            return self._prices.cost_usd(model, usage)
+        except UnknownPrice:
+            return None
+
+    def find_unpriced(self) -> Mapping[str, str]:
+        """Return the models that nothing prices, by the agents that run on one and whose cards declare no price.
+
+        A ModelAgent's client prices its calls itself. Not found: models that only an agent's replies will name.
+        """
+        found: dict[str, str] = {}
+        for agent_id, runner in self._runners.items():
+            card = self._capabilities[agent_id]
+            if card.cost_usd is not None or isinstance(runner, ModelAgent):
+                continue
+            if isinstance(runner, PydanticAIAgent):
+                model = runner.find_unpriced()
+            else:
+                model = find_unpriced((), self._prices or PriceTable(), model=card.model)
+            if model is not None:
+                found[agent_id] = model
+        return found
+
     def for_task(self, task: Task) -> tuple[AgentCapability, ...]:
         """Return the agents that take this task, in registry order."""
         return tuple(capability for capability in self.values() if capability.takes(task))
@@ -153,6 +202,7 @@ class _AgentEntry(pydantic.BaseModel):
     timeout_s: float | None = None
     retries: int | None = None
     description: str = ""
+    version: str | None = None
     instructions: str | None = None
     run: str | None = None
 

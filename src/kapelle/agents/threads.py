@@ -2,7 +2,8 @@
 
 The event loop's shared pool has few threads, and a program that ends waits for them all: a function that never returns
 would starve the others, and keep the process from ending. Here every call has its own thread, which ends with the
-program whether or not the function has. How many run at once is limited where tasks are dispatched.
+program whether or not the function has. How many run at once is limited where tasks are dispatched; a thread whose
+caller was cancelled goes on, so whoever counts asks here when those of a caller have ended (`when_threads_end`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,64 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 THREAD_NAME = "kapelle-agent"
 """So that a program can tell at its end whether such a function is still at work."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+class _AtWork:
+    """The threads that an asyncio task has started and that have not ended. Changed in its event loop only."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.waiting: list[Callable[[], None]] = []
+
+
+_AT_WORK: WeakKeyDictionary[asyncio.Task[Any], _AtWork] = WeakKeyDictionary()
+
+
+def threads_at_work(caller: asyncio.Task[Any]) -> int:
+    """Return how many threads that a task has started have not ended, also after the task itself has."""
+    found = _AT_WORK.get(caller)
+    return 0 if found is None else found.count
+
+
+def when_threads_end(caller: asyncio.Task[Any], tell: Callable[[], None]) -> None:
+    """Call `tell` in the event loop once no thread that a task has started is at work any more; at once if none is."""
+    found = _AT_WORK.get(caller)
+    if found is None or not found.count:
+        tell()
+    else:
+        found.waiting.append(tell)
+
+
+def count_thread() -> Callable[[], None]:
+    """Count a thread that the task which runs now starts; return what to call, in that thread, when it has ended."""
+    loop, caller = asyncio.get_running_loop(), asyncio.current_task()
+    if caller is None:
+        return lambda: None
+    mine = _AT_WORK.setdefault(caller, _AtWork())
+    mine.count += 1
+
+    def leave() -> None:
+        mine.count -= 1
+        if not mine.count:
+            waiting, mine.waiting = mine.waiting, []
+            for tell in waiting:
+                tell()
+
+    def ended() -> None:
+        try:
+            loop.call_soon_threadsafe(leave)
+        except RuntimeError:  # the loop was closed meanwhile: nobody counts any more
+            return
+
+    return ended
 
 
 async def call_in_thread(function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -28,13 +80,16 @@ async def call_in_thread(function: Callable[_P, _T], /, *args: _P.args, **kwargs
     loop = asyncio.get_running_loop()
     future: asyncio.Future[_T] = loop.create_future()
     context = contextvars.copy_context()
+    ended = count_thread()
 
     def work() -> None:
         try:
             result = context.run(function, *args, **kwargs)
         except BaseException as error:  # whatever it is, it belongs to the caller
+            ended()
             _deliver(loop, future, None, error)
         else:
+            ended()
             _deliver(loop, future, result, None)
 
     threading.Thread(target=work, daemon=True, name=THREAD_NAME).start()

@@ -33,8 +33,11 @@ app = typer.Typer(
     "proves the plan, runs it as data flow, and goes on with it after a crash.",
     epilog="Example: [bold]kapelle run 'Compare the capitals of France and Germany' --data examples/atlas/data[/bold]"
     "\n\nExit codes: 0 the run is done; 1 it ended without being done, or something is out of reach; 2 what was given "
-    "is wrong, and nothing has run; 3 the run waits for a person; 130 it was interrupted.",
+    "is wrong, nothing has run and nothing is spent; 3 the run waits for a person; 130 it was interrupted.",
 )
+
+COMMAND_LINE = "command line"
+"""What made a run's engine, in its origin: one made in Python has agents that the command line does not know."""
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder of documents and tables that local agents may read.")]
 Agents = Annotated[Path | None, typer.Option("--agents", help="YAML file that describes agents of your own.")]
@@ -99,6 +102,7 @@ def engine_of(
     # What `kapelle resume` needs to make such an engine again, wherever it is called.
     given = {"data": data, "agents": agents_file}
     origin = {name: str(place.resolve()) for name, place in given.items() if place is not None}
+    origin["by"] = COMMAND_LINE
     with open_ledger(path) as ledger:
         yield Engine(own, data=data, model=model, ledger=ledger, origin=origin, **options)
 
@@ -164,7 +168,11 @@ def run_to_json(run: Run) -> dict[str, Any]:
         "answer": run.answer,
         "cost_usd": run.cost_usd,
         "overrun_usd": run.overrun_usd,
+        "planning_cost_usd": run.planning_cost_usd,
+        "planning_usage": asdict(run.planning_usage),
         "cost_by_agent": run.cost_by_agent,
+        "cost_notes": list(run.cost_notes),
+        "cost_assumed": run.cost_assumed,
         "usage": asdict(run.usage),
         "seconds": run.seconds,
         "critical_path_seconds": run.critical_path_seconds,

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput
-from kapelle.ledger import Question, Run, printable
+from kapelle.ledger import Question, Run, describe_question, is_cut, printable
 
 
 def can_ask(err: Console) -> bool:
@@ -30,7 +30,8 @@ def ask_here(engine: Engine, run: Run, err: Console, left_open: set[str]) -> boo
         if question.question_id in left_open:
             continue
         _print(err, f"Task {question.task_id} asks ({question.question_id}):", style="bold")
-        _print(err, question.text)
+        for line in describe_question(question):
+            _print(err, line)
         _forget_typed()
         try:
             said = _approve(engine, question, err) if question.kind == "approval" else _answer(engine, question, err)
@@ -56,10 +57,14 @@ def who() -> str:
 
 
 def _approve(engine: Engine, question: Question, err: Console) -> bool:
+    more = "f shows all of it, " if is_cut(question) else ""
     while True:
-        match _read(err, "Approve? y or n, empty leaves it open: ").lower():
+        match _read(err, f"Approve? y or n, {more}empty leaves it open: ").lower():
             case "":
                 return False
+            case "f" | "full":
+                for line in describe_question(question, full=True):
+                    _print(err, line)
             case "y" | "yes":
                 engine.approve(question.question_id, by=who())
                 return True

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import re
 import shutil
 import sys
 import time
@@ -45,7 +44,7 @@ from kapelle.terms import learned_folder
 from kapelle.tools import Sandbox
 
 from .app import Db, Json, app, console, db_words
-from .printing import print_json
+from .printing import print_json, split_remedy
 
 OLDEST_PYTHON = (3, 11)
 LEAST_FREE_BYTES = 100_000_000
@@ -164,7 +163,7 @@ def check_runs(surroundings: Surroundings) -> CheckResult:
             try:
                 start = found[1].check_run(run_id)
             except LedgerCorrupt as error:
-                damaged.append(_split(str(error))[0])
+                damaged.append(split_remedy(str(error))[0])
                 continue
             if start is None:
                 unchained.append(run_id)
@@ -280,7 +279,7 @@ def _perform(check: Callable[[Surroundings], CheckResult], surroundings: Surroun
     try:
         return check(surroundings)
     except KapelleError as error:
-        detail, remedy = _split(str(error))
+        detail, remedy = split_remedy(str(error))
         return CheckResult(name=name, ok=False, detail=detail, remedy=remedy or detail)
     except Exception as error:  # whatever is broken here is what was looked for
         detail = traceback.format_exception_only(error)[-1].strip()
@@ -303,12 +302,6 @@ def _examination(surroundings: Surroundings) -> Iterator[tuple[Ledger, Examinati
         return
     with ledger:
         yield ledger, ledger.examine()
-
-
-def _split(message: str) -> tuple[str, str]:
-    """Return what an error says, and the way out, which is the rest of its message."""
-    first, _, rest = re.sub(r"(?<=[.?!]) (?=[A-Z`])", "\0", message, count=1).partition("\0")
-    return first, rest
 
 
 def _some(things: list[str] | tuple[str, ...], between: str) -> str:

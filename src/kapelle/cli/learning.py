@@ -1,8 +1,9 @@
-"""`kapelle savings` and `learn`: what outcomes tell."""
+"""`kapelle savings`, `learn`, `rate` and `forget`: what outcomes tell, and what people say of them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,11 @@ import typer
 from kapelle.cost import ColumnNames, Scale, format_report, read_log, run_savings
 from kapelle.cost import learn as learn_from
 from kapelle.engine import MOST_OUTCOMES
-from kapelle.ledger import open_ledger, printable
+from kapelle.errors import InvalidInput, NotFound
+from kapelle.ledger import has_ledger, is_postgres_url, ledger_path, open_ledger, printable
 
-from .app import Db, Json, app, console, ledger_file
+from .app import Db, Json, RunId, app, console, engine_of, ledger_file
+from .asking import who
 from .printing import print_json, say
 
 
@@ -99,3 +102,88 @@ def learn(
     for task_type, note in sorted(lessons.notes.items()):
         say(f"  {task_type}: {note}")
     say(f"Runs with this ledger use it from now on: {folder}")
+
+
+@app.command(
+    epilog="Examples: [bold]kapelle rate last good[/bold]; one task of a run: [bold]kapelle rate 20260101-1200 t2 "
+    "bad[/bold]; in between: [bold]kapelle rate last 0.7[/bold]"
+)
+def rate(
+    run_id: RunId,
+    words: Annotated[
+        list[str], typer.Argument(metavar="[TASK] good|bad|0..1", help="Which task, if not the last; and how good.")
+    ],
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Say how good an answer was, also days later: estimates learn from it. Said again, the last word counts."""
+    if len(words) > 2:
+        raise InvalidInput(f"{' '.join(words)!r:.80} is too much: kapelle rate RUN [TASK] good|bad|0..1.")
+    value, task_id = _read_rating(words[-1]), words[0] if len(words) == 2 else None
+    with open_ledger(ledger_path(db), read_only=True) as ledger:
+        run = ledger.run(run_id)  # before an engine makes a ledger where there is none
+    with engine_of(None, None, "none", db) as engine:
+        rated = engine.rate(run.run_id, task_id, value, by=who())
+    if as_json:
+        print_json({"run_id": run.run_id, "tasks": rated, "quality": value, "measured_by": "person"})
+        return
+    agents = {name: run.tasks[name].agent or run.assignments[name] for name in rated}
+    said = ", ".join(f"{name} ({agent})" for name, agent in agents.items())
+    say(f"Noted for run {run.run_id}: {said} {value:.0%} right. Later estimates learn from it.")
+
+
+@app.command(
+    epilog="Examples: [bold]kapelle forget my_agent --dry-run[/bold]; "
+    "[bold]kapelle forget my_agent --type lookup[/bold]; [bold]kapelle forget my_agent --before 2026-01-31[/bold]"
+)
+def forget(
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id; `kapelle agents` lists them.")],
+    task_type: Annotated[str | None, typer.Option("--type", help="Only what it did at this type of task.")] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", help="Only what ended before this day or time, as 2026-01-31 [12:30].")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would count no more.")] = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Let an agent start anew, because it was mended for instance: what it did so far counts no more. Runs stay."""
+    until = None if before is None else _read_time(before)
+    path = ledger_path(db)
+    if not has_ledger(path):
+        raise NotFound(f"There is no ledger {path!r} yet, so there is nothing to forget.")
+    with engine_of(None, None, "none", db) as engine:
+        count = engine.forget(agent, task_type, until, by=who(), dry_run=dry_run)
+    learned = None if is_postgres_url(path) else Path(f"{Path(path).expanduser()}.learned")
+    if as_json:
+        print_json({"agent": agent, "task_type": task_type, "before": until, "outcomes": count, "dry_run": dry_run})
+        return
+    what = f"{count:,} outcome{'s' * (count != 1)} of {agent}" + (f" at {task_type}" if task_type is not None else "")
+    say(
+        f"{what} would count no more."
+        if dry_run
+        else f"{what} count{'s' * (count == 1)} no more. Runs stay as they are."
+    )
+    if not dry_run and learned is not None and learned.is_dir():
+        say("What `kapelle learn` made of them stays until you call it again.")
+
+
+def _read_rating(word: str) -> float:
+    named = {"good": 1.0, "bad": 0.0}.get(word.casefold())
+    if named is not None:
+        return named
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InvalidInput(f"{word!r:.40} is no rating. Say good, bad, or a number from 0 to 1.")
+    return value
+
+
+def _read_time(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise InvalidInput(
+            f"--before {text!r:.40} is no day or time. Write it as 2026-01-31 or 2026-01-31 12:30."
+        ) from None

@@ -33,16 +33,32 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run at on
 _EXAMPLES = "[bold]kapelle {0}[/bold]; where a run asks just one thing: [bold]kapelle {1} --resume[/bold]"
 
 
-@app.command(epilog="Examples: [bold]kapelle questions[/bold]; for programs: [bold]kapelle questions --json[/bold]")
-def questions(db: Db = None, as_json: Json = False) -> None:
-    """List what tasks wait for people to answer, in all runs, with the commands that answer it."""
+@app.command(
+    epilog="Examples: [bold]kapelle questions[/bold]; all of one: [bold]kapelle questions q-1f2e3d4c --full[/bold]; "
+    "for programs: [bold]kapelle questions --json[/bold]"
+)
+def questions(
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[QUESTION|RUN]", help="Only this question, or those of this run (or 'last')."),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Cut nothing, however long it is.")] = False,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """List what tasks wait for people to answer, in all runs: who would do what, with what, and how to answer it.
+
+    With --json nothing is cut.
+    """
     with open_ledger(ledger_path(db), read_only=True) as ledger:
         asked, said = split_questions(ledger)
         more = db_words(db, ledger.path)
+        if target is not None:
+            asked, said = _only(target, asked, said, ledger)
     if as_json:
         print_json({"questions": [asdict(one) for one in asked], "answered": [asdict(one) for one in said]})
     else:
-        terminal.show_questions(console(), asked, answered=said, more=more)
+        terminal.show_questions(console(), asked, answered=said, more=more, full=full)
 
 
 @app.command(epilog="Examples: " + _EXAMPLES.format("approve q-1f2e3d4c --note 'as agreed'", "approve last"))
@@ -110,8 +126,23 @@ def split_questions(ledger: Ledger, run_id: str | None = None) -> tuple[list[Que
         if message is None:
             asked.append(question)
         else:
-            said.append(replace(question, answer=message.get("answer"), note=str(message.get("note") or "")))
+            note, by = (str(message.get(name) or "") for name in ("note", "by"))
+            said.append(replace(question, answer=message.get("answer"), note=note, by=by))
     return asked, said
+
+
+def _only(
+    target: str, asked: list[Question], said: list[Question], ledger: Ledger
+) -> tuple[list[Question], list[Question]]:
+    """Return the questions with an id that begins so, or those of a run."""
+    found = [[one for one in them if target and one.question_id.startswith(target)] for them in (asked, said)]
+    if not any(found):
+        try:
+            run_id = ledger.run(target).run_id
+        except NotFound as error:
+            raise _nothing_so_named(target) if _is_unknown(target, error) else error from None
+        found = [[one for one in them if one.run_id == run_id] for them in (asked, said)]
+    return found[0], found[1]
 
 
 def _say(target: str, tell: Callable[[Engine, str], Question], db: str | None, *, resume: bool, as_json: bool) -> None:
@@ -154,12 +185,9 @@ def _find(target: str, ledger: Ledger, more: str) -> str:
     try:
         run_id = ledger.run(target).run_id
     except NotFound as error:
-        if target == "last" or "several runs" in str(error):
+        if not _is_unknown(target, error):
             raise
-        raise NotFound(
-            f"No open question and no run has the id {target!r}, or one that begins so. `kapelle questions` lists what "
-            "is asked; what was answered, `kapelle explain RUN` shows."
-        ) from None
+        raise _nothing_so_named(target) from None
     mine = [one.question_id for one in asked if one.run_id == run_id]
     if len(mine) == 1:
         return mine[0]
@@ -168,6 +196,17 @@ def _find(target: str, ledger: Ledger, more: str) -> str:
     if any(one.run_id == run_id for one in said):
         raise NotFound(f"All that run {run_id} asks is answered. To go on: kapelle resume {run_id}{more}")
     raise NotFound(f"Run {run_id} asks nothing. `kapelle questions` lists what is asked.")
+
+
+def _is_unknown(target: str, error: NotFound) -> bool:
+    return target != "last" and "several runs" not in str(error)
+
+
+def _nothing_so_named(target: str) -> NotFound:
+    return NotFound(
+        f"No open question and no run has the id {target!r}, or one that begins so. `kapelle questions` lists what "
+        "is asked; what was answered, `kapelle explain RUN` shows."
+    )
 
 
 def _is_abandoned(run: Run) -> bool:

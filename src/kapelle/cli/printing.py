@@ -1,18 +1,24 @@
 """How commands print: every text goes through here, or through `terminal`, and none steers a terminal or tells a key.
 
 Text for people loses what would steer; JSON, which programs read, has it escaped, and reads back as the same value.
+With `--json`, standard output gets one object and nothing besides, whatever happens: see `json_alone`.
 """
 
 from __future__ import annotations
 
+import ctypes
 import io
 import json
 import logging
+import math
+import os
+import re
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 from kapelle.characters import escape_json
@@ -30,11 +36,106 @@ def complain(text: str) -> None:
     say(hide_secrets(text), to=sys.stderr)
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object."""
-    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    text = json.dumps(hide_known_in(value), ensure_ascii=not unicode, default=lambda one: hide_known(str(one)))
-    print(escape_json(text))
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object. Only the first is printed where standard output is to be one object: see `json_alone`."""
+    alone = _alone.get()
+    out = sys.stdout if alone is None else alone.out
+    if out is None or (alone is not None and alone.is_full):
+        return  # a program that closed its standard output wants nothing there
+    unicode = (out.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(_plain(hide_known_in(value)), ensure_ascii=not unicode, allow_nan=False, default=_words)
+    if alone is not None:
+        alone.is_full = True
+    print(escape_json(text), file=out, flush=alone is not None)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with what JSON has no words for: numbers that are not finite become null, names texts."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name if isinstance(name, str) else _name(name): _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _name(value: object) -> str:
+    return json.dumps(value) if value is None or isinstance(value, (bool, int)) else _words(value)
+
+
+def _words(value: object) -> str:
+    try:
+        return hide_known(str(value))
+    except Exception:  # a class of somebody's own may fail even to say what it is
+        return f"{type(value).__name__}, which cannot be shown"
+
+
+def split_remedy(message: str) -> tuple[str, str]:
+    """Return what an error says, and the way out, which is the rest of its message."""
+    first, _, rest = re.sub(r"(?<=[.?!]) (?=[A-Z`])", "\0", message, count=1).partition("\0")
+    return first, rest
+
+
+class JsonAlone:
+    """Standard output that takes one object."""
+
+    def __init__(self, out: TextIO | None) -> None:
+        self.out = out
+        self.is_full = False
+        """Whether the object was printed."""
+
+
+_alone: ContextVar[JsonAlone | None] = ContextVar("json_alone", default=None)
+
+
+@contextmanager
+def json_alone() -> Iterator[JsonAlone]:
+    """Keep standard output for one object of `print_json`: all else that is written there goes to standard error.
+
+    That holds for the file descriptor too, so for libraries written in C and for programs that agents start.
+    """
+    with _descriptor_for_json() as out:
+        alone = JsonAlone(out)
+        token = _alone.set(alone)
+        try:
+            with redirect_stdout(sys.stderr):
+                yield alone
+        finally:
+            _alone.reset(token)
+
+
+@contextmanager
+def _descriptor_for_json() -> Iterator[TextIO | None]:
+    """Lead descriptor 1 to where 2 leads, and give a stream that leads where it led."""
+    out = sys.stdout
+    try:
+        if out is not None:
+            out.flush()
+        kept = os.dup(1)
+    except (OSError, ValueError):  # there is none, or its reader has gone
+        yield out
+        return
+    stream, own = out, None
+    try:
+        with suppress(OSError):  # nor a standard error
+            os.dup2(2, 1)
+        if out is not None and _fileno(out) == 1:
+            stream = own = open(kept, "w", encoding=out.encoding, errors="replace", closefd=False)  # noqa: SIM115
+        yield stream
+    finally:
+        with suppress(Exception):
+            ctypes.CDLL(None).fflush(None)  # what C libraries have written and not sent would follow the object
+        with suppress(OSError, ValueError):  # its reader has gone
+            if own is not None:
+                own.close()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _fileno(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None
 
 
 def complain_of_bug(error: BaseException) -> None:

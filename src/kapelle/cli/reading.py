@@ -24,6 +24,7 @@ from .app import (
     app,
     check_targets,
     console,
+    db_words,
     draw,
     engine_of,
     run_to_json,
@@ -43,13 +44,16 @@ def explain(
     """Tell what happened in a run: who did what and why, what it cost, what went wrong."""
     check_targets(svg)
     with open_ledger(ledger_path(db), read_only=True) as ledger:
-        found = ledger.run(run_id)
+        found = ledger.examine().as_it_is(ledger.run(run_id))
+        more = db_words(db, ledger.path)
     draw(found, svg)
     if as_json:
         print_json(run_to_json(found))
     else:
         say(found.explain())
         terminal.show_history(console(), found)
+        if found.state == "interrupted":
+            say(f"\nTo go on: kapelle resume {found.run_id}{more}")
 
 
 @app.command(epilog="Example: [bold]kapelle runs --limit 5[/bold]")
@@ -60,7 +64,7 @@ def runs(
 ) -> None:
     """List the runs in the ledger."""
     with open_ledger(ledger_path(db), read_only=True) as ledger:
-        found = ledger.runs(limit=limit)
+        found = ledger.examine().as_they_are(ledger.runs(limit=limit))
     if as_json:
         print_json({"runs": [asdict(summary) for summary in found]})
     else:

@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,14 +19,16 @@ import typer
 from rich.console import Console
 
 from kapelle import terminal
+from kapelle.cost import agents_of, strategy_from_dict
 from kapelle.engine import Engine, Proposal
 from kapelle.errors import InvalidInput
-from kapelle.execution import ExecutionLimits, HedgePolicy
+from kapelle.execution import ExecutionLimits, HedgePolicy, make_backend
 from kapelle.ledger import Event, Run, ledger_path, open_ledger, printable
 from kapelle.planning import PLAN_SUFFIXES, Plan, explain_edges, read_plan_stream, write_plan
 from kapelle.process import drive
 
 from .app import (
+    COMMAND_LINE,
     Agents,
     Backend,
     Budget,
@@ -99,15 +101,19 @@ def resume(
     model: Model = None,
     agents: Agents = None,
     db: Db = None,
-    backend: Backend = "asyncio",
-    hedge: Hedge = False,
+    explore: Annotated[
+        float | None, typer.Option("--explore", help="Share of tasks that may go to little known agents, as for run.")
+    ] = None,
+    backend: Annotated[str | None, typer.Option("--backend", help="Where agents run, as for run.")] = None,
+    hedge: Annotated[bool | None, typer.Option("--hedge/--no-hedge", help="Give stragglers a rival, or not.")] = None,
     output: Output = None,
     svg: Svg = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a run that was cut off, waits for people, or ended without being done. What is done stays done.
 
-    Limits, data folder, agents and model are those that the run was started with, unless they are given.
+    Limits, data folder, agents, model, backend, hedging and exploring are those that the run was started with, or gone
+    on with last, unless they are given.
     """
     terms = {"budget_usd": budget, "deadline_s": deadline, "max_tokens": max_tokens}
     raise typer.Exit(
@@ -118,6 +124,7 @@ def resume(
             agents=agents,
             model=model,
             db=db,
+            explore=explore,
             backend=backend,
             hedge=hedge,
             output=output,
@@ -182,7 +189,8 @@ def plan(
         terminal.show_proposal(out, proposal)
     if svg is not None:
         write_file(svg, terminal.picture(proposal.plan.graph, states={}, agents=proposal.routing.assignments))
-    raise typer.Exit(0 if proposal.validation.passed else 2)
+    # 2 says that nothing was spent.
+    raise typer.Exit(0 if proposal.validation.passed else 1 if proposal.plan.cost_usd else 2)
 
 
 def read_request(text: str) -> str | Path | Plan:
@@ -229,8 +237,9 @@ def go_on(
     agents: Path | None = None,
     model: str | None = None,
     db: str | None = None,
-    backend: str = "asyncio",
-    hedge: bool = False,
+    explore: float | None = None,
+    backend: str | None = None,
+    hedge: bool | None = None,
     output: Path | None = None,
     svg: Path | None = None,
     as_json: bool = False,
@@ -238,16 +247,30 @@ def go_on(
     """Go on with a run, show it, and return the exit code. What is not given is as the run was started with.
 
     Raises:
-        InvalidInput: there is no such run, it is done, or what it was started with is not there any more.
+        InvalidInput: there is no such run, it is done, or what it was started with is not there any more; or its agents
+            are in a Python program.
         RunBusy: another engine works on it.
     """
     check_targets(output, svg)
     with open_ledger(ledger_path(db), read_only=True) as ledger:
         before = ledger.run(run_id)
+        place = str(ledger.path)
+    options: dict[str, Any] = {
+        "explore": before.settings.get("explore", 0.0) if explore is None else explore,
+        "limits": _limits(bool(before.settings.get("hedge")) if hedge is None else hedge),
+        "backend": _backend(before) if backend is None else backend,
+    }
+    own = agents or _place(before, "agents")
     data = data or _place(before, "data")
-    agents = agents or _place(before, "agents")
-    model = model or before.settings.get("model")
-    with engine_of(agents, data, model, db, backend=backend, limits=_limits(hedge)) as engine:
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(engine_of(own, data, model or before.settings.get("model"), db, **options))
+        except InvalidInput as error:
+            if model is None and _is_from_python(before):
+                raise InvalidInput(f"{error} {_tell_way_in_python(before, (), place)}") from error
+            raise
+        if agents is None and _is_from_python(before) and (missing := _missing_agents(before, engine)):
+            raise InvalidInput(_tell_way_in_python(before, missing, place))
         shown = _Shown(as_json=as_json, output=output, svg=svg, db=db)
         return _run_and_show(engine, Start(resume=before.run_id), terms, shown)
 
@@ -311,6 +334,50 @@ def _drive(engine: Engine, start: Start, terms: dict[str, Any], err: Console, *,
 
 def _limits(hedge: bool) -> ExecutionLimits:
     return ExecutionLimits(hedge=HedgePolicy() if hedge else None)
+
+
+def _backend(run: Run) -> str:
+    """Return the backend that a run was started with.
+
+    Raises:
+        InvalidInput: it is not there any more.
+    """
+    name = run.settings.get("backend", "asyncio")
+    try:
+        make_backend(name)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"Run {run.run_id} was started with the backend {name!r:.40}. {error} "
+            f"Or go on with another: kapelle resume {run.run_id} --backend threads"
+        ) from error
+    return str(name)
+
+
+def _is_from_python(run: Run) -> bool:
+    """Whether a run was started by a program with an engine of its own, as far as its record tells."""
+    origin = run.settings.get("origin")
+    return "backend" in run.settings and not (isinstance(origin, dict) and origin.get("by") == COMMAND_LINE)
+
+
+def _missing_agents(run: Run, engine: Engine) -> tuple[str, ...]:
+    """Return the agents that tasks still to do were given to, and this engine does not have."""
+    able = engine.team.registry.runnable()
+    found: dict[str, None] = {}
+    for task_id, agent in run.assignments.items():
+        if task_id in run.tasks and run.tasks[task_id].state not in ("done", "expanded"):
+            way = run.strategies.get(task_id)
+            found |= dict.fromkeys(agents_of(strategy_from_dict(way)) if way is not None else (agent,))
+    return tuple(agent for agent in found if agent not in able)
+
+
+def _tell_way_in_python(run: Run, missing: tuple[str, ...], place: str) -> str:
+    named = ", ".join(missing) or "..."
+    lacks = f"its agents {named} are not known to the command line" if missing else "its engine is made there"
+    return (
+        f"Run {run.run_id} was made in Python, and {lacks}. Go on with it there: "
+        f"Engine(agents=[{named}], ledger=open_ledger({place!r})).resume_sync({run.run_id!r}). "
+        f"Or describe its agents in a file: kapelle resume {run.run_id} --agents FILE"
+    )
 
 
 def _place(run: Run, name: str) -> Path | None:

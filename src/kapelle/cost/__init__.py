@@ -18,7 +18,9 @@ from .candidates import JudgedStrategy as JudgedStrategy
 from .candidates import StrategySource as StrategySource
 from .canonical import canonical_answer as canonical_answer
 from .checks import Checks as Checks
+from .checks import Validator as Validator
 from .checks import Verdict as Verdict
+from .checks import read_passed as read_passed
 from .checks import task_context as task_context
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity

@@ -203,6 +203,19 @@ class Budget:
         return self.statistics().overrun
 
     @property
+    def cap_usd(self) -> float | None:
+        """The dollars that may be spent; None where there is no limit."""
+        cap = self._caps[0]
+        return None if cap is None else _amount(0, cap)
+
+    @property
+    def usd_is_spent(self) -> bool:
+        """Whether settled work has spent all the dollars there are; never where there is no limit, or nothing spent."""
+        cap = self._caps[0]
+        with self._lock:
+            return cap is not None and 0 < self._spent[0] >= cap
+
+    @property
     def own_overrun_usd(self) -> float:
         """The dollars of `overrun` that came with work settled here, not with what had been spent before."""
         with self._lock:

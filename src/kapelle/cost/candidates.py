@@ -42,8 +42,8 @@ Counting = Literal["proven", "beginning", "relative"]
 USUAL_CONFIDENCE = 0.9
 """How sure the bounds of estimates are where no confidence is asked for."""
 MOST_UNTRIED = 0.9
-"""Bounds of an agent that was never tried at a task are those of this rate at most: one that declares 1.0 would be
-certain of success otherwise."""
+"""Bounds of an agent that was never tried at a task, or never checked, are those of this rate at most: one that declares
+1.0 would be certain of success otherwise."""
 DECLARED = 2.0
 """Outcomes that a declared rate is worth, where its estimate does not say."""
 
@@ -94,7 +94,7 @@ class Option:
     evidence: float
     """How many outcomes the belief in its quality is worth, what was known before them included."""
     samples: int
-    """Outcomes behind it."""
+    """Outcomes behind it of which something measured how good they were."""
 
     @property
     def agent(self) -> str:
@@ -169,7 +169,7 @@ class OptionFinder:
                 quality=quality,
                 lower=lower,
                 evidence=evidence,
-                samples=estimate.samples,
+                samples=estimate.judged,
             )
         return self._singles[key]
 
@@ -319,7 +319,7 @@ def asked(strategy: Strategy) -> tuple[str, ...]:
 def _bound(estimate: Estimate, confidence: float | None) -> tuple[float, float]:
     """Return the lower bound of success, and how many outcomes that belief is worth."""
     mean, evidence = estimate.success_rate, _evidence(estimate.success_rate, estimate.success_sd)
-    if estimate.samples or mean <= MOST_UNTRIED:
+    if estimate.judged or mean <= MOST_UNTRIED:
         bound = _lower_bound(mean, estimate.success_sd, estimate.success_lower, confidence)
         return min(mean, bound), evidence
     evidence = DECLARED if math.isinf(evidence) else evidence

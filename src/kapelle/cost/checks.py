@@ -7,15 +7,22 @@
 A check of which nothing is known was not passed: the strategy then goes on to the next agent, which costs money and
 never the answer. Agreement is no check: it is what a Vote counts, over the forms that canonical makes.
 
+A guard fails closed: what it says counts where it is True or False, plain or awaited, and nothing that Python merely
+takes for true. A validator that says anything else, such as `(False, "too short")`, is at fault itself: no answer can
+pass it.
+
 What a task declares is in its `metadata` or its `inputs`: `functions` (or `tools`), `output_schema`, `tests`. In a log
 it is the row's `context`, as JSON under the same names. Answers and tests are untrusted. Decides nothing: see strategy.
 """
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 import re
 import secrets
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -47,8 +54,9 @@ MAX_NOTE_CHARS = 300
 
 AskAgent = Callable[[str, Task], Awaitable[AgentResult]]
 """Asks an agent, by its name, to do a task; the caller of a check brings it, and reserves what it may cost."""
-Validator = Callable[[Any], bool]
-"""Says whether an output is acceptable. What it raises is the reason why not."""
+Validator = Callable[[Any], Any]
+"""Says whether an output is acceptable, plain or async: True, False, or a Verdict, whose note is kept as the reason.
+What it raises is the reason why not. A plain function runs on a thread, so that it cannot block the others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +70,8 @@ class Verdict:
     usage: Usage = Usage()
     seconds: float = 0.0
     """Known for logged verdicts only; in a run the executor measures."""
+    faulty: bool = False
+    """Whether it is the check that is at fault: then it says nothing of the answer, and no other one would pass."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +92,14 @@ class Checks:
     """By (task id, agent, check as a text): what checks that cannot be repeated over a log have found (see
     `examine_log`)."""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.validators, Mapping):
+            raise InvalidInput(f"validators={self.validators!r:.80}: give a mapping of task types to functions.")
+        for task_type, validator in self.validators.items():
+            if not callable(validator):
+                raise InvalidInput(f"The validator for {task_type!r} is {validator!r:.80}; give a function.")
+        object.__setattr__(self, "validators", dict(self.validators))  # whoever gave them may change theirs
+
     def guards(self, task: Task) -> bool:
         """Return whether every answer to this task must pass a validator that the user gave."""
         return task.task_type in self.validators
@@ -97,7 +115,10 @@ class Checks:
         """
         context = task_context(task)
         if check.kind == "well_formed":
-            return self._well_formed(output, context, task.task_type)
+            problem, validator = find_problem(output, context), self.validators.get(task.task_type)
+            if problem or validator is None:
+                return Verdict(passed=not problem, note=problem or _WELL_FORMED)
+            return await _ask_validator(_name_of(task.task_type), validator, output)
         if check.kind == "tests":
             return await _run_tests(output, _declared(context).get("tests"), self.sandbox or _shared_sandbox())
         if check.agent is None or ask is None:
@@ -110,7 +131,10 @@ class Checks:
         outcome = task.outcomes.get(agent)
         if known is not None or check.kind != "well_formed" or outcome is None or outcome.output is None:
             return known
-        return self._well_formed(outcome.output, task.context, task.task_type)
+        problem, validator = find_problem(outcome.output, task.context), self.validators.get(task.task_type)
+        if problem or validator is None:
+            return Verdict(passed=not problem, note=problem or _WELL_FORMED)
+        return None if _is_async(validator) else _ask_now(_name_of(task.task_type), validator, outcome.output)
 
     async def examine_log(
         self, check: Check, tasks: Sequence[LoggedTask], agents: Sequence[str], *, ask: AskAgent | None = None
@@ -127,18 +151,91 @@ class Checks:
                     found[key] = await self.examine(check, _task_of(task), outcome.output, ask=ask)
         return replace(self, verdicts=found)
 
-    def _well_formed(self, output: object, context: str, task_type: str) -> Verdict:
-        problem = find_problem(output, context)
-        validator = self.validators.get(task_type)
-        if problem or validator is None:
-            return Verdict(passed=not problem, note=problem or "it is well formed")
-        try:
-            if validator(output):
-                return Verdict(passed=True, note=f"the validator for {task_type!r} accepts it")
-            return Verdict(passed=False, note=f"the validator for {task_type!r} refuses it")
-        except Exception as error:  # it is the user's code, and whatever it raises is its reason
-            note = f"the validator for {task_type!r} raised {type(error).__name__}: {error}"
-            return Verdict(passed=False, note=note[:MAX_NOTE_CHARS])
+
+# Validators
+
+_WELL_FORMED = "it is well formed"
+
+
+def read_passed(found: object) -> bool | None:
+    """Return what a guard says; None where that is neither True nor False, whatever Python would take it for.
+
+    >>> read_passed(True), read_passed((False, "too short")), read_passed(None), read_passed("no")
+    (True, None, None, None)
+    """
+    if type(found) is bool:
+        return found
+    numpy = sys.modules.get("numpy")
+    return bool(found) if numpy is not None and type(found) is numpy.bool_ else None
+
+
+def _name_of(task_type: str) -> str:
+    return f"the validator for {task_type!r}"
+
+
+async def _ask_validator(who: str, validator: Validator, output: object) -> Verdict:
+    try:
+        if _is_async(validator):
+            found = await validator(output)
+        else:
+            found = await call_in_thread(validator, output)
+            if inspect.isawaitable(found):  # a plain function that returned a coroutine
+                found = await found
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:  # it is the user's code, and whatever it raises is its reason
+        return _raised(who, error)
+    return _read_said(who, found)
+
+
+def _ask_now(who: str, validator: Validator, output: object) -> Verdict | None:
+    """Return what a validator says; None where it would have to be awaited."""
+    try:
+        found = validator(output)
+    except Exception as error:  # as above
+        return _raised(who, error)
+    if inspect.iscoroutine(found):
+        found.close()
+        return None
+    return _read_said(who, found)
+
+
+def _raised(who: str, error: BaseException) -> Verdict:
+    try:
+        words = f"{type(error).__name__}: {error}"
+    except BaseException:  # it may fail even to say what it is
+        words = f"{type(error).__name__}, which cannot be shown"
+    return Verdict(passed=False, note=f"{who} raised {words}"[:MAX_NOTE_CHARS])
+
+
+def _read_said(who: str, found: object) -> Verdict:
+    """Return what a validator says as a verdict; where that is no yes and no no, one that tells so."""
+    verdict = found if isinstance(found, Verdict) else None
+    passed = read_passed(found if verdict is None else verdict.passed)
+    if passed is None:
+        what = _show(found) if verdict is None else f"a Verdict with passed={_show(verdict.passed)}"
+        way_out = "Return one of them; or a kapelle.Verdict(passed=..., note=...), which keeps the reason."
+        return Verdict(passed=False, faulty=True, note=f"{who} returned {what}: neither True nor False. {way_out}")
+    note = f"{who} {'accepts' if passed else 'refuses'} it"
+    if verdict is None:
+        return Verdict(passed=passed, note=note)
+    words = verdict.note if isinstance(verdict.note, str) else ""
+    return replace(verdict, passed=passed, note=f"{note}: {words}"[:MAX_NOTE_CHARS] if words else note)
+
+
+def _show(value: object) -> str:
+    """Return a value as a message shows it; only its type where its own code would have to say more."""
+    kind = type(value)
+    if kind in (str, int, float, type(None)):
+        return repr(value)[:60]
+    if kind in (tuple, list) and len(value) <= 4:  # type: ignore[arg-type]  # what it is was just asked
+        shown = ", ".join(_show(one) for one in value)  # type: ignore[attr-defined]
+        return f"the {kind.__name__} ({shown})"[:120]
+    return f"a {kind.__name__}"
+
+
+def _is_async(function: Any) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - the method itself is asked for
 
 
 def find_problem(output: object, context: str = "") -> str:

@@ -28,7 +28,8 @@ LEAST = 20
 """Outcomes that must be known before a change against them can be told."""
 _LOG_ODDS = math.log(ODDS)
 
-What = Literal["success", "cost", "seconds"]
+What = Literal["success", "completion", "cost", "seconds"]
+"""`success`: how right answers are, as far as that was measured. `completion`: whether there are any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +40,7 @@ class Drift:
     task_type: str
     what: What
     before: float
-    """Share of successes, or median dollars or seconds per unit of complexity."""
+    """Share of successes or of answers, or median dollars or seconds per unit of complexity."""
     after: float
     outcomes: int
     """Outcomes since the change, when it was noticed."""
@@ -47,8 +48,8 @@ class Drift:
     """When the first of them ended, in seconds since the epoch; 0 where that is not known."""
 
     def __str__(self) -> str:
-        if self.what == "success":
-            change = f"success went from {self.before:.0%} to {self.after:.0%}"
+        if self.what in ("success", "completion"):
+            change = f"{self.what} went from {self.before:.0%} to {self.after:.0%}"
         else:
             unit = "$" if self.what == "cost" else ""
             change = f"{self.what} went from {unit}{self.before:.3g} to {unit}{self.after:.3g}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kapelle.ledger import Usage, format_seconds, format_usd
+from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
 
 Source = Literal["declared", "learned", "default"]
+Basis = Literal["declared", "elsewhere", "measured"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +18,7 @@ class Estimate:
     cost_usd: float
     seconds: float
     success_rate: float
+    """Chance that it answers (`completion`), and that its answer is right."""
     tokens: int
     samples: int
     """Outcomes of this agent at this type of task behind it."""
@@ -32,10 +34,34 @@ class Estimate:
     seconds_low: float = 0.0
     """One attempt takes from here to `seconds_high` in 90 % of cases."""
     seconds_high: float = 0.0
+    costs_told: int = 0
+    """Outcomes of this agent, at whatever type of task, whose cost was told; 0 where all was declared or assumed."""
     usage: Usage | None = None
     """Input, cached and output tokens expected of one attempt."""
+    completion: float = 1.0
+    """Chance that it gives any answer, learned from every outcome; 1 while nothing has failed."""
+    judged: int = 0
+    """Of `samples`, those of which something measured how right the answer was: a check, a person, other agents, or the
+    agent itself."""
+    basis: Basis = "measured"
+    """Where the chance that an answer is right comes from: it was `measured`; or it is what the agent declares, because
+    nothing has; or that mixed with what was measured `elsewhere`, of other agents and other types of task."""
     note: str = ""
     """What a reader should know of the estimate: that the agent has changed lately, for instance."""
+
+    @property
+    def correctness(self) -> float:
+        """Chance that an answer is right, where there is one."""
+        return min(1.0, self.success_rate / self.completion) if self.completion > 0 else 0.0
+
+    def tell_success(self) -> str:
+        """Return where the chance of success comes from.
+
+        >>> Estimate(cost_usd=0, seconds=1, success_rate=0.82, tokens=0, samples=40, judged=0, completion=0.97,
+        ...          basis="declared", source="learned").tell_success()
+        '85% declared, not checked yet; completes 97%, learned from 40 outcomes'
+        """
+        return tell_success(self.success_rate, self.completion, self.samples, self.judged, self.basis)
 
     def explain(self) -> str:
         """Return the estimate in words, with its bounds.
@@ -47,8 +73,9 @@ class Estimate:
         known = {"declared": "declared by the agent", "default": "a guess"}.get(
             self.source, f"learned from {self.samples} outcome{'s' * (self.samples != 1)}"
         )
+        detail = f"; {self.tell_success()}" if self.samples > self.judged else ""
         text = (
-            f"{known}: {self.success_rate:.0%} success (at least {self.success_lower:.0%}), "
+            f"{known}: {self.success_rate:.0%} success (at least {self.success_lower:.0%}{detail}), "
             f"{format_usd(self.cost_usd)} ({format_usd(self.cost_low_usd)} to {format_usd(self.cost_high_usd)}), "
             f"{format_seconds(self.seconds)} ({format_seconds(self.seconds_low)} to "
             f"{format_seconds(self.seconds_high)})"

@@ -98,4 +98,6 @@ def _as_estimate(option: Option, steps: Mapping[str, Estimate]) -> Estimate:
         tokens=sum(step.tokens for step in steps.values()),
         samples=option.samples,
         source="learned" if option.samples else "default",
+        judged=option.samples,
+        basis="measured" if option.samples else "declared",
     )

@@ -12,10 +12,23 @@ from dataclasses import dataclass, field
 
 from .drift import Drift, What
 from .history import Amounts, Effect, History, Tokens, recent_mean
-from .posterior import ORDERED, Effects, Rate, believe_rate, order_interval, predict_log, rate_level, rate_prior
+from .posterior import (
+    ORDERED,
+    Effects,
+    Rate,
+    believe_rate,
+    both_rates,
+    order_interval,
+    predict_log,
+    rate_level,
+    rate_prior,
+)
 
 PRIOR_WEIGHT = 4.0
 """How many outcomes a declared cost or time is worth."""
+COMPLETION_OUTCOMES = 2.0
+"""How many answers an agent is taken to have given before anything is known of it. With DECLARED_OUTCOMES as many, a
+failure lowers what is expected of an untried agent as much as a wrong answer does."""
 DECLARED_OUTCOMES = 2.0
 """How many outcomes a declared success rate is worth while nothing else is known. On recorded routing data one
 outcome's worth predicts better still, but lets a single failure condemn an agent."""
@@ -47,14 +60,30 @@ class Amount:
     high: float
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Success:
+    """What is believed of an agent's chance of success: that it answers, and that its answer is right."""
+
+    completion: Rate
+    correctness: Rate
+    both: Rate
+    is_from_elsewhere: bool
+    """Whether what the agent or others did elsewhere speaks of how right it is."""
+
+
 @dataclass(slots=True)
 class Known:
     """What is known of an agent over all types, or of a type over all agents."""
 
-    rate: Effect
+    rate: Effect | None
+    """Of how right answers are; None while nothing measured one."""
     cost: Effect
     seconds: Effect
     executions: int = 0
+    judged: int = 0
+    costs_told: int = 0
+    """Outcomes whose cost was told."""
+    histories: list[History] = field(default_factory=list)
     mean_seconds: float = 0.0
     """Per unit of complexity, the newer the more."""
     tokens: Tokens = field(default_factory=Tokens)
@@ -77,6 +106,7 @@ class Experience:
         self.agents: dict[str, Known] = {}
         self.types: dict[str, Known] = {}
         self.executions = 0
+        self._judged_agents = 0
         self._tiers = tiers
         variance = math.fsum(sd * sd for sd in _RATES.values())
         self._rates = Effects(level=rate_level(level, variance), **_RATES)
@@ -88,24 +118,33 @@ class Experience:
         agent: str,
         task_type: str,
         *,
-        value: float,
+        completed: float | None,
+        value: float | None,
         success: bool,
         cost_usd: float,
         seconds: float,
         tokens: tuple[float, float, float],
         complexity: float,
         at: float,
+        cost_told: bool = True,
     ) -> list[Drift] | None:
         """Learn from one attempt, and return the changes of the agent that it made evident, if any.
 
-        `tokens` are input (cached ones included), cached and output.
+        `tokens` are input (cached ones included), cached and output. See `History.add` for the others.
         """
         history = self.histories.get((agent, task_type)) or self._begin(agent, task_type)
         self.executions += 1
         of_agent, of_type = self.agents[agent], self.types[task_type]
         of_agent.executions += 1
         of_type.executions += 1
-        self._rates.observe_rate(of_agent.rate, of_type.rate, history.rate_effect, value)
+        of_agent.costs_told += cost_told and (success or cost_usd > 0.0)
+        if value is not None:
+            if of_agent.rate is None:
+                of_agent.rate = self._rate_of_new(self._tiers.get(agent))
+                self._judged_agents += 1
+            of_type.rate = of_type.rate or self._rates.new_type()
+            of_agent.judged += 1
+            self._rates.observe_rate(of_agent.rate, of_type.rate, history.rate_effect, value)
         if cost_usd > 0.0:
             log = math.log(cost_usd / complexity)
             self._costs.observe_amount(of_agent.cost, of_type.cost, history.cost.effect, log)
@@ -115,14 +154,13 @@ class Experience:
         of_type.mean_seconds += (seconds / complexity - of_type.mean_seconds) / min(of_type.executions, _MEMORY)
         if tokens[0] + tokens[2] > 0.0:  # without any they are unknown, or those of an agent without a model
             of_type.tokens.add(tokens, complexity)
-        return history.add(value, success, cost_usd, seconds, tokens, complexity, at)
+        return history.add(value, success, cost_usd, seconds, tokens, complexity, at, completed)
 
     def _begin(self, agent: str, task_type: str) -> History:
         if agent not in self.agents:
-            rate = self._rate_of_new(self._tiers.get(agent))
-            self.agents[agent] = Known(rate, self._costs.new_agent(), self._times.new_agent())
+            self.agents[agent] = Known(None, self._costs.new_agent(), self._times.new_agent())
         if task_type not in self.types:
-            self.types[task_type] = Known(self._rates.new_type(), self._costs.new_type(), self._times.new_type())
+            self.types[task_type] = Known(None, self._costs.new_type(), self._times.new_type())
         history = self.histories[agent, task_type] = History(
             agent,
             task_type,
@@ -130,6 +168,7 @@ class Experience:
             cost=Amounts(self._costs.new_pair()),
             seconds=Amounts(self._times.new_pair()),
         )
+        self.agents[agent].histories.append(history)
         return history
 
     def _rate_of_new(self, tier: str | None) -> Effect:
@@ -141,7 +180,7 @@ class Experience:
         precision = 1.0 / spread
         total = 0.0
         for name, known in self.agents.items():
-            if self._tiers.get(name) == tier:
+            if known.rate is not None and self._tiers.get(name) == tier:
                 weight = 1.0 / (known.rate[1] + spread)
                 precision += weight
                 total += weight * known.rate[0]
@@ -150,19 +189,21 @@ class Experience:
     # What it says
 
     def believe_success(
-        self, agent: str, task_type: str, *, tier: str | None, declared: float, confidence: float
-    ) -> Rate:
-        """Return what is believed of an agent's chance at a type of task."""
+        self, agent: str, task_type: str, *, tier: str | None, declared: float, confidence: float, now: float = 0.0
+    ) -> Success:
+        """Return what is believed of an agent's chance at a type of task; `now` fades what is old, 0 fades nothing."""
+        completion = self._believe_completion(agent, task_type, confidence, now)
         history = self.histories.get((agent, task_type))
-        count, total = (history.rate_count, history.rate_total) if history else (0.0, 0.0)
+        count, total = history.correctness.seen_at(now) if history else (0.0, 0.0)
         weight, mean = DECLARED_OUTCOMES, declared
         known_agent, known_type = self.agents.get(agent), self.types.get(task_type)
-        elsewhere = len(self.agents)  # what one other agent did says little: is it the agent, or the work?
-        if known_agent is not None:
-            elsewhere += known_agent.executions - (history.executions if history else 0) - 1
+        elsewhere = self._judged_agents  # what one other agent did says little: is it the agent, or the work?
+        if known_agent is not None and known_agent.judged:
+            elsewhere += known_agent.judged - (history.judged if history else 0) - 1
         if elsewhere:
             prior = self._rates.predict(
-                known_agent.rate if known_agent else self._rate_of_new(tier), known_type.rate if known_type else None
+                known_agent.rate if known_agent and known_agent.rate else self._rate_of_new(tier),
+                known_type.rate if known_type else None,
             )
             guess, outcomes = rate_prior(prior)
             doubt = _DOUBT / (_DOUBT + elsewhere)
@@ -170,7 +211,31 @@ class Experience:
             declaration = DECLARED_OUTCOMES * doubt
             weight = outcomes + declaration
             mean = (outcomes * guess + declaration * declared) / weight
-        return believe_rate(total, count, prior_mean=mean, prior_weight=weight, confidence=confidence)
+            if known_agent is not None and not known_agent.judged:
+                mean = min(mean, declared)  # that others are right does not make an agent that nobody checks so
+        correctness = believe_rate(total, count, prior_mean=mean, prior_weight=weight, confidence=confidence)
+        return Success(
+            completion=completion,
+            correctness=correctness,
+            both=both_rates(completion, correctness, confidence=confidence),
+            is_from_elsewhere=elsewhere > 0,
+        )
+
+    def _believe_completion(self, agent: str, task_type: str, confidence: float, now: float) -> Rate:
+        """Return what is believed of the chance of any answer; certain as long as nothing has failed."""
+        known = self.agents.get(agent)
+        weight = elsewhere = COMPLETION_OUTCOMES
+        count = total = 0.0
+        for history in known.histories if known is not None else ():
+            more, answered = history.completion.seen_at(now)
+            if history.task_type == task_type:
+                count, total = more, answered
+            else:
+                weight += more
+                elsewhere += answered
+        return believe_rate(
+            total, count, prior_mean=elsewhere / weight, prior_weight=COMPLETION_OUTCOMES, confidence=confidence
+        )
 
     def expect(
         self,

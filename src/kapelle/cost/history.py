@@ -17,11 +17,17 @@ WINDOW = 64
 """Outcomes from which costs and times are told: 3 of them lie beyond either end of a 90 % interval."""
 MEMORY = 200.0
 """Outcomes that the share of successes remembers: each counts 1 - 1/200 of the one after it."""
+COMPLETION_DAYS = 7.0
+"""Days after which an outcome counts half as evidence of whether the agent answers at all. What breaks an agent (a bug,
+a service, a key) is mended within days, and nothing but another try tells that it was."""
+CORRECTNESS_DAYS = 30.0
+"""Days after which an outcome counts half as evidence of how right the agent is."""
 CARRIED = 2.0
 """Outcomes that all that was before a change of the agent still counts for."""
 _HALF_LIFE = 32
 _WEIGHTS = tuple(0.5 ** (age / _HALF_LIFE) for age in range(WINDOW))
-_COST, _SECONDS, _TOKENS, _SUCCESS, _COMPLEXITY, _FIELDS = 0, 1, 2, 3, 4, 5
+_COST, _SECONDS, _TOKENS, _SUCCESS, _COMPLEXITY, _UNCHECKED, _FIELDS = 0, 1, 2, 3, 4, 5, 6
+_DAY_S = 86_400.0
 _KEPT = 1.0 - 1.0 / MEMORY
 _REFRESH, _RATE_REFRESH = 16, 8
 
@@ -38,6 +44,8 @@ class Execution:
     tokens: int
     success: bool
     complexity: float = 1.0
+    is_checked: bool = True
+    """Whether it failed, or something measured how right its answer was."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,6 +61,8 @@ class TaskProfile:
     total_tokens: int = 0
     recent: tuple[Execution, ...] = ()
     """The last ten, newest last."""
+    unchecked: int = 0
+    """Answers of which nothing measured how right they were."""
 
     @property
     def success_rate(self) -> float:
@@ -113,12 +123,63 @@ class Amounts:
         self.reference: AmountReference | None = None
 
 
+class Share:
+    """A share of successes: the older an outcome the less it counts, and none that is older than a change.
+
+    Args:
+        half_life_s: Seconds after which an outcome counts half, where it is known when it was.
+    """
+
+    __slots__ = ("_downs", "_half_life_s", "_seen", "_ups", "at", "count", "detector", "total")
+
+    def __init__(self, half_life_s: float) -> None:
+        self._half_life_s = half_life_s
+        self.count = 0.0
+        """Outcomes, discounted."""
+        self.total = 0.0
+        """What they sum up to, discounted."""
+        self.at = 0.0
+        """When the last one ended; 0 where that is not known."""
+        self.detector = ShiftDetector()
+        self._seen = 0
+        self._ups = self._downs = 0.0
+
+    def add(self, value: float, at: float) -> tuple[float, float] | None:
+        """Count an outcome, 0..1; return the shares before and after the change that it made evident, if any."""
+        self._seen += 1
+        kept = self._kept_until(at)
+        count, total = self.count * kept, self.total * kept
+        if at > self.at:
+            self.at = at
+        if count >= LEAST and (not self._ups or not self._seen % _RATE_REFRESH):
+            self._ups, self._downs = reference(total / count, count)
+        found = self.detector
+        if count >= LEAST and found.watch(value, self._ups, self._downs, at):
+            before, carried = total / count, min(CARRIED, count)
+            self.count = carried + found.outcomes
+            self.total = carried * before + found.mean * found.outcomes
+            self._ups = 0.0
+            return before, found.mean
+        self.count = count * _KEPT + 1.0
+        self.total = total * _KEPT + value
+        return None
+
+    def seen_at(self, now: float) -> tuple[float, float]:
+        """Return the outcomes that count at a time, and what they sum up to; 0 is no matter when."""
+        kept = self._kept_until(now)
+        return self.count * kept, self.total * kept
+
+    def _kept_until(self, at: float) -> float:
+        passed = at - self.at
+        return 0.5 ** (passed / self._half_life_s) if self.at > 0.0 and passed > 0.0 else 1.0
+
+
 class History:
     """What one agent's attempts at one type of task used and came to."""
 
-    __slots__ = ("_rate_downs", "_rate_ups", "_rows", "agent", "cost", "cost_usd", "detector", "drift", "executions",
-                 "rate_count", "rate_effect", "rate_total", "seconds", "successes", "task_type", "tokens",
-                 "total_seconds", "total_tokens")  # fmt: skip
+    __slots__ = ("_rows", "agent", "completion", "correctness", "cost", "cost_usd", "drift", "executions", "judged",
+                 "rate_effect", "seconds", "successes", "task_type", "tokens", "total_seconds", "total_tokens",
+                 "tried", "unchecked")  # fmt: skip
 
     def __init__(self, agent: str, task_type: str, *, rate_effect: Effect, cost: Amounts, seconds: Amounts) -> None:
         self.agent = agent
@@ -128,31 +189,39 @@ class History:
         self.cost_usd = 0.0
         self.total_seconds = 0.0
         self.total_tokens = 0
-        self.rate_count = 0.0
-        """Outcomes, discounted."""
-        self.rate_total = 0.0
-        """What they sum up to, discounted: quality where it was measured, else 1 for a success."""
+        self.tried = 0
+        """Attempts that say whether the agent answers at all."""
+        self.judged = 0
+        """Answers of which something measured how right they were."""
+        self.unchecked = 0
+        self.completion = Share(COMPLETION_DAYS * _DAY_S)
+        """Of attempts that gave an answer."""
+        self.correctness = Share(CORRECTNESS_DAYS * _DAY_S)
+        """Of answers: how right they were, as far as something measured it."""
         self.rate_effect = rate_effect
         self.cost = cost
         self.seconds = seconds
         self.tokens = Tokens()
-        self.detector = ShiftDetector()
         self.drift: dict[What, tuple[Drift, int]] = {}
         """The last change of each kind, with the number of executions when it was noticed."""
         self._rows = array("d")
-        self._rate_ups = self._rate_downs = 0.0
 
     def add(
         self,
-        value: float,
+        value: float | None,
         success: bool,
         cost_usd: float,
         seconds: float,
         tokens: tuple[float, float, float],
         complexity: float,
         at: float,
+        completed: float | None = 1.0,
     ) -> list[Drift] | None:
-        """Count one attempt, and return the changes that it made evident, if any."""
+        """Count one attempt, and return the changes that it made evident, if any.
+
+        `value` is how right the answer was, and None where nothing measured it; `completed` is 1 for an answer, 0 for
+        none, and None where that says nothing of the agent.
+        """
         self.executions += 1
         self.successes += success
         self.cost_usd += cost_usd
@@ -161,31 +230,25 @@ class History:
         self.total_tokens += int(total)
         self.tokens.add(tokens, complexity)
         rows = self._rows
-        rows.extend((cost_usd, seconds, total, success, complexity))
+        is_unchecked = success and value is None
+        self.unchecked += is_unchecked
+        rows.extend((cost_usd, seconds, total, success, complexity, is_unchecked))
         if len(rows) >= 2 * WINDOW * _FIELDS:
             del rows[: -WINDOW * _FIELDS]
         changes: list[Drift] | None = None
-        count = self.rate_count
-        if count >= LEAST and (not self._rate_ups or not self.executions % _RATE_REFRESH):
-            self._rate_ups, self._rate_downs = reference(self.rate_total / count, count)
-        if count >= LEAST and self.detector.watch(value, self._rate_ups, self._rate_downs, at):
-            changes = [self._rate_changed()]
-        else:
-            self.rate_count = count * _KEPT + 1.0
-            self.rate_total = self.rate_total * _KEPT + value
+        if completed is not None:
+            self.tried += 1
+            if shift := self.completion.add(completed, at):
+                changes = [self._note("completion", *shift, self.completion.detector)]
+        if value is not None:
+            self.judged += 1
+            if shift := self.correctness.add(value, at):
+                changes = [*(changes or ()), self._note("success", *shift, self.correctness.detector)]
         if change := self._watch("cost", self.cost, cost_usd / complexity, at):
             changes = [*(changes or ()), change]
         if change := self._watch("seconds", self.seconds, seconds / complexity, at):
             changes = [*(changes or ()), change]
         return changes
-
-    def _rate_changed(self) -> Drift:
-        found, before = self.detector, self.rate_total / self.rate_count
-        carried = min(CARRIED, self.rate_count)
-        self.rate_count = carried + found.outcomes
-        self.rate_total = carried * before + found.mean * found.outcomes
-        self._rate_ups = 0.0
-        return self._note("success", before, found.mean, found)
 
     def _watch(self, what: What, amounts: Amounts, amount: float, at: float) -> Drift | None:
         amounts.kept = min(amounts.kept + 1, WINDOW)
@@ -239,6 +302,7 @@ class History:
             total_cost_usd=self.cost_usd,
             total_seconds=self.total_seconds,
             total_tokens=self.total_tokens,
+            unchecked=self.unchecked,
             recent=tuple(
                 Execution(
                     cost_usd=row[_COST],
@@ -246,6 +310,7 @@ class History:
                     tokens=int(row[_TOKENS]),
                     success=bool(row[_SUCCESS]),
                     complexity=row[_COMPLEXITY],
+                    is_checked=not row[_UNCHECKED],
                 )
                 for row in last
             ),

@@ -100,7 +100,12 @@ def learn(source: Iterable[Outcome] | Iterable[LoggedTask], folder: Path, *, see
         tasks = list(found)
     tasks = [task for task in tasks if task.outcomes]
     if not tasks:
-        raise InvalidInput("There are no outcomes to learn from yet. Run something first, or give a log.")
+        unmeasured = (
+            ": nothing has measured how good any answer was. Give validators, rate answers (kapelle rate RUN good)"
+        )
+        raise InvalidInput(
+            f"There are no outcomes to learn from yet{unmeasured if rows else '. Run something first'}, or give a log."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -245,7 +245,10 @@ class DAAOOptimizer:
                 f"{describe_untried(untried)} Ask for less quality or `confidence`, or let outcomes come in."
             )
         logger.info("No plan keeps the limits: %s", binding)
-        return statement, solution, {"binding": binding, "binding_note": note}
+        extra: dict[str, Any] = {"binding": binding, "binding_note": note}
+        if "max_total_cost" in binding:  # whoever tells of it later may have less left than there was here
+            extra["max_total_cost"] = limits.max_cost
+        return statement, solution, extra
 
     async def _give_way(
         self, statement: Statement, loose: Statement, free: Solution

@@ -67,6 +67,22 @@ def believe_rate(value: float, outcomes: float, *, prior_mean: float, prior_weig
     return Rate(mean=mean, lower=lower, sd=sd)
 
 
+def both_rates(first: Rate, second: Rate, *, confidence: float) -> Rate:
+    """Return the belief in both of two independent chances: the Beta distribution of their product's mean and variance.
+
+    What is certain changes nothing.
+    """
+    for sure, other in ((first, second), (second, first)):
+        if sure.mean >= 1.0 and sure.sd == 0.0:
+            return other
+    mean = first.mean * second.mean
+    sd = math.sqrt((first.mean * second.sd) ** 2 + (second.mean * first.sd) ** 2 + (first.sd * second.sd) ** 2)
+    if sd <= 0.0 or not 0.0 < mean < 1.0:
+        return Rate(mean=mean, lower=first.lower * second.lower, sd=sd)
+    size = mean * (1.0 - mean) / sd**2 - 1.0
+    return Rate(mean=mean, lower=min(beta_quantile(mean * size, (1.0 - mean) * size, 1.0 - confidence), mean), sd=sd)
+
+
 def shift_rate(rate: Rate, shift: float, *, shift_sd: float, confidence: float) -> Rate:
     """Return the belief with its log-odds shifted. What is not known of the shift widens it."""
     mean = expit(logit(rate.mean) + shift)

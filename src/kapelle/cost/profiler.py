@@ -3,10 +3,16 @@
 Theory. The parts have their files: distributions in `posterior`, what a pair of agent and type has done in `history`,
 changes in `drift`; `experience` puts them together, and the rows are checked and the tokens priced here.
 
-    success   Beta posterior. Outcomes count as their quality, 1 or 0 where none was measured, the older the less (the
-              effective window is 200 outcomes; none are older than a change that was noticed). The prior is what the
-              agent and the type are like elsewhere, agents of one tier alike at first; and what is declared, which
-              counts as DECLARED_OUTCOMES and fades as soon as anything else is known.
+    success   completion times correctness, each a Beta posterior; the older an outcome the less it counts (the
+              effective window is 200 outcomes; by age it counts half after a week, or a month; none are older than a
+              change that was noticed).
+              completion: whether there is an answer, learned from every outcome that says something of the agent (see
+              `ledger.BLAMELESS`); certain until something fails.
+              correctness: whether the answer is right, learned from nothing but what something measured: a check, a
+              person, agreement, the agent's own `quality`. The prior is what the agent and the type are like elsewhere,
+              agents of one tier alike at first; and what is declared, which counts as DECLARED_OUTCOMES and fades as
+              soon as anything else is known. An agent that nobody checks stays what it declares.
+              Outcomes of another version of the agent do not count for either.
     cost,     A mean of the last 64 outcomes, the older the less, pulled towards what is declared (worth PRIOR_WEIGHT
     seconds   outcomes), or else towards what agent and type are like elsewhere. An undeclared cost or time is a guess
               and no prior: the first outcome replaces it. Intervals hold 90 % of single outcomes.
@@ -38,7 +44,7 @@ from kapelle.redaction import get_logger
 from .drift import Drift
 from .estimate import Estimate as Estimate
 from .estimate import Source as Source
-from .experience import PRIOR_WEIGHT, Experience
+from .experience import PRIOR_WEIGHT, Experience, Success
 from .history import WINDOW, History, Tokens
 from .history import Execution as Execution
 from .history import TaskProfile as TaskProfile
@@ -95,7 +101,9 @@ class CostProfiler:
         difficulty: Says how hard a task is by its words; estimates of success then follow it.
         confidence: Of the lower bounds of success, one-sided, between one half and one.
         agents: Cards of agents, so that new ones are taken to be like those of their tier.
+        versions: Agent to its present version: whether another one succeeded does not count. By default the cards'.
         prices: Of models; by default the table that comes with kapelle.
+        clock: What time it is, in seconds since the epoch: outcomes fade by their age. Without one they do not.
 
     >>> profiler = CostProfiler()
     >>> profiler.record_execution("t1", "builder_agent", "implement", 850_000, 12.0, True, "medium")
@@ -113,18 +121,24 @@ class CostProfiler:
         confidence: float = CONFIDENCE,
         agents: Iterable[AgentCapability] = (),
         prices: PriceTable | None = None,
+        clock: Callable[[], float] | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> None:
         if not 0.5 <= confidence < 1.0:
             raise InvalidInput(f"confidence is {confidence!r}; it must lie from 0.5 to below 1.")
         self.confidence = confidence
         self._difficulty = difficulty
         self._prices = prices if prices is not None else PriceTable()
-        tiers = {agent.agent_id: agent.cost_tier for agent in agents}
-        self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=tiers)
+        cards = tuple(agents)
+        self._tiers = {agent.agent_id: agent.cost_tier for agent in cards}
+        self._versions = {agent.agent_id: agent.version for agent in cards if agent.version is not None}
+        self._versions.update(versions or {})
+        self._clock = clock
+        self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
         self._drifts: deque[Drift] = deque(maxlen=1000)
         self._rejected = 0
         self._rejections: deque[str] = deque(maxlen=KEPT_REJECTIONS)
-        self._ready: dict[tuple[AgentCapability, str, float], Estimate] = {}
+        self._ready: dict[tuple[AgentCapability, str, float, float], Estimate] = {}
         self._ready_prices: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -137,12 +151,24 @@ class CostProfiler:
         confidence: float = CONFIDENCE,
         agents: Iterable[AgentCapability] = (),
         prices: PriceTable | None = None,
+        clock: Callable[[], float] | None = None,
+        versions: Mapping[str, str] | None = None,
     ) -> Self:
         """Return a profiler that has learned from these outcomes, oldest first."""
-        profiler = cls(difficulty, confidence=confidence, agents=agents, prices=prices)
+        profiler = cls(difficulty, confidence=confidence, agents=agents, prices=prices, clock=clock, versions=versions)
         for outcome in outcomes:
             profiler.record_outcome(outcome)
         return profiler
+
+    def relearn(self, outcomes: Iterable[Outcome]) -> None:
+        """Forget everything, and learn from these outcomes instead, oldest first."""
+        with self._lock:
+            self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
+            self._drifts.clear()
+            self._rejections.clear()
+            self._rejected, self._ready = 0, {}
+        for outcome in outcomes:
+            self.record_outcome(outcome)
 
     def record_execution(
         self,
@@ -157,6 +183,8 @@ class CostProfiler:
         complexity: float = 1.0,
     ) -> None:
         """Learn from one attempt. Without `cost_usd` the tokens are priced by the tier.
+
+        `success` is the caller's judgement of the answer, so it counts as measured.
 
         Raises:
             InvalidInput: a number is negative, not finite or absurdly large, or there is no such tier. The message
@@ -176,6 +204,7 @@ class CostProfiler:
         self._learn(
             agent_name,
             task_type,
+            1.0,
             float(bool(success)),
             bool(success),
             float(cost_usd),
@@ -188,6 +217,9 @@ class CostProfiler:
 
     def record_outcome(self, outcome: Outcome) -> None:
         """Learn from an outcome of the ledger. Its feature `complexity` counts, where it has one.
+
+        What an attempt took is learned from each that began; whether the agent answers, from each that says so (see
+        `Outcome.completed`); how right it is, where that was measured.
 
         A row that cannot be is left out, and a feature that cannot be is passed over; never an error. Both are counted
         and named in `get_statistics`.
@@ -202,23 +234,34 @@ class CostProfiler:
             complexity = 1.0
         usage = outcome.usage
         tokens = (float(usage.input_tokens), float(usage.cached_tokens), float(usage.output_tokens))
+        if outcome.failure == "budget" and not outcome.seconds:
+            return  # it never began
         success = bool(outcome.success)
-        value = float(success) if outcome.quality is None else float(outcome.quality)
+        completed = None if outcome.completed is None else float(outcome.completed)
+        value = None if outcome.quality is None else float(outcome.quality)
+        mine = self._versions.get(outcome.agent)
+        if mine is not None and outcome.agent_version is not None and mine != outcome.agent_version:
+            completed = value = None
         cost_usd = float(outcome.cost_usd)
-        if _is_assumed(outcome.features) and self.get_profile(outcome.agent, outcome.task_type) is not None:
+        seconds, is_known = float(outcome.seconds), self.get_profile(outcome.agent, outcome.task_type) is not None
+        if outcome.failure == "timeout" and is_known:  # how long we waited is not how long the work takes
+            seconds = min(seconds, self.estimate_time(outcome.agent, outcome.task_type, complexity))
+        if _is_assumed(outcome.features) and is_known:
             # Nobody measured it. What is set aside is more than is expected, so learning that would raise what is set
             # aside the next time, and so on without end.
             cost_usd = min(cost_usd, self.estimate_cost(outcome.agent, outcome.task_type, complexity))
         self._learn(
             outcome.agent,
             outcome.task_type,
+            completed,
             value,
             success,
             cost_usd,
-            float(outcome.seconds),
+            seconds,
             tokens,
             complexity,
             float(outcome.at),
+            cost_told=not _is_assumed(outcome.features),
         )
 
     def estimate_cost(
@@ -248,14 +291,16 @@ class CostProfiler:
     def estimate_success_rate(self, agent_name: str, task_type: str, use_recent: bool = True) -> float:
         """Return the share of successes, starting from 0.85 while little was seen: the documented figure.
 
-        It knows no other agents and no bounds; plans are made with `estimate`.
+        Answers of which nothing measured how right they were count as 0.85. It knows no other agents and no bounds;
+        plans are made with `estimate`.
         """
         profile = self.get_profile(agent_name, task_type)
         if profile is None:
             return DEFAULT_SUCCESS_RATE
-        seen, count = profile.success_rate, profile.total_executions
+        count = profile.total_executions
+        seen = (profile.successes - (1.0 - DEFAULT_SUCCESS_RATE) * profile.unchecked) / count
         if use_recent:
-            seen = (seen + _mean_of_last(profile, lambda execution: float(execution.success))) / 2
+            seen = (seen + _mean_of_last(profile, _value_of)) / 2
         return (PRIOR_WEIGHT * DEFAULT_SUCCESS_RATE + count * seen) / (PRIOR_WEIGHT + count)
 
     def estimate(
@@ -268,19 +313,25 @@ class CostProfiler:
         taken for a cheap one. The words count where the profiler knows how to assess their difficulty.
         """
         _require_amount("complexity", complexity)
-        key = (capability, task_type, complexity)
+        now = self._now()
+        key = (capability, task_type, complexity, now)
         if self._ready_prices != self.MODEL_PRICING:
             self._ready, self._ready_prices = {}, dict(self.MODEL_PRICING)
         estimate = self._ready.get(key)
         if estimate is None:
             with self._lock:
-                estimate = self._estimate(capability, task_type, complexity)
+                estimate = self._estimate(capability, task_type, complexity, now)
                 if len(self._ready) >= 10_000:
                     self._ready = {}
                 self._ready[key] = estimate
         if self._difficulty is None or not text:
             return estimate
         return self._shifted(estimate, self._difficulty.assess(text, task_type).shift(capability.agent_id))
+
+    def believe_success(self, capability: AgentCapability, task_type: str) -> Success:
+        """Return what is believed of an agent's chance of success: that it answers, that it is right, and both."""
+        with self._lock:
+            return self._believe(capability, task_type, self._now())
 
     def get_profile(self, agent_name: str, task_type: str) -> TaskProfile | None:
         """Return what is known of this agent at this type of task; None where it has done none."""
@@ -330,18 +381,22 @@ class CostProfiler:
         self,
         agent: str,
         task_type: str,
-        value: float,
+        completed: float | None,
+        value: float | None,
         success: bool,
         cost_usd: float,
         seconds: float,
         tokens: tuple[float, float, float],
         complexity: float,
         at: float,
+        *,
+        cost_told: bool = True,
     ) -> None:
         with self._lock:
             changes = self._experience.record(
                 agent,
                 task_type,
+                completed=completed,
                 value=value,
                 success=success,
                 cost_usd=cost_usd,
@@ -349,6 +404,7 @@ class CostProfiler:
                 tokens=tokens,
                 complexity=complexity,
                 at=at,
+                cost_told=cost_told,
             )
             if self._ready:
                 self._ready = {}
@@ -364,17 +420,26 @@ class CostProfiler:
             self._rejections.append(f"{name}: {problem}")
         logger.warning("The outcome of %s: %s.", name, problem)
 
-    def _estimate(self, capability: AgentCapability, task_type: str, complexity: float) -> Estimate:
-        agent, experience = capability.agent_id, self._experience
-        history = experience.histories.get((agent, task_type))
-        of_type = experience.types.get(task_type)
-        success = experience.believe_success(
-            agent,
+    def _now(self) -> float:
+        """Return the time to the hour, so that estimates stay the same within a run; 0 without a clock."""
+        return 0.0 if self._clock is None else self._clock() // 3600.0 * 3600.0
+
+    def _believe(self, capability: AgentCapability, task_type: str, now: float) -> Success:
+        return self._experience.believe_success(
+            capability.agent_id,
             task_type,
             tier=capability.cost_tier,
             declared=capability.success_rate,
             confidence=self.confidence,
+            now=now,
         )
+
+    def _estimate(self, capability: AgentCapability, task_type: str, complexity: float, now: float) -> Estimate:
+        agent, experience = capability.agent_id, self._experience
+        history = experience.histories.get((agent, task_type))
+        of_type = experience.types.get(task_type)
+        believed = self._believe(capability, task_type, now)
+        success = believed.both
         known = history.tokens if history else of_type.tokens if of_type and of_type.tokens.count else None
         usage = _usage(known, capability, complexity)
         is_free = capability.cost_tier == "free"
@@ -410,6 +475,14 @@ class CostProfiler:
             seconds_low=seconds.low,
             seconds_high=seconds.high,
             usage=usage,
+            costs_told=experience.agents[agent].costs_told if agent in experience.agents else 0,
+            completion=believed.completion.mean,
+            judged=history.judged if history else 0,
+            basis="measured"
+            if history and history.judged
+            else "elsewhere"
+            if believed.is_from_elsewhere
+            else "declared",
             note=_tell_changes(history),
         )
 
@@ -431,7 +504,10 @@ class CostProfiler:
             shift_sd=_SHIFT_ERROR * abs(shift),
             confidence=self.confidence,
         )
-        return replace(estimate, success_rate=rate.mean, success_lower=rate.lower, success_sd=rate.sd)
+        completion = max(estimate.completion, rate.mean)  # a chance of both is no more than that of one
+        return replace(
+            estimate, success_rate=rate.mean, success_lower=rate.lower, success_sd=rate.sd, completion=completion
+        )
 
 
 def _usage(known: Tokens | None, capability: AgentCapability, complexity: float) -> Usage:
@@ -457,6 +533,10 @@ def _tell_changes(history: History | None) -> str:
 
 def _mean_of_last(profile: TaskProfile, measure: Callable[[Execution], float]) -> float:
     return math.fsum(measure(seen) for seen in profile.recent) / len(profile.recent)
+
+
+def _value_of(seen: Execution) -> float:
+    return float(seen.success) if seen.is_checked else DEFAULT_SUCCESS_RATE
 
 
 def _require_amount(field: str, value: object, most: float = math.inf) -> None:

@@ -172,10 +172,15 @@ def read_outcomes(outcomes: Iterable[Outcome], checks: Checks | None = None) -> 
 
     Of an outcome's `features` these count: `text` and `context` of the task; `answer`, in its canonical form, or
     `output`, as it was given; and `checks`, a mapping of a check's text to whether the answer passed. An agent that
-    tried several times counts with all that it spent and with how it ended.
+    tried several times counts with all that it spent and with how it ended; where nothing measured how good that was,
+    or it says nothing of the agent (see `Outcome.completed`), it is left out.
     """
     grouped: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    outcomes = tuple(outcomes)
+    newest = {outcome.agent: outcome.agent_version for outcome in outcomes if outcome.agent_version is not None}
     for outcome in outcomes:
+        if outcome.agent_version is not None and outcome.agent_version != newest[outcome.agent]:
+            continue  # the agent is another one by now
         if outcome.step != "verifier":  # it judged this task, and did another
             grouped[outcome.run_id, outcome.task_id].append(outcome)
     tasks = []
@@ -196,7 +201,7 @@ def read_outcomes(outcomes: Iterable[Outcome], checks: Checks | None = None) -> 
                 text=_words(features, "text") or "",
                 task_type=tried[0].task_type,
                 context=_words(features, "context") or "",
-                outcomes={agent: _added_up(several) for agent, several in by_agent.items()},
+                outcomes={agent: _added_up(several) for agent, several in by_agent.items() if _is_known(several[-1])},
             )
         )
     known = checks or Checks()
@@ -205,11 +210,15 @@ def read_outcomes(outcomes: Iterable[Outcome], checks: Checks | None = None) -> 
     )
 
 
+def _is_known(outcome: Outcome) -> bool:
+    return outcome.quality is not None or outcome.completed is False
+
+
 def _added_up(tried: Sequence[Outcome]) -> LoggedOutcome:
     last = tried[-1]
     answer = _words(last.features, "output") or _words(last.features, "answer")
     return LoggedOutcome(
-        quality=float(last.success) if last.quality is None else last.quality,
+        quality=0.0 if last.quality is None else last.quality,
         cost_usd=math.fsum(one.cost_usd for one in tried),
         seconds=math.fsum(one.seconds for one in tried),
         # An empty answer is none, and a strategy goes on; where the ledger kept no answer, nothing can be said.

@@ -19,6 +19,7 @@ from .growth import Replanner as Replanner
 from .limits import ExecutionLimits as ExecutionLimits
 from .limits import HedgePolicy as HedgePolicy
 from .result import error_text as error_text
+from .result import read_spent as read_spent
 from .resume import CUT_OFF as CUT_OFF
 from .resume import Earlier as Earlier
 from .resume import Interruption as Interruption

@@ -22,10 +22,11 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from kapelle.agents import AgentRegistry, AgentResult, PartialText, TaskContext, runs_on_thread
+from kapelle.agents import AgentRegistry, AgentResult, HumanAnswer, PartialText, TaskContext, runs_on_thread
 from kapelle.cost import (
     Accept,
     Ask,
@@ -42,17 +43,30 @@ from kapelle.cost import (
     Single as OneAgent,
 )
 from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidGraph, InvalidInput, PlanRejected
+from kapelle.failures import Failure, FailureKind, sort_failure
 from kapelle.graph import Task, TaskDAG, clone_json_value
-from kapelle.ledger import Journal, Question, Usage
+from kapelle.ledger import Journal, Question, Usage, read_usd
+from kapelle.redaction import get_logger
 from kapelle.validation import ApprovedPlan
 
 from .accounts import Accounts
 from .backends import AsyncioBackend, Backend
 from .fallback import FallbackChooser
-from .growth import GrowthLimits, PlanApprover, Reflection, Reflector, Replanner, grow, is_grown, may_replan
+from .growth import (
+    GrowthLimits,
+    PlanApprover,
+    Reflection,
+    Reflector,
+    Replanner,
+    grow,
+    is_grown,
+    is_same_again,
+    may_help_anew,
+    may_replan,
+)
 from .limits import ExecutionLimits
 from .loops import LoopGuard
-from .people import Questions, why_rejected
+from .people import Given, Questions, why_rejected
 from .progress import Consequences, Progress
 from .ready import ReadyJobs, rank_tasks
 from .recorder import Recorder, describe_growth, used
@@ -74,8 +88,9 @@ from .result import (
     read_verdict,
 )
 from .resume import Earlier
-from .retry import can_pass, is_repeatable
+from .retry import is_repeatable
 from .underway import Reports, UnderWay
+from .watching import contained
 from .work import Attempt, Job, Work
 
 
@@ -118,6 +133,8 @@ class Inbox(Protocol):
         """Look for messages now, and tell of them before this returns."""
         ...
 
+
+logger = get_logger(__name__)
 
 NEVER_S = 1e9
 LATE_EXPANSION = "It expanded into other tasks when the run was stopped."
@@ -228,6 +245,13 @@ class _Again:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Rested:
+    """A service that asked to be left alone may be asked again."""
+
+    service: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Late:
     """A job takes longer than most."""
 
@@ -282,17 +306,19 @@ class _Execution:
         self._earlier = earlier
         self._on_text: Callable[[PartialText], None] | None = None
         self._progress = Progress(graph=plan.dag)
-        self._recorder = Recorder(journal, plan, executor.clock)
+        self._recorder = Recorder(journal, plan, executor.clock, executor.agents.versions)
         self._clock = executor.clock
         self._questions = Questions(journal.run_id, earlier.questions)
         self._loops = LoopGuard(limits.max_same_calls)
         self._works: dict[str, Work] = {}
         """Tasks that are ready or begun, and not over."""
-        self._ready = ReadyJobs(lambda agent: self._agents[agent].max_concurrency)
+        self._ready = ReadyJobs(self._accounts.places_of)
         self._reports = Reports()
         self._underway = UnderWay(self._reports.put_nowait)
         self._pausing: dict[int, asyncio.TimerHandle] = {}
         """Failed jobs that are to be made again after a while, by their own id."""
+        self._resting: dict[str, asyncio.TimerHandle] = {}
+        """Services that asked to be left alone, with when they may be asked again."""
         self._replanning: dict[str, _Replanning] = {}
         """Failed tasks whose work is being planned anew."""
         self._reflecting: set[_Reflecting] = set()
@@ -309,7 +335,7 @@ class _Execution:
 
     async def run(self, inbox: Inbox | None, stop_key: str, on_text: Callable[[PartialText], None] | None) -> Ending:
         self._started = self._timer()
-        self._on_text = on_text
+        self._on_text = None if on_text is None else contained(on_text, f"on_text of run {self._run_id}")
         alarm = self._set_alarm(self._limits.deadline_s)
         if inbox is not None:
             inbox.listen(lambda messages: self._reports.put_nowait(_Mail(messages=messages)))
@@ -347,7 +373,7 @@ class _Execution:
             await self._stop("It was interrupted.")
             raise
         finally:
-            for timer in (alarm, *self._pausing.values()):
+            for timer in (alarm, *self._pausing.values(), *self._resting.values()):
                 if timer is not None:
                     timer.cancel()
             self._underway.close()
@@ -359,12 +385,16 @@ class _Execution:
     @property
     def _is_busy(self) -> bool:
         """Whether something will report without anybody's doing."""
-        return bool(len(self._underway) or self._replanning or self._pausing or self._reflecting)
+        if len(self._underway) or self._replanning or self._pausing or self._reflecting:
+            return True
+        return any(self._ready.is_waited_for(self._asking_for(service)) for service in self._resting)
 
     async def _take(self, report: Any, stop_key: str) -> None:
         match report:
             case _Again(job=job):
                 self._ask_again(job)
+            case _Rested(service=service):
+                self._end_rest(service)
             case _Late(job=job):
                 self._hedge(job)
             case _Replanning():
@@ -387,7 +417,7 @@ class _Execution:
         progress.skipped.update(earlier.skipped)
         progress.asking.update({one.task_id: one.question_id for one in self._questions.open()})
         for task_id, why in earlier.at_risk.items():  # they may have taken effect: nobody starts them unasked
-            self._ask_person(self._questions.before_rerun(progress.graph[task_id], why), None)
+            self._ask_person(self._questions.before_rerun(self._given(progress.graph[task_id]), why), None)
         for task_id, reason in earlier.failed.items():  # the run may have been cut off before what follows was decided
             task = progress.graph[task_id]
             if task_id not in earlier.not_replanned and self._start_replanning(task, reason):
@@ -401,6 +431,8 @@ class _Execution:
         self._replaced.update(self._plan.dag.tasks.keys() - plan.dag.tasks.keys())
         self._plan = plan
         self._recorder.adopt(plan)
+        self._accounts.expect((plan.assignments[task_id], one) for task_id, one in plan.estimates.items())
+        self._accounts.expect(one for steps in plan.step_estimates.values() for one in steps.items())
         found = self._progress.adopt(plan.dag)
         self._ready.rank(
             rank_tasks(
@@ -420,7 +452,7 @@ class _Execution:
         if self._is_stopping:
             return
         task = self._progress.graph[task_id]
-        question = self._questions.before_start(task) if task.approval else None
+        question = self._questions.before_start(self._given(task)) if self._questions.concern(task) else None
         if question is not None:
             self._ask_person(question, None)
             return
@@ -429,7 +461,6 @@ class _Execution:
             strategy=self._plan.strategy_of(task_id),
             guarded=self._checks.guards(task),
             earlier=self._told.get(task_id, 0),
-            told=self._questions.answers_to(task),
         )
         self._works[task_id] = work
         if work.simple:
@@ -442,10 +473,16 @@ class _Execution:
     def _dispatch(self) -> None:
         """Start everything that is ready, as far as agents are free and the budget holds."""
         while self._halt is None and (job := self._ready.pop()) is not None:
+            if (unasked := self._why_not_asked(job)) is not None:
+                self._ready.leave(job)
+                self._pass_over(job, unasked)
+                continue
             alone = not self._is_busy
             job.expected = self._expected(job)
+            if self._budget.cap_usd is not None and job.most_usd is None:
+                job.most_usd = self._most_usd(job)
             try:
-                reservation = self._accounts.reserve(job.expected, alone=alone)
+                reservation = self._accounts.reserve(job, alone=alone)
             except BudgetExceeded as error:
                 if job.rival is not None:
                     self._ready.leave(job)
@@ -466,6 +503,23 @@ class _Execution:
         known = job.work.fallbacks.get(job.agent)
         return known if known is not None else self._plan.step_estimate(job.work.task.task_id, job.agent)
 
+    def _most_usd(self, job: Job) -> float | None:
+        """Return what an agent says that a job costs at most; None where it does not know."""
+        if job.agent is None or job.check is not None:
+            return None
+        bound = getattr(self._agents.runner(job.agent), "most_usd", None)
+        if bound is None:
+            return None
+        context, task = self._context(job), job.work.task
+        try:
+            found = bound(task.resolved(context.upstream), context)
+            return None if found is None else read_usd(found)
+        except LookupError:
+            return None  # an input cannot be filled, as its start will say
+        except Exception as error:
+            logger.warning("What %r costs at most cannot be told: %s", job.agent, describe_error(error))
+            return None
+
     def _refuse(self, job: Job, reason: str) -> None:
         """A job cannot be paid for. A task that has not begun is skipped; one that has makes do without it."""
         work = job.work
@@ -475,28 +529,43 @@ class _Execution:
                 self._drop(work)
                 self._progress.unaffordable[work.task.task_id] = reason
                 self._skip(work.task.task_id, reason)
-        elif job.check is not None:
+        else:
+            self._do_without(job, reason)
+
+    def _pass_over(self, job: Job, reason: str) -> None:
+        """The agent of a job is not asked: its task has to do with others."""
+        work = job.work
+        work.waiting.remove(job)
+        if job.rival is not None:
+            _part(job)
+            return
+        if work.started is None:
+            work.started, work.told_apart = self._timer(), True
+            self._recorder.task_started(job, 0.0)
+        self._do_without(job, reason)
+
+    def _do_without(self, job: Job, reason: str) -> None:
+        """A task that has begun does without what a job was to give."""
+        work = job.work
+        if job.check is not None:
             self._note_check(job, Verdict(passed=False, note=f"It was not checked. {reason}"), 0.0)
-            self._advance(work)
         else:
             assert job.agent is not None
             self._recorder.attempt_started(work, len(work.attempts), job.agent, 0.0)
             work.refuse(job, reason)
             self._recorder.attempt_finished(work, len(work.attempts) - 1)
-            self._advance(work)
+        self._advance(work)
 
     def _start(self, job: Job, reservation: Reservation) -> None:
         """Start a job whose money is set aside: first it is written down, then it happens."""
         work, task = job.work, job.work.task
-        context = self._context(job)
+        context = self._context(job, None if self._budget.cap_usd is None else reservation.usd)
         problem: str | None = None
-        resolved = task
-        if task.inputs or task.metadata:  # what the agent does to them nobody else sees
-            try:
-                resolved = task.resolved(context.upstream)
-            except LookupError as error:
-                problem = f"An input cannot be filled: {error.args[0]}."
-        if problem is None and task.deadline_s is not None and self._seconds_for(task) == 0.0:
+        try:
+            resolved = task.resolved(context.upstream)  # what the agent does to it nobody else sees
+        except LookupError as error:
+            resolved, problem = task, f"An input cannot be filled: {error.args[0]}."
+        if problem is None and task.deadline_s is not None and self._seconds_to(task.deadline_s) == 0.0:
             problem = f"Its deadline of {task.deadline_s:g} s had passed before it could begin."
         if problem is None and job.check is None and task.metadata and is_grown(task):
             assert job.agent is not None
@@ -510,7 +579,7 @@ class _Execution:
                 return
             self._drop(work)
             self._fail(work, {"reason": problem}, self._recorder.outcomes(work, None))
-            self._after_failure(task, problem)
+            self._after_failure(task, problem, ())
             return
         work.waiting.remove(job)
         job.reservation, job.started = reservation, self._timer()
@@ -527,7 +596,7 @@ class _Execution:
             doing: Coroutine[Any, Any, Any] = self._run_agent(job.agent, resolved, context)
         else:
             doing = self._examine(job, job.check, resolved, context)
-        self._underway.start(job, doing, f"{self._run_id}:{task.task_id}", self._seconds_for(task))
+        self._underway.start(job, doing, f"{self._run_id}:{task.task_id}", self._seconds_for(task, job.agent))
         self._watch_for_lateness(job)
 
     def _write_start(self, job: Job) -> None:
@@ -554,7 +623,7 @@ class _Execution:
                 return given
             if self._in_loop and runs_on_thread(runner):
                 return await read_on_thread(given)
-            limit_s = self._seconds_for(task)
+            limit_s = self._seconds_for(task, agent)
             return read_there(given, Patience(MAX_LOOP_S if limit_s is None else min(limit_s, MAX_LOOP_S), self._timer))
         except (Exception, asyncio.CancelledError, GeneratorExit):
             raise
@@ -572,6 +641,7 @@ class _Execution:
             try:
                 given, why = read_given(await self._run_agent(agent, question, context))
             except Exception as error:
+                self._heed(job, sort_failure(error))
                 job.judge_cost = self._accounts.cost_of(job, read_failure(error)[0], job.expected)
                 raise
             job.judge_cost = self._accounts.cost_of(job, given, job.expected)
@@ -583,7 +653,7 @@ class _Execution:
         found: Verdict = await call_contained("The check", lambda: self._checks.examine(check, task, output, ask=ask))
         return found
 
-    def _context(self, job: Job) -> TaskContext:
+    def _context(self, job: Job, reserved_usd: float | None = None) -> TaskContext:
         work, task = job.work, job.work.task
         outputs, tasks = self._progress.outputs, self._progress.graph.tasks
         if job.check is None:
@@ -591,10 +661,16 @@ class _Execution:
             key, tell = work.key(self._run_id, job.agent), self._teller(job)
         else:
             key, tell = f"{self._run_id}/{task.task_id}/{job.attempt}/check", None
-        answers = tuple(map(clone_json_value, work.told))
+        answers, seconds_left = self._answers_for(job), self._seconds_left(task, job.agent)
         if not task.dependencies:
             return TaskContext(
-                run_id=self._run_id, request=self._request, idempotency_key=key, answers=answers, tell=tell
+                run_id=self._run_id,
+                request=self._request,
+                idempotency_key=key,
+                answers=answers,
+                reserved_usd=reserved_usd,
+                seconds_left=seconds_left,
+                tell=tell,
             )
         # Copies: a dependent may change what it was given, and no other one, nor the ledger, sees that.
         upstream = {name: clone_json_value(outputs[name]) for name in task.dependencies if name in outputs}
@@ -609,8 +685,31 @@ class _Execution:
             missing=missing,
             idempotency_key=key,
             answers=answers,
+            reserved_usd=reserved_usd,
+            seconds_left=seconds_left,
             tell=tell,
         )
+
+    def _given(self, task: Task, agent: str = "") -> Given:
+        """Return what a task is given now, for people to judge; without an agent, as whoever the plan says gets it."""
+        outputs, estimate = self._progress.outputs, self._plan.estimates.get(task.task_id)
+        upstream = {name: outputs[name] for name in task.dependencies if name in outputs}
+        with suppress(LookupError):  # then it fails when it begins, with the reason
+            task = task.resolved(upstream)
+        return Given(
+            task=task,
+            upstream=upstream,
+            agent=agent or str(self._plan.strategy_of(task.task_id)),
+            expected_usd=None if estimate is None else estimate.cost_usd,
+        )
+
+    def _answers_for(self, job: Job) -> tuple[HumanAnswer, ...]:
+        """Return what people have said to the agent of a job. Who judges answers, or plans anew, has asked nothing."""
+        task = job.work.task
+        is_asked = job.check is None and self._works.get(task.task_id) is job.work
+        if not is_asked or not self._questions.concern(task):
+            return ()
+        return self._questions.answers_to(self._given(task, job.agent or ""))
 
     def _teller(self, job: Job) -> Callable[[str], None] | None:
         hear = self._on_text
@@ -650,6 +749,8 @@ class _Execution:
             return
         if rival is not None:
             self._beat(rival)
+        if error is not None and reason is not None:
+            self._heed(job, sort_failure(error))
         if reason is not None and self._may_retry(job, error):
             self._retry_later(job, result, reason)
             return
@@ -696,7 +797,7 @@ class _Execution:
         else:
             reason = _with_remark(reason, work)
             self._fail(work, {**used(attempt), "reason": reason}, self._recorder.outcomes(work, None))
-            self._after_failure(work.task, reason)
+            self._after_failure(work.task, reason, work.failures())
 
     def _charge(self, job: Job, result: AgentResult | None, reason: str | None) -> Attempt:
         assert job.expected is not None
@@ -706,6 +807,10 @@ class _Execution:
         else:
             self._accounts.charge_unknown(job, self._seconds_since(job.started))
         attempt.result, attempt.reason, attempt.ended = result, reason, True
+        attempt.failure = None if reason is None else _kind_of(job, reason)
+        self._accounts.learn(job, result if job.expired is None else None, answered=reason is None)
+        assert job.agent is not None
+        self._ready.allow(job.agent, self._accounts.places_of(job.agent))
         return attempt
 
     def _take_answer(self, job: Job, result: AgentResult | None, reason: str | None) -> None:
@@ -735,10 +840,15 @@ class _Execution:
         self._budget.commit(
             job.reservation, usd=verdict.cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds
         )
+        if job.agent is not None:
+            told = None if job.judge_cost is None or job.judge_cost[1] else job.judge_cost[0]
+            spent = AgentResult(output=None, cost_usd=told, usage=usage)
+            self._accounts.learn(job, spent, answered=why is None)
+            self._ready.allow(job.agent, self._accounts.places_of(job.agent))
         self._note_check(job, verdict, seconds)
 
     def _note_check(self, job: Job, verdict: Verdict, seconds: float) -> None:
-        job.work.examined(job, passed=verdict.passed)
+        job.work.examined(job, verdict)
         self._recorder.attempt_checked(job, verdict, seconds)
 
     def _advance(self, work: Work) -> None:
@@ -749,7 +859,7 @@ class _Execution:
                 self._ready.push(job)
         elif isinstance(move, Accept):
             self._accept(work, move)
-        elif (found := self._find_fallback(work)) is not None:
+        elif work.fault is None and (found := self._find_fallback(work)) is not None:
             self._fall_back(work, *found)
         else:
             self._give_up(work, move.reason)
@@ -769,13 +879,17 @@ class _Execution:
         self._finish(work, data, move.agent)
 
     def _give_up(self, work: Work, reason: str) -> None:
-        failures = "; ".join(f"{one.agent}: {one.reason}" for one in work.attempts if one.reason is not None)
-        text = f"{reason[:1].upper()}{reason[1:]}." + (f" ({failures})" if failures else "")
+        told = [(one.agent, one.reason or one.refused) for one in work.attempts]
+        failures = "; ".join(f"{agent}: {why}" for agent, why in told if why and why != work.fault)
+        text = f"{reason[:1].upper()}{reason[1:]}".removesuffix(".") + "." + (f" ({failures})" if failures else "")
         self._drop(work)
         text = _with_remark(text, work)
         data = {"reason": text, "seconds": self._seconds_since(work.started)}
         self._fail(work, data, self._recorder.outcomes(work, None))
-        self._after_failure(work.task, text)
+        if work.fault is None:
+            self._after_failure(work.task, text, work.failures())
+        else:  # other tasks would be paid for nothing, too
+            self._accept_failure(work.task, f"failed: {text}")
 
     def _finish(self, work: Work, data: dict[str, Any], accepted: str | None) -> None:
         task_id = work.task.task_id
@@ -788,6 +902,8 @@ class _Execution:
 
     def _fail(self, work: Work, data: dict[str, Any], outcomes: Sequence[Any] = ()) -> None:
         task_id = work.task.task_id
+        if kinds := work.failures():
+            data = {**data, "failures": kinds}
         self._recorder.write("task_failed", data, task_id, outcomes)
         self._progress.failed[task_id] = data["reason"]
 
@@ -801,10 +917,14 @@ class _Execution:
     def _may_retry(self, job: Job, error: BaseException | None) -> bool:
         """Whether a job failed for a reason that can pass, and may be made again."""
         assert job.agent is not None
-        if job.expired is not None or not can_pass(error):
+        policy, task = self._limits.retry, job.work.task
+        if job.expired is not None or error is None or not policy.can_pass(error):
             return False
-        failures = job.work.failures_of(job.agent) + 1
-        return is_repeatable(job.work.task) and failures < self._limits.retry.max_attempts
+        retries = next(
+            (given for given in (task.retries, self._agents[job.agent].retries) if given is not None),
+            policy.max_attempts - 1,
+        )
+        return is_repeatable(task) and job.work.failures_of(job.agent) < retries
 
     def _retry_later(self, job: Job, result: AgentResult | None, reason: str) -> None:
         """Write down that an attempt failed, and let it be made again after a while."""
@@ -818,6 +938,58 @@ class _Execution:
         self._write_off(job, result, reason, retry_in_s=delay_s)
         again = _Again(job=job)
         self._pausing[id(job)] = asyncio.get_running_loop().call_later(delay_s, self._reports.put_nowait, again)
+
+    def _service_of(self, agent: str | None) -> str:
+        """Return the name of what an agent calls: its model's provider, or else the agent itself."""
+        assert agent is not None
+        named = getattr(self._agents.runner(agent), "service", None)
+        if isinstance(named, str) and named:
+            return named
+        model = self._agents[agent].model
+        return model.partition(":")[0] if model else f"agent {agent}"
+
+    def _asking_for(self, service: str) -> list[str]:
+        """Return the agents that call a service."""
+        return [agent for agent in self._agents.runnable() if self._service_of(agent) == service]
+
+    def _heed(self, job: Job, failure: Failure) -> None:
+        """Leave the service alone that an agent calls, if it asked for that."""
+        if failure.retry_after_s:
+            self._let_rest(self._service_of(job.agent), failure.retry_after_s)
+
+    def _let_rest(self, service: str, seconds: float) -> None:
+        """A service asked to be left alone: nobody calls it until then, whatever task asks for it."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        known = self._resting.get(service)
+        if known is not None:
+            if known.when() >= due:
+                return
+            known.cancel()
+        self._resting[service] = loop.call_at(due, self._reports.put_nowait, _Rested(service=service))
+        for agent in self._asking_for(service):
+            if seconds > self._limits.retry.max_rest_s:
+                self._ready.let_go(agent)  # nobody waits that long: its jobs come to nothing at their turn
+            else:
+                self._ready.hold(agent)
+
+    def _why_not_asked(self, job: Job) -> str | None:
+        """Return why the agent of a job is not asked at all: what it calls wants to be left alone for too long."""
+        if job.agent is None or not self._resting:
+            return None
+        service = self._service_of(job.agent)
+        timer = self._resting.get(service)
+        left_s = 0.0 if timer is None else timer.when() - asyncio.get_running_loop().time()
+        if left_s <= self._limits.retry.max_rest_s:
+            return None
+        return f"{service} asks to be left alone for another {left_s:.0f} s. Resume the run later."
+
+    def _end_rest(self, service: str) -> None:
+        timer = self._resting.get(service)
+        if timer is not None and timer.when() <= asyncio.get_running_loop().time():
+            del self._resting[service]
+            for agent in self._asking_for(service):
+                self._ready.let_go(agent)
 
     def _ask_again(self, job: Job) -> None:
         del self._pausing[id(job)]
@@ -899,7 +1071,7 @@ class _Execution:
         task = work.task
         if self._fallbacks is None or len(work.fallbacks) >= self._limits.max_fallbacks or not is_repeatable(task):
             return None
-        if task.deadline_s is not None and self._seconds_for(task) == 0.0:
+        if task.deadline_s is not None and self._seconds_to(task.deadline_s) == 0.0:
             return None
         found = self._fallbacks.choose_fallback(task, {attempt.agent for attempt in work.attempts})
         if found is None:
@@ -916,9 +1088,9 @@ class _Execution:
 
     # What follows from a failure
 
-    def _after_failure(self, task: Task, reason: str) -> None:
+    def _after_failure(self, task: Task, reason: str, kinds: Sequence[FailureKind]) -> None:
         """A task has failed for good: plan its work anew, end the run, or let what needs it be skipped."""
-        if self._start_replanning(task, reason):
+        if may_help_anew(kinds) and self._start_replanning(task, reason):
             return
         self._accept_failure(task, f"failed: {reason}")
 
@@ -956,7 +1128,7 @@ class _Execution:
             self._cut_off(other, "Another agent asked a person.")
         self._drop(work)
         work.waiting.clear()
-        question = self._questions.of_agent(work.task, asked)
+        question = self._questions.of_agent(self._given(work.task, job.agent or ""), asked)
         if work.simple:
             attempt: Attempt | None = self._charge(job, result, None)
         else:
@@ -976,7 +1148,7 @@ class _Execution:
             return
         task = self._progress.graph[question.task_id]
         data = {"question_id": question.question_id, "answer": question.answer, "note": question.note}
-        self._recorder.write("question_answered", {**data, "by": str(message.get("by") or "")[:200]}, task.task_id)
+        self._recorder.write("question_answered", {**data, "by": question.by}, task.task_id)
         rejected = why_rejected(question)
         if rejected is None:
             self._apply(self._progress.answer(task.task_id))
@@ -1079,7 +1251,9 @@ class _Execution:
             self._budget.commit(replanning.reservation, usd=spent)
         cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if result is None else result.usage)}
         plan: ApprovedPlan | None = None
-        if result is not None and result.expansion is not None and progress.is_wanted(task.task_id):
+        if result is not None and result.expansion is not None and is_same_again(task, result.expansion):
+            problem = "it was planned as it had been"
+        elif result is not None and result.expansion is not None and progress.is_wanted(task.task_id):
             try:
                 plan, problem = await self._approve_growth(task, result.expansion, replan=True)
             except BaseException:  # the run is being stopped, or ends with an error: what was used is written first
@@ -1111,7 +1285,7 @@ class _Execution:
             started = {"replaces": task.task_id, "reserved_usd": reservation.usd}
             self._journal.write("planning_started", started)
         thought = _Reflecting(task=task, reservation=reservation)
-        seen = (task.copied(), clone_json_value(output), self._progress.graph)
+        seen = (task.copied(), clone_json_value(output), self._progress.graph.copied())
         thought.work = asyncio.create_task(call_contained("The reflector", growth.reflector.reflect, *seen))
         self._await_report(thought, thought.work)
         self._reflecting.add(thought)
@@ -1302,11 +1476,25 @@ class _Execution:
     def _seconds_since(self, started: float | None) -> float:
         return 0.0 if started is None else max(0.0, self._timer() - started)
 
-    def _seconds_for(self, task: Task) -> float | None:
+    def _seconds_for(self, task: Task, agent: str | None) -> float | None:
+        """Return how long an attempt may take: as the task says, or else its agent, or else the limits of the run."""
+        own = self._agents[agent].timeout_s if task.timeout_s is None and agent is not None else task.timeout_s
+        limit_s = self._limits.task_timeout_s if own is None else own
         if task.deadline_s is None:
-            return self._limits.task_timeout_s
+            return limit_s
+        return _least(limit_s, self._seconds_to(task.deadline_s))
+
+    def _seconds_left(self, task: Task, agent: str | None) -> float | None:
+        """Return how long an attempt may take that begins now, the deadline of the run included."""
+        deadline_s = self._limits.deadline_s
+        left_s = None if deadline_s is None else max(0.0, deadline_s - (self._timer() - self._started))
+        known = agent if agent in self._agents else None  # a replanner is none
+        return _least(self._seconds_for(task, known), left_s)
+
+    def _seconds_to(self, deadline_s: float) -> float:
+        """Return the seconds until a task's deadline; none once it has passed."""
         passed = self._earlier.active_s + self._timer() - self._started
-        return _least(self._limits.task_timeout_s, max(0.0, task.deadline_s - passed))
+        return max(0.0, deadline_s - passed)
 
     def _set_alarm(self, seconds: float | None) -> asyncio.TimerHandle | None:
         if seconds is None:
@@ -1341,6 +1529,13 @@ def _error_of(job: Job) -> BaseException | None:
     if job.expired is not None or job.running.cancelled():
         return None
     return job.running.exception()
+
+
+def _kind_of(job: Job, reason: str) -> FailureKind:
+    """Return what kind of failure an attempt has ended with."""
+    if reason == LATE_EXPANSION:
+        return "budget"  # whatever stopped the run: the agent is not to blame
+    return "timeout" if job.expired is not None else sort_failure(_error_of(job)).kind
 
 
 def _result_of(job: Job) -> tuple[AgentResult | None, str | None]:

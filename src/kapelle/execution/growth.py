@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import InvalidGraph, InvalidInput
+from kapelle.failures import FailureKind
 from kapelle.graph import GraphPatch, Task, TaskDAG, rename_references
 from kapelle.ledger import Usage
 from kapelle.validation import ApprovedPlan
@@ -103,6 +104,31 @@ def is_grown(task: Task) -> bool:
 def may_replan(dag: TaskDAG, task: Task, limits: GrowthLimits) -> bool:
     """Whether the work of a task may be planned anew, before anyone is paid for doing so."""
     return count_of(task, "replans") < limits.max_replans and len(dag) <= limits.max_tasks
+
+
+_FOR_NAUGHT: frozenset[FailureKind] = frozenset(
+    {"provider", "timeout", "refused", "quota", "content", "reply", "budget"}
+)
+"""Failures that another plan for the same work does not mend: its calls would end as these did, and be paid as well."""
+
+
+def may_help_anew(kinds: Collection[object]) -> bool:
+    """Whether work may succeed if it is planned anew, by the kinds of failure of its attempts."""
+    return not kinds or any(kind not in _FOR_NAUGHT for kind in kinds)
+
+
+def is_same_again(task: Task, plan: TaskDAG) -> bool:
+    """Whether a new plan for a failed task only asks for the same thing once more."""
+    if len(plan) != 1:
+        return False
+    mine, other = (_asked(one) for one in (task, next(iter(plan))))
+    return mine == other and any(mine[1:])  # a task that says nothing but its type is known by its name only
+
+
+def _asked(task: Task) -> tuple[str, object, str]:
+    """What is asked for: where there are inputs, they tell, and the words are only worded."""
+    words = " ".join(task.description.casefold().split())
+    return task.task_type, task.inputs, "" if task.inputs else words
 
 
 def arm_of(task: Task) -> dict[str, Any]:

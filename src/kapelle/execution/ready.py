@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from kapelle.graph import TaskDAG
 
@@ -31,6 +31,8 @@ class ReadyJobs:
     def __init__(self, places: Callable[[str], int]) -> None:
         self._places = places
         self._known: dict[str, int] = {}
+        self._held: set[str] = set()
+        """Agents that are not to be asked now."""
         self._ranks: Mapping[str, Rank] = {}
         self._ready: list[_Waiting] = []
         self._parked: dict[str, list[_Waiting]] = defaultdict(list)
@@ -59,7 +61,7 @@ class ReadyJobs:
                 places = self._known.get(job.agent)
                 if places is None:
                     places = self._known[job.agent] = self._places(job.agent)
-                if busy >= places:
+                if busy >= places or job.agent in self._held:
                     heapq.heappush(self._parked[job.agent], waiting)
                     continue
                 self._busy[job.agent] = busy + 1
@@ -72,6 +74,27 @@ class ReadyJobs:
             return
         self._busy[job.agent] -= 1
         self._wake(job.agent)
+
+    def allow(self, agent: str, places: int) -> None:
+        """From now on an agent does so many jobs at the same time."""
+        more = places - self._known.get(agent, places)
+        self._known[agent] = places
+        for _ in range(more):
+            self._wake(agent)
+
+    def hold(self, agent: str) -> None:
+        """Take no job of an agent until it is let go; those that have begun go on."""
+        self._held.add(agent)
+
+    def let_go(self, agent: str) -> None:
+        """An agent may be asked again."""
+        self._held.discard(agent)
+        for _ in range(self._known.get(agent, 1) - self._busy[agent]):
+            self._wake(agent)
+
+    def is_waited_for(self, agents: Iterable[str]) -> bool:
+        """Whether a job waits for one of these agents."""
+        return any(self._parked.get(agent) for agent in agents)
 
     def postpone(self, job: Job) -> None:
         """Put a job aside that has a place and cannot be paid now; see `retry`."""

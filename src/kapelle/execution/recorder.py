@@ -23,16 +23,33 @@ from .work import Attempt, Job, Work
 
 MAX_TEXT_CHARS = 2_000
 """What an outcome keeps of its task's words: how hard a task is, is learned from them."""
+_ASKED_ABOUT = (
+    "asker", "arguments", "agent", "task_type", "description", "inputs", "upstream", "expected_usd", "arguments_hash",
+    "asked_hash",
+)  # fmt: skip
+"""Fields of a question that say what it is about, and are left out where they are empty."""
 
 
 class Recorder:
-    """Writes what happens to tasks into the journal of their run."""
+    """Writes what happens to tasks into the journal of their run.
 
-    def __init__(self, journal: Journal, plan: ApprovedPlan, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        find_versions: Finds out which version of each agent there is; asked once there is an outcome to tell.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        plan: ApprovedPlan,
+        clock: Callable[[], float] = time.time,
+        find_versions: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
         self._clock = clock
         self._journal = journal
         self._plan = plan
         self._complexities: Mapping[str, float] | None = None
+        self._find_versions = find_versions
+        self._versions: Mapping[str, str] | None = None
 
     def adopt(self, plan: ApprovedPlan) -> None:
         """Tell of another plan from now on."""
@@ -98,6 +115,7 @@ class Recorder:
             "about": question.about,
             "text": question.text,
             **({"options": list(question.options)} if question.options else {}),
+            **{name: value for name in _ASKED_ABOUT if (value := getattr(question, name)) not in (None, "", {})},
             **({} if attempt is None else used(attempt)),
         }
         self.write("task_asked", data, question.task_id)
@@ -112,6 +130,8 @@ class Recorder:
         task = work.task
         if self._complexities is None:
             self._complexities = estimate_complexities(self._plan.dag)
+        if self._versions is None:
+            self._versions = self._find_versions()
         answer = work.answers.get(attempt.agent)
         passed = attempt.reason is None and (answer is None or all(answer.passed.values()))
         quality, measured_by = work.quality_of(attempt, accepted)
@@ -139,6 +159,8 @@ class Recorder:
             cost_usd=attempt.cost_usd,
             seconds=attempt.seconds,
             error=attempt.reason,
+            failure=None if attempt.reason is None else attempt.failure,
+            agent_version=self._versions.get(attempt.agent),
             features=features,
             at=self._clock(),
         )
@@ -149,6 +171,8 @@ def used(attempt: Attempt) -> dict[str, Any]:
     data = {**_money(cost_usd=attempt.cost_usd), **_usage(attempt.usage), "seconds": attempt.seconds}
     if attempt.cost_assumed:
         data["cost_assumed"] = True
+    if attempt.unpriced_model is not None:
+        data["unpriced_model"] = attempt.unpriced_model
     return data
 
 

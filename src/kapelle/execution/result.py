@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kapelle.agents import AgentResult, call_in_thread
-from kapelle.cost import Verdict
+from kapelle.cost import Verdict, read_passed
 from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
 from kapelle.graph import (
     MAX_READ_CHARS,
@@ -58,9 +58,14 @@ MAX_OUTPUT_CHARS = MAX_READ_CHARS
 """What the ledger keeps of one output. More belongs into a file: every reader of the run would have to hold it."""
 MAX_OPTIONS_CHARS = 100_000
 """The answers that one question offers, together: a person reads them."""
+MAX_ASKED_CHARS = 1_000_000
+"""The words of one question, or its arguments. Nothing of it is cut: a person judges the whole."""
 MAX_LOOP_S = 2.0
 """How long the event loop reads one output. The largest that is kept takes it a third of a second."""
+_FIELDS = ("output", "usage", "cost_usd", "quality", "unpriced_model", "expansion")
 _LARGEST_INT = 2**63
+_MOST_CAUSES = 10
+"""Of the errors behind an error, how many are asked what was used."""
 _MOST_SHOWN = 5
 """Of the errors in a group, how many a message tells."""
 
@@ -128,7 +133,7 @@ def read_there(result: AgentResult, patience: Patience) -> AgentResult:
 def _as_read(found: AgentResult | None, reason: str | None) -> ReadResult:
     if found is None:
         return ReadResult(output=None, reason=reason)
-    fields = {name: getattr(found, name) for name in ("output", "usage", "cost_usd", "quality", "expansion")}
+    fields = {name: getattr(found, name) for name in _FIELDS}
     return ReadResult(**fields, found=found, reason=reason)
 
 
@@ -196,8 +201,12 @@ def read_verdict(work: asyncio.Task[Verdict]) -> tuple[Verdict | None, str | Non
         return None, f"It gave a {type(found).__name__} instead of a Verdict."
     try:
         cost_usd, usage = read_usd(found.cost_usd), read_usage(found.usage)
-        note = _plain_text(found.note)
-        return Verdict(passed=bool(found.passed), note=note, cost_usd=cost_usd, usage=usage), None
+        note, passed = _plain_text(found.note), read_passed(found.passed)
+        if passed is None:
+            return None, f"It gave a Verdict whose `passed` is a {type(found.passed).__name__}, no True or False."
+        return Verdict(
+            passed=passed, note=note, cost_usd=cost_usd, usage=usage, faulty=found.faulty is True and not passed
+        ), None
     except BaseException as problem:  # its note, or what it calls passed, is somebody's own
         return None, describe_error(problem)
 
@@ -213,7 +222,8 @@ def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection |
         cost_usd, usage = read_usd(found.cost_usd, by="The reflector"), read_usage(found.usage, by="The reflector")
         if not _is_patch(found.patch):
             return None, "Its patch is no GraphPatch of tasks."
-        return Reflection(patch=found.patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
+        patch = _copied(found.patch)  # the reflector may change its tasks later
+        return Reflection(patch=patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
     except BaseException as problem:  # as above
         return None, describe_error(problem)
 
@@ -223,6 +233,15 @@ def _is_patch(patch: object) -> bool:
         return False
     tasks = (*patch.add, *patch.replace, *(task for parts in patch.expand.values() for task in parts))
     return all(type(task) is Task for task in tasks)
+
+
+def _copied(patch: GraphPatch) -> GraphPatch:
+    return GraphPatch(
+        add=tuple(task.copied() for task in patch.add),
+        remove=patch.remove,
+        replace=tuple(task.copied() for task in patch.replace),
+        expand={name: tuple(task.copied() for task in parts) for name, parts in patch.expand.items()},
+    )
 
 
 def read_new_plan(work: asyncio.Task[AgentResult | None]) -> tuple[AgentResult | None, str | None]:
@@ -298,6 +317,7 @@ def _is_clean(result: AgentResult) -> bool:
         (result.usage is NOTHING or is_readable(result.usage))
         and (cost_usd is None or (type(cost_usd) is float and 0.0 <= cost_usd <= MAX_REPORTED_USD))
         and (quality is None or (type(quality) is float and 0.0 <= quality <= 1.0))
+        and (result.unpriced_model is None or type(result.unpriced_model) is str)
         and (result.expansion is None or isinstance(result.expansion, TaskDAG))
     )
 
@@ -326,7 +346,8 @@ def _read(result: Any, patience: Patience | None) -> tuple[AgentResult | None, s
         return spent, describe_error(problem)
     if result.expansion is not None and not isinstance(result.expansion, TaskDAG):
         return spent, f"The agent expanded into {type(result.expansion).__name__}; give a TaskDAG."
-    given = replace(spent, output=result.output, quality=quality, expansion=result.expansion)
+    model = str.__str__(result.unpriced_model) if isinstance(result.unpriced_model, str) else None
+    given = replace(spent, output=result.output, quality=quality, unpriced_model=model, expansion=result.expansion)
     return _read_output(given, patience)
 
 
@@ -346,7 +367,7 @@ def _read_output(result: AgentResult, patience: Patience | None) -> tuple[AgentR
     except BaseException as problem:  # reading it runs code of the output's own classes
         reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[:MAX_REASON_CHARS]
     if reason is not None:
-        return AgentResult(output=None, usage=result.usage, cost_usd=result.cost_usd), reason
+        return replace(result, output=None, quality=None, expansion=None), reason
     # Known keys are hidden here as well as in the ledger, so that later tasks get the same before and after a crash.
     return replace(result, output=hide_known_in(plain)), None
 
@@ -385,22 +406,40 @@ def read_failure(error: BaseException) -> tuple[AgentResult | None, str]:
         return spent, told[:MAX_REASON_CHARS]
 
 
+def read_spent(error: BaseException) -> AgentResult | None:
+    """Return what an error says that the work behind it used, with no cost where that is unknown; None if nothing."""
+    return read_failure(error)[0]
+
+
 def _reported(error: BaseException) -> AgentResult | None:
     """Return what an error says that an attempt used; None where it says nothing.
+
+    An error that user code made of one of ours says nothing itself: then the one behind it is asked.
 
     Raises:
         RefusedFigure: one of its figures is none.
     """
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen and len(seen) < _MOST_CAUSES:
+        seen.add(id(one))
+        if isinstance(one, KapelleError) and (found := _told_by(one)) is not None:
+            return found
+        one = one.__cause__ or one.__context__
+    return None
+
+
+def _told_by(error: KapelleError) -> AgentResult | None:
     if isinstance(error, (PaidRefusal, PaidReplyInvalid)):
         return _spent(error.reply.usage, error.reply.cost_usd)
-    if isinstance(error, (ModelRefused, ModelUnavailable)):  # the provider did not take the call
-        return AgentResult(output=None, cost_usd=0.0)
-    if not isinstance(error, (AgentFailed, AskPerson)):
-        return None
-    # A class that does not call the constructor above it has no such attributes.
-    usage, cost_usd = getattr(error, "usage", None), getattr(error, "cost_usd", None)
+    # A class that does not call the constructor above it has the attributes of its class only: None.
+    usage, cost_usd, sent = error.usage, error.cost_usd, error.sent
+    if cost_usd is None and sent is True:  # somebody may bill it: all that was set aside
+        return UnknownCost(output=None, usage=NOTHING if usage is None else read_usage(usage))
     if usage is None and cost_usd is None:
-        return None
+        # Where the provider did not take the call, nobody has billed it.
+        is_free = sent is False or (sent is None and isinstance(error, (ModelRefused, ModelUnavailable)))
+        return AgentResult(output=None, cost_usd=0.0) if is_free else None
     return _spent(NOTHING if usage is None else usage, cost_usd)
 
 
@@ -443,7 +482,20 @@ def _question(asked: AskPerson) -> AskPerson:
     options = read_json_value(asked.options, max_chars=MAX_OPTIONS_CHARS)
     if type(options) is not list or not all(type(option) is str for option in options):
         raise InvalidInput("its options are no texts. Give a list of texts.")
-    return AskPerson(_plain_text(asked.question), options=options, kind=asked.kind)
+    words: Any = asked.question
+    if isinstance(words, str) and str.__len__(words) > MAX_ASKED_CHARS:
+        raise InvalidInput(
+            f"its question has {str.__len__(words):,} characters, and nobody reads more than {MAX_ASKED_CHARS:,}. "
+            "Write it to a file, and ask about the file."
+        )
+    arguments = getattr(asked, "arguments", None)  # a class that does not call the constructor has none
+    if arguments is not None:
+        try:
+            arguments = read_json_value(arguments, max_chars=MAX_ASKED_CHARS)
+        except InvalidInput as error:
+            raise InvalidInput(f"its arguments cannot be shown to anybody: {error}") from error
+    kind: Any = _plain_text(asked.kind)
+    return AskPerson(_plain_text(words), options=options, kind=kind, arguments=arguments)
 
 
 def _plain_text(text: object) -> str:

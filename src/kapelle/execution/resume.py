@@ -16,6 +16,7 @@ from typing import Any
 
 from kapelle.ledger import Event, Question, Run
 
+from .growth import may_help_anew
 from .retry import is_repeatable
 
 CUT_OFF = "The engine that ran it stopped without a word."
@@ -113,7 +114,10 @@ def _replanned_in_vain(events: tuple[Event, ...]) -> Iterator[str]:
     for event in events:
         place = event.data.get("replaces")
         if event.kind == "task_failed" and event.task_id is not None:
+            kinds = event.data.get("failures")
             ended.pop(event.task_id, None)  # it was tried again since, and failed anew
+            if isinstance(kinds, list) and not may_help_anew(kinds):
+                ended[event.task_id] = True
         elif isinstance(place, str) and event.kind in ("planning_started", "planning_spent"):
             ended[place] = event.kind == "planning_spent" and event.data.get("reason") != CUT_OFF
     return (place for place, over in ended.items() if over)

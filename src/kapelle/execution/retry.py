@@ -12,11 +12,15 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from kapelle.errors import InvalidInput
 from kapelle.failures import sort_failure
 from kapelle.graph import Task
+from kapelle.redaction import get_logger
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,21 +36,34 @@ class RetryPolicy:
     first_delay_s: float = 1.0
     """The longest wait before the second attempt."""
     max_delay_s: float = 30.0
-    """The longest wait before any attempt."""
+    """The longest wait before any attempt, but for what a service asks for itself."""
+    max_rest_s: float = 300.0
+    """The longest that tasks wait for a service which asks to be left alone (`Retry-After`). None of them calls it
+    meanwhile, whichever was told so; where it asks for more, they fail or go to other agents at once."""
+    may_pass: Callable[[BaseException], bool] | None = field(default=None, compare=False)
+    """Says of an agent's error whether its reason can pass; None leaves it to `kapelle.failures`. One that fails
+    itself, or answers neither yes nor no, is passed over, and that is logged."""
 
     def __post_init__(self) -> None:
-        delays = (self.first_delay_s, self.max_delay_s)
+        delays = (self.first_delay_s, self.max_delay_s, self.max_rest_s)
         if self.max_attempts < 1 or not all(math.isfinite(delay) and delay >= 0 for delay in delays):
             raise InvalidInput(f"{self!r} is no policy: give one attempt or more, and delays of zero seconds or more.")
+
+    def can_pass(self, error: BaseException) -> bool:
+        """Return whether the reason of a failure can pass, so that the same call may succeed later."""
+        if self.may_pass is not None:
+            try:
+                found = self.may_pass(error)
+                if isinstance(found, bool):
+                    return found
+                logger.warning("RetryPolicy.may_pass gave %r, which is neither yes nor no.", type(found).__name__)
+            except Exception as problem:  # the user's own
+                logger.warning("RetryPolicy.may_pass raised %s.", type(problem).__name__)
+        return sort_failure(error).may_pass
 
     def delay_s(self, failures: int, chance: random.Random) -> float:
         """Return how long to wait after so many failures, one or more."""
         return chance.uniform(0, min(self.max_delay_s, self.first_delay_s * 2.0 ** (failures - 1)))
-
-
-def can_pass(error: BaseException | None) -> bool:
-    """Whether the reason of a failure can pass, so that the same call may succeed later."""
-    return sort_failure(error).may_pass
 
 
 def is_repeatable(task: Task) -> bool:

@@ -26,11 +26,13 @@ from kapelle.cost import (
     Reservation,
     Single,
     Strategy,
+    Verdict,
     Vote,
     canonical_answer,
     next_move,
     task_context,
 )
+from kapelle.failures import FailureKind
 from kapelle.graph import Task
 from kapelle.ledger import Usage
 
@@ -51,6 +53,8 @@ class Job:
     """Which attempt of the task it is, or examines."""
     expected: Estimate | None = None
     """What it is expected to take; None for a check that no agent makes."""
+    most_usd: float | None = None
+    """What it costs at most, by the agent itself; None where it does not know."""
     reservation: Reservation | None = None
     started: float = 0.0
     running: asyncio.Task[Any] | None = None
@@ -77,10 +81,16 @@ class Attempt:
     result: AgentResult | None = None
     reason: str | None = None
     """Why it failed."""
+    refused: str | None = None
+    """Why what it gave did not pass a check."""
+    failure: FailureKind | None = None
+    """What kind of failure that is."""
     cost_usd: float = 0.0
     usage: Usage = Usage()
     cost_assumed: bool = False
     """Whether the cost is what was expected, because the agent told none."""
+    unpriced_model: str | None = None
+    """The model whose price nobody knows, if that is why."""
     seconds: float = 0.0
     ended: bool = False
 
@@ -97,8 +107,6 @@ class Work:
     """Attempts of which an earlier part of the run has told; those here are counted on from there."""
     told_apart: bool = False
     """Whether the journal tells of each attempt, because one was made again, or has a rival."""
-    told: tuple[Any, ...] = ()
-    """What people have answered to this task's questions."""
     attempts: list[Attempt] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
     """By agent."""
@@ -112,6 +120,8 @@ class Work:
     """Agents that were tried when the plan's own strategy had come to nothing, with what was expected of them."""
     started: float | None = None
     """When its first job started."""
+    fault: str | None = None
+    """Why no answer can be taken, if a check itself is at fault: to ask another agent would be paid for nothing."""
     remark: str = ""
     """What else is to be said of why it came to nothing."""
 
@@ -130,6 +140,8 @@ class Work:
 
     def next(self) -> Ask | Examine | Accept | GiveUp:
         """Return what comes next, as far as is known."""
+        if self.fault is not None:
+            return GiveUp(reason=self.fault)
         move = next_move(self.strategy, self.answers)
         if isinstance(move, Accept) and self.guarded:
             passed = self.answers[move.agent].passed.get(str(GUARD))
@@ -194,18 +206,29 @@ class Work:
         """Return how many attempts of an agent have ended; none of them was of use, or there were no more."""
         return sum(1 for attempt in self.attempts if attempt.agent == agent and attempt.ended)
 
+    def failures(self) -> list[FailureKind]:
+        """Return what its attempts failed for, each kind once; what a check refused was no failure of an attempt."""
+        answered = any(attempt.ended and attempt.reason is None for attempt in self.attempts)
+        kinds = dict.fromkeys(one.failure for one in self.attempts if one.failure is not None)
+        return [] if answered else list(kinds)
+
     def refuse(self, job: Job, reason: str) -> None:
         """Take in that an agent cannot be asked at all."""
         assert job.agent is not None
         self.answered_by[job.agent] = len(self.attempts)
-        self.attempts.append(Attempt(agent=job.agent, step=self.step_of(job.agent), reason=reason, ended=True))
+        step = self.step_of(job.agent)
+        self.attempts.append(Attempt(agent=job.agent, step=step, reason=reason, failure="budget", ended=True))
         self.answers[job.agent] = Answer(canonical=None)
 
-    def examined(self, job: Job, *, passed: bool) -> None:
+    def examined(self, job: Job, verdict: Verdict) -> None:
         """Take in what a check found."""
-        agent = self.attempts[job.attempt].agent
-        answer = self.answers[agent]
-        self.answers[agent] = replace(answer, passed={**answer.passed, str(job.check): passed})
+        attempt = self.attempts[job.attempt]
+        answer = self.answers[attempt.agent]
+        self.answers[attempt.agent] = replace(answer, passed={**answer.passed, str(job.check): verdict.passed})
+        if not verdict.passed:
+            attempt.refused = verdict.note
+        if verdict.faulty:
+            self.fault = verdict.note
 
     def step_of(self, agent: str) -> str:
         """Return which step of the strategy asks an agent."""

@@ -96,6 +96,10 @@ class TaskDAG:
         copy._sealed = True
         return copy
 
+    def copied(self) -> TaskDAG:
+        """Return the graph with tasks of its own: whoever gets it may change them."""
+        return TaskDAG((task.copied() for task in self._tasks.values()), version=self._version)
+
     @property
     def tasks(self) -> Mapping[str, Task]:
         """The tasks by id, in insertion order; read-only."""

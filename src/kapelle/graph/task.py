@@ -120,14 +120,13 @@ class Task:
         object.__setattr__(seen, "inputs", resolve_references(self.inputs, outputs))
         object.__setattr__(seen, "metadata", clone_json_value(self.metadata))
         object.__setattr__(seen, "strategy", clone_json_value(self.strategy))
+        object.__setattr__(seen, "written", clone_json_value(self.written))
         return seen
 
     def copied(self) -> Task:
         """Return the task with values of its own: whoever gets it may change them."""
-        if not (self.inputs or self.metadata or self.strategy):
-            return self
-        seen = copy.copy(self)
-        for name in ("inputs", "metadata", "strategy"):
+        seen = copy.copy(self)  # also where it has none of them: an empty mapping can be filled
+        for name in ("inputs", "metadata", "strategy", "written"):
             object.__setattr__(seen, name, clone_json_value(getattr(self, name)))
         return seen
 

@@ -1,5 +1,9 @@
 """The ledger: what happened, written once and never changed. Resume, estimates, reports and training all read it."""
 
+from .amend import RATING as RATING
+from .amend import forget_row as forget_row
+from .amend import is_forgotten as is_forgotten
+from .amend import rating_row as rating_row
 from .amounts import format_seconds as format_seconds
 from .amounts import format_usd as format_usd
 from .amounts import tell_overrun as tell_overrun
@@ -22,6 +26,7 @@ from .figures import read_seconds as read_seconds
 from .figures import read_share as read_share
 from .figures import read_usd as read_usd
 from .figures import show_figure as show_figure
+from .figures import tell_success as tell_success
 from .journal import EventWatcher as EventWatcher
 from .journal import Journal as Journal
 from .lease import Lease as Lease
@@ -31,12 +36,18 @@ from .location import file_location as file_location
 from .location import is_postgres_url as is_postgres_url
 from .opening import has_ledger as has_ledger
 from .opening import open_ledger as open_ledger
+from .outcome import BLAMELESS as BLAMELESS
 from .outcome import Outcome as Outcome
 from .owner import is_dead as is_dead
 from .owner import this_process as this_process
 from .postgres import PostgresLedger as PostgresLedger
+from .question import MAX_SHOWN_WORDS as MAX_SHOWN_WORDS
 from .question import Question as Question
 from .question import answer_message as answer_message
+from .question import describe_question as describe_question
+from .question import hash_asked as hash_asked
+from .question import hash_json as hash_json
+from .question import is_cut as is_cut
 from .question import make_question_id as make_question_id
 from .rebuild import RunBuilder as RunBuilder
 from .rebuild import rebuild_run as rebuild_run

@@ -27,7 +27,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-RunState = Literal["planning", "running", "waiting", "done", "partial", "failed", "stopped"]
+RunState = Literal["planning", "running", "waiting", "done", "partial", "failed", "stopped", "interrupted"]
+"""`interrupted` is in no record: it is how a run that is under way reads once its engine is known to be dead."""
 """`waiting`: nothing goes on until a person answers. `partial`: it ended with some tasks failed. `stopped`: a limit or
 a person ended it early."""
 TaskState = Literal["waiting", "running", "asking", "done", "failed", "cancelled", "skipped", "expanded"]

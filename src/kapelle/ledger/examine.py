@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from kapelle.errors import InvalidInput
 from kapelle.redaction import hide_password
 
 from .history import History
+from .ledger import RunSummary
 from .location import file_location, is_postgres_url
 from .owner import is_dead
 from .postgres_connection import connect, import_driver, refusal
 from .rebuild import rebuild_run
+from .run import Run
 
 
 class Examination:
@@ -59,6 +62,21 @@ class Examination:
         """Return the runs that are under way, but nobody works on them: no lease, or its owner is dead."""
         found = self._history.under_way(self._now())
         return tuple(run_id for run_id, lease in found.items() if lease is None or is_dead(lease.owner))
+
+    def as_it_is(self, run: Run) -> Run:
+        """Return a run as it is now: its events alone do not tell that the engine which wrote them is dead."""
+        if run.state not in ("planning", "running") or run.run_id not in self.abandoned():
+            return run
+        reason = "The engine that worked on it is gone: it was killed, or its machine went down."
+        return replace(run, state="interrupted", stop_reason=reason)
+
+    def as_they_are(self, runs: Iterable[RunSummary]) -> tuple[RunSummary, ...]:
+        """Return runs as they are now: see `as_it_is`."""
+        found, gone = tuple(runs), set(self.abandoned())
+        return tuple(
+            replace(one, state="interrupted") if one.run_id in gone and one.state in ("planning", "running") else one
+            for one in found
+        )
 
     def newest_at(self) -> float | None:
         """Return the latest time of all events, in seconds since the epoch; None where there are none."""

@@ -131,3 +131,21 @@ def show_figure(value: object) -> str:
         return str.__str__(text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…")
     except BaseException:  # as above
         return f"a {type(value).__name__}"
+
+
+def tell_success(rate: float, completion: float, samples: int, judged: int, basis: str) -> str:
+    """Return in words where a chance of success comes from: what something measured, and what is only declared."""
+    if not samples:
+        return "declared, no outcomes yet" if basis == "declared" else "from what is known elsewhere, no outcomes yet"
+    outcomes = f"learned from {samples} outcome{'s' * (samples != 1)}"
+    if judged >= samples:
+        return outcomes
+    right = f"{min(1.0, rate / completion) if completion > 0 else 0.0:.0%}"
+    known = (
+        f"{right} measured of {judged} answer{'s' * (judged != 1)}"
+        if judged
+        else f"{right} declared, not checked yet"
+        if basis == "declared"
+        else f"{right} expected by what was measured elsewhere, not checked here yet"
+    )
+    return f"{known}; completes {completion:.0%}, {outcomes}"

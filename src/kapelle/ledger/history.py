@@ -12,6 +12,7 @@ from typing import Any
 
 from kapelle.errors import LedgerCorrupt, NotFound
 
+from .amend import amend
 from .blobs import put_together
 from .chain import Head, check_chain
 from .event import COST_FIELDS, Event, EventKind, RunState
@@ -35,6 +36,7 @@ _STATES: Mapping[EventKind, RunState] = {"run_waiting": "waiting"}
 _BLOBS = """
     SELECT e.seq, {field}, {hash}, {text} FROM event_blobs e LEFT JOIN blobs b ON b.hash = e.hash WHERE e.run_id = ?
 """
+_OF_QUESTIONS = " AND e.seq IN (SELECT a.seq FROM events a WHERE a.run_id = e.run_id AND a.kind = 'task_asked')"
 _OPEN = """
     SELECT a.run_id, a.seq, a.at, a.kind, a.task_id, a.data FROM events a
     WHERE a.kind = 'task_asked' {where} AND NOT EXISTS (
@@ -168,7 +170,15 @@ class History:
         """Return what the tasks of one run, or of all, wait for people to answer, oldest first."""
         where, values = ("AND a.run_id = ?", (run_id,)) if run_id is not None else ("", ())
         rows = self._read(_OPEN.format(where=where), values)
-        return tuple(read_question(event_from_row(*row)) for row in rows)
+        asked: dict[str, list[Event]] = {}
+        for row in rows:
+            asked.setdefault(row[0], []).append(event_from_row(*row))
+        whole = {
+            (event.run_id, event.seq): event
+            for name, events in asked.items()
+            for event in put_together(events, self._large(name, _OF_QUESTIONS) if self.has_blobs else ())
+        }
+        return tuple(read_question(whole[row[0], row[1]]) for row in rows)
 
     def run(self, run_id: str) -> Run:
         """Return a run, rebuilt from its events. An unambiguous beginning of its id is enough; `last` is the newest.
@@ -214,21 +224,20 @@ class History:
         return tuple(found)
 
     def outcomes(self, agent: str | None, limit: int) -> tuple[Outcome, ...]:
-        """Return the newest outcomes, oldest of them first."""
+        """Return the newest outcomes, oldest of them first, as they count: see amend."""
         where, values = ("WHERE agent = ?", (agent,)) if agent is not None else ("", ())
         columns = ", ".join(("outcome_id", *OUTCOME_COLUMNS))
         rows = self._read(
             f"SELECT {columns} FROM outcomes {where} ORDER BY outcome_id DESC LIMIT ?",  # noqa: S608 - our own constants
             (*values, limit),
         )
-        return tuple(map(outcome_from_row, reversed(rows)))
+        return amend(map(outcome_from_row, reversed(rows)))
 
-    def _large(self, run_id: str) -> list[tuple[Any, str, str, Any]]:
-        """Return the large fields of a run as rows of (seq, field, hash, text)."""
+    def _large(self, run_id: str, where: str = "") -> list[tuple[Any, str, str, Any]]:
+        """Return the large fields of a run, or of some of its events, as rows of (seq, field, hash, text)."""
         raw = self._dialect.raw
-        rows = self._read(
-            _BLOBS.format(field=raw.format("e.field"), hash=raw.format("e.hash"), text=raw.format("b.text")), (run_id,)
-        )
+        select = _BLOBS.format(field=raw.format("e.field"), hash=raw.format("e.hash"), text=raw.format("b.text"))
+        rows = self._read(select + where, (run_id,))
         return [(seq, _as_text(field), _as_text(hashed), text) for seq, field, hashed, text in rows]
 
     def _costs(self, run_ids: Sequence[str]) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -122,6 +121,6 @@ class Journal:
             if inspect.iscoroutine(found):
                 found.close()
                 raise TypeError("it is async, and nobody awaits it")
-        except (Exception, asyncio.CancelledError):  # it cancels nothing of ours
+        except BaseException:  # it cancels nothing of ours, and ends nothing but itself
             logger.exception("A watcher of run %s failed at %r; it is not called again.", self.run_id, event.kind)
             self._on_event = None

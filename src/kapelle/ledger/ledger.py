@@ -63,6 +63,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def record(self, outcome: Outcome) -> None:
+        """Write an outcome that belongs to no event of ours: history that a user imports, or what people say of it."""
+        ...
+
     def events(self, run_id: str) -> tuple[Event, ...]:
         """Return the events of a run in order."""
         ...
@@ -76,7 +80,7 @@ class Ledger(Protocol):
         ...
 
     def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
-        """Return the newest outcomes, oldest of them first."""
+        """Return the newest outcomes, oldest of them first: without what people had forgotten, and as they rated it."""
         ...
 
     def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:

@@ -190,7 +190,13 @@ class RunBuilder:
         question = self._run.questions.get(data.text("question_id"))
         if question is None or not question.is_open or question.task_id != event.task_id:
             raise ValueError("it answers no open question of this task")
-        return replace(question, answer=event.data.get("answer"), note=data.text("note", ""), answered_at=event.at)
+        return replace(
+            question,
+            answer=event.data.get("answer"),
+            note=data.text("note", ""),
+            by=data.text("by", ""),
+            answered_at=event.at,
+        )
 
     def _changed_task(self, event: Event, data: Fields) -> TaskRun:
         task = self._tasks.get(event.task_id or "")
@@ -217,6 +223,7 @@ class RunBuilder:
             cost_usd=task.cost_usd + _cost_of(event, data),
             quality=data.optional_number("quality"),
             cost_assumed=task.cost_assumed or bool(event.data.get("cost_assumed")),
+            unpriced_model=data.optional_text("unpriced_model") or task.unpriced_model,
             started_at=event.at if event.kind == "task_started" else task.started_at,
             seconds=data.number("seconds", 0.0),
         )
@@ -260,6 +267,7 @@ def _changed_attempt(task: TaskRun, event: Event, data: Fields) -> TaskRun:
         task,
         attempts=tuple(attempts),
         cost_assumed=assumed,
+        unpriced_model=data.optional_text("unpriced_model") or task.unpriced_model,
         usage=task.usage + usage,
         cost_usd=task.cost_usd + cost_usd,
     )
@@ -287,6 +295,7 @@ def _waiting_anew(task: TaskRun) -> TaskRun:
         usage=task.usage,
         cost_usd=task.cost_usd,
         cost_assumed=task.cost_assumed,
+        unpriced_model=task.unpriced_model,
         attempts=task.attempts,
     )
 
@@ -309,6 +318,17 @@ def read_question(event: Event) -> Question:
         text=data.text("text"),
         options=data.texts("options"),
         about="start" if about == "start" else "rerun" if about == "rerun" else "agent",
+        # A question of before these were kept has none of them, and what was said to it binds to nothing.
+        asker=data.text("asker", ""),
+        arguments=None if event.data.get("arguments") is None else data.mapping("arguments"),
+        agent=data.text("agent", ""),
+        task_type=data.text("task_type", ""),
+        description=data.text("description", ""),
+        inputs=data.mapping("inputs", {}),
+        upstream=data.mapping("upstream", {}),
+        expected_usd=data.optional_number("expected_usd"),
+        arguments_hash=data.text("arguments_hash", ""),
+        asked_hash=data.text("asked_hash", ""),
         asked_at=event.at,
     )
 

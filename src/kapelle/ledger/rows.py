@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_args
 
 from kapelle.errors import LedgerCorrupt
+from kapelle.failures import FailureKind
 
 from .chain import DOCTOR
 from .event import Event
@@ -21,13 +22,16 @@ OUTCOME_COLUMNS = (
     "output_tokens", "calls", "cost_usd", "seconds", "error", "features", "at",
 )  # fmt: skip
 """What the table of outcomes holds of an outcome; beside it the stores number their rows in `outcome_id`."""
+_FAILURES = frozenset(get_args(FailureKind))
 
 
 def outcome_to_row(outcome: Outcome) -> dict[str, Any]:
     """Return the columns of an outcome by name; lone surrogates, which no store keeps as text, become `?`."""
     row = asdict(outcome)
     row |= row.pop("usage")
-    row["features"] = json.dumps(row["features"])
+    # Fields that came later lie beside the features, so that files of any version keep them and are read alike.
+    later = {name: row.pop(name) for name in ("failure", "agent_version")}
+    row["features"] = json.dumps({**row["features"], **{name: text for name, text in later.items() if text}})
     row = keep_outcome(row)
     # A lone surrogate comes in a file name that is not UTF-8.
     return {name: _storable(row[name]) for name in OUTCOME_COLUMNS}
@@ -43,7 +47,11 @@ def outcome_from_row(row: Sequence[Any]) -> Outcome:
         found = dict(zip(OUTCOME_COLUMNS, row[1:], strict=True))
         counts = {name: found.pop(name) for name in ("input_tokens", "cached_tokens", "output_tokens", "calls")}
         found["success"] = bool(found["success"])
-        found["features"] = dict(json.loads(found["features"]))
+        features = found["features"] = dict(json.loads(found["features"]))
+        if isinstance(kind := features.get("failure"), str) and kind in _FAILURES:
+            found["failure"] = features.pop("failure")
+        if isinstance(features.get("agent_version"), str):
+            found["agent_version"] = features.pop("agent_version")
         return Outcome(**found, usage=Usage(**counts))
     except (TypeError, ValueError, RecursionError) as problem:
         raise LedgerCorrupt(f"Outcome {row[0]} in the ledger cannot be read: {problem}") from problem

@@ -13,7 +13,8 @@ from kapelle.graph import TaskDAG, render_output
 
 from .amounts import format_seconds, format_usd, tell_overrun
 from .event import CLOCK_JUMP, ENDED, Event, RunState, TaskState
-from .question import Question
+from .figures import tell_success
+from .question import Question, describe_question
 from .text import printable
 from .usage import Usage
 
@@ -64,6 +65,8 @@ class TaskRun:
     cost_usd: float = 0.0
     cost_assumed: bool = False
     """Whether a part of the cost is what was expected, because an agent told none."""
+    unpriced_model: str | None = None
+    """The model whose price nobody knows, if that is why."""
     quality: float | None = None
     started_at: float | None = None
     """Seconds since the epoch."""
@@ -141,6 +144,27 @@ class Run:
                 if attempt.agent is not None:
                     costs[attempt.agent] = costs.get(attempt.agent, 0.0) + attempt.cost_usd
         return dict(sorted(costs.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def cost_notes(self) -> tuple[str, ...]:
+        """What the user should know of the cost: what was assumed of it, and how much models without a price wrote."""
+        used: dict[str, Usage] = {}
+        for task in self._all():
+            if task.unpriced_model is not None:
+                used[task.unpriced_model] = used.get(task.unpriced_model, Usage()) + task.usage
+        notes = [
+            f"The cost of {usage.calls} call{'s' * (usage.calls != 1)} of {model} is not known: {usage.tokens:,} "
+            "tokens. Name a file with its price in KAPELLE_PRICES, or declare the agent's cost_usd."
+            for model, usage in used.items()
+        ]
+        if any(task.cost_assumed and task.unpriced_model is None for task in self._all()):
+            notes.append("Of the cost a part is assumed: agents told none, or were cut off.")
+        return tuple(notes)
+
+    @property
+    def cost_assumed(self) -> bool:
+        """Whether a part of the cost is what was expected, because an agent told none or was cut off."""
+        return any(task.cost_assumed for task in self._all())
 
     def _all(self) -> Iterator[TaskRun]:
         yield from self.replaced.values()
@@ -233,6 +257,9 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         source = expected.get("source", "unknown")
         samples = expected.get("samples", 0)
         known = f"learned from {samples} outcomes" if samples else f"{source}, no outcomes yet"
+        if "basis" in expected:  # runs of before tell less
+            figures = (expected.get(name, 0) for name in ("success_rate", "completion", "samples", "judged"))
+            known = tell_success(*figures, str(expected["basis"]))
         yield (
             f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
             f"{expected['success_rate']:.0%} success ({known})"
@@ -254,7 +281,10 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
 
 
 def _question_lines(question: Question) -> Iterator[str]:
-    yield f"        asked ({question.question_id}): {' '.join(question.text.split())}"
+    who = f" by {question.asker}" if question.asker else ""
+    first, *more = describe_question(question)
+    yield f"        asked{who} ({question.question_id}): {first}"
+    yield from (f"        {line}" for line in more)
     if question.is_open:
         yield "        not answered yet"
         return
@@ -274,8 +304,8 @@ def _totals(run: Run) -> Iterator[str]:
     for agent, cost in run.cost_by_agent.items():
         count = sum(1 for task in run._all() if agent in {one.agent for one in task.attempts or (task,)})
         yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
-    if any(task.cost_assumed for task in run._all()):
-        yield "  Of this a part is assumed: agents told no cost, or were cut off."
+    for note in run.cost_notes:
+        yield f"  {note}"
     resumed = sum(1 for event in run.events if event.kind == "run_resumed")
     if resumed:
         cut_off = sum(1 for event in run.events if event.kind == "task_interrupted")

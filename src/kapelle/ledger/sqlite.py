@@ -176,7 +176,7 @@ class SqliteLedger:
         return self._history.runs(limit)
 
     def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
-        """Return the newest outcomes, oldest of them first."""
+        """Return the newest outcomes, oldest of them first: without what people had forgotten, and as they rated it."""
         return self._history.outcomes(agent, limit)
 
     def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
-from kapelle.errors import InvalidInput, ModelRefused, ModelReplyInvalid
+from kapelle.errors import ContentRefused, InvalidInput, ModelReplyInvalid, ReplyCut
 from kapelle.ledger import Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -83,8 +83,9 @@ class ModelRequest:
     """Models that reason before they answer take none, and are then asked without it."""
     max_output_tokens: int | None = None
     """None leaves it to the provider. Budgets need a number: it bounds what the call can cost."""
-    timeout_s: float = 60.0
-    """For the whole call: from sending it to the last byte of the reply, retries and their waits included."""
+    timeout_s: float | None = None
+    """For the whole call: from sending it to the last byte of the reply, retries and their waits included. None takes
+    the client's limit: on the whole call, or, while the reply streams, on its silence."""
 
     def __post_init__(self) -> None:
         if not self.messages:
@@ -92,7 +93,7 @@ class ModelRequest:
         names = [tool.name for tool in self.tools]
         if len(set(names)) != len(names):
             raise InvalidInput(f"Two tools share a name: {names!r}. Rename one.")
-        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+        if self.timeout_s is not None and not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
             raise InvalidInput(f"A model request has timeout_s={self.timeout_s!r}; give more than zero seconds.")
         if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise InvalidInput(f"A model request has temperature={self.temperature!r}; give zero or more.")
@@ -108,10 +109,13 @@ class ModelReply:
     """What a model answered, with what it used and what it cost."""
 
     text: str
+    """What the model answered. Its thoughts are not in it."""
     tool_calls: tuple[ToolCall, ...] = ()
     usage: Usage = field(default_factory=lambda: Usage(calls=1))
     cost_usd: float = 0.0
     """By the price table, from `usage`; attempts that the provider refused cost nothing."""
+    usage_estimated: bool = False
+    """Whether the server left out what the call used, or a part of it, so that `usage` is partly an estimate."""
     model: str = ""
     """`provider:name` of the model that was asked."""
     finish_reason: str | None = None
@@ -123,20 +127,28 @@ class ModelReply:
 class PaidReplyInvalid(ModelReplyInvalid):
     """The provider answered, and is paid, but the answer does not read as asked for.
 
-    `reply` is that answer: take its `usage` and `cost_usd` from the budget, and show its `text` when asking again.
+    `reply` is that answer: its `usage` and `cost_usd` are the error's too; show its `text` when asking again.
     """
 
     def __init__(self, message: str, *, reply: ModelReply) -> None:
         self.reply = reply
-        super().__init__(message)
+        super().__init__(message, cost_usd=reply.cost_usd, usage=reply.usage, sent=True)
 
 
-class PaidRefusal(ModelRefused):
-    """The model declined by the provider's policy, and its tokens are paid all the same: see `reply`."""
+class PaidReplyCut(ReplyCut, PaidReplyInvalid):
+    """The reply ends before it is whole, and is paid: `reply.text` is the part that came, which is no answer."""
 
-    def __init__(self, message: str, *, reply: ModelReply) -> None:
+
+class PaidRefusal(ContentRefused):
+    """The model or the provider's policy declined, and the tokens are paid all the same: see `reply`.
+
+    `words` are what the model said to it; empty where it said nothing. `reply.text` is what had been written before.
+    """
+
+    def __init__(self, message: str, *, reply: ModelReply, words: str = "") -> None:
         self.reply = reply
-        super().__init__(message)
+        self.words = words
+        super().__init__(message, cost_usd=reply.cost_usd, usage=reply.usage, sent=True)
 
 
 @runtime_checkable
@@ -154,12 +166,16 @@ class ModelClient(Protocol):
         What `on_text` raises ends the call and reaches the caller as it is. After the first piece nothing is retried,
         for no piece may come twice.
 
+        Every error says what the call has cost (`cost_usd`, `usage`), as far as that was reported, and whether somebody
+        may bill it all the same (`sent`). What may be billed is not tried again here: whoever asks decides, and pays.
+
         Raises:
             UnknownPrice: the model has no known price. Nothing was sent.
             ModelUnavailable: overloaded or unreachable, after the retries; or the stream broke off.
-            ModelTimeout: no whole reply within `request.timeout_s`.
-            ModelRefused: the provider rejects the call for good; a `PaidRefusal` when the model itself declined.
-            ModelReplyInvalid: the reply cannot be read, or does not fit the `output_schema`. It is a
-                `PaidReplyInvalid` when there was a reply to pay for.
+            ModelTimeout: no whole reply within the time.
+            ModelRefused: the provider rejects the call for good: `QuotaExceeded`, `ContentRefused`, or its key or name;
+                a `PaidRefusal` when the model itself declined.
+            ModelReplyInvalid: the reply cannot be read, is empty, or does not fit the `output_schema`. It is a
+                `PaidReplyInvalid` when there was a reply to pay for, and a `PaidReplyCut` when that was cut off.
         """
         ...

@@ -9,10 +9,14 @@ The first of these that says something wins:
 
 A key goes to its own provider only: to the server in `KAPELLE_BASE_URL` goes `KAPELLE_API_KEY`, and to the one in
 `OPENAI_BASE_URL` goes `OPENAI_API_KEY`, as OpenAI's own tools do it. `KAPELLE_PRICES` names a file of prices.
+
+`KAPELLE_MODEL_TIMEOUT` is how many seconds a call may take, or a streamed reply be silent; `KAPELLE_MODEL_RPM` and
+`KAPELLE_MODEL_TPM` are the requests and the tokens a minute that the provider grants.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -26,7 +30,8 @@ from kapelle.redaction import hide_credentials, hide_secrets, remember_environme
 from .client import ModelClient
 from .prices import PriceTable, is_local_url
 from .providers import OPENAI_PROVIDERS, is_known_provider
-from .pydantic_ai_client import PydanticAIClient
+from .pydantic_ai_client import LONGEST_TIMEOUT_S, PydanticAIClient
+from .rate_limits import RateLimits
 
 DEFAULT_MODELS: Mapping[str, str] = MappingProxyType(
     {
@@ -61,8 +66,12 @@ _KEY = re.compile(r"[\x21-\x7e]{1,4096}")
 _OFF = "none"
 
 
-def find_model(name: str | None = None, environ: Mapping[str, str] | None = None) -> ModelClient | None:
+def find_model(
+    name: str | None = None, environ: Mapping[str, str] | None = None, *, timeout_s: float | None = None
+) -> ModelClient | None:
     """Return a client for the user's model, or None when there is none.
+
+    `timeout_s` goes before `KAPELLE_MODEL_TIMEOUT`: see `PydanticAIClient`.
 
     Raises:
         InvalidInput: a name or a variable is malformed, or the model cannot be used as it is: its package or key is
@@ -72,8 +81,17 @@ def find_model(name: str | None = None, environ: Mapping[str, str] | None = None
     found = _find(name, environ)
     if found is None:
         return None
-    prices = PriceTable.from_environment(environ)
-    client = PydanticAIClient(found.model, base_url=found.base_url, api_key=found.api_key, prices=prices)
+    client = PydanticAIClient(
+        found.model,
+        base_url=found.base_url,
+        api_key=found.api_key,
+        prices=PriceTable.from_environment(environ),
+        timeout_s=_read_timeout_s(environ) if timeout_s is None else timeout_s,
+        rate_limits=RateLimits(
+            requests_per_minute=_read_limit(environ, "KAPELLE_MODEL_RPM"),
+            tokens_per_minute=_read_limit(environ, "KAPELLE_MODEL_TPM"),
+        ),
+    )
     remember_environment(environ, owner=client)
     return client
 
@@ -89,6 +107,7 @@ def describe_model(name: str | None = None, environ: Mapping[str, str] | None = 
     if found is None:
         return "no model: set KAPELLE_MODEL to provider:name, or a provider's key such as OPENAI_API_KEY"
     price = PriceTable.from_environment(environ).find_source(found.model, base_url=found.base_url)
+    _read_timeout_s(environ), _read_limit(environ, "KAPELLE_MODEL_RPM"), _read_limit(environ, "KAPELLE_MODEL_TPM")
     server = f" at {hide_credentials(found.base_url)}" if found.base_url else ""
     return hide_secrets(f"model {found.model}{server} from {found.source}; {price}")
 
@@ -171,6 +190,30 @@ def _resolve(wanted: str, source: str, environ: Mapping[str, str]) -> _Found | N
 
 def _read(environ: Mapping[str, str], variable: str) -> str:
     return environ.get(variable, "").strip()
+
+
+def _read_timeout_s(environ: Mapping[str, str]) -> float | None:
+    text = _read(environ, "KAPELLE_MODEL_TIMEOUT")
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST_TIMEOUT_S:
+        raise InvalidInput(
+            f"KAPELLE_MODEL_TIMEOUT={text[:40]!r} is no time. Write seconds, more than zero and at most a day: 120."
+        )
+    return seconds
+
+
+def _read_limit(environ: Mapping[str, str], variable: str) -> int | None:
+    text = _read(environ, variable)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) > 0):
+        raise InvalidInput(f"{variable}={text[:40]!r} is no limit. Write a whole number of one or more, such as 500.")
+    return int(text)
 
 
 def _read_key(environ: Mapping[str, str], variable: str) -> str | None:

@@ -1,96 +1,115 @@
-"""Turns what a provider's library raises into kapelle's errors: may it be tried again, and what is the way out?
+"""Turns what a provider's library raises into kapelle's errors: what happened, what is the way out, who may bill it?
 
-Decides only; it neither waits nor retries.
+What kind of failure it is, and whether it may pass, `kapelle.failures` decides. This neither waits nor retries.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from kapelle.errors import (
+    ContentRefused,
     InvalidInput,
     KapelleError,
     ModelRefused,
     ModelReplyInvalid,
     ModelTimeout,
     ModelUnavailable,
-    TryAgain,
+    QuotaExceeded,
 )
+from kapelle.failures import FailureKind, sort_failure
 from kapelle.redaction import hide_secrets, scrub
-
-_TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
-"""Beside 5xx: timeout, conflict (OpenAI's lock timeout), too early, too many. The list is that of the OpenAI SDK."""
 
 _LONGEST_BODY = 300
 
+_ERRORS: Mapping[FailureKind, Callable[[str], KapelleError]] = MappingProxyType(
+    {
+        "timeout": ModelTimeout,
+        "provider": ModelUnavailable,
+        "refused": ModelRefused,
+        "quota": QuotaExceeded,
+        "content": ContentRefused,
+        "reply": ModelReplyInvalid,
+        "bad_input": InvalidInput,
+    }
+)
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
-    """One failed attempt: the error it ends in, unless it may be tried again and then succeeds."""
-
-    error: KapelleError
-    may_retry: bool = False
-    retry_after_s: float | None = None
-    """How long the provider asks to wait."""
+_NEVER_SENT = frozenset(
+    {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError", "InvalidURL"}
+)
+"""Of httpx and its like: raised before the request has left."""
 
 
-def explain_failure(model: str, error: Exception) -> Failure:
-    """Return what an exception of a call to `model` means. Every exception means something: none is swallowed.
+def explain_failure(model: str, error: Exception) -> KapelleError:
+    """Return the error that an exception of a call to `model` ends in. Every exception means something.
+
+    It says whether the provider may bill the call (`sent`), and how long it asks to wait.
 
     Servers quote in their errors what they were sent, the key too. It is hidden before anything is cut off, and in the
     exception itself, which stays the cause of the error that is raised.
     """
-    import httpx2
-    from pydantic_ai import exceptions as theirs
-
     scrub(error)
-    words = f"{model}: {_describe(error)}"
     if isinstance(error, KapelleError):
-        return Failure(error=error, may_retry=isinstance(error, TryAgain))
-    if isinstance(error, theirs.ModelTimeoutError) and error.phase not in ("connect", "pool"):
-        return Failure(error=ModelTimeout(f"{words} Give it more time, or ask for less."))
-    if isinstance(error, theirs.ModelRequestTimeout):
-        return Failure(error=ModelTimeout(f"{words} Give it more time, or ask for less."))
-    if isinstance(error, theirs.ModelConnectionError):
-        hint = "Check the base URL, and that the server runs."
-        return Failure(error=ModelUnavailable(f"{words} {hint}"), may_retry=True)
-    if isinstance(error, httpx2.TimeoutException):
-        return Failure(error=ModelTimeout(f"{words} Give it more time, or ask for less."))
-    if isinstance(error, httpx2.TransportError):
-        return Failure(error=ModelUnavailable(f"{words} The connection broke off."), may_retry=True)
-    if isinstance(error, theirs.ModelAPIError):
-        return _explain_api_error(words, error)
-    if isinstance(error, theirs.ContentFilterError):
-        return Failure(error=ModelRefused(f"{words} The provider's policy stopped the reply. Reword the request."))
+        return error
+    failure = sort_failure(error)
+    words = f"{model}: {_describe(error)}"
+    if failure.kind == "provider" and not failure.may_pass:
+        explained: KapelleError = ModelRefused(f"{words} The server cannot do this.")
+    elif failure.kind == "timeout" and not _may_be_billed(error):
+        # It was not the model that took too long: there was no way to it, or its provider gave up.
+        explained = ModelUnavailable(f"{words} {_way_out('provider', error)}")
+    else:
+        # What is left is the library stumbling over a body that it did not expect.
+        kind = failure.kind if failure.kind in _ERRORS else "reply"
+        explained = _ERRORS[kind](f"{words} {_way_out(kind, error)}".rstrip())
+    explained.sent = _may_be_billed(error)
+    explained.retry_after_s = failure.retry_after_s
+    return explained
+
+
+def _may_be_billed(error: Exception) -> bool:
+    """Whether the request reached somebody who may bill it. A provider that refuses by a status bills nothing."""
+    from pydantic_ai import exceptions as theirs
+
     if isinstance(error, theirs.UserError):
-        return Failure(error=InvalidInput(words))
-    # What is left is the library stumbling over a body that it did not expect.
-    return Failure(error=ModelReplyInvalid(f"{words} The provider's reply cannot be read."))
+        return False
+    if isinstance(error, theirs.ModelConnectionError):
+        return error.phase not in ("connect", "pool")
+    if isinstance(error, theirs.ModelAPIError):
+        return error.in_stream or not _says_status(error)
+    link: BaseException | None = error
+    while link is not None:
+        if any(kind.__name__ in _NEVER_SENT for kind in type(link).__mro__):
+            return False
+        link = link.__cause__
+    return True
 
 
-def _explain_api_error(words: str, error: Exception) -> Failure:
+def _says_status(error: Exception) -> bool:
+    status = getattr(error, "status_code", None)
+    return isinstance(status, int) and status >= 400
+
+
+def _way_out(kind: FailureKind, error: Exception) -> str:
     from pydantic_ai import exceptions as theirs
 
-    assert isinstance(error, theirs.ModelAPIError)
-    status = error.status_code if isinstance(error, theirs.ModelHTTPError) else None
-    if isinstance(error, theirs.ModelQuotaExceededError):
-        return Failure(error=ModelRefused(f"{words} The account's credit or quota is used up. Top it up."))
-    transient = isinstance(error, theirs.ModelRateLimitError | theirs.ModelUnavailableError | theirs.ModelServerError)
-    if transient or (status is not None and (status in _TRANSIENT_STATUSES or status >= 500)):
-        busy = ModelUnavailable(f"{words} Try again later.")
-        return Failure(error=busy, may_retry=True, retry_after_s=error.retry_after)
-    if isinstance(error, theirs.ModelRequestRejectedError) or status is not None:
-        return Failure(error=ModelRefused(f"{words} {_way_out(error)}"))
-    if isinstance(error.__cause__, json.JSONDecodeError | UnicodeDecodeError):
-        return Failure(error=ModelReplyInvalid(words))
-    # An error inside a stream, or a stream without an end.
-    return Failure(error=ModelUnavailable(f"{words} The reply broke off."), may_retry=True)
-
-
-def _way_out(error: Exception) -> str:
-    from pydantic_ai import exceptions as theirs
-
+    if kind == "timeout":
+        return "Give it more time, or ask for less."
+    if kind == "quota":
+        return "The account's credit or quota is used up. Top it up."
+    if kind == "content":
+        return "The provider's policy stopped the reply. Reword the request."
+    if kind == "reply":
+        return "The provider's reply cannot be read."
+    if kind == "bad_input":
+        return ""
+    if kind == "provider":
+        if _says_status(error):
+            return "Try again later."
+        if _may_be_billed(error):
+            return "The reply broke off."
+        return "Check the base URL, and that the server runs."
     if isinstance(error, theirs.ModelAuthenticationError):
         return "Check the provider's key, and that it may use this model."
     if isinstance(error, theirs.ModelNotFoundError):

@@ -27,6 +27,7 @@ LOCAL_PROVIDERS = frozenset({"local", "ollama", "vllm"})
 """Servers that people run themselves. They cost nothing, unless a base URL says that they are elsewhere."""
 
 _TOKENS_PER_PRICE = 1_000_000
+_BYTES_PER_TOKEN = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,6 +155,32 @@ class PriceTable:
             for written in (0, input_tokens - cached_tokens)
         )
 
+    def affordable_tokens(
+        self, model: str, usd: float, *, input_tokens: int, most: int, base_url: str | None = None
+    ) -> int:
+        """Return how many output tokens, `most` at most, so many dollars pay for after the input; 0 for none.
+
+        Raises:
+            UnknownPrice: nothing prices this model.
+        """
+
+        def is_paid(output_tokens: int) -> bool:
+            asked = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+            return self.estimate_usd(model, base_url=base_url, **asked) <= usd
+
+        if is_paid(most):
+            return most
+        # Prices may have steps, so the limit is searched for and not computed.
+        low, high = 0, most
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if is_paid(middle) else (low, middle)
+        return low
+
+    def has_own_price(self, model: str) -> bool:
+        """Whether the user's own table prices this model."""
+        return self._find_override(model) is not None
+
     def find_source(self, model: str, *, base_url: str | None = None) -> str:
         """Return in words where the price of a model comes from, so that a price of zero is never a surprise.
 
@@ -179,6 +206,18 @@ class PriceTable:
             if any(fnmatchcase(name, pattern) for name in names if name):
                 return price
         return None
+
+
+def bound_tokens(text: str) -> int:
+    """Return about the most tokens that a text can have.
+
+    English has four bytes to a token, code and figures about three, and letters of other scripts, of two to four bytes,
+    a token each.
+
+    >>> bound_tokens("How many people live in the capital of France?"), bound_tokens("\u65e5\u672c\u8a9e")
+    (16, 4)
+    """
+    return len(text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN + 1
 
 
 def is_free_endpoint(model: str, base_url: str | None) -> bool:

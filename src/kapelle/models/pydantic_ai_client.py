@@ -1,35 +1,47 @@
 """The one client that talks to real models, through pydantic-ai, which is imported when a client is made.
 
-Three decisions live here. *Retries* are ours, not the provider library's: they stop at the first streamed piece, they
-share one deadline with the call, and a wait that the provider asks for is kept. *Connections* belong to the event loop
-that opened them: there is one pool per loop, closed by `aclose` or when the loop ends. *Money*: a client without a
-known price cannot be made.
+Three decisions live here. *Retries* are ours, not the provider library's: only what nobody can bill is tried again
+here, they share one deadline with the call, and a wait that the provider asks for is kept. *Connections* belong to the
+event loop that opened them: there is one pool per loop, closed by `aclose` or when the loop ends. *Money*: a client
+without a known price cannot be made, and every error says what the call has cost, or that somebody may bill it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
-from kapelle.errors import InvalidInput, ModelReplyInvalid, ModelTimeout, ModelUnavailable
+from kapelle.errors import InvalidInput, KapelleError, ModelReplyInvalid, ModelTimeout, ModelUnavailable
+from kapelle.failures import sort_failure
 from kapelle.redaction import hide_credentials, hide_secrets, remember, remember_location, remember_model
 
-from .client import ModelReply, ModelRequest, PaidRefusal, PaidReplyInvalid
-from .failures import Failure, explain_failure
-from .prices import PriceTable
+from .client import ModelReply, ModelRequest
+from .failures import explain_failure
+from .prices import PriceTable, is_free_endpoint
 from .providers import build_model
-from .reply_schema import read_json_reply
-from .translation import read_text, read_tool_calls, read_usage, to_messages, to_parameters, to_settings
+from .rate_limits import RateLimiter, RateLimits
+from .replies import check_reply, invalid_reply
+from .reported import Reported, reporting_to, watch_bodies, watch_stream
+from .thoughts import ThoughtReader, is_known_to_leave_tags_open, leaves_tag_open
+from .token_usage import TokenUsage, estimate_most_tokens, read_broken_usage, read_usage
+from .translation import read_text, read_tool_calls, to_messages, to_parameters, to_settings
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelResponse
     from pydantic_ai.models import Model
 
 _LONGEST_RETRY_DELAY_S = 30.0
+
+TIMEOUT_S = 60.0
+LOCAL_TIMEOUT_S = 600.0
+"""Of a model on the user's own machine or network: a long request on a processor is read for minutes before the first
+word."""
+LONGEST_TIMEOUT_S = 86_400.0
 
 
 class PydanticAIClient:
@@ -42,7 +54,11 @@ class PydanticAIClient:
             never here.
         api_key: None leaves it to the provider's library, which looks in the environment.
         prices: what calls cost.
-        max_retries: how often a call is repeated that failed for a passing reason (429, 5xx, no connection).
+        timeout_s: how long to wait where the request does not say: for the whole reply, or, while it streams, for its
+            next piece. None is 60 seconds, and 600 for a model on your own machine or network.
+        rate_limits: how many requests and tokens a minute the provider grants; calls beyond that wait for their turn.
+        max_retries: how often a call is repeated that failed for a passing reason and that nobody can bill (429, 5xx,
+            no connection).
         retry_delay_s: the wait before the first repetition, in seconds; it doubles with each, half of it by chance.
         sleep: waits; for tests.
         chance: spreads the waits, so that many clients do not return together.
@@ -59,6 +75,8 @@ class PydanticAIClient:
         base_url: str | None = None,
         api_key: str | None = None,
         prices: PriceTable,
+        timeout_s: float | None = None,
+        rate_limits: RateLimits | None = None,
         max_retries: int = 2,
         retry_delay_s: float = 0.5,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -66,6 +84,8 @@ class PydanticAIClient:
     ) -> None:
         if max_retries < 0 or retry_delay_s < 0:
             raise InvalidInput(f"max_retries={max_retries!r} and retry_delay_s={retry_delay_s!r} must be zero or more.")
+        if timeout_s is not None and not (math.isfinite(timeout_s) and 0 < timeout_s <= LONGEST_TIMEOUT_S):
+            raise InvalidInput(f"timeout_s={timeout_s!r} must be more than zero seconds, and at most a day.")
         self._foreign: Model[Any] | None = None
         if isinstance(model, str):
             self.model = model
@@ -78,10 +98,16 @@ class PydanticAIClient:
                 raise InvalidInput("A pydantic-ai model brings its own base URL and key; give none beside it.")
             self.model = f"{model.system}:{model.model_name}"
             self.base_url = model.base_url
-            self._foreign = model
+            self._foreign = watch_bodies(model)
             remember_model(model, owner=self)
         self.price_source = prices.find_source(self.model, base_url=self.base_url)
         """Where the price comes from, in words: it says so when a model is free."""
+        is_local = is_free_endpoint(self.model, self.base_url)
+        self.timeout_s = (LOCAL_TIMEOUT_S if is_local else TIMEOUT_S) if timeout_s is None else timeout_s
+        """Seconds that a call may take, or a stream be silent, where the request does not say."""
+        self._limiter = RateLimiter(rate_limits)
+        # Set once it was seen that a template writes the opening tag of thoughts itself.
+        self._leaves_tags_open = is_known_to_leave_tags_open(self.model)
         self._prices = prices
         self._max_retries = max_retries
         self._retry_delay_s = retry_delay_s
@@ -94,36 +120,57 @@ class PydanticAIClient:
     async def complete(self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None) -> ModelReply:
         """Ask the model: see `ModelClient.complete`, whose errors these are."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + request.timeout_s
-        listener = None if on_text is None else _Listener(on_text)
+        timeout_s = self.timeout_s if request.timeout_s is None else request.timeout_s
+        deadline = loop.time() + timeout_s
+        listener = None if on_text is None else _Listener(on_text, holds_back=self._leaves_tags_open)
         model = await self._open()
         retries = 0
         while True:
+            place = await self._limiter.wait_for_place(estimate_most_tokens(request), deadline=deadline)
+            reported = Reported()
             try:
-                async with asyncio.timeout_at(deadline) as limit:
-                    response = await _ask(model, request, listener)
-                return self._to_reply(response, request)
+                reply = await self._ask_once(model, request, listener, reported, deadline=deadline)
+                place.settle(reply.usage.tokens)
+                return reply
             except Exception as error:
                 # A warning is raised only where the user wants warnings to be errors.
-                if isinstance(error, Warning) or (listener is not None and error is listener.error):
+                if isinstance(error, Warning):
                     raise
-                if isinstance(error, TimeoutError) and limit.expired():
-                    raise ModelTimeout(
-                        f"{self.model} did not answer within {request.timeout_s:g} seconds. Give it more time."
-                    ) from error
-                failure = explain_failure(self.model, error)
-                wait_s = self._choose_wait_s(failure, retries)
+                if listener is not None and error is listener.error:
+                    if isinstance(error, KapelleError):
+                        self._note_cost(error, request, reported)
+                    raise
+                explained = explain_failure(self.model, error)
+                self._note_cost(explained, request, reported)
+                place.settle(0 if explained.sent is False else None)
+                failure = sort_failure(explained)
+                wait_s = self._choose_wait_s(failure.retry_after_s, retries)
                 heard = listener is not None and listener.pieces > 0
-                if not failure.may_retry or heard or retries >= self._max_retries:
-                    if failure.error is error:
+                may_retry = failure.may_pass and explained.sent is False and not heard
+                if not may_retry or retries >= self._max_retries:
+                    if explained is error:
                         raise
-                    raise failure.error from error
+                    raise explained from error
                 if loop.time() + wait_s >= deadline:
                     raise ModelUnavailable(
-                        f"{failure.error} The next attempt is due in {wait_s:g} seconds, when this call is over."
+                        f"{explained} The next attempt is due in {wait_s:g} seconds, when this call is over.",
+                        sent=False,
+                        retry_after_s=failure.retry_after_s,
                     ) from error
             retries += 1
             await self._sleep(wait_s)
+
+    def bound_usd(self, *, input_tokens: int, output_tokens: int) -> float:
+        """Return the most dollars that a call of so many tokens costs."""
+        return self._prices.estimate_usd(
+            self.model, input_tokens=input_tokens, output_tokens=output_tokens, base_url=self.base_url
+        )
+
+    def affordable_tokens(self, usd: float, *, input_tokens: int, most: int) -> int:
+        """Return how many output tokens, `most` at most, so many dollars pay for after the input; 0 for none."""
+        return self._prices.affordable_tokens(
+            self.model, usd, input_tokens=input_tokens, most=most, base_url=self.base_url
+        )
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. The client can be used again: it opens new ones."""
@@ -145,7 +192,7 @@ class PydanticAIClient:
         # Loaded here as well: the first call would hold the event loop up for as long as it takes.
         import pydantic_ai.direct  # noqa: F401
 
-        return build_model(self.model, base_url=self.base_url, api_key=self._api_key)
+        return watch_bodies(build_model(self.model, base_url=self.base_url, api_key=self._api_key))
 
     async def _open(self) -> Model[Any]:
         if self._foreign is not None:
@@ -158,50 +205,103 @@ class PydanticAIClient:
             await anext(connection.keeper)
         return connection.model
 
-    def _to_reply(self, response: ModelResponse, request: ModelRequest) -> ModelReply:
-        usage = read_usage(response, request)
-        cost_usd = self._prices.cost_usd(
-            self.model, usage, base_url=self.base_url, cache_written_tokens=response.usage.cache_write_tokens
-        )
+    async def _ask_once(
+        self,
+        model: Model[Any],
+        request: ModelRequest,
+        listener: _Listener | None,
+        reported: Reported,
+        *,
+        deadline: float,
+    ) -> ModelReply:
+        streams = listener is not None
+        silence_s = self.timeout_s if request.timeout_s is None else request.timeout_s
+        # Where nobody said how long the whole may take, a reply that keeps coming is not cut off.
+        try:
+            with reporting_to(reported):
+                async with asyncio.timeout_at(deadline) as limit:
+                    if listener is None:
+                        response = await _ask(model, request, silence_s=silence_s)
+                    else:
+                        patience_s = silence_s if request.timeout_s is None else None
+                        response = await _listen(
+                            model, request, listener, reported, silence_s=silence_s, limit=limit, patience_s=patience_s
+                        )
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            did = "was silent for" if streams and request.timeout_s is None else "did not answer within"
+            raise ModelTimeout(
+                f"{self.model} {did} {silence_s:g} seconds. Give it more time (KAPELLE_MODEL_TIMEOUT, or timeout_s).",
+                sent=True,
+            ) from error
+        reply = self._to_reply(response, request, reported)
+        if listener is not None:
+            listener.finish()
+        return reply
+
+    def _to_reply(self, response: ModelResponse, request: ModelRequest, reported: Reported) -> ModelReply:
+        tokens = read_usage(request, response, reported)
+        text = read_text(response)
         reply = ModelReply(
-            text=read_text(response),
-            usage=usage,
-            cost_usd=cost_usd,
+            text=text,
+            usage=tokens.usage,
+            cost_usd=self._cost_usd(tokens),
+            usage_estimated=tokens.is_estimated,
             model=self.model,
             finish_reason=response.finish_reason,
         )
+        self._leaves_tags_open = self._leaves_tags_open or leaves_tag_open(text)
+        details = response.provider_details or {}
         try:
             reply = replace(reply, tool_calls=read_tool_calls(response))
-            if not reply.text and not reply.tool_calls:
-                _refuse_empty_reply(reply, response)
-            if request.output_schema is None or reply.tool_calls:
-                return reply
-            return replace(reply, data=read_json_reply(reply.text, request.output_schema))
         except ModelReplyInvalid as error:
-            cut = " It was cut off: raise max_output_tokens." if reply.finish_reason == "length" else ""
-            raise PaidReplyInvalid(f"{self.model}: {error}{cut}", reply=reply) from error
+            raise invalid_reply(error, reply, details=details) from error
+        return check_reply(reply, request, details=details)
 
-    def _choose_wait_s(self, failure: Failure, retries: int) -> float:
-        if failure.retry_after_s is not None:
-            return failure.retry_after_s
+    def _note_cost(self, error: KapelleError, request: ModelRequest, reported: Reported) -> None:
+        """Say in an error what the call has cost, where that was reported and the error does not say it yet."""
+        if error.cost_usd is not None:
+            return
+        tokens = read_broken_usage(request, reported)
+        if tokens is not None:
+            error.usage, error.cost_usd, error.sent = tokens.usage, self._cost_usd(tokens), True
+        elif error.sent is None:
+            error.sent = True
+
+    def _cost_usd(self, tokens: TokenUsage) -> float:
+        return self._prices.cost_usd(
+            self.model, tokens.usage, base_url=self.base_url, cache_written_tokens=tokens.cache_written_tokens
+        )
+
+    def _choose_wait_s(self, asked_s: float | None, retries: int) -> float:
+        if asked_s is not None:
+            return asked_s
         longest = min(_LONGEST_RETRY_DELAY_S, self._retry_delay_s * 2.0**retries)
         return longest * (0.5 + 0.5 * self._chance.random())
 
 
 class _Listener:
-    """Passes pieces on, and remembers whether any was heard and what the caller's function raised."""
+    """Passes pieces on, without thoughts, and remembers whether any was heard and what the caller's function raised."""
 
-    def __init__(self, on_text: Callable[[str], None]) -> None:
+    def __init__(self, on_text: Callable[[str], None], *, holds_back: bool) -> None:
         self._on_text = on_text
+        self._thoughts = ThoughtReader(holds_back=holds_back)
         self.pieces = 0
         self.error: Exception | None = None
 
     def hear(self, piece: str) -> None:
-        if not piece:
+        self._pass_on(self._thoughts.take(piece) if piece else "")
+
+    def finish(self) -> None:
+        self._pass_on(self._thoughts.finish())
+
+    def _pass_on(self, text: str) -> None:
+        if not text:
             return
         self.pieces += 1
         try:
-            self._on_text(piece)
+            self._on_text(text)
         except Exception as error:
             self.error = error
             raise
@@ -227,19 +327,41 @@ async def _keep_until_the_loop_ends(model: Model[Any]) -> AsyncGenerator[None, N
             pass
 
 
-async def _ask(model: Model[Any], request: ModelRequest, listener: _Listener | None) -> ModelResponse:
-    from pydantic_ai.direct import model_request, model_request_stream
+async def _ask(model: Model[Any], request: ModelRequest, *, silence_s: float) -> ModelResponse:
+    from pydantic_ai.direct import model_request
 
-    messages = to_messages(request.messages)
-    settings = to_settings(request, model)
-    parameters = to_parameters(request, model)
-    if listener is None:
-        return await model_request(model, messages, model_settings=settings, model_request_parameters=parameters)
+    return await model_request(
+        model,
+        to_messages(request.messages),
+        model_settings=to_settings(request, model, silence_s=silence_s),
+        model_request_parameters=to_parameters(request, model),
+    )
 
+
+async def _listen(
+    model: Model[Any],
+    request: ModelRequest,
+    listener: _Listener,
+    reported: Reported,
+    *,
+    silence_s: float,
+    limit: asyncio.Timeout,
+    patience_s: float | None,
+) -> ModelResponse:
+    """Ask for a stream. With `patience_s` the limit is moved by so many seconds with every piece that comes."""
+    from pydantic_ai.direct import model_request_stream
+
+    loop = asyncio.get_running_loop()
     async with model_request_stream(
-        model, messages, model_settings=settings, model_request_parameters=parameters
+        model,
+        to_messages(request.messages),
+        model_settings=to_settings(request, model, silence_s=silence_s),
+        model_request_parameters=to_parameters(request, model),
     ) as stream:
+        watch_stream(stream, reported)
         async for event in stream:
+            if patience_s is not None:
+                limit.reschedule(loop.time() + patience_s)
             listener.hear(_read_piece(event))
         response = stream.get()
     if response.state != "complete":
@@ -255,11 +377,3 @@ def _read_piece(event: Any) -> str:
     if isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
         return event.delta.content_delta
     return ""
-
-
-def _refuse_empty_reply(reply: ModelReply, response: ModelResponse) -> None:
-    if reply.finish_reason == "content_filter":
-        refusal = (response.provider_details or {}).get("refusal")
-        said = f" It said: {str(refusal)[:200]!r}." if refusal else ""
-        raise PaidRefusal(f"{reply.model} declined by the provider's policy.{said} Reword the request.", reply=reply)
-    raise ModelReplyInvalid("The model's reply is empty.")

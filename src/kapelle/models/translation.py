@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kapelle.documents import parse_json
 from kapelle.errors import InvalidInput, InvalidPlan, ModelReplyInvalid
-from kapelle.ledger import Usage
 
 from .client import Message, ModelRequest, ToolCall
 from .providers import read_profile
@@ -17,9 +15,6 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage, ModelResponse
     from pydantic_ai.models import Model, ModelRequestParameters
     from pydantic_ai.settings import ModelSettings
-
-# Fewer than the three to four of English in the usual tokenisers, so that an estimate errs to the dear side.
-_CHARACTERS_PER_TOKEN = 2.5
 
 
 def to_messages(messages: Sequence[Message]) -> list[ModelMessage]:
@@ -82,9 +77,12 @@ def to_parameters(request: ModelRequest, model: Model[Any]) -> ModelRequestParam
     )
 
 
-def to_settings(request: ModelRequest, model: Model[Any]) -> ModelSettings:
-    """Return the request's settings as pydantic-ai's. Retries are ours, so that none follows a streamed piece."""
-    settings: ModelSettings = {"max_retries": 0, "timeout": request.timeout_s}
+def to_settings(request: ModelRequest, model: Model[Any], *, silence_s: float) -> ModelSettings:
+    """Return the request's settings as pydantic-ai's. Retries are ours, so that none follows a streamed piece.
+
+    `silence_s` is how long the connection may be silent.
+    """
+    settings: ModelSettings = {"max_retries": 0, "timeout": silence_s}
     if request.temperature is not None and not _picks_its_temperature(model):
         settings["temperature"] = request.temperature
     if request.max_output_tokens is not None:
@@ -102,7 +100,7 @@ def _picks_its_temperature(model: Model[Any]) -> bool:
 
 
 def read_text(response: ModelResponse) -> str:
-    """Return the text of a reply, its thinking left out."""
+    """Return the text of a reply, without what the server itself calls thoughts."""
     from pydantic_ai.messages import TextPart
 
     return "".join(part.content for part in response.parts if isinstance(part, TextPart))
@@ -133,30 +131,3 @@ def _read_arguments(tool: str, arguments: Any) -> dict[str, Any]:
     if not isinstance(arguments, dict):
         raise ModelReplyInvalid(f"The model called the tool {tool!r} with {arguments!r}, which is not an object.")
     return arguments
-
-
-def read_usage(response: ModelResponse, request: ModelRequest) -> Usage:
-    """Return what the provider counted; where it counted nothing, an estimate on the dear side, from the lengths.
-
-    Some servers do not report usage, and a budget must not take silence for zero.
-    """
-    theirs = response.usage
-    if theirs.input_tokens or theirs.output_tokens:
-        return Usage(
-            input_tokens=theirs.input_tokens,
-            cached_tokens=min(theirs.cache_read_tokens, theirs.input_tokens),
-            output_tokens=theirs.output_tokens,
-            calls=1,
-        )
-    asked = [message.content for message in request.messages]
-    asked += [f"{call.name} {dict(call.arguments)}" for message in request.messages for call in message.tool_calls]
-    asked += [f"{tool.name} {tool.description} {dict(tool.parameters)}" for tool in request.tools]
-    asked += [str(dict(request.output_schema or {}))]
-    said = [f"{getattr(part, 'content', '')}{getattr(part, 'args', '')}" for part in response.parts]
-    return Usage(
-        input_tokens=_estimate_tokens(" ".join(asked)), output_tokens=_estimate_tokens(" ".join(said)), calls=1
-    )
-
-
-def _estimate_tokens(text: str) -> int:
-    return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pydantic
 
-from kapelle.agents import AgentCapability
+from kapelle.agents import AgentCapability, add_paid
 from kapelle.documents import describe_validation_error
 from kapelle.errors import InvalidGraph, InvalidPlan, KapelleError, ModelReplyInvalid
 from kapelle.graph import Task, TaskDAG
@@ -67,6 +67,8 @@ class ModelPlanner:
                 usage, cost_usd = usage + error.reply.usage, cost_usd + error.reply.cost_usd
             except (ModelReplyInvalid, InvalidPlan, InvalidGraph) as error:
                 wrong = error
+            except KapelleError as error:
+                raise (add_paid(error, cost_usd, usage) if usage.calls else error) from error
             messages += [
                 Message(role="assistant", content=said or "(no text)"),
                 Message(role="user", content=f"That plan cannot be used: {wrong} Send it again, whole and corrected."),

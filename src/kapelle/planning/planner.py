@@ -48,7 +48,16 @@ def take_plan(found: object, *, set_aside_usd: float = 0.0) -> Plan:
     except RefusedFigure as problem:
         notes.append(f"{problem} ${set_aside_usd:.4g} was charged, as had been set aside for it.")
         usage, cost_usd = NOTHING, set_aside_usd
-    return replace(found, request=request, planner=planner, notes=tuple(notes), usage=usage, cost_usd=cost_usd)
+    # A graph of the run's own: whoever made the plan may change theirs while it runs.
+    return replace(
+        found,
+        request=request,
+        graph=found.graph.copied(),
+        planner=planner,
+        notes=tuple(notes),
+        usage=usage,
+        cost_usd=cost_usd,
+    )
 
 
 class PaidInvalidPlan(InvalidPlan):

@@ -18,7 +18,7 @@ from kapelle.errors import InvalidAgents, InvalidGraph
 from kapelle.graph import Task, TaskDAG
 from kapelle.redaction import get_logger
 
-from .decision import NAMED, choose_agent, choose_agents
+from .decision import NAMED, Choice, choose_agent, choose_agents
 from .plan import RoutingPlan
 from .rules import RoutingRule, check_rule_ids, default_rules
 
@@ -163,6 +163,15 @@ is its trade. No other agent could.
         self._workload = plan.workload
         return plan
 
+    def find_pinned(self, tasks: Iterable[Task]) -> frozenset[str]:
+        """Return the ids of those whose agent is an order of the user's: it is named in the plan, or by a rule."""
+        everyone = set(self.agent_registry)
+        choices = (choose_agent(task, self.agent_registry, self.rules, everyone) for task in tasks)
+        return frozenset(choice.task_id for choice in choices if self._is_order(choice))
+
+    def _is_order(self, choice: Choice) -> bool:
+        return choice.rule_id == NAMED or (self.pin_rules and choice.rule_id is not None)
+
     def route_task(self, task: Task, available_agents: Iterable[str] | None = None) -> tuple[str | None, str]:
         """Choose an agent for one task by itself: the agent's id, or None, and the explanation."""
         return self._apply_routing_logic(task, available_agents)
@@ -229,7 +238,7 @@ is its trade. No other agent could.
             else:
                 plan.assignments[choice.task_id] = agent_id
                 plan.explanations[choice.task_id] = explanation
-            if choice.rule_id == NAMED or (self.pin_rules and choice.rule_id is not None):
+            if self._is_order(choice):
                 plan.metadata.setdefault("pinned", []).append(choice.task_id)
         return plan
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kapelle.errors import AgentFailed, InvalidInput, RefusedQuery, TryAgain
+from kapelle.errors import CannotAnswer, InvalidInput, RefusedQuery, TryAgain
 from kapelle.graph import MAX_READ_CHARS, MAX_READ_VALUES
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Sandbox:
         """Run a program with the inputs as variables, and return the value of its last expression.
 
         Raises:
-            AgentFailed: the program is malformed or raised; the message gives its line.
+            CannotAnswer: the program is malformed or raised; the message gives its line.
             RefusedQuery: it wanted what it may not have: files, the network, modules, more time, memory or output.
             TryAgain: the worker died, or none was free in time.
         """
@@ -174,7 +174,7 @@ _REFUSALS = (
 
 def _explain(
     error: pydantic_monty.MontySyntaxError | pydantic_monty.MontyRuntimeError, limits: SandboxLimits, code: str
-) -> AgentFailed | RefusedQuery:
+) -> CannotAnswer | RefusedQuery:
     cause = error.exception()
     kind, text = type(cause).__name__, str(cause)[:MAX_MESSAGE_CHARS]
     if kind == "TimeoutError" and "time limit" in text:
@@ -190,7 +190,7 @@ def _explain(
         if kind == refused_kind and words in text:
             return RefusedQuery(f"The program was refused{place}: {text}. {reason}.")
     what = f"{kind}: {text}" if text else kind
-    return AgentFailed(f"The program failed{place}: {what}. Correct that line.")
+    return CannotAnswer(f"The program failed{place}: {what}. Correct that line.")
 
 
 def _place(error: pydantic_monty.MontySyntaxError | pydantic_monty.MontyRuntimeError, code: str) -> str:

@@ -7,6 +7,7 @@
 from .approved import ApprovedPlan as ApprovedPlan
 from .calibrated import CalibratedRewardModel as CalibratedRewardModel
 from .calibrated import RewardStatistics as RewardStatistics
+from .checks import SpentAlready as SpentAlready
 from .detector import Detection as Detection
 from .detector import ModelDetector as ModelDetector
 from .detector import PlanDetector as PlanDetector
@@ -26,5 +27,6 @@ from .reward_model import LearnedRewardModel as LearnedRewardModel
 from .reward_model import TaskOutcome as TaskOutcome
 from .schemas import ToolSignature as ToolSignature
 from .solvability import Belief as Belief
+from .solvability import avoid_hopeless as avoid_hopeless
 from .solvability import judge_pair as judge_pair
 from .validator import AOPValidator as AOPValidator

@@ -12,6 +12,7 @@ stops at its deadline with the results so far.
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,8 +27,20 @@ from .edit import Edit
 from .issue import Issue, Severity
 from .solvability import best_agent, judge_pair, rework
 
+MOSTLY = 0.5
+"""An agent that answers more seldom mostly fails."""
 TOLERANCE = 1e-9
 """Relative room for rounding: a plan that was optimised to a limit keeps it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpentAlready:
+    """What is gone of a budget before any task runs, so that a refusal can name it and the amounts add up."""
+
+    budget_usd: float
+    """What the user gave for the whole run."""
+    planning_usd: float
+    """What planning, looking at the plan included, has taken of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +57,9 @@ class Case:
     cost: float
     seconds: float
     max_budget: float | None = None
+    """Dollars that the tasks may cost."""
+    spent: SpentAlready | None = None
+    """What was spent of the budget before them, where that is known."""
     max_time: float | None = None
     min_quality: float | None = None
     profiler: CostProfiler = field(default_factory=CostProfiler)
@@ -102,7 +118,11 @@ def find_unsolvable(case: Case) -> Iterator[Issue]:
 
 
 def find_hopeless(case: Case) -> Iterator[Issue]:
-    """Solvability by experience: outcomes do not say that this agent fails at such tasks nearly always."""
+    """Solvability by experience: outcomes say that this agent fails at such tasks nearly always.
+
+    No error: the world, or the agent, may be mended, and nothing but another try could tell.
+    """
+    pinned = frozenset(case.plan.metadata.get("pinned", ()))
     for task in case.dag:
         agent = case.agents.get(case.plan.assignments.get(task.task_id, ""))
         if agent is None or not agent.takes(task):
@@ -110,16 +130,19 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
         belief = judge_pair(agent, task.task_type, case.profiler)
         if belief.is_hopeless:
             other = best_agent(task, case.staff, case.profiler)
+            is_free = other is not None and task.task_id not in pinned and task.task_id not in case.approved
             yield Issue(
                 kind="solvable",
-                severity="warning" if task.task_id in case.approved else "error",
+                severity="warning",
                 task_id=task.task_id,
                 message=(
                     f"Task {task.task_id!r} is assigned to {agent.agent_id!r}, which at {task.task_type!r} is expected "
-                    f"to succeed in {belief.mean:.0%}, at best {belief.upper:.0%} ({belief.outcomes} outcomes)."
+                    f"to succeed in {belief.mean:.0%}, at best {belief.upper:.0%}, as learned from {belief.outcomes} "
+                    "outcomes. It is tried all the same."
                 ),
-                way_out=f"Assign it to {other}." if other is not None else f"Add an agent with {_wanted(task)}.",
-                edit=_assign(task, other) if other is not None else None,
+                way_out=(f"Assign it to {other}" if other is not None else f"Add an agent with {_wanted(task)}")
+                + f"; or, where what failed is mended: {forget_command(agent.agent_id, task.task_type)}",
+                edit=_assign(task, other) if other is not None and is_free else None,
             )
 
 
@@ -143,11 +166,18 @@ def find_literal_references(case: Case) -> Iterator[Issue]:
             )
 
 
+def forget_command(agent_id: str, task_type: str) -> str:
+    """Return what makes an agent's past outcomes count no more."""
+    return f"kapelle forget {shlex.quote(agent_id)} --type {shlex.quote(task_type)}"
+
+
 def _find_doer(case: Case, task: Task) -> Edit | None:
     """Return the edit that gives a task to the agent that does it best; else describes it again, or splits it."""
     if task.strategy is not None:
         return None  # who does it is an order, which only whoever gave it changes
-    other = best_agent(task, case.staff, case.profiler)
+    other = best_agent(task, case.staff, case.profiler) or best_agent(
+        task, case.staff, case.profiler, even_hopeless=True
+    )
     return _assign(task, other) if other is not None else rework(task, case.staff, case.dag.tasks)
 
 
@@ -161,15 +191,36 @@ def find_overspending(case: Case) -> Iterator[Issue]:
         return
     dearest = sorted(case.estimates, key=lambda task_id: -case.estimates[task_id].cost_usd)[:3]
     where = ", ".join(f"{task_id} ${case.estimates[task_id].cost_usd:.4g}" for task_id in dearest)
+    spent = case.spent
+    of_it = f"${case.max_budget:.4g}"
+    if spent is not None and spent.planning_usd > 0:
+        of_it = f"${spent.budget_usd:.4g}, of which planning took ${spent.planning_usd:.4g} and leaves {of_it}"
     yield Issue(
         kind="budget",
         severity="error",
         message=(
-            f"The plan is expected to cost ${case.cost:.4g}, and the budget is ${case.max_budget:.4g}"
+            f"The plan is expected to cost ${case.cost:.4g}, and the budget is {of_it}"
             + (f"; dearest: {where}." if where else ".")
         ),
-        way_out=_relaxations(case) or "Raise the budget, enable cost optimisation, or ask for less quality.",
+        way_out=_relaxations(case) or f"{_raise_budget(case, case.cost)}, or ask for less quality.",
     )
+
+
+def _raise_budget(case: Case, needed: float) -> str:
+    """Say by how much to raise the budget, and to what, so that it holds tasks that cost this much."""
+    assert case.max_budget is not None
+    if case.spent is None:
+        return f"Raise the budget by ${_round_up(needed - case.max_budget):.10g}"
+    more = _round_up(case.spent.planning_usd + needed - case.spent.budget_usd)
+    return f"Raise the budget by ${more:.10g} to ${case.spent.budget_usd + more:.10g}"
+
+
+def _round_up(amount: float) -> float:
+    """Return an amount of money as it is shown, in four digits, and never less than it is."""
+    if amount <= 0:
+        return 0.0
+    scale = 10.0 ** min(9, 3 - math.floor(math.log10(amount)))  # budgets count in billionths of a dollar
+    return math.ceil(round(amount * scale, 5)) / scale  # what differs in the last digits of a float is no difference
 
 
 def _relaxations(case: Case) -> str:
@@ -179,13 +230,16 @@ def _relaxations(case: Case) -> str:
     if not isinstance(binding, Mapping) or not binding:
         return ""
     words = {
-        "max_total_cost": "raise the budget by ${:.4g}",
         "max_total_time": "allow {:.3g} s more",
         "min_quality_score": "ask for {:.3g} less quality",
         "agent_capacity": "let agents take {:g} more tasks",
         "task_quality": "ask for {:.3g} less of single tasks",
     }
     ways = [words[limit].format(amount) for limit, amount in binding.items() if limit in words]
+    if "max_total_cost" in binding and case.max_budget is not None:
+        # Agents were chosen before the plan was looked at, for what was left then.
+        by = _raise_budget(case, details.get("max_total_cost", case.max_budget) + binding["max_total_cost"])
+        ways.insert(0, by[0].lower() + by[1:])
     text = " or ".join(ways)
     return f"{text[:1].upper()}{text[1:]}: no other choice of agents makes room for less." if ways else ""
 
@@ -234,25 +288,42 @@ def find_queues(case: Case) -> Iterator[Issue]:
 
 
 def find_poor_quality(case: Case) -> Iterator[Issue]:
-    """The share of tasks that are expected to succeed reaches what is asked for."""
+    """The share of tasks that are expected to succeed reaches what is asked for.
+
+    Failures of the past alone refuse nothing: where only they keep a plan from what is asked for, and agents that
+    answer would reach it, that is a warning. What something measured of their answers, and what they declare, counts.
+    """
     if case.min_quality is None or not case.estimates:
         return
     sure = case.counted
     mean = math.fsum(sure.values()) / len(sure)
-    if mean < case.min_quality * (1 - TOLERANCE):
-        weakest = min(sure, key=lambda task_id: sure[task_id])
-        known = case.estimates[weakest]
-        yield Issue(
-            kind="quality",
-            severity="error",
-            task_id=weakest,
-            message=(
-                f"{mean:.1%} of the tasks are expected to succeed, and {case.min_quality:.1%} are asked for; the "
-                f"weakest is {weakest!r} at {case.plan.assignments[weakest]} with {sure[weakest]:.1%} (lower bound "
-                f"{known.success_lower:.1%}, mean {known.success_rate:.1%}, of {known.samples} outcomes)."
-            ),
-            way_out="Give the weakest tasks better agents, or ask for less.",
-        )
+    if mean >= case.min_quality * (1 - TOLERANCE):
+        return
+    answered = {task_id: max(counted, case.estimates[task_id].correctness) for task_id, counted in sure.items()}
+    failing = [task_id for task_id in sure if case.estimates[task_id].completion < 1.0]
+    if_answered = math.fsum(answered[task_id] if task_id in failing else sure[task_id] for task_id in sure) / len(sure)
+    is_by_failures = if_answered >= case.min_quality * (1 - TOLERANCE)
+    weakest = min(sure, key=lambda task_id: sure[task_id])
+    known = case.estimates[weakest]
+    agent_id = case.plan.assignments[weakest]
+    learned = (
+        f" Where what was learned holds no more: {forget_command(agent_id, case.dag[weakest].task_type)}"
+        if known.samples
+        else ""
+    )
+    yield Issue(
+        kind="quality",
+        severity="warning" if is_by_failures else "error",
+        task_id=weakest,
+        message=(
+            f"{mean:.1%} of the tasks are expected to succeed, and {case.min_quality:.1%} are asked for; the "
+            f"weakest is {weakest!r} at {agent_id} with {sure[weakest]:.1%} (lower bound "
+            f"{known.success_lower:.1%}, mean {known.success_rate:.1%}, of {known.samples} outcomes; "
+            f"{known.tell_success()})."
+            + (" That is by failures of the past alone, which fade: it is tried all the same." * is_by_failures)
+        ),
+        way_out=f"Give the weakest tasks better agents, or ask for less.{learned}",
+    )
 
 
 CHECKS = (
@@ -322,7 +393,9 @@ def _seconds(case: Case, task: Task, *, guesses: bool) -> float:
     if estimate is None:
         return 0.0
     agent = case.agents[case.plan.assignments[task.task_id]]
-    is_guess = agent.seconds is None and estimate.samples == 0
+    # What failures took is how long we waited for them, and no proof of how long the work takes.
+    profile = case.profiler.get_profile(agent.agent_id, task.task_type)
+    is_guess = agent.seconds is None and (profile is None or not profile.successes or estimate.completion < MOSTLY)
     return 0.0 if is_guess and not guesses else estimate.seconds
 
 

@@ -6,6 +6,8 @@ an edit is made by us, never taken from the reply. A model that fails, or that n
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +15,9 @@ from typing import Any, Protocol
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import KapelleError
-from kapelle.graph import Task
-from kapelle.models import Message, ModelClient, ModelRequest, PaidRefusal, PaidReplyInvalid
+from kapelle.graph import Task, TaskDAG
+from kapelle.ledger import read_usd
+from kapelle.models import Message, ModelClient, ModelRequest
 from kapelle.redaction import get_logger
 
 from .edit import Edit
@@ -80,6 +83,32 @@ class PlanDetector(Protocol):
         ...
 
 
+MAX_DETECTING_S = 120.0
+"""A detector that takes longer has found nothing: a plan waits for it."""
+
+
+async def detect_contained(
+    detector: PlanDetector, request: str, dag: TaskDAG, agents: Mapping[str, AgentCapability]
+) -> Detection:
+    """Return what a detector of somebody's own finds: nothing where it fails, hangs or gives no Detection.
+
+    It looks at copies, so that what it does to them changes no plan.
+    """
+    try:
+        async with asyncio.timeout(MAX_DETECTING_S):
+            found: Any = detector.detect(request, tuple(dag.copied()), dict(agents))
+            found = await found if inspect.isawaitable(found) else found
+        if not isinstance(found, Detection):
+            raise TypeError(f"it gave a {type(found).__name__}, no Detection")
+        issues = tuple(issue for issue in found.issues if isinstance(issue, Issue))
+        return Detection(issues=issues, cost_usd=read_usd(found.cost_usd, by="The detector"))
+    except (asyncio.CancelledError, GeneratorExit):
+        raise
+    except BaseException as error:  # it is the user's code, and ends nothing but itself
+        logger.warning("The detector failed, so it has found nothing: %s", type(error).__name__, exc_info=True)
+        return Detection()
+
+
 class ModelDetector:
     """Asks a model, once a plan.
 
@@ -113,16 +142,22 @@ class ModelDetector:
                     timeout_s=self.timeout_s,
                 )
             )
-        except (PaidReplyInvalid, PaidRefusal) as error:
-            logger.warning("The model that checks plans answered in vain: %s", error)
-            return Detection(cost_usd=error.reply.cost_usd)
         except KapelleError as error:
-            logger.warning("The model that checks plans did not answer: %s", error)
-            return Detection()
+            logger.warning("The model that checks plans gave no answer that can be read: %s", error)
+            return Detection(cost_usd=self._cost_of(error, len(shown)))
         findings = reply.data.get("findings") if isinstance(reply.data, Mapping) else None
         entries = findings[:MAX_FINDINGS] if isinstance(findings, list) else []
         issues = [issue for entry in entries if (issue := self._read(entry, tasks, kinds)) is not None]
         return Detection(issues=tuple(issues), cost_usd=reply.cost_usd)
+
+    def _cost_of(self, error: KapelleError, shown: int) -> float:
+        """Return what a failed call has cost: the most that it can, where it reached the provider and told nothing."""
+        if error.cost_usd is not None:
+            return error.cost_usd
+        bound = getattr(self.client, "bound_usd", None)
+        if not error.sent or bound is None:
+            return 0.0
+        return read_usd(bound(input_tokens=shown + len(_PROMPT), output_tokens=MAX_OUTPUT_TOKENS))
 
     def _read(self, entry: Any, tasks: Sequence[Task], kinds: Sequence[str]) -> Issue | None:
         if not isinstance(entry, Mapping):

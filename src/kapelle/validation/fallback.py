@@ -6,10 +6,11 @@ Refuses tasks that the user has given to one agent: that was an order, not advic
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from kapelle.agents import AgentRegistry
-from kapelle.cost import CostProfiler, Estimate
+from kapelle.cost import CostProfiler, Estimate, estimate_complexity
 from kapelle.graph import Task
 
 from .solvability import best_agent
@@ -20,13 +21,22 @@ class NextBest:
 
     Args:
         agents: Of them, those that can be run are chosen from.
-        kept: Tasks that stay with their agent.
+        kept: Tasks that stay with their agent. Whoever adds to it later, as a graph grows, is heard.
+        complexities: Task id to how complex it is, where that is known; what is expected grows with it.
     """
 
-    def __init__(self, agents: AgentRegistry, profiler: CostProfiler, *, kept: Collection[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        agents: AgentRegistry,
+        profiler: CostProfiler,
+        *,
+        kept: Collection[str] = frozenset(),
+        complexities: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self._all = agents
         self._profiler = profiler
-        self._kept = frozenset(kept)
+        self._kept = kept
+        self._complexities = complexities
 
     def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:
         """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
@@ -36,4 +46,7 @@ class NextBest:
         chosen = best_agent(task, others, self._profiler)
         if chosen is None:
             return None
-        return chosen, self._profiler.estimate(self._all[chosen], task.task_type, text=task.description)
+        complexity = self._complexities.get(task.task_id)
+        if complexity is None:  # its place in the graph is not known
+            complexity = estimate_complexity(task.task_type, dependencies=len(task.dependencies))
+        return chosen, self._profiler.estimate(self._all[chosen], task.task_type, complexity, text=task.description)

@@ -11,7 +11,7 @@ from kapelle.errors import InvalidInput
 from kapelle.graph import TaskDAG
 from kapelle.routing import HALORouter, RoutingPlan
 
-from .edit import Edit
+from .edit import FIGURES, Edit
 from .issue import Issue
 from .result import ValidationResult
 
@@ -101,11 +101,21 @@ def apply_edit(
 
 def _still_true(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return what is known of a plan without the figures of the assignment that it no longer is."""
-    stale = ("daao_optimized", "estimated_cost", "estimated_time", "quality_score", "cost_savings", "baseline_cost")
-    return {key: value for key, value in metadata.items() if key not in (*stale, "optimization_details")}
+    return {key: value for key, value in metadata.items() if key not in FIGURES}
 
 
 def is_better(after: Iterable[Issue], before: Iterable[Issue]) -> bool:
-    """Whether there are strictly fewer errors, and of no kind more."""
-    now, then = (Counter(issue.kind for issue in issues if issue.severity == "error") for issues in (after, before))
-    return now.total() < then.total() and now <= then
+    """Whether there are strictly fewer errors, and of no kind more; or as many, and fewer agents that fail."""
+    (now, now_failing), (then, then_failing) = (_count(issues) for issues in (after, before))
+    return now <= then and (now.total(), now_failing) < (then.total(), then_failing)
+
+
+def is_mendable(issue: Issue) -> bool:
+    """Whether repair tries what an issue proposes: that of an error, and that an agent that fails is passed over."""
+    return issue.edit is not None and (issue.severity == "error" or issue.kind == "solvable")
+
+
+def _count(issues: Iterable[Issue]) -> tuple[Counter[str], int]:
+    issues = tuple(issues)
+    errors = Counter[str](issue.kind for issue in issues if issue.severity == "error")
+    return errors, sum(issue.severity == "warning" and issue.kind == "solvable" for issue in issues)

@@ -1,8 +1,9 @@
-"""Can this agent do this kind of task? What outcomes say, with a prior; and what becomes of a task that nobody can do.
+"""Can this agent do this kind of task? What outcomes say of it, and what becomes of a task that nobody can do.
 
-The share of successes of a pair (agent, task type) is believed to be Beta distributed: the declared rate counts as
-PRIOR_WEIGHT outcomes, as in `kapelle.cost`, and every outcome of the ledger as one. Bounds are two standard deviations
-wide. Declarations alone condemn nobody: that takes outcomes.
+What is believed of a pair (agent, task type) is what `kapelle.cost.CostProfiler` believes: recent outcomes first,
+changes noticed, old ones faded. Bounds are two standard deviations wide. Declarations alone condemn nobody: that takes
+outcomes. And nobody is condemned for good: an agent that fails is passed over where another can do the task, is tried
+where none can, and what speaks against it fades.
 
 AOP (arXiv:2410.02189) has tasks that no agent can do described again, or split. Here that is done by rules: a type that
 is spelled another way, a type or a description that names several kinds of work, skills that no single agent has.
@@ -11,20 +12,18 @@ is spelled another way, a type or a description that names several kinds of work
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kapelle.agents import AgentCapability
 from kapelle.cost import CostProfiler
-from kapelle.graph import Task
+from kapelle.graph import Task, TaskDAG
+from kapelle.routing import RoutingPlan
 
 from .coverage.reading import split_name, stem_of
-from .edit import Edit
+from .edit import FIGURES, Edit
 
-PRIOR_WEIGHT = 4.0
-"""Outcomes that a declared rate is worth (`kapelle.cost.profiler`)."""
 WIDTH = 2.0
 """Standard deviations between the mean and a bound: one in forty lies beyond, were it normal."""
 LEAST_OUTCOMES = 5
@@ -59,15 +58,18 @@ def judge_pair(agent: AgentCapability, task_type: str, profiler: CostProfiler) -
     0.85
     """
     profile = profiler.get_profile(agent.agent_id, task_type)
-    outcomes = profile.total_executions if profile is not None else 0
-    successes = profile.successes if profile is not None else 0
-    total = PRIOR_WEIGHT + outcomes
-    mean = (PRIOR_WEIGHT * agent.success_rate + successes) / total
-    spread = WIDTH * math.sqrt(mean * (1 - mean) / (total + 1))
-    return Belief(mean=mean, lower=max(0.0, mean - spread), upper=min(1.0, mean + spread), outcomes=outcomes)
+    success = profiler.believe_success(agent, task_type).both
+    return Belief(
+        mean=success.mean,
+        lower=max(0.0, success.mean - WIDTH * success.sd),
+        upper=min(1.0, success.mean + WIDTH * success.sd),
+        outcomes=profile.total_executions if profile is not None else 0,
+    )
 
 
-def best_agent(task: Task, agents: Sequence[AgentCapability], profiler: CostProfiler) -> str | None:
+def best_agent(
+    task: Task, agents: Sequence[AgentCapability], profiler: CostProfiler, *, even_hopeless: bool = False
+) -> str | None:
     """Return the agent with the best lower bound among those that take the task; on a tie the cheaper one."""
 
     def rank(agent: AgentCapability) -> tuple[float, float, str]:
@@ -75,9 +77,37 @@ def best_agent(task: Task, agents: Sequence[AgentCapability], profiler: CostProf
         return (-belief.lower, profiler.estimate(agent, task.task_type).cost_usd, agent.agent_id)
 
     able = [
-        agent for agent in agents if agent.takes(task) and not judge_pair(agent, task.task_type, profiler).is_hopeless
+        agent
+        for agent in agents
+        if agent.takes(task) and (even_hopeless or not judge_pair(agent, task.task_type, profiler).is_hopeless)
     ]
     return min(able, key=rank).agent_id if able else None
+
+
+def avoid_hopeless(
+    plan: RoutingPlan, dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler
+) -> None:
+    """Give tasks of agents that fail at them nearly always to the best other agent, where there is one.
+
+    What the user has given to an agent stays with it, and so does a task whose strategy asks several.
+    """
+    pinned = frozenset(plan.metadata.get("pinned", ()))
+    for task_id, agent_id in list(plan.assignments.items()):
+        agent = agents.get(agent_id)
+        if agent is None or task_id in pinned or task_id in plan.strategies or task_id not in dag:
+            continue
+        belief = judge_pair(agent, dag[task_id].task_type, profiler)
+        other = best_agent(dag[task_id], list(agents.values()), profiler) if belief.is_hopeless else None
+        if other is None:
+            continue
+        moved = (
+            f"Given to {other}: {agent_id} is expected to succeed in {belief.mean:.0%} of {dag[task_id].task_type!r} "
+            f"({belief.outcomes} outcomes)."
+        )
+        plan.assignments[task_id] = other
+        plan.explanations[task_id] = f"{plan.explanations.get(task_id, '')} {moved}".strip()
+        for figure in FIGURES:
+            plan.metadata.pop(figure, None)
 
 
 def rework(task: Task, agents: Sequence[AgentCapability], taken: Mapping[str, object]) -> Edit | None:

@@ -33,13 +33,13 @@ from kapelle.routing import HALORouter, RoutingPlan
 
 from . import score
 from .approved import APPROVAL, ApprovedPlan
-from .checks import Case, find_issues, strategy_of
+from .checks import Case, SpentAlready, find_issues, strategy_of
 from .content import find_content_issues, too_many_tasks
-from .detector import Detection, PlanDetector
+from .detector import Detection, PlanDetector, detect_contained
 from .edit import Edit
 from .issue import Issue
 from .redundancy import find_redundant
-from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, trials_for
+from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, is_mendable, trials_for
 from .result import ValidationResult
 from .reward_model import LearnedRewardModel, TaskOutcome
 from .schemas import Tools, as_tools
@@ -96,6 +96,7 @@ class AOPValidator:
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
+        spent: SpentAlready | None = None,
         max_time: float | None = None,
         min_quality: float | None = None,
         request: str | None = None,
@@ -108,23 +109,32 @@ class AOPValidator:
         Args:
             routing_plan: Who is to do what. It is copied: changing it afterwards changes no approval.
             dag: The tasks.
-            max_budget: Dollars that the whole may cost.
+            max_budget: Dollars that the whole may cost; what looking at the plan costs is taken from it.
+            spent: What was spent of the user's budget before, so that a refusal names it.
             max_time: Seconds that the critical path may take.
             min_quality: Share of tasks in 0..1 that must be expected to succeed.
             request: The user's words: the tasks have to cover them. Kept with the approved plan.
             available_agents: Ids of the agents that edits may give tasks to; None means all.
             finished: Tasks that are done already: they take nothing any more, and nothing about them is wrong.
-            approved: Tasks whose agents an earlier approval of this run holds: that outcomes speak against one since
-                then is a warning, so that what a run learns never keeps it from going on.
+            approved: Tasks whose agents an earlier approval of this run holds: that one is late for its own deadline
+                by what was learned since then is a warning, so that what a run learns never keeps it from going on.
 
         Raises:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1.
         """
         _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         terms = _Terms(
-            max_budget, max_time, min_quality, request, available_agents, frozenset(finished), frozenset(approved)
+            max_budget,
+            max_time,
+            min_quality,
+            request,
+            available_agents,
+            frozenset(finished),
+            frozenset(approved),
+            spent,
         )
         found = await self._detect(dag, request)
+        terms = terms.less(found.cost_usd)
         result = await self._check(Routed(dag=dag, plan=routing_plan), terms, found.issues)
         return replace(result, detection_cost_usd=found.cost_usd)
 
@@ -134,6 +144,7 @@ class AOPValidator:
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
+        spent: SpentAlready | None = None,
         max_time: float | None = None,
         min_quality: float | None = None,
         request: str | None = None,
@@ -149,7 +160,7 @@ class AOPValidator:
         finished tasks are never touched, and the plan and graph that were given stay as they were.
 
         Args:
-            routing_plan, dag, max_budget, max_time, min_quality, request, available_agents: As in
+            routing_plan, dag, max_budget, spent, max_time, min_quality, request, available_agents: As in
                 `validate_routing_plan`.
             finished: Tasks that began already, and stay as they are.
             over: Of them, those that take nothing any more, and about which nothing is wrong.
@@ -163,10 +174,11 @@ class AOPValidator:
         if max_rounds < 0:
             raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
         terms = _Terms(
-            max_budget, max_time, min_quality, request, available_agents, frozenset(over), frozenset(finished)
+            max_budget, max_time, min_quality, request, available_agents, frozenset(over), frozenset(finished), spent
         )
         router = router or HALORouter(_registry(self.agent_registry))
         found = await self._detect(dag, request)
+        terms = terms.less(found.cost_usd)
         findings = found.issues
         state = Routed(dag=dag, plan=routing_plan)
         result = await self._check(state, terms, findings)
@@ -174,7 +186,8 @@ class AOPValidator:
         trials = trials_for(len(dag))
         for _ in range(max_rounds):
             before = len(applied)
-            for edit in [one.edit for one in result.errors if one.edit is not None][: min(MAX_EDITS, trials)]:
+            for edit in [one.edit for one in result.issues if is_mendable(one)][: min(MAX_EDITS, trials)]:
+                assert edit is not None
                 trials -= 1
                 tried = apply_edit(state, edit, finished=finished, router=router, available=available_agents)
                 if tried is None:
@@ -196,7 +209,7 @@ class AOPValidator:
     async def _detect(self, dag: TaskDAG, request: str | None) -> Detection:
         if self.detector is None or not request or len(dag) > MAX_TASKS:
             return Detection()
-        return await self.detector.detect(request, tuple(dag), self.agent_registry)
+        return await detect_contained(self.detector, request, dag, self.agent_registry)
 
     async def _check(self, routed: Routed, terms: _Terms, findings: tuple[Issue, ...]) -> ValidationResult:
         dag, routing_plan = routed.dag, routed.plan
@@ -226,6 +239,7 @@ class AOPValidator:
             cost=cost,
             seconds=seconds,
             max_budget=terms.max_budget,
+            spent=terms.spent,
             max_time=terms.max_time,
             min_quality=terms.min_quality,
             profiler=self._profiler(),
@@ -382,6 +396,16 @@ class _Terms:
     available: Collection[str] | None
     finished: frozenset[str] = frozenset()
     approved: frozenset[str] = frozenset()
+    spent: SpentAlready | None = None
+
+    def less(self, looked_usd: float) -> _Terms:
+        """Return the terms with what looking at the plan has cost taken from the budget."""
+        if not looked_usd or self.max_budget is None:
+            return self
+        spent = self.spent
+        if spent is not None:
+            spent = replace(spent, planning_usd=spent.planning_usd + looked_usd)
+        return replace(self, max_budget=max(0.0, self.max_budget - looked_usd), spent=spent)
 
 
 async def _reassign_within(case: Case) -> Edit | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kapelle.agents import TaskContext
-from kapelle.errors import AgentFailed
+from kapelle.errors import CannotAnswer
 from kapelle.graph import Filled, Task, render_output, split_filled
 from kapelle.knowledge import quote_text
 
@@ -31,11 +31,11 @@ def require_text(task: Task, *names: str) -> str:
     """Return what `read_text` finds, or else the task's description.
 
     Raises:
-        AgentFailed: there is neither.
+        CannotAnswer: there is neither.
     """
     text = read_text(task, *names) or task.description.strip()[:MAX_TEXT_CHARS]
     if not text:
-        raise AgentFailed(
+        raise CannotAnswer(
             f"Task {quote_text(task.task_id)} does not say what is asked. Give it the input {names[0]!r}."
         )
     return text

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
-from kapelle.errors import AgentFailed
+from kapelle.errors import CannotAnswer
 from kapelle.graph import Filled, Task
 from kapelle.knowledge import quote_text
 from kapelle.tools import Sandbox
@@ -27,7 +27,7 @@ class PythonAgent:
         """Run it; see the class.
 
         Raises:
-            AgentFailed: the program failed, or the expression is no arithmetic.
+            CannotAnswer: the program failed, or the expression is no arithmetic.
             RefusedQuery: it wanted what it may not have.
         """
         return await call_in_thread(self._run, task, context)
@@ -62,7 +62,7 @@ def _as_number(part: Filled) -> str:
     """An output as a number of a sum; brackets keep what is around it from reaching into it."""
     text = as_text(part.value).strip().rstrip(".")
     if _NUMBER.fullmatch(text) is None:
-        raise AgentFailed(f"{part.reference} is {quote_text(text)}, which is no number to calculate with.")
+        raise CannotAnswer(f"{part.reference} is {quote_text(text)}, which is no number to calculate with.")
     return text if text[0].isdigit() else f"({text})"
 
 
@@ -70,7 +70,7 @@ def _refuse_data_in_code(parts: tuple[str | Filled, ...]) -> None:
     """Numbers may stand in a program as they are; a text that another task found would be read as a part of it."""
     for part in parts if len(parts) > 1 else ():
         if isinstance(part, Filled) and not isinstance(part.value, (int, float)):
-            raise AgentFailed(
+            raise CannotAnswer(
                 f"The program has the output {part.reference} in its text. Give it to the program as a variable: an "
                 f"input of its own, such as found: {str(part.reference)!r}, and `found` in the code."
             )
@@ -100,13 +100,13 @@ def as_arithmetic(text: str) -> str:
     ('(12/100)*1340', '2 ** 10', '3 * (4 + 5)')
 
     Raises:
-        AgentFailed: it is no arithmetic.
+        CannotAnswer: it is no arithmetic.
     """
     expression = _LEAD.sub("", text.strip()).rstrip("?=. ")
     for pattern, replacement in _WORDS:
         expression = re.sub(pattern, replacement, expression, flags=re.IGNORECASE)
     if not _ARITHMETIC.fullmatch(expression) or not re.search(r"\d", expression):
-        raise AgentFailed(
+        raise CannotAnswer(
             f"{quote_text(text)} is no arithmetic. Use numbers, + - * / ** % and brackets, or send `code`."
         )
     return expression.strip()

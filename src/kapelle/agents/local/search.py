@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
-from kapelle.errors import AgentFailed, RefusedQuery
+from kapelle.errors import CannotAnswer, RefusedQuery
 from kapelle.graph import Task
 from kapelle.knowledge import FolderIndex, Passage, find_answer, quote_text
 from kapelle.tools import Cell, NotUnderstood, Row, TablePlan, TableQuestions, Tables, quote_name, quote_value
@@ -42,7 +42,7 @@ class FolderSearchAgent:
         """Look it up; see the class.
 
         Raises:
-            AgentFailed: nothing that fits is in the folder.
+            CannotAnswer: nothing that fits is in the folder.
         """
         return await call_in_thread(self._run, task, context)
 
@@ -73,7 +73,7 @@ class FolderSearchAgent:
                 return listed
         if task_type in ("search", "research") and passages:
             return _only_passages(passages)
-        raise AgentFailed(self._not_found(query, passages, plan))
+        raise CannotAnswer(self._not_found(query, passages, plan))
 
     def _from_cell(self, cell: Cell) -> dict[str, Any] | None:
         row = Row(table=cell.table, label=cell.label, value=cell.value)
@@ -151,8 +151,8 @@ class FolderSearchAgent:
         if not passages:
             skipped = left_out(self._index, self._tables)
             if (found := find_left_out(file, skipped)) is not None:
-                raise AgentFailed(f"The file {found.file!r} was left out: {found.reason}.")
-            raise AgentFailed(
+                raise CannotAnswer(f"The file {found.file!r} was left out: {found.reason}.")
+            raise CannotAnswer(
                 f"There is no document {quote_text(file)} in the folder. Check the name.{name_left_out(skipped)}"
             )
         said = self._from_passages(query.replace(file, " ").strip(), passages) if query.strip() != file else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
-from kapelle.errors import AgentFailed
+from kapelle.errors import CannotAnswer
 from kapelle.graph import Filled, Task
 from kapelle.knowledge import quote_text, split_words, word_set
 from kapelle.tools import NotUnderstood, Table, TablePlan, TableQuestions, TableResult, Tables, quote_name
@@ -36,7 +36,7 @@ class SqlAgent:
 
         Raises:
             RefusedQuery: the SQL is malformed, or does more than read.
-            AgentFailed: the question is not understood.
+            CannotAnswer: the question is not understood.
         """
         return await call_in_thread(self._run, task, context)
 
@@ -57,14 +57,14 @@ class SqlAgent:
         if named is not None and (isinstance(plan, NotUnderstood) or named.name not in plan.tables):
             if not _asks_for_everything(question, file, named):
                 reason = plan.reason if isinstance(plan, NotUnderstood) else "The question is about another table."
-                raise AgentFailed(f"{quote_text(question)} cannot be answered from {named.file}: {reason}")
+                raise CannotAnswer(f"{quote_text(question)} cannot be answered from {named.file}: {reason}")
             plan = TablePlan(
                 sql=f"SELECT * FROM {quote_name(named.name)}",  # noqa: S608 - quoted
                 understood=f"Everything in {named.file}.",
                 tables=(named.name,),
             )
         if isinstance(plan, NotUnderstood):
-            raise AgentFailed(f"{quote_text(question)} is not understood as a question to the tables: {plan.reason}")
+            raise CannotAnswer(f"{quote_text(question)} is not understood as a question to the tables: {plan.reason}")
         used = [table for table in self._tables.tables if table.name in plan.tables]
         return AgentResult(output=self._answer(plan.sql, plan.understood, used, plan.claim), cost_usd=0.0)
 
@@ -83,8 +83,8 @@ class SqlAgent:
         if found:
             return found[0] if len(found) == 1 else None
         if (skipped := find_left_out(file, self._tables.skipped)) is not None:
-            raise AgentFailed(f"The table file {skipped.file!r} was left out: {skipped.reason}.")
-        raise AgentFailed(
+            raise CannotAnswer(f"The table file {skipped.file!r} was left out: {skipped.reason}.")
+        raise CannotAnswer(
             f"There is no table file {quote_text(file)} in the folder. There are: {_files(tables)}."
             + name_left_out(self._tables.skipped)
         )
@@ -114,7 +114,7 @@ def write_sql(parts: Sequence[str | Filled]) -> str:
         elif inside in ("'", '"', "`"):
             written.append(as_text(part.value).replace("\x00", "").replace(inside, 2 * inside))
         elif inside == "[":
-            raise AgentFailed(f"{part.reference} stands inside of [...], where no value can. Use double quotes.")
+            raise CannotAnswer(f"{part.reference} stands inside of [...], where no value can. Use double quotes.")
     return "".join(written)
 
 

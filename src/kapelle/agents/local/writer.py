@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext
-from kapelle.errors import AgentFailed
+from kapelle.errors import CannotAnswer
 from kapelle.graph import Task
 from kapelle.knowledge import quote_text
 
@@ -33,14 +33,14 @@ class WriterAgent:
         """Write it; see the class.
 
         Raises:
-            AgentFailed: there is nothing to write from.
+            CannotAnswer: there is nothing to write from.
         """
         findings = [_read(task_id, output, context) for task_id, output in context.upstream.items()]
         findings = [finding for finding in findings if finding.text]
         if not findings:
             own = read_text(task, "text", "content", "input")
             if not own:
-                raise AgentFailed(
+                raise CannotAnswer(
                     f"Task {quote_text(task.task_id)} has nothing to write from: no task before it found anything. "
                     "Let it depend on tasks that do, or configure a model (KAPELLE_MODEL)."
                 )

@@ -386,6 +386,12 @@ def _read_ledger(file: Path) -> Log:
         )
         logged.append(_added_up(tried))
     notes = [] if any(task.text for task in tasks) else ["The ledger keeps no texts: routing can go by type alone."]
+    unchecked = sum(one.success and one.quality is None for one in outcomes)
+    if unchecked:
+        notes.append(
+            f"Nothing measured how right {unchecked:,} of {len(outcomes):,} outcomes were: those count as right. Give "
+            "validators, or rate answers with `kapelle rate`."
+        )
     return Log(source=str(file), tasks=tuple(tasks), as_logged=tuple(logged), rows=len(outcomes), notes=tuple(notes))
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
-from kapelle.agents import THREAD_NAME, Agent, AgentResult, TaskContext, carried
+from kapelle.agents import THREAD_NAME, Agent, AgentResult, TaskContext, carried, count_thread, when_threads_end
 from kapelle.execution.result import Patience, read_there
 from kapelle.graph import Task
 
@@ -43,9 +45,11 @@ class _Call:
         self._away: tuple[asyncio.AbstractEventLoop, asyncio.Task[AgentResult]] | None = None
         self._cancelled = False
         self._patience = Patience()
+        self._ended: Callable[[], None] = lambda: None
 
     async def run(self) -> AgentResult:
         variables = contextvars.copy_context()
+        self._ended = count_thread()
         threading.Thread(target=variables.run, args=(self._work,), daemon=True, name=THREAD_NAME).start()
         try:
             return await self._future
@@ -63,6 +67,7 @@ class _Call:
         loop = asyncio.new_event_loop()
         result: AgentResult | None = None
         error: BaseException | None = None
+        doing: asyncio.Task[AgentResult] | None = None
         try:
             doing = loop.create_task(self._agent.run(self._task, self._context))
             with self._lock:
@@ -77,12 +82,16 @@ class _Call:
                 self._away = None
             try:
                 loop.run_until_complete(loop.shutdown_asyncgens())
-            finally:
-                loop.close()
-        try:
+            except BaseException as problem:  # a generator's own code
+                error = error or problem
+        with suppress(RuntimeError):  # the caller's loop was closed meanwhile: nobody waits any more
             self._home.call_soon_threadsafe(self._settle, result, error)
-        except RuntimeError:
-            return  # the caller's loop was closed meanwhile: nobody waits any more
+        try:
+            if doing is not None:  # a plain function is at work on a thread of its own, and goes on if it was given up
+                loop.run_until_complete(_wait_threads_end(doing))
+        finally:
+            loop.close()
+            self._ended()
 
     def _settle(self, result: AgentResult | None, error: BaseException | None) -> None:
         if self._future.done():
@@ -95,6 +104,12 @@ class _Call:
             self._future.set_exception(error)
         else:
             self._future.set_result(result)  # type: ignore[arg-type]  # the executor reads whatever an agent returns
+
+
+async def _wait_threads_end(caller: asyncio.Task[AgentResult]) -> None:
+    over = asyncio.get_running_loop().create_future()
+    when_threads_end(caller, lambda: over.set_result(None))
+    await over
 
 
 def _told_in(loop: asyncio.AbstractEventLoop, context: TaskContext) -> TaskContext:

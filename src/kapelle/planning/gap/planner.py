@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from kapelle.agents import AgentCapability
-from kapelle.errors import InvalidInput, InvalidPlan
+from kapelle.agents import AgentCapability, add_paid
+from kapelle.errors import InvalidInput, InvalidPlan, KapelleError
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import Usage
-from kapelle.models import Message, ModelClient, ModelReply, ModelRequest, PaidRefusal, PaidReplyInvalid
+from kapelle.models import Message, ModelClient, ModelReply, ModelRequest, PaidReplyInvalid
 from kapelle.planning.model_planner import ATTEMPTS, MAX_PLAN_TOKENS, MAX_PLANNED_TASKS
 from kapelle.planning.planner import PaidInvalidPlan, Plan
 
@@ -182,10 +182,8 @@ class GraphPlanner:
         except PaidReplyInvalid as error:
             self._pay(asked, error.reply)
             raise
-        except PaidRefusal as error:
-            self._pay(asked, error.reply)
-            total = replace(error.reply, usage=asked.usage, cost_usd=asked.cost_usd)
-            raise PaidRefusal(str(error), reply=total) from error
+        except KapelleError as error:
+            raise (add_paid(error, asked.cost_usd, asked.usage) if asked.usage.calls else error) from error
         self._pay(asked, reply)
         return reply
 

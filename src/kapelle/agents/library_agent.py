@@ -1,0 +1,363 @@
+"""Runs agents that were built with pydantic-ai, and keeps account of them: what each reply costs, and who is paid.
+
+The library says what a run used, also when it fails; each reply is priced by our own table. Every request is limited to
+what is left of what was set aside, so that a run of many requests stays within it. Not bounded: agents that a tool runs
+on its own account. What they use counts only where the tool hands them `usage=ctx.usage`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import inspect
+from collections.abc import AsyncIterable, Callable
+from typing import TYPE_CHECKING, Any, Self
+
+from kapelle.errors import (
+    ContentRefused,
+    InvalidInput,
+    KapelleError,
+    ModelReplyInvalid,
+    ModelUnavailable,
+    ReplyCut,
+    UnknownPrice,
+)
+from kapelle.graph import Task, read_json_value
+from kapelle.models import (
+    Ending,
+    PriceTable,
+    RunCost,
+    ThoughtReader,
+    bound_tokens,
+    explain_failure,
+    find_price_name,
+    find_unpriced,
+    is_known_to_leave_tags_open,
+    known_models,
+    measure_messages,
+    read_ending,
+    read_run_cost,
+    strip_thoughts,
+)
+from kapelle.redaction import remember_model
+
+from .agent import AgentResult, TaskContext
+from .output_limit import MESSAGE_TOKENS, limit_within, usual_limit
+from .paid_failure import add_paid, as_paid_failure
+from .prompt import task_prompt
+
+if TYPE_CHECKING:
+    from pydantic_ai import RunContext
+
+_MORE_REQUESTS = 3
+"""What is set aside for an agent that may ask more than once: it has tools, or an output that may have to be mended. It
+is held to what was set aside, so that this is no promise of the library's but a choice."""
+
+
+class PydanticAIAgent:
+    """Runs an agent that was built with pydantic-ai. Its tools, output type and model are its own.
+
+    Args:
+        deps: What its tools are given: a value, or a function `(task, context)`, plain or async, that returns it.
+        prices: What replies cost; an Engine gives it its own table, and without either `KAPELLE_PRICES` is read.
+        model: What it runs on, as `provider:name`, where the price of what a reply names is not known.
+    """
+
+    def __init__(
+        self, agent: Any, *, deps: Any = None, prices: PriceTable | None = None, model: str | None = None
+    ) -> None:
+        self._agent = agent
+        self._deps = deps
+        self._prices = prices
+        self._model = model
+        remember_model(getattr(agent, "model", None), owner=self)
+
+    def with_prices(self, prices: PriceTable, model: str | None) -> Self:
+        """Return the agent with a table of prices and a model's name, where it was not made with its own."""
+        told = copy.copy(self)
+        told._prices = self._prices or prices
+        told._model = self._model or model
+        remember_model(getattr(self._agent, "model", None), owner=told)
+        return told
+
+    def find_unpriced(self) -> str | None:
+        """Return the model that the agent asks and whose price nobody knows; None also where only replies will tell."""
+        return find_unpriced(known_models(self._own_model()), self._table(), model=self._model)
+
+    def most_usd(self, task: Task, context: TaskContext) -> float | None:
+        """Return the dollars that are set aside for a run, which keeps to that; None where no price is known."""
+        priced = self._price_name(self._own_model())
+        if priced is None:
+            return None
+        name, base_url = priced
+        read = bound_tokens(task_prompt(task, context)) + MESSAGE_TOKENS + self._measure_tools()
+        written = usual_limit(self._own_limit(), is_budgeted=True, is_free=False)
+        one = self._table().estimate_usd(name, input_tokens=read, output_tokens=written, base_url=base_url)
+        if self._is_text() and not self._has_tools():
+            return one
+        # Each request reads what the ones before it have written.
+        grown = read + (_MORE_REQUESTS - 1) * written
+        more = self._table().estimate_usd(name, input_tokens=grown, output_tokens=written, base_url=base_url)
+        return one + (_MORE_REQUESTS - 1) * more
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        from pydantic_ai import capture_run_messages
+        from pydantic_ai.usage import RunUsage
+
+        used = RunUsage()
+        options: dict[str, Any] = {"usage": used, "model_settings": functools.partial(self._settings, task, context)}
+        if self._deps is not None:
+            options["deps"] = await self._deps_for(task, context)
+        if context.tell is not None and self._can_stream():
+            holds_back = is_known_to_leave_tags_open(self._name())
+            options["event_stream_handler"] = _Teller(context.tell, waits=self._has_tools(), holds_back=holds_back)
+        with capture_run_messages() as messages:
+            try:
+                result = await self._agent.run(task_prompt(task, context), **options)
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    raise  # what it used until then nobody can ask for any more: all that was set aside is charged
+                cost = read_run_cost(messages, used, self._table(), model=self._model)
+                failed = self._failure(error, cost, messages, context)
+                if failed is error:
+                    raise
+                raise failed from error
+        spent = result.new_messages()
+        cost = read_run_cost(spent, used, self._table(), model=self._model)
+        return self._result(result.output, cost, spent, task, context)
+
+    def _result(self, output: Any, cost: RunCost, messages: list[Any], task: Task, context: TaskContext) -> AgentResult:
+        """Return what a run gave.
+
+        Raises:
+            AgentFailed: it is no whole answer, or cannot be written down. The error tells what it cost.
+        """
+        last = _last_reply(messages)
+        ending = None if last is None else _ending(last)
+        where = f"The model {(last.model_name if last is not None else None)!r}"
+        if isinstance(output, str):
+            output = strip_thoughts(output)
+        error: KapelleError | None = None
+        # What is whole and fits its type is not cut, whatever the server says.
+        if ending == "cut" and isinstance(output, str):
+            error = ReplyCut(
+                f"{where} was cut off at its limit in task {task.task_id!r}. Raise max_tokens in the agent's "
+                "model_settings, or ask for less."
+            )
+        elif last is not None and ending == "withheld":
+            words = (last.provider_details or {}).get("refusal") or (output if isinstance(output, str) else "")
+            said = f" It said: {str(words)[:200]!r}." if words else ""
+            error = ContentRefused(f"{where} declined task {task.task_id!r} by its provider's policy.{said} Reword it.")
+        elif ending == "broken":
+            error = ModelUnavailable(f"{where} ended its reply for task {task.task_id!r} before it was whole.")
+        elif isinstance(output, str) and not output.strip():
+            error = ModelReplyInvalid(f"{where} returned no text for task {task.task_id!r}.")
+        elif hasattr(type(output), "model_dump"):  # its class may not be known where the result goes
+            try:
+                output = read_json_value(output)
+            except InvalidInput as problem:
+                error = ModelReplyInvalid(f"The output cannot be written as JSON: {problem}")
+        if error is not None:
+            error.cost_usd, error.usage = cost.cost_usd, cost.usage
+            raise error
+        if context.tell is not None and isinstance(output, str) and not self._can_stream():
+            context.tell(output)
+        unpriced = ", ".join(cost.unpriced) or None
+        return AgentResult(output=output, usage=cost.usage, cost_usd=cost.cost_usd, unpriced_model=unpriced)
+
+    def _failure(self, error: BaseException, cost: RunCost, messages: list[Any], context: TaskContext) -> BaseException:
+        """Return the error that a run ends with, which tells what the run used."""
+        from pydantic_ai import exceptions as theirs
+
+        if isinstance(error, KapelleError):  # a tool's own, a question to a person among them
+            return add_paid(error, cost.cost_usd, cost.usage) if cost.usage.calls else error
+        last = _last_reply(messages)
+        if isinstance(error, theirs.UnexpectedModelBehavior) and last is not None and _ending(last) == "cut":
+            words = f"{self._name()} was cut off at its limit: {error} Raise max_tokens in its model_settings."
+            return add_paid(ReplyCut(words), cost.cost_usd, cost.usage)
+        if isinstance(error, theirs.ModelAPIError | theirs.ContentFilterError):
+            told = explain_failure(self._name(), error)
+            if not cost.usage.calls:
+                return told
+            is_open = messages[-1].kind == "request" or cost.is_estimated
+            if not (told.sent and is_open):
+                return add_paid(told, cost.cost_usd, cost.usage)
+            # Its last request may be billed too, and nobody says how much: then all that was set aside counts.
+            told.usage = cost.usage
+            told.cost_usd = None if cost.cost_usd is None else max(cost.cost_usd, context.reserved_usd or 0.0)
+            return told
+        if not cost.usage.calls and isinstance(error, Exception):
+            return error  # nothing was asked yet
+        own = isinstance(error, theirs.AgentRunError)
+        return as_paid_failure(error, cost.cost_usd, cost.usage, by=self._name() if own else "")
+
+    def _settings(self, task: Task, context: TaskContext, run: RunContext[Any]) -> dict[str, Any]:
+        """Return the limit of the next request.
+
+        Raises:
+            CallTooDear: what is left of what was set aside does not pay for it.
+        """
+        priced = self._price_name(run.model)
+        left_usd, afford = context.reserved_usd, None
+        is_free = False
+        if priced is not None:
+            name, base_url = priced
+            is_free = self._table().estimate_usd(name, input_tokens=1, output_tokens=1, base_url=base_url) == 0
+            read = _next_input(run.messages) + self._measure_tools()
+
+            def afford(usd: float, most: int) -> int:
+                return self._table().affordable_tokens(
+                    name, usd, input_tokens=read, most=most, base_url=base_url
+                )  # fmt: skip
+
+        if left_usd is not None:
+            left_usd -= read_run_cost(run.messages, run.usage, self._table(), model=self._model).cost_usd or 0.0
+        own = (run.model_settings or {}).get("max_tokens", self._own_limit())
+        usual = usual_limit(own, is_budgeted=left_usd is not None, is_free=is_free)
+        limit = limit_within(left_usd, usual, task_id=task.task_id, model=self._name(), afford=afford)
+        return {"max_tokens": limit}
+
+    async def _deps_for(self, task: Task, context: TaskContext) -> Any:
+        if not (inspect.isroutine(self._deps) or isinstance(self._deps, functools.partial)):
+            return self._deps
+        found = self._deps(task, context)
+        return await found if inspect.isawaitable(found) else found
+
+    def _table(self) -> PriceTable:
+        if self._prices is None:
+            self._prices = PriceTable.from_environment()
+        return self._prices
+
+    def _price_name(self, model: Any) -> tuple[str, str | None] | None:
+        if model is None or isinstance(model, str):
+            try:
+                self._table().find_source(model or self._model or "")
+            except UnknownPrice:
+                return None
+            return model or self._model or "", None
+        return find_price_name(model, self._table(), declared=self._model)
+
+    def _own_model(self) -> Any:
+        return getattr(self._agent, "model", None)
+
+    def _name(self) -> str:
+        model = self._own_model()
+        return model if isinstance(model, str) else str(getattr(model, "model_name", None) or self._model or "a model")
+
+    def _own_limit(self) -> int | None:
+        """The limit that its user gave the agent, or its model."""
+        for settings in (getattr(self._agent, "model_settings", None), getattr(self._own_model(), "settings", None)):
+            limit = settings.get("max_tokens") if isinstance(settings, dict) else None
+            if isinstance(limit, int) and limit > 0:
+                return limit
+        return None
+
+    def _is_text(self) -> bool:
+        return getattr(self._agent, "output_type", None) is str
+
+    def _has_tools(self) -> bool:
+        """Whether a reply may call a tool, so that its text may turn out not to be the answer."""
+        return any(getattr(tools, "tools", True) for tools in getattr(self._agent, "toolsets", ()))
+
+    def _measure_tools(self) -> int:
+        """About the most tokens that its tools, and its instructions before the first request, take in each."""
+        texts = [str(text) for text in getattr(self._agent, "_instructions", ()) if isinstance(text, str)]
+        for tools in getattr(self._agent, "toolsets", ()):
+            for tool in getattr(tools, "tools", {}).values():
+                schema = getattr(getattr(tool, "function_schema", None), "json_schema", "")
+                texts.append(f"{getattr(tool, 'name', '')} {getattr(tool, 'description', '')} {schema}")
+        if not self._is_text():
+            try:
+                texts.append(str(self._agent.output_json_schema()))
+            except Exception:  # an output that has no schema
+                texts.append("")
+        return sum(bound_tokens(text) + MESSAGE_TOKENS for text in texts)
+
+    def _can_stream(self) -> bool:
+        """Whether the text of its answer can be shown as it is written."""
+        from pydantic_ai.models import Model
+        from pydantic_ai.models.function import FunctionModel
+        from pydantic_ai.models.wrapper import WrapperModel
+
+        model = self._own_model()
+        while isinstance(model, WrapperModel):
+            model = model.wrapped
+        if not self._is_text() or getattr(self._agent, "event_stream_handler", None) is not None:
+            return False  # it has a listener of its own
+        if isinstance(model, FunctionModel):
+            return model.stream_function is not None
+        return isinstance(model, str) or (
+            isinstance(model, Model) and type(model).request_stream is not Model.request_stream
+        )
+
+
+class _Teller:
+    """Passes on the text of an answer as it is written; that of a reply which calls a tool is none.
+
+    Args:
+        waits: Whether to wait for a reply's end, because only then it is known that it called none.
+        holds_back: See ThoughtReader.
+    """
+
+    def __init__(self, tell: Callable[[str], None], *, waits: bool, holds_back: bool) -> None:
+        self._tell, self._waits, self._holds_back = tell, waits, holds_back
+
+    async def __call__(self, run: RunContext[Any], events: AsyncIterable[Any]) -> None:
+        from pydantic_ai.messages import (
+            PartDeltaEvent,
+            PartStartEvent,
+            TextPart,
+            TextPartDelta,
+            ToolCallPart,
+        )
+
+        thoughts = ThoughtReader(holds_back=self._holds_back)
+        pieces: list[str] = []
+        is_answer = True
+        async for event in events:
+            piece = ""
+            if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
+                piece = event.part.content
+            elif isinstance(event, PartStartEvent) and isinstance(event.part, ToolCallPart):
+                is_answer = False
+            elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
+                piece = event.delta.content_delta
+            if piece := thoughts.take(piece) if piece else "":
+                pieces.append(piece)
+            if is_answer and not self._waits:
+                self._pass_on(pieces)
+        pieces.append(thoughts.finish())
+        if is_answer:
+            self._pass_on(pieces)
+
+    def _pass_on(self, pieces: list[str]) -> None:
+        for piece in filter(None, pieces):
+            self._tell(piece)
+        pieces.clear()
+
+
+def _last_reply(messages: list[Any]) -> Any:
+    return next((message for message in reversed(messages) if message.kind == "response"), None)
+
+
+def _ending(reply: Any) -> Ending:
+    return read_ending(reply.finish_reason, reply.provider_details)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancelled the task that runs now: a tool may raise the same error on its own."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+def _next_input(messages: list[Any]) -> int:
+    """About the most tokens that the next request reads, by what the last one did."""
+    measured = measure_messages(messages) + MESSAGE_TOKENS * len(messages)
+    for place in range(len(messages) - 1, -1, -1):
+        if messages[place].kind == "response":
+            told = messages[place].usage
+            return max(measured, told.input_tokens + told.output_tokens + measure_messages(messages[place + 1 :]))
+    return measured
