@@ -739,8 +739,8 @@ class Engine:
         routing = await self.router.route_tasks(
             plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
         )
-        follow_orders(routing, plan.graph, self.team.registry.runnable())
         avoid_hopeless(routing, plan.graph, self.team.registry.runnable(), self.profiler)
+        follow_orders(routing, plan.graph, self.team.registry.runnable())
         for task_id in routing.unassigned:
             routing.unassigned[task_id] += self.team.hint_for(plan.graph[task_id])
             if plan.planner.startswith("file ") and plan.graph[task_id].strategy is not None:

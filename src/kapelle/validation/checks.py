@@ -146,11 +146,6 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
             )
 
 
-def forget_command(agent_id: str, task_type: str) -> str:
-    """Return what makes an agent's past outcomes count no more."""
-    return f"kapelle forget {shlex.quote(agent_id)} --type {shlex.quote(task_type)}"
-
-
 def find_literal_references(case: Case) -> Iterator[Issue]:
     """What reads like a reference to a task and stays text is noticed: whoever wrote it may have meant the output."""
     for task in case.dag:
@@ -171,14 +166,18 @@ def find_literal_references(case: Case) -> Iterator[Issue]:
             )
 
 
+def forget_command(agent_id: str, task_type: str) -> str:
+    """Return what makes an agent's past outcomes count no more."""
+    return f"kapelle forget {shlex.quote(agent_id)} --type {shlex.quote(task_type)}"
+
+
 def _find_doer(case: Case, task: Task) -> Edit | None:
     """Return the edit that gives a task to the agent that does it best; else describes it again, or splits it."""
+    if task.strategy is not None:
+        return None  # who does it is an order, which only whoever gave it changes
     other = best_agent(task, case.staff, case.profiler) or best_agent(
         task, case.staff, case.profiler, even_hopeless=True
     )
-    if task.strategy is not None:
-        return None  # who does it is an order, which only whoever gave it changes
-    other = best_agent(task, case.staff, case.profiler)
     return _assign(task, other) if other is not None else rework(task, case.staff, case.dag.tasks)
 
 
