@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from kapelle import Engine, HedgePolicy, Plan, Task, TaskDAG, agent, open_ledger
-from kapelle.errors import InvalidInput
+from kapelle.errors import InvalidInput, ModelRefused
 from kapelle.execution import ExecutionLimits
 from kapelle.ledger import ledger_path
+from kapelle.testing import ScriptedModel
 from tests.test_cli import ATLAS
 from tests.test_cli import kapelle as kapelle
 
@@ -124,6 +125,17 @@ def test_a_run_made_in_python_is_refused_with_the_code_that_goes_on_with_it(kape
         assert [event.kind for event in ledger.events(run_id)][-1] == "run_finished", "it is as it was"
 
 
+def test_a_run_with_a_model_that_only_python_has_is_refused_in_the_same_way(kapelle: Any) -> None:
+    model = ScriptedModel([ModelRefused("no key")] * 4)
+    with open_ledger(ledger_path()) as ledger:
+        engine = Engine(model=model, ledger=ledger, environ={"KAPELLE_CONTROL_SHARE": "0"})
+        with pytest.raises(ModelRefused):
+            engine.run_sync("Compare the capitals of France and Germany, and then write a report about them.")
+    done = kapelle("resume", "last")
+    assert (done.code, "does not have its model (scripted:model)" in done.err) == (2, True)
+    assert "--model NAME" in done.err
+
+
 def test_a_run_made_in_python_goes_on_with_agents_from_a_file(place: Path, kapelle: Any) -> None:
     start_in_python(limits=ExecutionLimits(hedge=HedgePolicy()), backend="threads")
     (place / "mark").touch()
@@ -143,7 +155,8 @@ def test_a_run_of_local_agents_made_in_python_goes_on_as_it_is(kapelle: Any) -> 
 def kill_one(place: Path) -> None:
     """Start a run, and kill its process with -9 while it is at work."""
     (place / "ways_on.py").write_text(
-        "import sys, threading\ndef work(task):\n    print('at work', file=sys.stderr, flush=True)\n    threading.Event().wait()\n"
+        "import sys, threading\n"
+        "def work(task):\n    print('at work', file=sys.stderr, flush=True)\n    threading.Event().wait()\n"
     )
     command = [sys.executable, "-m", "kapelle", "run", "plan.yaml", "--agents", "agents.yaml"]
     process = subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True)

@@ -608,8 +608,9 @@ class Engine:
             if approved is None:  # it came to no plan, and the ledger says so, unless it is what failed
                 with suppress(LedgerBusy, LeaseLost):
                     _finish(journal, budget, "failed", error_text(error))
-            if isinstance(error, KapelleError):
-                error.run_id, error.cost_usd = journal.run_id, budget.spent.usd
+            for name, value in (("run_id", journal.run_id), ("cost_usd", budget.spent.usd)):
+                with suppress(Exception):  # a class of somebody else's may take no such thing
+                    setattr(error, name, value)
             raise  # what ran is cut off, as by a crash: what becomes of it is said when the run is resumed
         if ending.state == "waiting":
             overrun_usd = journal.run().overrun_usd + budget.own_overrun_usd

@@ -690,8 +690,6 @@ def _totals(run: Run) -> str:
         parts[-1] += f" ({', '.join(told)})"
     if run.overrun_usd:
         parts.append(f"{format_usd(run.overrun_usd)} more than was reserved")
-    if run.cost_assumed:
-        parts.append("a part of the cost is assumed: agents told none")
     if run.seconds is not None:
         parts.append(f"took {format_seconds(run.seconds)}")
     if run.critical_path_seconds is not None:

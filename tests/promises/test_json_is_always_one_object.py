@@ -259,6 +259,16 @@ def test_a_plan_that_is_refused_names_the_run_its_issues_and_the_way_out(kapelle
     assert error["remedy"].startswith(error["issues"][0]["way_out"])
 
 
+def test_a_bug_that_ended_a_run_names_the_run(kapelle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def plan(*_: Any) -> Any:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("kapelle.planning.RulePlanner.plan", plan)
+    error = error_of(kapelle("run", COMPARE, "--data", ATLAS, "--json"), code=1)
+    with open_ledger(ledger_path(), read_only=True) as ledger:
+        assert (error["kind"], error["run_id"]) == ("ZeroDivisionError", ledger.run("last").run_id)
+
+
 def test_a_plan_file_with_a_fault_names_its_place(kapelle: Any, tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("tasks: 3")
     assert "plan.yaml" in error_of(kapelle("run", str(tmp_path / "plan.yaml"), "--json"), code=2)["place"]

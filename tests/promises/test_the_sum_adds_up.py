@@ -112,6 +112,10 @@ def test_an_overrun_and_a_cost_that_is_assumed_stand_in_the_last_line() -> None:
     tasks = {one.task_id: one for one in (replace(first, cost_assumed=True), *others)}
     told = replace(run, tasks=tasks)
     assert (run_to_json(told)["cost_assumed"], "is assumed" in last_lines(told).splitlines()[-1]) == (True, True)
+    assert "is assumed" in run_to_json(told)["cost_notes"][0]
+    unpriced = replace(run, tasks={**run.tasks, first.task_id: replace(first, unpriced_model="local:new")})
+    assert "local:new is not known" in last_lines(unpriced).splitlines()[-1]
+    assert "local:new is not known" in run_to_json(unpriced)["cost_notes"][0]
 
 
 class Raising:

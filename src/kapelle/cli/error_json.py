@@ -34,8 +34,8 @@ def error_to_json(
         said["issues"] = hide_secrets_in(told)
         said["remedy"] = " ".join(dict.fromkeys(one["way_out"] for one in told if isinstance(one, dict)))
     for name in ("place", "run_id", "cost_usd", "retry_after_s"):
-        value = getattr(error, name, None) if isinstance(error, KapelleError) else None
-        if value not in (None, ""):
+        value = getattr(error, name, None) if isinstance(error, KapelleError) else vars(error).get(name)
+        if isinstance(value, (str, int, float)) and value != "":
             said[name] = hide_secrets_in(value)
     return {"error": said}
 

@@ -371,12 +371,15 @@ def _missing_agents(run: Run, engine: Engine) -> tuple[str, ...]:
 
 
 def _tell_way_in_python(run: Run, missing: tuple[str, ...], place: str) -> str:
+    """Return the code that goes on with a run; without agents that are missing, it is its model that is not known."""
     named = ", ".join(missing) or "..."
-    lacks = f"its agents {named} are not known to the command line" if missing else "its engine is made there"
+    lacks = f"its agents ({named})" if missing else f"its model ({run.settings.get('model')})"
+    model = "" if missing else ", model=..."
+    option = "describe its agents in a file" if missing else "name a model"
     return (
-        f"Run {run.run_id} was made in Python, and {lacks}. Go on with it there: "
-        f"Engine(agents=[{named}], ledger=open_ledger({place!r})).resume_sync({run.run_id!r}). "
-        f"Or describe its agents in a file: kapelle resume {run.run_id} --agents FILE"
+        f"Run {run.run_id} was made in Python, and the command line does not have {lacks}. Go on with it there: "
+        f"Engine(agents=[{named}]{model}, ledger=open_ledger({place!r})).resume_sync({run.run_id!r}). "
+        f"Or {option}: kapelle resume {run.run_id} {'--agents FILE' if missing else '--model NAME'}"
     )
 
 
