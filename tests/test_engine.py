@@ -531,3 +531,26 @@ def test_a_users_own_rule_is_an_order_and_no_advice() -> None:
     rule = RoutingRule(rule_id="always-other", agent_id="other", task_types=("lookup",))
     run = go(offline(*two_ways(), rules=[rule]), "Find the capital of France")
     assert run.tasks["s1"].agent == "other"
+
+
+def test_run_sync_and_resume_sync_wait_for_the_run() -> None:
+    engine = offline(atlas)
+    run = engine.run_sync("Compare the capitals of France and Germany", budget_usd=0.5)
+    assert (run.state, run.cost_usd) == ("done", 0.002)
+    with pytest.raises(InvalidInput, match="is done"):
+        engine.resume_sync("last")
+
+
+@pytest.mark.parametrize("name", ["run", "resume"])
+def test_where_a_loop_runs_already_they_name_the_way_out(name: str) -> None:
+    engine = offline(atlas)
+
+    async def cell() -> None:
+        with pytest.raises(InvalidInput, match=f"await engine.{name}") as caught:
+            getattr(engine, f"{name}_sync")("last")
+        assert f"asyncio.to_thread(engine.{name}_sync" in str(caught.value)
+        words = "Compare the capitals of France and Germany"
+        assert (await asyncio.to_thread(engine.run_sync, words)).state == "done"  # the way that it names works
+
+    asyncio.run(cell())
+    assert len(engine.ledger.runs()) == 1

@@ -143,13 +143,13 @@ class _Model:
         self.deadlines: dict[int, float | None] = {}
         self.most_set_aside = 0.0
         self.settled: set[str] = set()
+        """Agents of which something is known: from then on what is set aside for them is learned."""
         self.rests: dict[str, float] = {}
         """Until when an agent wants to be left alone."""
         self.told: dict[str, list[float]] = {}
         """What an agent's attempts have told that they cost."""
         self.answered: dict[str, int] = {}
         """How often an agent has answered."""
-        """Agents of which something is known: from then on what is set aside for them is learned."""
         self.owed_replanning: set[str] = set()
         self.refused_changes: set[str] = set()
         self.owed_change: set[str] = set()
@@ -610,6 +610,10 @@ class _Model:
         waits = [one for one in self.tasks.values() if name in one.after]
         wanted = not waits or any(one.state != "skipped" for one in waits)
         risky = task.spec.risk == "high"
+        acts = [one.call.act for one in (task.life.attempts if task.life is not None else ()) if one.call is not None]
+        # A service that is overloaded, and work that takes too long, another plan does not mend.
+        in_vain = bool(acts) and all(act is None or act.does == "again" for act in acts)
+        wanted = wanted and not in_vain
         if name in self.world.replans and not was_rejected and wanted and not risky and not self._may_stop(item):
             self.owed_replanning.add(name)
 
@@ -873,6 +877,14 @@ class _Model:
             at_once = self.agents[agent].places - self._free_places(agent)
             most = 1 + self.answered.get(agent, 0)
             self._expect(at_once < most, f"{agent}, whose price nobody knows, is asked {at_once + 1} times at once")
+            untried = [
+                one.agent
+                for task in self.tasks.values()
+                for one in (_all_calls(task.life) if task.life is not None else ())
+                if one.is_open and self.agents[one.agent].price_usd is None and not self.answered.get(one.agent)
+            ]
+            both = bool(untried) and not self.answered.get(agent)
+            self._expect(not both, f"{agent} is tried while {untried} are, and nobody knows what any of them costs")
 
     def _pay(self, usd: float) -> None:
         self.most_set_aside = max(self.most_set_aside, usd)

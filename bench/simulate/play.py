@@ -16,7 +16,7 @@ import itertools
 import logging
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -384,6 +384,9 @@ class _Router:
             explanations=dict.fromkeys(ways, "the world says so"),
             strategies={task_id: make_strategy(way) for task_id, way in ways.items() if way.kind != "single"},
         )
+
+    def find_pinned(self, tasks: Iterable[Task]) -> frozenset[str]:
+        return frozenset()
 
 
 class _Agent:

@@ -158,13 +158,13 @@ _TAG = "tag:yaml.org,2002:"
 # The core schema of YAML 1.2 (chapter 10.3), but that what begins with a zero is a text: it is a code, and as a number
 # it would lose that zero. Nothing else is resolved: no times, no dates, no `yes`, no `<<`.
 _CORE = {
-    "null": (re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
-    "bool": (re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")),
-    "int": (re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+"), list("-+0123456789")),
+    "null": (re.compile(r"\A(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]),
+    "bool": (re.compile(r"\A(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")),
+    "int": (re.compile(r"\A(?:[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+)\Z"), list("-+0123456789")),
     "float": (
         re.compile(
-            r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)\.[0-9]*(?:[eE][-+]?[0-9]+)?|(?:0|[1-9][0-9]*)[eE][-+]?[0-9]+"
-            r"|\.[0-9]+[eE][-+]?[0-9]+)|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+            r"\A(?:[-+]?(?:\.[0-9]+(?:[eE][-+]?[0-9]+)?|(?:0|[1-9][0-9]*)(?:\.[0-9]*(?:[eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+))"
+            r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
         ),
         list("-+.0123456789"),
     ),
@@ -249,8 +249,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 _PlainLoader.yaml_implicit_resolvers = {}
 for _kind, (_pattern, _first) in _CORE.items():
-    # Patterns are tried by `match`, which a text that goes on would pass.
-    _PlainLoader.add_implicit_resolver(_TAG + _kind, re.compile(f"(?:{_pattern.pattern})\\Z"), _first)
+    _PlainLoader.add_implicit_resolver(_TAG + _kind, _pattern, _first)
 _PlainLoader.yaml_constructors = {
     **{_TAG + kind: _PlainLoader.construct_core for kind in _CORE},
     _TAG + "str": yaml.SafeLoader.construct_yaml_str,

@@ -33,6 +33,7 @@ from kapelle.cost import (
     Validator,
     agents_of,
     estimate_complexities,
+    follow_orders,
     load_learned,
     pareto_frontier,
 )
@@ -738,9 +739,12 @@ class Engine:
         routing = await self.router.route_tasks(
             plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
         )
+        follow_orders(routing, plan.graph, self.team.registry.runnable())
         avoid_hopeless(routing, plan.graph, self.team.registry.runnable(), self.profiler)
         for task_id in routing.unassigned:
             routing.unassigned[task_id] += self.team.hint_for(plan.graph[task_id])
+            if plan.planner.startswith("file ") and plan.graph[task_id].strategy is not None:
+                routing.unassigned[task_id] += f" It stands in {plan.planner.removeprefix('file ')}."
         return routing
 
     async def _validate(
@@ -941,7 +945,7 @@ def _check_no_loop(name: str) -> None:
         return
     raise InvalidInput(
         f"engine.{name}_sync(...) waits, and an event loop runs here already, as in every notebook cell: it would "
-        f"stand still. Write `await engine.{name}(...)` instead; in a function that cannot await, call it on another thread: "
+        f"stand still. Write `await engine.{name}(...)` instead; where that cannot be, have another thread call it: "
         f"`await asyncio.to_thread(engine.{name}_sync, ...)`."
     )
 

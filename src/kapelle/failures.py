@@ -75,7 +75,7 @@ def sort_failure(error: BaseException | None) -> Failure:
     """
     try:
         return _sort_foreign(error)
-    except Exception:  # its class is somebody's own
+    except BaseException:  # its class is somebody's own
         return Failure(kind="bug")
 
 
@@ -284,7 +284,7 @@ def _bodies(error: BaseException) -> Iterator[Mapping[str, Any]]:
 def _text(error: BaseException) -> str:
     try:
         parts = [str(error)[:_LONGEST_TEXT]]
-    except Exception:  # it has no words
+    except BaseException:  # it has no words
         parts = []
     parts += [message[:_LONGEST_TEXT] for body in _bodies(error) if isinstance(message := body.get("message"), str)]
     return " ".join(parts).lower()
@@ -297,7 +297,7 @@ def _names(error: BaseException) -> frozenset[str]:
 def _look(thing: object, name: str) -> Any:
     try:
         return getattr(thing, name, None)
-    except Exception:  # a property of somebody's class
+    except BaseException:  # a property of somebody's class
         return None
 
 

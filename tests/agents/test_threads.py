@@ -77,7 +77,12 @@ def test_a_thread_whose_caller_was_given_up_counts_until_it_ends(backend: str, w
         job.cancel()
         await asyncio.wait({job})
         over = asyncio.Event()
-        when_threads_end(job, lambda: (told.append("ended"), over.set()))
+
+        def ended() -> None:
+            told.append("ended")
+            over.set()
+
+        when_threads_end(job, ended)
         before, early = threads_at_work(job), list(told)
         released.set()
         await over.wait()

@@ -141,7 +141,10 @@ def test_another_agent_does_what_one_fails_at_unless_the_user_has_said_who(tmp_p
     ledger = ledger_with(*failures(30))
     assert asyncio.run(engine_of(ledger, *cards).run(plan_of())).tasks["a"].agent == "two"
     assert asyncio.run(engine_of(ledger, *cards).run(file_of(tmp_path, None))).tasks["a"].agent == "two"
-    assert asyncio.run(engine_of(ledger, *cards).run(file_of(tmp_path, "one"))).tasks["a"].agent == "one"
+    ordered = Task(task_id="a", task_type="work", metadata={"agent": "one"})
+    run = asyncio.run(engine_of(ledger, *cards).run(plan_of(ordered)))
+    assert run.tasks["a"].agent == "one"
+    assert "Assign it to two; or, where what failed is mended: kapelle forget one" in run.issues[0]["way_out"]
 
 
 def test_exploration_reaches_an_agent_that_failed() -> None:

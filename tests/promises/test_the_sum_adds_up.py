@@ -146,8 +146,8 @@ def test_planning_that_came_to_nothing_costs_what_it_says_or_what_was_set_aside(
     with pytest.raises(type(error)):
         go(made, budget_usd=1.0)
     run = made.ledger.run("last")
-    assert (run.state, run.cost_usd) == ("failed", pytest.approx(cost_usd))
-    assert (error.run_id, error.cost_usd) == (run.run_id, pytest.approx(cost_usd))
+    assert (run.state, error.run_id) == ("failed", run.run_id)
+    assert [run.cost_usd, error.cost_usd] == pytest.approx([cost_usd, cost_usd])
 
 
 def test_a_budget_that_cannot_hold_planning_says_so() -> None:
@@ -177,3 +177,16 @@ def test_only_where_nothing_was_spent_the_exit_code_is_two(
     monkeypatch.setenv("KAPELLE_MODEL", "none")
     free = kapelle(command, "plan.yaml", "--budget", "2", "--json")
     assert (free.code, free.data["error"].get("cost_usd", 0)) == (2, 0)
+
+
+def test_where_the_budget_alone_is_not_enough_the_refusal_says_so() -> None:
+    slow = ScriptedAgent(cost_usd=1.0)
+    agents = [(slow.card("slow", "*", cost_usd=1.0, seconds=100.0, success_rate=0.9), slow)]
+    made = Engine(agents, model="none", ledger=SqliteLedger(), environ={})
+    request = "Compare the capitals of France and Germany"
+    with pytest.raises(PlanRejected) as refused:
+        asyncio.run(made.run(request, budget_usd=1.5, deadline_s=1.0))
+    (said,) = [str(issue) for issue in refused.value.issues if getattr(issue, "kind", "") == "budget"]
+    named = re.search(r"Raise the budget by \$\S+ to \$([\d.]*\d) and allow \S+ s more, at least", said)
+    assert named is not None, said
+    assert float(named[1]) >= 2.0

@@ -164,8 +164,9 @@ def test_json_that_is_cut_is_none_and_json_that_is_whole_is_an_answer(streams: b
     assert whole.data == {"count": 3}
 
 
-def test_a_small_server_that_gives_no_reason_is_taken_at_its_word_unless_it_streams() -> None:
-    assert ask(completion("All of it.", usage=USAGE, finish_reason=None), streams=False).text == "All of it."
+@pytest.mark.parametrize("reason", [None, "", 0, 3])
+def test_a_small_server_that_gives_no_reason_is_taken_at_its_word_unless_it_streams(reason: Any) -> None:
+    assert ask(completion("All of it.", usage=USAGE, finish_reason=reason), streams=False).text == "All of it."
 
     error = failure_of(stream(chunk(HALF, usage=USAGE), ends=False), streams=True)
     assert isinstance(error, ModelUnavailable)

@@ -60,6 +60,25 @@ def references(earlier: tuple[str, ...]) -> st.SearchStrategy[str]:
     return st.builds(lambda form, task_id: str(form % task_id), forms, st.sampled_from(earlier))
 
 
+def named_strategies() -> st.SearchStrategy[Any]:
+    """Strategies as a plan names them, in short and in full."""
+    agents = st.sampled_from(["small", "large", "é😀", "01", "a|b"])
+    checks = st.sampled_from(["well_formed", "tests"]) | st.fixed_dictionaries({"verifier": agents})
+    return st.recursive(
+        agents,
+        lambda inner: (
+            st.fixed_dictionaries({"single": agents})
+            | st.fixed_dictionaries(
+                {"cascade": st.fixed_dictionaries({"cheap": agents, "check": checks, "strong": inner})}
+            )
+            | st.fixed_dictionaries(
+                {"vote": st.lists(agents, min_size=2, unique=True)}, optional={"escalate_to": inner}
+            )
+        ),
+        max_leaves=3,
+    )
+
+
 @cache
 def tasks(task_id: str, earlier: tuple[str, ...]) -> st.SearchStrategy[Task]:
     """One valid task that may wait for any of the earlier ones."""
@@ -73,6 +92,9 @@ def tasks(task_id: str, earlier: tuple[str, ...]) -> st.SearchStrategy[Task]:
         requirements=st.frozensets(SKILLS, max_size=2),
         priority=st.integers(-5, 5),
         deadline_s=st.none() | st.floats(min_value=0.001, allow_infinity=False),
+        timeout_s=st.none() | st.floats(min_value=0.001, allow_infinity=False),
+        retries=st.none() | st.integers(0, 9),
+        strategy=st.none() | named_strategies(),
         risk=st.sampled_from(["low", "medium", "high"]),
         metadata=st.dictionaries(TEXTS, json_values(), max_size=2),
     )

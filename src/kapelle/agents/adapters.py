@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, overload
 
@@ -30,7 +31,8 @@ class CallableAgent:
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         arguments = (task, context) if self._with_context else (task,)
         if _yields(self._function):
-            return await _join_pieces(self._function(*arguments), context)
+            async with aclosing(self._function(*arguments)) as pieces:
+                return await _join_pieces(pieces, context)
         if _is_async(self._function):
             found = await self._function(*arguments)
         else:

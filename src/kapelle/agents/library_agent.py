@@ -23,6 +23,7 @@ from kapelle.errors import (
     ReplyCut,
     UnknownPrice,
 )
+from kapelle.failures import sort_failure
 from kapelle.graph import Task, read_json_value
 from kapelle.models import (
     Ending,
@@ -43,6 +44,7 @@ from kapelle.models import (
 from kapelle.redaction import remember_model
 
 from .agent import AgentResult, TaskContext
+from .capability import AgentCapability
 from .output_limit import MESSAGE_TOKENS, limit_within, usual_limit
 from .paid_failure import add_paid, as_paid_failure
 from .prompt import task_prompt
@@ -50,6 +52,8 @@ from .prompt import task_prompt
 if TYPE_CHECKING:
     from pydantic_ai import RunContext
 
+_OF_SERVICES = frozenset({"provider", "timeout", "refused", "quota", "content", "reply"})
+"""Kinds of failures that a service has, rather than somebody's code."""
 _MORE_REQUESTS = 3
 """What is set aside for an agent that may ask more than once: it has tools, or an output that may have to be mended. It
 is held to what was set aside, so that this is no promise of the library's but a choice."""
@@ -71,13 +75,19 @@ class PydanticAIAgent:
         self._deps = deps
         self._prices = prices
         self._model = model
+        self._agent_id: str | None = None
+        self._is_declared = False
+        """Whether its card declares what a task costs."""
+        self._revealed: str | None = None
+        """A model that a reply has named, and whose price nobody knows."""
         remember_model(getattr(agent, "model", None), owner=self)
 
-    def with_prices(self, prices: PriceTable, model: str | None) -> Self:
-        """Return the agent with a table of prices and a model's name, where it was not made with its own."""
+    def with_card(self, prices: PriceTable, card: AgentCapability) -> Self:
+        """Return the agent with a table of prices and what its card says, where it was not made with its own."""
         told = copy.copy(self)
         told._prices = self._prices or prices
-        told._model = self._model or model
+        told._model = self._model or card.model
+        told._agent_id, told._is_declared = card.agent_id, card.cost_usd is not None
         remember_model(getattr(self._agent, "model", None), owner=told)
         return told
 
@@ -120,13 +130,13 @@ class PydanticAIAgent:
             except BaseException as error:
                 if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                     raise  # what it used until then nobody can ask for any more: all that was set aside is charged
-                cost = read_run_cost(messages, used, self._table(), model=self._model)
+                cost = self._note(read_run_cost(messages, used, self._table(), declared=self._declared()))
                 failed = self._failure(error, cost, messages, context)
                 if failed is error:
                     raise
                 raise failed from error
         spent = result.new_messages()
-        cost = read_run_cost(spent, used, self._table(), model=self._model)
+        cost = self._note(read_run_cost(spent, used, self._table(), declared=self._declared()))
         return self._result(result.output, cost, spent, task, context)
 
     def _result(self, output: Any, cost: RunCost, messages: list[Any], task: Task, context: TaskContext) -> AgentResult:
@@ -178,16 +188,20 @@ class PydanticAIAgent:
         if isinstance(error, theirs.UnexpectedModelBehavior) and last is not None and _ending(last) == "cut":
             words = f"{self._name()} was cut off at its limit: {error} Raise max_tokens in its model_settings."
             return add_paid(ReplyCut(words), cost.cost_usd, cost.usage)
-        if isinstance(error, theirs.ModelAPIError | theirs.ContentFilterError):
+        is_open = _is_open(messages)
+        if isinstance(error, Exception) and (
+            isinstance(error, theirs.ModelAPIError | theirs.ContentFilterError)
+            or (is_open and sort_failure(error).kind in _OF_SERVICES)
+        ):
             told = explain_failure(self._name(), error)
+            if isinstance(error, ExceptionGroup):  # models that stand in for each other, all of which failed
+                told.sent = any(explain_failure(self._name(), one).sent for one in error.exceptions)
             if not cost.usage.calls:
                 return told
-            is_open = messages[-1].kind == "request" or cost.is_estimated
-            if not (told.sent and is_open):
-                return add_paid(told, cost.cost_usd, cost.usage)
-            # Its last request may be billed too, and nobody says how much: then all that was set aside counts.
-            told.usage = cost.usage
-            told.cost_usd = None if cost.cost_usd is None else max(cost.cost_usd, context.reserved_usd or 0.0)
+            told.cost_usd, told.usage = cost.cost_usd, cost.usage
+            if told.sent and is_open and cost.cost_usd is not None:
+                # Its last request may be billed too, and nobody says how much: then all that was set aside counts.
+                told.cost_usd = max(cost.cost_usd, context.reserved_usd or 0.0)
             return told
         if not cost.usage.calls and isinstance(error, Exception):
             return error  # nothing was asked yet
@@ -199,6 +213,7 @@ class PydanticAIAgent:
 
         Raises:
             CallTooDear: what is left of what was set aside does not pay for it.
+            UnknownPrice: a reply has told that nobody knows what its model costs, and dollars are limited.
         """
         priced = self._price_name(run.model)
         left_usd, afford = context.reserved_usd, None
@@ -214,7 +229,12 @@ class PydanticAIAgent:
                 )  # fmt: skip
 
         if left_usd is not None:
-            left_usd -= read_run_cost(run.messages, run.usage, self._table(), model=self._model).cost_usd or 0.0
+            spent = self._note(read_run_cost(run.messages, run.usage, self._table(), declared=self._declared()))
+            if self._revealed is not None and not self._is_declared:
+                unknown = UnknownPrice(self._revealed, agent=self._agent_id)
+                unknown.cost_usd, unknown.sent = 0.0, False
+                raise unknown
+            left_usd -= spent.cost_usd or 0.0
         own = (run.model_settings or {}).get("max_tokens", self._own_limit())
         usual = usual_limit(own, is_budgeted=left_usd is not None, is_free=is_free)
         limit = limit_within(left_usd, usual, task_id=task.task_id, model=self._name(), afford=afford)
@@ -225,6 +245,17 @@ class PydanticAIAgent:
             return self._deps
         found = self._deps(task, context)
         return await found if inspect.isawaitable(found) else found
+
+    def _note(self, cost: RunCost) -> RunCost:
+        """Remember a model whose price nobody knows: only replies tell of some."""
+        if cost.unpriced:
+            self._revealed = cost.unpriced[0]
+        return cost
+
+    def _declared(self) -> tuple[str, ...]:
+        """What it is said to run on: by its card, and by its own model's name."""
+        names = [name for name, _ in known_models(self._own_model())]
+        return ((self._model,) if self._model is not None else ()) + (tuple(names) if len(names) == 1 else ())
 
     def _table(self) -> PriceTable:
         if self._prices is None:
@@ -238,7 +269,7 @@ class PydanticAIAgent:
             except UnknownPrice:
                 return None
             return model or self._model or "", None
-        return find_price_name(model, self._table(), declared=self._model)
+        return find_price_name(model, self._table(), declared=self._declared())
 
     def _own_model(self) -> Any:
         return getattr(self._agent, "model", None)
@@ -294,6 +325,23 @@ class PydanticAIAgent:
         )
 
 
+def _can_stream(model: Any) -> bool:
+    from pydantic_ai.models import Model
+    from pydantic_ai.models.fallback import FallbackModel
+    from pydantic_ai.models.function import FunctionModel
+    from pydantic_ai.models.wrapper import WrapperModel
+
+    if isinstance(model, WrapperModel):
+        return _can_stream(model.wrapped)
+    if isinstance(model, FallbackModel):
+        return all(map(_can_stream, model.models))
+    if isinstance(model, FunctionModel):
+        return model.stream_function is not None
+    if isinstance(model, Model):
+        return type(model).request_stream is not Model.request_stream
+    return isinstance(model, str)
+
+
 class _Teller:
     """Passes on the text of an answer as it is written; that of a reply which calls a tool is none.
 
@@ -343,6 +391,17 @@ def _last_reply(messages: list[Any]) -> Any:
     return next((message for message in reversed(messages) if message.kind == "response"), None)
 
 
+def _is_open(messages: list[Any]) -> bool:
+    """Whether the last request has got no reply, or only a part of one, which did not say what it used."""
+    if not messages:
+        return False
+    last = messages[-1]
+    if last.kind == "request":
+        return getattr(last, "state", "complete") == "complete"  # an interrupted one was still being made
+    is_part = getattr(last, "state", "complete") != "complete"
+    return is_part and not (last.usage.input_tokens or last.usage.output_tokens)
+
+
 def _ending(reply: Any) -> Ending:
     return read_ending(reply.finish_reason, reply.provider_details)
 
@@ -359,5 +418,6 @@ def _next_input(messages: list[Any]) -> int:
     for place in range(len(messages) - 1, -1, -1):
         if messages[place].kind == "response":
             told = messages[place].usage
-            return max(measured, told.input_tokens + told.output_tokens + measure_messages(messages[place + 1 :]))
+            seen: int = told.input_tokens + told.output_tokens
+            return max(measured, seen + measure_messages(messages[place + 1 :]))
     return measured

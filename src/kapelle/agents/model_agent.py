@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 from kapelle.errors import CallTooDear, ContentRefused, KapelleError, ModelReplyInvalid, ReplyCut
 from kapelle.graph import Task
@@ -50,8 +49,7 @@ class ModelAgent:
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         clock = asyncio.get_running_loop().time
-        seconds_left: float | None = getattr(context, "seconds_left", None)
-        due = None if seconds_left is None else clock() + seconds_left
+        due = None if context.seconds_left is None else clock() + context.seconds_left
 
         async def ask(messages: tuple[Message, ...], limit: int) -> ModelReply:
             left_s = None if due is None else max(1e-3, due - clock())
@@ -76,7 +74,7 @@ class ModelAgent:
         limit: int,
         task: Task,
         context: TaskContext,
-        ask: Callable[[tuple[Message, ...], int], Any],
+        ask: Callable[[tuple[Message, ...], int], Awaitable[ModelReply]],
     ) -> ModelReply:
         """Return the whole of a reply that was cut off, with what both calls used.
 
@@ -105,7 +103,11 @@ class ModelAgent:
                 told.reply = replace(reply, text=_joined(first.text, reply.text))  # type: ignore[attr-defined]  # as above
             raise told from error
         except KapelleError as error:
-            raise add_paid(error, first.cost_usd, first.usage) from error
+            told = add_paid(error, first.cost_usd, first.usage)
+            if told.sent and error.cost_usd is None:
+                # This call may be billed too, and nobody says how much: then all that was set aside counts.
+                told.cost_usd = max(first.cost_usd, context.reserved_usd or 0.0)
+            raise told from error
         return replace(
             second,
             text=_joined(first.text, second.text),

@@ -136,7 +136,7 @@ class AgentRegistry(Mapping[str, AgentCapability]):
         runners = dict(self._runners)
         for agent_id, runner in runners.items():
             if isinstance(runner, PydanticAIAgent):
-                runners[agent_id] = runner.with_prices(prices, self[agent_id].model)
+                runners[agent_id] = runner.with_card(prices, self[agent_id])
         registry = AgentRegistry(self.values(), runners=runners)
         registry._prices = prices
         return registry

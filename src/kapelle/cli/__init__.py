@@ -76,9 +76,7 @@ def _conduct() -> tuple[int, dict[str, Any] | None]:
         error.message = printable(hide_secrets(error.message))  # it quotes what was typed
         rich_format_error(error)
         code = error.exit_code
-        named = [word for word in sys.argv[1:2] if word in _ORDER]  # not every such error tells its command
-        remedy = f"See: {' '.join(['kapelle', *named])} --help"
-        return code, error_to_json(error, exit_code=code, message=error.format_message(), remedy=remedy)
+        return code, error_to_json(error, exit_code=code, message=error.format_message(), remedy=_help())
     except typer.Abort as error:
         if isinstance(error.__cause__, KeyboardInterrupt):  # what an older typer makes of it
             return 130, error_to_json(error.__cause__, exit_code=130, message="It was interrupted.")
@@ -88,7 +86,9 @@ def _conduct() -> tuple[int, dict[str, Any] | None]:
         complain(f"error: {words_of(error)}")
         # 2 says that nothing was spent.
         code = 1 if error.exit_code == 2 and error.cost_usd else error.exit_code
-        return code, error_to_json(error, exit_code=code)
+        found = error_to_json(error, exit_code=code)
+        found["error"]["remedy"] = found["error"]["remedy"] or _help()
+        return code, found
     except KeyboardInterrupt as error:
         return 130, error_to_json(error, exit_code=130, message="It was interrupted.")
     except BrokenPipeError as error:
@@ -98,6 +98,11 @@ def _conduct() -> tuple[int, dict[str, Any] | None]:
         complain_of_bug(error)
         remedy = "This is a fault of kapelle's. Please report it, with the traceback on standard error."
         return 1, error_to_json(error, exit_code=1, remedy=remedy)
+
+
+def _help() -> str:
+    named = [word for word in sys.argv[1:2] if word in _ORDER]  # an error need not tell its command
+    return f"See: {' '.join(['kapelle', *named])} --help"
 
 
 def _wants_json(words: Sequence[str]) -> bool:

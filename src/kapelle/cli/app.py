@@ -22,6 +22,8 @@ from kapelle.errors import InvalidInput
 from kapelle.ledger import Run, has_ledger, is_postgres_url, ledger_path, open_ledger
 from kapelle.redaction import hide_known
 
+from .logs import LogFormat, LogLevel, start_logging
+
 app = typer.Typer(
     name="kapelle",
     no_args_is_help=True,
@@ -68,10 +70,20 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option("--log-level", envvar="KAPELLE_LOG", help="Log to standard error, from this level on."),
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log-format", envvar="KAPELLE_LOG_FORMAT", help="Lines of text, or of JSON.")
+    ] = "text",
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-) -> None: ...
+) -> None:
+    if log_level is not None:
+        context.call_on_close(start_logging(log_level, log_format))
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -34,11 +34,16 @@ from .printing import print_json, say
 DAY_S = 86_400
 
 
-@app.command(epilog="Example: [bold]kapelle explain last[/bold]")
+@app.command(
+    epilog="Examples: [bold]kapelle explain last[/bold]; with what agents raised: [bold]kapelle explain last -v[/bold]"
+)
 def explain(
     run_id: RunId,
     db: Db = None,
     svg: Svg = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="With the tracebacks of agents that failed; JSON always has them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Tell what happened in a run: who did what and why, what it cost, what went wrong."""
@@ -50,7 +55,7 @@ def explain(
     if as_json:
         print_json(run_to_json(found))
     else:
-        say(found.explain())
+        say(found.explain(verbose=verbose))
         terminal.show_history(console(), found)
         if found.state == "interrupted":
             say(f"\nTo go on: kapelle resume {found.run_id}{more}")

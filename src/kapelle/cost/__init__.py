@@ -13,6 +13,7 @@ from .budget import Amounts as Amounts
 from .budget import Budget as Budget
 from .budget import BudgetStatistics as BudgetStatistics
 from .budget import Reservation as Reservation
+from .candidates import VERIFY as VERIFY
 from .candidates import JudgedStrategy as JudgedStrategy
 from .candidates import StrategySource as StrategySource
 from .canonical import canonical_answer as canonical_answer
@@ -25,7 +26,6 @@ from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
 from .constraints import OptimizationConstraints as OptimizationConstraints
 from .drift import Drift as Drift
-from .expectation import VERIFY as VERIFY
 from .expectation import Expectation as Expectation
 from .expectation import expect_tasks as expect_tasks
 from .expectation import why_unable as why_unable
@@ -43,6 +43,8 @@ from .learned import load_learned as load_learned
 from .logged import LoggedOutcome as LoggedOutcome
 from .logged import LoggedTask as LoggedTask
 from .optimizer import DAAOOptimizer as DAAOOptimizer
+from .orders import follow_orders as follow_orders
+from .orders import ordered_strategy as ordered_strategy
 from .plan import Attempt as Attempt
 from .plan import OptimizedPlan as OptimizedPlan
 from .portfolio import Portfolio as Portfolio

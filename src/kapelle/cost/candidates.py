@@ -42,8 +42,8 @@ Counting = Literal["proven", "beginning", "relative"]
 USUAL_CONFIDENCE = 0.9
 """How sure the bounds of estimates are where no confidence is asked for."""
 MOST_UNTRIED = 0.9
-"""Bounds of an agent that was never tried at a task, or never checked, are those of this rate at most: one that declares
-1.0 would be certain of success otherwise."""
+"""Bounds of an agent that was never tried at a task, or never checked, are those of this rate at most: one that
+declares 1.0 would be certain of success otherwise."""
 DECLARED = 2.0
 """Outcomes that a declared rate is worth, where its estimate does not say."""
 
@@ -74,6 +74,10 @@ class StrategySource(Protocol):
         """Return the strategies that pay for this type of task and use no other agents. Singles among them are not
         taken as candidates: they say on what scale the others were measured."""
         ...
+
+
+VERIFY = "verify"
+"""The type of task under which the outcomes of verifiers are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,13 +253,17 @@ class OptionFinder:
     def _initial(self, task: Task, complexity: float, strategy: Strategy) -> Option:
         if isinstance(strategy, Single):
             return self._single(strategy.agent, task, complexity)
-        # It is kept no longer, or an agent of it does not take the task. The worst is assumed until it is judged again:
-        # all are asked, one after the other, and what the last one answers is what it comes to.
+        # It is kept no longer, an agent of it does not take the task, or the plan orders it. The worst is assumed until
+        # it is judged: all are asked, one after the other, and what the last one answers is what it comes to.
         parts = [self._single(agent, task, complexity) for agent in asked(strategy)]
+        checks = [
+            self._profiler.estimate(self._registry[judge], VERIFY, complexity, text=task.description)
+            for judge in set(agents_of(strategy)).difference(asked(strategy))
+        ]
         return Option(
             strategy=strategy,
-            cost_usd=math.fsum(part.cost_usd for part in parts),
-            seconds=math.fsum(part.seconds for part in parts),
+            cost_usd=math.fsum([*(part.cost_usd for part in parts), *(check.cost_usd for check in checks)]),
+            seconds=math.fsum([*(part.seconds for part in parts), *(check.seconds for check in checks)]),
             quality=parts[-1].quality,
             lower=parts[-1].lower,
             evidence=parts[-1].evidence,

@@ -226,7 +226,7 @@ def _read_said(who: str, found: object) -> Verdict:
 def _show(value: object) -> str:
     """Return a value as a message shows it; only its type where its own code would have to say more."""
     kind = type(value)
-    if kind in (str, int, float, type(None)):
+    if kind in (str, int, float, bool, type(None)):
         return repr(value)[:60]
     if kind in (tuple, list) and len(value) <= 4:  # type: ignore[arg-type]  # what it is was just asked
         shown = ", ".join(_show(one) for one in value)  # type: ignore[attr-defined]

@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from kapelle.agents import AgentCapability
 from kapelle.graph import Task, TaskDAG
 
-from .candidates import Option, OptionFinder, StrategySource, asked, measure
+from .candidates import VERIFY, Option, OptionFinder, StrategySource, asked, measure
 from .complexity import estimate_complexities
 from .profiler import CostProfiler, Estimate
 from .strategy import Single, Strategy, agents_of
-
-VERIFY = "verify"
-"""The type of task under which the outcomes of verifiers are kept."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

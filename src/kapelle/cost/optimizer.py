@@ -24,10 +24,11 @@ from .assignment import Problem
 from .candidates import OptionFinder, StrategySource
 from .complexity import estimate_complexities
 from .constraints import OptimizationConstraints, is_amount
+from .orders import ordered_strategy
 from .plan import Attempt, OptimizedPlan
 from .profiler import CostProfiler
 from .reward import RewardModel
-from .solve import Solution, explain_infeasible, solve, solve_trivially
+from .solve import ONE_IS_ENOUGH, Solution, explain_infeasible, solve, solve_trivially
 from .statement import Statement, Work, describe_untried, has_plan, state_problem
 from .strategy import Single, Strategy, agents_of
 
@@ -84,7 +85,8 @@ class DAAOOptimizer:
         """Return the cheapest plan within the limits. Tasks that the initial plan leaves out stay out.
 
         `pinned` tasks keep their agents, as those do that the constraints pin: for a router whose rules chose them.
-        What an `OptimizedPlan` knows of tasks that were worked on stays known, and finished ones keep their agents.
+        Tasks that name their strategy have that one. What an `OptimizedPlan` knows of tasks that were worked on stays
+        known, and finished ones keep their agents.
 
         Raises:
             InvalidInput: the plan or a limit names a task that the graph does not have, or an agent that is not
@@ -244,6 +246,8 @@ class DAAOOptimizer:
             )
         logger.info("No plan keeps the limits: %s", binding)
         extra: dict[str, Any] = {"binding": binding, "binding_note": note}
+        if binding and not note.startswith(ONE_IS_ENOUGH):
+            extra["one_is_enough"] = False
         if "max_total_cost" in binding:  # whoever tells of it later may have less left than there was here
             extra["max_total_cost"] = limits.max_cost
         return statement, solution, extra
@@ -328,5 +332,9 @@ def _work(plan: AnyPlan, dag: TaskDAG) -> Work:
             # Whoever gave the task to another agent since then meant that agent.
             if initial.get(task_id) == Single(agent=agents_of(strategy)[0]):
                 initial[task_id] = strategy
+    for task in dag:
+        order = ordered_strategy(task)
+        if order is not None and task.task_id in initial:
+            initial[task.task_id] = order
     finished = frozenset(task_id for task_id, attempt in attempts.items() if attempt.finished)
     return Work(initial=initial, dag=dag, attempts=attempts, finished=finished)

@@ -80,7 +80,8 @@ def both_rates(first: Rate, second: Rate, *, confidence: float) -> Rate:
     if sd <= 0.0 or not 0.0 < mean < 1.0:
         return Rate(mean=mean, lower=first.lower * second.lower, sd=sd)
     size = mean * (1.0 - mean) / sd**2 - 1.0
-    return Rate(mean=mean, lower=min(beta_quantile(mean * size, (1.0 - mean) * size, 1.0 - confidence), mean), sd=sd)
+    lower = beta_quantile(mean * size, (1.0 - mean) * size, 1.0 - confidence)
+    return Rate(mean=mean, lower=min(lower, first.lower, second.lower, mean), sd=sd)
 
 
 def shift_rate(rate: Rate, shift: float, *, shift_sd: float, confidence: float) -> Rate:

@@ -44,7 +44,7 @@ from kapelle.redaction import get_logger
 from .drift import Drift
 from .estimate import Estimate as Estimate
 from .estimate import Source as Source
-from .experience import PRIOR_WEIGHT, Experience, Success
+from .experience import PRIOR_WEIGHT, Experience
 from .history import WINDOW, History, Tokens
 from .history import Execution as Execution
 from .history import TaskProfile as TaskProfile
@@ -243,7 +243,7 @@ class CostProfiler:
         if mine is not None and outcome.agent_version is not None and mine != outcome.agent_version:
             completed = value = None
         cost_usd = float(outcome.cost_usd)
-        seconds, is_known = float(outcome.seconds), self.get_profile(outcome.agent, outcome.task_type) is not None
+        seconds, is_known = float(outcome.seconds), (outcome.agent, outcome.task_type) in self._experience.histories
         if outcome.failure == "timeout" and is_known:  # how long we waited is not how long the work takes
             seconds = min(seconds, self.estimate_time(outcome.agent, outcome.task_type, complexity))
         if _is_assumed(outcome.features) and is_known:
@@ -327,11 +327,6 @@ class CostProfiler:
         if self._difficulty is None or not text:
             return estimate
         return self._shifted(estimate, self._difficulty.assess(text, task_type).shift(capability.agent_id))
-
-    def believe_success(self, capability: AgentCapability, task_type: str) -> Success:
-        """Return what is believed of an agent's chance of success: that it answers, that it is right, and both."""
-        with self._lock:
-            return self._believe(capability, task_type, self._now())
 
     def get_profile(self, agent_name: str, task_type: str) -> TaskProfile | None:
         """Return what is known of this agent at this type of task; None where it has done none."""
@@ -424,21 +419,18 @@ class CostProfiler:
         """Return the time to the hour, so that estimates stay the same within a run; 0 without a clock."""
         return 0.0 if self._clock is None else self._clock() // 3600.0 * 3600.0
 
-    def _believe(self, capability: AgentCapability, task_type: str, now: float) -> Success:
-        return self._experience.believe_success(
-            capability.agent_id,
+    def _estimate(self, capability: AgentCapability, task_type: str, complexity: float, now: float) -> Estimate:
+        agent, experience = capability.agent_id, self._experience
+        history = experience.histories.get((agent, task_type))
+        of_type = experience.types.get(task_type)
+        believed = experience.believe_success(
+            agent,
             task_type,
             tier=capability.cost_tier,
             declared=capability.success_rate,
             confidence=self.confidence,
             now=now,
         )
-
-    def _estimate(self, capability: AgentCapability, task_type: str, complexity: float, now: float) -> Estimate:
-        agent, experience = capability.agent_id, self._experience
-        history = experience.histories.get((agent, task_type))
-        of_type = experience.types.get(task_type)
-        believed = self._believe(capability, task_type, now)
         success = believed.both
         known = history.tokens if history else of_type.tokens if of_type and of_type.tokens.count else None
         usage = _usage(known, capability, complexity)

@@ -131,6 +131,10 @@ def solve(
     return _solve_large(problem, known, time_limit_s=time_limit_s, gap=gap)
 
 
+ONE_IS_ENOUGH = "Relaxing one of these limits by this much is enough, the others kept."
+"""How the sentence of `explain_infeasible` begins where that is so."""
+
+
 def explain_infeasible(
     problem: Problem, *, time_limit_s: float, clock: Clock = time.perf_counter
 ) -> tuple[dict[str, float], str]:
@@ -163,7 +167,7 @@ def explain_infeasible(
             if {_kind(one) for one in missed} == {name}:
                 enough |= missed
     if enough:
-        return enough, "Relaxing one of these limits by this much is enough, the others kept." + _parts(enough)
+        return enough, ONE_IS_ENOUGH + _parts(enough)
     if alone:
         return alone, "No plan keeps these limits, whatever the others; they must give at least this much." + _parts(
             alone

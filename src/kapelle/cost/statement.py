@@ -303,7 +303,7 @@ class _SlotBuilder:
         self, task: Task, complexity: float, strategy: Strategy, attempt: Attempt | None
     ) -> tuple[tuple[Option, ...], tuple[Candidate, ...]]:
         asked, floor = self._constraints.min_quality_score, self._constraints.floor(task.task_id)
-        if task.task_id in self._constraints.pinned:
+        if task.task_id in self._constraints.pinned or task.strategy is not None:
             options: tuple[Option, ...] = (self._finder.alone(task, complexity, strategy),)
         else:
             options = self._finder.options(task, complexity, strategy)

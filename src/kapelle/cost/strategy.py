@@ -16,12 +16,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from kapelle.errors import InvalidInput
-
-CheckKind = Literal["well_formed", "tests", "verifier"]
-CHECK_KINDS: tuple[CheckKind, ...] = ("well_formed", "tests", "verifier")
+from kapelle.graph import CHECK_KINDS, CheckKind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,10 +7,10 @@ not left, the job waits until others have ended and freed what they did not use;
 expected is enough. So tasks that run at the same time do not exceed the cap together, and the last dollars of a budget
 can still be used.
 
-Of an agent whose price nobody knows nothing can be set aside. So where dollars are limited its jobs start one at a
-time, until one has told what it cost. With each that has ended well one more may run beside the others, as TCP's slow
-start has it (Jacobson, "Congestion avoidance and control", 1988): a figure seen once is not yet a price. And once the
-dollars are spent nothing starts but what is known to cost nothing.
+Of an agent whose price nobody knows nothing can be set aside. So where dollars are limited one such agent at a time is
+tried, with one job, until it has answered. With each answer one more of its jobs may run beside the others, as TCP's
+slow start has it (Jacobson, "Congestion avoidance and control", 1988): a figure seen once is not yet a price. And once
+the dollars are spent nothing starts but what is known to cost nothing.
 """
 
 from __future__ import annotations
@@ -66,6 +66,12 @@ class Accounts:
         if not self._is_capped or agent in self._known or not self._is_unpriced(agent):
             return places
         return min(places, 1 + self._answered.get(agent, 0))
+
+    def is_untried(self, agent: str | None) -> bool:
+        """Whether nobody knows what an agent costs, and dollars are limited: one of these is tried at a time."""
+        if agent is None or not self._is_capped or agent in self._known or self._answered.get(agent):
+            return False
+        return self._is_unpriced(agent)
 
     def reserve(self, job: Job, *, alone: bool) -> Reservation:
         """Set aside what a job may cost; nothing for a check that no agent makes.

@@ -26,7 +26,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from kapelle.agents import AgentRegistry, AgentResult, HumanAnswer, PartialText, TaskContext, runs_on_thread
+from kapelle.agents import (
+    AgentRegistry,
+    AgentResult,
+    HumanAnswer,
+    PartialText,
+    TaskContext,
+    runs_on_thread,
+    threads_at_work,
+    when_threads_end,
+)
 from kapelle.cost import (
     Accept,
     Ask,
@@ -86,6 +95,8 @@ from .result import (
     read_result,
     read_there,
     read_verdict,
+    tell_traceback,
+    with_own_tasks,
 )
 from .resume import Earlier
 from .retry import is_repeatable
@@ -135,8 +146,12 @@ class Inbox(Protocol):
 
 
 logger = get_logger(__name__)
+failures = get_logger("kapelle.execution")
+"""Told of every attempt that fails: which run, task and agent are fields of the record."""
 
 NEVER_S = 1e9
+MIN_BEHIND_S = 60.0
+"""How long tasks wait at least for the place of a call that goes on after its time."""
 LATE_EXPANSION = "It expanded into other tasks when the run was stopped."
 STOP = "stop"
 """Begins the key of a message that asks to stop the run; the number of the run's session follows."""
@@ -252,6 +267,14 @@ class _Rested:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _LeftBehind:
+    """A job that was given up has a thread that goes on, which has ended now; or it has been waited for long enough."""
+
+    job: Job
+    ended: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Late:
     """A job takes longer than most."""
 
@@ -319,6 +342,10 @@ class _Execution:
         """Failed jobs that are to be made again after a while, by their own id."""
         self._resting: dict[str, asyncio.TimerHandle] = {}
         """Services that asked to be left alone, with when they may be asked again."""
+        self._behind: dict[int, tuple[Job, asyncio.TimerHandle]] = {}
+        """Jobs that were given up and whose threads go on in their agents' places, by their own id."""
+        self._stuck: set[str] = set()
+        """Agents all of whose places are taken by such threads, for too long."""
         self._replanning: dict[str, _Replanning] = {}
         """Failed tasks whose work is being planned anew."""
         self._reflecting: set[_Reflecting] = set()
@@ -373,7 +400,8 @@ class _Execution:
             await self._stop("It was interrupted.")
             raise
         finally:
-            for timer in (alarm, *self._pausing.values(), *self._resting.values()):
+            left = (timer for _, timer in self._behind.values())
+            for timer in (alarm, *self._pausing.values(), *self._resting.values(), *left):
                 if timer is not None:
                     timer.cancel()
             self._underway.close()
@@ -387,6 +415,8 @@ class _Execution:
         """Whether something will report without anybody's doing."""
         if len(self._underway) or self._replanning or self._pausing or self._reflecting:
             return True
+        if self._ready.is_waited_for({job.agent or "" for job, _ in self._behind.values()}):
+            return True
         return any(self._ready.is_waited_for(self._asking_for(service)) for service in self._resting)
 
     async def _take(self, report: Any, stop_key: str) -> None:
@@ -395,6 +425,8 @@ class _Execution:
                 self._ask_again(job)
             case _Rested(service=service):
                 self._end_rest(service)
+            case _LeftBehind(job=job, ended=ended):
+                self._take_place_back(job, ended=ended)
             case _Late(job=job):
                 self._hedge(job)
             case _Replanning():
@@ -478,6 +510,10 @@ class _Execution:
                 self._pass_over(job, unasked)
                 continue
             alone = not self._is_busy
+            untried = self._accounts.is_untried(job.agent)
+            if untried and any(self._accounts.is_untried(other.agent) for other in self._underway):
+                self._ready.postpone(job)
+                continue
             job.expected = self._expected(job)
             if self._budget.cap_usd is not None and job.most_usd is None:
                 job.most_usd = self._most_usd(job)
@@ -485,9 +521,11 @@ class _Execution:
                 reservation = self._accounts.reserve(job, alone=alone)
             except BudgetExceeded as error:
                 if job.rival is not None:
+                    late = job.rival
                     self._ready.leave(job)
                     job.work.waiting.remove(job)
                     _part(job)
+                    self._watch_for_lateness(late)
                 elif not alone:
                     self._ready.postpone(job)
                 else:
@@ -619,6 +657,7 @@ class _Execution:
                 given = await runner.run(task, context)
             else:
                 given = await self._backend.run(agent, runner, task, context)
+            given = with_own_tasks(given)
             if is_read(given):
                 return given
             if self._in_loop and runs_on_thread(runner):
@@ -731,7 +770,7 @@ class _Execution:
             return  # it was given up in the same turn of the loop, after it had reported
         work = job.work
         self._underway.leave(job)
-        self._ready.leave(job)
+        self._free_place(job)
         self._ready.retry()
         error = _error_of(job)
         if job.check is not None:
@@ -808,10 +847,24 @@ class _Execution:
             self._accounts.charge_unknown(job, self._seconds_since(job.started))
         attempt.result, attempt.reason, attempt.ended = result, reason, True
         attempt.failure = None if reason is None else _kind_of(job, reason)
+        if reason is not None:
+            self._tell_failure(job, attempt, reason)
         self._accounts.learn(job, result if job.expired is None else None, answered=reason is None)
         assert job.agent is not None
         self._ready.allow(job.agent, self._accounts.places_of(job.agent))
         return attempt
+
+    def _tell_failure(self, job: Job, attempt: Attempt, reason: str) -> None:
+        """Keep an error's traceback with its attempt, and log it: what looks like a bug as a warning."""
+        error = _error_of(job)
+        attempt.traceback = None if error is None else tell_traceback(error)
+        task_id, log = job.work.task.task_id, failures.warning if attempt.failure == "bug" else failures.info
+        log(
+            "Task %r of run %s: %s failed: %s%s",
+            *(task_id, self._run_id, attempt.agent, reason),
+            "" if attempt.traceback is None else f"\n{attempt.traceback}",
+            extra={"run_id": self._run_id, "task_id": task_id, "agent": attempt.agent},
+        )
 
     def _take_answer(self, job: Job, result: AgentResult | None, reason: str | None) -> None:
         """One attempt of several has ended: write down what it gave and cost. What it means the strategy says."""
@@ -974,7 +1027,9 @@ class _Execution:
                 self._ready.hold(agent)
 
     def _why_not_asked(self, job: Job) -> str | None:
-        """Return why the agent of a job is not asked at all: what it calls wants to be left alone for too long."""
+        """Return why the agent of a job is not asked at all: it is stuck, or what it calls wants to be left alone."""
+        if job.agent in self._stuck:
+            return f"All places of {job.agent} are taken by calls that go on although their time is over."
         if job.agent is None or not self._resting:
             return None
         service = self._service_of(job.agent)
@@ -1022,6 +1077,7 @@ class _Execution:
         if job not in self._underway or job.rival is not None or expected is None:
             return
         if self._budget.left.usd - self._still_to_pay() < expected.cost_usd:
+            self._watch_for_lateness(job)  # others may free it meanwhile
             return
         assert job.agent is not None
         self._tell_apart(job.work, job)
@@ -1046,7 +1102,7 @@ class _Execution:
             result = _result_of(job)[0]
         self._underway.give_up(job, reason)
         self._underway.leave(job)
-        self._ready.leave(job)
+        self._free_place(job)
         seconds = self._seconds_since(job.started)
         if result is None:
             self._accounts.charge_unknown(job, seconds)
@@ -1055,6 +1111,38 @@ class _Execution:
             self._accounts.charge(job, result, job.expected, seconds)
         job.work.attempts[job.attempt].reason = reason  # it is not `ended`: nothing is learned of its agent from it
         self._recorder.attempt_finished(job.work, job.attempt)
+
+    def _free_place(self, job: Job) -> None:
+        """Give back the place of a job that has ended; of one that was given up, once no thread of it goes on."""
+        running = job.running
+        if job.agent is None or job.expired is None or running is None or not threads_at_work(running):
+            self._ready.leave(job)
+            return
+        self._wait_for_thread(job)
+        when_threads_end(running, lambda: self._reports.put_nowait(_LeftBehind(job=job, ended=True)))
+
+    def _wait_for_thread(self, job: Job) -> None:
+        """Have it reported when a thread goes on for as long again as it was given, and for a minute at least."""
+        limit_s = max(MIN_BEHIND_S, self._seconds_for(job.work.task, job.agent) or 0.0)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(limit_s, self._reports.put_nowait, _LeftBehind(job=job, ended=False))
+        self._behind[id(job)] = (job, timer)
+
+    def _take_place_back(self, job: Job, *, ended: bool) -> None:
+        assert job.agent is not None
+        known = self._behind.pop(id(job), None)
+        if ended:
+            self._stuck.discard(job.agent)
+        if known is None:
+            return  # its place was given up long ago
+        known[1].cancel()
+        if not ended:
+            is_alone = not any(other.agent == job.agent for other in self._underway)
+            if not (is_alone and self._ready.is_waited_for((job.agent,))):
+                self._wait_for_thread(job)  # it holds up nobody
+                return
+            self._stuck.add(job.agent)  # those that wait go to other agents, or fail: nothing else would end the run
+        self._ready.leave(job)
 
     def _still_to_pay(self) -> float:
         """Return what the tasks that have not begun are expected to cost."""

@@ -167,12 +167,14 @@ class Recorder:
 
 
 def used(attempt: Attempt) -> dict[str, Any]:
-    """Return what an event says of what an attempt used."""
+    """Return what an event says of what an attempt used, and of where it failed."""
     data = {**_money(cost_usd=attempt.cost_usd), **_usage(attempt.usage), "seconds": attempt.seconds}
     if attempt.cost_assumed:
         data["cost_assumed"] = True
     if attempt.unpriced_model is not None:
         data["unpriced_model"] = attempt.unpriced_model
+    if attempt.traceback is not None:
+        data["traceback"] = attempt.traceback
     return data
 
 

@@ -17,14 +17,24 @@ import asyncio
 import inspect
 import math
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from kapelle.agents import AgentResult, call_in_thread
 from kapelle.cost import Verdict, read_passed
 from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
-from kapelle.graph import MAX_READ_CHARS, GraphPatch, Task, TaskDAG, TooLarge, join_surrogates, read_json_value
+from kapelle.graph import (
+    MAX_READ_CHARS,
+    GraphPatch,
+    Task,
+    TaskDAG,
+    TooLarge,
+    join_surrogates,
+    read_json_value,
+    tell_json_value,
+)
 from kapelle.ledger import (
     MAX_REPORTED_USD,
     NOTHING,
@@ -43,6 +53,10 @@ MAX_REASON_CHARS = 2_000
 """What the ledger keeps of an error's text: some libraries put whole replies into theirs."""
 MAX_TOLD_CHARS = 20_000
 """What is looked at of it for keys, before it is cut."""
+MAX_TRACEBACK_CHARS = 8_000
+"""What the ledger keeps of an error's traceback: its end, where the error is."""
+_MOST_FRAMES = 50
+"""Of one error in it, the innermost."""
 MAX_PLAIN_CHARS = 1_000_000
 """A text up to this length fits whatever JSON makes of its characters, so nobody need measure it."""
 MAX_OUTPUT_CHARS = MAX_READ_CHARS
@@ -57,6 +71,7 @@ _FIELDS = ("output", "usage", "cost_usd", "quality", "unpriced_model", "expansio
 _LARGEST_INT = 2**63
 _MOST_CAUSES = 10
 """Of the errors behind an error, how many are asked what was used."""
+_T = TypeVar("_T")
 _MOST_SHOWN = 5
 """Of the errors in a group, how many a message tells."""
 
@@ -213,8 +228,7 @@ def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection |
         cost_usd, usage = read_usd(found.cost_usd, by="The reflector"), read_usage(found.usage, by="The reflector")
         if not _is_patch(found.patch):
             return None, "Its patch is no GraphPatch of tasks."
-        patch = _copied(found.patch)  # the reflector may change its tasks later
-        return Reflection(patch=patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
+        return Reflection(patch=found.patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
     except BaseException as problem:  # as above
         return None, describe_error(problem)
 
@@ -250,6 +264,17 @@ def read_new_plan(work: asyncio.Task[AgentResult | None]) -> tuple[AgentResult |
         return None, describe_error(problem)
 
 
+def with_own_tasks(found: _T) -> _T:
+    """Return what user code gave, with copies of the tasks in it: it may keep them, and change them at any time."""
+    given: Any = found
+    if type(given) in (AgentResult, ReadResult) and issubclass(type(given.expansion), TaskDAG):
+        given = replace(given, expansion=TaskDAG.copied(given.expansion))
+    elif type(given) is Reflection and _is_patch(given.patch):
+        given = replace(given, patch=_copied(given.patch))
+    kept: _T = given
+    return kept
+
+
 async def call_contained(who: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """Return what user code returns, or what it returns when awaited. It may end its own work, not the program.
 
@@ -258,7 +283,7 @@ async def call_contained(who: str, function: Callable[..., Any], *arguments: Any
     """
     try:
         found = function(*arguments)
-        return await found if inspect.isawaitable(found) else found
+        return with_own_tasks(await found if inspect.isawaitable(found) else found)
     except (Exception, asyncio.CancelledError, GeneratorExit):
         raise
     except BaseException as error:
@@ -268,6 +293,16 @@ async def call_contained(who: str, function: Callable[..., Any], *arguments: Any
 def describe_error(error: BaseException) -> str:
     """Return an error as a sentence of bounded length. Never raises: an error's own text may fail in any way."""
     return _tell(error, with_class=not isinstance(error, KapelleError))
+
+
+def tell_traceback(error: BaseException) -> str | None:
+    """Return an error's traceback, those of its causes before it, of bounded length; None where it cannot be told."""
+    try:
+        told = "".join(traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES, compact=True).format())
+        text = hide_secrets(join_surrogates(told[-5 * MAX_TOLD_CHARS :])).strip("\n")  # before anybody cuts a key
+        return text if len(text) <= MAX_TRACEBACK_CHARS else f"...{text[-MAX_TRACEBACK_CHARS:]}"
+    except BaseException:  # also KeyboardInterrupt: it was raised by the error's text, not by a person
+        return None
 
 
 def error_text(error: BaseException) -> str:
@@ -345,19 +380,33 @@ def _read(result: Any, patience: Patience | None) -> tuple[AgentResult | None, s
 def _read_output(result: AgentResult, patience: Patience | None) -> tuple[AgentResult, str | None]:
     """Return a result, whose figures are read, with a plain output; and why it is no answer if it is none."""
     reason, plain = None, None
+    # Whoever reads a result that nobody has read where it came from is the event loop.
+    patience = patience or Patience(MAX_LOOP_S)
     try:
         if result.expansion is None:
-            # Whoever reads a result that nobody has read where it came from is the event loop.
-            patience = patience or Patience(MAX_LOOP_S)
             plain = read_json_value(result.output, max_chars=MAX_OUTPUT_CHARS, before_code=patience)
     except TooLarge as problem:
         reason = f"The agent's output is too large: {problem} Write it to a file, and return the file's name."
+    except InvalidInput as problem:
+        reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[: MAX_REASON_CHARS // 2]
+        reason = (reason + _told_output(result.output, patience))[:MAX_REASON_CHARS]
     except BaseException as problem:  # reading it runs code of the output's own classes
         reason = f"The agent's output cannot be written as JSON: {describe_error(problem)}"[:MAX_REASON_CHARS]
     if reason is not None:
         return replace(result, output=None, quality=None, expansion=None), reason
     # Known keys are hidden here as well as in the ledger, so that later tasks get the same before and after a crash.
     return replace(result, output=hide_known_in(plain)), None
+
+
+def _told_output(output: Any, patience: Patience) -> str:
+    """Return what can be told of an output that is refused: it was paid for, and is kept nowhere else."""
+    try:
+        patience()
+        return (
+            f" It gave: {hide_secrets(tell_json_value(output, max_chars=MAX_REASON_CHARS // 2, before_code=patience))}"
+        )
+    except BaseException:  # its own code again, or nobody waits any more
+        return ""
 
 
 def _without_keys(result: AgentResult) -> AgentResult:

@@ -85,6 +85,8 @@ class Attempt:
     """Why what it gave did not pass a check."""
     failure: FailureKind | None = None
     """What kind of failure that is."""
+    traceback: str | None = None
+    """Where it failed, if it raised an error."""
     cost_usd: float = 0.0
     usage: Usage = Usage()
     cost_assumed: bool = False

@@ -16,11 +16,16 @@ from .json_values import MAX_READ_VALUES as MAX_READ_VALUES
 from .json_values import TooLarge as TooLarge
 from .json_values import clone_json_value as clone_json_value
 from .json_values import read_json_value as read_json_value
+from .json_values import tell_json_value as tell_json_value
 from .limits import MAX_TASKS as MAX_TASKS
+from .named_strategy import CHECK_KINDS as CHECK_KINDS
+from .named_strategy import CheckKind as CheckKind
+from .named_strategy import named_agents as named_agents
 from .patch import GraphPatch as GraphPatch
 from .references import Filled as Filled
 from .references import Reference as Reference
 from .references import escape_braces as escape_braces
+from .references import find_literals as find_literals
 from .references import find_references as find_references
 from .references import is_reference as is_reference
 from .references import rename_references as rename_references

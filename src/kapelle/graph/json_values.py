@@ -22,9 +22,12 @@ import io
 import itertools
 import json
 import math
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import pydantic_core
@@ -123,9 +126,19 @@ def read_json_value(
 ) -> Any:
     """Return what somebody's code gave as plain JSON values, which nobody else holds.
 
-    Tuples, sets and iterators become lists (sets sorted, where their items can be), NumPy's values Python's own, dates
-    and decimals texts, dataclasses and models mappings; floats that JSON lacks become the texts "NaN", "Infinity" and
-    "-Infinity".
+    Nothing is lost but the type: what has no plain form that tells all of it is refused.
+
+        tuple, set, iterator, array            list; a set in the order of its items, or of what they are as JSON
+        dataclass, model, attrs, namespace     mapping by the names of its fields; a model as its `model_dump()` says
+        NumPy's number, subclass of a number   number; a long double that no float is, text
+        NumPy's record                         mapping by its names
+        NaN and infinity                       "NaN", "Infinity", "-Infinity"
+        Decimal, Fraction, complex             text: "0.10", "1/3", "1+2j"
+        date, time, datetime, timedelta        text: ISO 8601
+        enum                                   its value
+        bytes                                  text, where they are UTF-8
+        path, UUID, address, pattern           text
+        key                                    text, as the same value would be one; two that are the same are refused
 
     >>> read_json_value({1: (2.5, {3, 1}), "when": datetime.date(2024, 5, 1)})
     {'1': [2.5, [1, 3]], 'when': '2024-05-01'}
@@ -151,6 +164,18 @@ def read_json_value(
     return found
 
 
+def tell_json_value(value: Any, *, max_chars: int, before_code: Callable[[], None] | None = None) -> str:
+    """Return what `read_json_value` refuses as a text for people: what can be read, and the rest as it tells of itself.
+
+    Raises:
+        BaseException: what its own code raises, which runs here.
+    """
+    told = _Telling(max_chars, max_chars, _TOLD_DEPTH, before_code).read(value, 0)
+    text = told if type(told) is str else json.dumps(told, ensure_ascii=False)
+    return text if len(text) <= max_chars else text[: max_chars - 3] + "..."
+
+
+_TOLD_DEPTH = 20
 _IN_ITSELF = "it contains itself. Leave that part out."
 _SHOWN_STEPS = 6
 """Of a path inside a value, how many steps a message shows: the innermost."""
@@ -159,10 +184,12 @@ _SHOWN_STEPS = 6
 class _Refusal(Exception):
     """Why a value is not read; containers that it lies in add their steps to the path as this passes them."""
 
-    def __init__(self, problem: str, *, too_large: bool = False) -> None:
+    def __init__(self, problem: str, *, too_large: bool = False, is_formless: bool = False) -> None:
         super().__init__(problem)
         self.problem = problem
         self.too_large = too_large
+        self.is_formless = is_formless
+        """Whether a part has no plain form, which its model may have one for."""
         self.path: list[str] = []
 
 
@@ -262,16 +289,24 @@ class _Reading:
 
     def _pairs(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        changed: dict[str, Any] = {}
+        """The keys that were no texts, by their names."""
         for key, item in items:
             name = self._key(key)
             if name in found:
-                raise _Refusal(f"two of its keys are {name[:40]!r} once they are texts. Rename one.")
+                name = self._same_name(name, changed.get(name, name), key, found)
+            if type(key) is not str:
+                changed[name] = key
             try:
                 found[name] = self.read(item, depth + 1)
             except _Refusal as refusal:
                 refusal.path.append(f"[{name[:40]!r}]")
                 raise
         return found
+
+    def _same_name(self, name: str, first: Any, second: Any, found: Mapping[str, Any]) -> str:
+        keys = f"{_shown_key(first)} and {_shown_key(second)}"
+        raise _Refusal(f"two of its keys, {keys}, are {name[:40]!r} once they are texts. Rename one.")
 
     def _key(self, key: Any) -> str:
         self._values += 1
@@ -330,7 +365,11 @@ class _Reading:
             return lambda value, depth: self._numpy(value, kind, numpy, depth)
         if issubclass(kind, Mapping):
             return self._own_mapping
-        if issubclass(kind, (bytes, bytearray, memoryview)):
+        if issubclass(kind, memoryview):
+            return lambda value, depth: (
+                self._bytes(value) if value.format in ("B", "b", "c") else self.read(value.tolist(), depth)
+            )
+        if issubclass(kind, (bytes, bytearray)):
             return lambda value, _: self._bytes(value)
         if issubclass(kind, (datetime.date, datetime.time)):
             return lambda value, _: self._text(value.isoformat())
@@ -338,29 +377,54 @@ class _Reading:
             return lambda value, _: self._text(decimal.Decimal.__str__(value))
         if issubclass(kind, AbstractSet):
             return lambda value, depth: _sorted(self._own_items(value, depth))
-        if issubclass(kind, (Sequence, Iterator)) and not issubclass(kind, io.IOBase):  # an open file is no list
+        if issubclass(kind, PurePath):
+            return lambda value, _: self._text(str(value))
+        if issubclass(kind, re.Pattern):
+            return lambda value, _: self._pattern(value)
+        if issubclass(kind, (Sequence, Iterator, ValuesView)) and not issubclass(
+            kind, io.IOBase
+        ):  # an open file is no list
             return self._own_items
         if hasattr(kind, "__pydantic_serializer__"):
             return lambda value, depth: self._model(value, kind, depth)
-        if dataclasses.is_dataclass(kind):
-            names = [one.name for one in dataclasses.fields(kind)]
-            return lambda value, depth: self._pairs(
-                ((name, getattr(value, name)) for name in self._steps(names)), depth
-            )
+        names = _field_names(kind)
+        if names is not None:
+            return lambda value, depth: self._fields(value, names, depth)
+        if issubclass(kind, types.SimpleNamespace):
+            return lambda value, depth: self._mapping(vars(value), depth)
         return lambda value, depth: self._unknown(value, kind, depth)
 
+    def _fields(self, value: Any, names: Sequence[str], depth: int) -> dict[str, Any]:
+        mark = id(value)
+        if mark in self._inside:
+            raise _Refusal(_IN_ITSELF)
+        self._inside.add(mark)
+        found = self._pairs(((name, getattr(value, name)) for name in self._steps(names)), depth)
+        self._inside.discard(mark)
+        return found
+
     def _model(self, model: Any, kind: Any, depth: int) -> Any:
-        # As JSON the library would write what is not finite as null.
-        mode = "json" if self._check_fields(model) else "python"
-        return self.read(kind.__pydantic_serializer__.to_python(model, mode=mode), depth + 1)
+        # As Python, for as JSON the library keeps one of two keys that are the same text, puts sets in no order, and
+        # writes what is not finite as null. A type of the model's own may have a form as JSON alone.
+        finite = self._check_fields(model)
+        try:
+            return self.read(kind.__pydantic_serializer__.to_python(model, mode="python"), depth + 1)
+        except _Refusal as refusal:
+            if not (refusal.is_formless and finite):
+                raise
+            try:
+                plain = kind.__pydantic_serializer__.to_python(model, mode="json")
+            except (ValueError, TypeError):
+                raise refusal from None
+            return self.read(plain, depth + 1)
 
     def _unknown(self, value: Any, kind: type, depth: int) -> Any:
         try:
             plain = pydantic_core.to_jsonable_python(value)
         except pydantic_core.PydanticSerializationError:
-            raise _Refusal(
-                f"it is a {kind.__name__}, which has no plain form. Give text, numbers, lists, mappings."
-            ) from None
+            ways = [name for name in _WAYS if callable(getattr(kind, name, None))]
+            way_out = f"Give what its {ways[0]}() returns." if ways else "Give text, numbers, lists, mappings."
+            raise _Refusal(f"it is a {kind.__name__}, which has no plain form. {way_out}", is_formless=True) from None
         return self.read(plain, depth + 1)
 
     def _bytes(self, value: Any) -> str:
@@ -369,22 +433,38 @@ class _Reading:
         try:
             return self._text(bytes(value).decode())
         except UnicodeDecodeError:
-            raise _Refusal("it is bytes that are no UTF-8 text. Write them to a file, or encode them.") from None
+            what = "it is bytes that are no UTF-8 text. Write them to a file, or encode them."
+            raise _Refusal(what, is_formless=True) from None
+
+    def _pattern(self, value: re.Pattern[Any]) -> str:
+        if value.flags & ~re.UNICODE.value:
+            raise _Refusal("it is a pattern with flags, which its text lacks. Write them into it: '(?i)...'.")
+        return str(self.read(value.pattern, 0))
 
     def _numpy(self, value: Any, kind: type, numpy: Any, depth: int) -> Any:
         if issubclass(kind, numpy.ndarray):
             if value.size > self._max_values - self._values:
                 raise self._too_many()
+            if value.dtype.names is not None and value.ndim:
+                return self._own_items(value, depth)  # records, one by one
+            if value.dtype.names is not None:
+                return self.read(value[()], depth + 1)
             if value.dtype.kind in "mM":
                 value = value.astype(str)
-            elif value.dtype.kind == "g" or value.dtype == numpy.longdouble:
-                value = value.astype(float)
+            wide = {"f": numpy.float64, "c": numpy.complex128}.get(value.dtype.kind)
+            if wide is not None and value.dtype.itemsize > numpy.dtype(wide).itemsize:
+                plain = value.astype(wide)
+                value = plain if numpy.array_equal(plain, value, equal_nan=True) else value.astype(str)
             return self.read(value.tolist(), depth)
+        if issubclass(kind, numpy.void) and value.dtype.names is not None:
+            return self._pairs(((name, value[name]) for name in value.dtype.names), depth)
         if issubclass(kind, (numpy.datetime64, numpy.timedelta64)):
             return self._text(str(value))
-        if issubclass(kind, numpy.complexfloating):
-            raise _Refusal("it is a complex number, which JSON lacks. Give its parts.")
-        return self.read(float(value) if issubclass(kind, numpy.floating) else value.item(), depth + 1)
+        if issubclass(kind, (numpy.floating, numpy.complexfloating)):
+            plain = (float if issubclass(kind, numpy.floating) else complex)(value)
+            exact = plain == value or value != value
+            return self.read(plain, depth + 1) if exact else self._text(str(value))
+        return self.read(value.item(), depth + 1)
 
     def _check_fields(self, model: Any) -> bool:
         """Refuse a model that its own serializer would unfold without end, for that one counts nothing.
@@ -392,14 +472,14 @@ class _Reading:
         Returns whether all of its numbers are finite.
         """
         count, finite = self._values, True
-        left: list[Any] = [vars(model)]
+        left: list[Any] = [_parts(model)]
         while left:
             value = left.pop()
             kind = type(value)
             if issubclass(kind, Iterator):
                 raise _Refusal("it is a model with a generator in it. Make that a list.")
             if hasattr(kind, "__pydantic_serializer__") or dataclasses.is_dataclass(kind):
-                value = list(getattr(value, "__dict__", {}).values())
+                value = _parts(value)
             elif issubclass(kind, dict):
                 value = list(value.values())
             elif not issubclass(kind, (list, tuple, set, frozenset)):
@@ -420,7 +500,79 @@ class _Reading:
         return _Refusal(f"it has more than {most} characters, written out; at most {most} are kept.", too_large=True)
 
 
+class _Telling(_Reading):
+    """Reads a value for people: what cannot be read is told, and what there is no room for is left out."""
+
+    def read(self, value: Any, depth: int) -> Any:
+        try:
+            return super().read(value, depth)
+        except _Refusal as refusal:
+            return _LEFT_OUT if refusal.too_large and not isinstance(value, str) else self._tell(value)
+
+    def _items(self, value: Iterable[Any], depth: int, steps: Iterable[Any] | None = None) -> list[Any]:
+        first = itertools.islice(value if steps is None else steps, _MOST_TOLD)
+        return super()._items(value, depth, first)
+
+    def _pairs(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
+        return super()._pairs(itertools.islice(items, _MOST_TOLD), depth)
+
+    def _key(self, key: Any) -> str:
+        try:
+            return super()._key(key)
+        except _Refusal:
+            return f"<{type(key).__name__}>"
+
+    def _same_name(self, name: str, first: Any, second: Any, found: Mapping[str, Any]) -> str:
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        return next(other for other in numbered if other not in found)
+
+    def _tell(self, value: Any) -> str:
+        kind = type(value)
+        if issubclass(kind, str):
+            return str.__str__(value)[: self._max_chars]
+        if issubclass(kind, (bytes, bytearray)):
+            return repr(bytes(value[: self._max_chars]))
+        holds = (Mapping, Sequence, AbstractSet, Iterator, int, type)
+        if issubclass(kind, holds) or _field_names(kind) is not None or _numpy_of(kind) is not None:
+            return f"<{kind.__name__}>"  # its own text could be without end
+        if self._before_code is not None:
+            self._before_code()
+        try:
+            text = str.__str__(repr(value))
+        except BaseException:  # also KeyboardInterrupt: it was raised by the object, not by a person
+            return f"<{kind.__name__}>"
+        return text[: self._max_chars]
+
+
+_LEFT_OUT = "..."
+_MOST_TOLD = 100
+"""Items of one container: what is in it may have no end."""
+_WAYS = ("to_dict", "to_dicts", "to_list", "tolist", "_asdict", "asdict", "as_dict", "to_json")
+"""Methods that give a plain form, by which names libraries have them."""
 _SIMPLE = (str, int, float, bool, type(None))
+
+
+def _field_names(kind: type) -> list[str] | None:
+    """Return the names of the fields of a dataclass or an attrs class; None of any other."""
+    if dataclasses.is_dataclass(kind):
+        return [one.name for one in dataclasses.fields(kind)]
+    described = kind.__dict__.get("__attrs_attrs__")
+    return None if described is None else [one.name for one in described]
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return what the fields of a model or a dataclass hold, and what it was given beyond them."""
+    names = [one.name for one in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+    held = [getattr(value, name) for name in names if hasattr(value, name)]
+    return [
+        *held,
+        *getattr(value, "__dict__", {}).values(),
+        *(getattr(value, "__pydantic_extra__", None) or {}).values(),
+    ]
+
+
+def _shown_key(key: Any) -> str:
+    return f"{key!r:.40}" if type(key) in _SIMPLE or type(key) is tuple else f"a {type(key).__name__}"
 
 
 def _infinite(value: float) -> str:
@@ -432,7 +584,7 @@ def _sorted(items: list[Any]) -> list[Any]:
     try:
         return sorted(items)
     except TypeError:
-        return items
+        return sorted(items, key=lambda item: json.dumps(item, sort_keys=True))
 
 
 def _numpy_of(kind: type) -> Any:

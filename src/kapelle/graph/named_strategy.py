@@ -12,10 +12,13 @@ does, which checks there are, and whether its agents exist is asked where the pl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from kapelle.errors import InvalidGraph
 
+CheckKind = Literal["well_formed", "tests", "verifier"]
+CHECK_KINDS: tuple[CheckKind, ...] = get_args(CheckKind)
+"""What an answer may be held against; a verifier is an agent that is named too."""
 MAX_DEPTH = 8
 """Strategies within strategies; a plan that nests deeper is no plan but an attack."""
 _KINDS = ("single", "cascade", "vote")
@@ -36,6 +39,17 @@ def read_strategy(value: Any, *, place: str) -> dict[str, Any]:
         InvalidGraph: it has another form; the message starts with `place`.
     """
     return _read(value, place, 0)
+
+
+def named_agents(strategy: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return every agent that a strategy in its one form names, in the order in which it comes to them."""
+    ((kind, inner),) = strategy.items()
+    if kind == "single":
+        return (inner,)
+    judge = (inner["agent"],) if "agent" in inner else ()
+    first = (inner["cheap"], *judge) if kind == "cascade" else tuple(inner["agents"])
+    further = inner.get("strong" if kind == "cascade" else "escalate_to")
+    return tuple(dict.fromkeys((*first, *(() if further is None else named_agents(further)))))
 
 
 def _read(value: Any, place: str, depth: int) -> dict[str, Any]:
@@ -77,6 +91,12 @@ def _cascade(value: Any, place: str, depth: int) -> dict[str, Any]:
         ((check, judge),) = check.items()
     if not isinstance(check, str):
         raise InvalidGraph(f"{place}[check] is {_shown(check)}; give the name of a check, or {{verifier: AGENT}}.")
+    if check not in CHECK_KINDS:
+        raise InvalidGraph(f"{place}[check]: there is no check {check!r:.40}. Use one of {', '.join(CHECK_KINDS)}.")
+    if (check == "verifier") != (judge is not None):
+        raise InvalidGraph(
+            f"{place}[check]: {{verifier: AGENT}} names the agent that judges, and no other check has one."
+        )
     return {
         "cheap": _agent(value["cheap"], f"{place}[cheap]"),
         "check": check,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,10 @@ from kapelle.errors import InvalidGraph
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
 REFERENCE_PATTERN = r"\{(" + _NAME + r")((?:\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,9}\])*)\}"
 _PATTERN = re.compile(r"\{\{|\}\}|" + REFERENCE_PATTERN + r"|[{}]")
+_SPACED = REFERENCE_PATTERN.replace(r"\{", r"\{ {0,8}", 1).removesuffix(r"\}") + r" {0,8}\}"
+# An odd brace more is that of a reference within literal ones.
+_DOUBLED = re.compile(r"(?<!\{)\{(?:\{\{)*" + _SPACED + r"(?:\}\})*\}(?!\})")
+_IN_KEY = re.compile(r"\{{0,8}" + _SPACED + r"\}{0,8}")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 _PART_OF = re.compile(r"(?P<part>[A-Za-z0-9_]{1,256})_from_(?P<task>" + _NAME + r")")
 _NUMBERED = re.compile(r".*_([0-9]{1,9})")
@@ -156,6 +160,49 @@ def rename_references(value: Any, rename: Callable[[str], str]) -> Any:
 def escape_braces(text: str) -> str:
     """Return text that survives `resolve_references` unchanged, whatever braces a user wrote in it."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Literal:
+    """What reads like a reference, and stays the text that it is."""
+
+    place: str
+    """Where it stands in the value, as `['query'][0]`."""
+    written: str
+    """How it is written there."""
+    reference: Reference
+    """What it would be if it were one."""
+
+
+def find_literals(value: Any, names: Collection[str], *, place: str = "") -> Iterator[Literal]:
+    """Find what reads like a reference to one of these tasks and is none: in doubled braces, in a key, or unquoted in a
+    YAML file, where `{s1}` is a mapping.
+
+    >>> [found.written for found in find_literals({"query": "of {{s1.answer}} and {s1}"}, {"s1"})]
+    ['{{s1.answer}}']
+    """
+    if isinstance(value, str):
+        if "{{" in value:
+            yield from _literals(_DOUBLED, value, names, place)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _literals(_IN_KEY, key, names, place)
+            alone = _PATTERN.fullmatch("{" + key + "}") if item is None and len(value) == 1 else None
+            if alone is not None and alone[1] is not None:
+                reference = _reference(alone[1], alone[2])
+                if reference.task_id in names:
+                    yield Literal(place=place, written=alone[0], reference=reference)
+            yield from find_literals(item, names, place=f"{place}[{key!r:.40}]")
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from find_literals(item, names, place=f"{place}[{number}]")
+
+
+def _literals(pattern: re.Pattern[str], text: str, names: Collection[str], place: str) -> Iterator[Literal]:
+    for match in pattern.finditer(text):
+        reference = _reference(match[1], match[2])
+        if reference.task_id in names:
+            yield Literal(place=place, written=match[0], reference=reference)
 
 
 def names_a_part(name: str) -> bool:

@@ -14,7 +14,7 @@ from kapelle.redaction import hide_known, hide_known_in, hide_secrets, hide_secr
 
 from .blobs import Blob, take_apart
 
-_MESSAGES = ("reason", "stop_reason", "error", "settings")
+_MESSAGES = ("reason", "stop_reason", "error", "traceback", "settings")
 """Fields of events that hold errors, or what was set: no data of the user's."""
 
 

@@ -41,6 +41,8 @@ class AttemptRun:
     output: Any = None
     reason: str | None = None
     """Why it failed, or what was found when its answer was checked."""
+    traceback: str | None = None
+    """Where it failed, if it raised an error."""
     passed: bool | None = None
     """Whether its answer passed the check; None where none was made."""
     usage: Usage = Usage()
@@ -61,6 +63,8 @@ class TaskRun:
     output: Any = None
     reason: str | None = None
     """Why it failed, was cancelled or was skipped."""
+    traceback: str | None = None
+    """Where its only attempt failed, if that raised an error; of several attempts, each has its own."""
     usage: Usage = Usage()
     cost_usd: float = 0.0
     cost_assumed: bool = False
@@ -209,12 +213,15 @@ class Run:
             return None
         return self.graph.critical_path({task_id: task.seconds for task_id, task in self.tasks.items()}).seconds
 
-    def explain(self) -> str:
+    def explain(self, *, verbose: bool = False) -> str:
         """Return the run as a text for people: plan, who did what and why, what it cost, what went wrong.
 
         What models and documents put into it cannot steer the terminal that it is printed on.
+
+        Args:
+            verbose: Tell the tracebacks of agents that failed as well.
         """
-        return printable("\n".join(_lines(self)))
+        return printable("\n".join([*_lines(self), *(_traceback_lines(self) if verbose else ())]))
 
 
 def _lines(run: Run) -> Iterator[str]:
@@ -243,6 +250,14 @@ def _lines(run: Run) -> Iterator[str]:
     yield from _totals(run)
 
 
+def _traceback_lines(run: Run) -> Iterator[str]:
+    for task in run._all():
+        for attempt in task.attempts or (task,):
+            if attempt.traceback is not None:
+                yield f"\nWhere {attempt.agent} failed at {task.task_id}:"
+                yield from (f"  {line}" for line in attempt.traceback.splitlines())
+
+
 def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
     assert run.graph is not None
     definition = run.graph.tasks[task.task_id]
@@ -258,8 +273,8 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         samples = expected.get("samples", 0)
         known = f"learned from {samples} outcomes" if samples else f"{source}, no outcomes yet"
         if "basis" in expected:  # runs of before tell less
-            figures = (expected.get(name, 0) for name in ("success_rate", "completion", "samples", "judged"))
-            known = tell_success(*figures, str(expected["basis"]))
+            completion, judged = expected.get("completion", 1.0), expected.get("judged", 0)
+            known = tell_success(expected["success_rate"], completion, samples, judged, str(expected["basis"]))
         yield (
             f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
             f"{expected['success_rate']:.0%} success ({known})"

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pydantic
@@ -177,24 +177,30 @@ class PriceTable:
             low, high = (middle, high) if is_paid(middle) else (low, middle)
         return low
 
-    def has_own_price(self, model: str) -> bool:
-        """Whether the user's own table prices this model."""
-        return self._find_override(model) is not None
-
     def find_source(self, model: str, *, base_url: str | None = None) -> str:
         """Return in words where the price of a model comes from, so that a price of zero is never a surprise.
 
         Raises:
             UnknownPrice: nothing prices this model.
         """
-        if self._find_override(model) is not None:
+        kind = self.find_kind(model, base_url=base_url)
+        if kind == "own":
             return "priced by your price file"
-        entry = _find_table_entry(model, base_url)
-        if entry is not None:
+        if kind == "table":
+            entry = _find_table_entry(model, base_url)
+            assert entry is not None
             return f"priced as {entry[0].id}:{entry[1].id}"
-        if is_free_endpoint(model, base_url):
+        if kind == "free":
             return "priced at zero: it is served locally"
         raise UnknownPrice(model)
+
+    def find_kind(self, model: str, *, base_url: str | None = None) -> Literal["own", "table", "free"] | None:
+        """Return what prices a model: the user's own table, the installed one, or that it is served locally."""
+        if self._find_override(model) is not None:
+            return "own"
+        if _find_table_entry(model, base_url) is not None:
+            return "table"
+        return "free" if is_free_endpoint(model, base_url) else None
 
     def _find_override(self, model: str) -> Price | None:
         full = model.lower()

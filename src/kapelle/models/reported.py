@@ -67,11 +67,13 @@ def watch_bodies(model: Model[Any]) -> Model[Any]:
     watched = copy.copy(model)
     read_body: Callable[[Any], Any] = watched._validate_completion  # type: ignore[attr-defined]  # it is such a model
 
-    def note_usage(body: Any) -> Any:
+    def read_mended(body: Any) -> Any:
         _take_usage(body, _CURRENT.get())
+        _refuse_error(model.model_name, body)
+        _mend_finish_reason(body)
         return read_body(body)
 
-    vars(watched)["_validate_completion"] = note_usage
+    vars(watched)["_validate_completion"] = read_mended
     vars(watched)["profile"] = {**model.profile, "thinking_tags": (_NO_TAG, _NO_TAG)}
     return watched
 
@@ -105,3 +107,22 @@ def _take_usage(body: Any, reported: Reported | None) -> None:
     if isinstance(usage, Mapping):
         reported.usages.append(usage)
     body.usage = None
+
+
+def _refuse_error(model: str, body: Any) -> None:
+    """Some gateways answer 200 and put what went wrong where a reply belongs."""
+    from pydantic_ai.exceptions import ModelAPIError
+
+    error = getattr(body, "error", None)
+    if not error or getattr(body, "choices", None):
+        return
+    told = error if isinstance(error, Mapping) else {"message": str(error)}
+    raise ModelAPIError(model, str(told.get("message") or told), body=dict(told), in_stream=True)
+
+
+def _mend_finish_reason(body: Any) -> None:
+    """An empty reason is none, which small servers may leave out; a number is a word of theirs."""
+    for choice in getattr(body, "choices", None) or ():
+        reason = getattr(choice, "finish_reason", None)
+        if reason is not None and not (isinstance(reason, str) and reason):
+            choice.finish_reason = str(reason or "stop")

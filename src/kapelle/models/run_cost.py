@@ -40,13 +40,13 @@ class RunCost:
 
 
 def read_run_cost(
-    messages: Sequence[ModelMessage], used: RunUsage | None, prices: PriceTable, *, model: str | None = None
+    messages: Sequence[ModelMessage], used: RunUsage | None, prices: PriceTable, *, declared: Sequence[str] = ()
 ) -> RunCost:
     """Return what a run's messages used and cost.
 
     Args:
         used: What the library counted: more than the messages tell where a tool ran an agent of its own with it.
-        model: What the agent is said to run on, as `provider:name`, where a reply's own name has no price.
+        declared: What the agent is said to run on, as `provider:name`, where a reply's own name has no price.
     """
     usage, cost_usd, unpriced, is_estimated = Usage(), 0.0, [], False
     last = None
@@ -56,13 +56,13 @@ def read_run_cost(
         told, is_told = _read_usage(message, messages[:place])
         usage, is_estimated, last = usage + told, is_estimated or not is_told, message
         try:
-            cost_usd += _price(message, told, prices, model)
+            cost_usd += _price(message, told, prices, declared)
         except UnknownPrice as error:
             unpriced.append(error.model)
     if used is not None and (rest := _beyond(used, usage)) is not None:
         usage += rest
         try:
-            cost_usd += _price_rest(rest, last, prices, model)
+            cost_usd += _price_rest(rest, last, prices, declared)
         except UnknownPrice as error:
             unpriced.append(error.model)
     return RunCost(
@@ -106,18 +106,11 @@ def find_unpriced(models: Iterable[tuple[str, str | None]], prices: PriceTable, 
     Args:
         model: What the agent is said to run on: its price stands in for one that is not known.
     """
-    if model is not None:
-        try:
-            prices.find_source(model)
-        except UnknownPrice:
-            models = tuple(models) or ((model, None),)
-        else:
-            return None
-    for name, base_url in models:
-        try:
-            prices.find_source(name, base_url=base_url)
-        except UnknownPrice:
-            return name
+    declared = () if model is None else (model,)
+    for told, base_url in tuple(models) or tuple((name, None) for name in declared):
+        provider, name = told.split(":", 1) if ":" in told else (None, told)
+        if _choose(provider, name, base_url, prices, declared) is None:
+            return told
     return None
 
 
@@ -126,19 +119,13 @@ def measure_messages(messages: Iterable[ModelMessage]) -> int:
     return sum(bound_tokens(text) + 4 for message in messages for text in _texts(message))
 
 
-def find_price_name(model: Model[Any], prices: PriceTable, *, declared: str | None) -> tuple[str, str | None] | None:
+def find_price_name(model: Model[Any], prices: PriceTable, *, declared: Sequence[str]) -> tuple[str, str | None] | None:
     """Return by which name and base URL a model that is about to be asked is priced; None where nothing prices it."""
     try:
         provider, name, base_url = model.system, model.model_name, model.base_url
     except Exception:  # one that is put together from several has none
         provider, name, base_url = "", "", None
-    for candidate, url in _candidates(provider, name, base_url, prices, declared):
-        try:
-            prices.find_source(candidate, base_url=url)
-        except UnknownPrice:
-            continue
-        return candidate, url
-    return None
+    return _choose(provider, name, base_url, prices, declared)
 
 
 def _read_usage(response: ModelResponse, before: Sequence[ModelMessage]) -> tuple[Usage, bool]:
@@ -153,30 +140,40 @@ def _read_usage(response: ModelResponse, before: Sequence[ModelMessage]) -> tupl
     return Usage(input_tokens=measure_messages(before), output_tokens=measure_messages([response]), calls=1), False
 
 
-def _price(response: ModelResponse, usage: Usage, prices: PriceTable, declared: str | None) -> float:
+def _price(response: ModelResponse, usage: Usage, prices: PriceTable, declared: Sequence[str]) -> float:
     name, provider, base_url = response.model_name or "", response.provider_name, response.provider_url
-    if name == _FAKE_MODEL and provider is None:
+    if name == _FAKE_MODEL and provider in (None, _FAKE_MODEL):
         return 0.0
-    for model, url in _candidates(provider, name, base_url, prices, declared):
-        try:
-            return prices.cost_usd(model, usage, base_url=url, cache_written_tokens=response.usage.cache_write_tokens)
-        except UnknownPrice:
-            continue
-    raise UnknownPrice(":".join(word for word in (provider, name) if word) or declared or "unknown")
+    found = _choose(provider, name, base_url, prices, declared)
+    if found is None:
+        raise UnknownPrice(":".join(word for word in (provider, name) if word) or next(iter(declared), "unknown"))
+    model, url = found
+    return prices.cost_usd(model, usage, base_url=url, cache_written_tokens=response.usage.cache_write_tokens)
 
 
-def _candidates(
-    provider: str | None, name: str, base_url: str | None, prices: PriceTable, declared: str | None
-) -> list[tuple[str, str | None]]:
-    """Return by which names and base URLs a model may be priced, the best first."""
+def _choose(
+    provider: str | None, name: str, base_url: str | None, prices: PriceTable, declared: Sequence[str]
+) -> tuple[str, str | None] | None:
+    """Return by which name and base URL a model is priced; None where nothing prices it.
+
+    The user's own prices come first, then the installed ones, and what is served locally is free where neither knows
+    it. At each of these a reply's own name comes before what its agent is said to run on, for a router may ask anybody.
+    """
     told = f"{provider}:{name}" if provider else name
-    found: list[tuple[str | None, str | None]] = [(told, base_url)]
+    kind = prices.find_kind(told, base_url=base_url) if told else None
+    own = [model for model in declared if prices.find_kind(model) == "own"]
+    found: list[tuple[str | None, str | None]] = [(told if kind == "own" else None, base_url)]
+    found += [(model, None) for model in own if _is_same(name, model)]
+    found.append((told if kind == "table" else None, base_url))
+    if base_url is not None:  # the table may know the server by its address, whatever the provider is called here
+        there = f"openai-compatible:{name}"
+        found.append((there if name and prices.find_kind(there, base_url=base_url) == "table" else None, base_url))
     if base_url is None and not is_known_provider(provider or ""):  # a name without a server, as FunctionModel's
-        found += [(name, None), (_anywhere(name), None)]
-    found.append((declared, None))
-    if declared and _is_same(name, declared) and prices.has_own_price(declared) and not prices.has_own_price(told):
-        found.insert(0, (declared, None))
-    return [(model, url) for model, url in found if model]
+        found += [(name if prices.find_kind(name) == "own" else None, None), (_anywhere(name), None)]
+    found += [(model, None) for model in own]
+    found.append((told if kind == "free" else None, base_url))
+    found += [(model, None) for model in declared if prices.find_kind(model) is not None]
+    return next(((model, url) for model, url in found if model), None)
 
 
 def _is_same(name: str, declared: str) -> bool:
@@ -206,13 +203,13 @@ def _beyond(used: RunUsage, told: Usage) -> Usage | None:
     return Usage(input_tokens=read, output_tokens=written, calls=calls)
 
 
-def _price_rest(rest: Usage, response: ModelResponse | None, prices: PriceTable, declared: str | None) -> float:
+def _price_rest(rest: Usage, response: ModelResponse | None, prices: PriceTable, declared: Sequence[str]) -> float:
     """Price what agents within tools used, whose replies nobody has shown: as if this agent's model had."""
     if response is not None:
         return _price(response, rest, prices, declared)
-    if declared is None:
+    if not declared:
         raise UnknownPrice("unknown")
-    return prices.cost_usd(declared, rest)
+    return prices.cost_usd(declared[0], rest)
 
 
 def _texts(message: ModelMessage) -> Iterable[str]:

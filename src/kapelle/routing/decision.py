@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.graph import Task
+from kapelle.graph import Task, named_agents
 
 from .rules import RoutingRule
 
@@ -73,9 +73,10 @@ def choose_agent(
     if not able:
         return Choice(task_id=task.task_id, agent_id=None, explanation=_what_is_missing(task, registry, available))
 
-    named = task.metadata.get("agent")
+    named = task.metadata.get("agent") if task.strategy is None else named_agents(task.strategy)[0]
     if isinstance(named, str):
-        if any(agent.agent_id == named for agent in able):
+        others_there = task.strategy is None or all(one in available for one in named_agents(task.strategy))
+        if others_there and any(agent.agent_id == named for agent in able):
             why = f"The plan gives it to {named}."
             return Choice(task_id=task.task_id, agent_id=named, explanation=why, rule_id=NAMED)
         others = ", ".join(agent.agent_id for agent in able)

@@ -317,6 +317,8 @@ async def _optimize(
     for task_id, agent_id in optimized.assignments.items():
         before = plan.assignments[task_id]
         strategy = plan.strategies.get(task_id)
+        if task_id in pinned:
+            continue  # by order
         if strategy is not None:
             plan.assignments[task_id] = agent_id
             plan.explanations[task_id] += f" Done as {strategy} by the cost optimiser{gain}."

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from kapelle.agents import AgentCapability
 from kapelle.cost import Cascade, CostProfiler, Estimate, Single, Strategy, Vote, agents_of, why_unable
 from kapelle.errors import InvalidInput
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import Task, TaskDAG, find_literals
 from kapelle.routing import RoutingPlan
 
 from .edit import Edit
@@ -130,7 +130,7 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
         belief = judge_pair(agent, task.task_type, case.profiler)
         if belief.is_hopeless:
             other = best_agent(task, case.staff, case.profiler)
-            is_free = other is not None and task.task_id not in pinned and task.task_id not in case.approved
+            is_kept = task.task_id in pinned or task.task_id in case.approved or task.strategy is not None
             yield Issue(
                 kind="solvable",
                 severity="warning",
@@ -142,7 +142,7 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
                 ),
                 way_out=(f"Assign it to {other}" if other is not None else f"Add an agent with {_wanted(task)}")
                 + f"; or, where what failed is mended: {forget_command(agent.agent_id, task.task_type)}",
-                edit=_assign(task, other) if other is not None and is_free else None,
+                edit=_assign(task, other) if other is not None and not is_kept else None,
             )
 
 
@@ -151,11 +151,34 @@ def forget_command(agent_id: str, task_type: str) -> str:
     return f"kapelle forget {shlex.quote(agent_id)} --type {shlex.quote(task_type)}"
 
 
+def find_literal_references(case: Case) -> Iterator[Issue]:
+    """What reads like a reference to a task and stays text is noticed: whoever wrote it may have meant the output."""
+    for task in case.dag:
+        if not (task.inputs or "{{" in task.description):
+            continue
+        others = case.dag.tasks.keys() - {task.task_id}
+        places = {"inputs": task.inputs, "description": task.description}
+        for found in (one for name, value in places.items() for one in find_literals(value, others, place=name)):
+            what = "a mapping" if found.written == str(found.reference) else f"the text {found.written!r}"
+            where = "in quotes" if found.written == str(found.reference) else "as a value in the inputs"
+            yield Issue(
+                kind="structure",
+                severity="warning",
+                task_id=task.task_id,
+                message=f"Task {task.task_id!r}: {found.place} keeps {what}, not the output of "
+                f"{found.reference.task_id!r}.",
+                way_out=f"Write '{found.reference}' {where} to have the output there.",
+            )
+
+
 def _find_doer(case: Case, task: Task) -> Edit | None:
     """Return the edit that gives a task to the agent that does it best; else describes it again, or splits it."""
     other = best_agent(task, case.staff, case.profiler) or best_agent(
         task, case.staff, case.profiler, even_hopeless=True
     )
+    if task.strategy is not None:
+        return None  # who does it is an order, which only whoever gave it changes
+    other = best_agent(task, case.staff, case.profiler)
     return _assign(task, other) if other is not None else rework(task, case.staff, case.dag.tasks)
 
 
@@ -204,7 +227,9 @@ def _round_up(amount: float) -> float:
 def _relaxations(case: Case) -> str:
     """What the cost optimiser says would make room, if it was asked and found no plan; else nothing."""
     details = case.plan.metadata.get("optimization_details")
-    binding = details.get("binding") if isinstance(details, Mapping) else None
+    if not isinstance(details, Mapping):
+        return ""
+    binding = details.get("binding")
     if not isinstance(binding, Mapping) or not binding:
         return ""
     words = {
@@ -218,8 +243,13 @@ def _relaxations(case: Case) -> str:
         # Agents were chosen before the plan was looked at, for what was left then.
         by = _raise_budget(case, details.get("max_total_cost", case.max_budget) + binding["max_total_cost"])
         ways.insert(0, by[0].lower() + by[1:])
+    if not ways:
+        return ""
+    if not details.get("one_is_enough", True):
+        text = " and ".join(ways)
+        return f"{text[:1].upper()}{text[1:]}, at least: no choice of agents makes room for less."
     text = " or ".join(ways)
-    return f"{text[:1].upper()}{text[1:]}: no other choice of agents makes room for less." if ways else ""
+    return f"{text[:1].upper()}{text[1:]}: no other choice of agents makes room for less."
 
 
 def find_lateness(case: Case) -> Iterator[Issue]:
@@ -306,6 +336,7 @@ def find_poor_quality(case: Case) -> Iterator[Issue]:
 
 CHECKS = (
     find_unassigned,
+    find_literal_references,
     find_unsolvable,
     find_hopeless,
     find_overspending,

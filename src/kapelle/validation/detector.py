@@ -102,9 +102,10 @@ async def detect_contained(
             raise TypeError(f"it gave a {type(found).__name__}, no Detection")
         issues = tuple(issue for issue in found.issues if isinstance(issue, Issue))
         return Detection(issues=issues, cost_usd=read_usd(found.cost_usd, by="The detector"))
-    except (asyncio.CancelledError, GeneratorExit):
-        raise
     except BaseException as error:  # it is the user's code, and ends nothing but itself
+        task = asyncio.current_task()
+        if isinstance(error, GeneratorExit) or (task is not None and task.cancelling()):
+            raise  # we are to end
         logger.warning("The detector failed, so it has found nothing: %s", type(error).__name__, exc_info=True)
         return Detection()
 

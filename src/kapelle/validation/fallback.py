@@ -40,7 +40,7 @@ class NextBest:
 
     def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:
         """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
-        if task.task_id in self._kept:
+        if task.task_id in self._kept or task.strategy is not None:
             return None
         others = [card for agent_id, card in self._all.runnable().items() if agent_id not in tried]
         chosen = best_agent(task, others, self._profiler)

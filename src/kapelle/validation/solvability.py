@@ -57,14 +57,9 @@ def judge_pair(agent: AgentCapability, task_type: str, profiler: CostProfiler) -
     >>> judge_pair(AgentCapability(agent_id="a", task_types=("sql",)), "sql", CostProfiler()).mean
     0.85
     """
-    profile = profiler.get_profile(agent.agent_id, task_type)
-    success = profiler.believe_success(agent, task_type).both
-    return Belief(
-        mean=success.mean,
-        lower=max(0.0, success.mean - WIDTH * success.sd),
-        upper=min(1.0, success.mean + WIDTH * success.sd),
-        outcomes=profile.total_executions if profile is not None else 0,
-    )
+    known = profiler.estimate(agent, task_type)
+    mean, reach = known.success_rate, WIDTH * known.success_sd
+    return Belief(mean=mean, lower=max(0.0, mean - reach), upper=min(1.0, mean + reach), outcomes=known.samples)
 
 
 def best_agent(
@@ -95,6 +90,8 @@ def avoid_hopeless(
     for task_id, agent_id in list(plan.assignments.items()):
         agent = agents.get(agent_id)
         if agent is None or task_id in pinned or task_id in plan.strategies or task_id not in dag:
+            continue
+        if dag[task_id].strategy is not None:
             continue
         belief = judge_pair(agent, dag[task_id].task_type, profiler)
         other = best_agent(dag[task_id], list(agents.values()), profiler) if belief.is_hopeless else None

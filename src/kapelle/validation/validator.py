@@ -24,6 +24,7 @@ from kapelle.cost import (
     OptimizationConstraints,
     StrategySource,
     expect_tasks,
+    follow_orders,
 )
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.graph import MAX_TASKS, TaskDAG
@@ -221,6 +222,8 @@ class AOPValidator:
             strategies=dict(routing_plan.strategies),
             metadata=dict(routing_plan.metadata),
         )
+        settled = (*terms.finished, *terms.approved)
+        follow_orders(plan, dag, self.agent_registry, only=plan.assignments.keys() - settled)
         dag = dag.sealed()
         expected = self._expect(plan, dag, least=terms.min_quality or 0.0)
         estimates = {task_id: one.estimate for task_id, one in expected.items()}
