@@ -44,7 +44,7 @@ def beyond(attempts: Sequence[Attempted], cap_usd: float, zero: bool = False) ->
     """
     found = []
     for one in attempts:
-        seen = [other for other in attempts if other.ended is not None and other.ended < one.began and other.cost_usd]
+        seen = [other for other in ended_before(attempts, one) if other.agent == one.agent and other.cost_usd]
         if zero and not seen:
             continue
         reached = one.before_usd >= cap_usd - LEAST_USD
@@ -110,7 +110,7 @@ def test_where_nobody_knows_a_price_tasks_start_one_at_a_time_and_then_slowly_mo
     for one in attempts:
         seen = [other.cost_usd for other in ended_before(attempts, one) if other.cost_usd]
         if ADAPTERS[way.adapter].kind == "code":  # what a model takes at most may be known from a table
-            assert len(under_way_at(attempts, one)) < max(1, len(seen)), run.explain()
+            assert len(under_way_at(attempts, one)) <= len(seen), run.explain()  # one first, then one more for each
         if seen:
             assert one.reserved_usd >= max(seen) - LEAST_USD
     assert run.cost_usd <= 5 * COST_USD + LEAST_USD

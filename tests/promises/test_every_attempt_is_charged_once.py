@@ -15,6 +15,7 @@ from .mending import params
 from .ways import (
     ADAPTERS,
     FAILURES,
+    NOT_BEGUN,
     NOTHING,
     PRICES,
     REPORTED,
@@ -69,7 +70,8 @@ def test_every_account_says_the_same(way: Way) -> None:
 def told_of(played: Played) -> list[Attempted]:
     """Return the attempts that have an outcome: nothing is learned of an agent that was cut off, or asks."""
     assert played.run is not None
-    learned = [(one.task_id, one.agent, round(one.cost_usd, 9)) for one in played.outcomes]
+    begun = [one for one in played.outcomes if not (one.error or "").startswith(NOT_BEGUN)]
+    learned = [(one.task_id, one.agent, round(one.cost_usd, 9)) for one in begun]
     found = []
     for one in played.attempts():
         key = (one.task, one.agent, round(one.cost_usd, 9))
@@ -86,7 +88,7 @@ def test_paid_is_paid_and_what_is_not_is_not(way: Way) -> None:
     assert played.run is not None
     for attempt, calls in paired(played):
         # On a busy machine one that is no straggler may be cut off, too.
-        was_cut_off = any(words in (attempt.reason or "") for words in ("longer than", "was faster", "asked a person"))
+        was_cut_off = "longer than" in (attempt.reason or "")
         said = RESERVED if was_cut_off else charged_for(way, calls)
         price = PRICES[way.price]
         reported = sum(one.cost_usd for one in calls)
@@ -96,6 +98,10 @@ def test_paid_is_paid_and_what_is_not_is_not(way: Way) -> None:
             NOTHING: [0.0],
             UNSAID: [attempt.reserved_usd if price.declared_usd is None else price.declared_usd, attempt.reserved_usd],
         }[said]
+        if any(words in (attempt.reason or "") for words in ("was faster", "asked a person")):
+            allowed.append(attempt.reserved_usd)  # it was cut off, unless it had just ended
+        if calls[-1].failure == "is refused" and said == UNSAID:
+            allowed.append(0.0)  # who declines a call has not taken it, unless it says so
         assert any(attempt.cost_usd == pytest.approx(usd) for usd in allowed), (attempt, calls, said)
 
 
@@ -108,6 +114,8 @@ def charged_for(way: Way, calls: list[Done]) -> str:
     if what == "answers":
         return UNSAID if is_code and price.reports == "never" else REPORTED
     said = FAILURES[what].charged
+    if ADAPTERS[way.adapter].kind == "library":
+        said = FAILURES[what].library_charged or said
     if said == REPORTED and is_code:
         succeeds = what == "cannot be read"
         if price.reports == "never" or (price.reports == "success" and not succeeds):
@@ -152,6 +160,6 @@ def test_what_came_to_nothing_is_not_done(way: Way) -> None:
     played = played_once(way)
     assert played.run is not None
     if STRATEGIES[way.strategy].strategy is None:
-        assert played.run.tasks["lost"].state in ("failed", "asking")
+        assert played.run.tasks["lost"].state != "done"
     for name, output in played.run.results.items():
-        assert str(output).startswith(f"{name} done"), output
+        assert f"{name} done" in str(output), output  # what was cut off may have been continued, once

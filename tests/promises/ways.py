@@ -140,6 +140,8 @@ class Failure:
     served: Callable[[Call], ServerReply] | None = None
     library: Callable[[Call], Any] | None = None
     """What a pydantic-ai model raises or replies: finish reason and text."""
+    library_charged: str | None = None
+    """What is to be charged where pydantic-ai's own error tells nothing of what was used."""
     streams: bool = False
     waits: bool = False
     """Whether it lasts until it is cut off."""
@@ -216,6 +218,7 @@ FAILURES: dict[str, Failure] = {
         code=lambda call: ContentRefused("not that", cost_usd=call.told_of_failure_usd),
         served=lambda call: chat(None, refusal="I will not do that."),
         library=lambda call: ("", "content_filter"),
+        library_charged=RESERVED,
     ),
     "breaks off": Failure(
         charged=RESERVED, served=lambda call: broken_stream(chat("one two three"), after=2), streams=True
@@ -596,6 +599,10 @@ class FixedRouter:
             explanations=dict.fromkeys(dag.tasks, "every way is tried"),
             strategies=dict.fromkeys(dag.tasks, self._strategy),
         )
+
+    def find_pinned(self, *_: Any, **__: Any) -> frozenset[str]:
+        """Return no task: nobody's word binds one to an agent."""
+        return frozenset()
 
 
 # Which ways there are
