@@ -24,7 +24,9 @@ PLAIN = [
     Way(adapter, strategy, BACKENDS[number % len(BACKENDS)], "may pass" if adapter == "model" else "fails", "declared")
     for number, (adapter, strategy) in enumerate((one, other) for one in ADAPTERS for other in STRATEGIES)
 ]
-WAYS = [way for way in (one._replace(failure="is empty") if why_not(one) else one for one in PLAIN) if why_not(way) is None]
+WAYS = [
+    way for way in (one._replace(failure="is empty") if why_not(one) else one for one in PLAIN) if why_not(way) is None
+]
 assert {way.adapter for way in WAYS} == set(ADAPTERS)
 
 

@@ -737,9 +737,7 @@ def read_attempts(run: Run) -> list[Attempted]:
     def begin(place: tuple[str, object], agent_id: str, usd: float, event: Event) -> None:
         open_[place] = len(found)
         before_usd = spent + sum(reserved.values())
-        found.append(
-            Attempted(task=place[0], agent=agent_id, reserved_usd=usd, before_usd=before_usd, began=event.seq)
-        )
+        found.append(Attempted(task=place[0], agent=agent_id, reserved_usd=usd, before_usd=before_usd, began=event.seq))
         reserved[place] = usd
 
     def end(place: tuple[str, object], event: Event) -> None:
