@@ -156,6 +156,11 @@ class StrategicRouter:
         first = dict.fromkeys(ways, "ann")
         return replace(routing, strategies={**routing.strategies, **ways}, assignments={**routing.assignments, **first})
 
+    def find_pinned(self, tasks: Iterable[Task]) -> frozenset[str]:
+        """Return the tasks that the user's own rules give to an agent."""
+        found: frozenset[str] = self._inner.find_pinned(tasks)
+        return found
+
     def _strategy(self, task: Task) -> Any:
         # An expansion is routed with the names that its tasks have in the whole graph.
         return self._world.by_name[task.task_id].strategy()

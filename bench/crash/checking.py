@@ -76,8 +76,8 @@ class Reading:
     world: World
     states: dict[str, str] = field(default_factory=dict)
     grown: set[str] = field(default_factory=set)
-    answers: Counter[str] = field(default_factory=Counter)
-    """Per task, how many questions of its agents were answered."""
+    answers: Counter[tuple[str, str, tuple[str, ...]]] = field(default_factory=Counter)
+    """Per task, agent, and inputs that were done when it asked: how many of its questions were answered."""
     starts: Counter[str] = field(default_factory=Counter)
     """Per task, of how many starts of agents the events tell."""
     begun: Counter[str] = field(default_factory=Counter)
@@ -85,6 +85,8 @@ class Reading:
     """Tasks of high risk that were cut off, and that nobody has approved since."""
     about: dict[str, str] = field(default_factory=dict)
     """What each question is about."""
+    askers: dict[str, tuple[str, str, tuple[str, ...]]] = field(default_factory=dict)
+    """Who asked each question, given what."""
     problems: list[tuple[str, str]] = field(default_factory=list)
     """The count that each belongs to, and what it is in words."""
     _ended: bool = False
@@ -134,10 +136,14 @@ class Reading:
             case "task_interrupted" if step.risky:
                 self.cut_off.add(name)
             case "task_asked":
-                self.about[str(event.data["question_id"])] = str(event.data.get("about"))
+                question_id = str(event.data["question_id"])
+                self.about[question_id] = str(event.data.get("about"))
+                self.askers[question_id] = (name, str(event.data.get("asker")), self._done_inputs(step))
             case "question_answered":
-                about = self.about.get(str(event.data["question_id"]))
-                self.answers[name] += about == "agent"
+                question_id = str(event.data["question_id"])
+                about = self.about.get(question_id)
+                if about == "agent":
+                    self.answers[self.askers[question_id]] += 1
                 if about == "rerun" and event.data.get("answer") is True:
                     self.cut_off.discard(name)
 
@@ -155,9 +161,14 @@ class Reading:
         if trace["given"] != done or trace["missing"] != sorted(set(inputs) - set(done)) or not trace["filled"]:
             given = f"{trace['given']}, missing {trace['missing']}, filled {trace['filled']}"
             self._note("wrong_inputs", f"{step.name} was given {given}; done are {done} of {inputs}")
-        if trace["answers"] != self.answers[step.name]:
-            told = f"{trace['answers']} answers of {self.answers[step.name]}"
+        answers = self.answers[step.name, trace["agent"], self._done_inputs(step)]
+        if trace["answers"] != answers:
+            told = f"{trace['answers']} answers of {answers}"
             self._note("wrong_inputs", f"{step.name} was given {told}, after {trace['seq']}")
+
+    def _done_inputs(self, step: Step) -> tuple[str, ...]:
+        names = {one.name for one in self.world.inputs_of(step, self.grown)}
+        return tuple(sorted(name for name in names if self.states.get(name) == "done"))
 
     def _check_inputs_settled(self, step: Step, what: str) -> None:
         for before in self.world.inputs_of(step, self.grown):
