@@ -224,9 +224,7 @@ def main() -> None:
 HEAD = f"{'scenario':<36}{'beyond $':>10}{'hindsight $':>13}{'worst':>8}{'mean':>8}{'over':>6}{'done':>8}{'no guard':>10}{'look first':>12}"
 
 
-def measure(
-    seeds: int, first: int, scenarios: Sequence[Scenario] = SCENARIOS, *, tell: bool = False
-) -> dict[str, Any]:
+def measure(seeds: int, first: int, scenarios: Sequence[Scenario] = SCENARIOS, *, tell: bool = False) -> dict[str, Any]:
     """Return what the runs of all scenarios came to."""
     rows = []
     if tell:

@@ -118,7 +118,9 @@ def draw() -> str:
     assert WHAT_HAPPENED.keys() == FAILURES.keys()
     for name, failure in FAILURES.items():
         who = [adapter for adapter, made in ADAPTERS.items() if made.shows(name)]
-        lines.append(f"| {WHAT_HAPPENED[name]} | {WORDS[failure.charged]} | {'all' if len(who) == len(ADAPTERS) else ', '.join(who)} |")
+        lines.append(
+            f"| {WHAT_HAPPENED[name]} | {WORDS[failure.charged]} | {'all' if len(who) == len(ADAPTERS) else ', '.join(who)} |"
+        )
     return "\n".join(lines)
 
 

@@ -176,7 +176,11 @@ def test_of_many_agents_that_nobody_knows_one_is_tried_at_a_time() -> None:
 def test_an_agent_that_nobody_knows_does_not_hold_up_those_that_declare_their_price() -> None:
     graph = TaskDAG([*(make_typed("new", number) for number in range(3)), *(make_typed("known", n) for n in range(3))])
     run = World().run({"new": {"costs": 0.01}, "known": {"costs": 0.01, "cost_usd": 0.01}}, graph, 1.0)
-    first = [one.agent for one in read_attempts(run) if one.began < next(e.seq for e in run.events if e.kind == "task_finished")]
+    first = [
+        one.agent
+        for one in read_attempts(run)
+        if one.began < next(e.seq for e in run.events if e.kind == "task_finished")
+    ]
     assert sorted(first) == ["known"] * 3 + ["new"]
     assert run.state == "done"
 
@@ -184,7 +188,8 @@ def test_an_agent_that_nobody_knows_does_not_hold_up_those_that_declare_their_pr
 def test_a_chain_of_tasks_that_nobody_knows_ends_at_the_cap() -> None:
     tasks = [make_typed("new", number) for number in range(10)]
     chain = [
-        dataclasses.replace(task, depends_on=(tasks[number - 1].task_id,) if number else ()) for number, task in enumerate(tasks)
+        dataclasses.replace(task, depends_on=(tasks[number - 1].task_id,) if number else ())
+        for number, task in enumerate(tasks)
     ]
     run = World().run({"new": {"costs": 0.40}}, TaskDAG(chain), 0.50)
     assert run.cost_usd == pytest.approx(0.40)

@@ -55,7 +55,9 @@ def test_a_task_that_nobody_takes_is_refused_with_all_the_others() -> None:
 
 
 def unpriced_model() -> Any:
-    return ModelAgent(PydanticAIClient("openai-compatible:m", base_url="https://api.example.com/v1", api_key="k", prices=PriceTable()))
+    return ModelAgent(
+        PydanticAIClient("openai-compatible:m", base_url="https://api.example.com/v1", api_key="k", prices=PriceTable())
+    )
 
 
 def unpriced_library() -> Any:

@@ -54,7 +54,9 @@ def test_every_account_says_the_same(way: Way) -> None:
     played = played_once(way)
     assert played.run is not None
     assert played.budget is not None
-    told = sum(float(event.data.get(name, 0.0)) for event in played.run.events for name in COST_FIELDS.get(event.kind, ()))
+    told = sum(
+        float(event.data.get(name, 0.0)) for event in played.run.events for name in COST_FIELDS.get(event.kind, ())
+    )
     assert played.run.cost_usd == pytest.approx(told)
     assert played.budget.spent.usd == pytest.approx(told, abs=1e-8)
     assert played.budget.reserved.usd == 0
@@ -114,8 +116,6 @@ def charged_for(way: Way, calls: list[Done]) -> str:
     if what == "answers":
         return UNSAID if is_code and price.reports == "never" else REPORTED
     said = FAILURES[what].charged
-    if ADAPTERS[way.adapter].kind == "library":
-        said = FAILURES[what].library_charged or said
     if said == REPORTED and is_code:
         succeeds = what == "cannot be read"
         if price.reports == "never" or (price.reports == "success" and not succeeds):
