@@ -116,8 +116,6 @@ def charged_for(way: Way, calls: list[Done]) -> str:
     if what == "answers":
         return UNSAID if is_code and price.reports == "never" else REPORTED
     said = FAILURES[what].charged
-    if ADAPTERS[way.adapter].kind == "library":
-        said = FAILURES[what].library_charged or said
     if said == REPORTED and is_code:
         succeeds = what == "cannot be read"
         if price.reports == "never" or (price.reports == "success" and not succeeds):

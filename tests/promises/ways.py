@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -140,8 +140,6 @@ class Failure:
     served: Callable[[Call], ServerReply] | None = None
     library: Callable[[Call], Any] | None = None
     """What a pydantic-ai model raises or replies: finish reason and text."""
-    library_charged: str | None = None
-    """What is to be charged where pydantic-ai's own error tells nothing of what was used."""
     streams: bool = False
     waits: bool = False
     """Whether it lasts until it is cut off."""
@@ -158,6 +156,9 @@ def _cut_short() -> ServerReply:
     """A body that ends before it is whole: the connection is closed after the request was taken."""
     return replace(raw('{"id": "x", "choices"'), headers={"Content-Length": "1000", "Connection": "close"})
 
+
+STALLS: AgentResult = AgentResult(output="stalls")
+"""Stands for a call that ends when it is cancelled."""
 
 FAILURES: dict[str, Failure] = {
     "raises": Failure(
@@ -218,7 +219,6 @@ FAILURES: dict[str, Failure] = {
         code=lambda call: ContentRefused("not that", cost_usd=call.told_of_failure_usd),
         served=lambda call: chat(None, refusal="I will not do that."),
         library=lambda call: ("", "content_filter"),
-        library_charged=RESERVED,
     ),
     "breaks off": Failure(
         charged=RESERVED, served=lambda call: broken_stream(chat("one two three"), after=2), streams=True
@@ -244,9 +244,6 @@ FAILURES: dict[str, Failure] = {
         asks=True,
     ),
 }
-
-STALLS = AgentResult(output="stalls")
-"""Stands for a call that ends when it is cancelled."""
 
 
 # What really happens
@@ -462,7 +459,9 @@ class OfScript:
             await asyncio.Event().wait()
         make = FAILURES[call.failure].scripted if call.failure in FAILURES else None
         reply = _answer(task.task_id, context.upstream) if make is None else make(call)
-        model = ScriptedModel([reply], cost_usd=call.cost_usd, usage=USED)
+        # A reply that is cut may be continued once. That comes to nothing either, and is free: the bill has one call.
+        more = ModelReply(text="more", usage=USED, model="scripted:model", finish_reason="length")
+        model = ScriptedModel([reply, more], cost_usd=call.cost_usd, usage=USED)
         return await ModelAgent(model).run(task, context)
 
 
@@ -527,7 +526,7 @@ def _library(stage: Stage, cards: Sequence[AgentCapability], stack: ExitStack) -
             if call.failure == "stalls":
                 await asyncio.Event().wait()
             make = FAILURES[call.failure].library if call.failure in FAILURES else None
-            found = (_answer(task, upstream), "stop") if make is None else make(call)
+            found: Any = (_answer(task, upstream), "stop") if make is None else make(call)
             if isinstance(found, BaseException):
                 raise found
             return ModelResponse(
@@ -679,7 +678,7 @@ GRAPH: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("after_odd", ("odd",)),
     ("after_lost", ("lost",)),
 )
-"""Tasks by name, and what they wait for. `odd` fails once, `lost` always, `late` first stalls where that is asked for."""
+"""Tasks by name, and what they wait for. `odd` fails once, `lost` always; `late` first stalls where that is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -879,7 +878,7 @@ def play(way: Way, budgeted: bool = True) -> Played:
         session = open_session(way, stack)
         cap = cap_of(way) if budgeted else None
         heard: list[Event] = []
-        listens = {"on_text": lambda piece: None} if FAILURES[way.failure].streams else {}
+        listens: dict[str, Any] = {"on_text": lambda piece: None} if FAILURES[way.failure].streams else {}
         run: Run | None = None
         error: Exception | None = None
         try:
@@ -897,9 +896,3 @@ def play(way: Way, budgeted: bool = True) -> Played:
             budget=session.budgets[-1] if session.budgets else None,
             heard=heard,
         )
-
-
-def iterate(*names: str) -> Iterator[tuple[str, ...]]:
-    """Yield all combinations of lines of these tables."""
-    tables = {"adapter": ADAPTERS, "strategy": STRATEGIES, "backend": BACKENDS, "failure": FAILURES, "price": PRICES}
-    yield from itertools.product(*(tuple(tables[name]) for name in names))
