@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -365,3 +367,25 @@ class TestRay:
             return await appears(mark)
 
         assert runner.run(whole())
+
+
+AGAIN_AND_AGAIN = """
+import asyncio
+from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG, agent
+
+@agent(task_types=["work"], cost_usd=0.0)
+async def work(task):
+    return 1
+
+plan = Plan(request="x", graph=TaskDAG([Task(task_id="a", task_type="work")]), planner="me")
+for _ in range(2):
+    engine = Engine([work], model="none", ledger=SqliteLedger(":memory:"), backend="ray")
+    print(asyncio.run(engine.run(plan)).state, flush=True)
+"""
+
+
+@needs_ray
+def test_a_cluster_outlives_the_event_loop_that_started_it() -> None:
+    """Its processes ended with a thread of that loop, and took the program with them, without a word."""
+    done = subprocess.run([sys.executable, "-c", AGAIN_AND_AGAIN], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["done", "done"]), done.stderr[-2000:]

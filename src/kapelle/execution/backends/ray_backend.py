@@ -22,6 +22,7 @@ import math
 import os
 import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +67,8 @@ class RayBackend:
         self._started = False
         # Not asyncio's: that would belong to one event loop, and a backend may serve several, one after the other.
         self._starting = threading.Lock()
+        self._left = threading.Event()
+        """Set once the cluster that was started here has ended."""
         self._remote: Any = None
         self._nodes = ClusterNodes(self._ray.nodes, patience_s)
         self._agents: dict[str, tuple[Agent, Any]] = {}
@@ -113,6 +116,7 @@ class RayBackend:
             self._started, self._remote = False, None
             self._agents.clear()
             await asyncio.to_thread(self._ray.shutdown)
+            self._left.set()
 
     def _start(self) -> None:
         with self._starting:
@@ -120,13 +124,7 @@ class RayBackend:
                 return
             if not self._ray.is_initialized():
                 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-                self._ray.init(
-                    address=self._address,
-                    include_dashboard=None if self._address else False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    configure_logging=False,
-                )
+                self._init()
                 self._started = True
                 # Ray tells of lost workers and nodes on stdout, whatever it is told of logs: that is the program's own,
                 # and the errors say the same. There is no public switch.
@@ -134,6 +132,33 @@ class RayBackend:
                 if self._address is None:  # a cluster that was started here gets no other nodes than it has
                     self._nodes = ClusterNodes(self._ray.nodes, 0.0)
             self._remote = self._ray.remote(max_retries=0)(_work)
+
+    def _init(self) -> None:
+        """Start a cluster, or join one, on a thread of its own that stays until it is left.
+
+        The processes of a cluster die with the thread that started them (Linux's PR_SET_PDEATHSIG means the thread),
+        and take the program with them. A thread of an event loop's pool ends with that loop.
+        """
+        started: Future[None] = Future()
+
+        def stay() -> None:
+            try:
+                self._ray.init(
+                    address=self._address,
+                    include_dashboard=None if self._address else False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=False,
+                )
+            except BaseException as error:  # it belongs to whoever asked for it
+                started.set_exception(error)
+                return
+            started.set_result(None)
+            self._left.wait()
+
+        self._left.clear()
+        threading.Thread(target=stay, daemon=True, name="kapelle-ray").start()
+        started.result()
 
     def _submit(self, agent_id: str, agent: Agent, task: Task, content: bytes, options: dict[str, Any]) -> Any:
         kept = self._keep(agent_id, agent)
