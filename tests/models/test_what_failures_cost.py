@@ -161,9 +161,10 @@ def test_a_server_that_takes_too_long_may_bill(streams: bool) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("timeout_s", [30, None])
 @pytest.mark.parametrize("asked_s", ["90", "600"])
-def test_a_wait_that_is_too_long_here_is_handed_on(asked_s: str, streams: bool) -> None:
-    error, asked = ask(failure(429, retry_after=asked_s), streams=streams, asked=request(timeout_s=30))
+def test_a_wait_that_is_too_long_here_is_handed_on(asked_s: str, timeout_s: float | None, streams: bool) -> None:
+    error, asked = ask(failure(429, retry_after=asked_s), streams=streams, asked=request(timeout_s=timeout_s))
 
     assert isinstance(error, ModelUnavailable)
     assert (error.retry_after_s, error.sent, asked) == (float(asked_s), False, 1)

@@ -151,9 +151,10 @@ class PydanticAIClient:
                     if explained is error:
                         raise
                     raise explained from error
-                if loop.time() + wait_s >= deadline:
+                # A long wait is for whoever else asks this provider, too: it is not kept to oneself.
+                if wait_s > _LONGEST_RETRY_DELAY_S or loop.time() + wait_s >= deadline:
                     raise ModelUnavailable(
-                        f"{explained} The next attempt is due in {wait_s:g} seconds, when this call is over.",
+                        f"{explained} The next attempt is due in {wait_s:g} seconds, which is too long for this call.",
                         sent=False,
                         retry_after_s=failure.retry_after_s,
                     ) from error
