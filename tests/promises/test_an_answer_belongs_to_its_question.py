@@ -519,13 +519,13 @@ def test_a_person_sees_all_that_will_run_and_what_it_costs() -> None:
 @pytest.mark.parametrize("size", [5_000, 100_000, 900_000])
 def test_what_is_long_is_cut_by_so_much_and_kept_whole(where: str, size: int) -> None:
     long = "a" * size + "END"
-    made: dict[str, Any] = {
+    ways: dict[str, dict[str, Any]] = {
         "words": {"question": long},
         "argument": {"question": "May I?", "arguments": {"x": long}},
         "name": {"question": "May I?", "arguments": {long: 1}},
         "input": {"question": "May I?"},
-    }[where]
-    engine = make(asking(lambda _, context: context.ask(**made, kind="approval")))
+    }
+    engine = make(asking(ask(**ways[where], kind="approval")))
     fields = {"inputs": {"x": long}} if where == "input" else {}
     asyncio.run(engine.run(Plan(request="x", graph=TaskDAG([work("t", **fields)]), planner="me")))
     (asked,) = engine.questions()
