@@ -1,4 +1,4 @@
-"""README: "proves the plan before a cent is spent". What is refused called nobody, cost nothing, and says the way out."""
+"""README: "proves the plan before a cent is spent". What is refused called nobody, cost nothing and says a way out."""
 
 from __future__ import annotations
 
