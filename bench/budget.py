@@ -7,11 +7,11 @@
 Each run draws on a cap that does not pay for all its tasks. Scenarios differ in what is known of prices (declared,
 learned from a history, known to nobody, too low or too high by ten, said to be zero), in how attempts end (answers;
 streams that break off and replies that are refused, paid, with and without a report), in what works (Python agents,
-agents of a YAML file, pydantic-ai agents, model agents), and in the shape of the graph (all at once, one after the other).
+agents of a YAML file, pydantic-ai agents, model agents), and in the graph's shape (all at once, one after the other).
 
     overrun        dollars of attempts that began beyond the cap, summed over all runs: what was set aside for them over
                    what was left, and all that was spent by one that began when the cap was reached: to be 0
-    in hindsight   dollars of tasks that began when what the others that had begun turned out to cost had reached the cap:
+    in hindsight   dollars of tasks that began when what others that had begun turned out to cost had reached the cap:
                    nobody could know; slow starts keep it small
     worst_share    largest share of the cap that a run has spent. What an attempt costs beyond what was set aside for it
                    is gone when it is known; so it may be over 1, by what attempts under way at once exceeded theirs
@@ -131,7 +131,7 @@ class Costs:
         self._asked: dict[str, int] = {}
 
     def next(self, task: str) -> tuple[float, bool, int]:
-        """Return what the next attempt at a task costs, whether it fails, and for how many turns of the loop it lasts."""
+        """Return what the next attempt at a task costs, whether it fails, and how many turns of the loop it takes."""
         number = self._asked[task] = self._asked.get(task, -1) + 1
         chance = random.Random(f"{self._seed} {task} {number}")
         usd, fails = draw(self.scenario.spread, chance), bool(self.scenario.fails) and chance.random() < 0.5
@@ -221,7 +221,10 @@ def main() -> None:
         sys.exit(1)
 
 
-HEAD = f"{'scenario':<36}{'beyond $':>10}{'hindsight $':>13}{'worst':>8}{'mean':>8}{'over':>6}{'done':>8}{'no guard':>10}{'look first':>12}"
+HEAD = (
+    f"{'scenario':<36}{'beyond $':>10}{'hindsight $':>13}{'worst':>8}{'mean':>8}{'over':>6}{'done':>8}{'no guard':>10}"
+    f"{'look first':>12}"
+)
 
 
 def measure(seeds: int, first: int, scenarios: Sequence[Scenario] = SCENARIOS, *, tell: bool = False) -> dict[str, Any]:

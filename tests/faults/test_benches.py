@@ -38,7 +38,7 @@ def test_nothing_is_lost_done_twice_or_overpaid_when_a_run_is_killed(store: str)
 def test_nothing_starts_beyond_a_budget_whoever_works_and_whatever_is_known_of_prices() -> None:
     found = budget.measure(int(os.environ.get("KAPELLE_BUDGET_SEEDS", "2")), 0)
     assert found["overrun"] == 0
-    assert found["beyond_excess_usd"] == 0
+    assert found["beyond_excess_usd"] < 1e-9  # a sum of floats
     rows = {row["scenario"]: row for row in found["scenarios"]}
     assert rows["learned, reported"]["mean_share"] > 0.9
     assert rows["breaks off, unpriced"]["assumed_mean"] > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -15,4 +14,6 @@ def closed_cluster() -> Iterator[None]:
     """Close the cluster that ways on Ray have opened, if any did."""
     yield
     if ways.ray_backend.cache_info().currsize:
-        asyncio.run(ways.ray_backend().close())
+        import ray
+
+        ray.shutdown()

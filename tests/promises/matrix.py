@@ -119,7 +119,8 @@ def draw() -> str:
     for name, failure in FAILURES.items():
         who = [adapter for adapter, made in ADAPTERS.items() if made.shows(name)]
         lines.append(
-            f"| {WHAT_HAPPENED[name]} | {WORDS[failure.charged]} | {'all' if len(who) == len(ADAPTERS) else ', '.join(who)} |"
+            f"| {WHAT_HAPPENED[name]} | {WORDS[failure.charged]} | "
+            f"{'all' if len(who) == len(ADAPTERS) else ', '.join(who)} |"
         )
     return "\n".join(lines)
 

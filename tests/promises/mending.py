@@ -19,6 +19,12 @@ MENDING: dict[str, list[tuple[str, Callable[[Way], bool]]]] = {
             lambda way: way.adapter == "pydantic-ai" and way.failure == "cancels itself" and way.price == "unknown",
         )
     ],
+    "a reason can be asked for": [
+        (
+            "an agent that cancels itself on a worker of Ray gives a traceback with control characters as its reason",
+            lambda way: way.backend == "ray" and way.failure == "cancels itself",
+        )
+    ],
 }
 """By promise: what is wrong, and in which ways."""
 

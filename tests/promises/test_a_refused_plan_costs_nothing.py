@@ -1,4 +1,4 @@
-"""README: "proves the plan before a cent is spent". What is refused has called nobody, cost nothing, and says the way out."""
+"""README: "proves the plan before a cent is spent". What is refused called nobody, cost nothing and says a way out."""
 
 from __future__ import annotations
 
@@ -72,10 +72,13 @@ def unpriced_library() -> Any:
 
 @pytest.mark.parametrize("make", [unpriced_model, unpriced_library])
 def test_a_model_that_nobody_prices_is_refused_where_there_is_a_budget(make: Any) -> None:
+    def run_one(ledger: SqliteLedger) -> None:
+        card = AgentCapability(agent_id="m", task_types=("work",), model="openai-compatible:nobody-prices-this")
+        engine = Engine([(card, make())], model="none", ledger=ledger, environ={})
+        plan = Plan(request="", graph=TaskDAG([make_task("t")]), planner="me")
+        asyncio.run(engine.run(plan, budget_usd=1.0))
+
     with SqliteLedger(":memory:") as ledger:
         with pytest.raises((UnknownPrice, PlanRejected)):
-            card = AgentCapability(agent_id="m", task_types=("work",), model="openai-compatible:nobody-prices-this")
-            engine = Engine([(card, make())], model="none", ledger=ledger, environ={})
-            plan = Plan(request="", graph=TaskDAG([make_task("t")]), planner="me")
-            asyncio.run(engine.run(plan, budget_usd=1.0))
+            run_one(ledger)
         assert ledger.outcomes() == ()

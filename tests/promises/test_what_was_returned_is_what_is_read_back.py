@@ -1,4 +1,4 @@
-"""Guarantees: "What was returned is what is read back": the run, its events, what watchers and dependents were given."""
+"""Guarantees: "What was returned is what is read back": run, events, what watchers and dependents were given."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import asyncio
 import importlib.util
 import itertools
 import json
+import logging
 import os
 import random
 import re
@@ -866,8 +867,13 @@ def open_session(
 @cache
 def ray_backend() -> Any:
     """Return the one backend on Ray that all tests share: a process takes one cluster."""
+    import ray
+
     from kapelle.execution import make_backend
 
+    # Started here, as what a thread of an event loop has started ends with that loop, and each way has one of its own.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     return make_backend("ray")
 
 
