@@ -92,6 +92,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(name="unpriced pydantic-ai agents", kind="pydantic-ai"),
     Scenario(name="unpriced model agents", kind="model"),
     Scenario(name="priced a tenth", declared=0.1),
+    Scenario(name="priced a tenth, one agent", declared=0.1, agents=1),
     Scenario(name="priced a tenth, in a chain", declared=0.1, chain=True),
     Scenario(name="priced ten times", declared=10.0),
     Scenario(name="priced zero, wrongly", declared=0.0),

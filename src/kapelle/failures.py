@@ -65,6 +65,7 @@ _LASTING_STATUSES = frozenset({501, 505})
 """The 5xx that say what a server cannot do, rather than how it is."""
 
 _LONGEST_CHAIN = 8
+_MOST_MEMBERS = 100
 _LONGEST_TEXT = 2_000
 
 
@@ -86,7 +87,7 @@ def sort_failure(error: BaseException | None) -> Failure:
     True
     """
     try:
-        return _sort_foreign(error)
+        return _sort_foreign(error, _Looks())
     except BaseException:  # its class is somebody's own
         return Failure(kind="bug")
 
@@ -130,13 +131,20 @@ def _sort_own(error: KapelleError) -> Failure:
     return Failure(kind="bug", retry_after_s=wait_s)
 
 
-def _sort_foreign(error: BaseException | None) -> Failure:
+class _Looks:
+    """How many errors of groups are still looked at: groups that share their members unfold without end."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_MEMBERS
+
+
+def _sort_foreign(error: BaseException | None, looks: _Looks) -> Failure:
     vague: Failure | None = None
     for link in _chain(error):
         if isinstance(link, KapelleError):
             return vague or _sort_own(link)
         if isinstance(link, BaseExceptionGroup):
-            return vague or _sort_group(link)
+            return vague or _sort_group(link, looks)
         # A class may say less than the cause that carries the headers.
         wait_s = next((wait for cause in _chain(link) if (wait := _asked_wait_s(cause)) is not None), None)
         found = _by_words(link, asked_to_wait=wait_s is not None) or _by_status(link) or _by_class(link)
@@ -149,8 +157,14 @@ def _sort_foreign(error: BaseException | None) -> Failure:
     return vague or Failure(kind="bug")
 
 
-def _sort_group(group: BaseExceptionGroup[Any]) -> Failure:
-    failures = [sort_failure(error) for error in group.exceptions]
+def _sort_group(group: BaseExceptionGroup[Any], looks: _Looks) -> Failure:
+    failures: list[Failure] = []
+    for error in group.exceptions:
+        if not looks.left:
+            failures.append(Failure(kind="bug"))
+            break
+        looks.left -= 1
+        failures.append(_sort_foreign(error, looks))
     # Of models that stand in for each other one is enough; of tasks that belong together each has to end well.
     needs_all = "FallbackExceptionGroup" not in _names(group)
     wanted = next((f for f in failures if f.may_pass != needs_all), None)

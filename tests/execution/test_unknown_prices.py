@@ -86,6 +86,19 @@ def test_a_declared_price_that_is_too_low_is_believed_once(declared: float) -> N
     assert started_beyond(run, 1.0) == 0
 
 
+def test_so_many_start_on_a_price_that_nobody_confirmed_as_fit_if_it_is_wrong_by_ten() -> None:
+    agent = ScriptedAgent({"work": paid(0.10)}, seconds=1)
+    _, run = execute(wide(60), agent, budget=Budget(usd=0.36), cost_usd=0.01, max_concurrency=60)
+    assert list(agent.started.values()) == [0, 0, 0]
+    assert run.cost_usd <= 0.36 + 0.10
+
+
+def test_a_price_that_was_confirmed_holds_nobody_up() -> None:
+    agent = ScriptedAgent({"work": paid(0.01)}, seconds=1)
+    execute(wide(30), agent, budget=Budget(usd=0.36), cost_usd=0.01, max_concurrency=60)
+    assert sum(start == 1 for start in agent.started.values()) == 27
+
+
 @pytest.mark.parametrize("reservation", [0.0, 0.04])
 def test_nothing_starts_once_the_cap_is_spent(reservation: float) -> None:
     agent = ScriptedAgent({"a": paid(0.60), "work": paid(0.10)})
@@ -180,12 +193,12 @@ def test_of_several_agents_that_nobody_knows_one_is_tried_at_a_time() -> None:
 def test_a_straggler_whose_rival_cannot_be_paid_gets_one_once_it_can() -> None:
     clock = VirtualClock()
     agent = ScriptedAgent(
-        {"slow": AgentResult(output=1, cost_usd=0.1), "dear": AgentResult(output=1, cost_usd=0.0)},
+        {"slow": AgentResult(output=1, cost_usd=0.1), "work": AgentResult(output=1, cost_usd=0.0)},
         seconds={"slow": 50.0, "dear": 20.0},
     )
     limits = ExecutionLimits(hedge=HedgePolicy(after=1.0, least_s=1.0))
     _, run = execute(
-        [work("slow"), work("dear", risk="high")],
+        [work("first"), work("slow", "first"), work("dear", "first", risk="high")],
         agent,
         budget=Budget(usd=0.5),
         limits=limits,

@@ -377,3 +377,11 @@ def test_whatever_an_error_carries_it_is_sorted_and_no_wait_is_odd(name: str, at
 
     assert failure.retry_after_s is None or 0 <= failure.retry_after_s <= LONGEST_WAIT_S
     assert not (failure.may_pass and failure.kind in ("quota", "content", "refused", "bad_input", "bug"))
+
+
+def test_groups_that_share_their_members_are_sorted_in_no_time() -> None:
+    group: Exception = ConnectionError()
+    for _ in range(60):  # two to the power of sixty members, if each were looked at
+        group = ExceptionGroup("twice", [group, group])
+    assert sort_failure(group) == Failure(kind="bug")
+    assert sort_failure(ExceptionGroup("wide", [ConnectionError()] * 90)).may_pass

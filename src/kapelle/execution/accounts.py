@@ -26,6 +26,9 @@ from kapelle.ledger import NOTHING, Usage
 from .result import UnknownCost
 from .work import Attempt, Job
 
+DOUBT = 10.0
+"""A declared price that no attempt has confirmed may be wrong by this factor: so many attempts at once must fit."""
+
 
 @dataclass(slots=True)
 class _Seen:
@@ -53,8 +56,10 @@ class Accounts:
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._answered: dict[str, int] = {}
         """Per agent, attempts that ended with an answer."""
+        self._told: set[str] = set()
+        """Agents that have told in this run what they cost."""
         self._known: set[str] = set()
-        """Agents that declare no price, and told in earlier runs what they cost."""
+        """Agents that told in earlier runs what they cost."""
 
     def expect(self, estimates: Iterable[tuple[str, Estimate]]) -> None:
         """Take note of what is known of agents from earlier runs."""
@@ -63,9 +68,15 @@ class Accounts:
     def places_of(self, agent: str) -> int:
         """Return how many jobs an agent may do at the same time, as far as money decides."""
         places = self._agents[agent].max_concurrency
-        if not self._is_capped or agent in self._known or not self._is_unpriced(agent):
+        if not self._is_capped or agent in self._known:
             return places
-        return min(places, 1 + self._answered.get(agent, 0))
+        if self._is_unpriced(agent):
+            return min(places, 1 + self._answered.get(agent, 0))
+        price = self._agents[agent].cost_usd
+        if not price or self._answered.get(agent) or agent in self._told or self._is_bounded(agent):
+            return places
+        at_once = self.budget.left.usd / (DOUBT * price)
+        return places if at_once >= places else max(1, int(at_once))
 
     def is_untried(self, agent: str | None) -> bool:
         """Whether nobody knows what an agent costs, and dollars are limited: one of these is tried at a time."""
@@ -152,6 +163,7 @@ class Accounts:
             self._answered[job.agent] = self._answered.get(job.agent, 0) + 1
         if result is not None and result.cost_usd is not None and not isinstance(result, UnknownCost):
             seen.told += 1
+            self._told.add(job.agent)
             seen.total_usd += result.cost_usd
             seen.most_usd = max(seen.most_usd, result.cost_usd)
         if result is not None:
@@ -171,6 +183,10 @@ class Accounts:
         """Whether an agent neither declares what a task costs, nor names the model whose price would tell."""
         card = self._agents[agent]
         return card.cost_usd is None and card.model is None
+
+    def _is_bounded(self, agent: str) -> bool:
+        """Whether an agent's calls keep to what was set aside for them: they are told how much that is."""
+        return agent in self._agents.runnable() and hasattr(self._agents.runner(agent), "most_usd")
 
     def _is_free(self, job: Job, seen: _Seen | None) -> bool:
         """Whether a job is known to cost nothing."""
