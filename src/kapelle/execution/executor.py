@@ -1164,6 +1164,9 @@ class _Execution:
         found = self._fallbacks.choose_fallback(task, {attempt.agent for attempt in work.attempts})
         if found is None:
             return None
+        if task.approval:  # who does it, for how much, is what a person was shown and said yes to
+            work.remark = f" {found[0]} might do it, but a person approved another agent for it: name it in the plan."
+            return None
         cost_usd, left_usd = found[1].cost_usd, self._budget.left.usd
         if cost_usd > left_usd:
             work.remark = f" {found[0]} might do it for ${cost_usd:.4g}, but of the budget ${left_usd:.4g} is left."
