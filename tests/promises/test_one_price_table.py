@@ -294,7 +294,7 @@ def test_tokens_that_a_function_reports_without_a_cost_are_no_silent_bargain(tie
         ({"output_tokens": 10}, 1, 0, 10, True),
         ({"input_tokens": 100, "output_tokens": 10, "cache_read_tokens": 60}, 100, 60, 10, False),
         ({"input_tokens": 40, "output_tokens": 10, "cache_read_tokens": 60}, 100, 60, 10, False),
-        ({"input_tokens": 40, "output_tokens": 9, "cache_read_tokens": 30, "cache_write_tokens": 30}, 100, 30, 9, False),
+        ({"input_tokens": 4, "output_tokens": 9, "cache_read_tokens": 3, "cache_write_tokens": 3}, 10, 3, 9, False),
     ],
 )  # fmt: skip
 def test_half_of_a_usage_is_no_discount(
