@@ -171,7 +171,7 @@ def test_the_list_of_agents_keeps_price_and_success(width: int) -> None:
 def test_an_overrun_is_told_in_a_sentence() -> None:
     console = screen()
     terminal.show_run(console, rebuild_run(events(2, end={"overrun_usd": 0.02})))
-    assert "Tasks cost $0.0200 more than was reserved for them." in plain(console)
+    assert "Tasks and planning cost $0.0200 more than was reserved for them." in plain(console)
 
 
 def going_on(
@@ -348,3 +348,17 @@ def test_a_picture_shows_who_asks() -> None:
     assert run.graph is not None
     states = {task_id: task.state for task_id, task in run.tasks.items()}
     assert "asking" in terminal.picture(run.graph, states=states, agents={}).partition("</style>")[2]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_is_wrong_with_an_approved_plan_is_said_when_it_runs(is_terminal: bool) -> None:
+    wrong = {"kind": "structure", "severity": "warning", "message": "It keeps '{{a}}'.", "way_out": "Write '{a}'."}
+    queue = {"kind": "capacity", "severity": "warning", "message": "The others wait.", "way_out": "Raise it."}
+    issues = [wrong, queue, {**wrong, "severity": "info", "message": "All is well."}]
+    console = screen(terminal=is_terminal)
+    with terminal.LiveProgress(console) as progress:
+        for event in events(2):
+            progress.watch(replace(event, data={**event.data, "issues": issues}))
+    assert plain(console).count("warning: It keeps '{{a}}'. Write '{a}'.") == 1
+    assert "The others wait" not in plain(console)
+    assert "All is well" not in plain(console)

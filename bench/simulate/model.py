@@ -387,6 +387,8 @@ class _Model:
             spec = replace(
                 spec, risk="high" if old.spec.risk == "high" else spec.risk, deadline_s=min(due, default=None)
             )
+            if old.state == "failed":  # planned anew: other work than a person has approved
+                spec = replace(spec, approval=spec.approval or old.spec.approval)
             if not set(child.after) & inner:
                 spec = replace(spec, needs=old.spec.needs)
             if child.name not in inside:
@@ -473,6 +475,7 @@ class _Model:
             self._expect(not early, f"{agent} tries {name} again before its delay is over")
         elif step == "fallback":
             self._expect(task.spec.risk != "high", f"{name} is of high risk, and another agent tries it")
+            self._expect(not task.spec.approval, f"{name} was approved for one agent, and another one tries it")
             others = {one.agent for one in life.attempts if one.step == "fallback"}
             self._expect(len(others) < self.world.max_fallbacks, f"{name} has too many fallbacks")
             self._expect(agent in self.agents, f"{agent} cannot do {name}")
@@ -644,7 +647,7 @@ class _Model:
             if does == "again" and not tries[-1].is_cut_off and world.hedge_after_s is None and is_paid:
                 enough = len(tries) >= world.max_attempts
                 self._expect(enough, f"{agent} tried {name} {len(tries)} times, and its failure may pass")
-        if but_fallbacks or not is_paid or task.spec.deadline_s is not None:
+        if but_fallbacks or not is_paid or task.spec.deadline_s is not None or task.spec.approval:
             return
         fallbacks = {one.agent for one in life.attempts if one.step == "fallback"}
         others = [one for one in self.agents if one not in asked and self.failures.get(one, 0) < 5]

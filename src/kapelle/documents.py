@@ -141,6 +141,10 @@ def _hint(finding: ErrorDetails) -> str:
     given = finding.get("input")
     if finding["type"] == "string_type" and isinstance(given, (bool, int, float)):
         return f" (this reads as {json.dumps(given)}: put it in quotes)"
+    if finding["type"] == "bool_type" and isinstance(given, str):
+        return f" (this reads as the text {json.dumps(given[:20], ensure_ascii=False)}: write true or false)"
+    if finding["type"] == "list_type" and isinstance(given, str):
+        return f" (write [{given[:40]}])"
     return ""
 
 

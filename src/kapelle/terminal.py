@@ -144,6 +144,8 @@ class LiveProgress:
             self._say(_tell_resumption(before, self._builder.run()))
         elif self._live is None:
             self._print_line(event)
+        if event.kind == "run_approved":
+            self._warn(event)
 
     def show_so_far(self, events: Iterable[Event]) -> None:
         """Take in what happened before, without telling of it."""
@@ -160,6 +162,12 @@ class LiveProgress:
             name, until = self._writer or ("", 0.0)
             if name == piece.task_id or name not in self._writing or now >= until:
                 self._writer = (piece.task_id, now + _STAYS_S)
+
+    def _warn(self, event: Event) -> None:
+        """Say what is wrong with an approved plan; not that tasks wait for a place, which is no surprise."""
+        for issue in event.data.get("issues", ()):
+            if issue["severity"] == "warning" and issue["kind"] != "capacity":
+                self._say(f"warning: {issue['message']} {issue['way_out']}".rstrip())
 
     def _print_line(self, event: Event) -> None:
         match event.kind:

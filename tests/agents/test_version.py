@@ -49,6 +49,18 @@ def test_other_code_is_another_version(change: str, tmp_path: Path) -> None:
     assert version_of(as_agent(load(tmp_path, PLAIN))) != version_of(as_agent(load(tmp_path, OTHER[change])))
 
 
+@pytest.mark.parametrize(("change", "is_other"), [(ALIKE, False), (OTHER, True)])
+def test_an_objects_version_is_that_of_its_run(change: dict[str, str], is_other: bool, tmp_path: Path) -> None:
+    def built(text: str) -> str | None:
+        method = load(tmp_path, text)
+        card = AgentCapability(agent_id="one", task_types=("t",))
+        return AgentRegistry([card], runners={"one": type("Mine", (), {"run": method})()}).versions().get("one")
+
+    assert built(PLAIN) is not None
+    for text in change.values():
+        assert (built(text) != built(PLAIN)) is is_other
+
+
 def test_a_function_without_its_source_has_a_version_by_its_bytecode() -> None:
     def made(text: str) -> str | None:
         space: dict[str, Any] = {}
@@ -98,8 +110,7 @@ def test_the_users_own_version_counts_first() -> None:
 def test_what_cannot_be_told_has_no_version_and_is_no_error(odd: Any) -> None:
     class Odd:
         _function = odd
-
-        async def run(self, task: Any, context: Any) -> Any: ...
+        run: Any = print
 
     assert version_of(Odd()) is None
 

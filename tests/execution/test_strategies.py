@@ -85,7 +85,7 @@ def test_a_cheap_answer_that_passes_is_taken_and_nobody_else_is_asked() -> None:
     ending, run, outcomes = run_task(CASCADE, {"small": "4", "large": "5"}, metadata=NUMBER)
     assert (ending.outputs["t"], run.tasks["t"].agent, ending.outputs["u"]) == ("4", "small", "seen")
     assert run.tasks["t"].cost_usd == 0.01
-    assert told(outcomes) == [("small", "cheap", True, 1.0)]
+    assert told(outcomes) == [("small", "cheap", True, None)]  # a schema tells an answer's form, not that it is right
 
 
 def test_a_cheap_answer_that_does_not_pass_goes_on_to_the_strong_agent() -> None:
@@ -143,6 +143,42 @@ def test_a_verifier_is_asked_paid_and_believed(says: str, agent: str) -> None:
     assert run.tasks["t"].agent == agent
     assert run.tasks["t"].cost_usd == pytest.approx(0.04 if agent == "small" else 0.54)
     assert ("verify", "judge", 0.03) in [(one.task_type, one.agent, one.cost_usd) for one in outcomes]
+
+
+MEASURED: dict[str, tuple[Check, dict[str, Any], Any, float | None]] = {
+    "it is well formed": (WELL_FORMED, {}, "4", None),
+    "it fits its schema": (WELL_FORMED, {"metadata": NUMBER}, "4", None),
+    "it does not fit its schema": (WELL_FORMED, {"metadata": NUMBER}, "about four", 0.0),
+    "a judge says that it is right": (Check(kind="verifier", agent="judge"), {}, "Yes.", 1.0),
+    "a judge says that it is wrong": (Check(kind="verifier", agent="judge"), {}, "no", 0.0),
+    "a judge says neither": (Check(kind="verifier", agent="judge"), {}, "perhaps", None),
+    "a judge fails": (Check(kind="verifier", agent="judge"), {}, AgentFailed("no idea"), None),
+    "a judge gives what cannot be read": (Check(kind="verifier", agent="judge"), {}, AskPerson("Is it?"), None),
+    "there are no tests": (Check(kind="tests"), {}, "4", None),
+}
+"""Check, fields of the task, what is answered (by the judge, if there is one), and how good that was found to be."""
+
+
+@pytest.mark.parametrize("what", MEASURED)
+def test_only_a_check_that_can_tell_whether_an_answer_is_right_measures_it(what: str) -> None:
+    check, fields, answer, quality = MEASURED[what]
+    answers = {"small": "4" if check.agent else answer, "large": "5", **({"judge": answer} if check.agent else {})}
+    cascade = Cascade(cheap="small", check=check, strong=Single(agent="large"))
+    _, _, outcomes = run_task(cascade, answers, **fields)
+    assert [one for one in told(outcomes) if one[1] == "cheap"] == [("small", "cheap", quality != 0.0, quality)]
+
+
+def test_a_check_that_cannot_be_paid_says_nothing_against_the_answer() -> None:
+    cascade = Cascade(cheap="small", check=Check(kind="verifier", agent="judge"), strong=Single(agent="small"))
+    _, _, outcomes = run_task(cascade, {"small": "4", "judge": "yes"}, budget=Budget(usd=0.02))
+    assert told(outcomes)[0] == ("small", "cheap", True, None)
+
+
+def test_a_validator_that_is_at_fault_says_nothing_against_the_answer() -> None:
+    checks = Checks(validators={"sum": lambda output: (False, "too short")})
+    _, run, outcomes = run_task(Single(agent="small"), {"small": "4"}, checks=checks)
+    assert run.tasks["t"].state == "failed"
+    assert told(outcomes) == [("small", "single", True, None)]
 
 
 def test_an_escalation_that_cannot_be_paid_fails_the_task_and_overruns_nothing() -> None:

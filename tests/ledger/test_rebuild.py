@@ -127,7 +127,7 @@ def test_an_overrun_is_read_and_told() -> None:
     end: Step = ("run_finished", None, {"state": "stopped", "overrun_usd": 0.02, "budget_spent_usd": 0.52})
     run = rebuild_run(events(STARTED, PLANNED, APPROVED, end))
     assert run.overrun_usd == 0.02
-    assert "Tasks cost $0.0200 more than was reserved for them." in run.explain()
+    assert "Tasks and planning cost $0.0200 more than was reserved for them." in run.explain()
     assert "reserved" not in rebuild_run(events(STARTED, PLANNED)).explain()
 
 

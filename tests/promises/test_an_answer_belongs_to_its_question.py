@@ -199,6 +199,43 @@ def test_work_that_is_planned_anew_is_asked_about_anew(name: str) -> None:
     assert planner.told == [()]
 
 
+def failing(name: str, *, cost_usd: float, fails: bool, begun: list[str]) -> Any:
+    @agent(agent_id=name, task_types=["work"], cost_usd=cost_usd)
+    async def does(task: Task) -> str:
+        begun.append(f"{name} {task.task_id}")
+        if fails and task.task_id == "t":
+            raise AgentFailed("it cannot be done")
+        return "done"
+
+    return does
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "threads"])
+def test_no_other_agent_does_what_was_approved_for_one(backend: str) -> None:
+    begun: list[str] = []
+    engine = make(
+        failing("cheap", cost_usd=0.01, fails=True, begun=begun),
+        failing("dear", cost_usd=0.90, fails=False, begun=begun),
+        backend=backend,
+    )
+    run = play(engine, work("t", approval=True))
+    [question] = run.questions.values()
+    assert (question.agent, question.expected_usd) == ("cheap", 0.01)
+    assert (run.state, begun) == ("failed", ["cheap t"])
+    assert "dear might do it, but a person approved another agent for it" in (run.tasks["t"].reason or "")
+    begun.clear()
+    assert (play(engine, work("t")).state, begun) == ("done", ["cheap t", "dear t"])
+
+
+def test_what_is_planned_anew_in_the_place_of_an_approved_task_is_asked_for() -> None:
+    begun: list[str] = []
+    engine = make(failing("cheap", cost_usd=0.01, fails=True, begun=begun))
+    engine.team = replace(engine.team, replanner=Anew())
+    run = play(engine, work("t", approval=True), say=lambda text: "t-other" not in text)
+    assert (run.state, begun) == ("failed", ["cheap t"])
+    assert [question.task_id for question in run.questions.values()] == ["t", "t-other"]
+
+
 # The same agent asks once more
 
 

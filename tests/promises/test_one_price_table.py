@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from pydantic_ai import Agent as LibraryAgent
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, UserPromptPart
 from pydantic_ai.models import Model
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.function import AgentInfo, FunctionModel
@@ -285,3 +285,25 @@ def test_tokens_that_a_function_reports_without_a_cost_are_no_silent_bargain(tie
         run = asyncio.run(engine.run(plan_of()))
     assert run.tasks["a"].cost_assumed
     assert run.cost_notes
+
+
+@pytest.mark.parametrize(
+    ("told", "read", "cached", "written", "is_estimated"),
+    [
+        ({"input_tokens": 100, "output_tokens": 10}, 100, 0, 10, False),
+        ({"output_tokens": 10}, 1, 0, 10, True),
+        ({"input_tokens": 100, "output_tokens": 10, "cache_read_tokens": 60}, 100, 60, 10, False),
+        ({"input_tokens": 40, "output_tokens": 10, "cache_read_tokens": 60}, 100, 60, 10, False),
+        ({"input_tokens": 4, "output_tokens": 9, "cache_read_tokens": 3, "cache_write_tokens": 3}, 10, 3, 9, False),
+    ],
+)  # fmt: skip
+def test_half_of_a_usage_is_no_discount(
+    told: dict[str, Any], read: int, cached: int, written: int, is_estimated: bool
+) -> None:
+    asked = ModelRequest(parts=[UserPromptPart(content="How many?")])
+    reply = ModelResponse(parts=[TextPart("42")], usage=RequestUsage(**told), model_name="house-model")
+    cost = read_run_cost([asked, reply], None, OWN)
+    assert cost.is_estimated is is_estimated
+    assert cost.usage.cached_tokens == cached
+    assert (cost.usage.input_tokens, cost.usage.output_tokens) == (read, written) or is_estimated
+    assert (cost.usage.input_tokens >= read, cost.usage.output_tokens >= written) == (True, True)

@@ -1,8 +1,8 @@
 """Which version of an agent it is that does the work: what was learned of another one is not held against it.
 
 A function's version is a hash of what it says, without comments, docstrings, layout and decorators; where its source is
-not at hand, of its bytecode. A model's is a hash of its name and the instructions. What a function calls is not looked
-at: who changes that gives `AgentCapability.version`, or calls `kapelle forget`.
+not at hand, of its bytecode. An object's is that of its `run`. A model's is a hash of its name and the instructions.
+What a function calls is not looked at: who changes that gives `AgentCapability.version`, or calls `kapelle forget`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def version_of(runner: Agent | None) -> str | None:
     )
     if isinstance(model, str) and isinstance(instructions, str):
         return _hash(model, instructions)
+    if not type(runner).__module__.startswith("kapelle."):  # ours change with every version of ours, and stay the same
+        return _of_function(getattr(type(runner), "run", None))
     return _of_library_agent(getattr(runner, "_agent", None))
 
 

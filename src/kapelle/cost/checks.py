@@ -72,6 +72,9 @@ class Verdict:
     """Known for logged verdicts only; in a run the executor measures."""
     faulty: bool = False
     """Whether it is the check that is at fault: then it says nothing of the answer, and no other one would pass."""
+    measured: bool = True
+    """Whether it tells how right the answer is: not where only its form was looked at, and not where it could not be
+    checked."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,12 +120,12 @@ class Checks:
         if check.kind == "well_formed":
             problem, validator = find_problem(output, context), self.validators.get(task.task_type)
             if problem or validator is None:
-                return Verdict(passed=not problem, note=problem or _WELL_FORMED)
+                return _judge_form(problem)
             return await _ask_validator(_name_of(task.task_type), validator, output)
         if check.kind == "tests":
             return await _run_tests(output, _declared(context).get("tests"), self.sandbox or _shared_sandbox())
         if check.agent is None or ask is None:
-            return Verdict(passed=False, note="there is nobody to ask whether the answer is right")
+            return _unchecked("there is nobody to ask whether the answer is right")
         return await _ask_verifier(check.agent, task, output, ask)
 
     def examine_logged(self, check: Check, task: LoggedTask, agent: str) -> Verdict | None:
@@ -133,7 +136,7 @@ class Checks:
             return known
         problem, validator = find_problem(outcome.output, task.context), self.validators.get(task.task_type)
         if problem or validator is None:
-            return Verdict(passed=not problem, note=problem or _WELL_FORMED)
+            return _judge_form(problem)
         return None if _is_async(validator) else _ask_now(_name_of(task.task_type), validator, outcome.output)
 
     async def examine_log(
@@ -154,7 +157,14 @@ class Checks:
 
 # Validators
 
-_WELL_FORMED = "it is well formed"
+
+def _judge_form(problem: str) -> Verdict:
+    """Say of an answer's form whether it is one: what is none cannot be right, and what is one may well be wrong."""
+    return Verdict(passed=not problem, note=problem or "it is well formed", measured=bool(problem))
+
+
+def _unchecked(why: str) -> Verdict:
+    return Verdict(passed=False, note=why[:MAX_NOTE_CHARS], measured=False)
 
 
 def read_passed(found: object) -> bool | None:
@@ -215,7 +225,8 @@ def _read_said(who: str, found: object) -> Verdict:
     if passed is None:
         what = _show(found) if verdict is None else f"a Verdict with passed={_show(verdict.passed)}"
         way_out = "Return one of them; or a kapelle.Verdict(passed=..., note=...), which keeps the reason."
-        return Verdict(passed=False, faulty=True, note=f"{who} returned {what}: neither True nor False. {way_out}")
+        note = f"{who} returned {what}: neither True nor False. {way_out}"
+        return Verdict(passed=False, faulty=True, measured=False, note=note)
     note = f"{who} {'accepts' if passed else 'refuses'} it"
     if verdict is None:
         return Verdict(passed=passed, note=note)
@@ -319,7 +330,7 @@ def _shared_sandbox() -> Sandbox:
 async def _run_tests(output: object, tests: object, sandbox: Sandbox) -> Verdict:
     wanted = "\n".join(map(str, tests)) if isinstance(tests, (list, tuple)) else tests
     if not isinstance(wanted, str) or not wanted.strip():
-        return Verdict(passed=False, note="the task carries no tests")
+        return _unchecked("the task carries no tests")
     text = render_output(output)[:MAX_ANSWER_CHARS] if output is not None else ""
     programs = _PROGRAM.findall(text)
     # The last line is a word that the answer cannot know, so a program that ends early has not passed.
@@ -330,7 +341,7 @@ async def _run_tests(output: object, tests: object, sandbox: Sandbox) -> Verdict
     except (AgentFailed, InvalidInput) as error:
         return Verdict(passed=False, note=str(error)[:MAX_NOTE_CHARS])
     except TryAgain as error:
-        return Verdict(passed=False, note=f"the tests could not be run: {error}"[:MAX_NOTE_CHARS])
+        return _unchecked(f"the tests could not be run: {error}")
     passed = result.value == word
     return Verdict(passed=passed, note="the tests pass" if passed else "the program ended before its tests did")
 
@@ -357,7 +368,7 @@ async def _ask_verifier(agent: str, task: Task, output: object, ask: AskAgent) -
     try:
         result = await ask(agent, question)
     except (AgentFailed, TryAgain) as error:
-        return Verdict(passed=False, note=f"{agent} could not say: {error}"[:MAX_NOTE_CHARS])
+        return _unchecked(f"{agent} could not say: {error}")
     said = read_yes_or_no(result.output)
     words = {True: f"{agent} says that it is right", False: f"{agent} says that it is wrong"}
     return Verdict(
@@ -365,6 +376,7 @@ async def _ask_verifier(agent: str, task: Task, output: object, ask: AskAgent) -
         note=words[said] if said is not None else f"{agent} said neither yes nor no",
         cost_usd=result.cost_usd or 0.0,
         usage=result.usage,
+        measured=said is not None,
     )
 
 

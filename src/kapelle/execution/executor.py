@@ -586,7 +586,7 @@ class _Execution:
         """A task that has begun does without what a job was to give."""
         work = job.work
         if job.check is not None:
-            self._note_check(job, Verdict(passed=False, note=f"It was not checked. {reason}"), 0.0)
+            self._note_check(job, Verdict(passed=False, measured=False, note=f"It was not checked. {reason}"), 0.0)
         else:
             assert job.agent is not None
             self._recorder.attempt_started(work, len(work.attempts), job.agent, 0.0)
@@ -884,7 +884,7 @@ class _Execution:
         seconds = self._seconds_since(job.started)
         verdict, why = (None, job.expired) if job.expired is not None else read_verdict(job.running)
         if verdict is None:
-            verdict = Verdict(passed=False, note=f"The check failed. {why}")
+            verdict = Verdict(passed=False, measured=False, note=f"The check failed. {why}")
             if job.judge_cost is None:  # it was cut off: what it has cost is unknown, so all that was set aside
                 job.judge_cost = (job.reservation.usd, job.reservation.usd > 0)
         if job.judge_cost is not None:
@@ -1163,6 +1163,9 @@ class _Execution:
             return None
         found = self._fallbacks.choose_fallback(task, {attempt.agent for attempt in work.attempts})
         if found is None:
+            return None
+        if task.approval:  # who does it, for how much, is what a person was shown and said yes to
+            work.remark = f" {found[0]} might do it, but a person approved another agent for it: name it in the plan."
             return None
         cost_usd, left_usd = found[1].cost_usd, self._budget.left.usd
         if cost_usd > left_usd:

@@ -140,8 +140,8 @@ def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, r
     """Return the graph in which the subgraph has taken the place of a task.
 
     The subgraph's ids become `TASK-ID`, so that two expansions never clash. What the task was held to its parts are
-    held to as well: risk, priority, deadline. The first of them need what it needed, and the last ones fail as it would
-    have, so that to its neighbours nothing changes.
+    held to as well: risk, priority, deadline, and approval where its work was planned anew. The first of them need what
+    it needed, and the last ones fail as it would have, so that to its neighbours nothing changes.
 
     Raises:
         InvalidGraph: it would grow too deep or too large, the subgraph is empty, or the two do not fit together.
@@ -166,6 +166,7 @@ def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, r
             priority=max(task.priority, inner.priority),
             deadline_s=min((due for due in (task.deadline_s, inner.deadline_s) if due is not None), default=None),
             risk=max(task.risk, inner.risk, key=_RISKS.index),
+            approval=inner.approval or (replan and task.approval),  # other work than a person has approved
             needs=task.needs if inner.needs == "all" and not inner.dependencies else inner.needs,
             on_failure=task.on_failure
             if inner.on_failure == "skip" and _is_last(inner, subgraph)

@@ -132,8 +132,6 @@ class Recorder:
             self._complexities = estimate_complexities(self._plan.dag)
         if self._versions is None:
             self._versions = self._find_versions()
-        answer = work.answers.get(attempt.agent)
-        passed = attempt.reason is None and (answer is None or all(answer.passed.values()))
         quality, measured_by = work.quality_of(attempt, accepted)
         features = {
             "complexity": self._complexities[task.task_id],
@@ -153,7 +151,7 @@ class Recorder:
             task_type=task.task_type,
             agent=attempt.agent,
             step=attempt.step,
-            success=passed,
+            success=attempt.reason is None and attempt.found_right is not False,
             quality=quality,
             usage=attempt.usage,
             cost_usd=attempt.cost_usd,

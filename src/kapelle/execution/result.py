@@ -211,7 +211,12 @@ def read_verdict(work: asyncio.Task[Verdict]) -> tuple[Verdict | None, str | Non
         if passed is None:
             return None, f"It gave a Verdict whose `passed` is a {type(found.passed).__name__}, no True or False."
         return Verdict(
-            passed=passed, note=note, cost_usd=cost_usd, usage=usage, faulty=found.faulty is True and not passed
+            passed=passed,
+            note=note,
+            cost_usd=cost_usd,
+            usage=usage,
+            faulty=found.faulty is True and not passed,
+            measured=found.measured is not False,
         ), None
     except BaseException as problem:  # its note, or what it calls passed, is somebody's own
         return None, describe_error(problem)

@@ -83,6 +83,8 @@ class Attempt:
     """Why it failed."""
     refused: str | None = None
     """Why what it gave did not pass a check."""
+    found_right: bool | None = None
+    """What checks have found of its answer; None where none could tell whether it is right."""
     failure: FailureKind | None = None
     """What kind of failure that is."""
     traceback: str | None = None
@@ -227,6 +229,8 @@ class Work:
         attempt = self.attempts[job.attempt]
         answer = self.answers[attempt.agent]
         self.answers[attempt.agent] = replace(answer, passed={**answer.passed, str(job.check): verdict.passed})
+        if verdict.measured:
+            attempt.found_right = verdict.passed and attempt.found_right is not False
         if not verdict.passed:
             attempt.refused = verdict.note
         if verdict.faulty:
@@ -253,8 +257,8 @@ class Work:
         answer = self.answers.get(attempt.agent)
         if answer is None:
             return None, None  # the task's only attempt: nothing was compared with it
-        if answer.passed:
-            return float(all(answer.passed.values())), "check"
+        if attempt.found_right is not None:
+            return float(attempt.found_right), "check"
         if accepted is not None and attempt.step == "vote":
             if accepted == attempt.agent and not self._is_shared(attempt.agent):
                 return None, None  # it was taken for want of a better one, and agrees with itself

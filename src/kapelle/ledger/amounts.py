@@ -21,4 +21,4 @@ def format_seconds(seconds: float) -> str:
 
 def tell_overrun(amount: float) -> str:
     """Return the sentence that tells of an overrun; see `Run.overrun_usd`."""
-    return f"Tasks cost {format_usd(amount)} more than was reserved for them."
+    return f"Tasks and planning cost {format_usd(amount)} more than was reserved for them."

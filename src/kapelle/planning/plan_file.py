@@ -191,9 +191,10 @@ def _validated(document: Any, source: _Source) -> _PlanFile:
     try:
         return _PlanFile.model_validate(document)
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        known = list(_PlanFile.model_fields) if len(first["loc"]) == 1 else _FIELDS
-        way_out = f". Use {', '.join(known)}." if first["type"] == "extra_forbidden" else ""
+        found = error.errors(include_url=False)
+        first, unknown = found[0], next((one for one in found if one["type"] == "extra_forbidden"), None)
+        known = list(_PlanFile.model_fields) if unknown is not None and len(unknown["loc"]) == 1 else _FIELDS
+        way_out = f". Use {', '.join(known)}." if unknown is not None else ""
         raise InvalidPlan(describe_validation_error(error) + way_out, place=source.at(*first["loc"])) from error
     except RecursionError as error:
         raise InvalidPlan("The values are nested too deeply.", place=source.place) from error
