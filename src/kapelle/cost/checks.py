@@ -72,6 +72,8 @@ class Verdict:
     """Known for logged verdicts only; in a run the executor measures."""
     faulty: bool = False
     """Whether it is the check that is at fault: then it says nothing of the answer, and no other one would pass."""
+    silent: bool = False
+    """Whether the check could not be made: the answer is not taken, and that says nothing of how right it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +124,7 @@ class Checks:
         if check.kind == "tests":
             return await _run_tests(output, _declared(context).get("tests"), self.sandbox or _shared_sandbox())
         if check.agent is None or ask is None:
-            return Verdict(passed=False, note="there is nobody to ask whether the answer is right")
+            return Verdict(passed=False, silent=True, note="there is nobody to ask whether the answer is right")
         return await _ask_verifier(check.agent, task, output, ask)
 
     def examine_logged(self, check: Check, task: LoggedTask, agent: str) -> Verdict | None:
@@ -215,7 +217,8 @@ def _read_said(who: str, found: object) -> Verdict:
     if passed is None:
         what = _show(found) if verdict is None else f"a Verdict with passed={_show(verdict.passed)}"
         way_out = "Return one of them; or a kapelle.Verdict(passed=..., note=...), which keeps the reason."
-        return Verdict(passed=False, faulty=True, note=f"{who} returned {what}: neither True nor False. {way_out}")
+        words = f"{who} returned {what}: neither True nor False. {way_out}"
+        return Verdict(passed=False, faulty=True, silent=True, note=words)
     note = f"{who} {'accepts' if passed else 'refuses'} it"
     if verdict is None:
         return Verdict(passed=passed, note=note)
@@ -319,7 +322,7 @@ def _shared_sandbox() -> Sandbox:
 async def _run_tests(output: object, tests: object, sandbox: Sandbox) -> Verdict:
     wanted = "\n".join(map(str, tests)) if isinstance(tests, (list, tuple)) else tests
     if not isinstance(wanted, str) or not wanted.strip():
-        return Verdict(passed=False, note="the task carries no tests")
+        return Verdict(passed=False, silent=True, note="the task carries no tests")
     text = render_output(output)[:MAX_ANSWER_CHARS] if output is not None else ""
     programs = _PROGRAM.findall(text)
     # The last line is a word that the answer cannot know, so a program that ends early has not passed.
@@ -330,7 +333,7 @@ async def _run_tests(output: object, tests: object, sandbox: Sandbox) -> Verdict
     except (AgentFailed, InvalidInput) as error:
         return Verdict(passed=False, note=str(error)[:MAX_NOTE_CHARS])
     except TryAgain as error:
-        return Verdict(passed=False, note=f"the tests could not be run: {error}"[:MAX_NOTE_CHARS])
+        return Verdict(passed=False, silent=True, note=f"the tests could not be run: {error}"[:MAX_NOTE_CHARS])
     passed = result.value == word
     return Verdict(passed=passed, note="the tests pass" if passed else "the program ended before its tests did")
 
@@ -357,11 +360,12 @@ async def _ask_verifier(agent: str, task: Task, output: object, ask: AskAgent) -
     try:
         result = await ask(agent, question)
     except (AgentFailed, TryAgain) as error:
-        return Verdict(passed=False, note=f"{agent} could not say: {error}"[:MAX_NOTE_CHARS])
+        return Verdict(passed=False, silent=True, note=f"{agent} could not say: {error}"[:MAX_NOTE_CHARS])
     said = read_yes_or_no(result.output)
     words = {True: f"{agent} says that it is right", False: f"{agent} says that it is wrong"}
     return Verdict(
         passed=said is True,
+        silent=said is None,
         note=words[said] if said is not None else f"{agent} said neither yes nor no",
         cost_usd=result.cost_usd or 0.0,
         usage=result.usage,

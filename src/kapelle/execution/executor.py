@@ -884,7 +884,7 @@ class _Execution:
         seconds = self._seconds_since(job.started)
         verdict, why = (None, job.expired) if job.expired is not None else read_verdict(job.running)
         if verdict is None:
-            verdict = Verdict(passed=False, note=f"The check failed. {why}")
+            verdict = Verdict(passed=False, silent=True, note=f"The check failed. {why}")
             if job.judge_cost is None:  # it was cut off: what it has cost is unknown, so all that was set aside
                 job.judge_cost = (job.reservation.usd, job.reservation.usd > 0)
         if job.judge_cost is not None:

@@ -99,6 +99,7 @@ class Recorder:
             judge = Attempt(
                 agent=job.agent,
                 step="verifier",
+                reason=verdict.note if verdict.silent else None,
                 cost_usd=verdict.cost_usd,
                 usage=verdict.usage,
                 cost_assumed=is_assumed,
@@ -132,8 +133,7 @@ class Recorder:
             self._complexities = estimate_complexities(self._plan.dag)
         if self._versions is None:
             self._versions = self._find_versions()
-        answer = work.answers.get(attempt.agent)
-        passed = attempt.reason is None and (answer is None or all(answer.passed.values()))
+        passed = attempt.reason is None and all(work.found_by_checks(attempt).values())
         quality, measured_by = work.quality_of(attempt, accepted)
         features = {
             "complexity": self._complexities[task.task_id],
@@ -199,8 +199,8 @@ def _told(work: Work, attempt: Attempt) -> dict[str, Any]:
     if answer is None:
         return {}
     told: dict[str, Any] = {"answer": (answer.canonical or "")[:MAX_TEXT_CHARS]}
-    if answer.passed:
-        told["checks"] = dict(answer.passed)
+    if found := work.found_by_checks(attempt):
+        told["checks"] = found
     if context := task_context(work.task)[:MAX_TEXT_CHARS]:
         told["context"] = context
     return told

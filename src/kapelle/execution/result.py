@@ -210,8 +210,9 @@ def read_verdict(work: asyncio.Task[Verdict]) -> tuple[Verdict | None, str | Non
         note, passed = _plain_text(found.note), read_passed(found.passed)
         if passed is None:
             return None, f"It gave a Verdict whose `passed` is a {type(found.passed).__name__}, no True or False."
+        faulty, silent = (said is True and not passed for said in (found.faulty, found.silent))
         return Verdict(
-            passed=passed, note=note, cost_usd=cost_usd, usage=usage, faulty=found.faulty is True and not passed
+            passed=passed, note=note, cost_usd=cost_usd, usage=usage, faulty=faulty, silent=silent or faulty
         ), None
     except BaseException as problem:  # its note, or what it calls passed, is somebody's own
         return None, describe_error(problem)

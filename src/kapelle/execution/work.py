@@ -83,6 +83,8 @@ class Attempt:
     """Why it failed."""
     refused: str | None = None
     """Why what it gave did not pass a check."""
+    silent: set[str] = field(default_factory=set)
+    """Checks that it did not pass because they could not be made."""
     failure: FailureKind | None = None
     """What kind of failure that is."""
     traceback: str | None = None
@@ -229,6 +231,8 @@ class Work:
         self.answers[attempt.agent] = replace(answer, passed={**answer.passed, str(job.check): verdict.passed})
         if not verdict.passed:
             attempt.refused = verdict.note
+        if verdict.silent:
+            attempt.silent.add(str(job.check))
         if verdict.faulty:
             self.fault = verdict.note
 
@@ -240,6 +244,11 @@ class Work:
         """Whether another agent gave the same answer."""
         mine = self.answers[agent].canonical
         return any(answer.canonical == mine for name, answer in self.answers.items() if name != agent)
+
+    def found_by_checks(self, attempt: Attempt) -> dict[str, bool]:
+        """Return what checks said of what an attempt gave, those left out that could not be made."""
+        answer = self.answers.get(attempt.agent, Answer())
+        return {check: passed for check, passed in answer.passed.items() if check not in attempt.silent}
 
     def quality_of(self, attempt: Attempt, accepted: str | None) -> tuple[float | None, str | None]:
         """Return how good an answer was, as far as something measured it, and what did.
@@ -253,8 +262,8 @@ class Work:
         answer = self.answers.get(attempt.agent)
         if answer is None:
             return None, None  # the task's only attempt: nothing was compared with it
-        if answer.passed:
-            return float(all(answer.passed.values())), "check"
+        if found := self.found_by_checks(attempt):
+            return float(all(found.values())), "check"
         if accepted is not None and attempt.step == "vote":
             if accepted == attempt.agent and not self._is_shared(attempt.agent):
                 return None, None  # it was taken for want of a better one, and agrees with itself
