@@ -267,3 +267,31 @@ def test_a_judge_that_says_neither_yes_nor_no_measures_nothing() -> None:
     found = {one.agent: one for one in ledger.outcomes()}
     assert (found["one"].completed, found["one"].quality) == (True, None)
     assert found["judge"].completed is False
+
+
+@pytest.mark.parametrize(
+    ("answers", "further", "measured"),
+    [
+        (("x", "y", None), None, {}),
+        (("x", "y", None), "z", {}),
+        (("x", "y", None), "y", {"a": 0.0, "b": 1.0, "c": 0.0}),
+        (("x", "x", "y"), None, {"a": 1.0, "b": 1.0, "c": 0.0}),
+    ],
+)
+def test_where_nobody_agrees_nothing_is_measured(
+    answers: tuple[str | None, ...], further: str | None, measured: dict[str, float]
+) -> None:
+    runners: dict[str, Any] = {name: Says(answer) for name, answer in zip("abc", answers, strict=True)}
+    vote: dict[str, Any] = {"vote": list(runners)}
+    if further is not None:
+        runners["d"] = Says(further)
+        vote["escalate_to"] = "d"
+    registry = AgentRegistry([replace(CARD, agent_id=name) for name in runners], runners=runners)
+    ledger = SqliteLedger()
+    graph = TaskDAG([Task(task_id="t", task_type="work", strategy=vote)])
+    run = asyncio.run(
+        Engine(registry, model="none", ledger=ledger, environ={}).run(Plan(request="x", graph=graph, planner="me"))
+    )
+    assert run.state == "done"
+    found = {one.agent: one.quality for one in ledger.outcomes() if one.quality is not None}
+    assert found == measured

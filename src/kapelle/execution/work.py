@@ -265,8 +265,8 @@ class Work:
         if found := self.found_by_checks(attempt):
             return float(all(found.values())), "check"
         if accepted is not None and attempt.step == "vote":
-            if accepted == attempt.agent and not self._is_shared(attempt.agent):
-                return None, None  # it was taken for want of a better one, and agrees with itself
+            if not self._is_shared(accepted):
+                return None, None  # it was taken for want of a better one, and nobody agrees with it
             return float(answer.canonical == self.answers[accepted].canonical), "agreement"
         return None, None
 
