@@ -118,3 +118,23 @@ def test_what_cannot_be_told_has_no_version_and_is_no_error(odd: Any) -> None:
 def test_a_version_is_a_text() -> None:
     with pytest.raises(InvalidAgents, match="version=2; give a text"):
         AgentCapability(agent_id="a", task_types=("*",), version=2)  # type: ignore[arg-type]
+
+
+class Raises:
+    """Is asked for anything in vain."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+def looping() -> Any:
+    def work(task: Any) -> int:
+        return 1
+
+    work.__wrapped__ = work  # type: ignore[attr-defined]
+    return as_agent(agent(work))
+
+
+@pytest.mark.parametrize("odd", [Raises(), looping()], ids=["raises", "is wrapped by itself"])
+def test_who_raises_when_asked_for_a_version_has_none(odd: Any) -> None:
+    assert version_of(odd) is None

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from kapelle.errors import InvalidInput
-from kapelle.ledger import Outcome, forget_row, rating_row
+from kapelle.ledger import Outcome, forget_row, is_forgotten, rating_row
+from kapelle.ledger.amend import amend
 
 from .stores import Store
 
@@ -74,3 +75,16 @@ def test_a_rating_says_who_gave_it(store: Store) -> None:
 def test_a_rating_outside_of_its_range_is_refused() -> None:
     with pytest.raises(InvalidInput, match=r"quality=1\.5"):
         rating(1.5)
+
+
+def test_who_forgets_often_looks_at_the_agents_own_outcomes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(outcome: Outcome, mark: Outcome) -> bool:
+        looked.append(outcome.agent)
+        return is_forgotten(outcome, mark)
+
+    monkeypatch.setattr("kapelle.ledger.amend.is_forgotten", look)
+    others = [replace(DONE, agent="other")] * 1000
+    assert len(amend([*others, DONE, *[forget()] * 100])) == 1000
+    assert looked == [DONE.agent]

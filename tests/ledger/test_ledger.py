@@ -153,12 +153,13 @@ def test_runs_are_listed_newest_first_and_found_by_the_beginning_of_their_id(sto
             ledger.run("2026")
 
 
-@pytest.mark.parametrize("run_id", ["nope", "", "%", "_"])
+@pytest.mark.parametrize("run_id", ["nope", "", "%", "_", "\udcff", "\0"])
 def test_an_unknown_run_is_named(store: Store, run_id: str) -> None:
     with store.open() as ledger:
         record_run(ledger)
         with pytest.raises(NotFound, match="There is no run"):
             ledger.run(run_id)
+        assert (ledger.events(run_id), ledger.questions(run_id), ledger.outcomes(agent=run_id)) == ((), (), ())
 
 
 def test_a_journal_survives_a_watcher_that_fails(store: Store, caplog: pytest.LogCaptureFixture) -> None:

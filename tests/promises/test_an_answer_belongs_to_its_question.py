@@ -24,7 +24,7 @@ from kapelle.agents import AgentResult, TaskContext
 from kapelle.cost import Cascade, Check, Single, Strategy, Vote
 from kapelle.errors import AgentFailed, InvalidInput, NotFound
 from kapelle.execution import ExecutionLimits, RetryPolicy, make_backend
-from kapelle.execution.people import Given
+from kapelle.execution.people import Given, Questions
 from kapelle.graph import GraphPatch
 from kapelle.ledger import Ledger, describe_question, hash_asked
 from kapelle.redaction import remember
@@ -647,3 +647,48 @@ def test_questions_have_the_same_hash_if_and_only_if_they_are_the_same(one: Any,
 
     assert (hash_asked(*one) == hash_asked(*other)) == (form(one) == form(other))
     assert hash_asked(*json.loads(json.dumps(one))) == hash_asked(*one)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "threads"])
+def test_parts_of_an_agent_that_work_at_once_may_each_ask(backend: str) -> None:
+    @agent(task_types=["t"], cost_usd=0.0)
+    async def both(task: Task, context: TaskContext) -> list[Any]:
+        async def part(name: str) -> Any:
+            return context.ask(f"May {name} begin?")
+
+        async with asyncio.TaskGroup() as group:
+            parts = [group.create_task(part(name)) for name in ("one", "two")]
+        return [part.result() for part in parts]
+
+    engine = Engine([both], model="none", ledger=SqliteLedger(":memory:"), backend=backend, limits=LIMITS)
+    run = engine.run_sync(Plan(request="x", graph=TaskDAG([Task(task_id="a", task_type="t")]), planner="me"))
+    asked = []
+    while run.state == "waiting":
+        (question,) = engine.questions()
+        asked.append(question.text)
+        engine.answer(question.question_id, len(asked))
+        run = engine.resume_sync(run.run_id)
+    assert (run.state, run.results) == ("done", {"a": [1, 2]})
+    assert asked == ["May one begin?", "May two begin?"]
+
+
+def test_a_part_that_fails_is_no_question() -> None:
+    @agent(task_types=["t"], cost_usd=0.0)
+    async def both(task: Task, context: TaskContext) -> None:
+        raise ExceptionGroup("parts", [AskPerson("May I?"), ExceptionGroup("more", [ValueError("no")])])
+
+    engine = Engine([both], model="none", ledger=SqliteLedger(":memory:"), limits=LIMITS)
+    run = engine.run_sync(Plan(request="x", graph=TaskDAG([Task(task_id="a", task_type="t")]), planner="me"))
+    assert (run.state, run.questions) == ("failed", {})
+    assert "ValueError: no" in (run.tasks["a"].reason or "")
+
+
+def test_what_was_approved_without_being_kept_is_asked_anew_and_why() -> None:
+    task = Task(task_id="a", task_type="t", approval=True)
+    now = Given(task=task, upstream={}, agent="one")
+    first = Questions("r").before_start(now)
+    assert first is not None
+    old = replace(first, arguments_hash="", answer=True, answered_at=1.0)  # as versions before hashes kept it
+    again = Questions("r", [old]).before_start(now)
+    assert again is not None
+    assert again.text.endswith("It was approved before, but not what it is given was kept with that.")

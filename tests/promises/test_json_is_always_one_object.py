@@ -322,6 +322,27 @@ def test_a_program_whose_reader_has_gone_or_that_closed_its_streams_ends_quietly
             assert error_of(Outcome(2, done.stdout, ""))["kind"] == "NotFound"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device here")
+@pytest.mark.parametrize("words", ["--version", "runs --json"])
+def test_a_disk_without_room_for_what_is_printed_is_no_fault_of_ours(words: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m kapelle {words}" + (
+        f" --db {tmp_path / 'none.sqlite'}" if "--json" in words else ""
+    )
+    done = subprocess.run(["bash", "-c", f"{command} > /dev/full"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "fault of kapelle" not in done.stderr
+    assert "error: " in done.stderr
+
+
+@pytest.mark.parametrize("command", ["explain", "forget", "questions", "approve", "stop"])
+def test_what_is_typed_and_is_no_utf_8_is_not_found(kapelle: Any, command: str, tmp_path: Path) -> None:
+    location = str(tmp_path / "l.sqlite")
+    with SqliteLedger(location) as ledger:
+        record_run(ledger)
+    assert error_of(kapelle(command, "\udcff", "--json", "--db", location), code=2)["kind"] == "NotFound"
+
+
 KEYS = st.text() | st.integers() | st.floats() | st.none() | st.booleans() | st.tuples(st.integers())
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates() | st.decimals(),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
-from kapelle.cost import CostProfiler, Estimate, Vote
+from kapelle.cost import CostProfiler, Estimate, Verdict, Vote
 from kapelle.errors import AgentFailed, InvalidInput, NotFound
 from kapelle.execution import ExecutionLimits
 from kapelle.ledger import Event, Outcome
@@ -225,3 +225,73 @@ def test_there_is_nothing_to_forget_of_who_did_nothing() -> None:
         engine.forget("one", "sql")
     with pytest.raises(InvalidInput, match="is no time"):
         engine.forget("one", before=float("nan"))
+
+
+async def _never(output: object) -> bool:
+    await asyncio.sleep(60)
+    return True
+
+
+SILENT: dict[str, Any] = {
+    "returns nothing": lambda output: None,
+    "returns a tuple": lambda output: (True, "fine"),
+    "returns a figure of a verdict that is none": lambda output: Verdict(passed=True, cost_usd=-1.0),
+    "says that it cannot say": lambda output: Verdict(passed=False, measured=False),
+    "never ends": _never,
+}
+
+
+@pytest.mark.parametrize("how", SILENT)
+def test_a_guard_that_cannot_say_takes_no_answer_and_is_not_held_against_who_gave_it(how: str) -> None:
+    ledger = SqliteLedger()
+    limits = ExecutionLimits(max_fallbacks=0, task_timeout_s=0.2)
+    engine = engine_of(ledger, validators={"work": SILENT[how]}, limits=limits)
+    run = asyncio.run(engine.run(plan_of()))
+    assert run.state == "failed"
+    (found,) = ledger.outcomes()
+    assert (found.success, found.completed, found.quality, found.measured_by) == (True, True, None, None)
+    for _ in range(20):
+        ledger.record(found)
+    assert engine_of(ledger).profiler.estimate(CARD, "work").success_rate == 0.85
+
+
+def test_a_judge_that_says_neither_yes_nor_no_measures_nothing() -> None:
+    cards = [CARD, replace(CARD, agent_id="judge", task_types=("verify",)), replace(CARD, agent_id="two")]
+    registry = AgentRegistry(cards, runners={"one": Says(), "judge": Says("well ..."), "two": Says()})
+    ledger = SqliteLedger()
+    check = {"cheap": "one", "check": {"verifier": "judge"}, "strong": "two"}
+    graph = TaskDAG([Task(task_id="a", task_type="work", strategy={"cascade": check})])
+    engine = Engine(registry, model="none", ledger=ledger, environ={})
+    run = asyncio.run(engine.run(Plan(request="x", graph=graph, planner="me")))
+    assert run.state == "done"
+    found = {one.agent: one for one in ledger.outcomes()}
+    assert (found["one"].completed, found["one"].quality) == (True, None)
+    assert found["judge"].completed is False
+
+
+@pytest.mark.parametrize(
+    ("answers", "further", "measured"),
+    [
+        (("x", "y", None), None, {}),
+        (("x", "y", None), "z", {}),
+        (("x", "y", None), "y", {"a": 0.0, "b": 1.0, "c": 0.0}),
+        (("x", "x", "y"), None, {"a": 1.0, "b": 1.0, "c": 0.0}),
+    ],
+)
+def test_where_nobody_agrees_nothing_is_measured(
+    answers: tuple[str | None, ...], further: str | None, measured: dict[str, float]
+) -> None:
+    runners: dict[str, Any] = {name: Says(answer) for name, answer in zip("abc", answers, strict=True)}
+    vote: dict[str, Any] = {"vote": list(runners)}
+    if further is not None:
+        runners["d"] = Says(further)
+        vote["escalate_to"] = "d"
+    registry = AgentRegistry([replace(CARD, agent_id=name) for name in runners], runners=runners)
+    ledger = SqliteLedger()
+    graph = TaskDAG([Task(task_id="t", task_type="work", strategy=vote)])
+    run = asyncio.run(
+        Engine(registry, model="none", ledger=ledger, environ={}).run(Plan(request="x", graph=graph, planner="me"))
+    )
+    assert run.state == "done"
+    found = {one.agent: one.quality for one in ledger.outcomes() if one.quality is not None}
+    assert found == measured

@@ -24,6 +24,12 @@ DIGITS = 12
 
 def version_of(runner: Agent | None) -> str | None:
     """Return the version of what does an agent's work: its own `version`, else a hash; None where neither is known."""
+    with suppress(Exception):  # whatever it is asked runs code of its own, or of a library
+        return _version_of(runner)
+    return None
+
+
+def _version_of(runner: Agent | None) -> str | None:
     own = getattr(runner, "version", None)
     if isinstance(own, str) and own:
         return own

@@ -6,6 +6,7 @@ nothing has run, and nothing is spent; 3 the run waits for a person; 130 interru
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -32,6 +33,8 @@ from .printing import complain, complain_of_bug, harmless_libraries, json_alone,
 
 # click's class; typer brings a click of its own since 0.26 and uses the common one before.
 _WrongUsage: Any = next(one for one in typer.BadParameter.__mro__ if one.__name__ == "ClickException")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What a stream says that leads into a file on a disk without room."""
 _ORDER = (
     *("run", "plan", "resume", "stop"),
     *("questions", "approve", "reject", "answer"),
@@ -95,6 +98,11 @@ def _conduct() -> tuple[int, dict[str, Any] | None]:
         _let_reader_go()
         return 1, error_to_json(error, exit_code=1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+            complain(f"error: Standard output cannot be written: {error.strerror}.")
+            complain("Make room; what a run gave is kept: kapelle explain last")
+            _let_reader_go()
+            return 1, error_to_json(error, exit_code=1)
         complain_of_bug(error)
         remedy = "This is a fault of kapelle's. Please report it, with the traceback on standard error."
         return 1, error_to_json(error, exit_code=1, remedy=remedy)
@@ -114,7 +122,7 @@ def _wants_json(words: Sequence[str]) -> bool:
 def _print_or_go(value: dict[str, Any]) -> None:
     try:
         print_json(value)
-    except BrokenPipeError:
+    except OSError:  # its reader has gone, or its disk is full
         _let_reader_go()
 
 

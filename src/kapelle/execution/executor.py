@@ -85,6 +85,7 @@ from .result import (
     Patience,
     call_contained,
     describe_error,
+    find_asked,
     is_read,
     read_failure,
     read_given,
@@ -664,7 +665,9 @@ class _Execution:
                 return await read_on_thread(given)
             limit_s = self._seconds_for(task, agent)
             return read_there(given, Patience(MAX_LOOP_S if limit_s is None else min(limit_s, MAX_LOOP_S), self._timer))
-        except (Exception, asyncio.CancelledError, GeneratorExit):
+        except (Exception, asyncio.CancelledError, GeneratorExit) as error:
+            if (asked := find_asked(error)) is not None:
+                raise asked from None
             raise
         except BaseException as error:  # an agent may end its own task, not the program
             raise AgentFailed(f"The agent raised {describe_error(error)}.") from error

@@ -68,6 +68,8 @@ class Questions:
         if not task.approval and not rerun:
             return None
         changed = " What it is given is not what was approved before." if mine else ""
+        if any(not one.arguments_hash for one in mine):  # by a version that did not keep it
+            changed = " It was approved before, but not what it is given was kept with that."
         what = f": {task.description}" if task.description else ""
         words = f"May {task.task_id!r} ({task.task_type}) begin{what}?{changed}"
         return self._new(given, words, about="start" if task.approval else "rerun")

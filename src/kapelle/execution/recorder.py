@@ -99,6 +99,7 @@ class Recorder:
             judge = Attempt(
                 agent=job.agent,
                 step="verifier",
+                reason=None if verdict.passed or verdict.measured else verdict.note,
                 cost_usd=verdict.cost_usd,
                 usage=verdict.usage,
                 cost_assumed=is_assumed,
@@ -197,8 +198,8 @@ def _told(work: Work, attempt: Attempt) -> dict[str, Any]:
     if answer is None:
         return {}
     told: dict[str, Any] = {"answer": (answer.canonical or "")[:MAX_TEXT_CHARS]}
-    if answer.passed:
-        told["checks"] = dict(answer.passed)
+    if found := work.found_by_checks(attempt):
+        told["checks"] = found
     if context := task_context(work.task)[:MAX_TEXT_CHARS]:
         told["context"] = context
     return told

@@ -187,6 +187,21 @@ def read_given(result: AgentResult, patience: Patience | None = None) -> tuple[A
         return UnknownCost(output=None), f"The agent's result cannot be read: {describe_error(problem)}"
 
 
+def find_asked(error: BaseException) -> AskPerson | None:
+    """Return what parts of an agent that work at once ask a person, where their errors arrive in a group and nothing
+    else is in it: the first of them. The others are asked when the task runs anew."""
+    left, asked = [error], None
+    while left and isinstance(error, BaseExceptionGroup):
+        one = left.pop()
+        if isinstance(one, BaseExceptionGroup):
+            left.extend(one.exceptions)
+        elif isinstance(one, AskPerson):
+            asked = one
+        else:
+            return None
+    return asked
+
+
 def read_question(asked: AskPerson) -> tuple[AskPerson, AgentResult | None] | None:
     """Return what an agent asks a person and what it used until then; None where either cannot be read.
 
@@ -210,13 +225,14 @@ def read_verdict(work: asyncio.Task[Verdict]) -> tuple[Verdict | None, str | Non
         note, passed = _plain_text(found.note), read_passed(found.passed)
         if passed is None:
             return None, f"It gave a Verdict whose `passed` is a {type(found.passed).__name__}, no True or False."
+        faulty = found.faulty is True and not passed
         return Verdict(
             passed=passed,
             note=note,
             cost_usd=cost_usd,
             usage=usage,
-            faulty=found.faulty is True and not passed,
-            measured=found.measured is not False,
+            faulty=faulty,
+            measured=found.measured is not False and not faulty,
         ), None
     except BaseException as problem:  # its note, or what it calls passed, is somebody's own
         return None, describe_error(problem)

@@ -83,6 +83,8 @@ class Attempt:
     """Why it failed."""
     refused: str | None = None
     """Why what it gave did not pass a check."""
+    unmade: set[str] = field(default_factory=set)
+    """Checks that it did not pass because they could not be made."""
     found_right: bool | None = None
     """What checks have found of its answer; None where none could tell whether it is right."""
     failure: FailureKind | None = None
@@ -233,6 +235,8 @@ class Work:
             attempt.found_right = verdict.passed and attempt.found_right is not False
         if not verdict.passed:
             attempt.refused = verdict.note
+            if not verdict.measured:
+                attempt.unmade.add(str(job.check))
         if verdict.faulty:
             self.fault = verdict.note
 
@@ -244,6 +248,11 @@ class Work:
         """Whether another agent gave the same answer."""
         mine = self.answers[agent].canonical
         return any(answer.canonical == mine for name, answer in self.answers.items() if name != agent)
+
+    def found_by_checks(self, attempt: Attempt) -> dict[str, bool]:
+        """Return what checks said of what an attempt gave, those left out that could not be made."""
+        answer = self.answers.get(attempt.agent, Answer())
+        return {check: passed for check, passed in answer.passed.items() if check not in attempt.unmade}
 
     def quality_of(self, attempt: Attempt, accepted: str | None) -> tuple[float | None, str | None]:
         """Return how good an answer was, as far as something measured it, and what did.
@@ -260,8 +269,8 @@ class Work:
         if attempt.found_right is not None:
             return float(attempt.found_right), "check"
         if accepted is not None and attempt.step == "vote":
-            if accepted == attempt.agent and not self._is_shared(attempt.agent):
-                return None, None  # it was taken for want of a better one, and agrees with itself
+            if not self._is_shared(accepted):
+                return None, None  # it was taken for want of a better one, and nobody agrees with it
             return float(answer.canonical == self.answers[accepted].canonical), "agreement"
         return None, None
 

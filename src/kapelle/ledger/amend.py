@@ -71,18 +71,24 @@ def amend(rows: Iterable[Outcome]) -> tuple[Outcome, ...]:
     if not any(row.step in (FORGET, RATING) for row in rows):
         return rows
     kept: dict[int, Outcome] = {}
+    of_agent: dict[str, set[int]] = {}
+    """Where in `kept` an agent's outcomes are: who forgets often looks at these alone."""
     answers: dict[tuple[str, str, str], int] = {}
     for number, row in enumerate(rows):
         if row.step == FORGET:
-            for gone in [place for place, outcome in kept.items() if is_forgotten(outcome, row)]:
-                del kept[gone]
+            mine = of_agent.get(row.agent, set())
+            gone = {place for place in mine if is_forgotten(kept[place], row)}
+            mine -= gone
+            for place in gone:
+                del kept[place]
         elif row.step == RATING:
-            place = answers.get((row.run_id, row.task_id, row.agent))
-            if place in kept:
-                rated = kept[place]
-                kept[place] = replace(rated, quality=row.quality, features={**rated.features, **row.features})
+            answer = answers.get((row.run_id, row.task_id, row.agent))
+            if answer in kept:
+                rated = kept[answer]
+                kept[answer] = replace(rated, quality=row.quality, features={**rated.features, **row.features})
         else:
             kept[number] = row
+            of_agent.setdefault(row.agent, set()).add(number)
             if row.success and row.step != "verifier":
                 answers[row.run_id, row.task_id, row.agent] = number
     return tuple(kept.values())

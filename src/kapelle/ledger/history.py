@@ -22,7 +22,7 @@ from .ledger import RunSummary
 from .outcome import Outcome
 from .question import Question
 from .rebuild import event_cost, read_question, rebuild_run
-from .rows import OUTCOME_COLUMNS, event_from_row, outcome_from_row
+from .rows import OUTCOME_COLUMNS, event_from_row, outcome_from_row, storable
 from .run import Run
 
 _READ_TRIES = 3
@@ -65,7 +65,8 @@ class History:
     """What has happened, for every store alike; the methods are those of Ledger."""
 
     def __init__(self, read: ReadRows, dialect: Dialect) -> None:
-        self._read = read
+        # What is asked for was typed by people, who also type what no store could hold.
+        self._read: ReadRows = lambda sql, values: read(sql, [storable(value) for value in values])
         self._dialect = dialect
         self.version = 0
         """Of the store's tables."""

@@ -297,7 +297,7 @@ class PostgresLedger:
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:
-            return self._perform(lambda connection: _rows(connection, sql, values))
+            return self._perform(lambda connection: _rows(connection, sql, [_without_nul(one) for one in values]))
 
     def _write(self, work: Callable[[psycopg.Connection[Any]], Result]) -> Result:
         if self.read_only and not self._closed:
@@ -402,11 +402,13 @@ def _rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any]) 
 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
-    """Return an outcome's columns; a NUL, which PostgreSQL cannot keep in a text, becomes the sign for it."""
-    return {
-        name: value.replace("\0", "\N{SYMBOL FOR NULL}") if isinstance(value, str) else value
-        for name, value in outcome_to_row(outcome).items()
-    }
+    """Return an outcome's columns."""
+    return {name: _without_nul(value) for name, value in outcome_to_row(outcome).items()}
+
+
+def _without_nul(value: Any) -> Any:
+    """Return a value in which a NUL, which PostgreSQL cannot keep in a text, is the sign for it."""
+    return value.replace("\0", "\N{SYMBOL FOR NULL}") if isinstance(value, str) else value
 
 
 def _lease_lost(error: psycopg.Error) -> LeaseLost:

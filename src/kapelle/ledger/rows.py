@@ -34,7 +34,7 @@ def outcome_to_row(outcome: Outcome) -> dict[str, Any]:
     row["features"] = json.dumps({**row["features"], **{name: text for name, text in later.items() if text}})
     row = keep_outcome(row)
     # A lone surrogate comes in a file name that is not UTF-8.
-    return {name: _storable(row[name]) for name in OUTCOME_COLUMNS}
+    return {name: storable(row[name]) for name in OUTCOME_COLUMNS}
 
 
 def outcome_from_row(row: Sequence[Any]) -> Outcome:
@@ -88,5 +88,6 @@ def event_from_row(
     return replace(event, data=data)
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """Return a value as stores keep it: halves of characters, which none keeps as text, become `?`."""
     return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
