@@ -152,6 +152,8 @@ failures = get_logger("kapelle.execution")
 NEVER_S = 1e9
 MIN_BEHIND_S = 60.0
 """How long tasks wait at least for the place of a call that goes on after its time."""
+MAX_FIRST_S = 60.0
+"""How long a service is asked by one job alone after it wanted to be left alone: who is too busy says so sooner."""
 LATE_EXPANSION = "It expanded into other tasks when the run was stopped."
 STOP = "stop"
 """Begins the key of a message that asks to stop the run; the number of the run's session follows."""
@@ -267,6 +269,13 @@ class _Rested:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _LetIn:
+    """The first job after a rest has not been told to wait for so long that others may follow."""
+
+    job: Job
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _LeftBehind:
     """A job that was given up has a thread that goes on, which has ended now; or it has been waited for long enough."""
 
@@ -342,6 +351,9 @@ class _Execution:
         """Failed jobs that are to be made again after a while, by their own id."""
         self._resting: dict[str, asyncio.TimerHandle] = {}
         """Services that asked to be left alone, with when they may be asked again."""
+        self._first: dict[str, tuple[Job, asyncio.TimerHandle] | None] = {}
+        """Services that one job asks first after a rest, so that not all that waited come at once: that job, once it
+        has begun, with when others may follow even if it has not ended."""
         self._behind: dict[int, tuple[Job, asyncio.TimerHandle]] = {}
         """Jobs that were given up and whose threads go on in their agents' places, by their own id."""
         self._stuck: set[str] = set()
@@ -400,7 +412,8 @@ class _Execution:
             await self._stop("It was interrupted.")
             raise
         finally:
-            left = (timer for _, timer in self._behind.values())
+            left = [timer for _, timer in self._behind.values()]
+            left += [first[1] for first in self._first.values() if first is not None]
             for timer in (alarm, *self._pausing.values(), *self._resting.values(), *left):
                 if timer is not None:
                     timer.cancel()
@@ -425,6 +438,8 @@ class _Execution:
                 self._ask_again(job)
             case _Rested(service=service):
                 self._end_rest(service)
+            case _LetIn(job=job):
+                self._let_others_follow(job)
             case _LeftBehind(job=job, ended=ended):
                 self._take_place_back(job, ended=ended)
             case _Late(job=job):
@@ -508,6 +523,10 @@ class _Execution:
             if (unasked := self._why_not_asked(job)) is not None:
                 self._ready.leave(job)
                 self._pass_over(job, unasked)
+                continue
+            if self._is_left_alone(job):
+                self._ready.push(job)
+                self._ready.leave(job)
                 continue
             alone = not self._is_busy
             untried = self._accounts.is_untried(job.agent)
@@ -635,6 +654,7 @@ class _Execution:
         else:
             doing = self._examine(job, job.check, resolved, context)
         self._underway.start(job, doing, f"{self._run_id}:{task.task_id}", self._seconds_for(task, job.agent))
+        self._go_first(job)
         self._watch_for_lateness(job)
 
     def _write_start(self, job: Job) -> None:
@@ -771,6 +791,7 @@ class _Execution:
         work = job.work
         self._underway.leave(job)
         self._free_place(job)
+        self._let_others_follow(job)
         self._ready.retry()
         error = _error_of(job)
         if job.check is not None:
@@ -1039,12 +1060,48 @@ class _Execution:
             return None
         return f"{service} asks to be left alone for another {left_s:.0f} s. Resume the run later."
 
+    def _is_left_alone(self, job: Job) -> bool:
+        """Whether what a job's agent calls wants to be left alone for so short a time that the job waits."""
+        if job.agent is None or not self._resting or self._service_of(job.agent) not in self._resting:
+            return False
+        self._ready.hold(job.agent)
+        return True
+
     def _end_rest(self, service: str) -> None:
+        """A service may be asked again: by one job at first."""
         timer = self._resting.get(service)
         if timer is not None and timer.when() <= asyncio.get_running_loop().time():
             del self._resting[service]
+            self._forget_first(service)
+            self._first[service] = None
             for agent in self._asking_for(service):
                 self._ready.let_go(agent)
+
+    def _go_first(self, job: Job) -> None:
+        """If a job is the first that asks a service after a rest, the others wait for how that ends."""
+        if job.agent is None or not self._first:
+            return
+        service = self._service_of(job.agent)
+        if self._first.get(service, ()) is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._first[service] = job, loop.call_later(MAX_FIRST_S, self._reports.put_nowait, _LetIn(job=job))
+        for agent in self._asking_for(service):
+            self._ready.hold(agent)
+
+    def _let_others_follow(self, job: Job) -> None:
+        """If a job was the first after a rest, others may ask as well, unless it was told to wait again."""
+        for service, first in list(self._first.items()):
+            if first is not None and first[0] is job:
+                self._forget_first(service)
+                if service not in self._resting:
+                    for agent in self._asking_for(service):
+                        self._ready.let_go(agent)
+
+    def _forget_first(self, service: str) -> None:
+        first = self._first.pop(service, None)
+        if first is not None:
+            first[1].cancel()
 
     def _ask_again(self, job: Job) -> None:
         del self._pausing[id(job)]
@@ -1103,6 +1160,7 @@ class _Execution:
         self._underway.give_up(job, reason)
         self._underway.leave(job)
         self._free_place(job)
+        self._let_others_follow(job)
         seconds = self._seconds_since(job.started)
         if result is None:
             self._accounts.charge_unknown(job, seconds)
