@@ -13,13 +13,13 @@ import copy
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from kapelle.failures import sort_failure
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelResponse
     from pydantic_ai.models import Model, StreamedResponse
-
-_T = TypeVar("_T")
 
 # No text holds it, so nothing is taken for a thought; see `thoughts.py` for what is.
 _NO_TAG = "\x00kapelle reads thoughts itself\x00"
@@ -85,13 +85,23 @@ def watch_stream(stream: StreamedResponse, reported: Reported) -> None:
     if read_chunks is None or not any(kind.__name__ == "OpenAIStreamedResponse" for kind in type(stream).__mro__):
         return
     reported.is_watched = True
-    vars(stream)["_validate_response"] = lambda: _each(read_chunks(), lambda chunk: _take_usage(chunk, reported))
+    vars(stream)["_validate_response"] = lambda: _watch_chunks(read_chunks(), reported)
 
 
-async def _each(items: AsyncIterable[_T], note: Callable[[_T], None]) -> AsyncIterator[_T]:
-    async for item in items:
-        note(item)
-        yield item
+async def _watch_chunks(chunks: AsyncIterable[Any], reported: Reported) -> AsyncIterator[Any]:
+    """Yield the chunks of a stream. A connection that breaks once the reply has ended takes nothing of it back."""
+    has_ended = False
+    try:
+        async for chunk in chunks:
+            _take_usage(chunk, reported)
+            choices = getattr(chunk, "choices", None) or ()
+            has_ended = has_ended or any(getattr(choice, "finish_reason", None) for choice in choices)
+            yield chunk
+    except Exception as error:
+        # With a body it is the server that speaks, and may take it back.
+        was_cut = getattr(error, "body", None) is None and sort_failure(error).kind in ("provider", "timeout")
+        if not (has_ended and was_cut):
+            raise
 
 
 def _take_usage(body: Any, reported: Reported | None) -> None:

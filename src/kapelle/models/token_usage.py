@@ -130,7 +130,9 @@ def _settle(counts: _Counts, request: ModelRequest, response: ModelResponse | No
     is_estimated = False
 
     if not read and not output and total:
-        output, is_estimated = min(total, said), True
+        # What cannot be input was written, if only as thoughts.
+        most = total if request.max_output_tokens is None else request.max_output_tokens
+        output, is_estimated = min(total, max(said, min(total - _estimate_input(request), most))), True
     if not read and total > output:
         read = total - output  # cached tokens are in it
     if cached + written > read:
