@@ -131,7 +131,7 @@ def test_a_connection_that_breaks_after_the_reply_has_ended_takes_nothing_back(r
         assert len(server.requests) == 1
 
     assert (reply.text, reply.usage_estimated) == ("all of it", not reports)
-    assert not reports or (reply.usage, reply.cost_usd) == (USED, pytest.approx(COST_USD))
+    assert not reports or reply.usage == USED
 
 
 def test_a_server_may_take_back_what_it_has_ended() -> None:
