@@ -631,7 +631,8 @@ class _Model:
 
     def _is_at_its_end(self, item: Item, reason: str) -> bool:
         """Whether the run stops, so that nothing else is tried: only how it ends can tell."""
-        return self.is_stopping or self._stops_soon(reason) or self._may_stop(item)
+        must_end = self.is_stopping or self.must_fail is not None
+        return must_end or self._stops_soon(reason) or self._may_stop(item)
 
     def _expect_came_to_nothing(
         self, task: _TaskState, life: _Life, *, reason: str = "", but_fallbacks: bool = False

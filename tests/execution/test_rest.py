@@ -10,7 +10,7 @@ import pytest
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import AgentRegistry, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, ModelUnavailable
-from kapelle.execution import ExecutionLimits, RetryPolicy
+from kapelle.execution import ExecutionLimits, HedgePolicy, RetryPolicy
 from kapelle.testing import ScriptedAgent, VirtualClock
 from tests.execution.test_executor import execute, states, work
 
@@ -45,17 +45,24 @@ def test_each_of_many_at_once_asks_once_and_then_waits() -> None:
 
 
 class Door(ScriptedAgent):
-    """Asks whoever knocks to come back, until a moment; and remembers when that was."""
+    """Asks whoever knocks to come back, for a while; and remembers when that was."""
 
-    def __init__(self, *, closed_until_s: float, retry_after_s: float, seconds: float | dict[str, float]) -> None:
+    def __init__(
+        self,
+        *,
+        closed_until_s: float,
+        retry_after_s: float,
+        seconds: float | dict[str, float],
+        closed_from_s: float = 0.0,
+    ) -> None:
         super().__init__(seconds=seconds)
-        self.closed_until_s, self.retry_after_s = closed_until_s, retry_after_s
+        self.closed_from_s, self.closed_until_s, self.retry_after_s = closed_from_s, closed_until_s, retry_after_s
         self.knocks: list[float] = []
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         now = asyncio.get_running_loop().time()
         self.knocks.append(round(now, 3))
-        if now < self.closed_until_s:
+        if self.closed_from_s <= now < self.closed_until_s:
             raise ModelUnavailable("too many requests", retry_after_s=self.retry_after_s)
         return await super().run(task, context)
 
@@ -87,6 +94,16 @@ def test_the_first_that_is_given_up_lets_the_others_follow() -> None:
     door = Door(closed_until_s=9.0, retry_after_s=9.0, seconds={"t0": 3600.0})
     execute([work("t0", timeout_s=10), work("t1"), work("t2")], door, limits=NO_DELAY)
     assert door.knocks == [0.0, 0.0, 0.0, 9.0, 19.0, 19.0]
+
+
+def test_what_a_rival_is_told_holds_for_all() -> None:
+    door = Door(closed_from_s=20.0, closed_until_s=40.0, retry_after_s=90.0, seconds={"a": 300.0, "b": 50.0})
+    limits = ExecutionLimits(hedge=HedgePolicy(after=1.0, least_s=30.0), retry=RetryPolicy(first_delay_s=0.0))
+    execute([work("a"), work("b"), work("c", "b")], door, limits=limits, seconds=1.0)
+    assert door.knocks[:2] == [0.0, 0.0]
+    told = door.knocks[2]
+    assert 20.0 <= told < 40.0
+    assert min(knock for knock in door.knocks if knock > 40.0) == told + 90.0
 
 
 def test_a_rest_that_is_too_long_to_wait_for_is_kept_to_its_end() -> None:

@@ -802,6 +802,8 @@ class _Execution:
             self._pause_to_ask(job, *question)
             return
         result, reason = _result_of(job)
+        if error is not None and reason is not None:
+            self._heed(job, sort_failure(error))
         rival = job.rival
         if rival is not None and reason is not None and rival in self._underway:  # the other one may still succeed
             _part(job)
@@ -809,8 +811,6 @@ class _Execution:
             return
         if rival is not None:
             self._beat(rival)
-        if error is not None and reason is not None:
-            self._heed(job, sort_failure(error))
         if reason is not None and self._may_retry(job, error):
             self._retry_later(job, result, reason)
             return
@@ -1157,6 +1157,8 @@ class _Execution:
         result = None
         if job.running is not None and job.running.done() and job.expired is None:
             result = _result_of(job)[0]
+            if (error := _error_of(job)) is not None:
+                self._heed(job, sort_failure(error))
         self._underway.give_up(job, reason)
         self._underway.leave(job)
         self._free_place(job)
