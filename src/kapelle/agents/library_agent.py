@@ -309,20 +309,9 @@ class PydanticAIAgent:
 
     def _can_stream(self) -> bool:
         """Whether the text of its answer can be shown as it is written."""
-        from pydantic_ai.models import Model
-        from pydantic_ai.models.function import FunctionModel
-        from pydantic_ai.models.wrapper import WrapperModel
-
-        model = self._own_model()
-        while isinstance(model, WrapperModel):
-            model = model.wrapped
         if not self._is_text() or getattr(self._agent, "event_stream_handler", None) is not None:
             return False  # it has a listener of its own
-        if isinstance(model, FunctionModel):
-            return model.stream_function is not None
-        return isinstance(model, str) or (
-            isinstance(model, Model) and type(model).request_stream is not Model.request_stream
-        )
+        return _can_stream(self._own_model())
 
 
 def _can_stream(model: Any) -> bool:
