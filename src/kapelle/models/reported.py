@@ -68,9 +68,9 @@ def watch_bodies(model: Model[Any]) -> Model[Any]:
     read_body: Callable[[Any], Any] = watched._validate_completion  # type: ignore[attr-defined]  # it is such a model
 
     def read_mended(body: Any) -> Any:
-        _take_usage(body, _CURRENT.get())
-        _refuse_error(model.model_name, body)
-        _mend_finish_reason(body)
+        take_usage(body, _CURRENT.get())
+        refuse_error(model.model_name, body)
+        mend_finish_reason(body)
         return read_body(body)
 
     vars(watched)["_validate_completion"] = read_mended
@@ -85,15 +85,21 @@ def watch_stream(stream: StreamedResponse, reported: Reported) -> None:
     if read_chunks is None or not any(kind.__name__ == "OpenAIStreamedResponse" for kind in type(stream).__mro__):
         return
     reported.is_watched = True
-    vars(stream)["_validate_response"] = lambda: _watch_chunks(read_chunks(), reported)
+    vars(stream)["_validate_response"] = lambda: watch_chunks(read_chunks(), reported)
 
 
-async def _watch_chunks(chunks: AsyncIterable[Any], reported: Reported) -> AsyncIterator[Any]:
-    """Yield the chunks of a stream. A connection that breaks once the reply has ended takes nothing of it back."""
+async def watch_chunks(
+    chunks: AsyncIterable[Any], reported: Reported, *, before: Callable[[Any], None] = lambda _: None
+) -> AsyncIterator[Any]:
+    """Yield the chunks of a stream, without their usage, which goes to the reports; `before` sees them with it.
+
+    A connection that breaks once the reply has ended takes nothing of it back.
+    """
     has_ended = False
     try:
         async for chunk in chunks:
-            _take_usage(chunk, reported)
+            before(chunk)
+            take_usage(chunk, reported)
             choices = getattr(chunk, "choices", None) or ()
             has_ended = has_ended or any(getattr(choice, "finish_reason", None) for choice in choices)
             yield chunk
@@ -104,7 +110,7 @@ async def _watch_chunks(chunks: AsyncIterable[Any], reported: Reported) -> Async
             raise
 
 
-def _take_usage(body: Any, reported: Reported | None) -> None:
+def take_usage(body: Any, reported: Reported | None) -> None:
     """Move the usage from a body or a chunk to the reports: what it holds need not fit the library's classes."""
     if reported is None:
         return
@@ -119,7 +125,7 @@ def _take_usage(body: Any, reported: Reported | None) -> None:
     body.usage = None
 
 
-def _refuse_error(model: str, body: Any) -> None:
+def refuse_error(model: str, body: Any) -> None:
     """Some gateways answer 200 and put what went wrong where a reply belongs."""
     from pydantic_ai.exceptions import ModelAPIError
 
@@ -130,7 +136,7 @@ def _refuse_error(model: str, body: Any) -> None:
     raise ModelAPIError(model, str(told.get("message") or told), body=dict(told), in_stream=True)
 
 
-def _mend_finish_reason(body: Any) -> None:
+def mend_finish_reason(body: Any) -> None:
     """An empty reason is none, which small servers may leave out; a number is a word of theirs."""
     for choice in getattr(body, "choices", None) or ():
         reason = getattr(choice, "finish_reason", None)

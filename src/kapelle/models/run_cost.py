@@ -131,13 +131,13 @@ def find_price_name(model: Model[Any], prices: PriceTable, *, declared: Sequence
 def _read_usage(response: ModelResponse, before: Sequence[ModelMessage]) -> tuple[Usage, bool]:
     """Return what a reply used, and whether its provider said so."""
     theirs = response.usage
-    if theirs.input_tokens or theirs.output_tokens:
-        cached = min(theirs.cache_read_tokens, theirs.input_tokens)
-        return Usage(
-            input_tokens=theirs.input_tokens, cached_tokens=cached, output_tokens=theirs.output_tokens, calls=1
-        ), True
     # A budget must not take silence for zero.
-    return Usage(input_tokens=measure_messages(before), output_tokens=measure_messages([response]), calls=1), False
+    read = theirs.input_tokens or measure_messages(before)
+    says_nothing = not (theirs.input_tokens or theirs.output_tokens)
+    written = measure_messages([response]) if says_nothing else theirs.output_tokens
+    cached = min(theirs.cache_read_tokens, read)
+    usage = Usage(input_tokens=read, cached_tokens=cached, output_tokens=written, calls=1)
+    return usage, bool(theirs.input_tokens)
 
 
 def _price(response: ModelResponse, usage: Usage, prices: PriceTable, declared: Sequence[str]) -> float:
