@@ -868,9 +868,10 @@ class _Execution:
             self._accounts.charge_unknown(job, self._seconds_since(job.started))
         attempt.result, attempt.reason, attempt.ended = result, reason, True
         attempt.failure = None if reason is None else _kind_of(job, reason)
-        if reason is not None and not isinstance(_error_of(job), AskPerson):
+        asks = isinstance(_error_of(job), AskPerson)
+        if reason is not None and not asks:
             self._tell_failure(job, attempt, reason)
-        self._accounts.learn(job, result if job.expired is None else None, answered=reason is None)
+        self._accounts.learn(job, result if job.expired is None else None, answered=reason is None and not asks)
         assert job.agent is not None
         self._ready.allow(job.agent, self._accounts.places_of(job.agent))
         return attempt
