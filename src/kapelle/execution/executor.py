@@ -93,6 +93,7 @@ from .result import (
     read_question,
     read_reflection,
     read_result,
+    read_spent,
     read_there,
     read_verdict,
     tell_traceback,
@@ -113,9 +114,11 @@ class Growth:
     replanner: Replanner | None = None
     replanning_cost_usd: float = 0.0
     """Dollars to set aside for planning the work of one failed task anew."""
+    replanning_tokens: int = 0
     reflector: Reflector | None = None
     reflection_cost_usd: float = 0.0
     """Dollars to set aside for looking at one task's output."""
+    reflection_tokens: int = 0
     limits: GrowthLimits = field(default_factory=GrowthLimits)
 
 
@@ -369,6 +372,8 @@ class _Execution:
         self._is_stopping = False
         """Whether nothing starts any more."""
         self._started = 0.0
+        self._planning_costs = False
+        """Whether planning anew, or looking at outputs, has told of costs in this run."""
         self._changes = earlier.changes
         """Expansions and new plans so far."""
 
@@ -1348,10 +1353,10 @@ class _Execution:
             return False
         if not may_replan(self._progress.graph, task, growth.limits) or self._changes >= growth.limits.max_changes:
             return False
-        if not self._progress.is_wanted(task.task_id) or not is_repeatable(task):
+        if not self._progress.is_wanted(task.task_id) or not is_repeatable(task) or self._is_too_late_to_plan:
             return False
         try:
-            reservation = self._budget.reserve(usd=growth.replanning_cost_usd)
+            reservation = self._budget.reserve(usd=growth.replanning_cost_usd, tokens=growth.replanning_tokens)
         except BudgetExceeded:
             return False
         started = {"replaces": task.task_id, "reserved_usd": reservation.usd}
@@ -1391,14 +1396,9 @@ class _Execution:
             return
         assert replanning.work is not None
         result, problem = (None, replanning.expired) if replanning.expired else read_new_plan(replanning.work)
+        cost = self._settle_planning(replanning, replanning.work, result, failed=problem is not None)
         if problem is not None:
             problem = f"planning it anew failed: {problem}"[:MAX_REASON_CHARS]
-            self._budget.commit(replanning.reservation)  # what it cost is unknown: all that was set aside
-            spent = replanning.reservation.usd
-        else:
-            spent = 0.0 if result is None else (result.cost_usd or 0.0)
-            self._budget.commit(replanning.reservation, usd=spent)
-        cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if result is None else result.usage)}
         plan: ApprovedPlan | None = None
         if result is not None and result.expansion is not None and is_same_again(task, result.expansion):
             problem = "it was planned as it had been"
@@ -1424,10 +1424,10 @@ class _Execution:
     def _start_reflection(self, growth: Growth, task: Task, output: Any) -> None:
         """Let somebody look at what a task gave, while everything goes on; as far as the budget holds it."""
         assert growth.reflector is not None
-        if self._changes >= growth.limits.max_changes:
+        if self._changes >= growth.limits.max_changes or self._is_too_late_to_plan:
             return
         try:
-            reservation = self._budget.reserve(usd=growth.reflection_cost_usd)
+            reservation = self._budget.reserve(usd=growth.reflection_cost_usd, tokens=growth.reflection_tokens)
         except BudgetExceeded:
             return
         if reservation.usd:
@@ -1447,11 +1447,8 @@ class _Execution:
         assert thought.work is not None
         found, why = (None, thought.expired) if thought.expired else read_reflection(thought.work)
         reserved = thought.reservation.usd
-        # What a thought that failed has cost is unknown: all that was set aside.
-        spent = reserved if why is not None else 0.0 if found is None else found.cost_usd
-        self._budget.commit(thought.reservation, usd=spent)
+        cost = self._settle_planning(thought, thought.work, found, failed=why is not None)
         place = {"replaces": thought.task.task_id}
-        cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if found is None else found.usage)}
         plan, problem = None, None if why is None else f"Reflecting failed: {why}"
         if found is not None:
             try:
@@ -1467,6 +1464,32 @@ class _Execution:
             reason = (problem or "Nothing is to change.")[:MAX_REASON_CHARS]
             self._journal.write("planning_spent", {**place, "reason": reason, **cost})
         self._ready.retry()
+
+    @property
+    def _is_too_late_to_plan(self) -> bool:
+        """Whether all that planning takes is spent; what has cost nothing so far goes on."""
+        return self._planning_costs and (self._budget.usd_is_spent or self._budget.left.tokens <= 0)
+
+    def _settle_planning(
+        self,
+        one: _Replanning | _Reflecting,
+        work: asyncio.Task[Any],
+        found: AgentResult | Reflection | None,
+        *,
+        failed: bool,
+    ) -> dict[str, Any]:
+        """Charge what planning has cost, and return that for the journal: what it tells, or its error does; where it
+        failed and that is not known, all that was set aside."""
+        told: AgentResult | Reflection | None = found
+        if failed and one.expired is None and work.done() and not work.cancelled() and (error := work.exception()):
+            told = read_spent(error)
+        spent = 0.0 if told is None else told.cost_usd
+        if spent is None or (failed and told is None):
+            spent = one.reservation.usd if failed else 0.0
+        usage = Usage() if told is None else told.usage
+        self._planning_costs = self._planning_costs or bool(spent or usage.tokens)
+        self._budget.commit(one.reservation, usd=spent, tokens=usage.tokens)
+        return {"planning_cost_usd": spent, "planning_usage": asdict(usage)}
 
     async def _approve_patch(self, found: Reflection) -> tuple[ApprovedPlan | None, str | None]:
         """Return the approved plan in which the patch is applied to what has not begun, or why there is none."""
