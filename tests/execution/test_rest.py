@@ -96,6 +96,20 @@ def test_the_first_that_is_given_up_lets_the_others_follow() -> None:
     assert door.knocks == [0.0, 0.0, 0.0, 9.0, 19.0, 19.0]
 
 
+def test_a_rest_ends_also_where_the_loop_rings_a_moment_early() -> None:
+    class Ticks(Door):
+        async def run(self, task: Task, context: TaskContext) -> AgentResult:
+            if task.task_id != "ticks":
+                return await super().run(task, context)
+            for _ in range(20):  # ten tenths of a second are a little less than one
+                await asyncio.sleep(0.1)
+            return AgentResult(output="done")
+
+    door = Ticks(closed_until_s=0.5, retry_after_s=1.0, seconds=0.0)
+    _, run = execute([work("ticks"), work("a")], door, limits=NO_DELAY)
+    assert (states(run), door.knocks) == ({"ticks": "done", "a": "done"}, [0.0, 1.0])
+
+
 def test_what_a_rival_is_told_holds_for_all() -> None:
     door = Door(closed_from_s=20.0, closed_until_s=40.0, retry_after_s=90.0, seconds={"a": 300.0, "b": 50.0})
     limits = ExecutionLimits(hedge=HedgePolicy(after=1.0, least_s=30.0), retry=RetryPolicy(first_delay_s=0.0))

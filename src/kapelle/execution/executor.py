@@ -266,9 +266,10 @@ class _Again:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Rested:
-    """A service that asked to be left alone may be asked again."""
+    """A service that asked to be left alone may be asked again, if it has not asked for more since."""
 
     service: str
+    due: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -441,8 +442,8 @@ class _Execution:
         match report:
             case _Again(job=job):
                 self._ask_again(job)
-            case _Rested(service=service):
-                self._end_rest(service)
+            case _Rested(service=service, due=due):
+                self._end_rest(service, due)
             case _LetIn(job=job):
                 self._let_others_follow(job)
             case _LeftBehind(job=job, ended=ended):
@@ -1046,7 +1047,7 @@ class _Execution:
             if known.when() >= due:
                 return
             known.cancel()
-        self._resting[service] = loop.call_at(due, self._reports.put_nowait, _Rested(service=service))
+        self._resting[service] = loop.call_at(due, self._reports.put_nowait, _Rested(service=service, due=due))
         for agent in self._asking_for(service):
             if seconds > self._limits.retry.max_rest_s:
                 self._ready.let_go(agent)  # nobody waits that long: its jobs come to nothing at their turn
@@ -1073,10 +1074,10 @@ class _Execution:
         self._ready.hold(job.agent)
         return True
 
-    def _end_rest(self, service: str) -> None:
+    def _end_rest(self, service: str, due: float) -> None:
         """A service may be asked again: by one job at first."""
         timer = self._resting.get(service)
-        if timer is not None and timer.when() <= asyncio.get_running_loop().time():
+        if timer is not None and timer.when() == due:  # not by the clock: a loop rings a moment before the time
             del self._resting[service]
             self._forget_first(service)
             self._first[service] = None
