@@ -18,6 +18,8 @@ from .world import PLANNING_USD, REFLECT_USD, REPLAN_USD, Act, TaskSpec, Way, Wo
 SLACK_S = 7.0
 """A stop is heard within a second, waits two for agents to tidy up, and for a change to be approved before."""
 LEASE_S = 31.0
+FIRST_S = 60.0
+"""Others wait no longer for the first that asks an agent which wanted to be left alone."""
 CENT = 1e-7
 """Sums of dollars differ by less."""
 OVER = ("done", "failed", "skipped", "cancelled")
@@ -146,6 +148,8 @@ class _Model:
         """Agents of which something is known: from then on what is set aside for them is learned."""
         self.rests: dict[str, float] = {}
         """Until when an agent wants to be left alone."""
+        self.first: dict[str, _Attempt | None] = {}
+        """Agents that one attempt asks alone after that, until it has ended: that attempt, once it has begun."""
         self.told: dict[str, list[float]] = {}
         """What an agent's attempts have told that they cost."""
         self.answered: dict[str, int] = {}
@@ -214,6 +218,7 @@ class _Model:
             self.was_stopping = self.is_stopping
             self.is_stopping = False
             self.rests.clear()  # a new engine asks once, and is told
+            self.first.clear()
             if self.caps.get(item.session) is not None:
                 self.cap = self.caps[item.session]
         if item.session != self.owner or item.session in self.dead:
@@ -429,6 +434,7 @@ class _Model:
         self._expect(agent in spec.way.agents, f"{agent} begins {name}, which is {spec.way!r}")
         reserved = data.get("reserved_usd", 0.0)
         task.life.attempts.append(_Attempt(agent=agent, session=item.session, reserved=reserved, at=item.at))
+        self._may_be_first(task.life.attempts[-1])
 
     def _on_attempt_started(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         life, agent, name = self._life(task), data["agent"], task.spec.name
@@ -452,6 +458,8 @@ class _Model:
         self._pay(reserved)
         new = _Attempt(agent=agent, session=item.session, reserved=reserved, step=data["step"], at=item.at)
         life.attempts.append(new)
+        if not self._is_refused(task, agent, reserved):
+            self._may_be_first(new)
 
     def _expect_may_try(self, task: _TaskState, life: _Life, agent: str, step: str) -> None:
         name, way = task.spec.name, task.spec.way
@@ -526,6 +534,7 @@ class _Model:
         self._pay(data.get("reserved_usd", 0.0))
         reserved = data.get("reserved_usd", 0.0)
         attempt.check = _Attempt(agent=judge, session=item.session, reserved=reserved, at=item.at)
+        self._may_be_first(attempt.check)
 
     def _on_attempt_checked(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         life = self._life(task)
@@ -625,7 +634,8 @@ class _Model:
 
     def _is_at_its_end(self, item: Item, reason: str) -> bool:
         """Whether the run stops, so that nothing else is tried: only how it ends can tell."""
-        return self.is_stopping or self._stops_soon(reason) or self._may_stop(item)
+        must_end = self.is_stopping or self.must_fail is not None
+        return must_end or self._stops_soon(reason) or self._may_stop(item)
 
     def _expect_came_to_nothing(
         self, task: _TaskState, life: _Life, *, reason: str = "", but_fallbacks: bool = False
@@ -873,6 +883,7 @@ class _Model:
         """Nobody calls who asked to be left alone, and nothing that may cost anything starts when all is spent."""
         rest_s = self.rests.get(agent, 0.0) - self.now
         self._expect(rest_s <= CENT, f"{agent} is asked, and wants to be left alone for another {rest_s:g} s")
+        self._expect(not self._is_tried(agent), f"{agent} is asked by two at once, just after it was left alone")
         if self.cap is None:
             return
         self._expect(not 0 < self.cap <= self.spent - CENT, f"{agent} is asked, and all of ${self.cap:g} is spent")
@@ -888,6 +899,15 @@ class _Model:
             ]
             both = bool(untried) and not self.answered.get(agent)
             self._expect(not both, f"{agent} is tried while {untried} are, and nobody knows what any of them costs")
+
+    def _is_tried(self, agent: str) -> bool:
+        """Whether one attempt asks an agent that was left alone, and no other may yet."""
+        first = self.first.get(agent)
+        return first is not None and first.is_open and self.now < first.at + FIRST_S - CENT
+
+    def _may_be_first(self, attempt: _Attempt) -> None:
+        if self.first.get(attempt.agent, attempt) is None:
+            self.first[attempt.agent] = attempt
 
     def _pay(self, usd: float) -> None:
         self.most_set_aside = max(self.most_set_aside, usd)
@@ -918,8 +938,11 @@ class _Model:
             fits = bool(data.get("cost_assumed")) or said == 0
         self._expect(fits, f"{attempt.agent} is charged ${said:.6f}, and not ${right}")
         self.settled.add(attempt.agent)
+        if self.first.get(attempt.agent) is attempt:
+            del self.first[attempt.agent]
         if act is not None and act.rest_s and "overloaded" in f"{data.get('reason')} {data.get('note')}":
             self.rests[attempt.agent] = max(self.rests.get(attempt.agent, 0.0), self.now + act.rest_s)
+            self.first[attempt.agent] = None
         if act is not None and act.cost_usd is not None and act.does in ("answer", "fail", "ask", "grow", "again"):
             self.told.setdefault(attempt.agent, []).append(act.cost_usd)
         if act is not None and act.does in ("answer", "grow") and "reason" not in data:
@@ -1028,7 +1051,7 @@ class _Model:
         one = life.attempts[0]
         if not one.is_open or task.spec.risk == "high" or self._may_be_too_dear(one.agent):
             return
-        if self.rests.get(one.agent, 0.0) > self.now - CENT:
+        if self.rests.get(one.agent, 0.0) > self.now - CENT or self._is_tried(one.agent):
             return
         if self._free_places(one.agent) <= 0 or self._stops_at(self.owner, one.at + after_s):
             return
@@ -1044,7 +1067,7 @@ class _Model:
         if task.state != "waiting" or any(self._settled(one) == "open" for one in task.after):
             return False
         agent = task.spec.way.agents[0]
-        if self._may_be_too_dear(agent) or self.rests.get(agent, 0.0) > self.now - CENT:
+        if self._may_be_too_dear(agent) or self.rests.get(agent, 0.0) > self.now - CENT or self._is_tried(agent):
             return False
         is_free = not task.spec.approval or self._was_approved(task.spec.name, "start", "rerun")
         at_risk = task.spec.risk == "high" and task.begun_at_risk

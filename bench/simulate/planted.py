@@ -139,6 +139,12 @@ BUGS = (
         right="        if failure.retry_after_s:\n",
         wrong="        if not failure:\n",
     ),
+    Planted(
+        name="all come back at once after a rest",
+        file="execution/executor.py",
+        right="        self._go_first(job)\n",
+        wrong="",
+    ),
 )
 
 

@@ -821,8 +821,10 @@ class Engine:
             approver=_Approver(self, terms, budget, kept, complexities),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
+            replanning_tokens=self.team.planning_tokens,
             reflector=self.reflector,
             reflection_cost_usd=self.team.planning_cost_usd,
+            reflection_tokens=self.team.planning_tokens,
         )
 
 

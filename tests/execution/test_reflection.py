@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from kapelle import Engine, GraphPatch, Plan, Run, SqliteLedger, Task, TaskDAG, agent
+from kapelle.errors import ModelReplyInvalid
 from kapelle.execution import Reflection
+from kapelle.ledger import Usage
 
 
 def work(task_id: str, *after: str, **fields: Any) -> Task:
@@ -50,6 +52,22 @@ def test_what_a_task_gave_may_change_the_rest_of_the_plan() -> None:
     assert (run.graph_version, run.planning_cost_usd) == (2, 0.001)
     assert sorted(name for name, _ in thinker.seen) == ["a", "new", "slow"]
     assert "The graph changed 1 time while it ran" in run.explain()
+
+
+def test_a_reflection_that_fails_is_charged_what_its_error_tells() -> None:
+    usage = Usage(input_tokens=900, output_tokens=100, calls=1)
+    run = go(Thinker(a=ModelReplyInvalid("no", cost_usd=0.3, usage=usage)), work("a"), budget_usd=1.0)
+    assert (run.state, run.planning_cost_usd, run.usage) == ("done", 0.3, usage)
+
+
+@pytest.mark.parametrize(("terms", "most"), [({"max_tokens": 25_000}, 3), ({"budget_usd": 0.65}, 3), ({}, 5)])
+def test_nobody_looks_at_outputs_once_what_that_takes_is_spent(terms: dict[str, Any], most: int) -> None:
+    usage = Usage(input_tokens=9_000, output_tokens=1_000, calls=1)
+    looks = ModelReplyInvalid("no", cost_usd=0.3, usage=usage)
+    thinker = Thinker(**{f"t{n}": looks for n in range(5)})
+    run = go(thinker, *(work(f"t{n}", *([f"t{n - 1}"] if n else [])) for n in range(5)), **terms)
+    assert len(thinker.seen) <= most
+    assert run.usage.calls == len(thinker.seen)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kapelle import Engine, Plan, SqliteLedger, agent
 from kapelle.agents import AgentResult
 from kapelle.cost import Budget
-from kapelle.errors import AgentFailed, TryAgain
+from kapelle.errors import AgentFailed, AskPerson, TryAgain
 from kapelle.execution import ExecutionLimits, HedgePolicy, RetryPolicy
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Run, Usage
@@ -67,6 +67,13 @@ def test_an_agent_that_never_tells_a_cost_starts_slowly_too() -> None:
     ending, _ = execute(wide(15), agent, budget=Budget(usd=1.0))
     assert ending.state == "done"
     assert sorted(agent.started.values())[:3] == [0, 1, 1]
+
+
+def test_a_question_is_no_answer_that_tells_what_one_costs() -> None:
+    agent = ScriptedAgent({"work": AskPerson("Which one?")}, seconds=1)
+    ending, _ = execute(wide(4), agent, budget=Budget(usd=1.0))
+    assert ending.state == "waiting"
+    assert agent.most_at_once == 1
 
 
 def test_without_a_cap_nobody_waits() -> None:

@@ -120,6 +120,28 @@ def test_what_was_reported_before_it_broke_is_what_it_costs(name: str) -> None:
     assert (again.cost_usd, again.usage, again.sent) == (error.cost_usd, error.usage, True)
 
 
+WHOLE = (chunk("all "), chunk("of it"), chunk(finish="stop"))
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_connection_that_breaks_after_the_reply_has_ended_takes_nothing_back(reports: bool) -> None:
+    chunks = (*WHOLE, chunk(usage=USAGE)) if reports else WHOLE
+    with OpenAIServer([stream(*chunks, ends=False, drops=True), chat("again")]) as server:
+        reply = complete(server, on_text=lambda _: None)
+        assert len(server.requests) == 1
+
+    assert (reply.text, reply.usage_estimated) == ("all of it", not reports)
+    assert not reports or reply.usage == USED
+
+
+def test_a_server_may_take_back_what_it_has_ended() -> None:
+    body = stream(*WHOLE, chunk(usage=USAGE), ends=False).body + IN_STREAM.encode()
+
+    error, _ = ask(raw(body), streams=True)
+
+    assert error.cost_usd == pytest.approx(COST_USD)
+
+
 def test_a_body_that_cannot_be_read_may_still_say_what_it_cost() -> None:
     body = (
         '{"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [], "usage": '

@@ -7,7 +7,7 @@ replies that were paid until then. The error tells their cost and usage, and the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.usage import RequestUsage
 
 from kapelle import AgentCapability, Engine, Plan, Run, SqliteLedger, Task, TaskDAG
-from kapelle.agents import Agent, ModelAgent, PydanticAIAgent, TaskContext
+from kapelle.agents import Agent, AgentResult, ModelAgent, PydanticAIAgent, TaskContext
 from kapelle.errors import (
     AgentFailed,
     AskPerson,
@@ -344,3 +344,44 @@ def test_a_failure_may_pass_as_it_did_before_it_was_paid() -> None:
         told = asyncio.run(failure_of(library_agent(USE_TOOL, tool=raises(error))))
         assert sort_failure(told).may_pass == sort_failure(error).may_pass
         assert str(error) in str(told)
+
+
+SPENT = Usage(input_tokens=100, output_tokens=10, calls=1)
+
+
+async def pays_then_raises(task: Task, context: TaskContext) -> AsyncIterator[Any]:
+    yield "half"
+    yield AgentResult(output=None, cost_usd=0.5, usage=SPENT)
+    raise RuntimeError("and then it broke")
+
+
+async def pays_then_is_refused(task: Task, context: TaskContext) -> AsyncIterator[Any]:
+    yield AgentResult(output=None, cost_usd=0.2, usage=SPENT)
+    raise ContentRefused("no", cost_usd=0.3)
+
+
+async def pays_twice_at_once(task: Task, context: TaskContext) -> str:
+    async def call(cost_usd: float) -> None:
+        raise AgentFailed("no", cost_usd=cost_usd, usage=SPENT)
+
+    async with asyncio.TaskGroup() as calls:
+        calls.create_task(call(0.2))
+        calls.create_task(call(0.3))
+    return "never"
+
+
+async def pays_in_groups(task: Task, context: TaskContext) -> str:
+    paid = TryAgain("later", cost_usd=0.2, usage=SPENT)
+    raise ExceptionGroup("all", [ExceptionGroup("some", [paid, ValueError("no")]), TryAgain("no", cost_usd=0.3), paid])
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "threads"])
+@pytest.mark.parametrize("way", [pays_then_raises, pays_then_is_refused, pays_twice_at_once, pays_in_groups])
+def test_code_that_fails_after_it_paid_is_charged_all_that_it_told(way: Callable[..., Any], backend: str) -> None:
+    card = AgentCapability(agent_id="a", task_types=("t",))
+    limits = ExecutionLimits(retry=RetryPolicy(max_attempts=1))
+    engine = Engine([(card, way)], model="none", ledger=SqliteLedger(":memory:"), limits=limits, backend=backend)
+    run = asyncio.run(engine.run(Plan(request="x", graph=TaskDAG([TASK]), planner="me"), budget_usd=10.0))
+    assert run.state == "failed"
+    assert run.cost_usd == pytest.approx(0.5)
+    assert run.usage.calls == (2 if way is pays_twice_at_once else 1)

@@ -128,6 +128,20 @@ def test_what_is_not_said_is_estimated_and_that_is_said(name: str, streams: bool
     assert found.cost_usd > 0
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_of_a_total_alone_what_the_input_cannot_be_was_written(streams: bool) -> None:
+    report = said(None, None, 1100)
+    reply = (
+        stream(chunk(TEXT), chunk(finish="stop"), chunk(usage=report)) if streams else completion(TEXT, usage=report)
+    )
+
+    found = ask(reply, streams=streams)
+
+    assert found.usage_estimated
+    assert found.usage.tokens == 1100
+    assert found.usage.output_tokens > 1000, "thoughts that nobody shows, at the price of output"
+
+
 FINAL = said(1000, 100, 1100, **cached(600))
 STREAMS = {
     "at the end": [chunk(TEXT), chunk(finish="stop"), chunk(usage=FINAL)],

@@ -8,12 +8,14 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, overload
 
-from kapelle.errors import AgentFailed, InvalidAgents
+from kapelle.errors import AgentFailed, InvalidAgents, KapelleError
 from kapelle.graph import Task
+from kapelle.ledger import Usage
 
 from .agent import Agent, AgentResult, TaskContext
 from .capability import AgentCapability, CostTier
 from .library_agent import PydanticAIAgent
+from .paid_failure import add_paid, as_paid_failure
 from .threads import call_in_thread
 
 AgentFunction = Callable[..., Any]
@@ -169,7 +171,15 @@ async def _join_pieces(pieces: AsyncIterator[Any], context: TaskContext) -> Agen
     """Return the text that an agent yields in pieces, and tell each as it comes."""
     told: list[str] = []
     result = AgentResult(output=None)
-    async for piece in pieces:
+    while True:
+        try:
+            piece = await anext(pieces)
+        except StopAsyncIteration:
+            break
+        except Exception as error:
+            if result.cost_usd is None and result.usage == Usage():
+                raise
+            raise _paid_failure(error, result) from error
         if isinstance(piece, AgentResult):
             result = piece
         elif not isinstance(piece, str):
@@ -183,6 +193,13 @@ async def _join_pieces(pieces: AsyncIterator[Any], context: TaskContext) -> Agen
             if context.tell is not None:
                 context.tell(piece)
     return result if result.output is not None else replace(result, output="".join(told))
+
+
+def _paid_failure(error: Exception, result: AgentResult) -> KapelleError:
+    """Return an error like this one that tells what was reported before it was raised."""
+    if isinstance(error, KapelleError):
+        return add_paid(error, result.cost_usd, result.usage)
+    return as_paid_failure(error, result.cost_usd, result.usage)
 
 
 def _counts_two_arguments(function: AgentFunction) -> bool:

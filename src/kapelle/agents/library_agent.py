@@ -37,6 +37,7 @@ from kapelle.models import (
     is_known_to_leave_tags_open,
     known_models,
     measure_messages,
+    mend_model,
     read_ending,
     read_run_cost,
     strip_thoughts,
@@ -117,6 +118,8 @@ class PydanticAIAgent:
 
         used = RunUsage()
         options: dict[str, Any] = {"usage": used, "model_settings": functools.partial(self._settings, task, context)}
+        if (model := self._mended_model()) is not None:
+            options["model"] = model
         if self._deps is not None:
             options["deps"] = await self._deps_for(task, context)
         if context.tell is not None and self._can_stream():
@@ -271,6 +274,20 @@ class PydanticAIAgent:
             return model or self._model or "", None
         return find_price_name(model, self._table(), declared=self._declared())
 
+    def _mended_model(self) -> Any:
+        """Return the agent's model as its replies are to be read; None where the agent chooses it in some other way."""
+        from pydantic_ai import Agent as LibraryAgent
+        from pydantic_ai.models import Model
+
+        model = self._own_model()
+        if type(self._agent) is not LibraryAgent or not isinstance(model, Model):
+            return None
+        try:
+            chosen = self._agent._root_capability.get_model()
+        except Exception:  # inner parts of the library, which may change
+            return None
+        return mend_model(model) if chosen is None else None
+
     def _own_model(self) -> Any:
         return getattr(self._agent, "model", None)
 
@@ -309,20 +326,9 @@ class PydanticAIAgent:
 
     def _can_stream(self) -> bool:
         """Whether the text of its answer can be shown as it is written."""
-        from pydantic_ai.models import Model
-        from pydantic_ai.models.function import FunctionModel
-        from pydantic_ai.models.wrapper import WrapperModel
-
-        model = self._own_model()
-        while isinstance(model, WrapperModel):
-            model = model.wrapped
         if not self._is_text() or getattr(self._agent, "event_stream_handler", None) is not None:
             return False  # it has a listener of its own
-        if isinstance(model, FunctionModel):
-            return model.stream_function is not None
-        return isinstance(model, str) or (
-            isinstance(model, Model) and type(model).request_stream is not Model.request_stream
-        )
+        return _can_stream(self._own_model())
 
 
 def _can_stream(model: Any) -> bool:

@@ -94,6 +94,7 @@ from .result import (
     read_question,
     read_reflection,
     read_result,
+    read_spent,
     read_there,
     read_verdict,
     tell_traceback,
@@ -114,9 +115,11 @@ class Growth:
     replanner: Replanner | None = None
     replanning_cost_usd: float = 0.0
     """Dollars to set aside for planning the work of one failed task anew."""
+    replanning_tokens: int = 0
     reflector: Reflector | None = None
     reflection_cost_usd: float = 0.0
     """Dollars to set aside for looking at one task's output."""
+    reflection_tokens: int = 0
     limits: GrowthLimits = field(default_factory=GrowthLimits)
 
 
@@ -153,6 +156,8 @@ failures = get_logger("kapelle.execution")
 NEVER_S = 1e9
 MIN_BEHIND_S = 60.0
 """How long tasks wait at least for the place of a call that goes on after its time."""
+MAX_FIRST_S = 60.0
+"""How long a service is asked by one job alone after it wanted to be left alone: who is too busy says so sooner."""
 LATE_EXPANSION = "It expanded into other tasks when the run was stopped."
 STOP = "stop"
 """Begins the key of a message that asks to stop the run; the number of the run's session follows."""
@@ -262,9 +267,17 @@ class _Again:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Rested:
-    """A service that asked to be left alone may be asked again."""
+    """A service that asked to be left alone may be asked again, if it has not asked for more since."""
 
     service: str
+    due: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _LetIn:
+    """The first job after a rest has not been told to wait for so long that others may follow."""
+
+    job: Job
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -343,6 +356,9 @@ class _Execution:
         """Failed jobs that are to be made again after a while, by their own id."""
         self._resting: dict[str, asyncio.TimerHandle] = {}
         """Services that asked to be left alone, with when they may be asked again."""
+        self._first: dict[str, tuple[Job, asyncio.TimerHandle] | None] = {}
+        """Services that one job asks first after a rest, so that not all that waited come at once: that job, once it
+        has begun, with when others may follow even if it has not ended."""
         self._behind: dict[int, tuple[Job, asyncio.TimerHandle]] = {}
         """Jobs that were given up and whose threads go on in their agents' places, by their own id."""
         self._stuck: set[str] = set()
@@ -358,6 +374,8 @@ class _Execution:
         self._is_stopping = False
         """Whether nothing starts any more."""
         self._started = 0.0
+        self._planning_costs = False
+        """Whether planning anew, or looking at outputs, has told of costs in this run."""
         self._changes = earlier.changes
         """Expansions and new plans so far."""
 
@@ -401,7 +419,8 @@ class _Execution:
             await self._stop("It was interrupted.")
             raise
         finally:
-            left = (timer for _, timer in self._behind.values())
+            left = [timer for _, timer in self._behind.values()]
+            left += [first[1] for first in self._first.values() if first is not None]
             for timer in (alarm, *self._pausing.values(), *self._resting.values(), *left):
                 if timer is not None:
                     timer.cancel()
@@ -424,8 +443,10 @@ class _Execution:
         match report:
             case _Again(job=job):
                 self._ask_again(job)
-            case _Rested(service=service):
-                self._end_rest(service)
+            case _Rested(service=service, due=due):
+                self._end_rest(service, due)
+            case _LetIn(job=job):
+                self._let_others_follow(job)
             case _LeftBehind(job=job, ended=ended):
                 self._take_place_back(job, ended=ended)
             case _Late(job=job):
@@ -509,6 +530,10 @@ class _Execution:
             if (unasked := self._why_not_asked(job)) is not None:
                 self._ready.leave(job)
                 self._pass_over(job, unasked)
+                continue
+            if self._is_left_alone(job):
+                self._ready.push(job)
+                self._ready.leave(job)
                 continue
             alone = not self._is_busy
             untried = self._accounts.is_untried(job.agent)
@@ -636,6 +661,7 @@ class _Execution:
         else:
             doing = self._examine(job, job.check, resolved, context)
         self._underway.start(job, doing, f"{self._run_id}:{task.task_id}", self._seconds_for(task, job.agent))
+        self._go_first(job)
         self._watch_for_lateness(job)
 
     def _write_start(self, job: Job) -> None:
@@ -774,6 +800,7 @@ class _Execution:
         work = job.work
         self._underway.leave(job)
         self._free_place(job)
+        self._let_others_follow(job)
         self._ready.retry()
         error = _error_of(job)
         if job.check is not None:
@@ -850,9 +877,10 @@ class _Execution:
             self._accounts.charge_unknown(job, self._seconds_since(job.started))
         attempt.result, attempt.reason, attempt.ended = result, reason, True
         attempt.failure = None if reason is None else _kind_of(job, reason)
-        if reason is not None and not isinstance(_error_of(job), AskPerson):
+        asks = isinstance(_error_of(job), AskPerson)
+        if reason is not None and not asks:
             self._tell_failure(job, attempt, reason)
-        self._accounts.learn(job, result if job.expired is None else None, answered=reason is None)
+        self._accounts.learn(job, result if job.expired is None else None, answered=reason is None and not asks)
         assert job.agent is not None
         self._ready.allow(job.agent, self._accounts.places_of(job.agent))
         return attempt
@@ -1022,7 +1050,7 @@ class _Execution:
             if known.when() >= due:
                 return
             known.cancel()
-        self._resting[service] = loop.call_at(due, self._reports.put_nowait, _Rested(service=service))
+        self._resting[service] = loop.call_at(due, self._reports.put_nowait, _Rested(service=service, due=due))
         for agent in self._asking_for(service):
             if seconds > self._limits.retry.max_rest_s:
                 self._ready.let_go(agent)  # nobody waits that long: its jobs come to nothing at their turn
@@ -1042,12 +1070,48 @@ class _Execution:
             return None
         return f"{service} asks to be left alone for another {left_s:.0f} s. Resume the run later."
 
-    def _end_rest(self, service: str) -> None:
+    def _is_left_alone(self, job: Job) -> bool:
+        """Whether what a job's agent calls wants to be left alone for so short a time that the job waits."""
+        if job.agent is None or not self._resting or self._service_of(job.agent) not in self._resting:
+            return False
+        self._ready.hold(job.agent)
+        return True
+
+    def _end_rest(self, service: str, due: float) -> None:
+        """A service may be asked again: by one job at first."""
         timer = self._resting.get(service)
-        if timer is not None and timer.when() <= asyncio.get_running_loop().time():
+        if timer is not None and timer.when() == due:  # not by the clock: a loop rings a moment before the time
             del self._resting[service]
+            self._forget_first(service)
+            self._first[service] = None
             for agent in self._asking_for(service):
                 self._ready.let_go(agent)
+
+    def _go_first(self, job: Job) -> None:
+        """If a job is the first that asks a service after a rest, the others wait for how that ends."""
+        if job.agent is None or not self._first:
+            return
+        service = self._service_of(job.agent)
+        if self._first.get(service, ()) is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._first[service] = job, loop.call_later(MAX_FIRST_S, self._reports.put_nowait, _LetIn(job=job))
+        for agent in self._asking_for(service):
+            self._ready.hold(agent)
+
+    def _let_others_follow(self, job: Job) -> None:
+        """If a job was the first after a rest, others may ask as well, unless it was told to wait again."""
+        for service, first in list(self._first.items()):
+            if first is not None and first[0] is job:
+                self._forget_first(service)
+                if service not in self._resting:
+                    for agent in self._asking_for(service):
+                        self._ready.let_go(agent)
+
+    def _forget_first(self, service: str) -> None:
+        first = self._first.pop(service, None)
+        if first is not None:
+            first[1].cancel()
 
     def _ask_again(self, job: Job) -> None:
         del self._pausing[id(job)]
@@ -1103,9 +1167,12 @@ class _Execution:
         result = None
         if job.running is not None and job.running.done() and job.expired is None:
             result = _result_of(job)[0]
+            if (error := _error_of(job)) is not None:
+                self._heed(job, sort_failure(error))
         self._underway.give_up(job, reason)
         self._underway.leave(job)
         self._free_place(job)
+        self._let_others_follow(job)
         seconds = self._seconds_since(job.started)
         if result is None:
             self._accounts.charge_unknown(job, seconds)
@@ -1293,10 +1360,10 @@ class _Execution:
             return False
         if not may_replan(self._progress.graph, task, growth.limits) or self._changes >= growth.limits.max_changes:
             return False
-        if not self._progress.is_wanted(task.task_id) or not is_repeatable(task):
+        if not self._progress.is_wanted(task.task_id) or not is_repeatable(task) or self._is_too_late_to_plan:
             return False
         try:
-            reservation = self._budget.reserve(usd=growth.replanning_cost_usd)
+            reservation = self._budget.reserve(usd=growth.replanning_cost_usd, tokens=growth.replanning_tokens)
         except BudgetExceeded:
             return False
         started = {"replaces": task.task_id, "reserved_usd": reservation.usd}
@@ -1336,14 +1403,9 @@ class _Execution:
             return
         assert replanning.work is not None
         result, problem = (None, replanning.expired) if replanning.expired else read_new_plan(replanning.work)
+        cost = self._settle_planning(replanning, replanning.work, result, failed=problem is not None)
         if problem is not None:
             problem = f"planning it anew failed: {problem}"[:MAX_REASON_CHARS]
-            self._budget.commit(replanning.reservation)  # what it cost is unknown: all that was set aside
-            spent = replanning.reservation.usd
-        else:
-            spent = 0.0 if result is None else (result.cost_usd or 0.0)
-            self._budget.commit(replanning.reservation, usd=spent)
-        cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if result is None else result.usage)}
         plan: ApprovedPlan | None = None
         if result is not None and result.expansion is not None and is_same_again(task, result.expansion):
             problem = "it was planned as it had been"
@@ -1369,10 +1431,10 @@ class _Execution:
     def _start_reflection(self, growth: Growth, task: Task, output: Any) -> None:
         """Let somebody look at what a task gave, while everything goes on; as far as the budget holds it."""
         assert growth.reflector is not None
-        if self._changes >= growth.limits.max_changes:
+        if self._changes >= growth.limits.max_changes or self._is_too_late_to_plan:
             return
         try:
-            reservation = self._budget.reserve(usd=growth.reflection_cost_usd)
+            reservation = self._budget.reserve(usd=growth.reflection_cost_usd, tokens=growth.reflection_tokens)
         except BudgetExceeded:
             return
         if reservation.usd:
@@ -1392,11 +1454,8 @@ class _Execution:
         assert thought.work is not None
         found, why = (None, thought.expired) if thought.expired else read_reflection(thought.work)
         reserved = thought.reservation.usd
-        # What a thought that failed has cost is unknown: all that was set aside.
-        spent = reserved if why is not None else 0.0 if found is None else found.cost_usd
-        self._budget.commit(thought.reservation, usd=spent)
+        cost = self._settle_planning(thought, thought.work, found, failed=why is not None)
         place = {"replaces": thought.task.task_id}
-        cost = {"planning_cost_usd": spent, "planning_usage": asdict(Usage() if found is None else found.usage)}
         plan, problem = None, None if why is None else f"Reflecting failed: {why}"
         if found is not None:
             try:
@@ -1412,6 +1471,32 @@ class _Execution:
             reason = (problem or "Nothing is to change.")[:MAX_REASON_CHARS]
             self._journal.write("planning_spent", {**place, "reason": reason, **cost})
         self._ready.retry()
+
+    @property
+    def _is_too_late_to_plan(self) -> bool:
+        """Whether all that planning takes is spent; what has cost nothing so far goes on."""
+        return self._planning_costs and (self._budget.usd_is_spent or self._budget.left.tokens <= 0)
+
+    def _settle_planning(
+        self,
+        one: _Replanning | _Reflecting,
+        work: asyncio.Task[Any],
+        found: AgentResult | Reflection | None,
+        *,
+        failed: bool,
+    ) -> dict[str, Any]:
+        """Charge what planning has cost, and return that for the journal: what it tells, or its error does; where it
+        failed and that is not known, all that was set aside."""
+        told: AgentResult | Reflection | None = found
+        if failed and one.expired is None and work.done() and not work.cancelled() and (error := work.exception()):
+            told = read_spent(error)
+        spent = 0.0 if told is None else told.cost_usd
+        if spent is None or (failed and told is None):
+            spent = one.reservation.usd if failed else 0.0
+        usage = Usage() if told is None else told.usage
+        self._planning_costs = self._planning_costs or bool(spent or usage.tokens)
+        self._budget.commit(one.reservation, usd=spent, tokens=usage.tokens)
+        return {"planning_cost_usd": spent, "planning_usage": asdict(usage)}
 
     async def _approve_patch(self, found: Reflection) -> tuple[ApprovedPlan | None, str | None]:
         """Return the approved plan in which the patch is applied to what has not begun, or why there is none."""

@@ -18,7 +18,7 @@ import inspect
 import math
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -71,6 +71,8 @@ _FIELDS = ("output", "usage", "cost_usd", "quality", "unpriced_model", "expansio
 _LARGEST_INT = 2**63
 _MOST_CAUSES = 10
 """Of the errors behind an error, how many are asked what was used."""
+_MOST_ERRORS = 1_000
+"""Of the errors in a group, and in groups within it, how many are asked."""
 _T = TypeVar("_T")
 _MOST_SHOWN = 5
 """Of the errors in a group, how many a message tells."""
@@ -461,19 +463,40 @@ def read_spent(error: BaseException) -> AgentResult | None:
 def _reported(error: BaseException) -> AgentResult | None:
     """Return what an error says that an attempt used; None where it says nothing.
 
-    An error that user code made of one of ours says nothing itself: then the one behind it is asked.
+    An error that user code made of one of ours says nothing itself: then the one behind it is asked. What calls that
+    were made together used is added up.
 
     Raises:
         RefusedFigure: one of its figures is none.
     """
-    seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen and len(seen) < _MOST_CAUSES:
-        seen.add(id(one))
-        if isinstance(one, KapelleError) and (found := _told_by(one)) is not None:
+    return _told_in(error, set())
+
+
+def _told_in(error: BaseException | None, seen: set[int]) -> AgentResult | None:
+    for _ in range(_MOST_CAUSES):
+        if error is None or id(error) in seen or len(seen) > _MOST_ERRORS:
+            return None
+        seen.add(id(error))
+        found = None
+        if isinstance(error, KapelleError):
+            found = _told_by(error)
+        elif isinstance(error, BaseExceptionGroup):
+            found = _sum_of([one for one in (_told_in(each, seen) for each in error.exceptions) if one is not None])
+        if found is not None:
             return found
-        one = one.__cause__ or one.__context__
+        error = error.__cause__ or error.__context__
     return None
+
+
+def _sum_of(spent: Sequence[AgentResult]) -> AgentResult | None:
+    """Return what several calls used; of unknown cost where that of one is unknown."""
+    if not spent:
+        return None
+    usage = sum((one.usage for one in spent), NOTHING)
+    costs = [one.cost_usd for one in spent if one.cost_usd is not None]
+    if any(isinstance(one, UnknownCost) for one in spent):
+        return UnknownCost(output=None, usage=usage)
+    return _spent(usage, sum(costs) if costs else None)
 
 
 def _told_by(error: KapelleError) -> AgentResult | None:

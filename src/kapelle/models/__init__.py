@@ -20,6 +20,7 @@ from .discovery import find_model as find_model
 from .failures import explain_failure as explain_failure
 from .finish_reasons import Ending as Ending
 from .finish_reasons import read_ending as read_ending
+from .mended import mend_model as mend_model
 from .prices import Price as Price
 from .prices import PriceTable as PriceTable
 from .prices import bound_tokens as bound_tokens

@@ -13,13 +13,13 @@ import copy
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
+
+from kapelle.failures import sort_failure
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelResponse
     from pydantic_ai.models import Model, StreamedResponse
-
-_T = TypeVar("_T")
 
 # No text holds it, so nothing is taken for a thought; see `thoughts.py` for what is.
 _NO_TAG = "\x00kapelle reads thoughts itself\x00"
@@ -68,9 +68,9 @@ def watch_bodies(model: Model[Any]) -> Model[Any]:
     read_body: Callable[[Any], Any] = watched._validate_completion  # type: ignore[attr-defined]  # it is such a model
 
     def read_mended(body: Any) -> Any:
-        _take_usage(body, _CURRENT.get())
-        _refuse_error(model.model_name, body)
-        _mend_finish_reason(body)
+        take_usage(body, _CURRENT.get())
+        refuse_error(model.model_name, body)
+        mend_finish_reason(body)
         return read_body(body)
 
     vars(watched)["_validate_completion"] = read_mended
@@ -85,16 +85,32 @@ def watch_stream(stream: StreamedResponse, reported: Reported) -> None:
     if read_chunks is None or not any(kind.__name__ == "OpenAIStreamedResponse" for kind in type(stream).__mro__):
         return
     reported.is_watched = True
-    vars(stream)["_validate_response"] = lambda: _each(read_chunks(), lambda chunk: _take_usage(chunk, reported))
+    vars(stream)["_validate_response"] = lambda: watch_chunks(read_chunks(), reported)
 
 
-async def _each(items: AsyncIterable[_T], note: Callable[[_T], None]) -> AsyncIterator[_T]:
-    async for item in items:
-        note(item)
-        yield item
+async def watch_chunks(
+    chunks: AsyncIterable[Any], reported: Reported, *, before: Callable[[Any], None] = lambda _: None
+) -> AsyncIterator[Any]:
+    """Yield the chunks of a stream, without their usage, which goes to the reports; `before` sees them with it.
+
+    A connection that breaks once the reply has ended takes nothing of it back.
+    """
+    has_ended = False
+    try:
+        async for chunk in chunks:
+            before(chunk)
+            take_usage(chunk, reported)
+            choices = getattr(chunk, "choices", None) or ()
+            has_ended = has_ended or any(getattr(choice, "finish_reason", None) for choice in choices)
+            yield chunk
+    except Exception as error:
+        # With a body it is the server that speaks, and may take it back.
+        was_cut = getattr(error, "body", None) is None and sort_failure(error).kind in ("provider", "timeout")
+        if not (has_ended and was_cut):
+            raise
 
 
-def _take_usage(body: Any, reported: Reported | None) -> None:
+def take_usage(body: Any, reported: Reported | None) -> None:
     """Move the usage from a body or a chunk to the reports: what it holds need not fit the library's classes."""
     if reported is None:
         return
@@ -109,7 +125,7 @@ def _take_usage(body: Any, reported: Reported | None) -> None:
     body.usage = None
 
 
-def _refuse_error(model: str, body: Any) -> None:
+def refuse_error(model: str, body: Any) -> None:
     """Some gateways answer 200 and put what went wrong where a reply belongs."""
     from pydantic_ai.exceptions import ModelAPIError
 
@@ -120,7 +136,7 @@ def _refuse_error(model: str, body: Any) -> None:
     raise ModelAPIError(model, str(told.get("message") or told), body=dict(told), in_stream=True)
 
 
-def _mend_finish_reason(body: Any) -> None:
+def mend_finish_reason(body: Any) -> None:
     """An empty reason is none, which small servers may leave out; a number is a word of theirs."""
     for choice in getattr(body, "choices", None) or ():
         reason = getattr(choice, "finish_reason", None)

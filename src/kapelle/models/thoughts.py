@@ -165,3 +165,17 @@ def strip_thoughts(text: str) -> str:
     """
     reader = ThoughtReader(holds_back=True)
     return reader.take(text) + reader.finish()
+
+
+def mark_thoughts(text: str, *, begins: str, ends: str) -> str:
+    """Return a whole reply with these tags around its thoughts, which may have had others, or one of two.
+
+    >>> mark_thoughts("secret</think>42", begins="<t>", ends="</t>"), mark_thoughts("42", begins="<t>", ends="</t>")
+    ('<t>secret</t>42', '42')
+    """
+    reader = ThoughtReader(holds_back=True)
+    answer = reader.take(text) + reader.finish()
+    if not reader.thought:
+        return text
+    thoughts = _TAG.sub("", text.removesuffix(answer)).replace(begins, "").replace(ends, "")
+    return f"{begins}{thoughts}{ends}{answer}"

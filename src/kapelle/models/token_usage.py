@@ -54,6 +54,33 @@ def _read_counts(response: ModelResponse | None, reported: Reported) -> _Counts:
     return _Counts() if response is None else _read_library_usage(response.usage)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counted:
+    """What servers said that a call used, once it adds up."""
+
+    input: int = 0
+    cached: int = 0
+    written: int = 0
+    output: int = 0
+
+    def beyond(self, before: Counted) -> Counted:
+        """Return what was used since."""
+        return Counted(
+            input=max(0, self.input - before.input),
+            cached=max(0, self.cached - before.cached),
+            written=max(0, self.written - before.written),
+            output=max(0, self.output - before.output),
+        )
+
+
+def count_reports(reports: Iterable[Mapping[str, Any]]) -> Counted | None:
+    """Return what the reports of one call say, read in the dearer way; None where they do not tell input or output."""
+    counts = _merge(map(_read_report, reports))
+    if not (counts.input or counts.output):
+        return None
+    return _add_up(counts, most=None)
+
+
 def estimate_most_tokens(request: ModelRequest) -> int:
     """Return how many tokens a call may use: what is asked, estimated, and the most that may be answered."""
     return _estimate_input(request) + (request.max_output_tokens or 0)
@@ -125,12 +152,29 @@ def _merge(reports: Iterable[_Counts]) -> _Counts:
 
 def _settle(counts: _Counts, request: ModelRequest, response: ModelResponse | None) -> TokenUsage:
     said = _estimate_output(response)
+    is_estimated = False
+    if not counts.input and not counts.output and (total := counts.total):
+        # What cannot be input was written, if only as thoughts.
+        most = total if request.max_output_tokens is None else request.max_output_tokens
+        output = min(total, max(said, min(total - _estimate_input(request), most)))
+        counts, is_estimated = _replace(counts, output=output), True
+    counted = _add_up(counts, most=request.max_output_tokens)
+    read, output = counted.input, counted.output
+    if not read:
+        read, is_estimated = _estimate_input(request), True
+    if not output and said:
+        output, is_estimated = said, True
+    return TokenUsage(
+        usage=Usage(input_tokens=read, cached_tokens=counted.cached, output_tokens=output, calls=1),
+        cache_written_tokens=counted.written,
+        is_estimated=is_estimated,
+    )
+
+
+def _add_up(counts: _Counts, *, most: int | None) -> Counted:
+    """Return counts that add up; `most` is what the call was allowed to write."""
     read, output, total = counts.input or 0, counts.output or 0, counts.total or 0
     cached, written, reasoning = counts.cached or 0, counts.written or 0, counts.reasoning or 0
-    is_estimated = False
-
-    if not read and not output and total:
-        output, is_estimated = min(total, said), True
     if not read and total > output:
         read = total - output  # cached tokens are in it
     if cached + written > read:
@@ -147,18 +191,8 @@ def _settle(counts: _Counts, request: ModelRequest, response: ModelResponse | No
         output += reasoning
     if total > read + output:
         # Thoughts that only the total counts; more than the call was allowed is a total of something else.
-        most = total if request.max_output_tokens is None else max(output, request.max_output_tokens)
-        output = min(total - read, most)
-
-    if not read:
-        read, is_estimated = _estimate_input(request), True
-    if not output and said:
-        output, is_estimated = said, True
-    return TokenUsage(
-        usage=Usage(input_tokens=read, cached_tokens=cached, output_tokens=output, calls=1),
-        cache_written_tokens=written,
-        is_estimated=is_estimated,
-    )
+        output = min(total - read, total if most is None else max(output, most))
+    return Counted(input=read, cached=cached, written=written, output=output)
 
 
 def _estimate_input(request: ModelRequest) -> int:
