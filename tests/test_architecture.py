@@ -16,6 +16,7 @@ SOURCE = ROOT / "src" / "kapelle"
 
 # Left of a name stand those it may import; neighbours in one group do not know each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
+    ("tracebacks",),
     ("redaction", "characters"),
     ("errors",),
     ("failures",),

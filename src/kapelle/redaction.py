@@ -28,7 +28,6 @@ import logging
 import os
 import re
 import threading
-import traceback
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,6 +35,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote
+
+from .tracebacks import format_traceback
 
 MASK = "***"
 """Stands where a secret stood."""
@@ -312,7 +313,7 @@ class _HideInRecords(logging.Filter):
             if (hidden := hide_secrets(said)) != said:
                 record.msg, record.args = hidden, ()
         if record.exc_info and record.exc_info[1] is not None:
-            told = "".join(traceback.format_exception(record.exc_info[1])).rstrip("\n")
+            told = format_traceback(record.exc_info[1]).rstrip("\n")
             if (hidden := hide_secrets(told)) != told:
                 record.exc_text, record.exc_info = hidden, None
         return True

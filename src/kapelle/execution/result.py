@@ -17,7 +17,6 @@ import asyncio
 import inspect
 import math
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -46,6 +45,7 @@ from kapelle.ledger import (
 )
 from kapelle.models import PaidRefusal, PaidReplyInvalid
 from kapelle.redaction import hide_known_in, hide_secrets, mentions_known
+from kapelle.tracebacks import format_traceback
 
 from .growth import Reflection
 
@@ -321,7 +321,7 @@ def describe_error(error: BaseException) -> str:
 def tell_traceback(error: BaseException) -> str | None:
     """Return an error's traceback, those of its causes before it, of bounded length; None where it cannot be told."""
     try:
-        told = "".join(traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES, compact=True).format())
+        told = format_traceback(error, frames=_MOST_FRAMES)
         text = hide_secrets(join_surrogates(told[-5 * MAX_TOLD_CHARS :])).strip("\n")  # before anybody cuts a key
         return text if len(text) <= MAX_TRACEBACK_CHARS else f"...{text[-MAX_TRACEBACK_CHARS:]}"
     except BaseException:  # also KeyboardInterrupt: it was raised by the error's text, not by a person

@@ -399,9 +399,16 @@ class _Reading:
         if mark in self._inside:
             raise _Refusal(_IN_ITSELF)
         self._inside.add(mark)
-        found = self._pairs(((name, getattr(value, name)) for name in self._steps(names)), depth)
+        found = self._pairs(self._held(value, names), depth)
         self._inside.discard(mark)
         return found
+
+    def _held(self, value: Any, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        before_code = self._before_code
+        for name in names:
+            if before_code is not None:
+                before_code()
+            yield name, getattr(value, name)
 
     def _model(self, model: Any, kind: Any, depth: int) -> Any:
         # As Python, for as JSON the library keeps one of two keys that are the same text, puts sets in no order, and

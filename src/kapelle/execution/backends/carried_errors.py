@@ -8,10 +8,10 @@ cannot be pickled at all as much is kept as can be: an argument as its words, a 
 
 from __future__ import annotations
 
-import traceback
 from typing import Any
 
 from kapelle.errors import AgentFailed, rebuild_error
+from kapelle.tracebacks import format_traceback
 
 MAX_TRACEBACK_CHARS = 20_000
 
@@ -27,7 +27,7 @@ def pack_error(error: BaseException) -> bytes:
     """Return an error as bytes that `unpack_error` reads."""
     from ray import cloudpickle
 
-    told = "".join(traceback.format_exception(error))[-MAX_TRACEBACK_CHARS:]
+    told = format_traceback(error)[-MAX_TRACEBACK_CHARS:]
     for parts in (_whole, _pieces):
         try:
             packed: bytes = cloudpickle.dumps((parts(error), told))  # type: ignore[no-untyped-call]  # Ray's
