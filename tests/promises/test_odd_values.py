@@ -635,6 +635,7 @@ UNREADABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "a function": (lambda: pack, "function"),
     "a class": (lambda: Point, "type"),
     "an object": (object, "object"),
+    "a lock": (threading.Lock, "lock"),
     "a coroutine": (lambda: types.coroutine(iter), "function"),
     "an error": (lambda: [ValueError("x")], "ValueError"),
     "eleven million characters": (lambda: "x" * 11_000_000, "at most 10,000,000 are kept"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -202,6 +203,8 @@ def test_repair_ends_with_fewer_errors_within_the_same_limits(
     dag: TaskDAG, data: st.DataObject, request: str | None, budget: float | None, seconds: float | None
 ) -> None:
     ids = ["cheap", "dear", "writer", "nobody"]
+    # Who did what is finished may be another than a plan orders, and is judged with that alone.
+    dag = TaskDAG(dataclasses.replace(task, strategy=None) for task in dag)
     plan = RoutingPlan(assignments={one: data.draw(st.sampled_from(ids)) for one in dag.tasks})
     finished = data.draw(st.sets(st.sampled_from(sorted(dag.tasks)))) if dag.tasks else set()
     validator = AOPValidator(AGENTS)
