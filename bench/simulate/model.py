@@ -660,7 +660,9 @@ class _Model:
         if but_fallbacks or not is_paid or task.spec.deadline_s is not None or task.spec.approval:
             return
         fallbacks = {one.agent for one in life.attempts if one.step == "fallback"}
-        others = [one for one in self.agents if one not in asked and self.failures.get(one, 0) < 5]
+        others = [
+            one for one in self.agents if one not in asked and self.failures.get(one, 0) < 3
+        ]  # else it may be known to fail
         ok = len(fallbacks) >= world.max_fallbacks or not others
         self._expect(ok, f"{name} fails, and {others} were not tried ({reason!r})")
 

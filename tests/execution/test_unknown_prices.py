@@ -100,6 +100,13 @@ def test_so_many_start_on_a_price_that_nobody_confirmed_as_fit_if_it_is_wrong_by
     assert run.cost_usd <= 0.36 + 0.10
 
 
+def test_what_began_before_its_price_proved_too_low_counts_at_what_was_seen_since() -> None:
+    seconds = {f"t{number}": 1.0 + number / 100 for number in range(60)}
+    agent = ScriptedAgent({"work": paid(0.01)}, seconds=seconds)
+    _, run = execute(wide(60), agent, budget=Budget(usd=0.36), cost_usd=0.001, max_concurrency=60)
+    assert run.cost_usd <= 0.36 + 0.01
+
+
 def test_a_price_that_was_confirmed_holds_nobody_up() -> None:
     agent = ScriptedAgent({"work": paid(0.01)}, seconds=1)
     execute(wide(30), agent, budget=Budget(usd=0.36), cost_usd=0.01, max_concurrency=60)

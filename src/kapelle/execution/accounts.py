@@ -84,11 +84,12 @@ class Accounts:
             return False
         return self._is_unpriced(agent)
 
-    def reserve(self, job: Job, *, alone: bool) -> Reservation:
+    def reserve(self, job: Job, *, alone: bool, underway: Iterable[Job] = ()) -> Reservation:
         """Set aside what a job may cost; nothing for a check that no agent makes.
 
         Args:
             alone: Nothing else is under way, so waiting frees nothing.
+            underway: What is: jobs that began before their price proved too low will cost what was seen since.
 
         Raises:
             BudgetExceeded: not enough is left.
@@ -102,6 +103,10 @@ class Accounts:
             cost_usd, tokens = max(cost_usd, seen.mean_usd), max(tokens, seen.most_tokens)
         if self._is_capped and self.budget.usd_is_spent and not self._is_free(job, seen):
             raise BudgetExceeded("usd", wanted=cost_usd, left=0.0)
+        if self._is_capped and not alone and seen is not None and seen.told and cost_usd > expected.cost_usd:
+            short_usd = sum(_short_usd(other, cost_usd) for other in underway if _is_like(other, job))
+            if (left_usd := self.budget.left.usd) < cost_usd + short_usd and short_usd:
+                raise BudgetExceeded("usd", wanted=cost_usd, left=max(0.0, left_usd - short_usd))
         most_usd = self._most_usd(job, expected, seen)
         if most_usd > cost_usd:
             try:
@@ -209,6 +214,15 @@ class Accounts:
 def _key(job: Job) -> tuple[str, str]:
     assert job.agent is not None
     return job.agent, job.work.task.task_type if job.check is None else VERIFY
+
+
+def _is_like(other: Job, job: Job) -> bool:
+    return other.agent is not None and _key(other) == _key(job)
+
+
+def _short_usd(job: Job, cost_usd: float) -> float:
+    """Return by how much less was set aside for a job than it is expected to cost by now."""
+    return 0.0 if job.reservation is None else max(0.0, cost_usd - job.reservation.usd)
 
 
 def no_usage(usage: Usage) -> bool:

@@ -544,7 +544,7 @@ class _Execution:
             if self._budget.cap_usd is not None and job.most_usd is None:
                 job.most_usd = self._most_usd(job)
             try:
-                reservation = self._accounts.reserve(job, alone=alone)
+                reservation = self._accounts.reserve(job, alone=alone, underway=self._underway)
             except BudgetExceeded as error:
                 if job.rival is not None:
                     late = job.rival
