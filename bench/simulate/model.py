@@ -146,6 +146,8 @@ class _Model:
         self.most_set_aside = 0.0
         self.settled: set[str] = set()
         """Agents of which something is known: from then on what is set aside for them is learned."""
+        self.tried: dict[str, int] = {}
+        """How many attempts of an agent have ended."""
         self.rests: dict[str, float] = {}
         """Until when an agent wants to be left alone."""
         self.first: dict[str, _Attempt | None] = {}
@@ -660,9 +662,9 @@ class _Model:
         if but_fallbacks or not is_paid or task.spec.deadline_s is not None or task.spec.approval:
             return
         fallbacks = {one.agent for one in life.attempts if one.step == "fallback"}
-        others = [
-            one for one in self.agents if one not in asked and self.failures.get(one, 0) < 3
-        ]  # else it may be known to fail
+        # Who was tried often enough may be known to fail, also by what votes and checks said: that is not followed here.
+        known = {one for one, count in self.tried.items() if count >= 10}
+        others = [one for one in self.agents if one not in asked | known and self.failures.get(one, 0) < 5]
         ok = len(fallbacks) >= world.max_fallbacks or not others
         self._expect(ok, f"{name} fails, and {others} were not tried ({reason!r})")
 
@@ -940,6 +942,7 @@ class _Model:
             fits = bool(data.get("cost_assumed")) or said == 0
         self._expect(fits, f"{attempt.agent} is charged ${said:.6f}, and not ${right}")
         self.settled.add(attempt.agent)
+        self.tried[attempt.agent] = self.tried.get(attempt.agent, 0) + 1
         if self.first.get(attempt.agent) is attempt:
             del self.first[attempt.agent]
         if act is not None and act.rest_s and "overloaded" in f"{data.get('reason')} {data.get('note')}":
