@@ -662,7 +662,7 @@ class _Model:
         if but_fallbacks or not is_paid or task.spec.deadline_s is not None or task.spec.approval:
             return
         fallbacks = {one.agent for one in life.attempts if one.step == "fallback"}
-        # Who was tried often enough may be known to fail, also by what votes and checks said: that is not followed here.
+        # Who was tried often enough may be known to fail, by what votes and checks said as well: not followed here.
         known = {one for one, count in self.tried.items() if count >= 10}
         others = [one for one in self.agents if one not in asked | known and self.failures.get(one, 0) < 5]
         ok = len(fallbacks) >= world.max_fallbacks or not others
