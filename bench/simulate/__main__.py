@@ -2,7 +2,7 @@
 
     python -m bench.simulate --seeds 100000 [--first 0] [--jobs 2] [--json]
     python -m bench.simulate --seed 4711              play one world, and print what happened
-    python -m bench.simulate --planted [--json]       plant ten bugs, and count the seeds that it takes to find each
+    python -m bench.simulate --planted [--json]       plant bugs, and count the seeds that it takes to find each
 
 One seed is one world: a graph of 3 to 12 tasks, strategies, agents that fail, hang, answer nonsense or ask people,
 graphs that grow, a budget, and engines that are killed, overtaken, stopped or cut off from their store (see world). The

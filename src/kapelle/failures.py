@@ -335,7 +335,7 @@ def _pairs(headers: object) -> Iterator[tuple[str, str]]:
             name = name.decode("latin-1") if isinstance(name, bytes) else str(name)
             value = value.decode("latin-1") if isinstance(value, bytes) else str(value)
             yield name.lower(), value
-    except Exception:
+    except Exception:  # whatever holds them is somebody's own; what was read until then counts
         return
 
 

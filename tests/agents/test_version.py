@@ -117,7 +117,7 @@ def test_what_cannot_be_told_has_no_version_and_is_no_error(odd: Any) -> None:
 
 def test_a_version_is_a_text() -> None:
     with pytest.raises(InvalidAgents, match="version=2; give a text"):
-        AgentCapability(agent_id="a", task_types=("*",), version=2)  # type: ignore[arg-type]
+        AgentCapability(agent_id="a", task_types=("*",), version=2)  # type: ignore[arg-type]  # what is refused
 
 
 class Raises:
@@ -131,7 +131,7 @@ def looping() -> Any:
     def work(task: Any) -> int:
         return 1
 
-    work.__wrapped__ = work  # type: ignore[attr-defined]
+    work.__wrapped__ = work  # type: ignore[attr-defined]  # a loop of wrappers
     return as_agent(agent(work))
 
 

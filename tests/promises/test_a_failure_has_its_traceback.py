@@ -104,7 +104,7 @@ def test_a_failure_is_logged_with_the_run_the_task_and_the_agent(caplog: pytest.
     with caplog.at_level(logging.INFO, logger="kapelle"):
         run = go(fail_deep_below)
     (record,) = [one for one in caplog.records if one.name == "kapelle.execution"]
-    assert (record.levelname, record.run_id, record.task_id, record.agent) == (  # type: ignore[attr-defined]
+    assert (record.levelname, record.run_id, record.task_id, record.agent) == (  # type: ignore[attr-defined]  # fields of `extra`
         "WARNING",
         run.run_id,
         "a",

@@ -96,7 +96,7 @@ def make(*agents: Any, ledger: Ledger | None = None, strategy: Strategy | None =
     engine = Engine([one.registered() if isinstance(one, Asked) else one for one in agents],
                     ledger=ledger or SqliteLedger(), **given)  # fmt: skip
     if strategy is not None:
-        engine.router = Routed(strategy, agents[0].name)  # type: ignore[assignment]
+        engine.router = Routed(strategy, agents[0].name)  # type: ignore[assignment]  # a router of the test
     return engine
 
 
@@ -614,7 +614,7 @@ def test_a_question_of_before_this_was_kept_is_read_and_what_it_was_answered_bin
             data = {name: value for name, value in data.items() if name in names}
         return kept(run_id, kind, data, **more)
 
-    ledger.append = append  # type: ignore[method-assign]
+    ledger.append = append  # type: ignore[method-assign]  # fails at one event
     run = asyncio.run(engine.run(Plan(request="x", graph=TaskDAG([work("t")]), planner="me")))
     del ledger.append
     (asked,) = run.open_questions

@@ -159,7 +159,7 @@ def run_with(
         validators={"t": validator},
         **{"limits": LIMITS, **options},
     )
-    engine.router = Routed(strategy)  # type: ignore[assignment]
+    engine.router = Routed(strategy)  # type: ignore[assignment]  # a router of the test
     graph = TaskDAG([Task(task_id="a", task_type="t")])
     run = asyncio.run(engine.run(Plan(request="x", graph=graph, planner="me")))
     assert ledger.run("last") == run
@@ -325,7 +325,7 @@ def test_a_judge_that_says_no_yes_has_passed_no_answer(case: str) -> None:
 
     engine = Engine([one, two, judge], model="none", environ={}, ledger=SqliteLedger())
     strategy = Cascade(cheap="one", check=Check(kind="verifier", agent="judge"), strong=Single(agent="two"))
-    engine.router = Routed(strategy)  # type: ignore[assignment]
+    engine.router = Routed(strategy)  # type: ignore[assignment]  # a router of the test
     plan = Plan(request="x", graph=TaskDAG([Task(task_id="a", task_type="t")]), planner="me")
     assert asyncio.run(engine.run(plan)).results == {"a": "cheap" if passes else "strong"}
 

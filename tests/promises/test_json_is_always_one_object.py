@@ -38,7 +38,7 @@ WORDS = {"REQUEST|FILE": COMPARE, "RUN": "last", "QUESTION|RUN": "last", "VALUE"
 
 
 def params(name: str) -> list[Any]:
-    return list(typer.main.get_command(cli.app).commands[name].params)  # type: ignore[attr-defined]
+    return list(typer.main.get_command(cli.app).commands[name].params)  # type: ignore[attr-defined]  # a group
 
 
 def takes_number(name: str, option: str) -> bool:
@@ -130,7 +130,7 @@ RAISED: dict[str, tuple[BaseException, int]] = {
     "aborted": (typer.Abort(), 1),
     "a reader that has gone": (BrokenPipeError(32, "Broken pipe"), 1),
 }
-RAISED["a wrong plan that was paid"][0].cost_usd = 0.25  # type: ignore[attr-defined]
+RAISED["a wrong plan that was paid"][0].cost_usd = 0.25  # type: ignore[attr-defined]  # an instance
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_whatever_a_command_raises_is_an_object(
 ) -> None:
     error, code = RAISED[what]
 
-    @functools.wraps(COMMANDS[name].callback)  # type: ignore[arg-type]
+    @functools.wraps(COMMANDS[name].callback)  # type: ignore[arg-type]  # it has one
     def raising(*_: Any, **__: Any) -> None:
         print("something else")
         os.write(1, b"from below\n")
@@ -159,7 +159,7 @@ def test_whatever_a_command_raises_is_an_object(
 
 
 def test_an_error_that_cannot_say_what_it_is_is_an_object_too(kapelle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    @functools.wraps(COMMANDS["runs"].callback)  # type: ignore[arg-type]
+    @functools.wraps(COMMANDS["runs"].callback)  # type: ignore[arg-type]  # it has one
     def raising(**_: Any) -> None:
         raise Ours
 

@@ -100,10 +100,10 @@ ASKED: Mapping[str, tuple[Callable[[], Any], bool]] = {
     "with 40,000 characters": (lambda: AskPerson("x" * 40_000), True),
     "with 900,000 characters": (lambda: AskPerson("x" * 900_000), True),
     "with five million characters": (lambda: AskPerson("x" * 5_000_000), False),
-    "with options of a generator": (lambda: AskPerson("Which?", options=(one for one in "ab")), True),  # type: ignore[arg-type]
-    "with options without end": (lambda: AskPerson("Which?", options=map(str, itertools.count())), False),  # type: ignore[arg-type]
+    "with options of a generator": (lambda: AskPerson("Which?", options=(one for one in "ab")), True),  # type: ignore[arg-type]  # odd
+    "with options without end": (lambda: AskPerson("Which?", options=map(str, itertools.count())), False),  # type: ignore[arg-type]  # odd
     "with a text as options": (lambda: AskPerson("Which?", options="ab"), False),
-    "with options that are none": (lambda: AskPerson("Which?", options=7), False),  # type: ignore[arg-type]
+    "with options that are none": (lambda: AskPerson("Which?", options=7), False),  # type: ignore[arg-type]  # odd
     "with options of numbers": (lambda: AskPerson("Which?", options=[1, 2.5, None]), True),  # type: ignore[list-item]
     "with options of numbers, set": (lambda: asked(options=(1, 2)), False),
     "with options of halves": (lambda: AskPerson("Which?", options=["\ud800", "\0"]), True),

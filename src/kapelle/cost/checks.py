@@ -240,7 +240,7 @@ def _show(value: object) -> str:
     if kind in (str, int, float, bool, type(None)):
         return repr(value)[:60]
     if kind in (tuple, list) and len(value) <= 4:  # type: ignore[arg-type]  # what it is was just asked
-        shown = ", ".join(_show(one) for one in value)  # type: ignore[attr-defined]
+        shown = ", ".join(_show(one) for one in value)  # type: ignore[attr-defined]  # as above
         return f"the {kind.__name__} ({shown})"[:120]
     return f"a {kind.__name__}"
 
