@@ -1,8 +1,7 @@
-"""Dependency analysis: calls, questions with blanks, instructions, tasks, and a model that refines."""
+"""Dependency analysis: calls, questions with blanks, instructions, and tasks."""
 
 from __future__ import annotations
 
-import asyncio
 import string
 from pathlib import Path
 
@@ -11,18 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.plans import BadData, hide_variables, load_plans, macro_f1, micro_f1, read_plan
-from kapelle.errors import InvalidGraph, InvalidInput, ModelReplyInvalid
+from kapelle.errors import InvalidGraph
 from kapelle.graph import Task, TaskDAG
 from kapelle.planning.dependencies import (
     BLANK,
     Edge,
-    ModelEdgeRefiner,
     PlanStep,
     ToolSchema,
     infer_dependencies,
     infer_task_dependencies,
 )
-from kapelle.testing import ScriptedModel
 
 TOOLS = {
     "findPlace": ToolSchema(
@@ -352,46 +349,6 @@ def test_tasks_are_not_ordered_by_habit() -> None:
         Task(task_id="s2", task_type="cook", description="Pour the butter into the bowl."),
     ]
     assert infer_task_dependencies(tasks, request="How to Make Sauce").touched == ()
-
-
-# -- a model that refines
-
-
-def refine(model: ScriptedModel, steps: list[PlanStep], edges: tuple[Edge, ...]) -> tuple[Edge, ...]:
-    return asyncio.run(ModelEdgeRefiner(model).refine(steps, edges, request="r")).edges
-
-
-def test_a_model_adds_and_leaves_out_but_references_stay() -> None:
-    steps = texts("Find a city", "Go to #1", "Sing")
-    edges = (*infer_dependencies(steps), Edge(source="s2", target="s3", reason="habit", confidence=0.4, kind="usual"))
-    model = ScriptedModel([{"edges": [{"source": "s1", "target": "s3", "reason": "sings of it"}]}], cost_usd=0.01)
-    refined = asyncio.run(ModelEdgeRefiner(model).refine(steps, edges))
-    assert [(e.source, e.target, e.kind) for e in refined.edges] == [("s1", "s2", "reference"), ("s1", "s3", "model")]
-    assert (model.calls, refined.cost_usd, refined.usage.calls) == (1, 0.01, 1)
-    assert model.requests[0].max_output_tokens is not None
-
-
-@pytest.mark.parametrize(
-    "edges",
-    [
-        [{"source": "s1", "target": "s9", "reason": "x"}],
-        [{"source": "s1", "target": "s1", "reason": "x"}],
-        [{"source": "s1", "target": "s2", "reason": "x"}, {"source": "s2", "target": "s1", "reason": "x"}],
-        [{"source": "s1"}],
-    ],
-)
-def test_a_model_that_sends_no_graph_is_an_error_with_its_price(edges: list[dict[str, str]]) -> None:
-    model = ScriptedModel([{"edges": edges}], cost_usd=0.01)
-    with pytest.raises(ModelReplyInvalid) as caught:
-        refine(model, texts("Find a city", "Sing"), ())
-    assert caught.value.reply.cost_usd == 0.01  # type: ignore[attr-defined]  # a PaidReplyInvalid
-
-
-def test_a_plan_too_long_for_one_call_is_not_sent() -> None:
-    model = ScriptedModel([])
-    with pytest.raises(InvalidInput, match="51"):
-        refine(model, texts(*["Sing"] * 51), ())
-    assert model.calls == 0
 
 
 # -- the benchmark

@@ -30,10 +30,7 @@ from .rule_planner import RulePlanner as RulePlanner
 if TYPE_CHECKING:
     from .dependencies import BLANK as BLANK
     from .dependencies import Edge as Edge
-    from .dependencies import EdgeRefiner as EdgeRefiner
-    from .dependencies import ModelEdgeRefiner as ModelEdgeRefiner
     from .dependencies import PlanStep as PlanStep
-    from .dependencies import RefinedEdges as RefinedEdges
     from .dependencies import ToolSchema as ToolSchema
     from .dependencies import infer_dependencies as infer_dependencies
     from .dependencies import infer_task_dependencies as infer_task_dependencies
@@ -57,9 +54,7 @@ if TYPE_CHECKING:
 # What only some requests need is imported when it is first asked for (PEP 562): together it takes 50 ms.
 _LATER = {
     "explain_edges": "edge_reasons",
-    **dict.fromkeys(
-        ("BLANK", "Edge", "EdgeRefiner", "ModelEdgeRefiner", "PlanStep", "RefinedEdges", "ToolSchema"), "dependencies"
-    ),
+    **dict.fromkeys(("BLANK", "Edge", "PlanStep", "ToolSchema"), "dependencies"),
     **dict.fromkeys(("infer_dependencies", "infer_task_dependencies"), "dependencies"),
     **dict.fromkeys(("FUNCTION_TYPES", "GAP_SYSTEM_PROMPT", "GAP_USER_PROMPT", "GapReply", "GraphPlanner"), "gap"),
     **dict.fromkeys(("Reflection", "read_reply", "stream_tasks"), "gap"),

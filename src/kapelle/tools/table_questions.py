@@ -65,6 +65,8 @@ class NotUnderstood:
     """Why a question was not turned into SQL."""
 
     reason: str
+    readings: tuple[TablePlan, ...] = ()
+    """What it could mean, where a few things are left and nothing says which."""
 
 
 class TableQuestions:

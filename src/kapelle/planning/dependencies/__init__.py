@@ -1,13 +1,10 @@
-"""Which step of a plan needs which other's result, and why. Works without a model; a model may refine it.
+"""Which step of a plan needs which other's result, and why. Works without a model.
 
 Read `infer` first. `calls` fills the blank arguments of tool calls; `options` and `scorer` weigh steps of text, with
-weights learned by `bench/train_plans.py`; `tasks` mends a graph of tasks; `refiner` asks a model.
+weights learned by `bench/train_plans.py`; `tasks` mends a graph of tasks.
 """
 
 from .infer import infer_dependencies as infer_dependencies
-from .refiner import EdgeRefiner as EdgeRefiner
-from .refiner import ModelEdgeRefiner as ModelEdgeRefiner
-from .refiner import RefinedEdges as RefinedEdges
 from .step import BLANK as BLANK
 from .step import Edge as Edge
 from .step import PlanStep as PlanStep
