@@ -70,11 +70,12 @@ CONCEPTS: dict[str, frozenset[str]] = {
         "currency": "currency money",
         "price": "price cost",
         "salary": "salary wage pay earn",
+        "amount": "amount total",
     }.items()
 }
 
 # An adjective that fits several kinds of column is ambiguous in a table that has more than one of them.
-_SIZES = "area population"
+_SIZES = "area population amount"
 
 _PHRASES: dict[str, Phrase] = {}
 
@@ -99,7 +100,9 @@ _say("lowest", "superlative", "asc", "height")
 _say("deepest", "superlative", "desc", "depth")
 _say("most populous|most populated", "superlative", "desc", "population")
 _say("least populous|least populated", "superlative", "asc", "population")
-_say("most|the most", "superlative", "desc")
+_say("most", "superlative", "desc")
+_say("highest paid|best paid", "superlative", "desc", "salary")
+_say("lowest paid", "superlative", "asc", "salary")
 _say("least|fewest", "superlative", "asc")
 _say("cheapest|least expensive", "superlative", "asc", "price")
 _say("most expensive", "superlative", "desc", "price")
@@ -121,6 +124,8 @@ _say("longer than", "compare", ">", "length")
 _say("shorter than", "compare", "<", "length")
 _say("higher than|taller than", "compare", ">", "height")
 _say("lower than", "compare", "<", "height")
+_say("more expensive than", "compare", ">", "price")
+_say("cheaper than|less expensive than", "compare", "<", "price")
 _say("between", "between")
 _say("how long", "how", "", "length")
 _say("how high|how tall", "how", "", "height")
@@ -137,6 +142,7 @@ _say("since|in or after|on or after", "when", ">=")
 _say("not|non|except|except for|except those|except the|excluding|but not|other than|outside|apart from", "not", "<>")
 _say("isn t|aren t|wasn t|weren t|not in|non in|except in|except those in|not from|except from|not by", "not", "<>")
 _say("no|never|without|but|neither|nor|besides|instead|isn|aren|doesn|don t|didn|hasn|haven|cannot", "not")
+_say("in their name|in their names|in its name|in the name|in the title", "not")
 _say("and|or|either|both|as well as|together with|&", "and")
 # What a person may be called by, where something is, when it was: such words are right about such columns only.
 _PEOPLE = "name person people employee staff student customer client user member manager head assignee owner author"
@@ -157,7 +163,7 @@ _say(
     "a|an|the|is|are|was|were|be|of|in|on|at|from|for|with|within|has|have|having|had|that|which|what|whose|list|"
     "show|name|names|give|where|=|"
     "tell|find|get|return|me|tell us|give us|show us|all|any|there|do|does|did|please|can you|could you|i want|to|know|"
-    "its|their|s|exist|called|named|are there|is there|how much do|how much does|"
+    "its|their|s|exist|called|named|are there|is there|how much do|how much does|do we have|we have|in total|exactly|"
     "in the world|in the entire world|of the world|on earth|worldwide|in our data|in the data|in the table|"
     "in the folder|mount|mt",
     "filler",
@@ -262,7 +268,7 @@ def find_phrase(words: tuple[str, ...]) -> Phrase | None:
 
 def fits_verb(verb: Phrase, stems: Collection[str]) -> bool:
     """Return whether columns and tables of these stems answer to a verb or question word."""
-    return any(stem(word) in stems for word in verb.concept.split())
+    return any(word in stems or stem(word) in stems for word in verb.concept.split())
 
 
 def find_unit(words: tuple[str, ...]) -> str | None:

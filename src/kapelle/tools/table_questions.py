@@ -38,7 +38,8 @@ MAX_COMPARED_CHARS = 60
 MAX_COMPARED_WORDS = 20_000
 MAX_READINGS = 4
 _BE = ("is", "are", "was", "were", "be")
-_HAVE = ("with", "have", "has", "having")
+_HAVE = ("with", "have", "has", "having", "exactly")
+_LINKS = ("the", "of", "is", "a", "are")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,6 +194,7 @@ class _Mention:
 
 _NOTHING = _Mention(text="", used=True)
 """What stands before the first word and after the last."""
+_IS = _Mention(text="is")
 
 
 def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list[_Mention]:
@@ -214,7 +216,7 @@ def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list
             continue
         free = next((at - start for at in range(start, len(tokens)) if at in given), len(tokens) - start)
         for size in range(min(max(LONGEST_PHRASE, 8), free), 0, -1):
-            mention = _mention(tokens[start : start + size], links, mixed_case, mentions)
+            mention = _mention(tokens[start : start + size], links, mixed_case, question.isupper(), mentions)
             if mention is not None:
                 mentions.append(mention)
                 start += size
@@ -278,7 +280,7 @@ def _near(word: str, links: SchemaLinks) -> str:
 
 
 def _mention(
-    tokens: Sequence[Token], links: SchemaLinks, mixed_case: bool, before: Sequence[_Mention]
+    tokens: Sequence[Token], links: SchemaLinks, mixed_case: bool, shouted: bool, before: Sequence[_Mention]
 ) -> _Mention | None:
     words = tuple(token.text for token in tokens)
     text = " ".join(token.raw for token in tokens)
@@ -288,7 +290,8 @@ def _mention(
     if unit is not None and before and before[-1].number is not None:
         return _Mention(text=text, unit=unit)
     phrase = find_phrase(words)
-    if phrase is not None:
+    is_name = text.isupper() and bool(before) and words in links.values and not shouted  # "class A", "in OR"
+    if phrase is not None and not is_name:
         return _Mention(text=text, phrase=phrase)
     table, columns, values = links.find_table(words), links.find_columns(words), links.values.get(words, ())
     if len(words) == 1 and table:
@@ -428,10 +431,16 @@ class _Resolving:
     def _describes_rows(self, mention: _Mention) -> bool:
         """Whether the word stands before what it describes, or after a table and `are`."""
         after = self._at(mention.place + 1)
+        if after.word in (*_BE, "="):
+            return False  # "where remote is yes"
         while after.table is None and (after.values or any(column.flag[0] for column in after.columns)):
             after = self._at(after.place + 1)
         before = self._at(mention.place - 1)
-        before = self._at(before.place - 1) if before.is_phrase("not") else before
+        if before.is_phrase("not"):
+            before = self._at(before.place - 1) if not before.word.endswith(" t") else _IS
+        if any(column.flag[0] for column in mention.columns):
+            joined = self._at(before.place - 1) if before.is_phrase("and") else before
+            before = _IS if joined.values or (joined.used and joined is not _NOTHING) else before
         has_table = any(one.table is not None for one in self.mentions[: before.place])
         return after.table is not None or (has_table and (before.word in _BE or before.is_phrase("verb", "not")))
 
@@ -529,16 +538,22 @@ class _Resolving:
         if unit:
             columns = (column for table in self.links.tables.values() for column in table.columns)
             return _Wanted(text=unit, columns=tuple(column for column in columns if column.unit == unit)), unit
+        if before.table is not None and self._at(after - 1).days is None:
+            return _Wanted(text=mention.text, concepts=frozenset({"amount"})), unit
         raise _Unsure(f"It is not clear what {mention.text!r} compares. Name the column.")
 
     def _find_equal(self) -> None:
         """Read numbers that a column must be: "with 2 children", "a stock of 0"."""
         for mention in self.mentions:
             before, near = self._at(mention.place - 1), self._at(mention.place + 1)
-            if mention.number is None or mention.used or before.word not in (*_HAVE, *_BE, "of", "="):
+            if mention.number is None or mention.used:
                 continue
-            if before.word not in _HAVE:
+            if before.table is not None and not before.word.endswith("s"):  # "ticket 101"
+                codes = tuple(column for column in before.table.columns if column.is_code and column.is_number)
+                near = _Mention(text=mention.text, columns=codes[:1] if len(codes) == 1 else ())
+            elif before.word not in _HAVE:
                 near = self._before_filler(before.place, among=(*_BE, "of", "="))
+                near = near if _is_number_word(near) or near.word in ("id", "number") else _NOTHING
             if near.columns and not near.table and not near.used:
                 unit = self._at(mention.place + 1).unit
                 self._at(mention.place + 1).used |= bool(unit)
@@ -592,6 +607,9 @@ class _Resolving:
         is_date = concept == "date" and any(column.period for column in following.columns)
         if _is_number_word(following) or is_date:
             return self._take(following)
+        before = self._before_filler(ranks.place - 1)
+        if _is_number_word(before) and not before.used and not concept and following.table is None:
+            return self._take(before)
         counts = following.table is not None and not concept
         for mention in self.mentions[following.place if counts else ranks.place :]:
             column = self._past_filler(mention.place + 1)
@@ -615,7 +633,8 @@ class _Resolving:
         asks = any(one.is_phrase("count", "aggregate", "superlative") for one in self.mentions)
         for mention in self._each("per"):
             following = self._past_filler(mention.place + 1)
-            is_by = mention.word == "by" and following.values and not following.columns  # "tickets by Anna"
+            is_by = mention.word == "by" and following.values and not following.columns
+            is_by = is_by and self._at(mention.place - 1).table is not None  # "tickets by Anna", not "opened by Anna"
             if is_by or (following.table is not None and not following.columns and not asks):
                 mention.used = True  # "the salary of each employee"
                 continue
@@ -636,7 +655,7 @@ class _Resolving:
             if following.table is not None:
                 self.counts = True
                 self.chosen = mention.says or self.chosen
-            elif following.used or not following.columns:
+            elif following.used or not following.columns or any(column.flag[0] for column in following.columns):
                 raise _Unsure(f"It is not clear what {mention.text!r} counts. Name a table.")
             elif _is_number_word(following):
                 self.outputs.append(self._take(following))  # "how many people live in France" asks for a cell
@@ -653,7 +672,8 @@ class _Resolving:
             for gap in (True, False):
                 near = self._at(mention.place + 1)
                 if gap:
-                    near = self._before_filler(mention.place - 1, among=("the", "of", "is", "a", "are"))
+                    near = self._before_filler(mention.place - 1, among=_LINKS)
+                    near = self._before_filler(near.place - 1, among=_LINKS) if near.is_phrase("not") else near
                 if near.used or not (near.table or near.columns):
                     continue
                 skipped = self.mentions[near.place + 1 : mention.place] if gap else []
@@ -694,14 +714,15 @@ class _Resolving:
             assert tables[0].table is not None
             self.target, tables[0].used = tables[0].table, True
         for mention in self.mentions:
-            if mention.used or mention.is_phrase("filler", "and", "verb") or mention.values:
+            is_left = mention.word in ("a", "an") and self._at(mention.place + 1) is _NOTHING
+            if mention.used or (mention.is_phrase("filler", "and", "verb") and not is_left) or mention.values:
                 continue
             before = self._at(mention.place - 1)
             if before.columns and mention.columns and not (before.table or mention.table):
                 raise _Unsure(f"No column is called '{before.text} {mention.text}'. Say which of the two.")
             if mention.table is not None and (not tables or mention.table == self.target):
                 mention.used = True
-            elif mention.columns:
+            elif mention.columns and not self._is_condition(mention):
                 self.outputs.append(self._take(mention))
             else:
                 raise _Unsure(f"It is not clear what {mention.text!r} means here. Ask more simply.")
@@ -715,6 +736,16 @@ class _Resolving:
                 raise _Unsure("The question names no table. Say what things you want to know that of.")
             self.target = self._infer_target()
 
+    def _is_condition(self, mention: _Mention) -> bool:
+        """Whether a column is not asked for, but says something of rows: "in stock", "with a manager", "grade A"."""
+        before, after = self._at(mention.place - 1), self._at(mention.place + 1)
+        if before.word in ("a", "an"):
+            before = self._at(before.place - 1)
+        is_last = after is _NOTHING or after.is_phrase("filler")
+        return (
+            is_last and 0 < before.place < sys.maxsize and before.word in (*_HAVE, "in", "on", "at", "within", "from")
+        )
+
     def _infer_target(self) -> LinkedTable:
         ranked = self.superlative.wanted if self.superlative is not None else None
         single = [
@@ -726,14 +757,24 @@ class _Resolving:
         ]
         filtered = [condition.wanted for condition in self.filters]
         wanted = [*self.outputs, *(one for one in (*filtered, *single) if one is not None)]
-        if not wanted:
+        if not wanted or not (
+            self.outputs or any(single) or any(isinstance(one.operands[0], float) for one in self.filters)
+        ):
             raise _Unsure("The question names no table and no column. Say what you want to know of which table.")
         fitting = [table for table in self.links.tables.values() if all(self._has(table, one) for one in wanted)]
         if self.values:
             found = [self.bound.get(mention.place, mention.values) for mention, _ in self.values]
             labelled = [
-                table for table in fitting if all(any(one.column == table.label for one in links) for links in found)
+                table for table in fitting if all(any(_names_row(one, table) for one in links) for links in found)
             ]
+            if not labelled and len(found) > 1:  # "grade of Ada in Maths"
+                names = [[_names_row(one, table) for table in fitting for one in links] for links in found]
+                held = [
+                    table
+                    for table in fitting
+                    if all(any(one.column.table == table.name for one in links) for links in found)
+                ]
+                labelled = held if any(map(any, names)) else []
             if not labelled and self._lists_texts():
                 held = [{link.column.table for link in mention.values} for mention, _ in self.values]
                 labelled = [table for table in fitting if all(table.name in names for names in held)]
@@ -768,7 +809,7 @@ class _Resolving:
             if not any(mention is one for one in self.negated):
                 chosen.setdefault(column, []).extend(links)
                 ways[column] = join
-            elif join is not None or column.holds_lists:
+            elif join is not None or column.holds_lists or self.target.repeats or self.target.may_repeat:
                 raise _Unsure(f"Rows without {mention.text!r} cannot be told. Say what to include, or send SQL.")
             else:
                 condition = f"({quote_name(column.name)} IS NULL OR NOT {_value_condition(links)})"
@@ -806,7 +847,7 @@ class _Resolving:
                 continue
             if not said:
                 raise _Unsure("Two values of one column must be joined by 'and' or 'or'.")
-            several = column.holds_lists or ways[column] is not None
+            several = column.holds_lists or ways[column] is not None or self.target.repeats or self.target.may_repeat
             if ("and" in said and several) or ("both" in said and column != self.target.label):
                 raise _Unsure("Whether 'and' means both at once or either is not clear. Say 'or', or ask for each.")
 
@@ -826,14 +867,14 @@ class _Resolving:
         own = [link for link in own if link.column is self.chosen] or own
         columns = list(dict.fromkeys(link.column for link in own))
         labels = [link for link in own if link.column == self.target.label]
+        is_negated = any(mention is one for one in self.negated)
         if len(columns) > 1:
             others = [link for link in own if link.column != self.target.label]
             inside = preposition.split(" ")[-1] in ("in", "within", "from", "through") or not self._asks_of_rows()
             own = others if others and inside and preposition not in ("called", "named") else labels or others
-            if self.target.may_repeat or not labels or len({link.column for link in own}) > 1:
+            if self.target.may_repeat or is_negated or not labels or len({link.column for link in own}) > 1:
                 names = " or ".join(repr(column.name) for column in columns)
                 raise _Unsure(f"{mention.text!r} could be the {names}. Say which.", columns)
-        is_negated = any(mention is one for one in self.negated)
         if own and own[0].column == self.target.label and not self._asks_of_rows() and not is_negated:
             raise _Unsure(f"It is not clear what is asked about {mention.text!r}. Name a column.")
         if len({plain(link.value) for link in own}) > 1:
@@ -963,7 +1004,7 @@ class _Resolving:
             links, join = self._choose(*self.values[0])
             if join is None and links[0].column == label and not label.holds_lists and len(links) == 1:
                 cell = Cell(table=self.target.name, label=label.name, value=links[0].value, column=columns[0].name)
-        if self.asks_for_one_number and cell is None:
+        if self.asks_for_one_number and (cell is None or self.target.may_repeat):
             raise _Unsure(f"That could be one number for each of several {self.target.name!r}. Ask for the total.")
         tail = sorting = ""
         if self.order is not None:
@@ -1011,7 +1052,8 @@ class _Resolving:
             raise _Unsure("A group can be counted, summed or averaged. Say which.")
         column, join = self._group_column(group)
         ranks = self.superlative
-        if join is not None and ranks is not None and ranks.direction == "asc":
+        is_listed = any(one.column == column and one.to_one for one in self.links.joins)
+        if (join is not None or is_listed) and ranks is not None and ranks.direction == "asc":
             raise _Unsure("Groups without any are not in the tables, so the fewest cannot be told. Ask for the most.")
         conditions, said = self._conditions()
         name, source = quote_name(column.name), quote_name(self.target.name)
@@ -1047,13 +1089,14 @@ class _Resolving:
         if ranks.wanted is not None:
             raise _Unsure("Ranking within groups is not understood. Ask for one group at a time.")
         first = ranks.direction == "desc"
-        meant += f", {'largest' if first else 'smallest'} first"
+        most = "largest" if first else "smallest"
         if ranks.limit is not None:
             order = f"{quote_name(alias)} {ranks.direction.upper()}, 1 LIMIT {ranks.limit}"
-            return self._planned(f"{text} ORDER BY {order}", f"{meant}, {ranks.limit} of them")
+            return self._planned(f"{text} ORDER BY {order}", f"{meant}, {most} first, {ranks.limit} of them")
         # Groups that share the first place are all of them first.
         inner = f"SELECT {'max' if first else 'min'}({quote_name(alias)}) FROM groups"  # noqa: S608 - quoted
         text = f"WITH groups AS ({text}) SELECT * FROM groups WHERE {quote_name(alias)} = ({inner})"  # noqa: S608
+        meant += f", only the {most} {alias}"
         return self._planned(text, meant, claim=f"the {'most' if first else 'fewest'} {ranks.said}{where_said}")
 
     def _group_column(self, wanted: _Wanted) -> tuple[LinkedColumn, Join | None]:
@@ -1139,6 +1182,10 @@ class _Resolving:
 
 
 _AGGREGATE_NAMES = {"avg": "average", "sum": "total", "max": "largest value", "min": "smallest value"}
+
+
+def _names_row(link: ValueLink, table: LinkedTable) -> bool:
+    return link.column == table.label or (link.column.is_code and link.column.table == table.name)
 
 
 def _is_number_word(mention: _Mention) -> bool:
