@@ -112,6 +112,11 @@ class AskedQuestion:
         ]
         return min(after, key=lambda one: (one.start, -len(one.words)), default=None)
 
+    def is_next(self, span: AskedSpan, other: AskedSpan) -> bool:
+        """Whether nothing but words that ask for nothing stands between two."""
+        between = self.words[span.start + len(span.words) : other.start]
+        return all(word in STOP_WORDS | _ASKING for word in between)
+
     def find_table_beside(self, value: str) -> LinkedTable | None:
         """Return the table that is named beside a value: "the Colorado river", "the state of Texas"."""
         words = split_words(value)

@@ -140,6 +140,7 @@ class _Check:
         if self.only is not None and self.read != {self.only}:
             raise DoesNotFit([f"Read the table {quote_name(self.only)} alone."])
         self._check_words()
+        self._check_tables()
         self._check_numbers()
         self._check_constructs_are_asked()
         self._check_outputs()
@@ -234,7 +235,7 @@ class _Check:
         name, said = ".".join(column), quote_value(literal.value)
         linked = self._linked(column)
         stored = self._stored(column, literal.value)
-        if stored is None:  # a thing that this table says nothing of, while another knows it, is found nowhere rightly
+        if stored is None:  # a thing that another table knows may rightly be found nowhere in this one
             known = {
                 link.value for link in self._links_of(literal.value) if self._names_things(column, link.column.table)
             }
@@ -348,6 +349,26 @@ class _Check:
         left = self.asked.unaccounted(self._accounts_for)
         if left:
             self.problems.append(f"It does not use {', '.join(map(quote_text, left[:6]))} of the question.")
+
+    def _check_tables(self) -> None:
+        """Each table must be named, have a column that is named, or be the way between two tables that are."""
+        for table in self.read - self.asked.tables:
+            used = {column for column in set(self.statement.columns.values()) if column[0] == table}
+            if any(self._is_only_here(column) for column in used & self.asked.columns):
+                continue
+            if any(literal.column == (table, self._label(table)) for literal in self.statement.literals):
+                continue
+            ways = [pair for pair in self._compared_columns() if any(column in used for column in pair)]
+            reached = {column[0] for pair in ways for column in pair} & self.asked.tables
+            if len(reached) < 2 or any(literal.column in used for literal in self.statement.literals):
+                self.problems.append(f"It reads {table}, of which the question does not speak.")
+
+    def _is_only_here(self, column: tuple[str, str]) -> bool:
+        """Whether no table that is named has a column of this name too."""
+        return not any(
+            (linked := self.links.tables[table].column(column[1])) is not None and linked.table != column[0]
+            for table in self.asked.tables
+        )
 
     def _accounts_for(self, span: AskedSpan) -> bool:
         statement = self.statement
@@ -519,10 +540,10 @@ class _Check:
             return
         columns = {statement.columns[at] for at in shown if at in statement.columns}
         counts = any(name == "count" and at in shown for at, name in statement.calls)
-        is_shown = counts or any((one.table, one.name) in columns for one in wanted.columns)
-        if wanted.table is not None:  # its things by name, or a number of theirs
-            numbers = {(one.table, one.name) for one in map(self._linked, columns) if one is not None and one.is_number}
-            is_shown = is_shown or bool(numbers & self.asked.columns)
+        is_shown = (counts and self.asked.has("count")) or any(
+            (one.table, one.name) in columns for one in wanted.columns
+        )
+        if wanted.table is not None:
             is_shown = is_shown or any(self._names_things(column, wanted.table.name) for column in columns)
         if not is_shown:
             self.problems.append(f"The question asks for {quote_text(wanted.text)}, and it shows something else.")
@@ -687,7 +708,48 @@ class _Check:
             ):
                 self.problems.append(f"Rows without {columns[0][1]} come first. Add {columns[0][1]} IS NOT NULL.")
         self._check_extremes()
+        self._check_ranked_by()
         self._check_size_is_clear()
+
+    def _check_ranked_by(self) -> None:
+        """What is ranked by must be named, or meant by a word such as `longest`; what follows that word beats this."""
+        ranked = self._ranked()
+        for _, column in ranked:
+            if column is not None and column not in self.asked.columns:
+                self.problems.append(f"It ranks by {'.'.join(column)}, which the question does not say.")
+        for span in self.asked.spans:
+            if span.phrase is None or span.phrase.kind not in ("superlative", "top"):
+                continue
+            after = self.asked.find_after(span)
+            if after is None or not after.columns or not all(one.is_number for one in after.columns):
+                continue
+            wanted = set(after.columns)
+            if (more := self.asked.find_after(after)) is not None and self.asked.is_next(after, more):
+                wanted |= set(more.columns)  # "the lowest population density"
+            if self.asked.is_next(span, after) and not any(
+                direction == span.phrase.value and column is not None and self._linked(column) in wanted
+                for direction, column in ranked
+            ):
+                self.problems.append(f"It does not rank by {quote_text(after.text)}, of which the question speaks.")
+
+    def _ranked(self) -> list[tuple[str, tuple[str, str] | None]]:
+        """The directions and columns that are ranked by; None where it is a count or an expression."""
+        statement = self.statement
+        places: list[tuple[str, int, int]] = []
+        for at, name in statement.calls:
+            if name in ("max", "min"):
+                end = closing(statement.tokens, at + 1, len(statement.tokens))
+                places.append(("desc" if name == "max" else "asc", at + 1, end))
+        for select in statement.selects:
+            order = statement.order(select)
+            if order is not None and "limit" in select.clauses:
+                places.append(("desc" if order[2] else "asc", order[0], order[1]))
+        found: list[tuple[str, tuple[str, str] | None]] = []
+        for direction, first, end in places:
+            counts = any(first <= at < end and name == "count" for at, name in statement.calls)
+            columns = {statement.columns[at] for at in range(first, end) if at in statement.columns}
+            found += [(direction, column) for column in columns] if columns and not counts else [(direction, None)]
+        return found
 
     def _check_extremes(self) -> None:
         """`x = (SELECT max(x) ...)` must filter alike inside and outside: else others of that size are found too."""
