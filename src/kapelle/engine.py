@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from kapelle.agents import AgentRegistry, PartialText, call_in_thread
+from kapelle.agents import MEMORY_MARK, AgentRegistry, PartialText, call_in_thread
 from kapelle.cost import (
     Budget,
     Checks,
@@ -571,6 +571,7 @@ class Engine:
         `before` is a run that goes on, as it is now that it was resumed.
         """
         started = self._timer()
+        mark = MEMORY_MARK if self.team.has_data else ""
         planning_time = asyncio.timeout(deadline_s)
         try:
             kept: set[str] = set() if before is None else set(before.routing.get("pinned", ()))
@@ -604,9 +605,9 @@ class Engine:
         except asyncio.CancelledError:
             run = journal.run()
             if run.tasks and all(task.state == "done" for task in run.tasks.values()):
-                _finish(journal, budget, "done", None)  # there was nothing left to interrupt
+                _finish(journal, budget, "done", None, mark=mark)  # there was nothing left to interrupt
             else:
-                _finish(journal, budget, "stopped", "It was interrupted.")
+                _finish(journal, budget, "stopped", "It was interrupted.", mark=mark)
             raise
         except LeaseLost:
             raise  # the run is another engine's: nothing of it is ours to write
@@ -624,7 +625,7 @@ class Engine:
             overrun_usd = journal.run().overrun_usd + budget.own_overrun_usd
             journal.write("run_waiting", {"overrun_usd": overrun_usd} if overrun_usd else None)
             return journal.run()
-        return _finish(journal, budget, ending.state, ending.stop_reason)
+        return _finish(journal, budget, ending.state, ending.stop_reason, mark=mark)
 
     async def _make_plan(
         self, words: str, given: Plan | None, terms: Terms, budget: Budget, journal: Journal, kept: set[str]
@@ -854,13 +855,17 @@ def _settle_failed(budget: Budget, reservation: Reservation, error: BaseExceptio
         budget.commit(reservation, usd=told.cost_usd, tokens=told.usage.tokens)
 
 
-def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None) -> Run:
-    """Write down how a run ended, with its answer as far as there is one, and return the run."""
+def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None, *, mark: str = "") -> Run:
+    """Write down how a run ended, with its answer as far as there is one, and return the run.
+
+    `mark` stands after what comes from the memory of a model: see `compose_answer`.
+    """
     run = journal.run()
+    from_memory = {name for name, task in run.tasks.items() if task.from_memory}
     data = {
         "state": state,
         "stop_reason": stop_reason,
-        "answer": compose_answer(run.graph, run.results) if run.graph is not None else "",
+        "answer": "" if run.graph is None else compose_answer(run.graph, run.results, from_memory, mark=mark),
         "overrun_usd": run.overrun_usd + budget.own_overrun_usd,
     }
     journal.write("run_finished", data)

@@ -36,7 +36,12 @@ def explore(
     )
     spent = float(routing.metadata.get("estimated_cost", planned))
     done = explorer.decide(
-        run_id, dag, routing.assignments, candidates, left_usd=max(0.0, left_usd - max(spent, planned)), kept=routing.kept
+        run_id,
+        dag,
+        routing.assignments,
+        candidates,
+        left_usd=max(0.0, left_usd - max(spent, planned)),
+        kept=routing.kept,
     )
     features = routing.metadata.setdefault("features", {})
     features.update({task_id: {"propensity": chance} for task_id, chance in done.stays.items()})

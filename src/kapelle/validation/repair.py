@@ -90,7 +90,8 @@ def apply_edit(
         moved = f"Given to {agent_id}" + (f" instead of {before}" if before else "") + f" by repair: {edit.summary}"
         explanations[task_id] = f"{explanations.get(task_id, '')} {moved}".strip()
     metadata = _still_true(old.metadata)
-    if firm := {*metadata.get("firm", ())} & dag.tasks.keys() | router.find_firm(map(dag.__getitem__, new), available).keys():
+    firm = {name for name in metadata.get("firm", ()) if name in dag}
+    if firm := firm.union(router.find_firm([dag[task_id] for task_id in new], available)):
         metadata["firm"] = sorted(firm)
     plan = RoutingPlan(
         assignments=assignments,

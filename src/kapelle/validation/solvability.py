@@ -76,9 +76,7 @@ def _more_often_right(
     both; None where it is not beyond doubt. What agents declare is no evidence."""
     if mine.outcomes < LEAST_OUTCOMES:
         return None
-    others = {
-        agent.agent_id: judge_answers(agent, task.task_type, profiler) for agent in agents if agent.takes(task)
-    }
+    others = {agent.agent_id: judge_answers(agent, task.task_type, profiler) for agent in agents if agent.takes(task)}
     proven = {
         name: one.lower for name, one in others.items() if one.outcomes >= LEAST_OUTCOMES and one.lower > mine.upper
     }
