@@ -15,7 +15,16 @@ from kapelle.errors import InvalidAgents, InvalidInput, NotFound, UnknownPrice
 from kapelle.execution import Replanner
 from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
-from kapelle.planning import EXPAND_TYPE, FOR_EACH_CARD, ForEachAgent, HTDAGPlanner, ModelPlanner, Planner, RulePlanner
+from kapelle.planning import (
+    EXPAND_TYPE,
+    FOR_EACH_CARD,
+    FallbackPlanner,
+    ForEachAgent,
+    HTDAGPlanner,
+    ModelPlanner,
+    Planner,
+    RulePlanner,
+)
 from kapelle.routing import RoutingRule
 
 if TYPE_CHECKING:
@@ -138,7 +147,7 @@ def assemble_team(
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
 
     share = _control_share(environ)
-    planner = HTDAGPlanner(_level_planner(client, environ), lambda: team.registry)
+    planner = HTDAGPlanner(FallbackPlanner(_level_planner(client, environ), rule_planner), lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(
