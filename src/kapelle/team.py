@@ -82,9 +82,17 @@ class Team:
 
 
 def assemble_team(
-    own: AgentRegistry, *, data: Path | str | None, model: str | ModelClient | None, environ: Mapping[str, str]
+    own: AgentRegistry,
+    *,
+    data: Path | str | None,
+    model: str | ModelClient | None,
+    environ: Mapping[str, str],
+    attended: bool = False,
 ) -> Team:
     """Return the agents and the planner for what is configured.
+
+    Args:
+        attended: Whether somebody is there to be asked which of several readings is meant.
 
     Raises:
         NotFound: the data folder does not exist.
@@ -103,7 +111,8 @@ def assemble_team(
     unpriced = own.with_prices(prices).find_unpriced()
     folder = LocalFolder.of(_check_folder(data))
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
-    local = [(card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder)]
+    found = local_agents(folder, attended=attended)
+    local = [(card if client is None else _beside_a_model(card), runner) for card, runner in found]
     for card in (*(card for card, _ in local), FOR_EACH_CARD):
         if card.agent_id in own:
             raise InvalidAgents(f"Your agent {card.agent_id!r} has the id of one of kapelle's own. Rename it.")

@@ -10,11 +10,12 @@ from kapelle.agents import AgentResult, TaskContext, call_in_thread
 from kapelle.errors import CannotAnswer, RefusedQuery
 from kapelle.graph import Task
 from kapelle.knowledge import FolderIndex, Passage, find_answer, quote_text
+from kapelle.ledger import cited_file
 from kapelle.tools import Cell, NotUnderstood, Row, TablePlan, TableQuestions, Tables, quote_name, quote_value
 
 from .folder import find_left_out, left_out, name_left_out
 from .inputs import find_data, read_text, require_text, show_number
-from .sql import describe_result
+from .sql import choose_reading, describe_result
 
 _ASKED = ("query", "question", "request")
 PASSAGES = 8
@@ -32,17 +33,24 @@ class FolderSearchAgent:
     """
 
     def __init__(
-        self, index: FolderIndex, *, tables: Tables | None = None, questions: TableQuestions | None = None
+        self,
+        index: FolderIndex,
+        *,
+        tables: Tables | None = None,
+        questions: TableQuestions | None = None,
+        attended: bool = False,
     ) -> None:
         self._index = index
         self._tables = tables
         self._questions = questions
+        self._attended = attended
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         """Look it up; see the class.
 
         Raises:
-            CannotAnswer: nothing that fits is in the folder.
+            CannotAnswer: nothing that fits is in the folder, or the tables are asked in several ways: its `readings`.
+            AskPerson: which of them is meant, where somebody is there to say.
         """
         return await call_in_thread(self._run, task, context)
 
@@ -50,16 +58,28 @@ class FolderSearchAgent:
         query = require_text(task, *_ASKED)
         file = read_text(task, "file")
         if file:
-            return AgentResult(output=self._from_file(query, file), cost_usd=0.0)
+            return AgentResult(output=_with_understanding(self._from_file(query, file), query), cost_usd=0.0)
         data = find_data(task, context, *_ASKED)
-        return AgentResult(output=self._from_folder(query, task.task_type, data), cost_usd=0.0)
+        output = self._from_chosen(query, data, context) or self._from_folder(query, task.task_type, data)
+        return AgentResult(output=_with_understanding(output, query), cost_usd=0.0)
+
+    def _from_chosen(self, query: str, data: Sequence[str], context: TaskContext) -> dict[str, Any] | None:
+        """Answer from the tables where they can be asked in several ways, as whoever asks has chosen."""
+        plan = self._questions.plan(query, values=data) if self._questions is not None else None
+        if not isinstance(plan, NotUnderstood) or not plan.readings:
+            return None
+        chosen = choose_reading(query, plan.readings, context, attended=self._attended)
+        exact = self._from_cell(chosen.cell) if chosen.cell is not None else None
+        if exact is not None:
+            return exact | {"understood": chosen.understood, "sql": chosen.sql}
+        return self._from_tables(chosen, or_none=True)
 
     def _from_folder(self, query: str, task_type: str, data: Sequence[str]) -> dict[str, Any]:
         plan = self._questions.plan(query, values=data) if self._questions is not None else None
         if isinstance(plan, TablePlan) and plan.cell is not None:
             exact = self._from_cell(plan.cell)
             if exact is not None:
-                return exact
+                return exact | {"understood": plan.understood, "sql": plan.sql}
         passages = self._index.search(query, limit=PASSAGES)
         said = self._from_passages(query, passages)
         row = self._questions.find_row(query) if self._questions is not None else None
@@ -138,10 +158,11 @@ class FolderSearchAgent:
             "sources": [found.citation],
         }
 
-    def _from_tables(self, plan: TablePlan) -> dict[str, Any] | None:
+    def _from_tables(self, plan: TablePlan, *, or_none: bool = False) -> dict[str, Any] | None:
+        """List what the tables hold; that it is nothing is an answer with `or_none` only."""
         assert self._tables is not None
         result = self._tables.query(plan.sql, max_rows=MAX_LISTED_ROWS)
-        if not result.rows:
+        if not result.rows and not or_none:
             return None
         files = [table.file for table in self._tables.tables if table.name in plan.tables]
         return {**describe_result(result, plan.sql, plan.understood, files, claim=plan.claim), "passages": []}
@@ -188,6 +209,15 @@ def _described(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
         "passages": said["passages"],
         "sources": [*said["sources"], *known["sources"]],
     }
+
+
+def _with_understanding(output: dict[str, Any], query: str) -> dict[str, Any]:
+    """Say of what was found in documents, or is all that a table has of a thing, what was looked for and where."""
+    if output.get("understood"):
+        return output
+    files = " and ".join(dict.fromkeys(map(cited_file, output["sources"])))
+    what = f"what is known of {output['answer']}" if "facts" in output else f"passages about {quote_text(query)}"
+    return output | {"understood": f"{_upper_first(what)} in {files}.", "sql": output.get("sql", "")}
 
 
 def _show_fact(fact: Mapping[str, Any]) -> str:
