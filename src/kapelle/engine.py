@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from kapelle.agents import AgentRegistry, PartialText, call_in_thread
+from kapelle.agents import MEMORY_MARK, AgentRegistry, PartialText, call_in_thread
 from kapelle.cost import (
     Budget,
     Checks,
@@ -131,7 +131,7 @@ class Engine:
             user's data directory.
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
-        rules: Replaces the routing rules.
+        rules: Orders of who does what. They go before the rules by which a folder is asked first.
         reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
         validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
             False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
@@ -202,7 +202,7 @@ class Engine:
         self.optimizer = DAAOOptimizer(self.profiler, registry.runnable(), strategies=known.strategies)
         self.router = HALORouter(
             registry,
-            rules=self.team.rules if rules is None else rules,
+            rules=_before_folder_rules(rules, self.team.rules),
             enable_cost_optimization=True,
             cost_profiler=self.profiler,
             daao_optimizer=self.optimizer,
@@ -464,7 +464,9 @@ class Engine:
         if proposal.routing.unassigned:
             task_id, reason = next(iter(proposal.routing.unassigned.items()))
             raise InvalidInput(f"Task {task_id!r} has no agent, so there is nothing to choose between: {reason}")
-        constraints = OptimizationConstraints(max_total_time=terms.deadline_s, min_quality_score=terms.min_quality)
+        constraints = OptimizationConstraints(
+            max_total_time=terms.deadline_s, min_quality_score=terms.min_quality, pinned=proposal.routing.kept
+        )
         return await call_in_thread(
             pareto_frontier, proposal.routing, proposal.plan.graph, constraints, optimizer=self.optimizer
         )
@@ -573,6 +575,7 @@ class Engine:
         `before` is a run that goes on, as it is now that it was resumed.
         """
         started = self._timer()
+        mark = MEMORY_MARK if self.team.has_data else ""
         planning_time = asyncio.timeout(deadline_s)
         try:
             kept: set[str] = set() if before is None else set(before.routing.get("pinned", ()))
@@ -591,7 +594,13 @@ class Engine:
                 request=words,
                 limits=replace(self.limits, deadline_s=_least(left_s, self.limits.deadline_s)),
                 growth=self._growth(terms, budget, kept, complexities),
-                fallbacks=NextBest(self.team.registry, self.profiler, kept=kept, complexities=complexities),
+                fallbacks=NextBest(
+                    self.team.registry,
+                    self.profiler,
+                    kept=kept,
+                    complexities=complexities,
+                    router=self.router if isinstance(self.router, HALORouter) else None,
+                ),
                 earlier=None if before is None else Earlier.of(before),
                 inbox=custody,
                 stop_key=_stop_key(() if before is None else before.events),
@@ -600,9 +609,9 @@ class Engine:
         except asyncio.CancelledError:
             run = journal.run()
             if run.tasks and all(task.state == "done" for task in run.tasks.values()):
-                _finish(journal, budget, "done", None)  # there was nothing left to interrupt
+                _finish(journal, budget, "done", None, mark=mark)  # there was nothing left to interrupt
             else:
-                _finish(journal, budget, "stopped", "It was interrupted.")
+                _finish(journal, budget, "stopped", "It was interrupted.", mark=mark)
             raise
         except LeaseLost:
             raise  # the run is another engine's: nothing of it is ours to write
@@ -620,7 +629,7 @@ class Engine:
             overrun_usd = journal.run().overrun_usd + budget.own_overrun_usd
             journal.write("run_waiting", {"overrun_usd": overrun_usd} if overrun_usd else None)
             return journal.run()
-        return _finish(journal, budget, ending.state, ending.stop_reason)
+        return _finish(journal, budget, ending.state, ending.stop_reason, mark=mark)
 
     async def _make_plan(
         self, words: str, given: Plan | None, terms: Terms, budget: Budget, journal: Journal, kept: set[str]
@@ -832,6 +841,14 @@ class Engine:
         )
 
 
+def _before_folder_rules(own: Iterable[RoutingRule] | None, team: tuple[RoutingRule, ...]) -> tuple[RoutingRule, ...]:
+    """Return the rules of the user's, and after them those of the team about tasks that they do not speak of."""
+    orders = tuple(own or ())
+    names = {rule.rule_id for rule in orders}
+    least = min((rule.priority for rule in orders), default=0)
+    return (*orders, *(replace(rule, priority=least) for rule in team if rule.rule_id not in names))
+
+
 def _settle_failed(budget: Budget, reservation: Reservation, error: BaseException) -> None:
     """Charge what a planner's call that came to nothing has cost: what it says or, if that is unknown, all that was
     set aside for it. See `KapelleError.sent`."""
@@ -842,13 +859,17 @@ def _settle_failed(budget: Budget, reservation: Reservation, error: BaseExceptio
         budget.commit(reservation, usd=told.cost_usd, tokens=told.usage.tokens)
 
 
-def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None) -> Run:
-    """Write down how a run ended, with its answer as far as there is one, and return the run."""
+def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None, *, mark: str = "") -> Run:
+    """Write down how a run ended, with its answer as far as there is one, and return the run.
+
+    `mark` stands after what comes from the memory of a model: see `compose_answer`.
+    """
     run = journal.run()
+    from_memory = {name for name, task in run.tasks.items() if task.from_memory}
     data = {
         "state": state,
         "stop_reason": stop_reason,
-        "answer": compose_answer(run.graph, run.results) if run.graph is not None else "",
+        "answer": "" if run.graph is None else compose_answer(run.graph, run.results, from_memory, mark=mark),
         "overrun_usd": run.overrun_usd + budget.own_overrun_usd,
     }
     journal.write("run_finished", data)
@@ -903,7 +924,7 @@ class _Approver:
                 **routing.strategies,
             },
             unassigned=routing.unassigned,
-            metadata={"pinned": sorted(self._kept)},
+            metadata={"pinned": sorted(self._kept), "firm": sorted(routing.metadata.get("firm", ()))},
         )
         # The validator adds up all tasks of the graph; what has begun has left the budget already. The words of the
         # request are no measure here: they are covered by the task whose place the new ones take.

@@ -29,7 +29,7 @@ from rich.tree import Tree
 from kapelle.agents import AgentRegistry, PartialText
 from kapelle.cost import CostProfiler, Frontier
 from kapelle.engine import Proposal
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import Task, TaskDAG, title_task
 from kapelle.ledger import (
     MAX_SHOWN_WORDS,
     Event,
@@ -516,7 +516,7 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
         for task_id in level:
             task = graph.tasks[task_id]
             line = _text(task_id, style="bold")
-            line.append(printable(f" [{task.task_type}] {task.description}"), style="default")
+            line.append(printable(f" [{task.task_type}] {title_task(task)}"), style="default")
             node = branch.add(line)
             for words, names in _grouped(graph.dependencies(task_id), task_id, reasons):
                 node.add(_text(f"after {names}: {words}", style="dim"))
@@ -690,7 +690,7 @@ def _add_cells(table: Table, *cells: RenderableType) -> None:
 
 
 def _task_cells(task: Task) -> tuple[Text, Text]:
-    return _one_line(task.task_id), _one_line(_shorten(task.description or task.task_type, 60))
+    return _one_line(task.task_id), _one_line(_shorten(title_task(task), 60))
 
 
 def _most_telling(run: Run, most: int) -> list[Task]:

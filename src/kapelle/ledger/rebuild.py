@@ -224,6 +224,7 @@ class RunBuilder:
             usage=task.usage + data.usage("usage"),
             cost_usd=task.cost_usd + _cost_of(event, data),
             quality=data.optional_number("quality"),
+            from_memory=bool(event.data.get("from_memory")),
             cost_assumed=task.cost_assumed or bool(event.data.get("cost_assumed")),
             unpriced_model=data.optional_text("unpriced_model") or task.unpriced_model,
             started_at=event.at if event.kind == "task_started" else task.started_at,

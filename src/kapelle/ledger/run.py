@@ -77,6 +77,8 @@ class TaskRun:
     unpriced_model: str | None = None
     """The model whose price nobody knows, if that is why."""
     quality: float | None = None
+    from_memory: bool = False
+    """Whether a model answered what a source should have: its output says of no place where it stands."""
     started_at: float | None = None
     """Seconds since the epoch."""
     seconds: float = 0.0
@@ -331,7 +333,8 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         yield f"        {task.state}: {task.reason}"
     if task.state == "done":
         text = " ".join(render_output(task.output).split())
-        yield f"        result: {text[:160]}{'…' if len(text) > 160 else ''}"
+        memory = " (from the model's memory)" if task.from_memory else ""
+        yield f"        result: {text[:160]}{'…' if len(text) > 160 else ''}{memory}"
     if task.understood:
         yield f"        understood as: {tell_understood(task)}"
     if task.sql:

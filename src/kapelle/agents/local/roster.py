@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from kapelle.agents import Agent, AgentCapability
+from kapelle.agents import MEMORY_MARK, Agent, AgentCapability
 from kapelle.tools import Sandbox, TablePlan
 
 from .folder import LocalFolder
@@ -15,11 +15,14 @@ from .sql import SqlAgent
 from .writer import WriterAgent
 
 
-def local_agents(folder: Path | LocalFolder | None, *, attended: bool = False) -> list[tuple[AgentCapability, Agent]]:
+def local_agents(
+    folder: Path | LocalFolder | None, *, beside_a_model: bool = False, attended: bool = False
+) -> list[tuple[AgentCapability, Agent]]:
     """Return the local agents with their cards; search and SQL only when the folder holds texts or tables for them.
 
-    Where somebody is there (`attended`), they ask which of several readings of a question is meant.
-    The success rates are guesses for the first runs, on the low side; outcomes replace them.
+    Beside a model, what only a reader can compare is left to that. Where somebody is there (`attended`), they ask which
+    of several readings of a question is meant. The success rates are guesses for the first runs, on the low side;
+    outcomes replace them.
 
     Raises:
         NotFound: there is no such folder.
@@ -35,7 +38,8 @@ def local_agents(folder: Path | LocalFolder | None, *, attended: bool = False) -
         if has_tables:
             agents.append((SQL_CARD, SqlAgent(tables, questions, attended=attended)))
     agents.append((PYTHON_CARD, PythonAgent(Sandbox())))
-    agents.append((WRITER_CARD, WriterAgent()))
+    mark = MEMORY_MARK if folder is not None else ""
+    agents.append((WRITER_CARD, WriterAgent(mark=mark, compares_prose=not beside_a_model)))
     return agents
 
 

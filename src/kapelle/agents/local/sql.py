@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
@@ -151,9 +151,9 @@ def write_sql(parts: Sequence[str | Filled]) -> str:
             written.append(part)
             inside = _still_open(part, inside)
         elif not inside:
-            written.append(_as_literal(part.value))
+            written.append(_as_literal(_values_of(part)))
         elif inside in ("'", '"', "`"):
-            written.append(as_text(part.value).replace("\x00", "").replace(inside, 2 * inside))
+            written.append(part.text.replace("\x00", "").replace(inside, 2 * inside))
         elif inside == "[":
             raise CannotAnswer(f"{part.reference} stands inside of [...], where no value can. Use double quotes.")
     return "".join(written)
@@ -172,6 +172,14 @@ def _still_open(sql: str, inside: str) -> str:
         if opening is None:
             return ""
         position, inside = opening.end(), opening[0]
+
+
+def _values_of(part: Filled) -> Any:
+    """The value that an output is: of several rows of a table, the first cell of each."""
+    rows = part.value.get("rows") if isinstance(part.value, Mapping) else None
+    if isinstance(rows, (list, tuple)) and len(rows) > 1:
+        return [row[0] if isinstance(row, (list, tuple)) and row else row for row in rows]
+    return part.bare
 
 
 def _as_literal(value: Any) -> str:
