@@ -141,6 +141,8 @@ class Engine:
         learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
         backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
         limits: How long a task may take, how often it is tried again, whether stragglers get a rival.
+        attended: Whether somebody is there to be asked at once: a question to the folder that can be read in several
+            ways then asks which is meant, and otherwise fails, with the readings in its `TaskRun`.
         origin: What whoever resumes a run needs to make such an engine again; kept with the run's settings.
         timer: Seconds that pass, wherever they begin: durations and deadlines go by it.
         clock: What time it is, in seconds since the epoch: outcomes and answers are dated by it.
@@ -173,6 +175,7 @@ class Engine:
         learned: Path | str | None = None,
         backend: str | Backend = "asyncio",
         limits: ExecutionLimits | None = None,
+        attended: bool = False,
         origin: Mapping[str, str] | None = None,
         environ: Mapping[str, str] | None = None,
         timer: Callable[[], float] = time.perf_counter,
@@ -180,7 +183,8 @@ class Engine:
         heartbeat: Callable[[], Heartbeat] = ThreadHeartbeat,
     ) -> None:
         environ = os.environ if environ is None else environ
-        self.team: Team = assemble_team(register_agents(agents), data=data, model=model, environ=environ)
+        own = register_agents(agents)
+        self.team: Team = assemble_team(own, data=data, model=model, environ=environ, attended=attended)
         self.ledger: Ledger = ledger if ledger is not None else open_ledger(ledger_path(environ=environ))
         registry = self.team.registry
         known = load_learned(Path(learned) if learned is not None else learned_folder(self.ledger))

@@ -93,9 +93,17 @@ class Team:
 
 
 def assemble_team(
-    own: AgentRegistry, *, data: Path | str | None, model: str | ModelClient | None, environ: Mapping[str, str]
+    own: AgentRegistry,
+    *,
+    data: Path | str | None,
+    model: str | ModelClient | None,
+    environ: Mapping[str, str],
+    attended: bool = False,
 ) -> Team:
     """Return the agents and the planner for what is configured.
+
+    Args:
+        attended: Whether somebody is there to be asked which of several readings is meant.
 
     Raises:
         NotFound: the data folder does not exist.
@@ -114,7 +122,7 @@ def assemble_team(
     unpriced = own.with_prices(prices).find_unpriced()
     folder = LocalFolder.of(_check_folder(data))
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
-    local = local_agents(folder, beside_a_model=client is not None)
+    local = local_agents(folder, beside_a_model=client is not None, attended=attended)
     if client is not None:
         local = [(_beside_a_model(card, has_data=folder is not None), runner) for card, runner in local]
     for card in (*(card for card, _ in local), FOR_EACH_CARD):
