@@ -38,7 +38,7 @@ class Token:
     raw: str
     number: float | None = None
     period: tuple[str, str] | None = None
-    """The days that a date names: the first, and the first one after them."""
+    """The days that a date names, or a number that may be a year: the first, and the first one after them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,14 +239,11 @@ def read_tokens(question: str) -> list[Token]:
     return tokens
 
 
-def year_period(number: float) -> tuple[str, str] | None:
-    """Return the days of a year; None for a number that is no year of our time."""
-    return (f"{int(number)}-01-01", f"{int(number) + 1}-01-01") if number in range(1000, 2101) else None
-
-
 def _read_period(text: str) -> tuple[str, str] | None:
     text = text.replace(",", "")
     quarter = re.fullmatch(r"q([1-4]) (\d{4})", text)
+    if re.fullmatch(r"1\d{3}|20\d\d", text):
+        return f"{text}-01-01", f"{int(text) + 1}-01-01"
     if quarter is not None:
         text = f"{quarter[2]}-{3 * int(quarter[1]) - 2:02}"
     for form in _DATE_FORMS:

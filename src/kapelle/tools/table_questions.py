@@ -19,17 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from kapelle.knowledge import plain, quote_text, split_words, stem
 
-from .question_words import (
-    DATE_WORDS,
-    LONGEST_PHRASE,
-    Phrase,
-    Token,
-    find_phrase,
-    find_unit,
-    fits_verb,
-    read_tokens,
-    year_period,
-)
+from .question_words import DATE_WORDS, LONGEST_PHRASE, Phrase, Token, find_phrase, find_unit, fits_verb, read_tokens
 from .schema_links import MAX_VALUE_WORDS, Join, LinkedColumn, LinkedTable, SchemaLinks, ValueLink, link_schema
 from .tables import Tables, quote_name, quote_value
 
@@ -185,12 +175,6 @@ class _Mention:
         """The function, direction or operator that it asks for."""
         return self.phrase.value if self.phrase is not None else ""
 
-    @property
-    def days(self) -> tuple[str, str] | None:
-        """The days of a date, or of a number that is a year."""
-        is_year = self.number is not None and self.text.isdigit()
-        return self.period or (year_period(self.number) if is_year and self.number is not None else None)
-
 
 _NOTHING = _Mention(text="", used=True)
 """What stands before the first word and after the last."""
@@ -334,6 +318,10 @@ class _Filter:
     unit: str = ""
 
 
+_Found = list[tuple[str, str]]
+"""Conditions as SQL and as words; without words where others say it already."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Superlative:
     direction: str
@@ -375,18 +363,10 @@ class _Resolving:
     def plan(self) -> TablePlan:
         for place, mention in enumerate(self.mentions):
             mention.place = place
-        self._find_adjectives()
-        self._find_negated()
-        self._find_periods()
-        self._find_order()
-        self._find_comparisons()
-        self._find_superlative()
-        self._find_aggregate()
-        self._find_group()
-        self._find_count()
-        self._find_equal()
-        self._bind_values()
-        self._find_target()
+        finds = (self._find_adjectives, self._find_negated, self._find_periods, self._find_order)
+        finds += (self._find_comparisons, self._find_superlative, self._find_aggregate, self._find_group)
+        for find in (*finds, self._find_count, self._find_equal, self._bind_values, self._find_target):
+            find()
         plan = self._write()
         self._account_for_verbs()
         return plan
@@ -445,32 +425,31 @@ class _Resolving:
         return after.table is not None or (has_table and (before.word in _BE or before.is_phrase("verb", "not")))
 
     def _find_negated(self) -> None:
-        for mention in self.mentions:
-            if mention.is_phrase("not") and any(one.is_phrase("and") for one in self.mentions):
+        for mention in (one for one in self.mentions if one.is_phrase("not")):
+            after = self._past_filler(mention.place + 1)
+            if any(one.is_phrase("and") for one in self.mentions):
                 raise _Unsure(
                     f"How far {mention.text!r} reaches is not clear beside 'and' or 'or'. Ask for one at a time."
                 )
-        for mention in self._each("not"):
-            after = self._past_filler(mention.place + 1)
-            if not after.values:
+            if not after.values and not mention.used:
                 raise _Unsure(f"It is not clear what {mention.text!r} leaves out. Name a value.")
+            self.negated += [after] if not mention.used else []
             mention.used = True
-            self.negated.append(after)
 
     def _find_periods(self) -> None:
         """Read dates and years with what stands before them: "hired in 2023", "since May 2024"."""
         for mention in self.mentions:
             before = self._at(mention.place - 1)
             operator = before.says if before.is_phrase("when") else "=" if before.word in ("in", "on") else ""
-            if operator and mention.days and not mention.used and not self._at(mention.place + 1).unit:
+            if operator and mention.period and not mention.used and not self._at(mention.place + 1).unit:
                 self._add_period(before, operator, mention, mention)
 
     def _add_period(self, before: _Mention, operator: str, first: _Mention, last: _Mention) -> None:
-        assert first.days is not None
-        assert last.days is not None
-        before.used = first.used = last.used = True
+        assert first.period is not None
+        assert last.period is not None
+        self._take(before, first, last)
         wanted = self._dated(before.place - 1)
-        self.filters.append(_Filter(wanted=wanted, operator=operator, operands=(first.days[0], last.days[1])))
+        self.filters.append(_Filter(wanted=wanted, operator=operator, operands=(first.period[0], last.period[1])))
 
     def _dated(self, place: int) -> _Wanted | None:
         """Return the column of dates that the words before a date name, or other words do; None leaves it to the table.
@@ -510,8 +489,8 @@ class _Resolving:
         for mention in self._each("between"):
             low, middle, high = (self._at(mention.place + offset) for offset in (1, 2, 3))
             near, after = self._before_filler(mention.place - 1), self._at(mention.place + 4)
-            is_amount = bool(after.unit) or (_is_number_word(near) and not low.period)
-            if middle.is_phrase("and") and low.days and high.days and not is_amount:
+            is_amount = bool(after.unit) or (_is_number_word(near) and low.number is not None)
+            if middle.is_phrase("and") and low.period and high.period and not is_amount:
                 self._add_period(mention, "=", low, high)
                 continue
             if low.number is None or high.number is None or not middle.is_phrase("and"):
@@ -538,7 +517,7 @@ class _Resolving:
         if unit:
             columns = (column for table in self.links.tables.values() for column in table.columns)
             return _Wanted(text=unit, columns=tuple(column for column in columns if column.unit == unit)), unit
-        if before.table is not None and self._at(after - 1).days is None:
+        if before.table is not None and self._at(after - 1).period is None:
             return _Wanted(text=mention.text, concepts=frozenset({"amount"})), unit
         raise _Unsure(f"It is not clear what {mention.text!r} compares. Name the column.")
 
@@ -797,9 +776,9 @@ class _Resolving:
 
     # -- conditions
 
-    def _conditions(self) -> tuple[list[str], list[str]]:
-        """Return the conditions of the question as SQL, and as words."""
-        found: list[tuple[str, str]] = []
+    def _conditions(self) -> _Found:
+        """Return the conditions of the question, each as SQL and as words."""
+        found: _Found = []
         chosen: dict[LinkedColumn, list[ValueLink]] = {}
         ways: dict[LinkedColumn, Join | None] = {}
         columns: dict[int, LinkedColumn] = {}
@@ -814,7 +793,8 @@ class _Resolving:
             else:
                 condition = f"({quote_name(column.name)} IS NULL OR NOT {_value_condition(links)})"
                 found.append((condition, f"{column.name} is not {links[0].value!r} (or is empty)"))
-        self._check_joined(chosen, ways, columns)
+        self._check_or(columns)
+        self._check_and({column: links for column, links in chosen.items() if _differ(links)}, ways)
         for column, links in chosen.items():
             condition, join, where = _value_condition(links), ways[column], column.name
             if join is not None:
@@ -827,24 +807,18 @@ class _Resolving:
         for condition in self.filters:
             column = self._own(condition.wanted) if condition.wanted is not None else self._only_dates()
             found.append(_filter_condition(column, condition))
-        return [sql for sql, _ in found], [words for _, words in found]
+        return found
 
-    def _check_joined(
-        self,
-        chosen: dict[LinkedColumn, list[ValueLink]],
-        ways: dict[LinkedColumn, Join | None],
-        columns: dict[int, LinkedColumn],
-    ) -> None:
-        """Refuse what "and" and "or" join unless they join values of one column, and mean either."""
-        said = [mention.word for mention in self.mentions if mention.is_phrase("and")]
+    def _check_or(self, columns: dict[int, LinkedColumn]) -> None:
         for mention in self.mentions:
             near = self._before_filler(mention.place - 1), self._past_filler(mention.place + 1)
             first, second = (columns.get(one.place) for one in near)
             if mention.word == "or" and (first is None or first != second):
                 raise _Unsure("'or' is understood between two values of one column only. Ask for each.")
-        for column, links in chosen.items():
-            if len({plain(link.value) for link in links}) < 2:
-                continue
+
+    def _check_and(self, chosen: dict[LinkedColumn, list[ValueLink]], ways: dict[LinkedColumn, Join | None]) -> None:
+        said = [mention.word for mention in self.mentions if mention.is_phrase("and")]
+        for column in chosen:
             if not said:
                 raise _Unsure("Two values of one column must be joined by 'and' or 'or'.")
             several = column.holds_lists or ways[column] is not None or self.target.repeats or self.target.may_repeat
@@ -877,7 +851,7 @@ class _Resolving:
                 raise _Unsure(f"{mention.text!r} could be the {names}. Say which.", columns)
         if own and own[0].column == self.target.label and not self._asks_of_rows() and not is_negated:
             raise _Unsure(f"It is not clear what is asked about {mention.text!r}. Name a column.")
-        if len({plain(link.value) for link in own}) > 1:
+        if _differ(own):
             raise _Unsure(f"{mention.text!r} could be {' or '.join(repr(link.value) for link in own)}. Say which.")
         if own:
             self.used.append(own[0].column)
@@ -885,8 +859,7 @@ class _Resolving:
         reached = [
             (link, join)
             for link in links
-            if (join := self.links.join(self.target.name, link.column.table)) is not None
-            and (self._describes(join) or self._relates(link.column))
+            if (join := self.links.join(self.target.name, link.column.table)) is not None and self._relates(link, join)
         ]
         # A link table that holds the value itself is nearer than a table about the value.
         direct = [(link, join) for link, join in reached if not join.to_one] or reached
@@ -899,15 +872,14 @@ class _Resolving:
         """Whether the question asks for something of rows that it names, rather than for rows."""
         return self.superlative is None and not self.counts and bool(self.outputs or self.aggregate)
 
-    def _describes(self, join: Join) -> bool:
-        """Whether the other table says of what ours belongs to (the continent of a city's country): many to one."""
-        back = self.links.join(join.to.table, join.column.table)
-        return join.to_one and (back is None or not back.to_one)
+    def _relates(self, link: ValueLink, join: Join) -> bool:
+        """Whether the other table says of what ours belongs to (the continent of a city's country), or relates the two.
 
-    def _relates(self, column: LinkedColumn) -> bool:
-        """Whether holding this value relates a row to ours, rather than saying something else about it."""
-        table = self.links.tables[column.table]
-        return len(table.columns) == 2 or column == table.label
+        It relates them where it holds nothing else, or where the value is its row's name.
+        """
+        table, back = self.links.tables[link.column.table], self.links.join(join.to.table, join.column.table)
+        describes = join.to_one and (back is None or not back.to_one)
+        return describes or len(table.columns) == 2 or link.column == table.label
 
     def _column(self, wanted: _Wanted, table: LinkedTable) -> LinkedColumn | None:
         """Return the one column of the table that is meant; None without one.
@@ -946,35 +918,35 @@ class _Resolving:
         self.read.add(self.target.name)
         if self.group is not None:
             return self._write_group(self.group)
-        conditions, said = self._conditions()
+        found = self._conditions()
         asked = [self.order, self.superlative, self.aggregate, self.counts]
         if sum(map(bool, asked)) > 1 or (self.outputs and (self.aggregate or self.counts)):
             raise _Unsure("The question asks for more than one thing. Ask for one at a time.")
         if self.superlative is not None:
-            return self._write_superlative(self.superlative, conditions, said)
+            return self._write_superlative(self.superlative, found)
         if self.aggregate is not None:
             function, column = self.aggregate[0], self._measure(*self.aggregate)
             what = f"the {_AGGREGATE_NAMES[function]} of {column.name} over"
-            return self._done(f"{function}({quote_name(column.name)})", conditions, what, said)
+            return self._done(f"{function}({quote_name(column.name)})", found, what)
         if self.different is not None:
             column = self._own(self.different)
+            name = quote_name(column.name)
             if column.holds_lists:
                 raise _Unsure(f"Cells of {column.name!r} hold several values each. Send SQL.")
-            name = quote_name(column.name)
             if self.counts:
-                return self._done(f"count(DISTINCT {name})", conditions, f"how many different {column.name} in", said)
-            known = [*conditions, f"{name} IS NOT NULL"]
-            return self._done(f"DISTINCT {name}", known, f"the different known {column.name} in", said, " ORDER BY 1")
+                return self._done(f"count(DISTINCT {name})", found, f"how many different {column.name} in")
+            found = [*found, (f"{name} IS NOT NULL", "")]
+            return self._done(f"DISTINCT {name}", found, f"the different known {column.name} in", " ORDER BY 1")
         linked = self._through_link()
         if linked is not None and self.target.label is not None and not self.order:
             name = quote_name(self.target.label.name)
-            select, what, tail = f"DISTINCT {name}", "the", " ORDER BY 1"
+            found, ending = [(linked[1], _said(found)[7:])], f", as {linked[0]} has it"
             if self.counts:
-                select, what, tail = f"count(DISTINCT {name})", "how many", ""
-            return self._done(select, [linked[1]], what, said, tail, f", as {linked[0]} has it", source=linked[0])
+                return self._done(f"count(DISTINCT {name})", found, "how many", "", ending, linked[0])
+            return self._done(f"DISTINCT {name}", found, "the", " ORDER BY 1", ending, linked[0])
         if self.counts:
-            return self._done(self._counted(), conditions, "how many", said)
-        return self._write_rows(conditions, said)
+            return self._done(self._counted(), found, "how many")
+        return self._write_rows(found)
 
     def _through_link(self) -> tuple[str, str] | None:
         """Return (source, condition) when a link table alone holds the things asked for.
@@ -991,12 +963,12 @@ class _Resolving:
         self.read = {join.to.table}
         return join.to.table, f"{_value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL"
 
-    def _write_rows(self, conditions: list[str], said: list[str]) -> TablePlan:
+    def _write_rows(self, found: _Found) -> TablePlan:
         label = self.target.label
         columns = list(dict.fromkeys(self._own(wanted) for wanted in self.outputs))
         if label is None:
             raise _Unsure(f"The table {self.target.name!r} has no column that names its rows. Send SQL.")
-        if not columns and not conditions and self.order is None and not self._asks_to_list():
+        if not columns and not found and self.order is None and not self._asks_to_list():
             raise _Unsure("It is not clear what is asked for. Name a column, or say 'list'.")
         self.used.append(label)
         cell = None
@@ -1016,13 +988,13 @@ class _Resolving:
         distinct = "DISTINCT " if self.target.repeats or (self.target.may_repeat and shown == [label]) else ""
         select = distinct + ", ".join(quote_name(column.name) for column in shown)
         what = "the " + " and ".join(column.name for column in shown) + " of" if shown != [label] else "the"
-        return self._done(select, conditions, what, said, tail, sorting, cell=cell)
+        return replace(self._done(select, found, what, tail, sorting), cell=cell)
 
     def _asks_to_list(self) -> bool:
         fillers = [mention.word.split()[0] for mention in self.mentions if mention.is_phrase("filler")]
         return any(word in ("list", "show", "which", "what", "name", "give", "all", "names") for word in fillers)
 
-    def _write_superlative(self, ranks: _Superlative, conditions: list[str], said: list[str]) -> TablePlan:
+    def _write_superlative(self, ranks: _Superlative, found: _Found) -> TablePlan:
         assert ranks.wanted is not None
         column, label = self._own(ranks.wanted), self.target.label
         if not (column.is_measure or column.period) or label is None:
@@ -1035,17 +1007,17 @@ class _Resolving:
         first, last, operator = ("max", "min", ">=") if ranks.direction == "desc" else ("min", "max", "<=")
         most = "largest" if ranks.direction == "desc" else "smallest"
         if ranks.limit is None:  # rows that share the first place are all of them first
-            inner = f"SELECT {first}({name}) FROM {source}{_where(conditions)}"  # noqa: S608 - quoted
-            return self._done(select, [*conditions, f"{name} = ({inner})"], f"the {most} {column.name} among", said)
+            inner = f"SELECT {first}({name}) FROM {source}{_where(found)}"  # noqa: S608 - quoted
+            return self._done(select, [*found, (f"{name} = ({inner})", "")], f"the {most} {column.name} among")
         # Those that share the last place are all of them shown.
-        known = _where([*conditions, f"{name} IS NOT NULL"])
-        order = f"ORDER BY {name} {ranks.direction.upper()}"
+        known = _where([*found, (f"{name} IS NOT NULL", "")])
+        order = f" ORDER BY {name} {ranks.direction.upper()}"
         inner = (
-            f"SELECT {distinct}{quote_name(label.name)}, {name} AS n FROM {source}{known} {order} LIMIT {ranks.limit}"  # noqa: S608 - quoted
+            f"SELECT {distinct}{quote_name(label.name)}, {name} AS n FROM {source}{known}{order} LIMIT {ranks.limit}"  # noqa: S608
         )
-        among = [*conditions, f"{name} {operator} (SELECT {last}(n) FROM ({inner}))"]  # noqa: S608 - quoted
+        among = [*found, (f"{name} {operator} (SELECT {last}(n) FROM ({inner}))", "")]  # noqa: S608 - quoted
         what = f"the {ranks.limit} with the {most} {column.name}, and who equals the last, among"
-        return self._done(select, among, what, said, f" {order}, {quote_name(label.name)}")
+        return self._done(select, among, what, f"{order}, {quote_name(label.name)}")
 
     def _write_group(self, group: _Wanted) -> TablePlan:
         if self.outputs or self.order:
@@ -1055,7 +1027,7 @@ class _Resolving:
         is_listed = any(one.column == column and one.to_one for one in self.links.joins)
         if (join is not None or is_listed) and ranks is not None and ranks.direction == "asc":
             raise _Unsure("Groups without any are not in the tables, so the fewest cannot be told. Ask for the most.")
-        conditions, said = self._conditions()
+        found = self._conditions()
         name, source = quote_name(column.name), quote_name(self.target.name)
         if self.aggregate is not None:
             function, measured = self.aggregate[0], self._measure(*self.aggregate)
@@ -1069,20 +1041,20 @@ class _Resolving:
             raise _Unsure("A group can be counted, summed or averaged. Say which.")
         if join is None:
             select = f"{name}, {value.format(t='')} AS {quote_name(alias)}"
-            where = _where([*conditions, f"{name} IS NOT NULL"])
+            where = _where([*found, (f"{name} IS NOT NULL", "")])
             text = f"SELECT {select} FROM {source}{where} GROUP BY {name}"  # noqa: S608 - all quoted
         else:
             self.read.add(join.to.table)
             counted = value.format(t="a.")
             if not join.to_one and self.target.label is not None:
                 counted = f"count(DISTINCT a.{quote_name(self.target.label.name)})"
-            inner = f"SELECT * FROM {source}{_where(conditions)}"  # noqa: S608
+            inner = f"SELECT * FROM {source}{_where(found)}"  # noqa: S608
             text = (
                 f"SELECT b.{name}, {counted} AS {quote_name(alias)} FROM ({inner}) AS a "  # noqa: S608
                 f"JOIN {quote_name(join.to.table)} AS b "
                 f"ON a.{quote_name(join.column.name)} = b.{quote_name(join.to.name)} GROUP BY b.{name}"
             )
-        where_said = f" where {' and '.join(said)}" if said else ""
+        where_said = _said(found)
         meant = f"the {what} of {self.target.name} for each known {column.name}{where_said and ','}{where_said}"
         if ranks is None:
             return self._planned(f"{text} ORDER BY 1", meant)
@@ -1135,24 +1107,14 @@ class _Resolving:
         return "count(*)"
 
     def _done(
-        self,
-        select: str,
-        conditions: list[str],
-        what: str,
-        said: list[str],
-        tail: str = "",
-        ending: str = "",
-        *,
-        source: str = "",
-        cell: Cell | None = None,
+        self, select: str, found: _Found, what: str, tail: str = "", ending: str = "", source: str = ""
     ) -> TablePlan:
-        sql = f"SELECT {select} FROM {quote_name(source or self.target.name)}{_where(conditions)}{tail}"  # noqa: S608
-        meant = f"{what} {self.target.name}" + (f" where {' and '.join(said)}" if said else "") + ending
-        return self._planned(sql, meant, cell)
+        sql = f"SELECT {select} FROM {quote_name(source or self.target.name)}{_where(found)}{tail}"  # noqa: S608
+        return self._planned(sql, f"{what} {self.target.name}{_said(found)}{ending}")
 
-    def _planned(self, sql: str, meant: str, cell: Cell | None = None, claim: str = "") -> TablePlan:
+    def _planned(self, sql: str, meant: str, claim: str = "") -> TablePlan:
         understood = meant[0].upper() + meant[1:] + "."
-        return TablePlan(sql=sql, understood=understood, tables=tuple(sorted(self.read)), cell=cell, claim=claim)
+        return TablePlan(sql=sql, understood=understood, tables=tuple(sorted(self.read)), claim=claim)
 
     # -- places in the reading
 
@@ -1192,8 +1154,16 @@ def _is_number_word(mention: _Mention) -> bool:
     return mention.table is None and bool(mention.columns) and all(column.is_measure for column in mention.columns)
 
 
-def _where(conditions: Sequence[str]) -> str:
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+def _differ(links: Sequence[ValueLink]) -> bool:
+    return len({plain(link.value) for link in links}) > 1
+
+
+def _where(found: _Found) -> str:
+    return f" WHERE {' AND '.join(sql for sql, _ in found)}" if found else ""
+
+
+def _said(found: _Found) -> str:
+    return f" where {' and '.join(words)}" if (words := [words for _, words in found if words]) else ""
 
 
 def _value_condition(links: Sequence[ValueLink]) -> str:
