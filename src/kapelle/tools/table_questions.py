@@ -98,7 +98,12 @@ class TableQuestions:
         try:
             return _Resolving(links, _read(question, links, values)).plan()
         except _Unsure as unsure:
-            return NotUnderstood(reason=str(unsure), readings=_readings(question, links, values, unsure.options))
+            reason, options = str(unsure), unsure.options if 1 < len(unsure.options) <= MAX_READINGS else ()
+        try:  # they are only told where each is a complete question
+            ways = [_Resolving(links, _read(question, links, values), chosen=option).plan() for option in options]
+        except _Unsure:
+            ways = []
+        return NotUnderstood(reason=reason, readings=tuple(ways))
 
     def find_row(self, name: str) -> Row | None:
         """Return the row that a bare name is the label of: "the Danube"; None where none or several could be meant.
@@ -133,18 +138,6 @@ class _Unsure(Exception):
         self.options = options
 
 
-def _readings(
-    question: str, links: SchemaLinks, values: Sequence[str], options: Sequence[object]
-) -> tuple[TablePlan, ...]:
-    """Return what the question means with each option; nothing where one of them makes no complete question."""
-    if not 1 < len(options) <= MAX_READINGS:
-        return ()
-    try:
-        return tuple(_Resolving(links, _read(question, links, values), chosen=option).plan() for option in options)
-    except _Unsure:
-        return ()
-
-
 # ---------------------------------------------------------------------------------------------------------------- read
 
 
@@ -169,6 +162,10 @@ class _Mention:
     @property
     def word(self) -> str:
         return plain(self.text)
+
+    @property
+    def flags(self) -> tuple[LinkedColumn, ...]:
+        return tuple(column for column in self.columns if column.flag[0])
 
     @property
     def says(self) -> str:
@@ -282,9 +279,11 @@ def _mention(
         values = ()  # "river" is the table even if a value is called that
     elif values and len(words) == 1 and mixed_case and len(text) <= 5 and text == text.lower():
         # In "Where does Don ...", "po" is not the river Po; "open" is a status that is written Open.
-        values = [one for one in values if one.value.islower() or links.tables[one.column.table].label != one.column]
+        values = tuple(
+            one for one in values if one.value.islower() or links.tables[one.column.table].label != one.column
+        )
     if table or columns or values:
-        return _Mention(text=text, table=table, columns=columns, values=tuple(values))
+        return _Mention(text=text, table=table, columns=columns, values=values)
     return None
 
 
@@ -328,9 +327,7 @@ class _Superlative:
     wanted: _Wanted | None
     """The number that ranks; None ranks by how many rows of `counted` there are."""
     limit: int | None
-    counted: LinkedTable | None = None
-    said: str = ""
-    """The words for what is counted."""
+    counted: _Mention
 
 
 @dataclass(slots=True)
@@ -363,8 +360,8 @@ class _Resolving:
     def plan(self) -> TablePlan:
         for place, mention in enumerate(self.mentions):
             mention.place = place
-        finds = (self._find_adjectives, self._find_negated, self._find_periods, self._find_order)
-        finds += (self._find_comparisons, self._find_superlative, self._find_aggregate, self._find_group)
+        finds = [self._find_adjectives, self._find_negated, self._find_periods, self._find_order]
+        finds += [self._find_comparisons, self._find_superlative, self._find_aggregate, self._find_group]
         for find in (*finds, self._find_count, self._find_equal, self._bind_values, self._find_target):
             find()
         plan = self._write()
@@ -389,8 +386,7 @@ class _Resolving:
             if mention.table is not None or not mention.columns:
                 continue
             before = self._at(mention.place - 1)
-            flags = tuple(column for column in mention.columns if column.flag[0])
-            describes = self._describes_rows(mention)
+            flags, describes = mention.flags, self._describes_rows(mention)
             if mention.values and flags and describes:
                 raise _Unsure(f"{mention.text!r} is the name of a column and a value. Say which column has it.")
             if mention.values:
@@ -398,13 +394,11 @@ class _Resolving:
                 mention.columns = mention.columns if is_name and not describes else ()
                 mention.values = mention.values if not mention.columns else ()
             elif flags and describes:
-                wanted, is_so = _Wanted(text=mention.text, columns=flags), not before.is_phrase("not")
-                self.filters.append(_Filter(wanted=wanted, operator="is", operands=(is_so,)))
+                is_so = not before.is_phrase("not")
                 before.used, mention.used = before.used or not is_so, True
+                self._filter(_Wanted(text=mention.text, columns=flags), "is", is_so)
             elif flags and before.word in _HAVE:
-                raise _Unsure(
-                    f"It is not clear what {mention.text!r} has to be. Say 'are {mention.text}' or 'are not'."
-                )
+                raise _Unsure(f"It is not clear what {mention.text!r} has to be. Say 'that are {mention.text}'.")
             elif describes and not before.values and not any(one.is_number or one.period for one in mention.columns):
                 raise _Unsure(f"It is not clear what {mention.text!r} says here. Name a value of that column.")
 
@@ -413,12 +407,12 @@ class _Resolving:
         after = self._at(mention.place + 1)
         if after.word in (*_BE, "="):
             return False  # "where remote is yes"
-        while after.table is None and (after.values or any(column.flag[0] for column in after.columns)):
+        while after.table is None and (after.values or after.flags):
             after = self._at(after.place + 1)
         before = self._at(mention.place - 1)
         if before.is_phrase("not"):
             before = self._at(before.place - 1) if not before.word.endswith(" t") else _IS
-        if any(column.flag[0] for column in mention.columns):
+        if mention.flags:
             joined = self._at(before.place - 1) if before.is_phrase("and") else before
             before = _IS if joined.values or (joined.used and joined is not _NOTHING) else before
         has_table = any(one.table is not None for one in self.mentions[: before.place])
@@ -428,9 +422,7 @@ class _Resolving:
         for mention in (one for one in self.mentions if one.is_phrase("not")):
             after = self._past_filler(mention.place + 1)
             if any(one.is_phrase("and") for one in self.mentions):
-                raise _Unsure(
-                    f"How far {mention.text!r} reaches is not clear beside 'and' or 'or'. Ask for one at a time."
-                )
+                raise _Unsure(f"How far {mention.text!r} reaches beside 'and' or 'or' is not clear. Ask for each.")
             if not after.values and not mention.used:
                 raise _Unsure(f"It is not clear what {mention.text!r} leaves out. Name a value.")
             self.negated += [after] if not mention.used else []
@@ -448,8 +440,7 @@ class _Resolving:
         assert first.period is not None
         assert last.period is not None
         self._take(before, first, last)
-        wanted = self._dated(before.place - 1)
-        self.filters.append(_Filter(wanted=wanted, operator=operator, operands=(first.period[0], last.period[1])))
+        self._filter(self._dated(before.place - 1), operator, first.period[0], last.period[1])
 
     def _dated(self, place: int) -> _Wanted | None:
         """Return the column of dates that the words before a date name, or other words do; None leaves it to the table.
@@ -484,8 +475,7 @@ class _Resolving:
             first = mention.place - is_after
             wanted, unit = self._compared(mention, first, first + 2)
             self._take(mention, number)
-            operator = mention.says.removeprefix("after ")
-            self.filters.append(_Filter(wanted=wanted, operator=operator, operands=(number.number,), unit=unit))
+            self._filter(wanted, mention.says.removeprefix("after "), number.number, unit=unit)
         for mention in self._each("between"):
             low, middle, high = (self._at(mention.place + offset) for offset in (1, 2, 3))
             near, after = self._before_filler(mention.place - 1), self._at(mention.place + 4)
@@ -497,9 +487,7 @@ class _Resolving:
                 raise _Unsure("'between' must be followed by two numbers here.")
             wanted, unit = self._compared(mention, mention.place, mention.place + 4)
             self._take(mention, low, middle, high)
-            self.filters.append(
-                _Filter(wanted=wanted, operator="between", operands=(low.number, high.number), unit=unit)
-            )
+            self._filter(wanted, "between", low.number, high.number, unit=unit)
 
     def _compared(self, mention: _Mention, first: int, after: int) -> tuple[_Wanted, str]:
         """Return the column that a comparison speaks of: after its number, implied by its adjective, or before it."""
@@ -536,8 +524,7 @@ class _Resolving:
             if near.columns and not near.table and not near.used:
                 unit = self._at(mention.place + 1).unit
                 self._at(mention.place + 1).used |= bool(unit)
-                wanted = self._take(mention, near)
-                self.filters.append(_Filter(wanted=wanted, operator="=", operands=(mention.number,), unit=unit))
+                self._filter(self._take(mention, near), "=", mention.number, unit=unit)
 
     def _find_superlative(self) -> None:
         found = list(self._each("superlative", "top"))
@@ -556,10 +543,8 @@ class _Resolving:
             if wanted is None and counted.table is not None and mention.is_phrase("top"):
                 numbers = [column for column in counted.table.columns if column.is_measure]
                 wanted = _Wanted(text=numbers[0].name, columns=(numbers[0],)) if len(numbers) == 1 else None
-            self.superlative = _Superlative(direction=mention.says, wanted=wanted, limit=limit)
-            if wanted is None:
-                counted.used = True
-                self.superlative = replace(self.superlative, counted=counted.table, said=counted.text)
+            counted.used = counted.used or wanted is None
+            self.superlative = _Superlative(direction=mention.says, wanted=wanted, limit=limit, counted=counted)
 
     def _limit(self, ranks: _Mention) -> int | None:
         """Return the N of "top N", "N largest" or "which N countries"."""
@@ -634,7 +619,7 @@ class _Resolving:
             if following.table is not None:
                 self.counts = True
                 self.chosen = mention.says or self.chosen
-            elif following.used or not following.columns or any(column.flag[0] for column in following.columns):
+            elif following.used or not following.columns or following.flags:
                 raise _Unsure(f"It is not clear what {mention.text!r} counts. Name a table.")
             elif _is_number_word(following):
                 self.outputs.append(self._take(following))  # "how many people live in France" asks for a cell
@@ -657,7 +642,9 @@ class _Resolving:
                     continue
                 skipped = self.mentions[near.place + 1 : mention.place] if gap else []
                 through_of = any(entry.word.endswith("of") for entry in skipped)
-                fits = tuple(link for link in mention.values if self._names(near, link, through_of=through_of))
+                fits = tuple(link for link in mention.values if link.column in near.columns and not through_of)
+                if near.table is not None:
+                    fits = tuple(link for link in mention.values if link.column == near.table.label)
                 if fits and len(fits) < len(mention.values) + (near.table is None or gap):
                     tables = [one for one in self.mentions if one.table is not None and not one.used]
                     is_first = bool(tables) and tables[0] is near
@@ -666,11 +653,6 @@ class _Resolving:
                     self.bound[mention.place] = fits
                     near.used = near.used or not is_first or len(tables) > 1
                     break
-
-    def _names(self, near: _Mention, link: ValueLink, *, through_of: bool) -> bool:
-        if near.table is not None:
-            return near.table.label == link.column
-        return link.column in near.columns and not through_of
 
     def _preposition(self, mention: _Mention) -> str:
         before = self._at(mention.place - 1)
@@ -682,13 +664,13 @@ class _Resolving:
 
     def _find_target(self) -> None:
         tables = [mention for mention in self.mentions if mention.table is not None and not mention.used]
-        counted = self.superlative.counted if self.superlative is not None else None
-        if counted is not None:
+        ranks = self.superlative
+        if ranks is not None and ranks.wanted is None and ranks.counted.table is not None:
             if len(tables) != 1 or not tables[0].columns:
                 tables = [mention for mention in self.mentions if mention.columns and not mention.used]
             if len(tables) != 1:
                 raise _Unsure("It is not clear what is ranked. Name a column: 'which continent has the most ...'.")
-            self.group, self.target = self._take(tables[0]), counted
+            self.group, self.target = self._take(tables[0]), ranks.counted.table
         elif tables:
             assert tables[0].table is not None
             self.target, tables[0].used = tables[0].table, True
@@ -720,43 +702,27 @@ class _Resolving:
         before, after = self._at(mention.place - 1), self._at(mention.place + 1)
         if before.word in ("a", "an"):
             before = self._at(before.place - 1)
-        is_last = after is _NOTHING or after.is_phrase("filler")
-        return (
-            is_last and 0 < before.place < sys.maxsize and before.word in (*_HAVE, "in", "on", "at", "within", "from")
-        )
+        is_last, is_first = after is _NOTHING or after.is_phrase("filler"), before.place == 0
+        return is_last and not is_first and before.word in (*_HAVE, "in", "on", "at", "within", "from")
 
     def _infer_target(self) -> LinkedTable:
         ranked = self.superlative.wanted if self.superlative is not None else None
-        single = [
-            self.aggregate and self.aggregate[1],
-            self.group,
-            self.order and self.order[0],
-            ranked,
-            self.different,
-        ]
-        filtered = [condition.wanted for condition in self.filters]
-        wanted = [*self.outputs, *(one for one in (*filtered, *single) if one is not None)]
-        if not wanted or not (
-            self.outputs or any(single) or any(isinstance(one.operands[0], float) for one in self.filters)
-        ):
+        aggregated, ordered = self.aggregate[1] if self.aggregate else None, self.order[0] if self.order else None
+        asked = [*self.outputs, aggregated, ordered, ranked, self.group, self.different]
+        asked += [one.wanted for one in self.filters if isinstance(one.operands[0], float)]
+        wanted = [one for one in (*asked, *(one.wanted for one in self.filters)) if one is not None]
+        if not any(asked):
             raise _Unsure("The question names no table and no column. Say what you want to know of which table.")
         fitting = [table for table in self.links.tables.values() if all(self._has(table, one) for one in wanted)]
         if self.values:
             found = [self.bound.get(mention.place, mention.values) for mention, _ in self.values]
-            labelled = [
-                table for table in fitting if all(any(_names_row(one, table) for one in links) for links in found)
+            hold = [
+                one for one in fitting if all(any(link.column.table == one.name for link in links) for links in found)
             ]
-            if not labelled and len(found) > 1:  # "grade of Ada in Maths"
-                names = [[_names_row(one, table) for table in fitting for one in links] for links in found]
-                held = [
-                    table
-                    for table in fitting
-                    if all(any(one.column.table == table.name for one in links) for links in found)
-                ]
-                labelled = held if any(map(any, names)) else []
-            if not labelled and self._lists_texts():
-                held = [{link.column.table for link in mention.values} for mention, _ in self.values]
-                labelled = [table for table in fitting if all(table.name in names for names in held)]
+            named = [[any(_names_row(link, one) for link in links) for links in found] for one in hold]
+            labelled = [one for one, names in zip(hold, named, strict=True) if all(names)]
+            labelled = labelled or [one for one, names in zip(hold, named, strict=True) if any(names)]  # "Ada in Maths"
+            labelled = labelled or (hold if self._lists_texts() else [])
             if not labelled and self.outputs and not (self.aggregate or self.group):
                 raise _Unsure("No row of a table with that column has that name. Name the table, or send SQL.")
             fitting = labelled or fitting
@@ -804,9 +770,9 @@ class _Resolving:
                 condition, where = f"{quote_name(join.column.name)} IN ({inner})", f"{where} in {column.table}"
             said = " or ".join(repr(link.value) for link in links)
             found.append((condition, f"{where} {'has' if column.holds_lists else 'is'} {said}"))
-        for condition in self.filters:
-            column = self._own(condition.wanted) if condition.wanted is not None else self._only_dates()
-            found.append(_filter_condition(column, condition))
+        for one in self.filters:
+            column = self._own(one.wanted) if one.wanted is not None else self._only_dates()
+            found.append(_filter_condition(column, one))
         return found
 
     def _check_or(self, columns: dict[int, LinkedColumn]) -> None:
@@ -958,8 +924,8 @@ class _Resolving:
         links, join = self._choose(*self.values[0])
         if join is None or join.to_one or join.column != self.target.label:
             return None
-        if len(self.links.tables[join.to.table].columns) != 2:
-            return None  # a table about something else that mentions ours
+        if len(self.links.tables[join.to.table].columns) != 2:  # it is about something else, and mentions ours
+            return None
         self.read = {join.to.table}
         return join.to.table, f"{_value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL"
 
@@ -1035,7 +1001,7 @@ class _Resolving:
             what = f"{_AGGREGATE_NAMES[function]} of {measured.name}"
             if join is not None and not join.to_one:  # a sum over groups would count some things twice
                 raise _Unsure(f"{self.target.name!r} stand in several groups of {column.name!r} each. Send SQL.")
-        elif self.counts or (ranks is not None and ranks.counted is not None):
+        elif self.counts or (ranks is not None and ranks.wanted is None):
             value, what, alias = self._counted("{t}"), "number", "count"
         else:
             raise _Unsure("A group can be counted, summed or averaged. Say which.")
@@ -1069,7 +1035,7 @@ class _Resolving:
         inner = f"SELECT {'max' if first else 'min'}({quote_name(alias)}) FROM groups"  # noqa: S608 - quoted
         text = f"WITH groups AS ({text}) SELECT * FROM groups WHERE {quote_name(alias)} = ({inner})"  # noqa: S608
         meant += f", only the {most} {alias}"
-        return self._planned(text, meant, claim=f"the {'most' if first else 'fewest'} {ranks.said}{where_said}")
+        return self._planned(text, meant, claim=f"the {'most' if first else 'fewest'} {ranks.counted.text}{where_said}")
 
     def _group_column(self, wanted: _Wanted) -> tuple[LinkedColumn, Join | None]:
         own = self._column(wanted, self.target)
@@ -1098,9 +1064,7 @@ class _Resolving:
 
     def _counted(self, prefix: str = "") -> str:
         if self.target.may_repeat and self.chosen not in ("different", "rows"):
-            said = (
-                f"A name stands in several rows of {self.target.name!r}. Ask for the different ones, or for the rows."
-            )
+            said = f"A name stands in several rows of {self.target.name!r}. Ask for the different ones, or the rows."
             raise _Unsure(said, ("different", "rows"))
         if (self.target.repeats or self.chosen == "different") and self.target.label is not None:
             return f"count(DISTINCT {prefix}{quote_name(self.target.label.name)})"
@@ -1123,6 +1087,9 @@ class _Resolving:
 
     def _each(self, *kinds: str) -> Iterator[_Mention]:
         return (mention for mention in self.mentions if mention.is_phrase(*kinds) and not mention.used)
+
+    def _filter(self, wanted: _Wanted | None, operator: str, *operands: float | str | bool, unit: str = "") -> None:
+        self.filters.append(_Filter(wanted=wanted, operator=operator, operands=operands, unit=unit))
 
     def _take(self, *mentions: _Mention) -> _Wanted:
         """Mark these as used, and return the column that the last of them names."""
@@ -1184,7 +1151,7 @@ def _filter_condition(column: LinkedColumn, condition: _Filter) -> tuple[str, st
         value = column.flag[not first]
         flag = f"{name} = {value}" if column.is_number else f"lower({name}) = {quote_value(value)}"
         return flag, f"{column.name} is {value!r}"
-    shown = [str(one) if isinstance(one, str) else _number(one) for one in condition.operands]
+    shown = [f"{one:.15g}" if isinstance(one, float) else str(one) for one in condition.operands]
     if isinstance(first, str):
         if not column.period or (column.period == "year" and not all(day.endswith("-01-01") for day in shown)):
             raise _Unsure(f"{column.name!r} holds {'years' if column.period else 'no dates'}. Ask for something else.")
@@ -1200,7 +1167,3 @@ def _filter_condition(column: LinkedColumn, condition: _Filter) -> tuple[str, st
     if operator == "between":
         return f"{name} BETWEEN {shown[0]} AND {shown[1]}", f"{column.name} is between {shown[0]} and {shown[1]}"
     return f"{name} {operator} {shown[0]}", f"{column.name} {operator} {shown[0]}"
-
-
-def _number(number: float) -> str:
-    return str(int(number)) if number == int(number) else repr(number)
