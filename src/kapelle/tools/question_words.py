@@ -10,23 +10,8 @@ from typing import Literal
 
 from kapelle.knowledge import plain, stem
 
-Kind = Literal[
-    "count",
-    "aggregate",
-    "superlative",
-    "top",
-    "order",
-    "direction",
-    "compare",
-    "between",
-    "how",
-    "per",
-    "when",
-    "not",
-    "and",
-    "verb",
-    "filler",
-]
+_Asks = Literal["count", "aggregate", "superlative", "top", "order", "direction", "compare", "between", "how", "per"]
+Kind = _Asks | Literal["when", "not", "and", "verb", "filler"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,21 +76,24 @@ _say("average|mean|average of|mean of", "aggregate", "avg")
 _say("total|sum|combined|sum of|total of|overall|together", "aggregate", "sum")
 _say("maximum|max", "aggregate", "max")
 _say("minimum|min", "aggregate", "min")
-_say("largest|biggest|greatest", "superlative", "desc", _SIZES)
-_say("smallest", "superlative", "asc", _SIZES)
-_say("longest", "superlative", "desc", "length")
-_say("shortest", "superlative", "asc", "length")
-_say("highest|tallest", "superlative", "desc", "height")
-_say("lowest", "superlative", "asc", "height")
-_say("deepest", "superlative", "desc", "depth")
-_say("most populous|most populated", "superlative", "desc", "population")
-_say("least populous|least populated", "superlative", "asc", "population")
+for _concept, _more, _less in (
+    (_SIZES, "larger|bigger", "smaller"),
+    ("length", "longer", "shorter"),
+    ("height", "higher|taller", "lower"),
+    ("depth", "deeper", "shallower"),
+    ("price", "more expensive", "cheaper|less expensive"),
+    ("population", "more populous|more populated", "less populous|less populated"),
+):
+    for _words, _operator, _direction in ((_more, ">", "desc"), (_less, "<", "asc")):
+        for _word in _words.split("|"):
+            _say(f"{_word} than", "compare", _operator, _concept)
+            _most = re.sub("er$", "est", _word.replace("more", "most").replace("less", "least"))
+            _say(_most, "superlative", _direction, _concept)
+_say("greatest", "superlative", "desc", _SIZES)
 _say("most", "superlative", "desc")
 _say("highest paid|best paid", "superlative", "desc", "salary")
 _say("lowest paid", "superlative", "asc", "salary")
 _say("least|fewest", "superlative", "asc")
-_say("cheapest|least expensive", "superlative", "asc", "price")
-_say("most expensive", "superlative", "desc", "price")
 _say("newest|latest|most recent|most recently", "superlative", "desc", "date")
 _say("earliest", "superlative", "asc", "date")
 _say("top", "top", "desc")
@@ -118,14 +106,6 @@ _say("more than|greater than|over|above|exceeding|exceeds|in excess of|>", "comp
 _say("at least|no less than|not less than|>=", "compare", ">=")
 _say("less than|fewer than|under|below|<", "compare", "<")
 _say("at most|no more than|not more than|up to|<=", "compare", "<=")
-_say("larger than|bigger than", "compare", ">", _SIZES)
-_say("smaller than", "compare", "<", _SIZES)
-_say("longer than", "compare", ">", "length")
-_say("shorter than", "compare", "<", "length")
-_say("higher than|taller than", "compare", ">", "height")
-_say("lower than", "compare", "<", "height")
-_say("more expensive than", "compare", ">", "price")
-_say("cheaper than|less expensive than", "compare", "<", "price")
 _say("between", "between")
 _say("how long", "how", "", "length")
 _say("how high|how tall", "how", "", "height")

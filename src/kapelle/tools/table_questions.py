@@ -33,12 +33,18 @@ _LINKS = ("the", "of", "is", "a", "are")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """One cell of one row: the row that `label` calls `value`, and the column asked for."""
+class Row:
+    """One row of a table: the one that `label` calls `value`."""
 
     table: str
     label: str
     value: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell(Row):
+    """One cell of a row."""
+
     column: str
 
 
@@ -55,15 +61,6 @@ class TablePlan:
     """Set when the question asks for one column of one named row."""
     claim: str = ""
     """What the first column of the result has, by the second: "the most rivers"; empty for other questions."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One row of a table: the one that `label` calls `value`."""
-
-    table: str
-    label: str
-    value: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,18 +107,17 @@ class TableQuestions:
 
         A name in several tables means the row of the table that knows the most, if one does.
         """
-        words = split_words(re.sub(r"^the\s+", "", name.strip(), flags=re.IGNORECASE))
+        words = tuple(split_words(re.sub(r"^the\s+", "", name.strip(), flags=re.IGNORECASE)))
         links = self._linked()
-        if not 0 < len(words) <= MAX_VALUE_WORDS or links.find_table(tuple(words)) is not None:
+        if not 0 < len(words) <= MAX_VALUE_WORDS or links.find_table(words) is not None:
             return None
-        found: list[tuple[int, Row]] = []
-        for link in links.values.get(tuple(words), ()):
-            table = links.tables[link.column.table]
-            if link.column == table.label and not table.repeats and not link.column.holds_lists:
-                row = Row(table=table.name, label=link.column.name, value=link.value)
-                found.append((len(table.columns), row))
-        most = [row for columns, row in found if columns == max(count for count, _ in found)]
-        return most[0] if len(most) == 1 else None
+        named = [(links.tables[link.column.table], link) for link in links.values.get(words, ())]
+        named = [(table, link) for table, link in named if link.column == table.label and not table.repeats]
+        named = [(table, link) for table, link in named if not link.column.holds_lists]
+        most = max((len(table.columns) for table, _ in named), default=0)
+        found = [link for table, link in named if len(table.columns) == most]
+        row = [Row(table=link.column.table, label=link.column.name, value=link.value) for link in found]
+        return row[0] if len(row) == 1 else None
 
     def _linked(self) -> SchemaLinks:
         with self._lock:
@@ -903,31 +899,30 @@ class _Resolving:
                 return self._done(f"count(DISTINCT {name})", found, f"how many different {column.name} in")
             found = [*found, (f"{name} IS NOT NULL", "")]
             return self._done(f"DISTINCT {name}", found, f"the different known {column.name} in", " ORDER BY 1")
-        linked = self._through_link()
-        if linked is not None and self.target.label is not None and not self.order:
-            name = quote_name(self.target.label.name)
-            found, ending = [(linked[1], _said(found)[7:])], f", as {linked[0]} has it"
-            if self.counts:
-                return self._done(f"count(DISTINCT {name})", found, "how many", "", ending, linked[0])
-            return self._done(f"DISTINCT {name}", found, "the", " ORDER BY 1", ending, linked[0])
+        linked = self._through_link(found)
+        if linked is not None:
+            return linked
         if self.counts:
             return self._done(self._counted(), found, "how many")
         return self._write_rows(found)
 
-    def _through_link(self) -> tuple[str, str] | None:
-        """Return (source, condition) when a link table alone holds the things asked for.
+    def _through_link(self, found: _Found) -> TablePlan | None:
+        """Answer from a link table where it alone holds the things asked for.
 
         `river_countries` knows more countries of the Danube than the table of countries has rows.
         """
-        if len(self.values) != 1 or self.outputs or self.filters or self.negated:
+        label = self.target.label
+        if label is None or len(self.values) != 1 or self.outputs or self.filters or self.negated or self.order:
             return None
         links, join = self._choose(*self.values[0])
-        if join is None or join.to_one or join.column != self.target.label:
-            return None
-        if len(self.links.tables[join.to.table].columns) != 2:  # it is about something else, and mentions ours
+        if join is None or join.to_one or join.column != label or len(self.links.tables[join.to.table].columns) != 2:
             return None
         self.read = {join.to.table}
-        return join.to.table, f"{_value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL"
+        name, ending = quote_name(label.name), f", as {join.to.table} has it"
+        found = [(f"{_value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL", _said(found)[7:])]
+        if self.counts:
+            return self._done(f"count(DISTINCT {name})", found, "how many", "", ending, join.to.table)
+        return self._done(f"DISTINCT {name}", found, "the", " ORDER BY 1", ending, join.to.table)
 
     def _write_rows(self, found: _Found) -> TablePlan:
         label = self.target.label
@@ -986,10 +981,11 @@ class _Resolving:
         return self._done(select, among, what, f"{order}, {quote_name(label.name)}")
 
     def _write_group(self, group: _Wanted) -> TablePlan:
-        if self.outputs or self.order:
+        ranks = self.superlative
+        counts = self.counts or (ranks is not None and ranks.wanted is None)
+        if self.outputs or self.order or not (counts or self.aggregate):
             raise _Unsure("A group can be counted, summed or averaged. Say which.")
         column, join = self._group_column(group)
-        ranks = self.superlative
         is_listed = any(one.column == column and one.to_one for one in self.links.joins)
         if (join is not None or is_listed) and ranks is not None and ranks.direction == "asc":
             raise _Unsure("Groups without any are not in the tables, so the fewest cannot be told. Ask for the most.")
@@ -1001,10 +997,8 @@ class _Resolving:
             what = f"{_AGGREGATE_NAMES[function]} of {measured.name}"
             if join is not None and not join.to_one:  # a sum over groups would count some things twice
                 raise _Unsure(f"{self.target.name!r} stand in several groups of {column.name!r} each. Send SQL.")
-        elif self.counts or (ranks is not None and ranks.wanted is None):
-            value, what, alias = self._counted("{t}"), "number", "count"
         else:
-            raise _Unsure("A group can be counted, summed or averaged. Say which.")
+            value, what, alias = self._counted("{t}"), "number", "count"
         if join is None:
             select = f"{name}, {value.format(t='')} AS {quote_name(alias)}"
             where = _where([*found, (f"{name} IS NOT NULL", "")])
