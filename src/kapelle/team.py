@@ -103,7 +103,9 @@ def assemble_team(
     unpriced = own.with_prices(prices).find_unpriced()
     folder = LocalFolder.of(_check_folder(data))
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
-    local = [(card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder)]
+    local = [
+        (card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder, client)
+    ]
     for card in (*(card for card, _ in local), FOR_EACH_CARD):
         if card.agent_id in own:
             raise InvalidAgents(f"Your agent {card.agent_id!r} has the id of one of kapelle's own. Rename it.")

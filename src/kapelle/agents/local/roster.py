@@ -6,17 +6,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kapelle.agents import Agent, AgentCapability
+from kapelle.models import ModelClient
 from kapelle.tools import Sandbox, TablePlan
 
 from .folder import LocalFolder
 from .python import PythonAgent
 from .search import FolderSearchAgent
 from .sql import SqlAgent
+from .sql_writer import FolderAgent, SqlWritingAgent
 from .writer import WriterAgent
 
 
-def local_agents(folder: Path | LocalFolder | None) -> list[tuple[AgentCapability, Agent]]:
+def local_agents(
+    folder: Path | LocalFolder | None, model: ModelClient | None = None
+) -> list[tuple[AgentCapability, Agent]]:
     """Return the local agents with their cards; search and SQL only when the folder holds texts or tables for them.
+
+    With a model, questions to the tables that no rule understands are turned into SQL by it: see SqlWritingAgent.
 
     The success rates are guesses for the first runs, on the low side; outcomes replace them.
 
@@ -28,9 +34,11 @@ def local_agents(folder: Path | LocalFolder | None) -> list[tuple[AgentCapabilit
         index, tables, questions = local.index, local.tables, local.questions
         has_tables = bool(tables.tables or tables.skipped)  # of files that were left out, an agent can say why
         if has_tables or index.count_passages() or index.skipped:
-            agents.append((SEARCH_CARD, FolderSearchAgent(index, tables=tables, questions=questions)))
+            search: FolderAgent = FolderSearchAgent(index, tables=tables, questions=questions)
+            agents.append((SEARCH_CARD, search if model is None else SqlWritingAgent(search, model, tables, questions)))
         if has_tables:
-            agents.append((SQL_CARD, SqlAgent(tables, questions)))
+            sql: FolderAgent = SqlAgent(tables, questions)
+            agents.append((SQL_CARD, sql if model is None else SqlWritingAgent(sql, model, tables, questions)))
     agents.append((PYTHON_CARD, PythonAgent(Sandbox())))
     agents.append((WRITER_CARD, WriterAgent()))
     return agents

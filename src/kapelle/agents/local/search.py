@@ -44,9 +44,10 @@ class FolderSearchAgent:
         Raises:
             CannotAnswer: nothing that fits is in the folder.
         """
-        return await call_in_thread(self._run, task, context)
+        return await call_in_thread(self.answer, task, context)
 
-    def _run(self, task: Task, context: TaskContext) -> AgentResult:
+    def answer(self, task: Task, context: TaskContext) -> AgentResult:
+        """Do what `run` does, at once."""
         query = require_text(task, *_ASKED)
         file = read_text(task, "file")
         if file:
