@@ -122,7 +122,7 @@ def assemble_team(
     unpriced = own.with_prices(prices).find_unpriced()
     folder = LocalFolder.of(_check_folder(data))
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
-    local = local_agents(folder, beside_a_model=client is not None, attended=attended)
+    local = local_agents(folder, client, attended=attended)
     if client is not None:
         local = [(_beside_a_model(card, has_data=folder is not None), runner) for card, runner in local]
     for card in (*(card for card, _ in local), FOR_EACH_CARD):
