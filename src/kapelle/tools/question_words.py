@@ -132,10 +132,10 @@ _say("where is|where are|where was|where were|where does|where do", "verb", "whe
 _say("live|lives|living|reside|resides|based", "verb", "", f"{_PLACES} population people inhabitants home")
 _say("located|situated|found|lie|lies|lie in|lies in", "verb", "", _PLACES)
 _say("run through|runs through|flow through|flows through|running through|flowing through", "verb", "", _PLACES)
-_say("pass through|passes through", "verb", "", _PLACES)
+_say("pass through|passes through|come from|comes from", "verb", "", f"{_PLACES} origin")
 _say("spoken|speak|speaks", "verb", "", "language")
 _say("use|uses|using|used", "verb", "", "currency language")
-_say("work|works|working", "verb", "", "department team office company employer branch division unit building remote")
+_say("work|works|working", "verb", "", _PLACES + " department team company employer branch division unit")
 _say("assigned to", "verb", "", "assignee assigned agent owner employee")
 _say("when", "verb", "", "date")
 _say("compare", "verb", "several")
@@ -143,8 +143,8 @@ _say(
     "a|an|the|is|are|was|were|be|of|in|on|at|from|for|with|within|has|have|having|had|that|which|what|whose|list|"
     "show|name|names|give|where|=|"
     "tell|find|get|return|me|tell us|give us|show us|all|any|there|do|does|did|please|can you|could you|i want|to|know|"
-    "its|their|s|exist|called|named|are there|is there|how much do|how much does|do we have|we have|in total|exactly|"
-    "in the world|in the entire world|of the world|on earth|worldwide|in our data|in the data|in the table|"
+    "its|their|s|exist|called|named|are there|is there|how much do|how much does|do we have|we have|in total|exactly|been|"
+    "our|in the world|in the entire world|of the world|on earth|worldwide|in our data|in the data|in the table|"
     "in the folder|mount|mt",
     "filler",
 )

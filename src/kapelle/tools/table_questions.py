@@ -29,6 +29,7 @@ MAX_COMPARED_WORDS = 20_000
 MAX_READINGS = 4
 _BE = ("is", "are", "was", "were", "be")
 _HAVE = ("with", "have", "has", "having", "exactly")
+_ASKING = ("get", "find", "return", "give", "tell", "show", "list", "know")
 _LINKS = ("the", "of", "is", "a", "are")
 
 
@@ -371,6 +372,8 @@ class _Resolving:
         for mention in self._each("verb"):
             assert mention.phrase is not None
             several = mention.says == "several" and len(self.values) > 1
+            if mention.word == "when" and not (self.values or self.superlative):
+                raise _Unsure("It is not clear of which row 'when' asks. Name it.")
             if not several and not fits_verb(mention.phrase, stems):
                 raise _Unsure(f"No column of {self.target.name!r} that was used answers to {mention.text!r}. Name one.")
 
@@ -393,10 +396,20 @@ class _Resolving:
                 is_so = not before.is_phrase("not")
                 before.used, mention.used = before.used or not is_so, True
                 self._filter(_Wanted(text=mention.text, columns=flags), "is", is_so)
-            elif flags and before.word in _HAVE:
+            elif flags and not (before.is_phrase("per", "order") or self._asks_for_cells(mention)):
                 raise _Unsure(f"It is not clear what {mention.text!r} has to be. Say 'that are {mention.text}'.")
             elif describes and not before.values and not any(one.is_number or one.period for one in mention.columns):
                 raise _Unsure(f"It is not clear what {mention.text!r} says here. Name a value of that column.")
+
+    def _asks_for_cells(self, mention: _Mention) -> bool:
+        """Whether rows are named, or the question says what the column is, or that it wants to be shown columns."""
+        shows = (
+            self._at(mention.place + 1).word in (*_BE, "=")
+            or self.mentions[0].word in _ASKING
+            or any(one.is_phrase("and") for one in self.mentions)
+        )
+        links = (link for one in self.mentions for link in one.values)
+        return shows or any(link.column == self.links.tables[link.column.table].label for link in links)
 
     def _describes_rows(self, mention: _Mention) -> bool:
         """Whether the word stands before what it describes, or after a table and `are`."""
@@ -568,7 +581,8 @@ class _Resolving:
         if _is_number_word(following) or is_date:
             return self._take(following)
         before = self._before_filler(ranks.place - 1)
-        if _is_number_word(before) and not before.used and not concept and following.table is None:
+        is_date = concept == "date" and any(column.period for column in before.columns)
+        if ((_is_number_word(before) and not concept) or is_date) and not before.used and following.table is None:
             return self._take(before)
         counts = following.table is not None and not concept
         for mention in self.mentions[following.place if counts else ranks.place :]:
@@ -672,6 +686,7 @@ class _Resolving:
             self.target, tables[0].used = tables[0].table, True
         for mention in self.mentions:
             is_left = mention.word in ("a", "an") and self._at(mention.place + 1) is _NOTHING
+            is_left = is_left or (mention.word in _ASKING and not all(map(_is_empty, self.mentions[: mention.place])))
             if mention.used or (mention.is_phrase("filler", "and", "verb") and not is_left) or mention.values:
                 continue
             before = self._at(mention.place - 1)
@@ -707,6 +722,13 @@ class _Resolving:
         asked = [*self.outputs, aggregated, ordered, ranked, self.group, self.different]
         asked += [one.wanted for one in self.filters if isinstance(one.operands[0], float)]
         wanted = [one for one in (*asked, *(one.wanted for one in self.filters)) if one is not None]
+        who = next(self._each("verb"), _NOTHING).phrase
+        if not any(asked) and who is not None and (self.values or self.filters):
+            people = (
+                one for one in self.links.tables.values() if one.label and fits_verb(who, one.label.stems + one.stems)
+            )
+            wanted += [_Wanted(text="who", columns=tuple(one.label for one in people if one.label))]
+            asked = [*wanted]
         if not any(asked):
             raise _Unsure("The question names no table and no column. Say what you want to know of which table.")
         fitting = [table for table in self.links.tables.values() if all(self._has(table, one) for one in wanted)]
@@ -1105,6 +1127,10 @@ class _Resolving:
 
 
 _AGGREGATE_NAMES = {"avg": "average", "sum": "total", "max": "largest value", "min": "smallest value"}
+
+
+def _is_empty(mention: _Mention) -> bool:
+    return not (mention.table or mention.columns or mention.values)
 
 
 def _names_row(link: ValueLink, table: LinkedTable) -> bool:
