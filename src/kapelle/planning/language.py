@@ -21,7 +21,7 @@ _SEQUENCE = r"(?:(?:and\s{1,3})?then|after\s{1,3}that|afterwards?|next|finally|l
 _POLITE = re.compile(
     r"^(?:please|kindly|hey|hi|hello|can you|could you|would you|will you|i want you to|i would like you to|"
     r"i(?:'d| would) like to know|i want to know|i need to know|let me know|help me(?: to)?|"
-    r"first(?:ly)?|also|and|second(?:ly)?|third(?:ly)?)\b[\s,:]*",
+    r"also|and|(?:first|second|third)(?:ly\b|(?=[,:])|(?=\s+(?:find|look|get|list|search|compare|count|write|read)\b)))\b[\s,:]*",
     re.IGNORECASE,
 )
 _LISTING = re.compile(

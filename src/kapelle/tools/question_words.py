@@ -143,8 +143,8 @@ _say(
     "a|an|the|is|are|was|were|be|of|in|on|at|from|for|with|within|has|have|having|had|that|which|what|whose|list|"
     "show|name|names|give|where|=|"
     "tell|find|get|return|me|tell us|give us|show us|all|any|there|do|does|did|please|can you|could you|i want|to|know|"
-    "its|their|s|exist|called|named|are there|is there|how much do|how much does|do we have|we have|in total|exactly|been|"
-    "our|in the world|in the entire world|of the world|on earth|worldwide|in our data|in the data|in the table|"
+    "its|their|s|exist|called|named|are there|is there|how much do|how much does|do we have|we have|in total|been|"
+    "exactly|our|in the world|in the entire world|of the world|on earth|worldwide|in our data|in the data|in the table|"
     "in the folder|mount|mt",
     "filler",
 )
