@@ -423,7 +423,9 @@ class _Check:
         if phrase.kind == "direction":
             return self.statement.has("order") and self.statement.has("desc") == (phrase.value == "desc")
         if phrase.kind == "compare":
-            return phrase.value in operators and has_concept
+            return phrase.value.removeprefix("after ") in operators and has_concept
+        if phrase.kind == "when":
+            return phrase.value == "=" or any(operator.startswith(phrase.value[0]) for operator in operators)
         if phrase.kind == "between":
             return "between" in operators or {">=", "<="} <= operators
         if phrase.kind == "how":
