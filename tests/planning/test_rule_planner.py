@@ -171,14 +171,6 @@ def plan(request: str) -> list[str]:
             ],
         ),
         (
-            "what is the population of France divided by its area?",
-            [
-                "s1 lookup population of France",
-                "s2 lookup area of France",
-                "s3 compute {s1.answer} / {s2.answer} <- s1 s2",
-            ],
-        ),
-        (
             "Find the area of Spain and the area of Italy, add them",
             [
                 "s1 lookup area of Spain",
@@ -374,14 +366,6 @@ def test_items_come_from_the_tables_where_they_can_list_them() -> None:
     request = "For each country, find its capital"
     assert plan_growing(request, tables="list the countries")[0] == ("sql", "list the countries", "")
     assert plan_growing(request)[0][0] == "lookup"
-
-
-def test_things_are_counted_for_each_by_the_tables_or_not_at_all() -> None:
-    request = "For each continent, count the countries"
-    wanted = "count the countries per continent"
-    assert plan_growing(request, tables=wanted) == [("sql", wanted, "")]
-    with pytest.raises(CannotPlan, match="how this is meant of each"):
-        plan_growing(request, tables="count the countries$")
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,6 @@ THEIRS = re.compile(r"\b(?:their|each of them)\b", re.IGNORECASE)
 THEIRS_WITHIN = re.compile(r"(?<!\w)\w{3,}+\s++(?:and|with)\s++their\s", re.IGNORECASE)
 """A "their" that means what stands before it: "the rivers and their lengths"."""
 ADDING = re.compile(r"add\s+(?:up\s+)?(?:them|these|those|both|the\s+\w+)(?:\s+(?:up|together))?", re.IGNORECASE)
-_OPERATORS = {"divided by": "/", "multiplied by": "*", "times": "*", "plus": "+", "minus": "-"}
-_OPERATION = re.compile(
-    r"(?:what(?:'s|\s++is)\s++|calculate\s++|compute\s++)?"
-    rf"(?P<left>.+?)(?<!\s)\s++(?P<operator>{'|'.join(_OPERATORS)})\s++(?P<right>(?s:.+))",
-    re.IGNORECASE,
-)
 SQL = re.compile(r"(?:select|with)\s.+\sfrom\s", re.IGNORECASE | re.DOTALL)
 _ARITHMETIC = re.compile(
     r"(?=.*\d)(?=.*(?:[-+*/^%×÷]|\bof\b|\btimes\b|\bplus\b|\bminus\b|\bdivided by\b))"
@@ -72,11 +66,6 @@ EACH_WITH_BODY = re.compile(
     r"[,:]?\s+(?P<verb>(?:find|look\s+up|get|give\s+me|tell\s+me|determine|count|list)\s+"
     r"(?:the|its|their|all|what|who|when|where|which|how)\b.+)|"
     r"\s*:\s+(?P<listed>.+))",
-    re.IGNORECASE,
-)
-COUNTING = re.compile(
-    r"(?:count|how\s+many|(?:find\s+|get\s+|what\s+is\s+)?(?:the\s+)?number\s+of)\s+(?:the\s+|its\s+)?"
-    r"(?P<things>[a-z]+)(?:\s+(?:are\s+there|it\s+has|does\s+it\s+have))?\??",
     re.IGNORECASE,
 )
 UNSAID_OF = re.compile(
@@ -182,27 +171,6 @@ def read_expression(text: str) -> str | None:
         body = re.sub(rf"\b{words}\b", operator, body, flags=re.IGNORECASE)
     body = re.sub(r"(?<=\d),(?=\d{3}\b)", "", body).replace("×", "*").replace("÷", "/").replace("^", "**")
     return re.sub(r"(?<![\d.])([\d.]++)\s*+%(?!\s*\d)", r"(\1 / 100)", body).strip()
-
-
-def read_operation(text: str) -> tuple[Fact | str, str, Fact | str] | None:
-    """Return the two sides of "the population of France divided by its area" with the operator, or None."""
-    found = _OPERATION.fullmatch(text.rstrip("?").strip())
-    left = _operand(found["left"]) if found is not None else None
-    if found is None or left is None:
-        return None
-    owned = re.fullmatch(r"(?:its|their|his|her)\s+(?P<attribute>.+)", found["right"], re.IGNORECASE)
-    if owned is not None and isinstance(left, Fact):
-        right: Fact | str | None = Fact(attribute=owned["attribute"], of=left.of)
-    else:
-        right = _operand(found["right"])
-    return None if right is None else (left, _OPERATORS[found["operator"].lower()], right)
-
-
-def _operand(text: str) -> Fact | str | None:
-    if re.fullmatch(r"\d[\d,]*(?:\.\d+)?", text):
-        return text.replace(",", "")
-    facts = parse_facts(text)
-    return facts[0] if len(facts) == 1 and facts[0].attribute else None
 
 
 def read_comparison(text: str) -> list[Fact] | None:
