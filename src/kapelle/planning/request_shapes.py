@@ -21,9 +21,13 @@ OTHER_VERBS = (
     "add", "write", "draft", "compose", "prepare", "produce", "create", "generate", "report", "run", "count", "rank",
 )  # fmt: skip
 
-QUESTION = re.compile(r"(?:what|who|whom|whose|when|where|which|why|how|is|are|was|were|does|do|did)\b", re.IGNORECASE)
+QUESTION = re.compile(
+    r"(?:(?:(?:at|in|on|within|by|for|with|from)\s+)?(?:what|whom|whose|which|how)|who|when|where|why|is|are|was|were|does|do|"
+    r"did|can|could|has|have|had|will|must|may|should)\b",
+    re.IGNORECASE,
+)
 WHAT_IS = re.compile(
-    r"(?:what(?:'s|\s+is|\s+are|\s+was|\s+were)|who(?:'s|\s+is|\s+are|\s+was|\s+were)|how\s+much\s+is|"
+    r"(?!.*\b(?:of|with|by|for|from|to|in|on)\??$)(?:(?:what|who)(?:'s|\s+(?:is|are|was|were))\b(?!\s+\w+ed\b)|how\s+much\s+is\b|"
     r"(?:what|which)\s+[a-z]+\s+is\s+(?=the\s+(?!\w+est\b|most\b|least\b)[a-z]+(?:\s[a-z]+)?\s+of\b))\s*",
     re.IGNORECASE,
 )

@@ -20,19 +20,8 @@ from kapelle.errors import CannotPlan
 from kapelle.graph import Task, TaskDAG, escape_braces, find_references
 from kapelle.knowledge import STOP_WORDS, quote_text, split_words, stem, word_set
 
+from . import language
 from . import request_shapes as shapes
-from .language import (
-    MAX_FACT_DEPTH,
-    Fact,
-    Step,
-    is_singular,
-    parse_facts,
-    replace_pronoun,
-    split_items,
-    split_owned,
-    split_steps,
-    without_article,
-)
 from .planner import Plan
 from .pronouns import find_referent, replace_there, subject_of
 from .stand_ins import StandIns, cut_before_stand_in
@@ -149,10 +138,10 @@ def _check_length(request: str) -> None:
         )
 
 
-def _steps(request: str, task_types: Collection[str]) -> list[Step]:
+def _steps(request: str, task_types: Collection[str]) -> list[language.Step]:
     kinds = (kind.replace("_", " ") for kind in task_types if kind not in ("*", *_PLANNING))
     verbs = {*shapes.FIND_VERBS, *shapes.OTHER_VERBS, *kinds}
-    return split_steps(shapes.EACH_WITHIN.sub("; for each of them: ", request.strip()), verbs)
+    return language.split_steps(shapes.EACH_WITHIN.sub("; for each of them: ", request.strip()), verbs)
 
 
 @dataclass
@@ -174,7 +163,7 @@ class _Draft:
     each_of: str | None = None
     """The task that finds the items of a "for each ..." that is still open, where they are not named."""
 
-    opened: tuple[str, Step] | None = None
+    opened: tuple[str, language.Step] | None = None
     """The items of a "for each ..." in words, as long as nothing has been asked of them."""
 
     asked: str = ""
@@ -185,12 +174,12 @@ class _Draft:
     """The tasks that found what `asked` asks something of: the capital, for the population of the capital."""
     _known: dict[str, bool] = field(default_factory=dict)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: language.Step) -> None:
         """Add the tasks of one step."""
         if (whole := shapes.EACH_WITH_BODY.fullmatch(step.text)) is not None:
             body = whole["question"] or whole["verb"]
-            self.add(Step(text=whole["each"], follows=step.follows))
-            self.add(Step(text=body or f"find {shapes.without_verb(whole['listed'])}"))
+            self.add(language.Step(text=whole["each"], follows=step.follows))
+            self.add(language.Step(text=body or f"find {shapes.without_verb(whole['listed'])}"))
             return
         if shapes.EACH_OF_LAST.fullmatch(step.text):
             self.close_each()
@@ -202,10 +191,10 @@ class _Draft:
             return
         if self.opened is None and (of_each := shapes.OF_EACH.fullmatch(shapes.without_verb(step.text))) is not None:
             self.opened = (of_each["items"], step)
-            step = Step(text=f"find its {of_each['attributes']}")
+            step = language.Step(text=f"find its {of_each['attributes']}")
         elif self.opened is None and (after := shapes.EACH_AFTER.fullmatch(step.text)) is not None:
             self.opened = (after["items"], step)
-            step = Step(text=after["body"])
+            step = language.Step(text=after["body"])
         if self.opened is not None:
             self._ask_of_each(*self.opened, step)
             return
@@ -230,7 +219,7 @@ class _Draft:
             self.kept.update(ends)
         return ends
 
-    def _is_about_each(self, step: Step) -> bool:
+    def _is_about_each(self, step: language.Step) -> bool:
         """Whether a step asks something of each thing that a question for several found: "and their capitals"."""
         listed = len(self.last) == 1 and (
             shapes.LISTS.match(self.asked) or re.match(r"list\b", self.asked, re.IGNORECASE)
@@ -241,14 +230,14 @@ class _Draft:
             pattern.match(step.text) for pattern in (shapes.WRITING, shapes.SUMMING)
         )
 
-    def _each_of_last(self, step: Step) -> str:
+    def _each_of_last(self, step: language.Step) -> str:
         compared = re.match(r"compare\s+(?P<what>their\s+.+)", step.text, re.IGNORECASE)
         if compared is None:
             return self._repeat(self.last[0], step)
-        each = self._repeat(self.last[0], Step(text=f"find {compared['what']}"))
+        each = self._repeat(self.last[0], language.Step(text=f"find {compared['what']}"))
         return self._task(self._type(_COMPARE), shapes.as_title(step.text), {}, depends_on=(each,))
 
-    def _with_subject(self, step: Step) -> Step:
+    def _with_subject(self, step: language.Step) -> language.Step:
         """The step with its pronoun replaced where that means what the question before was about, not what it found."""
         if not (self.asked and step.refers_back) or (self._joins(step) and not shapes.THEIRS.search(step.text)):
             return step
@@ -262,8 +251,8 @@ class _Draft:
             raise CannotPlan(
                 f"{quote_text(step.text)}: it is not clear what this refers to. Put the name in its place."
             )
-        text = replace_pronoun(replace_there(step.text, subject), subject)
-        return Step(text=text, follows=step.follows)
+        text = language.replace_pronoun(replace_there(step.text, subject), subject)
+        return language.Step(text=text, follows=step.follows)
 
     def finish(self) -> TaskDAG:
         """Return the graph; several loose ends are joined into one answer where an agent can do that."""
@@ -335,7 +324,7 @@ class _Draft:
                 "which rules do not plan inside the first. Say it as in 'for each of A and B, find its capital'."
             )
 
-    def _ask_of_each(self, items_text: str, opening: Step, body: Step) -> None:
+    def _ask_of_each(self, items_text: str, opening: language.Step, body: language.Step) -> None:
         """Plan "for each ..." with the first thing that is asked of each."""
         self.opened = None
         if re.search(r"\b(?:for|of)\s+(?:each|every)\b", f"{items_text} {body.text}", re.IGNORECASE):
@@ -355,7 +344,7 @@ class _Draft:
                 "'for each of A and B, find its capital'."
             )
         if not body.refers_back:
-            body = Step(text=f"find its {without_article(shapes.without_verb(body.text))}")
+            body = language.Step(text=f"find its {language.without_article(shapes.without_verb(body.text))}")
         self._open_each(items_text, opening)
         if self.each:
             self.repeat(self.each, body)
@@ -365,13 +354,13 @@ class _Draft:
             self.last = tuple(self._follow_up(shapes.without_verb(body.text), previous) for previous in self.last)
         self.asked, self.owners = "", ()
 
-    def _open_each(self, items_text: str, step: Step) -> None:
+    def _open_each(self, items_text: str, step: language.Step) -> None:
         self.each, self.each_of = (), None
         if self._means_last(items_text):
             self._open_last(step)
             return
-        items = split_items(items_text)
-        facts = parse_facts(f"the {items_text}") if len(items) > 1 else []
+        items = language.split_items(items_text)
+        facts = language.parse_facts(f"the {items_text}") if len(items) > 1 else []
         if any(fact.attribute for fact in facts):
             self.last = tuple(self._fact(fact, ()) for fact in facts)
         elif len(items) > 1 and re.match(r"[a-z]+\s+(?:[a-z]+\s+)?(?:of|in|on|along|from|with|near|over)\s", items[0]):
@@ -385,7 +374,7 @@ class _Draft:
                     self._task(self._type(_TABLE), shapes.as_title(listing), {"question": escape_braces(listing)}),
                 )
             else:
-                self.last = self._tasks_of(Step(text=listing))
+                self.last = self._tasks_of(language.Step(text=listing))
             (self.each_of,) = self.last
         else:
             raise CannotPlan(
@@ -404,7 +393,7 @@ class _Draft:
             re.search(rf"\b(?:{re.escape(items_text)}|{re.escape(shapes.to_plural(items_text))})\b", asked) is not None
         )
 
-    def _open_last(self, step: Step) -> None:
+    def _open_last(self, step: language.Step) -> None:
         """Take what the step before finds as the items."""
         grows = [task for task in self.last if self._body(task)]
         listed = shapes.LISTS.match(self.asked) or re.match(r"list\b", self.asked, re.IGNORECASE)
@@ -438,7 +427,7 @@ class _Draft:
                 return str(task.inputs["body"])
         return ""
 
-    def _repeat(self, source: str, step: Step) -> str:
+    def _repeat(self, source: str, step: language.Step) -> str:
         """A task that becomes one task per item when the items are known."""
         choice = re.search(r"\b(?:which|who|what)\s+one\b|\bof\s+(?:them|these|those)\b", step.text, re.IGNORECASE)
         if choice or (
@@ -455,7 +444,7 @@ class _Draft:
                 raise CannotPlan(
                     f"{quote_text(step.text)}: which of the things found for each is meant is not clear. Name it."
                 )
-            if find_referent(step.text, shapes.without_verb(replace_pronoun(body, "Peru"))) == "subject":
+            if find_referent(step.text, shapes.without_verb(language.replace_pronoun(body, "Peru"))) == "subject":
                 source = next(task.dependencies[0] for task in self.tasks if task.task_id == source)
         inputs: dict[str, Any] = {"items": f"{{{source}}}", "body": escape_braces(step.text)}
         if self._asks_for_one(self._body(source)):
@@ -465,16 +454,16 @@ class _Draft:
     def _asks_for_one(self, body: str) -> bool:
         """Whether a body asks for one thing of each item: "find its capital", not "find its neighbours"."""
         asked = shapes.with_owner(shapes.without_verb(body), self.stand_ins.take("Peru"))
-        facts = parse_facts(asked) if body and not shapes.QUESTION.match(asked) else []
-        return len(facts) == 1 and facts[0].attribute != "" and is_singular(facts[0].attribute)
+        facts = language.parse_facts(asked) if body and not shapes.QUESTION.match(asked) else []
+        return len(facts) == 1 and facts[0].attribute != "" and language.is_singular(facts[0].attribute)
 
     def _trial(self, body: str) -> tuple[str, ...]:
         """Plan a body for an item, and return the ends."""
         trial = _Draft(body, self.task_types, self.answers_from_tables, self.stand_ins, self.files)
-        trial.repeat(trial.take_items(["Peru"]), Step(text=body))
+        trial.repeat(trial.take_items(["Peru"]), language.Step(text=body))
         return trial.last
 
-    def repeat(self, items: Iterable[str], step: Step) -> None:
+    def repeat(self, items: Iterable[str], step: language.Step) -> None:
         """Add the tasks of one step for each of these items."""
         if re.search(r",\s*(?:who|whom|whose|what|which|when|where|why|how)\b", step.text, re.IGNORECASE):
             raise CannotPlan(f"{quote_text(step.text)}: a question inside a list is not split by rules. Ask it apart.")
@@ -486,10 +475,10 @@ class _Draft:
                 if not shapes.UNSAID_OF.fullmatch(shapes.without_verb(about)) or shapes.without_verb(about) == about:
                     raise CannotPlan(f"No rule fits {quote_text(step.text)} for each item. {_KNOWN}")
                 about = f"{about} of {item}"
-            ends += self._keep(self._tasks_of(Step(text=about), apart=True))
+            ends += self._keep(self._tasks_of(language.Step(text=about), apart=True))
         self.last = (*before, *ends)
 
-    def _joins(self, step: Step) -> bool:
+    def _joins(self, step: language.Step) -> bool:
         joins = any(
             pattern.match(step.text) for pattern in (shapes.WRITING, shapes.SUMMING, shapes.COMPARING, shapes.ADDING)
         )
@@ -504,7 +493,7 @@ class _Draft:
             found.append(next(paths, file))
         return found
 
-    def _tasks_of(self, step: Step, *, apart: bool = False) -> tuple[str, ...]:
+    def _tasks_of(self, step: language.Step, *, apart: bool = False) -> tuple[str, ...]:
         """Return the ends of the tasks that this step adds. `apart`: it stands for one item, and joins nothing."""
         text = step.text
         after = self.last if step.follows else ()
@@ -544,17 +533,19 @@ class _Draft:
         if named:
             sources = tuple(self._read(name, after) for name in named)
         elif aspects:
-            subject = parse_facts(head)[0].text
-            covered = (shapes.aspect_of(subject, aspect) for aspect in split_items(aspects))
-            sources = tuple(end for aspect in covered for end in self._tasks_of(Step(text=aspect), apart=True))
+            subject = language.parse_facts(head)[0].text
+            covered = (shapes.aspect_of(subject, aspect) for aspect in language.split_items(aspects))
+            sources = tuple(end for aspect in covered for end in self._tasks_of(language.Step(text=aspect), apart=True))
         elif topic and not sources:
-            sources = tuple(self._fact(fact, after) for fact in parse_facts(shapes.WHAT_IS_KNOWN.sub("", topic)))
+            sources = tuple(
+                self._fact(fact, after) for fact in language.parse_facts(shapes.WHAT_IS_KNOWN.sub("", topic))
+            )
         if not sources:
             raise CannotPlan(
                 f"{quote_text(text)}: about what? Say the topic, such as 'a report on the rivers of Europe'."
             )
         # "Then write a report" is about what was asked before it.
-        about = head if head and not Step(text=head).refers_back else self._asked_before(text)
+        about = head if head and not language.Step(text=head).refers_back else self._asked_before(text)
         inputs = {"title": escape_braces(shapes.as_title(about))}
         return (self._task(self._type(kinds), shapes.as_title(text), inputs, depends_on=sources, needs_some=True),)
 
@@ -567,7 +558,9 @@ class _Draft:
         before = before[:end]
         return before if 0 < len(before) <= 100 else cut_before_stand_in(before.partition(". ")[0], 100) or text
 
-    def _compare(self, text: str, facts: list[Fact], step: Step, after: tuple[str, ...]) -> tuple[str, ...]:
+    def _compare(
+        self, text: str, facts: list[language.Fact], step: language.Step, after: tuple[str, ...]
+    ) -> tuple[str, ...]:
         # "Compare them": what is to be compared is already being found out.
         refers = len(facts) < 2 and step.refers_back
         if refers and (owned := re.search(r"\btheir\s+.+", text, re.IGNORECASE)) is not None and self.last:
@@ -595,12 +588,12 @@ class _Draft:
             inputs["file"] = escape_braces(files[0])
         return self._task(self._type(_TABLE), shapes.as_title(text), inputs, depends_on=after)
 
-    def _work(self, kind: str, step: Step, apart: bool) -> str:
+    def _work(self, kind: str, step: language.Step, apart: bool) -> str:
         """A verb that some agent knows as a task type: `implement the login page`."""
         before = () if apart else self.last if (step.follows or step.refers_back) else ()
         return self._task(kind, shapes.as_title(step.text), {"request": escape_braces(step.text)}, depends_on=before)
 
-    def _look_up(self, step: Step, after: tuple[str, ...], apart: bool) -> tuple[str, ...]:
+    def _look_up(self, step: language.Step, after: tuple[str, ...], apart: bool) -> tuple[str, ...]:
         text = shapes.without_verb(step.text)
         files = self._files_in(text)
         if not apart and text == step.text and not shapes.QUESTION.match(text) and not files and " of " not in text:
@@ -612,27 +605,29 @@ class _Draft:
         self.asked = self.asked or text
         if step.refers_back and self.last and not apart:
             self.owners = self.last
-            return tuple(self._follow_up(part, previous) for previous in self.last for part in split_owned(text))
+            return tuple(
+                self._follow_up(part, previous) for previous in self.last for part in language.split_owned(text)
+            )
         phrase = shapes.WHAT_IS.sub("", text, count=1) if shapes.WHAT_IS.match(text) else None
         if phrase is None and shapes.QUESTION.match(text):
             return (self._query(text.rstrip("?"), text, after),)
-        return tuple(self._fact(fact, after) for fact in parse_facts(phrase or text))
+        return tuple(self._fact(fact, after) for fact in language.parse_facts(phrase or text))
 
     def _follow_up(self, text: str, previous: str) -> str:
         """A question about what another task finds: "its population"."""
         if self._body(previous):
-            return self._repeat(previous, Step(text=text if shapes.QUESTION.match(text) else f"find {text}"))
+            return self._repeat(previous, language.Step(text=text if shapes.QUESTION.match(text) else f"find {text}"))
         marker = "\u2045found\u2046"
-        query = escape_braces(replace_pronoun(text, marker)).rstrip("?")
+        query = escape_braces(language.replace_pronoun(text, marker)).rstrip("?")
         query = (
             query.replace(marker, f"{{{previous}.answer}}") if marker in query else f"{query} ({{{previous}.answer}})"
         )
         return self._task(self._type(_LOOKUP), shapes.as_title(text), {"query": query}, depends_on=(previous,))
 
-    def _fact(self, fact: Fact, after: tuple[str, ...]) -> str:
-        if fact.depth > MAX_FACT_DEPTH:
+    def _fact(self, fact: language.Fact, after: tuple[str, ...]) -> str:
+        if fact.depth > language.MAX_FACT_DEPTH:
             raise CannotPlan(
-                f"The request asks for something of something more than {MAX_FACT_DEPTH} times over. Ask in steps."
+                f"Something of something is asked for, more than {language.MAX_FACT_DEPTH} times over. Ask in steps."
             )
         if isinstance(fact.of, str):
             return self._query(fact.text, fact.text, after)
@@ -657,7 +652,7 @@ class _Draft:
         inputs = {"query": escape_braces(question or file), "file": escape_braces(file)}
         return self._task(self._type(_LOOKUP), f"Read {file}", inputs, depends_on=after)
 
-    def _is_for_tables(self, text: str, step: Step) -> bool:
+    def _is_for_tables(self, text: str, step: language.Step) -> bool:
         inside = self.answers_from_tables is not None and shapes.THEIRS_WITHIN.search(text) is not None
         if self._first_type(_TABLE) is None or (step.refers_back and not inside):
             return False
