@@ -23,7 +23,7 @@ from kapelle.tools import NotUnderstood, Row, TablePlan, TableQuestions, Tables,
 
 from .folder import find_left_out, left_out, name_left_out
 from .inputs import find_data, read_text, require_text, show_number
-from .sql import describe_result
+from .sql import choose_reading, describe_result
 
 _ASKED = ("query", "question", "request")
 PASSAGES = 8
@@ -45,27 +45,45 @@ class FolderSearchAgent:
     """
 
     def __init__(
-        self, index: FolderIndex, *, tables: Tables | None = None, questions: TableQuestions | None = None
+        self,
+        index: FolderIndex,
+        *,
+        tables: Tables | None = None,
+        questions: TableQuestions | None = None,
+        attended: bool = False,
     ) -> None:
         self._index = index
         self._tables = tables
         self._questions = questions
+        self._attended = attended
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         """Look it up; see the class.
 
         Raises:
-            CannotAnswer: nothing that fits is in the folder.
+            CannotAnswer: nothing that fits is in the folder, or the tables are asked in several ways: its `readings`.
+            AskPerson: which of them is meant, where somebody is there to say.
         """
-        return await call_in_thread(self._run, task, context)
+        return await call_in_thread(self.answer, task, context)
 
-    def _run(self, task: Task, context: TaskContext) -> AgentResult:
+    def answer(self, task: Task, context: TaskContext) -> AgentResult:
+        """Do what `run` does, at once."""
         query = require_text(task, *_ASKED)
         file = read_text(task, "file")
         if file:
             return AgentResult(output=self._from_file(query, file, task.task_type), cost_usd=0.0)
         data = find_data(task, context, *_ASKED)
-        return AgentResult(output=self._from_folder(query, task.task_type, data), cost_usd=0.0)
+        output = self._from_chosen(query, data, context) or self._from_folder(query, task.task_type, data)
+        return AgentResult(output=output, cost_usd=0.0)
+
+    def _from_chosen(self, query: str, data: Sequence[str], context: TaskContext) -> dict[str, Any] | None:
+        """Answer from the tables where they can be asked in several ways, as whoever asks has chosen."""
+        plan = self._questions.plan(query, values=data) if self._questions is not None else None
+        if not isinstance(plan, NotUnderstood) or not plan.readings:
+            return None
+        chosen = choose_reading(query, plan.readings, context, attended=self._attended)
+        exact = self._from_cell(chosen) if chosen.cell is not None else None
+        return exact or self._from_tables(chosen, or_none=True)
 
     def _from_folder(self, query: str, task_type: str, data: Sequence[str]) -> dict[str, Any]:
         plan = self._questions.plan(query, values=data) if self._questions is not None else None
@@ -94,7 +112,7 @@ class FolderSearchAgent:
             return None
         fact, places = found[0][0], list(dict.fromkeys(place for _, place in found))
         about = f"{_upper_first(fact['attribute'])} of {cell.value}"
-        output = {"understood": plan.understood, "passages": [], "sources": places}
+        output = {"understood": plan.understood, "sql": plan.sql, "passages": [], "sources": places}
         if len(rows) == 1 or (len(found) == len(rows) and all(one == fact for one, _ in found)):
             text = f"{about}: {_show_fact(fact)} ({', '.join(places)})"
             return {"text": text, "answer": fact["value"], "fact": fact, **output}
@@ -158,10 +176,11 @@ class FolderSearchAgent:
         text = f"The documents say different things:\n{listed}"
         return {"text": text, "answer": text, **output}
 
-    def _from_tables(self, plan: TablePlan) -> dict[str, Any] | None:
+    def _from_tables(self, plan: TablePlan, *, or_none: bool = False) -> dict[str, Any] | None:
+        """List what the tables hold; that it is nothing is an answer with `or_none` only."""
         assert self._tables is not None
         result = self._tables.query(plan.sql, max_rows=MAX_LISTED_ROWS)
-        if not result.rows:
+        if not result.rows and not or_none:
             return None
         files = [table.file for table in self._tables.tables if table.name in plan.tables]
         return {**describe_result(result, plan.sql, plan.understood, files, claim=plan.claim), "passages": []}
