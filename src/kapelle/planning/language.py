@@ -32,7 +32,7 @@ _LISTING = re.compile(
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)])\s+")
 _BACK = re.compile(
     r"\b(?:it|its|them|their|they|he|she|his|her|him|these|those|this|that|both|there|each of them|"
-    r"the\s+(?:above|two|three|"
+    r"the\s+(?:above|(?:two|three)(?!\s+(?:\w+est|most|least)\b)|"
     r"(?:\w+\s+)?(?:results?|findings?|answers?|list|figures?|numbers?|data|output|facts?|information|comparison)))\b",
     re.IGNORECASE,
 )

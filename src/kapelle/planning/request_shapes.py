@@ -84,7 +84,7 @@ OF_EACH = re.compile(
     re.IGNORECASE,
 )
 EACH_WITHIN = re.compile(
-    r"(?<=\w)(?:,?\s+and\b)?,?\s+for\s+each(?:\s+one)?(?:\s+of\s+(?:them|these|those))?(?:,\s+|\s+)"
+    r"(?<=\w)(?:,?\s+and\b)?[,;]?\s+for\s+each(?:\s+one)?(?:\s+of\s+(?:them|these|those))?(?:,\s+|\s+)"
     r"(?=(?:the|its|their|find|list|look\s+up|get|give|tell|count)\b)",
     re.IGNORECASE,
 )

@@ -18,7 +18,7 @@ from typing import Any
 from kapelle.agents import AgentCapability
 from kapelle.errors import CannotPlan
 from kapelle.graph import Task, TaskDAG, escape_braces, find_references
-from kapelle.knowledge import STOP_WORDS, quote_text, split_words, stem, word_set
+from kapelle.knowledge import STOP_WORDS, plain, quote_text, split_words, stem, word_set
 
 from . import language
 from . import request_shapes as shapes
@@ -292,9 +292,10 @@ class _Draft:
                     f"Rules do not do what {quote_text(odd[0].strip())} asks for. Leave it out, ask for it apart, or "
                     "configure a model (KAPELLE_MODEL)."
                 )
-        lost = [word for word in split_words(self.request) if stem(word) not in carried and word not in _EMPTY | _DONE]
+        said = {plain(word): word for word in re.findall(r"[^\W_]+", self.request)}
+        lost = [word for key, word in said.items() if stem(key) not in carried and key not in _EMPTY | _DONE]
         if lost:
-            raise CannotPlan(f"No task takes up {', '.join(map(quote_text, dict.fromkeys(lost[:5])))}. {_KNOWN}")
+            raise CannotPlan(f"No task takes up {', '.join(map(quote_text, lost[:5]))}. {_KNOWN}")
 
     def take_items(self, items: Iterable[str]) -> list[str]:
         """Return the names that stand for items while their tasks are planned."""
