@@ -144,8 +144,9 @@ def _mend_skills(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> Non
     """A skill that is the name of another task is a dependency: both are said to be required."""
     skills = re.findall(r"[\w.-]+", node.attributes.get("requires", ""))
     for skill in skills:
-        task_id = skill.partition(".")[0]
-        if task_id in by_id and task_id != node.task_id and node.attributes["requires"].count(skill) == 1:
+        task_id, dot, _ = skill.partition(".")
+        says_task = dot or re.fullmatch(r"s\d+", skill)
+        if says_task and task_id in by_id and task_id != node.task_id and node.attributes["requires"].count(skill) == 1:
             left = [other for other in skills if other != skill]
             node.attributes["requires"] = ",".join(left)
             _put_depends(node, [*_depends(node), task_id])
