@@ -314,7 +314,8 @@ class _Reader:
                 groups[after].depends.append(before)
             else:
                 _add_edge(nodes, before, after, line=1)
-        if in_order and not any(group.depends for group in self._groups) and not any(map(_depends_of, nodes)):
+        is_said = any(group.depends or _waits_outside(group.nodes) for group in self._groups)
+        if in_order and not is_said:
             for earlier, later in zip(self._groups, self._groups[1:], strict=False):
                 later.depends.append(earlier.name)
             self._repairs.note("Phases were taken to follow one another")
@@ -641,6 +642,11 @@ def _last_of(nodes: Sequence[Node]) -> list[str]:
     own = {node.task_id for node in nodes}
     awaited = {name for node in nodes for name in (*_depends_of(node), *_refers(node, own))}
     return [node.task_id for node in nodes if node.task_id not in awaited]
+
+
+def _waits_outside(nodes: Sequence[Node]) -> bool:
+    own = {node.task_id for node in nodes}
+    return any(name not in own for node in nodes for name in _depends_of(node))
 
 
 def _refers(node: Node, ids: set[str]) -> set[str]:
