@@ -43,6 +43,7 @@ from kapelle.ledger import (
     format_usd,
     printable,
     tell_overrun,
+    tell_understood,
 )
 from kapelle.planning import explain_edges
 from kapelle.redaction import hide_known
@@ -74,6 +75,9 @@ _MOST_ROWS = 30
 """Tasks shown at a time while a large plan runs; those at work come first."""
 _LINES_BESIDE = 4
 """Lines of the screen that the table leaves free: how many more there are, the total, and some air."""
+_MOST_UNDERSTOOD = 3
+"""Tasks of which it is said below an answer how they were understood."""
+_LONGEST_UNDERSTOOD = 400
 _NARROW = 60
 """Below so many columns, who does a task and its cost give way to its description."""
 _RUN_COLUMNS = (
@@ -476,6 +480,28 @@ def show_answer(console: Console, answer: str) -> None:
     else:
         # Not as Text, which would turn tabs into spaces.
         console.print(Segments([Segment(printable(answer) + "\n")]), soft_wrap=True, end="")
+
+
+def show_understood(console: Console, run: Run, *, sql: bool = False, more: str = "") -> None:
+    """Print in a line each how tasks were understood, and what there is to know of what they were answered from.
+
+    Args:
+        sql: Print the queries below, of all tasks.
+        more: What commands about this run have to say besides, such as ` --db FILE`.
+    """
+    told = [task for task in run.tasks.values() if task.state == "done" and (task.understood or (sql and task.sql))]
+    shown = told if sql else told[:_MOST_UNDERSTOOD]
+    for task in shown:
+        name = f"{task.task_id} " if len(told) > 1 else ""
+        if task.understood:
+            words = f"{name}understood as: {_shorten(tell_understood(task), _LONGEST_UNDERSTOOD)}"
+            console.print(_text(words, style="dim"), soft_wrap=True)
+        if sql and task.sql:
+            console.print(_text(f"{name}sql:", style="dim"))
+            console.print(_text("\n".join(f"  {line}" for line in task.sql.splitlines())), soft_wrap=True)
+    if len(told) > len(shown):
+        left = f"and {len(told) - len(shown)} more (kapelle explain {run.run_id}{more})"
+        console.print(_text(left, style="dim"), soft_wrap=True)
 
 
 def show_proposal(console: Console, proposal: Proposal) -> None:

@@ -93,6 +93,7 @@ from .result import (
     read_new_plan,
     read_on_thread,
     read_question,
+    read_readings,
     read_reflection,
     read_result,
     read_spent,
@@ -893,6 +894,7 @@ class _Execution:
         """Keep an error's traceback with its attempt, and log it: what looks like a bug as a warning."""
         error = _error_of(job)
         attempt.traceback = None if error is None else tell_traceback(error)
+        attempt.readings = read_readings(error)
         task_id, log = job.work.task.task_id, failures.warning if attempt.failure == "bug" else failures.info
         log(
             "Task %r of run %s: %s failed: %s%s",

@@ -220,6 +220,7 @@ class RunBuilder:
             output=event.data.get("output"),
             reason=data.optional_text("reason"),
             traceback=data.optional_text("traceback"),
+            readings=data.readings("readings") or (task.readings if event.kind == "task_failed" else ()),
             usage=task.usage + data.usage("usage"),
             cost_usd=task.cost_usd + _cost_of(event, data),
             quality=data.optional_number("quality"),
@@ -269,6 +270,7 @@ def _changed_attempt(task: TaskRun, event: Event, data: Fields) -> TaskRun:
     return replace(
         task,
         attempts=tuple(attempts),
+        readings=data.readings("readings") or task.readings,
         cost_assumed=assumed,
         unpriced_model=data.optional_text("unpriced_model") or task.unpriced_model,
         usage=task.usage + usage,
