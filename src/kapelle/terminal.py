@@ -271,6 +271,12 @@ def show_run(console: Console, run: Run, *, more: str = "") -> None:
         console.print(_text(note, style="yellow"))
     if run.open_questions:
         show_questions(console, run.open_questions, more=more)
+    for task in run.tasks.values():
+        if task.readings and task.state == "failed":
+            console.print(Text("To ask for one of them:", style="dim"))
+            for reading in task.readings:
+                console.print(_text(f"  {_one_reading(reading)}", style="dim"), soft_wrap=True)
+                console.print(_text(f"    {way_to_ask(run, reading)}{more}", style="cyan"), soft_wrap=True)
     way = way_on(run)
     if way is not None:
         console.print(_text(f"To go on: {way}{more}", style="dim"), soft_wrap=True)
@@ -294,6 +300,19 @@ def way_on(run: Run) -> str | None:
         path_s = run.graph.critical_path(seconds).seconds if run.graph is not None and seconds else 0.0
         command += f" --deadline {math.ceil(max(deadline, 1.5 * path_s))}"
     return command
+
+
+def way_to_ask(run: Run, reading: Mapping[str, str]) -> str:
+    """Return the command that asks for one of several readings: its query, over the folder of the run."""
+    origin = run.settings.get("origin")
+    data = origin.get("data") if isinstance(origin, Mapping) else None
+    return (
+        f"kapelle run {shlex.quote(reading['sql'])} --data {shlex.quote(data) if isinstance(data, str) else 'FOLDER'}"
+    )
+
+
+def _one_reading(reading: Mapping[str, str]) -> str:
+    return _shorten(" ".join(reading["understood"].split()), _LONGEST_UNDERSTOOD)
 
 
 def show_questions(
