@@ -14,7 +14,7 @@ import inspect
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -84,7 +84,7 @@ from kapelle.ledger import (
     show_figure,
 )
 from kapelle.models import ModelClient, PriceTable
-from kapelle.planning import Plan, Planner, read_plan, take_plan
+from kapelle.planning import CorrectingPlanner, Plan, Planner, read_plan, take_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import (
     AOPValidator,
@@ -714,26 +714,38 @@ class Engine:
             self.team.check_prices(None if plan is None else plan.graph)
 
     async def _plan(
-        self, words: str, budget: Budget, journal: Journal | None = None, *, gate_key: str | None = None
+        self,
+        words: str,
+        budget: Budget,
+        journal: Journal | None = None,
+        *,
+        gate_key: str | None = None,
+        problems: Sequence[str] = (),
     ) -> Plan:
         before = budget.spent.usd
         if journal is not None and self.team.planning_cost_usd:
             journal.write("planning_started", {"reserved_usd": self.team.planning_cost_usd})
         try:
-            return await self._ask_planner(words, budget, gate_key)
+            return await self._ask_planner(words, budget, gate_key, problems)
         except BaseException as error:
             if journal is not None:  # planning that came to nothing has its price
                 spent = {"planning_cost_usd": budget.spent.usd - before}
                 journal.write("planning_spent", {"reason": error_text(error), **spent})
             raise
 
-    async def _ask_planner(self, words: str, budget: Budget, gate_key: str | None) -> Plan:
+    async def _ask_planner(self, words: str, budget: Budget, gate_key: str | None, problems: Sequence[str]) -> Plan:
         try:
             reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
         except BudgetExceeded as short:
             raise BudgetExceeded(short.resource, wanted=short.wanted, left=short.left, purpose="planning") from None
         try:
-            if self._gated is not None and gate_key is not None:
+            if problems and isinstance(self.planner, CorrectingPlanner):
+                found = await self.planner.plan_again(words, problems, self.team.registry)
+            elif problems:  # it takes nothing but words
+                wrong = "\n".join(f"- {problem}" for problem in problems)
+                words = f"{words}\n\nA first plan for this was refused, because:\n{wrong}"
+                found = await self.planner.plan(words, self.team.registry)
+            elif self._gated is not None and gate_key is not None:
                 found = await self._gated.plan(words, self.team.registry, key=gate_key)
             else:
                 found = await self.planner.plan(words, self.team.registry)
@@ -805,10 +817,9 @@ class Engine:
         notes = plan.notes
         plan = replace(plan, usage=Usage(), cost_usd=0.0)
         if self.team.model_name is not None and not any(issue.kind in LIMIT_KINDS for issue in validation.errors):
-            wrong = "\n".join(f"- {issue.message} {issue.way_out}" for issue in validation.errors)
-            words = f"{plan.request}\n\nA first plan for this was refused, because:\n{wrong}"
+            problems = [f"{issue.message} {issue.way_out}" for issue in validation.errors]
             with suppress(InvalidPlan):  # then the first plan is mended as far as that goes
-                again = await self._plan(words, budget, journal)
+                again = await self._plan(plan.request, budget, journal, problems=problems)
                 notes = (*again.notes, "Planned once more: a first plan was refused.")
                 plan = replace(again, request=plan.request)
                 routing = await self._route(plan, terms, budget.left.usd)

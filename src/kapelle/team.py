@@ -15,7 +15,16 @@ from kapelle.errors import InvalidAgents, InvalidInput, NotFound, UnknownPrice
 from kapelle.execution import Replanner
 from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
-from kapelle.planning import EXPAND_TYPE, FOR_EACH_CARD, ForEachAgent, HTDAGPlanner, ModelPlanner, Planner, RulePlanner
+from kapelle.planning import (
+    EXPAND_TYPE,
+    FOR_EACH_CARD,
+    FallbackPlanner,
+    ForEachAgent,
+    HTDAGPlanner,
+    ModelPlanner,
+    Planner,
+    RulePlanner,
+)
 from kapelle.routing import RoutingRule
 
 if TYPE_CHECKING:
@@ -113,7 +122,7 @@ def assemble_team(
     unpriced = own.with_prices(prices).find_unpriced()
     folder = LocalFolder.of(_check_folder(data))
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
-    local = local_agents(folder, beside_a_model=client is not None, attended=attended)
+    local = local_agents(folder, client, attended=attended)
     if client is not None:
         local = [(_beside_a_model(card, has_data=folder is not None), runner) for card, runner in local]
     for card in (*(card for card, _ in local), FOR_EACH_CARD):
@@ -146,7 +155,7 @@ def assemble_team(
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
 
     share = _control_share(environ)
-    planner = HTDAGPlanner(_level_planner(client, environ), lambda: team.registry)
+    planner = HTDAGPlanner(FallbackPlanner(_level_planner(client, environ), rule_planner), lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(

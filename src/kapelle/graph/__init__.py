@@ -30,6 +30,7 @@ from .references import escape_braces as escape_braces
 from .references import find_literals as find_literals
 from .references import find_references as find_references
 from .references import is_reference as is_reference
+from .references import names_a_part as names_a_part
 from .references import rename_references as rename_references
 from .references import render_output as render_output
 from .references import replace_references as replace_references

@@ -129,6 +129,7 @@ class _Check:
         self._overlaps: dict[tuple[tuple[str, str], tuple[str, str]], tuple[int, int, int]] = {}
 
     def run(self) -> CheckedSelect:
+        self.tables.reads(self.statement.sql)  # SQLite names what is not there
         self._check_constructs()
         self._check_literals()
         self._raise()
@@ -355,6 +356,7 @@ class _Check:
         for table in self.read - self.asked.tables:
             used = {column for column in set(self.statement.columns.values()) if column[0] == table}
             if any(self._is_only_here(column) for column in used & self.asked.columns):
+                self._check_repeated(table)
                 continue
             if any(literal.column == (table, self._label(table)) for literal in self.statement.literals):
                 continue
@@ -362,6 +364,17 @@ class _Check:
             reached = {column[0] for pair in ways for column in pair} & self.asked.tables
             if len(reached) < 2 or any(literal.column in used for literal in self.statement.literals):
                 self.problems.append(f"It reads {table}, of which the question does not speak.")
+
+    def _check_repeated(self, table: str) -> None:
+        """ "Borders a state that borders" takes the table of borders twice."""
+        said = {
+            span.start
+            for span in self.asked.spans
+            if len(span.words) == 1 and any(column.table == table and not column.is_number for column in span.columns)
+        }
+        found = sum(self._table_name(source) == table for select in self.statement.selects for source in select.sources)
+        if found < len(said):
+            self.problems.append(f"The question speaks of {table} {len(said)} times, and it reads it {found} times.")
 
     def _is_only_here(self, column: tuple[str, str]) -> bool:
         """Whether no table that is named has a column of this name too."""

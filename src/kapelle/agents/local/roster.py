@@ -6,23 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kapelle.agents import MEMORY_MARK, Agent, AgentCapability
+from kapelle.models import ModelClient
 from kapelle.tools import Sandbox, TablePlan
 
 from .folder import LocalFolder
 from .python import PythonAgent
 from .search import FolderSearchAgent
 from .sql import SqlAgent
+from .sql_writer import FolderAgent, SqlWritingAgent
 from .writer import WriterAgent
 
 
 def local_agents(
-    folder: Path | LocalFolder | None, *, beside_a_model: bool = False, attended: bool = False
+    folder: Path | LocalFolder | None, model: ModelClient | None = None, *, attended: bool = False
 ) -> list[tuple[AgentCapability, Agent]]:
     """Return the local agents with their cards; search and SQL only when the folder holds texts or tables for them.
 
-    Beside a model, what only a reader can compare is left to that. Where somebody is there (`attended`), they ask which
-    of several readings of a question is meant. The success rates are guesses for the first runs, on the low side;
-    outcomes replace them.
+    With a model, questions to the tables that no rule understands are turned into SQL by it (see SqlWritingAgent), and
+    what only a reader can compare is left to it. Where somebody is there (`attended`), they are asked which of several
+    readings of a question is meant. The success rates are guesses for the first runs, on the low side; outcomes replace
+    them.
 
     Raises:
         NotFound: there is no such folder.
@@ -32,14 +35,14 @@ def local_agents(
         index, tables, questions = local.index, local.tables, local.questions
         has_tables = bool(tables.tables or tables.skipped)  # of files that were left out, an agent can say why
         if has_tables or index.count_passages() or index.skipped:
-            agents.append(
-                (SEARCH_CARD, FolderSearchAgent(index, tables=tables, questions=questions, attended=attended))
-            )
+            search: FolderAgent = FolderSearchAgent(index, tables=tables, questions=questions, attended=attended)
+            agents.append((SEARCH_CARD, search if model is None else SqlWritingAgent(search, model, tables, questions)))
         if has_tables:
-            agents.append((SQL_CARD, SqlAgent(tables, questions, attended=attended)))
+            sql: FolderAgent = SqlAgent(tables, questions, attended=attended)
+            agents.append((SQL_CARD, sql if model is None else SqlWritingAgent(sql, model, tables, questions)))
     agents.append((PYTHON_CARD, PythonAgent(Sandbox())))
     mark = MEMORY_MARK if folder is not None else ""
-    agents.append((WRITER_CARD, WriterAgent(mark=mark, compares_prose=not beside_a_model)))
+    agents.append((WRITER_CARD, WriterAgent(mark=mark, compares_prose=model is None)))
     return agents
 
 

@@ -64,9 +64,10 @@ class FolderSearchAgent:
             CannotAnswer: nothing that fits is in the folder, or the tables are asked in several ways: its `readings`.
             AskPerson: which of them is meant, where somebody is there to say.
         """
-        return await call_in_thread(self._run, task, context)
+        return await call_in_thread(self.answer, task, context)
 
-    def _run(self, task: Task, context: TaskContext) -> AgentResult:
+    def answer(self, task: Task, context: TaskContext) -> AgentResult:
+        """Do what `run` does, at once."""
         query = require_text(task, *_ASKED)
         file = read_text(task, "file")
         if file:

@@ -15,7 +15,7 @@ from kapelle.tools import NotUnderstood, Table, TablePlan, TableQuestions, Table
 from .folder import find_left_out, name_left_out
 from .inputs import as_text, find_data, read_parts, read_text, require_text, show_number
 
-_ASKED = ("question", "query", "request")
+ASKED = ("question", "query", "request")
 MAX_SHOWN_ROWS = 50
 MAX_LISTED_VALUES = 30
 """A single column of no more rows than this is a list in a sentence; more is a table."""
@@ -40,9 +40,10 @@ class SqlAgent:
             CannotAnswer: the question is not understood, or in several ways, which are its `readings`.
             AskPerson: which of them is meant, where somebody is there to say.
         """
-        return await call_in_thread(self._run, task, context)
+        return await call_in_thread(self.answer, task, context)
 
-    def _run(self, task: Task, context: TaskContext) -> AgentResult:
+    def answer(self, task: Task, context: TaskContext) -> AgentResult:
+        """Do what `run` does, at once."""
         sql = read_text(task, "sql")
         if sql:
             parts = read_parts(task, context, "sql")
@@ -50,11 +51,11 @@ class SqlAgent:
             words = set(re.findall(r"\w+", sql.lower()))
             read = [table for table in self._tables.tables if table.name.lower() in words]
             return AgentResult(output=self._answer(sql, "", read), cost_usd=0.0)
-        question = require_text(task, *_ASKED)
+        question = require_text(task, *ASKED)
         file = read_text(task, "file")
-        named = self._table_of(file)
+        named = find_table(self._tables, file)
         plan: TablePlan | NotUnderstood = self._questions.plan(
-            _without_file(question, file, named), values=find_data(task, context, *_ASKED)
+            _without_file(question, file, named), values=find_data(task, context, *ASKED)
         )
         if isinstance(plan, NotUnderstood) and (readings := _readings_of(plan, named)):
             plan = choose_reading(question, readings, context, attended=self._attended)
@@ -76,22 +77,28 @@ class SqlAgent:
         result = self._tables.query(sql)
         return describe_result(result, sql, understood, [table.file for table in used], claim=claim)
 
-    def _table_of(self, file: str) -> Table | None:
-        if not file:
-            return None
-        tables = self._tables.tables
-        name = file.replace("\\", "/").rsplit("/", 1)[-1].casefold()
-        found = [table for table in tables if table.file == file] or [
-            table for table in tables if table.file.rsplit("/", 1)[-1].casefold() == name
-        ]
-        if found:
-            return found[0] if len(found) == 1 else None
-        if (skipped := find_left_out(file, self._tables.skipped)) is not None:
-            raise CannotAnswer(f"The table file {skipped.file!r} was left out: {skipped.reason}.")
-        raise CannotAnswer(
-            f"There is no table file {quote_text(file)} in the folder. There are: {_files(tables)}."
-            + name_left_out(self._tables.skipped)
-        )
+
+def find_table(tables: Tables, file: str) -> Table | None:
+    """Return the table of a file, by its path or name; None where no file is given, or several have that name.
+
+    Raises:
+        CannotAnswer: there is none, or it was left out.
+    """
+    if not file:
+        return None
+    there = tables.tables
+    name = file.replace("\\", "/").rsplit("/", 1)[-1].casefold()
+    found = [table for table in there if table.file == file] or [
+        table for table in there if table.file.rsplit("/", 1)[-1].casefold() == name
+    ]
+    if found:
+        return found[0] if len(found) == 1 else None
+    if (skipped := find_left_out(file, tables.skipped)) is not None:
+        raise CannotAnswer(f"The table file {skipped.file!r} was left out: {skipped.reason}.")
+    raise CannotAnswer(
+        f"There is no table file {quote_text(file)} in the folder. There are: {_files(there)}."
+        + name_left_out(tables.skipped)
+    )
 
 
 def _readings_of(plan: NotUnderstood, named: Table | None) -> tuple[TablePlan, ...]:
