@@ -271,10 +271,10 @@ def show_run(console: Console, run: Run, *, more: str = "") -> None:
         console.print(_text(note, style="yellow"))
     if run.open_questions:
         show_questions(console, run.open_questions, more=more)
-    for task in run.tasks.values():
-        if task.readings and task.state == "failed":
+    for ended in run.tasks.values():
+        if ended.readings and ended.state == "failed":
             console.print(Text("To ask for one of them:", style="dim"))
-            for reading in task.readings:
+            for reading in ended.readings:
                 console.print(_text(f"  {_one_reading(reading)}", style="dim"), soft_wrap=True)
                 console.print(_text(f"    {way_to_ask(run, reading)}{more}", style="cyan"), soft_wrap=True)
     way = way_on(run)
