@@ -38,6 +38,7 @@ from kapelle.ledger import (
     RunBuilder,
     RunSummary,
     TaskRun,
+    cited_files,
     describe_question,
     format_seconds,
     format_usd,
@@ -521,6 +522,20 @@ def show_understood(console: Console, run: Run, *, sql: bool = False, more: str 
     if len(told) > len(shown):
         left = f"and {len(told) - len(shown)} more (kapelle explain {run.run_id}{more})"
         console.print(_text(left, style="dim"), soft_wrap=True)
+    notes = _notes_on_files(run) if run.answer else []
+    for note in notes[:_MOST_UNDERSTOOD]:
+        console.print(_text(f"note: {_shorten(note, _LONGEST_UNDERSTOOD)}", style="yellow"), soft_wrap=True)
+    if len(notes) > _MOST_UNDERSTOOD:
+        left = f"and {len(notes) - _MOST_UNDERSTOOD} more notes (kapelle explain {run.run_id}{more})"
+        console.print(_text(left, style="yellow"), soft_wrap=True)
+
+
+def _notes_on_files(run: Run) -> list[str]:
+    """Return what is to be known of the files that the answer is from, and then which files could not be read."""
+    files = {file for task in run.tasks.values() for file in cited_files(task)}
+    of_files = [note for note in run.notes if any(note.startswith((f"{file}:", f"{file} ")) for file in files)]
+    left_out = [note for note in run.notes if " was left out: " in note and note not in of_files]
+    return of_files + left_out
 
 
 def show_proposal(console: Console, proposal: Proposal) -> None:
