@@ -50,6 +50,8 @@ class CheckedSelect:
     """What it reads, in a few words for people."""
     notes: tuple[str, ...] = ()
     """What was mended."""
+    is_one: bool = False
+    """Whether more than one row cannot be right: "the highest point" is a column, and asks for one all the same."""
 
 
 class DoesNotFit(Exception):
@@ -104,6 +106,8 @@ def run_select(select: CheckedSelect, *, tables: Tables, links: SchemaLinks) -> 
             raise DoesNotFit(["It finds nothing, though the values are in the tables: a join or a filter is wrong."])
         if result.rows and result.rows[0][0] is None:
             raise DoesNotFit(["It finds no value: the rows it looks at hold none there."])
+    if select.is_one and len(result.rows) > 1:
+        raise DoesNotFit(["The question asks for the largest or smallest. Use ORDER BY ... LIMIT 1."])
     repeats = any(links.tables[name].repeats for name in select.tables if name in links.tables)
     if (is_joined or repeats) and len(set(result.rows)) < len(result.rows):
         raise DoesNotFit(["It finds the same row several times. Use SELECT DISTINCT."])
@@ -151,7 +155,12 @@ class _Check:
         self._raise()
         sql = self._with_ties(sql)
         shown = ", ".join(sorted({f"{table}.{column}" for table, column in reads if column}) or sorted(self.read))
-        return CheckedSelect(sql=sql, tables=tuple(sorted(self.read)), reads=shown, notes=tuple(self.notes))
+        is_one = any(
+            self.asked.count_ranks(direction) > self._ranks(direction) and not self._ranks(direction)
+            for direction in ("desc", "asc")
+        )
+        tables = tuple(sorted(self.read))
+        return CheckedSelect(sql=sql, tables=tables, reads=shown, notes=tuple(self.notes), is_one=is_one)
 
     def _raise(self) -> None:
         if self.problems:
@@ -317,7 +326,9 @@ class _Check:
         if len({self._same_thing(holder) for holder in holders}) == 1 or column in self.asked.columns:
             return True
         labels = {holder for holder in holders if self._label(holder[0]) == holder[1] and self._names_rows(holder)}
-        if column in labels and len({self._same_thing(label) for label in labels}) == 1:
+        if labels and len({self._same_thing(label) for label in labels}) > 1:
+            return False  # a state and a river of one name
+        if column in labels:
             return True
         if sum(holder[0] == column[0] for holder in holders) > 1:
             return False
@@ -358,12 +369,21 @@ class _Check:
             if any(self._is_only_here(column) for column in used & self.asked.columns):
                 self._check_repeated(table)
                 continue
-            if any(literal.column == (table, self._label(table)) for literal in self.statement.literals):
+            if any(self._is_one_row(literal, table) for literal in self.statement.literals):
                 continue
             ways = [pair for pair in self._compared_columns() if any(column in used for column in pair)]
             reached = {column[0] for pair in ways for column in pair} & self.asked.tables
             if len(reached) < 2 or any(literal.column in used for literal in self.statement.literals):
                 self.problems.append(f"It reads {table}, of which the question does not speak.")
+
+    def _is_one_row(self, literal: Literal, table: str) -> bool:
+        """Whether a value is the name of one row of a table, so that naming it names the table."""
+        column = (table, self._label(table) or "")
+        if literal.column != column:
+            return False
+        name, value = quote_name(column[1]), quote_value(self._final(literal))
+        found = self._query(f"SELECT 1 FROM {quote_name(table)} WHERE {name} = {value}", 2)  # noqa: S608 - quoted
+        return found is not None and len(found.rows) == 1
 
     def _check_repeated(self, table: str) -> None:
         """ "Borders a state that borders" takes the table of borders twice."""
@@ -512,8 +532,9 @@ class _Check:
             self.problems.append("It takes an average, which the question does not ask.")
         for direction in ("desc", "asc"):
             wanted = self.asked.count_ranks(direction)
-            found = self._ranks(direction)
-            word = "largest" if direction == "desc" else "smallest"
+            found, word = self._ranks(direction), "largest" if direction == "desc" else "smallest"
+            if found < asked.count_phrases(direction):
+                self.problems.append(f"It does not look for the {word} as often as the question.")
             if found > wanted:
                 self.problems.append(f"It looks for the {word} {found} times, the question {wanted} times.")
         if any("limit" in select.clauses and statement.order(select) is None for select in statement.selects):
