@@ -57,9 +57,11 @@ class AskedQuestion:
         while start < len(self.tokens):
             for size in range(min(_LONGEST, len(self.tokens) - start), 0, -1):
                 span = self._span(start, size)
-                if span is not None and (accepts(span) or span.phrase is not None):
-                    if not accepts(span):
-                        left.append(span.text)
+                if span is None:
+                    continue
+                is_accepted = accepts(span)
+                if is_accepted or span.phrase is not None:
+                    left += [span.text] * (not is_accepted)
                     start += size
                     break
             else:
