@@ -313,6 +313,10 @@ def test_retries_are_bounded(max_retries: int) -> None:
         (failure(404, code="model_not_found"), "name"),
         (failure(400, message="no such field"), "no such field"),
         (failure(400, code="context_length_exceeded"), "Shorten"),
+        (failure(400, message="request (9031 tokens) exceeds the available context size (8192 tokens)"), "Shorten"),
+        (failure(400, message="This model's maximum context length is 8192 tokens. You requested 9031"), "Shorten"),
+        (failure(413, message="The input (9031 tokens) is longer than the model's context length"), "Shorten"),
+        (failure(400, message="no such field: context"), "does not accept"),
         (failure(429, code="insufficient_quota"), "Top it up"),
     ],
 )

@@ -5,6 +5,7 @@ What kind of failure it is, and whether it may pass, `kapelle.failures` decides.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -34,6 +35,9 @@ _ERRORS: Mapping[FailureKind, Callable[[str], KapelleError]] = MappingProxyType(
         "bad_input": InvalidInput,
     }
 )
+
+_OVER_CONTEXT = re.compile(r"\b(?:exceed\w*|longer than|maximum)\b.{0,80}\bcontext\b", re.IGNORECASE)
+"""In the words of llama.cpp, vLLM, SGLang and Ollama."""
 
 _NEVER_SENT = frozenset(
     {"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "LocalProtocolError", "InvalidURL"}
@@ -115,9 +119,17 @@ def _way_out(kind: FailureKind, error: Exception) -> str:
     if isinstance(error, theirs.ModelNotFoundError):
         suggestion = error.suggested_model_id if isinstance(error, theirs.ModelHTTPError) else None
         return f"Did you mean {suggestion!r}?" if suggestion else "Check the model's name and the base URL."
-    if isinstance(error, theirs.ModelContextWindowExceededError):
-        return "The request is too long for this model. Shorten it, or use a model with a larger context."
+    if isinstance(error, theirs.ModelContextWindowExceededError) or _is_over_context(error):
+        return "The request is too long for this model. Shorten it, or use a larger context: another model or setting."
     return "The provider does not accept this request."
+
+
+def _is_over_context(error: Exception) -> bool:
+    """Whether a server refused a prompt for its length. Those on one's own machine have codes of their own, or none."""
+    from pydantic_ai.exceptions import ModelHTTPError
+
+    is_refused = isinstance(error, ModelHTTPError) and error.status_code in (400, 413)
+    return is_refused and _OVER_CONTEXT.search(_body_text(getattr(error, "body", ""))) is not None
 
 
 def _describe(error: Exception) -> str:

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kapelle.errors import RefusedQuery
-from kapelle.knowledge import plain, quote_text, split_words, word_set
+from kapelle.knowledge import plain, quote_text, split_words, stem, word_set
 
 from .asked_words import AskedQuestion, AskedSpan
+from .question_words import Phrase
 from .schema_links import (
     LEAST_OVERLAP,
     LINKING_SECONDS,
@@ -232,7 +233,8 @@ class _Check:
         if literal.column is None or not literal.operator:
             self.problems.append(f"The text {said} is not compared with a column.")
         elif literal.function in ("strftime", "substr"):
-            if literal.operator not in ("=", "==", "in") or not self.asked.says(literal.value):
+            is_year = bool(re.fullmatch(r"\d{4}", literal.value)) and self.asked.has("when")
+            if not (literal.operator in ("=", "==", "in") or is_year) or not self.asked.says(literal.value):
                 self.problems.append(f"{said} is not in the question.")
         elif literal.operator == "like":
             self._check_like(literal, literal.column)
@@ -431,6 +433,8 @@ class _Check:
             if column is not None
         )
         operators = self._operators()
+        if phrase.kind == "count" and phrase.value == "different":
+            return any(name == "count" and self.statement.is_distinct(at) for at, name in self.statement.calls)
         if phrase.kind == "count":
             return "count" in names or self._uses_number_after(span)
         if phrase.kind == "aggregate":
@@ -443,7 +447,11 @@ class _Check:
         if phrase.kind == "direction":
             return self.statement.has("order") and self.statement.has("desc") == (phrase.value == "desc")
         if phrase.kind == "compare":
-            return phrase.value in operators and has_concept
+            return phrase.value.split()[-1] in operators and has_concept
+        if phrase.kind == "when":  # the number is checked by itself
+            return phrase.value == "=" or phrase.value in operators
+        if phrase.kind == "verb":
+            return self._goes_with(phrase)
         if phrase.kind == "between":
             return "between" in operators or {">=", "<="} <= operators
         if phrase.kind == "how":
@@ -453,6 +461,24 @@ class _Check:
         if phrase.kind == "not":
             return self._negates()
         return "or" not in span.words or self.statement.has("or", "in", "union")
+
+    def _goes_with(self, phrase: Phrase) -> bool:
+        """Whether a column or table that is used is of the kind that a verb goes with: "flows through" a country."""
+        wanted = {stem(word) for word in phrase.concept.split()}
+        if phrase.value or not wanted:
+            return False
+        for column in set(self.statement.columns.values()):
+            linked = self._linked(column)
+            if linked is not None and (
+                wanted & {*linked.stems, *linked.concepts} or set(phrase.concept.split()) & linked.concepts
+            ):
+                return True
+            if any(
+                wanted & set(table.stems) and self._names_things(column, table.name)
+                for table in self.links.tables.values()
+            ):
+                return True
+        return False
 
     def _operators(self) -> set[str]:
         found = {literal.operator for literal in self.statement.literals}
@@ -544,7 +570,9 @@ class _Check:
         if self._negates() and not asked.has("not"):
             self.problems.append("It negates, which the question does not.")
         compared = {literal.operator for literal in statement.literals} | self._operators()
-        if compared & {"<", ">", "<=", ">=", "between"} and not (asked.has("compare") or asked.has("between")):
+        if compared & {"<", ">", "<=", ">=", "between"} and not (
+            asked.has("compare") or asked.has("between") or asked.has("when")
+        ):
             self.problems.append("It compares by size, which the question does not ask.")
         if statement.has("group") and not (asked.has("per") or ranks or asked.has("compare") or asked.has("count")):
             self.problems.append("It groups rows, which the question does not ask.")

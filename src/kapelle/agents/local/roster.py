@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from kapelle.agents import Agent, AgentCapability
+from kapelle.agents import MEMORY_MARK, Agent, AgentCapability
 from kapelle.models import ModelClient
 from kapelle.tools import Sandbox, TablePlan
 
@@ -18,13 +18,18 @@ from .writer import WriterAgent
 
 
 def local_agents(
-    folder: Path | LocalFolder | None, model: ModelClient | None = None
+    folder: Path | LocalFolder | None,
+    *,
+    model: ModelClient | None = None,
+    beside_a_model: bool = False,
+    attended: bool = False,
 ) -> list[tuple[AgentCapability, Agent]]:
     """Return the local agents with their cards; search and SQL only when the folder holds texts or tables for them.
 
     With a model, questions to the tables that no rule understands are turned into SQL by it: see SqlWritingAgent.
-
-    The success rates are guesses for the first runs, on the low side; outcomes replace them.
+    Beside a model, what only a reader can compare is left to that. Where somebody is there (`attended`), they ask which
+    of several readings of a question is meant. The success rates are guesses for the first runs, on the low side;
+    outcomes replace them.
 
     Raises:
         NotFound: there is no such folder.
@@ -34,23 +39,29 @@ def local_agents(
         index, tables, questions = local.index, local.tables, local.questions
         has_tables = bool(tables.tables or tables.skipped)  # of files that were left out, an agent can say why
         if has_tables or index.count_passages() or index.skipped:
-            search: FolderAgent = FolderSearchAgent(index, tables=tables, questions=questions)
+            search: FolderAgent = FolderSearchAgent(index, tables=tables, questions=questions, attended=attended)
             agents.append((SEARCH_CARD, search if model is None else SqlWritingAgent(search, model, tables, questions)))
         if has_tables:
-            sql: FolderAgent = SqlAgent(tables, questions)
+            sql: FolderAgent = SqlAgent(tables, questions, attended=attended)
             agents.append((SQL_CARD, sql if model is None else SqlWritingAgent(sql, model, tables, questions)))
     agents.append((PYTHON_CARD, PythonAgent(Sandbox())))
-    agents.append((WRITER_CARD, WriterAgent()))
+    mark = MEMORY_MARK if folder is not None else ""
+    agents.append((WRITER_CARD, WriterAgent(mark=mark, compares_prose=not beside_a_model)))
     return agents
 
 
 def understands_table_questions(folder: Path | LocalFolder | None) -> Callable[[str], bool] | None:
-    """Return a test of whether a question is one that the tables of the folder answer; None without tables."""
+    """Return a test of whether a question is one that the tables answer, in one way or in several; None without."""
     local = LocalFolder.of(folder)
     if local is None or not local.tables.tables:
         return None
     questions = local.questions
-    return lambda question: isinstance(questions.plan(question), TablePlan)
+
+    def understands(question: str) -> bool:
+        plan = questions.plan(question)
+        return isinstance(plan, TablePlan) or bool(plan.readings)
+
+    return understands
 
 
 SEARCH_CARD = AgentCapability(

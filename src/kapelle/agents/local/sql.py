@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
-from kapelle.errors import CannotAnswer
+from kapelle.errors import AskPerson, CannotAnswer
 from kapelle.graph import Filled, Task
 from kapelle.knowledge import quote_text, split_words, word_set
 from kapelle.tools import NotUnderstood, Table, TablePlan, TableQuestions, TableResult, Tables, quote_name
@@ -27,16 +28,18 @@ class SqlAgent:
     The output holds `text`, `answer`, `sql`, `understood`, `columns`, `rows`, `truncated` and `sources`.
     """
 
-    def __init__(self, tables: Tables, questions: TableQuestions) -> None:
+    def __init__(self, tables: Tables, questions: TableQuestions, *, attended: bool = False) -> None:
         self._tables = tables
         self._questions = questions
+        self._attended = attended
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         """Answer from the tables; see the class.
 
         Raises:
             RefusedQuery: the SQL is malformed, or does more than read.
-            CannotAnswer: the question is not understood.
+            CannotAnswer: the question is not understood, or in several ways, which are its `readings`.
+            AskPerson: which of them is meant, where somebody is there to say.
         """
         return await call_in_thread(self.answer, task, context)
 
@@ -55,6 +58,8 @@ class SqlAgent:
         plan: TablePlan | NotUnderstood = self._questions.plan(
             _without_file(question, file, named), values=find_data(task, context, *ASKED)
         )
+        if isinstance(plan, NotUnderstood) and (readings := _readings_of(plan, named)):
+            plan = choose_reading(question, readings, context, attended=self._attended)
         if named is not None and (isinstance(plan, NotUnderstood) or named.name not in plan.tables):
             if not _asks_for_everything(question, file, named):
                 reason = plan.reason if isinstance(plan, NotUnderstood) else "The question is about another table."
@@ -97,6 +102,42 @@ def find_table(tables: Tables, file: str) -> Table | None:
     )
 
 
+def _readings_of(plan: NotUnderstood, named: Table | None) -> tuple[TablePlan, ...]:
+    """What a question could mean; where a file is named, of that file."""
+    return tuple(one for one in plan.readings if named is None or named.name in one.tables)
+
+
+def choose_reading(
+    question: str, readings: Sequence[TablePlan], context: TaskContext, *, attended: bool = False
+) -> TablePlan:
+    """Return the reading that a person has chosen; one alone needs no choice.
+
+    Raises:
+        AskPerson: nobody has chosen yet, and somebody is there (`attended`).
+        CannotAnswer: nobody has chosen, and nobody is there; its `readings` are these.
+    """
+    by_words: dict[str, TablePlan] = {}
+    for reading in readings:
+        words = reading.understood.removesuffix(".")
+        is_told_apart = by_words.get(words, reading).sql == reading.sql
+        by_words.setdefault(words if is_told_apart else f"{words} ({reading.sql})", reading)
+    if len(by_words) == 1:
+        return readings[0]
+    several = f"{quote_text(question)} can be read in {len(by_words)} ways"
+    try:
+        return by_words[context.ask(f"{several}. Which is meant?", list(by_words))]
+    except AskPerson:
+        if attended:
+            raise
+    ways = "; ".join(f"({number}) {words}" for number, words in enumerate(by_words, start=1))
+    query = shlex.quote(readings[0].sql)
+    raise CannotAnswer(
+        f"{several}: {ways}. Say which in the question; at a terminal you are asked. Or run the query of one: "
+        f"kapelle run {query} --data FOLDER",
+        readings=[{"understood": words, "sql": reading.sql} for words, reading in by_words.items()],
+    )
+
+
 _SQL_MARK = re.compile(r"'|\"|`|\[|--|/\*")
 _SQL_ENDS = {"'": "'", '"': '"', "`": "`", "[": "]", "--": "\n", "/*": "*/"}
 
@@ -117,9 +158,9 @@ def write_sql(parts: Sequence[str | Filled]) -> str:
             written.append(part)
             inside = _still_open(part, inside)
         elif not inside:
-            written.append(_as_literal(part.value))
+            written.append(_as_literal(_values_of(part)))
         elif inside in ("'", '"', "`"):
-            written.append(as_text(part.value).replace("\x00", "").replace(inside, 2 * inside))
+            written.append(part.text.replace("\x00", "").replace(inside, 2 * inside))
         elif inside == "[":
             raise CannotAnswer(f"{part.reference} stands inside of [...], where no value can. Use double quotes.")
     return "".join(written)
@@ -138,6 +179,14 @@ def _still_open(sql: str, inside: str) -> str:
         if opening is None:
             return ""
         position, inside = opening.end(), opening[0]
+
+
+def _values_of(part: Filled) -> Any:
+    """The value that an output is: of several rows of a table, the first cell of each."""
+    rows = part.value.get("rows") if isinstance(part.value, Mapping) else None
+    if isinstance(rows, (list, tuple)) and len(rows) > 1:
+        return [row[0] if isinstance(row, (list, tuple)) and row else row for row in rows]
+    return part.bare
 
 
 def _as_literal(value: Any) -> str:

@@ -111,8 +111,8 @@ class SqlWritingAgent:
         try:
             self._rules.answer(task, context)
             return 0.0
-        except CannotAnswer:
-            asked = self._read_question(task, context)
+        except CannotAnswer as refusal:
+            asked = None if refusal.readings else self._read_question(task, context)
         except KapelleError:
             return 0.0
         if asked is None or asked.unknown:
@@ -131,6 +131,8 @@ class SqlWritingAgent:
             return await self._rules.run(task, context)
         except CannotAnswer as error:
             refusal = error
+        if refusal.readings:
+            raise refusal  # the user's choice, and nobody's guess
         asked = await call_in_thread(self._read_question, task, context)
         if asked is None:
             raise refusal
