@@ -250,9 +250,7 @@ class SqlWritingAgent:
         asked = _Question(text=text, values=values, only=only, links=links, unknown=unknown)
         if unknown:
             return asked
-        described = describe_schema(self._tables, links, text, values=values, only=only)
-        content = f"{described}\n\nThe question, as a JSON text: {json.dumps(text, ensure_ascii=False)}"
-        messages = (Message(role="system", content=_INSTRUCTIONS), Message(role="user", content=content))
+        messages = write_prompt(self._tables, links, text, values=values, only=only)
         return _Question(text=text, values=values, only=only, links=links, messages=messages)
 
     def _links(self) -> SchemaLinks:
@@ -309,6 +307,15 @@ class SqlWritingAgent:
             usage=error.usage,
             sent=error.sent,
         )
+
+
+def write_prompt(
+    tables: Tables, links: SchemaLinks, question: str, *, values: Sequence[str] = (), only: str | None = None
+) -> tuple[Message, ...]:
+    """Return what a model is asked: the rules, the tables, the question. What never changes comes first."""
+    described = describe_schema(tables, links, question, values=values, only=only)
+    content = f"{described}\n\nThe question, as a JSON text: {json.dumps(question, ensure_ascii=False)}"
+    return Message(role="system", content=_INSTRUCTIONS), Message(role="user", content=content)
 
 
 _FENCE = "```"
