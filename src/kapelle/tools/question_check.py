@@ -248,9 +248,10 @@ class _Check:
         linked = self._linked(column)
         stored = self._stored(column, literal.value)
         if stored is None:  # a thing that another table knows may rightly be found nowhere in this one
-            known = {
-                link.value for link in self._links_of(literal.value) if self._names_things(column, link.column.table)
-            }
+            named = [
+                link for link in self._links_of(literal.value) if self._label(link.column.table) == link.column.name
+            ]
+            known = {link.value for link in named if self._names_things(column, link.column.table)}
             stored = known.pop() if len(known) == 1 else None
         if stored is None:
             elsewhere = sorted(
