@@ -390,14 +390,15 @@ class _Check:
 
     def _check_repeated(self, table: str) -> None:
         """ "Borders a state that borders" takes the table of borders twice."""
-        said = {
-            span.start
-            for span in self.asked.spans
-            if len(span.words) == 1 and any(column.table == table and not column.is_number for column in span.columns)
-        }
+        starts: dict[str, set[int]] = {}
+        for span in self.asked.spans:
+            for column in span.columns:
+                if len(span.words) == 1 and column.table == table and not column.is_number:
+                    starts.setdefault(column.name, set()).add(span.start)
+        said = max(map(len, starts.values()), default=0)
         found = sum(self._table_name(source) == table for select in self.statement.selects for source in select.sources)
-        if found < len(said):
-            self.problems.append(f"The question speaks of {table} {len(said)} times, and it reads it {found} times.")
+        if found < said:
+            self.problems.append(f"The question speaks of {table} {said} times, and it reads it {found} times.")
 
     def _is_only_here(self, column: tuple[str, str]) -> bool:
         """Whether no table that is named has a column of this name too."""
@@ -616,7 +617,8 @@ class _Check:
         table, name = column
         if column in self.asked.columns:
             alike = {other[0] for other in self.asked.columns if other[1] == name and other[0] != table}
-            return not alike or table in self.asked.tables or self._is_about(table)
+            if not alike or table in self.asked.tables or self._is_about(table):
+                return True
         if self._label(table) == name and table in self.asked.tables:
             return True
         return self._holds_named(column)
@@ -706,12 +708,10 @@ class _Check:
             self.problems.append("COUNT(DISTINCT ...) takes the column that names the things asked for.")
             return
         table = self.links.tables[columns[0][0]]
-        if (
-            table.label is not None
-            and table.label.name == columns[0][1]
-            and not table.repeats
-            and not self._is_unique(columns[0])
-        ):
+        is_label = (
+            table.label is not None and table.label.name == columns[0][1] and columns[0] not in self.asked.columns
+        )
+        if is_label and not table.repeats and not self._is_unique(columns[0]):
             self.problems.append(f"Different things of {table.name} have one name, so names do not count them.")
 
     def _multiplies(self, at: int, select: Select) -> bool:
