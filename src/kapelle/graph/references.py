@@ -34,7 +34,7 @@ _IN_KEY = re.compile(r"\{{0,8}" + _SPACED + r"\}{0,8}")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 _PART_OF = re.compile(r"(?P<part>[A-Za-z0-9_]{1,256})_from_(?P<task>" + _NAME + r")")
 _NUMBERED = re.compile(r".*_([0-9]{1,9})")
-_WHOLE = ("answer", "output", "result")
+_WHOLE = ("answer", "text", "output", "result")
 """Names for an output as such, where it has no part of that name: models write {s1.output} for {s1}."""
 _SEPARATOR = "; "
 """Between references that stand for one in a text: reads well in a question, as in "population of Paris; Berlin"."""
