@@ -332,8 +332,8 @@ def _drive(engine: Engine, start: Start, terms: dict[str, Any], err: Console, *,
         return engine.ledger.run(progress.run_id), True
 
 
-def _limits(hedge: bool) -> ExecutionLimits:
-    return ExecutionLimits(hedge=HedgePolicy() if hedge else None)
+def _limits(hedge: bool) -> ExecutionLimits | None:
+    return ExecutionLimits(hedge=HedgePolicy()) if hedge else None
 
 
 def _backend(run: Run) -> str:
