@@ -16,6 +16,7 @@ BENCHMARKS = (
     "crash",
     "ray_nodes",
     "budget",
+    "words",
 )
 ON_RECORDED_DATA = ("plans", "gate", "faults", "routing", "estimates", "reward", "makespan")
 """They need public data that is not in the repository, and say where they look for it."""

@@ -9,9 +9,13 @@ found from the rows.
 What is counted:
     alarm         an issue of severity `error`; warnings are counted beside, and are no alarm
     false alarms  share of untouched plans with an alarm, each under a budget that holds
-    recall        share of planted faults that raise an alarm which the same plan did not raise untouched
-    repaired      share of the faults found after whose repair the validator approves the plan
-    restored      share of the faults found after whose repair the tasks are those of the gold plan, word for word
+    note          a warning that the request names something that no task has; the plan runs with it
+    recall        share of planted faults that raise an alarm which the same plan did not raise untouched; of dropped
+                  steps and numbers, an alarm or a note
+    right notes   of all notes, in plans with a dropped step or a lost number and in untouched ones, the share that only
+                  the fault raises
+    repaired      share of the faults with an alarm after whose repair the validator approves the plan
+    restored      the same where the tasks are then those of the gold plan, word for word
 
 Half of the rows, by a hash of their id, are `dev`: thresholds were set on these. The others are `test`.
 A fault is planted in every row that has a place for it, at a random one, by a generator with a seed. The validator gets
@@ -68,6 +72,7 @@ AGENTS = AgentRegistry(
 )
 STRUCTURAL = ("duplicate", "dangling_reference", "reversed_edge", "wrong_tool", "budget")
 COVERAGE = ("dropped_step", "number")
+COUNTS = ("plans", "alarms", "warned", "wrong_notes", "right_notes")
 CLEARLY = 1.25
 """How much liker than the next a tool must be to a step to count as its tool."""
 ROOM = 1.2
@@ -497,6 +502,11 @@ def errors_of(issues: Iterable[Issue]) -> set[tuple[str, str]]:
     return {(issue.kind, issue.message) for issue in issues if issue.severity == "error"}
 
 
+def notes_of(issues: Iterable[Issue]) -> set[str]:
+    """Return the notes that something of the request is in no task."""
+    return {issue.message for issue in issues if issue.kind == "complete" and issue.severity == "warning"}
+
+
 def same_tasks(tasks: Iterable[Task], others: Iterable[Task]) -> bool:
     """Whether two plans have the same tasks with the same dependencies."""
     first, second = (
@@ -517,25 +527,36 @@ def measure(path: Path, seed: int, split: str | None = None) -> dict[str, dict[s
         part = "dev" if hashlib.sha256(plan.row_id.encode()).digest()[0] % 2 == 0 else "test"
         if split not in (None, part):
             continue
-        figures = found.setdefault(part, {"plans": 0, "alarms": 0, "warned": 0, "ms": [], "faults": {}, "examples": []})
+        figures = found.setdefault(part, {**dict.fromkeys(COUNTS, 0), "ms": [], "faults": {}, "examples": []})
         plan = replace(plan, budget=ROOM * checker.expected_cost(plan))
         started = time.perf_counter()
         issues = checker.find(plan)
         figures["ms"].append(1000 * (time.perf_counter() - started))
-        untouched = errors_of(issues)
+        untouched, noted = errors_of(issues), notes_of(issues)
         figures["plans"] += 1
         figures["alarms"] += bool(untouched)
         figures["warned"] += any(issue.severity == "warning" for issue in issues)
+        figures["wrong_notes"] += bool(noted)
         figures["examples"] += [("false alarm", plan.row_id, sorted(untouched))] if untouched else []
         for name, plant in FAULTS.items():
             faulty = plant(plan, random.Random(f"{seed} {name} {plan.row_id}"))
             if faulty is None:
                 continue
             counts = figures["faults"].setdefault(name, Counter())
-            caught = bool(errors_of(checker.find(faulty)) - untouched)
-            passed, tasks = checker.repair(faulty) if caught else (False, ())
-            counts.update(planted=1, found=caught, repaired=passed, restored=passed and same_tasks(tasks, plan.tasks))
-            varieties = {"planted": 1, "found": caught, "repaired": passed}
+            issues = checker.find(faulty)
+            alarmed = bool(errors_of(issues) - untouched)
+            missed = name in COVERAGE and bool(notes_of(issues) - noted)
+            figures["right_notes"] += missed
+            caught = alarmed or missed
+            passed, tasks = checker.repair(faulty) if alarmed else (False, ())
+            counts.update(
+                planted=1,
+                found=caught,
+                alarmed=alarmed,
+                repaired=passed,
+                restored=passed and same_tasks(tasks, plan.tasks),
+            )
+            varieties = {"planted": 1, "found": caught, "alarmed": alarmed, "repaired": passed}
             counts.update({f"{faulty.note}: {key}": value for key, value in varieties.items()})
             if not caught:
                 figures["examples"].append((name, plan.row_id, faulty.note))
@@ -555,13 +576,13 @@ def summarise(figures: Mapping[str, Any]) -> dict[str, Any]:
         faults[name] = {
             "planted": counts["planted"],
             "recall": share(counts["found"], counts["planted"]),
-            "repaired": share(counts["repaired"], counts["found"]),
-            "restored": share(counts["restored"], counts["found"]),
+            "repaired": share(counts["repaired"], counts["alarmed"]),
+            "restored": share(counts["restored"], counts["alarmed"]),
             "by_variety": {
                 note: {
                     "planted": counts[f"{note}: planted"],
                     "recall": share(counts[f"{note}: found"], counts[f"{note}: planted"]),
-                    "repaired": share(counts[f"{note}: repaired"], counts[f"{note}: found"]),
+                    "repaired": share(counts[f"{note}: repaired"], counts[f"{note}: alarmed"]),
                 }
                 for note in notes
             },
@@ -577,8 +598,9 @@ def summarise(figures: Mapping[str, Any]) -> dict[str, Any]:
         "coverage_recall_with_trace": _pooled(figures, COVERAGE, without="no trace"),
         "repaired": share(
             sum(counts["repaired"] for counts in figures["faults"].values()),
-            sum(counts["found"] for counts in figures["faults"].values()),
+            sum(counts["alarmed"] for counts in figures["faults"].values()),
         ),
+        "right_notes": share(figures["right_notes"], figures["right_notes"] + figures["wrong_notes"]),
     }
 
 
@@ -590,9 +612,9 @@ def _pooled(figures: Mapping[str, Any], names: Iterable[str], *, without: str = 
 
 def pool(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the counts of several files together."""
-    total: dict[str, Any] = {"plans": 0, "alarms": 0, "warned": 0, "ms": [], "faults": {}, "examples": []}
+    total: dict[str, Any] = {**dict.fromkeys(COUNTS, 0), "ms": [], "faults": {}, "examples": []}
     for part in parts:
-        for key in ("plans", "alarms", "warned", "ms", "examples"):
+        for key in (*COUNTS, "ms", "examples"):
             total[key] = total[key] + part[key]
         for name, counts in part["faults"].items():
             total["faults"].setdefault(name, Counter()).update(counts)
@@ -634,9 +656,10 @@ def main() -> None:
     report["all files"] = {
         part: summarise(pool(figures[part] for figures in counted.values() if part in figures)) for part in parts
     }
+    everything = summarise(pool(figures[part] for figures in counted.values() for part in figures))
     if len(parts) > 1:
-        everything = [figures[part] for figures in counted.values() for part in figures]
-        report["all files"]["dev and test"] = summarise(pool(everything))
+        report["all files"]["dev and test"] = everything
+    alone = [summarise(pool(figures.values()))["false_alarm_rate"] for figures in counted.values()]
     print_table(report)
     for part in parts:
         shown: Counter[str] = Counter()
@@ -645,7 +668,8 @@ def main() -> None:
                 shown[kind] += 1
                 print(f"{part} {kind}: {row_id} {detail}")
     if options.json:
-        print(json.dumps({"seed": options.seed, "files": report}))
+        top = {key: everything[key] for key in ("false_alarm_rate", "coverage_recall", "right_notes")}
+        print(json.dumps({"seed": options.seed, **top, "worst_false_alarm_rate": max(alone), "files": report}))
 
 
 def print_table(report: Mapping[str, Mapping[str, Any]]) -> None:
@@ -668,7 +692,8 @@ def print_table(report: Mapping[str, Mapping[str, Any]]) -> None:
                 )
             print(
                 f"  structural {_percent(row['structural_recall'])}, coverage {_percent(row['coverage_recall'])} "
-                f"(with a trace {_percent(row['coverage_recall_with_trace'])}), repaired {_percent(row['repaired'])}"
+                f"(with a trace {_percent(row['coverage_recall_with_trace'])}), repaired {_percent(row['repaired'])}, "
+                f"right notes {_percent(row['right_notes'])}"
             )
 
 

@@ -238,7 +238,7 @@ def test_wrong_usage_is_told_with_exit_code_2(kapelle: Any, words: list[str]) ->
 
 def test_every_extra_is_known_by_its_module() -> None:
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    assert set(EXTRAS) == set(project["project"]["optional-dependencies"]) - {"bench"}
+    assert set(EXTRAS) == set(project["project"]["optional-dependencies"]) - {"bench", "bench-llm"}
 
 
 def test_a_file_that_may_not_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,13 @@ import inspect
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from kapelle.agents import AgentRegistry, PartialText, call_in_thread
+from kapelle.agents import MEMORY_MARK, AgentRegistry, PartialText, call_in_thread
 from kapelle.cost import (
     Budget,
     Checks,
@@ -84,7 +84,7 @@ from kapelle.ledger import (
     show_figure,
 )
 from kapelle.models import ModelClient, PriceTable
-from kapelle.planning import Plan, Planner, read_plan, take_plan
+from kapelle.planning import CorrectingPlanner, Plan, Planner, read_plan, take_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import (
     AOPValidator,
@@ -131,7 +131,7 @@ class Engine:
             user's data directory.
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
-        rules: Replaces the routing rules.
+        rules: Orders of who does what. They go before the rules by which a folder is asked first.
         reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
         validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
             False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
@@ -142,6 +142,8 @@ class Engine:
         backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
         limits: How long a task may take, how often it is tried again, whether stragglers get a rival; by default a task
             has five minutes, or the time of two calls of the model where these may take longer.
+        attended: Whether somebody is there to be asked at once: a question to the folder that can be read in several
+            ways then asks which is meant, and otherwise fails, with the readings in its `TaskRun`.
         origin: What whoever resumes a run needs to make such an engine again; kept with the run's settings.
         timer: Seconds that pass, wherever they begin: durations and deadlines go by it.
         clock: What time it is, in seconds since the epoch: outcomes and answers are dated by it.
@@ -174,6 +176,7 @@ class Engine:
         learned: Path | str | None = None,
         backend: str | Backend = "asyncio",
         limits: ExecutionLimits | None = None,
+        attended: bool = False,
         origin: Mapping[str, str] | None = None,
         environ: Mapping[str, str] | None = None,
         timer: Callable[[], float] = time.perf_counter,
@@ -181,7 +184,8 @@ class Engine:
         heartbeat: Callable[[], Heartbeat] = ThreadHeartbeat,
     ) -> None:
         environ = os.environ if environ is None else environ
-        self.team: Team = assemble_team(register_agents(agents), data=data, model=model, environ=environ)
+        own = register_agents(agents)
+        self.team: Team = assemble_team(own, data=data, model=model, environ=environ, attended=attended)
         self.ledger: Ledger = ledger if ledger is not None else open_ledger(ledger_path(environ=environ))
         registry = self.team.registry
         known = load_learned(Path(learned) if learned is not None else learned_folder(self.ledger))
@@ -199,7 +203,7 @@ class Engine:
         self.optimizer = DAAOOptimizer(self.profiler, registry.runnable(), strategies=known.strategies)
         self.router = HALORouter(
             registry,
-            rules=self.team.rules if rules is None else rules,
+            rules=_before_folder_rules(rules, self.team.rules),
             enable_cost_optimization=True,
             cost_profiler=self.profiler,
             daao_optimizer=self.optimizer,
@@ -461,7 +465,9 @@ class Engine:
         if proposal.routing.unassigned:
             task_id, reason = next(iter(proposal.routing.unassigned.items()))
             raise InvalidInput(f"Task {task_id!r} has no agent, so there is nothing to choose between: {reason}")
-        constraints = OptimizationConstraints(max_total_time=terms.deadline_s, min_quality_score=terms.min_quality)
+        constraints = OptimizationConstraints(
+            max_total_time=terms.deadline_s, min_quality_score=terms.min_quality, pinned=proposal.routing.kept
+        )
         return await call_in_thread(
             pareto_frontier, proposal.routing, proposal.plan.graph, constraints, optimizer=self.optimizer
         )
@@ -570,6 +576,7 @@ class Engine:
         `before` is a run that goes on, as it is now that it was resumed.
         """
         started = self._timer()
+        mark = MEMORY_MARK if self.team.has_data else ""
         planning_time = asyncio.timeout(deadline_s)
         try:
             kept: set[str] = set() if before is None else set(before.routing.get("pinned", ()))
@@ -588,7 +595,13 @@ class Engine:
                 request=words,
                 limits=replace(self.limits, deadline_s=_least(left_s, self.limits.deadline_s)),
                 growth=self._growth(terms, budget, kept, complexities),
-                fallbacks=NextBest(self.team.registry, self.profiler, kept=kept, complexities=complexities),
+                fallbacks=NextBest(
+                    self.team.registry,
+                    self.profiler,
+                    kept=kept,
+                    complexities=complexities,
+                    router=self.router if isinstance(self.router, HALORouter) else None,
+                ),
                 earlier=None if before is None else Earlier.of(before),
                 inbox=custody,
                 stop_key=_stop_key(() if before is None else before.events),
@@ -597,9 +610,9 @@ class Engine:
         except asyncio.CancelledError:
             run = journal.run()
             if run.tasks and all(task.state == "done" for task in run.tasks.values()):
-                _finish(journal, budget, "done", None)  # there was nothing left to interrupt
+                _finish(journal, budget, "done", None, mark=mark)  # there was nothing left to interrupt
             else:
-                _finish(journal, budget, "stopped", "It was interrupted.")
+                _finish(journal, budget, "stopped", "It was interrupted.", mark=mark)
             raise
         except LeaseLost:
             raise  # the run is another engine's: nothing of it is ours to write
@@ -617,7 +630,7 @@ class Engine:
             overrun_usd = journal.run().overrun_usd + budget.own_overrun_usd
             journal.write("run_waiting", {"overrun_usd": overrun_usd} if overrun_usd else None)
             return journal.run()
-        return _finish(journal, budget, ending.state, ending.stop_reason)
+        return _finish(journal, budget, ending.state, ending.stop_reason, mark=mark)
 
     async def _make_plan(
         self, words: str, given: Plan | None, terms: Terms, budget: Budget, journal: Journal, kept: set[str]
@@ -702,26 +715,38 @@ class Engine:
             self.team.check_prices(None if plan is None else plan.graph)
 
     async def _plan(
-        self, words: str, budget: Budget, journal: Journal | None = None, *, gate_key: str | None = None
+        self,
+        words: str,
+        budget: Budget,
+        journal: Journal | None = None,
+        *,
+        gate_key: str | None = None,
+        problems: Sequence[str] = (),
     ) -> Plan:
         before = budget.spent.usd
         if journal is not None and self.team.planning_cost_usd:
             journal.write("planning_started", {"reserved_usd": self.team.planning_cost_usd})
         try:
-            return await self._ask_planner(words, budget, gate_key)
+            return await self._ask_planner(words, budget, gate_key, problems)
         except BaseException as error:
             if journal is not None:  # planning that came to nothing has its price
                 spent = {"planning_cost_usd": budget.spent.usd - before}
                 journal.write("planning_spent", {"reason": error_text(error), **spent})
             raise
 
-    async def _ask_planner(self, words: str, budget: Budget, gate_key: str | None) -> Plan:
+    async def _ask_planner(self, words: str, budget: Budget, gate_key: str | None, problems: Sequence[str]) -> Plan:
         try:
             reservation = budget.reserve(usd=self.team.planning_cost_usd, tokens=self.team.planning_tokens)
         except BudgetExceeded as short:
             raise BudgetExceeded(short.resource, wanted=short.wanted, left=short.left, purpose="planning") from None
         try:
-            if self._gated is not None and gate_key is not None:
+            if problems and isinstance(self.planner, CorrectingPlanner):
+                found = await self.planner.plan_again(words, problems, self.team.registry)
+            elif problems:  # it takes nothing but words
+                wrong = "\n".join(f"- {problem}" for problem in problems)
+                words = f"{words}\n\nA first plan for this was refused, because:\n{wrong}"
+                found = await self.planner.plan(words, self.team.registry)
+            elif self._gated is not None and gate_key is not None:
                 found = await self._gated.plan(words, self.team.registry, key=gate_key)
             else:
                 found = await self.planner.plan(words, self.team.registry)
@@ -793,10 +818,9 @@ class Engine:
         notes = plan.notes
         plan = replace(plan, usage=Usage(), cost_usd=0.0)
         if self.team.model_name is not None and not any(issue.kind in LIMIT_KINDS for issue in validation.errors):
-            wrong = "\n".join(f"- {issue.message} {issue.way_out}" for issue in validation.errors)
-            words = f"{plan.request}\n\nA first plan for this was refused, because:\n{wrong}"
+            problems = [f"{issue.message} {issue.way_out}" for issue in validation.errors]
             with suppress(InvalidPlan):  # then the first plan is mended as far as that goes
-                again = await self._plan(words, budget, journal)
+                again = await self._plan(plan.request, budget, journal, problems=problems)
                 notes = (*again.notes, "Planned once more: a first plan was refused.")
                 plan = replace(again, request=plan.request)
                 routing = await self._route(plan, terms, budget.left.usd)
@@ -829,6 +853,14 @@ class Engine:
         )
 
 
+def _before_folder_rules(own: Iterable[RoutingRule] | None, team: tuple[RoutingRule, ...]) -> tuple[RoutingRule, ...]:
+    """Return the rules of the user's, and after them those of the team about tasks that they do not speak of."""
+    orders = tuple(own or ())
+    names = {rule.rule_id for rule in orders}
+    least = min((rule.priority for rule in orders), default=0)
+    return (*orders, *(replace(rule, priority=least) for rule in team if rule.rule_id not in names))
+
+
 def _settle_failed(budget: Budget, reservation: Reservation, error: BaseException) -> None:
     """Charge what a planner's call that came to nothing has cost: what it says or, if that is unknown, all that was
     set aside for it. See `KapelleError.sent`."""
@@ -839,13 +871,17 @@ def _settle_failed(budget: Budget, reservation: Reservation, error: BaseExceptio
         budget.commit(reservation, usd=told.cost_usd, tokens=told.usage.tokens)
 
 
-def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None) -> Run:
-    """Write down how a run ended, with its answer as far as there is one, and return the run."""
+def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str | None, *, mark: str = "") -> Run:
+    """Write down how a run ended, with its answer as far as there is one, and return the run.
+
+    `mark` stands after what comes from the memory of a model: see `compose_answer`.
+    """
     run = journal.run()
+    from_memory = {name for name, task in run.tasks.items() if task.from_memory}
     data = {
         "state": state,
         "stop_reason": stop_reason,
-        "answer": compose_answer(run.graph, run.results) if run.graph is not None else "",
+        "answer": "" if run.graph is None else compose_answer(run.graph, run.results, from_memory, mark=mark),
         "overrun_usd": run.overrun_usd + budget.own_overrun_usd,
     }
     journal.write("run_finished", data)
@@ -900,7 +936,7 @@ class _Approver:
                 **routing.strategies,
             },
             unassigned=routing.unassigned,
-            metadata={"pinned": sorted(self._kept)},
+            metadata={"pinned": sorted(self._kept), "firm": sorted(routing.metadata.get("firm", ()))},
         )
         # The validator adds up all tasks of the graph; what has begun has left the budget already. The words of the
         # request are no measure here: they are covered by the task whose place the new ones take.

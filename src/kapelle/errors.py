@@ -252,7 +252,17 @@ class CannotAnswer(AgentFailed):
     """The agent works as it should, but what it was asked is not in what it knows: no passage, no row, no such figure.
 
     It says nothing against the agent, so nothing is learned against it.
+
+    Args:
+        readings: What it could have meant, where a few things are left and nothing says which: each with `understood`,
+            a sentence for people, and `sql`. The run's task keeps them.
     """
+
+    readings: tuple[Mapping[str, str], ...] = ()
+
+    def __init__(self, message: str = "", *, readings: Iterable[Mapping[str, str]] = (), **spent: Any) -> None:
+        self.readings = tuple(dict(one) for one in readings)
+        super().__init__(message, **spent)
 
 
 class ModelRefused(AgentFailed):

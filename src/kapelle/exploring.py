@@ -35,9 +35,13 @@ def explore(
         if agent in (able := candidates.get(task_id, {}))
     )
     spent = float(routing.metadata.get("estimated_cost", planned))
-    pinned = frozenset(routing.metadata.get("pinned", ()))
     done = explorer.decide(
-        run_id, dag, routing.assignments, candidates, left_usd=max(0.0, left_usd - max(spent, planned)), kept=pinned
+        run_id,
+        dag,
+        routing.assignments,
+        candidates,
+        left_usd=max(0.0, left_usd - max(spent, planned)),
+        kept=routing.kept,
     )
     features = routing.metadata.setdefault("features", {})
     features.update({task_id: {"propensity": chance} for task_id, chance in done.stays.items()})

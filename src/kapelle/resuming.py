@@ -120,7 +120,7 @@ def recorded_routing(run: Run, able: Mapping[str, Any], finished: frozenset[str]
         assignments={name: agent for name, agent in run.assignments.items() if name in run.graph and name not in gone},
         explanations={name: why for name, why in run.explanations.items() if name in run.graph and name not in gone},
         strategies={name: way for name, way in strategies.items() if name not in gone},
-        metadata={name: run.routing[name] for name in ("pinned", "features") if name in run.routing},
+        metadata={name: run.routing[name] for name in ("pinned", "firm", "features") if name in run.routing},
     )
 
 

@@ -15,7 +15,16 @@ from kapelle.errors import InvalidAgents, InvalidInput, NotFound, UnknownPrice
 from kapelle.execution import Replanner
 from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
-from kapelle.planning import EXPAND_TYPE, FOR_EACH_CARD, ForEachAgent, HTDAGPlanner, ModelPlanner, Planner, RulePlanner
+from kapelle.planning import (
+    EXPAND_TYPE,
+    FOR_EACH_CARD,
+    FallbackPlanner,
+    ForEachAgent,
+    HTDAGPlanner,
+    ModelPlanner,
+    Planner,
+    RulePlanner,
+)
 from kapelle.routing import RoutingRule
 
 if TYPE_CHECKING:
@@ -32,8 +41,10 @@ PLANNING_TOKENS = (6_000, 8_000)
 """Input and output tokens that are set aside for the call that plans, and for asking once more: its limit, twice."""
 WRITTEN_TYPES = frozenset({"write", "report", "compare", "summarize", "answer"})
 """Work that asks for a writer's judgement."""
-DATA_TYPES = ("lookup", "search", "sql", "query", "aggregate", "count")
+DATA_TYPES = ("lookup", "search", "research", "sql", "query", "aggregate", "count")
 """Work that the folder a user gave is asked for first."""
+EXACT_TYPES = ("compare", "combine", "join", "python", "compute", "calculate")
+"""Work on what a folder gave in which a program makes no mistakes; what it cannot do it refuses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,9 +95,17 @@ class Team:
 
 
 def assemble_team(
-    own: AgentRegistry, *, data: Path | str | None, model: str | ModelClient | None, environ: Mapping[str, str]
+    own: AgentRegistry,
+    *,
+    data: Path | str | None,
+    model: str | ModelClient | None,
+    environ: Mapping[str, str],
+    attended: bool = False,
 ) -> Team:
     """Return the agents and the planner for what is configured.
+
+    Args:
+        attended: Whether somebody is there to be asked which of several readings is meant.
 
     Raises:
         NotFound: the data folder does not exist.
@@ -105,7 +124,9 @@ def assemble_team(
     unpriced = own.with_prices(prices).find_unpriced()
     folder = LocalFolder.of(_check_folder(data))
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
-    local = [(card if client is None else _beside_a_model(card), runner) for card, runner in local_agents(folder)]
+    local = local_agents(folder, client, attended=attended)
+    if client is not None:
+        local = [(_beside_a_model(card, has_data=folder is not None), runner) for card, runner in local]
     for card in (*(card for card, _ in local), FOR_EACH_CARD):
         if card.agent_id in own:
             raise InvalidAgents(f"Your agent {card.agent_id!r} has the id of one of kapelle's own. Rename it.")
@@ -136,7 +157,7 @@ def assemble_team(
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
 
     share = _control_share(environ)
-    planner = HTDAGPlanner(_level_planner(client, environ), lambda: team.registry)
+    planner = HTDAGPlanner(FallbackPlanner(_level_planner(client, environ), rule_planner), lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(
@@ -242,10 +263,11 @@ def _with_model(roster: AgentRegistry, client: ModelClient, environ: Mapping[str
     return AgentRegistry(cards, runners={card.agent_id: ModelAgent(client, _instructions(card)) for card in cards})
 
 
-def _beside_a_model(card: AgentCapability) -> AgentCapability:
+def _beside_a_model(card: AgentCapability, *, has_data: bool) -> AgentCapability:
     """What a local agent takes where a model is there too. A model writes better than a template, and nothing measures
-    yet how much better, so price alone must not decide: the template only joins."""
-    kept = tuple(kind for kind in card.task_types if kind not in WRITTEN_TYPES)
+    yet how much better, so price alone must not decide: the template only joins. What a folder gave it compares too."""
+    exact = EXACT_TYPES if has_data else ()
+    kept = tuple(kind for kind in card.task_types if kind not in WRITTEN_TYPES or kind in exact)
     return replace(card, task_types=kept)
 
 
@@ -273,13 +295,13 @@ def _try_price(client: ModelClient, environ: Mapping[str, str], tokens: tuple[in
 
 def _data_rules(own: AgentRegistry, local: list[AgentCapability]) -> Iterator[RoutingRule]:
     """Who gave a folder wants it asked first, unless an agent of their own takes that kind of work."""
-    taken = set(own.task_types)
-    for kind in DATA_TYPES:
+    reasons = {
+        **dict.fromkeys(DATA_TYPES, "the folder that was given is asked first"),
+        **dict.fromkeys(EXACT_TYPES, "what the folder gives is put together and calculated with by a program first"),
+    }
+    for kind, reason in reasons.items():
         card = next((card for card in local if kind in card.task_types), None)
-        if card is not None and kind not in taken and "*" not in taken:
+        if card is not None and kind not in own.task_types:
             yield RoutingRule(
-                rule_id=f"folder-first-{kind}",
-                task_types=(kind,),
-                agent_id=card.agent_id,
-                reason="the folder that was given is asked first",
+                rule_id=f"folder-first-{kind}", task_types=(kind,), agent_id=card.agent_id, reason=reason, firm=True
             )

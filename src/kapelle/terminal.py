@@ -29,7 +29,7 @@ from rich.tree import Tree
 from kapelle.agents import AgentRegistry, PartialText
 from kapelle.cost import CostProfiler, Frontier
 from kapelle.engine import Proposal
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import Task, TaskDAG, title_task
 from kapelle.ledger import (
     MAX_SHOWN_WORDS,
     Event,
@@ -43,6 +43,7 @@ from kapelle.ledger import (
     format_usd,
     printable,
     tell_overrun,
+    tell_understood,
 )
 from kapelle.planning import explain_edges
 from kapelle.redaction import hide_known
@@ -74,6 +75,9 @@ _MOST_ROWS = 30
 """Tasks shown at a time while a large plan runs; those at work come first."""
 _LINES_BESIDE = 4
 """Lines of the screen that the table leaves free: how many more there are, the total, and some air."""
+_MOST_UNDERSTOOD = 3
+"""Tasks of which it is said below an answer how they were understood."""
+_LONGEST_UNDERSTOOD = 400
 _NARROW = 60
 """Below so many columns, who does a task and its cost give way to its description."""
 _RUN_COLUMNS = (
@@ -478,6 +482,28 @@ def show_answer(console: Console, answer: str) -> None:
         console.print(Segments([Segment(printable(answer) + "\n")]), soft_wrap=True, end="")
 
 
+def show_understood(console: Console, run: Run, *, sql: bool = False, more: str = "") -> None:
+    """Print in a line each how tasks were understood, and what there is to know of what they were answered from.
+
+    Args:
+        sql: Print the queries below, of all tasks.
+        more: What commands about this run have to say besides, such as ` --db FILE`.
+    """
+    told = [task for task in run.tasks.values() if task.state == "done" and (task.understood or (sql and task.sql))]
+    shown = told if sql else told[:_MOST_UNDERSTOOD]
+    for task in shown:
+        name = f"{task.task_id} " if len(told) > 1 else ""
+        if task.understood:
+            words = f"{name}understood as: {_shorten(tell_understood(task), _LONGEST_UNDERSTOOD)}"
+            console.print(_text(words, style="dim"), soft_wrap=True)
+        if sql and task.sql:
+            console.print(_text(f"{name}sql:", style="dim"))
+            console.print(_text("\n".join(f"  {line}" for line in task.sql.splitlines())), soft_wrap=True)
+    if len(told) > len(shown):
+        left = f"and {len(told) - len(shown)} more (kapelle explain {run.run_id}{more})"
+        console.print(_text(left, style="dim"), soft_wrap=True)
+
+
 def show_proposal(console: Console, proposal: Proposal) -> None:
     """Print a plan that has not run: who would do what, in which order, for how much, and what is wrong with it."""
     graph, routing, validation = proposal.plan.graph, proposal.routing, proposal.validation
@@ -490,7 +516,7 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
         for task_id in level:
             task = graph.tasks[task_id]
             line = _text(task_id, style="bold")
-            line.append(printable(f" [{task.task_type}] {task.description}"), style="default")
+            line.append(printable(f" [{task.task_type}] {title_task(task)}"), style="default")
             node = branch.add(line)
             for words, names in _grouped(graph.dependencies(task_id), task_id, reasons):
                 node.add(_text(f"after {names}: {words}", style="dim"))
@@ -664,7 +690,7 @@ def _add_cells(table: Table, *cells: RenderableType) -> None:
 
 
 def _task_cells(task: Task) -> tuple[Text, Text]:
-    return _one_line(task.task_id), _one_line(_shorten(task.description or task.task_type, 60))
+    return _one_line(task.task_id), _one_line(_shorten(title_task(task), 60))
 
 
 def _most_telling(run: Run, most: int) -> list[Task]:

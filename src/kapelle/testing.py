@@ -52,6 +52,7 @@ class ScriptedModel:
         usage: Usage = Usage(input_tokens=10, output_tokens=10, calls=1),
     ) -> None:
         self.model = model
+        self.takes_tuple_schemas = True
         self.requests: list[ModelRequest] = []
         """What was asked so far, in order."""
         self.cost_usd = 0.0

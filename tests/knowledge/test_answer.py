@@ -35,7 +35,7 @@ NOTES = [
         ("capital of brazil", "Brasília"),
         ("When was the Suez Canal opened?", "1869"),
         ("How many states does Germany have?", "sixteen"),
-        ("What is the second longest river of Europe?", NOTES[3].text),
+        ("What is the second longest river of Europe?", "Danube"),
         ("Who built the Taj Mahal?", NOTES[-1].text),
     ],
 )

@@ -89,7 +89,7 @@ def test_plans_in_other_notations_come_at_the_end() -> None:
         (f"{PLAN} <graph><node id='s1'>f()</node></graph>", "2 different graphs"),
         (PLAN[:-40], "cut off"),
         ("<graph><node id='s1'>search('a|b')</node><node id='s1_1'>f()</node></graph>", "handed on"),
-        ("<graph><node id='s1'>f()</node><node id='s1'>g()</node></graph>", "has this id already"),
+        ("<graph><node id='s1'>f()</node><node id='s1'>g()</node><node id='s2'>h({s1})</node></graph>", "has this id"),
         ("<answer>42</answer>", "no <graph>"),
         ("I cannot.", "no <graph>"),
     ],

@@ -289,7 +289,7 @@ def test_the_same_fact_is_looked_up_once() -> None:
 
 
 def test_braces_in_a_request_are_text() -> None:
-    graph = asyncio.run(RulePlanner().plan("Find the meaning of {s1} and {", AGENTS)).graph
+    graph = asyncio.run(RulePlanner().plan("Find the meaning of {s1} and {x", AGENTS)).graph
     assert graph.edges == () or all(graph.tasks[end].task_type == "combine" for _, end in graph.edges)
 
 

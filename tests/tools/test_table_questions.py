@@ -69,6 +69,15 @@ def test_a_plain_question_gets_its_rows(question: str, rows: list[tuple[Any, ...
     assert ask(question) == rows
 
 
+def test_what_is_left_out_is_left_out_and_said() -> None:
+    plan = QUESTIONS.plan("rivers that are not in Europe")
+    assert isinstance(plan, TablePlan)
+    assert plan.understood == "The rivers where continent is not 'Europe' (or is empty)."
+    rows = TABLES.query(plan.sql).rows
+    assert ("Nile",) in rows
+    assert ("Danube",) not in rows
+
+
 def test_groups_are_summed_and_counted() -> None:
     assert dict(ask("total area of countries per continent"))["Oceania"] == 7690000 + 18300 + 268000 + 463000
     assert dict(ask("how many rivers per country"))["Germany"] == 4
@@ -95,7 +104,8 @@ def test_an_adjective_with_a_unit_is_told_apart_by_the_unit() -> None:
         ("population of Singapore", "cities.*countries"),
         ("population of Europe", "Name the table"),
         ("total population", "Say which"),
-        ("rivers that are not in Europe", "not"),
+        ("rivers in neither Europe nor Asia", "neither"),
+        ("rivers that are not in Europe or Asia", "how far|How far"),
         ("rivers longer than the Rhine", "number"),
         ("rivers longer than 1000 miles", "mi"),
         ("median area of countries", "median"),

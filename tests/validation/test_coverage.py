@@ -12,16 +12,15 @@ from kapelle.validation.coverage import (
     find_quantities,
     is_yes_no_question,
     read_task,
-    split_demands,
 )
 
 
-def gaps(request: str, *descriptions: str) -> list[tuple[str, str, bool]]:
+def gaps(request: str, *descriptions: str) -> list[tuple[str, str]]:
     texts = [
         read_task(Task(task_id=f"t{number}", task_type="do", description=text))
         for number, text in enumerate(descriptions)
     ]
-    return [(gap.subject, gap.text, gap.is_sure) for gap in find_gaps(request, texts)]
+    return [(gap.subject, gap.text) for gap in find_gaps(request, texts)]
 
 
 @pytest.mark.parametrize(
@@ -49,50 +48,48 @@ def test_a_date_is_the_same_with_and_without_its_year_but_not_in_another() -> No
     ]
 
 
-def test_a_number_of_a_question_that_no_task_has_is_a_sure_gap() -> None:
+def test_a_number_of_a_question_that_no_task_has_is_missed() -> None:
     request = "Were there under 150,000 American troops in Vietnam in 1965?"
     assert gaps(request, "How many American troops were in Vietnam in 1965?", "Is that less than 150k?") == []
-    assert gaps(request, "How many American troops were in Vietnam in 1965?", "Is that few?") == [
-        ("number", "150,000", True)
-    ]
+    assert gaps(request, "How many American troops were in Vietnam?", "Is that few?") == [("number", "150,000")]
 
 
 PARTS = "First, read the sensor with ID 59. Then, compute the volume for a length of 10 m and a width of 5 m."
 
 
-def test_details_that_prose_leaves_out_as_a_whole_are_only_doubted() -> None:
-    found = gaps(PARTS, "Read sensor with ID 59", "Compute the volume for the given dimensions")
-    assert found
-    assert not any(is_sure for _, _, is_sure in found)
+def test_details_that_prose_leaves_out_as_a_whole_are_not_missed() -> None:
+    assert gaps(PARTS, "Read sensor with ID 59", "Compute the volume for the given dimensions") == []
 
 
 def test_a_number_is_missed_where_what_stands_beside_it_is_there() -> None:
     volume = "Compute the volume for a length of 10 m and a width of 5 m"
-    assert ("number", "59", True) in gaps(PARTS, "Read the sensor with ID", volume)
+    assert gaps(PARTS, "Read the sensor with ID", volume) == [("number", "59")]
 
 
 def test_a_number_is_missed_where_another_stands_in_its_place() -> None:
     volume = "Compute the volume for a length of 10 m and a width of 5 m"
-    assert ("number", "59", True) in gaps(PARTS, "Read sensor 61", volume)
+    assert gaps(PARTS, "Read sensor 61", volume) == [("number", "59")]
 
 
-def test_a_part_of_the_request_that_no_task_is_about_is_a_sure_gap() -> None:
-    request = "Please scan the host 'alpha' for viruses. Then encrypt the archive 'Family Photos'."
-    assert gaps(request, "Scan 'alpha' for viruses", "Encrypt 'Family Photos'") == []
-    found = gaps(request, "Scan 'alpha' for viruses")
-    assert ("demand", "encrypt the archive 'Family Photos'", True) in found
+def test_a_quoted_name_is_missed_where_no_word_of_it_is_in_any_task() -> None:
+    request = "Please scan the host 'Alpha' for viruses. Then encrypt the archive 'Family Photos'."
+    assert gaps(request, "Scan Alpha for viruses", "Encrypt the photos") == []
+    assert gaps(request, "Scan Alpha for viruses") == [("name", "Family Photos")]
 
 
 @pytest.mark.parametrize(
-    ("request_", "gap"),
+    "request_",
     [
-        ("List hotels in Lisbon without breakfast", ("condition", "breakfast", False)),
-        ("Compare cats and dogs as a table", ("deliverable", "table", False)),
-        ("Ask the mayor of Vienna", ("name", "Vienna", False)),
+        "List hotels in Lisbon without breakfast, as a table",
+        "Ask the mayor of Vienna, then book a room",
+        "Install PHP 5 for IIS 6",
+        "Help a healthy 6th grader, as in the 1990s",
+        "Will the producer become an octogenarian in 2021?",
+        "Call 'getBugCount' with the password 'letmein'",
     ],
 )
-def test_names_conditions_and_deliverables_are_only_doubted(request_: str, gap: tuple[str, str, bool]) -> None:
-    assert gap in gaps(request_, "Do something about it")
+def test_what_plans_reword_or_reason_away_is_not_missed(request_: str) -> None:
+    assert gaps(request_, "Do something about it") == []
 
 
 @pytest.mark.parametrize(
@@ -109,23 +106,18 @@ def test_questions_of_whether_are_told_from_polite_orders(text: str, expected: b
     assert is_yes_no_question(text) == expected
 
 
-def test_a_list_of_details_is_no_demand_of_its_own() -> None:
-    request = "Get the film 'Up', including its director, release date, and rating. Provide the title too."
-    assert [demand.is_firm for demand in split_demands(request)] == [True, False]
-
-
 @settings(deadline=None)
 @given(st.text(max_size=300), st.lists(st.text(max_size=40), max_size=4))
 def test_no_text_makes_it_raise(request: str, descriptions: list[str]) -> None:
     descriptions = [text.encode("utf-8", "ignore").decode() for text in descriptions]
-    assert all(text for _, text, _ in gaps(request, *descriptions))
+    assert all(text for _, text in gaps(request, *descriptions))
 
 
 @settings(deadline=None)
 @given(st.text(max_size=200))
 def test_a_plan_that_says_the_request_itself_lacks_none_of_its_numbers(request: str) -> None:
     request = request.encode("utf-8", "ignore").decode().replace("{", "").replace("}", "")
-    assert [gap for gap in gaps(request, request) if gap[0] in ("number", "date") and gap[2]] == []
+    assert [gap for gap in gaps(request, request) if gap[0] in ("number", "date")] == []
 
 
 @pytest.mark.parametrize(

@@ -149,16 +149,6 @@ def test_a_question_of_whether_needs_a_task_that_decides() -> None:
     assert set(repair.dag.dependencies("conclusion")) == {"s1", "s2"}
 
 
-def test_a_tool_that_the_request_names_is_called_if_the_plan_has_its_arguments() -> None:
-    details = ToolSignature(name="get_reviews", parameters={"required": ["flight_id"]})
-    plan = (
-        task("a", task_type="find_flights", inputs={"origin": "{c.x}", "target": "Rome"}),
-        task("c", task_type="find_airport", inputs={"city": "Bari"}),
-    )
-    repair = repair_draft(plan, request="Find flights from Bari to Rome and their reviews", tools=(*TOOLS, details))
-    assert [one.inputs for one in repair.tasks if one.task_type == "get_reviews"] == [{"flight_id": "{a.flight_id}"}]
-
-
 def test_a_list_without_end_is_refused_before_it_is_read() -> None:
     endless = (task(f"t{number}") for number in itertools.count())
     [issue] = validate_draft(endless)

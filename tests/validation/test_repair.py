@@ -150,11 +150,12 @@ def test_a_belief_lies_between_its_bounds_and_a_success_never_lowers_it(rate: fl
     assert judge_pair(one, "lookup", profiler).mean >= before.mean - 1e-12
 
 
-def test_what_the_request_names_and_no_task_does_is_an_error_that_repair_mends() -> None:
+def test_what_the_request_names_and_no_task_does_is_a_note_and_changes_nothing() -> None:
     dag = TaskDAG([task("a", description="Hotels in Rome")])
     done = repair({"a": "cheap"}, dag, request="Find 30 hotels in Rome")
-    assert done.dag["a"].description == "Hotels in Rome. As requested: Find 30 hotels in Rome"
+    assert done.dag["a"].description == "Hotels in Rome"
     assert done.result.passed
+    assert [issue.message for issue in done.result.issues] == ["The request names the number '30', and no task does."]
 
 
 def test_the_figures_of_an_optimiser_go_when_its_assignment_does() -> None:

@@ -49,6 +49,8 @@ class TaskContext:
     """Outputs of the tasks that this one depends on, by task id."""
     upstream_tasks: Mapping[str, Task] = field(default_factory=dict)
     """Those tasks themselves, so that an agent can title and cite what it was given."""
+    from_memory: frozenset[str] = frozenset()
+    """Those of them whose output comes from a model's memory: nothing in it says where it stands."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Tasks it depends on that have no output, each with the reason; only where some of them are enough."""
     idempotency_key: str = ""

@@ -303,6 +303,11 @@ class PydanticAIAgent:
                 return limit
         return None
 
+    @property
+    def has_tools(self) -> bool:
+        """Whether it can ask more than its model."""
+        return self._has_tools()
+
     def _is_text(self) -> bool:
         return getattr(self._agent, "output_type", None) is str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kapelle.graph import Task, render_output
+from kapelle.graph import Task, render_output, title_task
 
 from .agent import TaskContext
 
@@ -20,6 +20,6 @@ def task_prompt(task: Task, context: TaskContext) -> str:
         parts.append(f"Inputs:\n{json.dumps(task.inputs, ensure_ascii=False, default=str, indent=1)}")
     for task_id, output in context.upstream.items():
         source = context.upstream_tasks.get(task_id)
-        title = source.description if source and source.description else task_id
+        title = title_task(source) if source is not None else task_id
         parts.append(f"Result of an earlier task ({title}):\n{render_output(output)}")
     return "\n\n".join(parts)

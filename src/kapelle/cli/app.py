@@ -59,6 +59,7 @@ MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Tokens that
 Hedge = Annotated[bool, typer.Option("--hedge", help="Give stragglers a rival, as far as the budget pays for it.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer into this file too.")]
+Sql = Annotated[bool, typer.Option("--sql", help="Show the queries behind the answer; JSON always has them.")]
 Note = Annotated[str, typer.Option("--note", help="Why, in words; kept with the answer.")]
 
 
@@ -198,6 +199,10 @@ def run_to_json(run: Run) -> dict[str, Any]:
         "graph": None if run.graph is None else run.graph.to_dict(),
         "assignments": dict(run.assignments),
         "explanations": dict(run.explanations),
-        "tasks": {task_id: asdict(task) for task_id, task in run.tasks.items()},
+        "tasks": {
+            task_id: {**asdict(task), "understood": task.understood, "sql": task.sql}
+            for task_id, task in run.tasks.items()
+        },
+        "readings": [dict(reading) for task in run.tasks.values() for reading in task.readings],
         "replaced": {task_id: asdict(task) for task_id, task in run.replaced.items()},
     }

@@ -42,6 +42,7 @@ from .app import (
     Output,
     Quality,
     RunId,
+    Sql,
     Svg,
     app,
     check_targets,
@@ -79,14 +80,15 @@ def run(
     hedge: Hedge = False,
     output: Output = None,
     svg: Svg = None,
+    sql: Sql = False,
     as_json: Json = False,
 ) -> None:
     """Plan a request and run it."""
     check_targets(output, svg)
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality, "max_tokens": max_tokens}
     options: dict[str, Any] = {"explore": explore, "backend": backend, "limits": _limits(hedge)}
-    with engine_of(agents, data, model, db, **options) as engine:
-        shown = _Shown(as_json=as_json, output=output, svg=svg, db=db)
+    with engine_of(agents, data, model, db, attended=_is_attended(as_json), **options) as engine:
+        shown = _Shown(as_json=as_json, output=output, svg=svg, sql=sql, db=db)
         code = _run_and_show(engine, Start(request=read_request(request)), terms, shown)
     raise typer.Exit(code)
 
@@ -108,6 +110,7 @@ def resume(
     hedge: Annotated[bool | None, typer.Option("--hedge/--no-hedge", help="Give stragglers a rival, or not.")] = None,
     output: Output = None,
     svg: Svg = None,
+    sql: Sql = False,
     as_json: Json = False,
 ) -> None:
     """Go on with a run that was cut off, waits for people, or ended without being done. What is done stays done.
@@ -129,6 +132,7 @@ def resume(
             hedge=hedge,
             output=output,
             svg=svg,
+            sql=sql,
             as_json=as_json,
         )
     )
@@ -164,7 +168,8 @@ def plan(
     out = console()
     check_targets(svg)
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality}
-    with engine_of(agents, data, model, db, reads_only=not edit) as engine:
+    attended = edit and _is_attended(as_json)
+    with engine_of(agents, data, model, db, reads_only=not edit, attended=attended) as engine:
         proposal = drive(engine.plan(read_request(request), **terms))
         if edit:
             proposal = _edit(engine, proposal, terms, out)
@@ -217,6 +222,8 @@ class _Shown:
     as_json: bool
     output: Path | None = None
     svg: Path | None = None
+    sql: bool = False
+    """Whether queries are shown."""
     db: str | None = None
     """The ledger that was asked for, which the next command has to name too."""
 
@@ -242,6 +249,7 @@ def go_on(
     hedge: bool | None = None,
     output: Path | None = None,
     svg: Path | None = None,
+    sql: bool = False,
     as_json: bool = False,
 ) -> int:
     """Go on with a run, show it, and return the exit code. What is not given is as the run was started with.
@@ -259,6 +267,7 @@ def go_on(
         "explore": before.settings.get("explore", 0.0) if explore is None else explore,
         "limits": _limits(bool(before.settings.get("hedge")) if hedge is None else hedge),
         "backend": _backend(before) if backend is None else backend,
+        "attended": _is_attended(as_json),
     }
     own = agents or _place(before, "agents")
     data = data or _place(before, "data")
@@ -271,7 +280,7 @@ def go_on(
             raise
         if agents is None and _is_from_python(before) and (missing := _missing_agents(before, engine)):
             raise InvalidInput(_tell_way_in_python(before, missing, place))
-        shown = _Shown(as_json=as_json, output=output, svg=svg, db=db)
+        shown = _Shown(as_json=as_json, output=output, svg=svg, sql=sql, db=db)
         return _run_and_show(engine, Start(resume=before.run_id), terms, shown)
 
 
@@ -298,9 +307,11 @@ def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _S
     if shown.as_json:
         print_json(run_to_json(run))
     else:
-        terminal.show_run(err, run, more=db_words(shown.db, getattr(engine.ledger, "path", shown.db)))
+        more = db_words(shown.db, getattr(engine.ledger, "path", shown.db))
+        terminal.show_run(err, run, more=more)
         if run.answer:
             terminal.show_answer(out, run.answer)
+        terminal.show_understood(err, run, sql=shown.sql, more=more)
     # The answer is out; now it cannot be lost with a file that cannot be written.
     draw(run, shown.svg)
     if shown.output is not None and run.answer:
@@ -330,6 +341,11 @@ def _drive(engine: Engine, start: Start, terms: dict[str, Any], err: Console, *,
         if progress.run_id is None:
             raise
         return engine.ledger.run(progress.run_id), True
+
+
+def _is_attended(as_json: bool) -> bool:
+    """Whether what a run asks can be asked here and now; with --json, standard output is for a program."""
+    return not as_json and can_ask(console(stderr=True))
 
 
 def _limits(hedge: bool) -> ExecutionLimits | None:

@@ -33,6 +33,7 @@ from kapelle.agents import (
     HumanAnswer,
     PartialText,
     TaskContext,
+    is_from_memory,
     runs_on_thread,
     threads_at_work,
     when_threads_end,
@@ -93,6 +94,7 @@ from .result import (
     read_new_plan,
     read_on_thread,
     read_question,
+    read_readings,
     read_reflection,
     read_result,
     read_spent,
@@ -468,6 +470,7 @@ class _Execution:
         """Begin, or go on where an earlier part of the run has stopped."""
         earlier, progress = self._earlier, self._progress
         progress.outputs.update(earlier.outputs)
+        progress.from_memory.update(earlier.from_memory)
         progress.failed.update(earlier.failed)
         progress.skipped.update(earlier.skipped)
         progress.asking.update({one.task_id: one.question_id for one in self._questions.open()})
@@ -750,7 +753,8 @@ class _Execution:
             run_id=self._run_id,
             request=self._request,
             upstream=upstream,
-            upstream_tasks={name: tasks[name].copied() for name in task.dependencies},
+            upstream_tasks={name: _as_titled(tasks[name], outputs) for name in task.dependencies},
+            from_memory=frozenset(name for name in task.dependencies if name in self._progress.from_memory),
             missing=missing,
             idempotency_key=key,
             answers=answers,
@@ -863,7 +867,8 @@ class _Execution:
             assert result is not None
             quality = {} if result.quality is None else {"quality": result.quality}
             told = {} if self._journal.is_off else used(attempt)
-            self._finish(work, {**told, "output": result.output, **quality}, None)
+            heart = self._by_heart(attempt.agent, work.task, result.output)
+            self._finish(work, {**told, "output": result.output, **quality, **heart}, None)
         else:
             reason = _with_remark(reason, work)
             self._fail(work, {**used(attempt), "reason": reason}, self._recorder.outcomes(work, None))
@@ -890,6 +895,7 @@ class _Execution:
         """Keep an error's traceback with its attempt, and log it: what looks like a bug as a warning."""
         error = _error_of(job)
         attempt.traceback = None if error is None else tell_traceback(error)
+        attempt.readings = read_readings(error)
         task_id, log = job.work.task.task_id, failures.warning if attempt.failure == "bug" else failures.info
         log(
             "Task %r of run %s: %s failed: %s%s",
@@ -958,10 +964,20 @@ class _Execution:
             "agent": move.agent,
             "output": attempt.result.output,
             **({} if quality is None else {"quality": quality}),
+            **self._by_heart(move.agent, work.task, attempt.result.output),
             "decision": move.reason,
             "seconds": self._seconds_since(work.started),
         }
         self._finish(work, data, move.agent)
+
+    def _by_heart(self, agent: str, task: Task, output: Any) -> dict[str, bool]:
+        """Return what an event says of an output that comes from the memory of a model."""
+        outputs = self._progress.outputs
+        upstream = [outputs[name] for name in task.dependencies if name in outputs]
+        if agent not in self._agents or not is_from_memory(self._agents.runner(agent), task, output, upstream):
+            return {}
+        self._progress.from_memory.add(task.task_id)
+        return {"from_memory": True}
 
     def _give_up(self, work: Work, reason: str) -> None:
         told = Counter((one.agent, one.reason or one.refused) for one in work.attempts)
@@ -1631,7 +1647,8 @@ class _Execution:
             self._fail(work, {**used(attempt), "reason": reason}, outcomes)
             return
         assert result is not None
-        self._recorder.write("task_finished", {**used(attempt), "output": result.output}, work.task.task_id, outcomes)
+        data = {**used(attempt), "output": result.output, **self._by_heart(attempt.agent, work.task, result.output)}
+        self._recorder.write("task_finished", data, work.task.task_id, outcomes)
         self._progress.outputs[work.task.task_id] = result.output
 
     def _ending(self) -> Ending:
@@ -1695,6 +1712,14 @@ def _halt_for(task: Task, what: str) -> _Halt:
     """Return how a run ends whose task came to nothing and must not."""
     text = f"Task {task.task_id!r} {what} (its on_failure is 'fail', so the run ended there)"
     return _Halt(reason=text[:MAX_REASON_CHARS], state="failed")
+
+
+def _as_titled(task: Task, outputs: Mapping[str, Any]) -> Task:
+    """Return a task for those who title what it gave: where it has no description, its inputs say what it was."""
+    if task.references and not task.description.strip():
+        with suppress(LookupError):
+            return task.resolved(outputs)
+    return task.copied()
 
 
 def _with_remark(reason: str, work: Work) -> str:

@@ -37,6 +37,8 @@ class Progress:
     waits_for: dict[str, set[str]] = field(default_factory=dict)
     """Per task that is not over, the tasks of which something is still to come: a set, so none counts twice."""
     outputs: dict[str, Any] = field(default_factory=dict)
+    from_memory: set[str] = field(default_factory=set)
+    """Tasks whose output comes from the memory of a model."""
     failed: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     cancelled: dict[str, str] = field(default_factory=dict)

@@ -174,6 +174,8 @@ def used(attempt: Attempt) -> dict[str, Any]:
         data["unpriced_model"] = attempt.unpriced_model
     if attempt.traceback is not None:
         data["traceback"] = attempt.traceback
+    if attempt.readings:
+        data["readings"] = [dict(one) for one in attempt.readings]
     return data
 
 

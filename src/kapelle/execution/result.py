@@ -23,7 +23,15 @@ from typing import Any, TypeVar
 
 from kapelle.agents import AgentResult, call_in_thread
 from kapelle.cost import Verdict, read_passed
-from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
+from kapelle.errors import (
+    AgentFailed,
+    AskPerson,
+    CannotAnswer,
+    InvalidInput,
+    KapelleError,
+    ModelRefused,
+    ModelUnavailable,
+)
 from kapelle.graph import (
     MAX_READ_CHARS,
     GraphPatch,
@@ -67,6 +75,8 @@ MAX_ASKED_CHARS = 1_000_000
 """The words of one question, or its arguments. Nothing of it is cut: a person judges the whole."""
 MAX_LOOP_S = 2.0
 """How long the event loop reads one output. The largest that is kept takes it a third of a second."""
+MAX_READINGS = 20
+"""What the ledger keeps of what a question could have meant: a person chooses one."""
 _FIELDS = ("output", "usage", "cost_usd", "quality", "unpriced_model", "expansion")
 _LARGEST_INT = 2**63
 _MOST_CAUSES = 10
@@ -316,6 +326,24 @@ async def call_contained(who: str, function: Callable[..., Any], *arguments: Any
 def describe_error(error: BaseException) -> str:
     """Return an error as a sentence of bounded length. Never raises: an error's own text may fail in any way."""
     return _tell(error, with_class=not isinstance(error, KapelleError))
+
+
+def read_readings(error: BaseException | None) -> tuple[dict[str, str], ...]:
+    """Return what a question could have meant, as far as its error tells it in texts of bounded length.
+
+    Nothing of a reading is cut, for half a query is another one: what is too long is left out.
+    """
+    if not isinstance(error, CannotAnswer):
+        return ()
+    found = []
+    try:
+        for reading in error.readings[:MAX_READINGS]:
+            told = {name: join_surrogates(reading[name]) for name in ("understood", "sql")}
+            if all(len(text) <= MAX_TOLD_CHARS for text in told.values()):
+                found.append(told)
+    except Exception:  # its class is somebody's own, and so is what it holds
+        return ()
+    return tuple(found)
 
 
 def tell_traceback(error: BaseException) -> str | None:

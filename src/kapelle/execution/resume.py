@@ -36,6 +36,8 @@ class Earlier:
     """What the earlier part of a run has left."""
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    from_memory: frozenset[str] = frozenset()
+    """Those of which the output comes from the memory of a model."""
     failed: Mapping[str, str] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     not_replanned: frozenset[str] = frozenset()
@@ -60,6 +62,7 @@ class Earlier:
         graph = run.graph
         return cls(
             outputs=run.results,
+            from_memory=frozenset(name for name, task in tasks.items() if task.from_memory),
             failed={name: task.reason or "" for name, task in tasks.items() if task.state == "failed"},
             skipped={name: task.reason or "" for name, task in tasks.items() if task.state == "skipped"},
             not_replanned=frozenset(_replanned_in_vain(run.events)),

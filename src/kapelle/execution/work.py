@@ -91,6 +91,8 @@ class Attempt:
     """What kind of failure that is."""
     traceback: str | None = None
     """Where it failed, if it raised an error."""
+    readings: tuple[Mapping[str, str], ...] = ()
+    """What it could have been asked, where it did not know which."""
     cost_usd: float = 0.0
     usage: Usage = Usage()
     cost_assumed: bool = False

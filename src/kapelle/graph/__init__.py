@@ -7,6 +7,7 @@ Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its me
 
 from kapelle.characters import join_surrogates as join_surrogates
 
+from .captions import title_task as title_task
 from .change import apply_change as apply_change
 from .change import describe_change as describe_change
 from .dag import CriticalPath as CriticalPath
@@ -24,10 +25,12 @@ from .named_strategy import named_agents as named_agents
 from .patch import GraphPatch as GraphPatch
 from .references import Filled as Filled
 from .references import Reference as Reference
+from .references import bare_answer as bare_answer
 from .references import escape_braces as escape_braces
 from .references import find_literals as find_literals
 from .references import find_references as find_references
 from .references import is_reference as is_reference
+from .references import names_a_part as names_a_part
 from .references import rename_references as rename_references
 from .references import render_output as render_output
 from .references import replace_references as replace_references

@@ -1,9 +1,10 @@
 """References from a task's inputs to the outputs of other tasks: `{s1}`.
 
-    {s1}              the whole output of s1
+    {s1}              the whole output of s1; in a longer text its bare answer, where that is one line, else its text
     {s1.capital}      a field of it
     {s1[0]}           an item of it
     {s1.answer}       its bare answer: the field of that name, else the whole output as text
+    {s1.text}         the output as the text that people read: the field of that name, else the whole output as text
     {country_2_from_s1}   the form that graph-planning prompts teach: a named or numbered part of s1's output
     {{s1}}            the literal text {s1}
 
@@ -61,7 +62,12 @@ class Filled:
     @property
     def text(self) -> str:
         """The value as it stands in the text."""
-        return render_output(self.value)
+        return render_output(self.bare)
+
+    @property
+    def bare(self) -> Any:
+        """What the output says and nothing more: see `bare_answer`."""
+        return bare_answer(self.value)
 
 
 def find_references(value: Any) -> tuple[Reference, ...]:
@@ -222,6 +228,21 @@ def render_output(value: Any) -> str:
         return repr(value)
 
 
+def bare_answer(value: Any) -> Any:
+    """Return what an output says and nothing more, as it fits into a question: its field `answer`, where that is a text
+    of one line or a number; else the output itself.
+
+    >>> bare_answer({"text": "Capital of Peru: Lima (cities.csv:3)", "answer": "Lima"})
+    'Lima'
+    """
+    answer = value.get("answer") if isinstance(value, Mapping) else None
+    if isinstance(answer, (int, float)) and not isinstance(answer, bool):
+        return answer
+    if isinstance(answer, str) and answer.strip() and len(answer.strip().splitlines()) == 1:
+        return answer.strip()
+    return value
+
+
 def _walk(value: Any) -> Iterator[Reference]:
     if isinstance(value, str):
         if "{" in value or "}" in value:
@@ -316,7 +337,7 @@ def _follow(value: Any, step: str | int, task_id: str) -> Any:
             return items[number - 1]
     if isinstance(value, str):
         return value  # a named part of a plain text: the text is the best there is
-    if step == "answer":
+    if step in ("answer", "text"):
         return render_output(value)  # every output has an answer: see the head of this file
     raise LookupError(f"the output of {task_id!r} has no part {step!r}")
 
@@ -336,5 +357,5 @@ def _items(value: Any) -> list[Any]:
                 return [row[0] if isinstance(row, (list, tuple)) and row else row for row in value[key]]
         if isinstance(value.get("fact"), Mapping):  # one cell of a table, whatever stands in it
             return [value.get("answer", value)]
-    text = render_output(value)
+    text = render_output(bare_answer(value))
     return [part.strip() for part in re.split(r"[,;\n]", text) if part.strip()]

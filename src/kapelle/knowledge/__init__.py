@@ -5,6 +5,7 @@
 
 from .answer import Answer as Answer
 from .answer import find_answer as find_answer
+from .answer import unsaid_words as unsaid_words
 from .folder_index import FolderIndex as FolderIndex
 from .folder_index import Passage as Passage
 from .folder_index import SkippedFile as SkippedFile

@@ -1,26 +1,24 @@
 """Picks the sentence of a text that answers a question, or says that there is none. Extracts; never writes.
 
-A sentence is weighed by the words it shares with the question, rare words more than common ones; the headings above it
-count as said. Then come conditions, because a wrong sentence is worse than none: the names, numbers and superlatives of
-the question must be there, and the sentence must hold what is asked for (a date for "when", a number for "how many").
-Knows nothing of meaning: who did what to whom is only in the order of words, which it does not read.
+A sentence that merely shares words with the question is no answer, and a wrong one is worse than none. So every word of
+the question that carries meaning must stand in the sentence or in the headings above it, and in one clause with nothing
+between them but small words and what is asked for: "the budget of the project", not "of the next project". Then the
+clause must say what is asked (a date for "when", a reason for "why"), about the same thing ("the office", not "the head
+of the office"), at the same time, and must deny no more and no less than the question does. Sentences that fit and say
+different things are all returned. Knows nothing of meaning: other words for the same thing are not found.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from .folder_index import Passage
-from .words import STOP_WORDS, content_words, plain, split_words, stem, word_set
+from .words import STOP_WORDS, plain, split_words, stem, word_set
 
-LEAST_COVERAGE = 0.8
-"""Share of the question's words, by weight, that must be said. Below it, sentences are about something else."""
-LEAST_OWN_SHARE = 0.3
-"""Share that must be in the sentence itself and not only in its headings."""
+MAX_SENTENCE_CHARS = 1_000
+"""What is longer is no sentence but a table or a listing without marks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +32,8 @@ class Answer:
     """The heading that the sentence stands under, for sentences that only say "it"."""
     file: str
     line: int
-    score: float
-    """Share of the question's words, by weight, that are said, in 0..1."""
+    others: tuple[Answer, ...] = ()
+    """Sentences that answer the question too, and say something else."""
 
     @property
     def citation(self) -> str:
@@ -43,12 +41,8 @@ class Answer:
         return f"{self.file}:{self.line}"
 
 
-def find_answer(
-    question: str, passages: Sequence[Passage], *, rarity: Callable[[str], float] | None = None
-) -> Answer | None:
+def find_answer(question: str, passages: Sequence[Passage]) -> Answer | None:
     """Return the sentence of the passages that answers the question best, or None when none does.
-
-    `rarity` gives the weight of a word; without it, words that occur in fewer of the passages weigh more.
 
     >>> note = Passage(file="france.md", first_line=3, last_line=3, heading="France", text="Its capital is Paris.")
     >>> found = find_answer("What is the capital of France?", [note])
@@ -58,119 +52,105 @@ def find_answer(
     True
     """
     wanted = _Question.read(question)
-    if not wanted.words or wanted.lacks_subject:
+    if not wanted.words:
         return None
-    weigh = rarity or _rarity_in(passages)
-    weights = {word: max(weigh(word), 0.1) for word in wanted.words}
-    best: Answer | None = None
-    best_rank = (0.0, 0.0)
+    fits: list[tuple[float, frozenset[str], Answer]] = []
     for passage in passages:
-        heading = {stem(word) for word in split_words(passage.heading)}
         for sentence, line in _sentences(passage):
-            fit = _fit(wanted, weights, sentence, heading)
-            if fit is None:
-                continue
-            score, rank = fit
-            if (rank, passage.score) > best_rank:
-                best_rank = (rank, passage.score)
-                best = Answer(
-                    sentence=sentence,
-                    value=_cut_out(wanted, sentence, passage.heading) or sentence,
-                    subject=passage.heading.split(" > ")[0],
-                    file=passage.file,
-                    line=line,
-                    score=round(score, 3),
-                )
-    return best
+            if (fit := _fit(wanted, sentence, passage.heading)) is not None:
+                rank, claim, value = fit
+                subject = passage.heading.split(" > ")[0]
+                answer = Answer(sentence=sentence, value=value, subject=subject, file=passage.file, line=line)
+                fits.append((rank, claim, answer))
+    if not fits:
+        return None
+    _, said, best = max(fits, key=lambda fit: fit[0])
+    others = {
+        other.sentence: other
+        for _, claim, other in fits
+        if not (claim <= said or said <= claim) and not {"a", "an", "one"} & claim & said  # two definitions are both so
+    }
+    return replace(best, others=tuple(others.values()))
+
+
+def unsaid_words(question: str, passages: Sequence[Passage]) -> tuple[str, ...]:
+    """Return the words of a question that carry meaning and stand in none of the passages."""
+    said = {stem(word) for passage in passages for word in split_words(f"{passage.heading} {passage.text}")}
+    return tuple(word for word in _Question.read(question).words if stem(word) not in said)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Question:
+    text: str
+    """Plain, without the words that only ask to be told."""
+    asks_for: str
+    """`date`, `number`, `person`, `place`, `reason`, `way`, `truth`, `which` (one of a kind), `thing` (what something
+    is), or `anything`."""
     words: tuple[str, ...]
     """Words that carry meaning, plain, without the ones that only ask."""
-    must: frozenset[str]
-    """Stems that the sentence or its headings must hold: names and numbers."""
-    must_in_sentence: frozenset[str]
+    stems: frozenset[str]
+    ranks: frozenset[str]
     """Stems that the sentence itself must hold: superlatives and ordinals."""
-    asks_for: str
-    """`date`, `number`, `person`, `place` or `anything`."""
-    topic: str
-    """`danube` for "what is the Danube", empty where the question has another form."""
-    attribute: str
-    """`capital` for "capital of France", empty where the question has another form."""
-    lacks_subject: bool
-    """Whether nothing readable stands after its "of", or it is about "it" or "its" something."""
-    attribute_of: frozenset[str]
-    """Stems of what it is an attribute of: `franc` for "capital of France"."""
+    measure: str
+    """`long` for "how long"."""
     counted: str
     """Stem of what "how many" counts."""
+    order: tuple[str, ...]
+    """Stems that an answer must have in this order; empty where any will do."""
 
     @staticmethod
     def read(question: str) -> _Question:
-        plain_text = plain(question)
-        asks_for = "anything"
-        for pattern, kind in _ASKS:
-            if re.search(pattern, plain_text):
-                asks_for = kind
-                break
-        words = tuple(
-            word for word in dict.fromkeys(content_words(question)) if word not in _ASKING and word not in STOP_WORDS
-        )
-        names = {plain(name) for name in re.findall(r"(?<!^)(?<![.?!] )\b[^\W\d_a-z]\w*", question)}
-        numbers = {word for word in words if word.isdigit()}
-        attribute = re.search(r"\b(\w+) of\b(.*)", plain_text)
-        whole = re.fullmatch(
-            r"(?:(?:what|who) (?:is|are|was|were) )?(?:the )?\w+(?: \w+)? of\b(.*)", plain_text.strip()
-        )
-        counted = re.search(r"\bhow many (\w+)", plain_text)
-        topic = re.fullmatch(r"(?:what|who|where) (?:is|are|was|were) (?:an? |the )?([\w -]+?)\??", plain_text.strip())
+        text = _LEAD.sub("", plain(question).strip()).rstrip(" ?.!")
+        asks_for = next((kind for pattern, kind in _ASKS if re.search(pattern, text)), "thing")
+        measure = re.search(rf"\bhow ({'|'.join(_UNITS)})\b", text)
+        counted = re.search(r"\bhow many (\w+)", text)
+        asking = {"s", *re.findall(r"\b(?:what|which) (year|date|day|century)\b", text), measure[1] if measure else ""}
+        words = tuple(w for w in dict.fromkeys(split_words(text)) if w not in STOP_WORDS and w not in asking)
+        does, verb = re.search(r"\b(?:do|does|did)\b(.*)", text), re.match(r"(?:who|what)\s+(\w+)", text)
+        ordered = text if asks_for == "truth" or " than " in text or (verb and verb[1] in words) else does and does[1]
+        of = re.search(r"\bof\b(.*)", text)
+        if re.match(r"\W*(?:its|their|his|her)\b", text) or (of and not set(split_words(of[1])) - STOP_WORDS):
+            words = ()  # nothing readable stands after its "of", or it is about "its" something
         return _Question(
-            words=words,
-            must=frozenset(
-                {stem(word) for word in words if word in names | numbers}
-                | {stem(word) for word in (split_words(whole[1]) if whole else ()) if word not in STOP_WORDS}
-            ),
-            lacks_subject=_OWNED.match(plain_text) is not None
-            or (len(words) < 2 and _PRONOUN.search(plain_text) is not None)
-            or (attribute is not None and not set(split_words(attribute[2])) - STOP_WORDS),
-            must_in_sentence=frozenset(stem(word) for word in words if _is_rank(word)),
+            text=text,
             asks_for=asks_for,
-            topic=topic[1] if topic else _name_alone(plain_text),
-            attribute=attribute[1] if attribute and attribute[1] not in STOP_WORDS else "",
-            attribute_of=frozenset(
-                stem(word) for word in split_words(attribute[2] if attribute else "") if word not in STOP_WORDS
-            ),
+            words=() if len(words) < 2 and _PRONOUN.search(text) else words,
+            stems=frozenset(map(stem, words)),
+            ranks=frozenset(stem(word) for word in words if _is_rank(word)),
+            measure=measure[1] if measure else "",
             counted=stem(counted[1]) if counted else "",
+            order=tuple(dict.fromkeys(stem(w) for w in split_words(ordered or "") if w in words)),
         )
 
 
 _PRONOUN = re.compile(r"\b(?:it|they|them|he|she|him)\b")
-_OWNED = re.compile(r"\W*(?:its|their|his|her)\b")
-
-
-def _name_alone(plain_text: str) -> str:
-    """Return what a request for a name and nothing else is about: "the Danube"."""
-    match = re.fullmatch(r"(?:the )?([\w-]+(?: [\w-]+){0,2} ?)", plain_text.strip())
-    return match[1].strip() if match and " of" not in match[1] else ""
-
-
+_LEAD = re.compile(
+    r"^(?:(?:please|(?:can|could|would|will) you|i want to know|(?:tell|give|show) me|look ?up|find(?: out)?|list|"
+    r"search(?: for)?|describe|explain|research|(?:information|facts?|what is known) (?:about|on)|about)\b[\s,:]*)+"
+)
 _ASKS = (
-    (r"\bwhen\b|\b(?:what|which|in what|in which) (?:year|date|day|century)\b", "date"),
-    (r"\bhow (?:many|much|long|high|tall|deep|large|big|old|far|wide)\b", "number"),
-    (r"\bwho\b|\bwhom\b|\bwhose\b", "person"),
+    (r"^why\b", "reason"),
+    (r"^how (?:do|does|did|can|could|to|should|must|is|are|was|were)\b", "way"),
+    (r"^(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|must|may|should)\b", "truth"),
+    (r"\bwhen\b|\b(?:what|which) (?:year|date|day|century)\b", "date"),
+    (r"\bhow (?:many|much|long|high|tall|deep|large|big|old|far|wide|heavy|often)\b", "number"),
+    (r"^who\b|\bwhom\b|\bwhose\b", "person"),
     (r"\bwhere\b", "place"),
+    (r"^(?:what|which) (?:is|are|was|were) (?!.*\b(?:with|by|for|from|to|in|on)$)", "thing"),
+    (r"\b(?:what|which) (?!(?:is|are|was|were|do|does|did|can|has|have|had|will|must|may|should)\b)\w+ \w", "which"),
+    (r"\b(?:what|which|how)\b", "anything"),
 )
-# Words that say how to ask, not what about.
-_ASKING = word_set(
-    """year date day century name named called list describe explain define definition mean means meaning know tell
-    look lookup search research find answer question information info something fact facts"""
-)
-_RANKS = word_set("""first second third fourth fifth last most least best worst only""")
+_RANKS = word_set("first second third fourth fifth last most least best worst only")
 _NO_RANKS = word_set("forest rainforest interest request conquest harvest everest budapest bucharest")
 _MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
 _DATE = re.compile(
     rf"\b\d{{1,2}} (?:{_MONTH}) \d{{3,4}}\b|\b(?:{_MONTH})(?: \d{{1,2}},)? \d{{3,4}}\b"
-    r"|\b\d{1,4} (?:BCE?|AD|CE)\b|\b[12]\d{3}\b|(?<=year )\d{1,4}\b|(?<=in )[5-9]\d{2}\b"
+    r"|\b\d{1,4} (?:BCE?|AD|CE)\b|\b[12]\d{3}-\d\d-\d\d\b|\b[12]\d{3}\b|(?<=year )\d{1,4}\b|(?<=in )[5-9]\d{2}\b"
+)
+_TIME = re.compile(
+    rf"{_DATE.pattern}|\b(?:\d{{1,2}} )?(?:{_MONTH})\b(?: \d{{1,2}}\b)?|\b\d{{1,2}}:\d\d\b|\b\d{{1,2}} ?[ap]m\b"
+    r"|\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?\b|\bthe \w+ (?:day|week|month|year)\b"
+    r"|\b(?:when|after|once|before|as soon as|if)\b.+"
 )
 _NUMBER_WORDS = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -179,125 +159,250 @@ _NUMBER_WORDS = (
 _NUMBER = re.compile(
     rf"\b\d+(?:[.,]\d+)*\b(?: (?:hundred|thousand|million|billion))?|\b(?:{_NUMBER_WORDS})\b", re.IGNORECASE
 )
-_PAST = re.compile(r"\b(?:before|former|formerly|until|once|no longer|used to)\b", re.IGNORECASE)
+_SPAN = r"seconds?|minutes?|hours?|days?|weeks?|months?|years?"
+_EXTENT = r"mm|cm|m|km|metres?|meters?|kilomet(?:re|er)s?|miles?|feet|ft|inch(?:es)?"
+# What a number must be followed by, for each "how": "ten countries" is not how long a river is.
+_UNITS = {
+    "long": rf"{_SPAN}|{_EXTENT}|pages?",
+    **dict.fromkeys(("high", "tall", "deep", "far", "wide"), _EXTENT),
+    **dict.fromkeys(("large", "big"), rf"{_EXTENT}|square|km2|m2|km²|m²|hectares?|people|employees"),
+    "old": _SPAN,
+    "heavy": r"g|kg|grams?|kilograms?|tonnes?|tons?|pounds?|lbs?",
+    "often": r"times?",
+}
+_NOT = re.compile(r"\b(?:not|no|never|without|nobody|none|neither|nor|cannot|nothing|hardly)\b|n['’]t\b")
+_EXCEPT = re.compile(r"\b(?:except|excluding|unless|other than|apart from|besides|instead)\b|\bnot only\b")
+_FORMER = re.compile(r"\b(?:former|formerly|previous|previously|originally|once|no longer|used to)\b")
+_OUTDATED = re.compile(rf"{_FORMER.pattern}|\b(?:old|until|obsolete|deprecated|archived?|draft|rejected|cancelled)\b")
+_WAS, _IS = re.compile(r"\b(?:was|were|had|did)\b"), re.compile(r"\b(?:is|are|has|have|does|do)\b")
+_WILL = re.compile(r"\b(?:will|would|might|could|planned|expected)\b")
+_UNTOLD = re.compile(r"\W*(?:if|unless|suppose|whether)\b|.*\?\W*$", re.IGNORECASE | re.DOTALL)
+_REASON = re.compile(r"\b(?:because|since(?! \d)|so that|due to|owing to|in order to|as a result of)\b", re.IGNORECASE)
+_INEXACT = re.compile(r"\b(?:if|only|about|around|up to|than|least|most|under|over|nearly|almost|before|after|until)\b")
+_COPULA = word_set("is are was were means mean lasts last costs cost weighs weigh equals totals takes take remains has")
+_LINKS = _COPULA | word_set("lies lie stands stand located situated")
+_PLACES = word_set("in on at near between off along behind opposite")
+_ARTICLES = word_set("the a an its their his her our this that these those all every each any")
+_LOOSE = word_set("of in at on for within inside")
+_GOVERNS = _LOOSE | word_set("from by to with without near under about through into than since after")
+_SMALL = (
+    STOP_WORDS
+    | _COPULA
+    | word_set("may must shall within during until per year s there also already now km up least cannot never")
+)
+_SOME = word_set("some few many most half several")
+_NAME = r"[^\W\d_a-z][\w'.-]*(?:(?: (?:de|of|the|la|le|del|da|do))* [^\W\d_a-z][\w'-]*)*"
+_CLAUSE = re.compile(r"[;,:–—]\s+|\s(?:and|but|while|whereas|because|so that)\s|$")
+_EQUALS = re.compile(
+    rf"\s+(?:{'|'.join(sorted(_COPULA))})\b(?! (?:\w+ed|\w+ing|too|very|not|still|also|being|about|due)\b)\s*"
+    rf"|\s*[:=]\s+|,\s+(?=[^\W\d_a-z])"
+)
 
 
 def _is_rank(word: str) -> bool:
     return word in _RANKS or (word.endswith("est") and len(word) > 5 and word not in _NO_RANKS)
 
 
-def _fit(wanted: _Question, weights: dict[str, float], sentence: str, heading: set[str]) -> tuple[float, float] | None:
-    """Return (coverage, rank) of a sentence, or None when it cannot be the answer."""
-    words = split_words(sentence)
-    own = {stem(word) for word in words}
-    said = own | heading
-    if not (wanted.must <= said and wanted.must_in_sentence <= own):
+def _fit(wanted: _Question, sentence: str, heading: str) -> tuple[float, frozenset[str], str] | None:
+    """Return how well a sentence fits, what it says and the value; or None when it cannot be the answer."""
+    words, above, told, asked = split_words(sentence), split_words(heading), plain(sentence), wanted.text
+    own, known = set(map(stem, words)), set(map(stem, above))
+    held = wanted.stems & own
+    if not wanted.stems <= own | known or 3 * len(held) < len(wanted.stems) or _UNTOLD.match(sentence):
         return None
     ranks = {stem(word) for word in words if _is_rank(word)}
-    if wanted.must_in_sentence and not ranks <= wanted.must_in_sentence:
-        return None  # "the second highest" does not answer "the highest"
-    if wanted.must_in_sentence and not _extent(sentence) <= {stem(word) for word in wanted.words} | heading:
-        return None  # nor does "the highest of Japan"
-    total = sum(weights.values())
-    coverage = sum(weight for word, weight in weights.items() if stem(word) in said) / total
-    own_share = sum(weight for word, weight in weights.items() if stem(word) in own) / total
-    if coverage < LEAST_COVERAGE or own_share < LEAST_OWN_SHARE:
+    extent = {stem(word) for names in _RANKED_IN.findall(sentence) for word in split_words(names)}
+    if wanted.ranks and not (wanted.ranks <= own and ranks <= wanted.ranks and extent <= wanted.stems | known):
+        return None  # neither "the second highest" nor "the highest of Japan" answers "the highest"
+    if _figures(asked) - _figures(told) - set(above) or not _is_of_same_time(wanted, told, plain(heading)):
         return None
-    if not _holds(wanted, sentence) or _is_of_another(wanted, sentence, heading):
+    if bool(_EXCEPT.search(told)) != bool(_EXCEPT.search(asked)):
         return None
-    rank = coverage + 0.5 * own_share - 0.002 * len(words)
-    if _PAST.search(sentence):
-        rank -= 0.5
-    if wanted.attribute and _attribute_value(wanted.attribute, sentence):
-        rank += 0.5
-    if wanted.topic and re.match(rf"(?:an? |the )?{re.escape(wanted.topic)} (?:is|are|was|were)\b", plain(sentence)):
-        # What says what it is ("is a country") goes before what happened to it.
-        rank += 0.5 if re.search(r" (?:is|are|was|were) (?:an?|the|one) ", plain(sentence)) else 0.3
-    if wanted.asks_for == "place" and re.search(
-        r"\b(?:lies?|stands?|located|situated) (?:in|on|at|near|between)\b", sentence
-    ):
-        rank += 0.4
-    return coverage, max(rank, 0.001)
+    if wanted.asks_for == "truth" and _SOME & set(words) - set(split_words(asked)):
+        return None
+    marks = list(_CLAUSE.finditer(sentence))
+    starts = [0, *(mark.end() for mark in marks[:-1])]
+    parts = [(0, len(sentence)), *((start, len(sentence)) for start in starts)]
+    parts += [(start, mark.start()) for start, mark in zip(starts, marks, strict=True)]
+    for start, end in dict.fromkeys(parts):
+        if (found := _Clause(wanted, sentence, start, end, known).read()) is not None:
+            return len(held) - 0.01 * len(words), found[0], found[1] or sentence
+    return None
 
 
-_EXTENT = re.compile(r"\b\w+est\b[^.;:,]*?\b(?:of|in|within|on)\b(?: the)?(?P<names>(?: [^\W\d_a-z][\w'-]*)+)")
+# The names that a superlative is limited to: "the largest country of South America".
+_RANKED_IN = re.compile(r"\b\w+est\b[^.;:,]*?\b(?:of|in|within|on)\b(?: the)?((?: [^\W\d_a-z][\w'-]*)+)")
 
 
-def _extent(sentence: str) -> set[str]:
-    """The stems of the names that a superlative is limited to: "the largest country of South America"."""
-    return {stem(word) for match in _EXTENT.finditer(sentence) for word in split_words(match["names"])}
+def _figures(text: str) -> set[str]:
+    return {number.replace(",", "") for number in re.findall(r"\d+(?:[.,:]\d+)*", text)}
 
 
-def _holds(wanted: _Question, sentence: str) -> bool:
-    if wanted.asks_for == "date":
-        return _DATE.search(sentence) is not None
-    if wanted.counted:
-        return _counts(wanted.counted, sentence)
-    if wanted.asks_for == "number":
-        numbers = {plain(match[0]) for match in _NUMBER.finditer(sentence)}
-        return bool(numbers - set(wanted.words) - {"one"})
-    if wanted.asks_for == "person":
-        known = STOP_WORDS | {plain(month) for month in _MONTH.split("|")}
-        names = {plain(name) for name in re.findall(r"\b[^\W\d_a-z][^\W\d_]+", sentence)} - known
-        return bool({stem(name) for name in names} - {stem(word) for word in wanted.words})
-    if wanted.asks_for == "place":
-        return re.search(r"\b(?:in|on|at|near|between|of|from|through|off)\b", sentence) is not None
-    return True
-
-
-def _counts(counted: str, sentence: str) -> bool:
-    """Whether a number stands before what is counted: "sixteen states", but not "the four largest islands"."""
-    words = split_words(sentence)
-    return any(
-        stem(word) == counted
-        and any(
-            _NUMBER.fullmatch(words[before]) and not any(_is_rank(between) for between in words[before + 1 : place])
-            for before in range(max(0, place - 2), place)
-        )
-        for place, word in enumerate(words)
-    )
-
-
-def _is_of_another(wanted: _Question, sentence: str, heading: set[str]) -> bool:
-    """Whether the sentence gives this attribute of something else: "its capital" under another heading."""
-    if not (wanted.attribute and wanted.attribute_of):
+def _is_of_same_time(wanted: _Question, told: str, heading: str) -> bool:
+    asked = wanted.text
+    if bool(_FORMER.search(told)) != bool(_FORMER.search(asked)):
         return False
-    word = re.escape(wanted.attribute)
-    if re.search(rf"\b(?:its|their|the) {word} is\b", plain(sentence)):
-        return not wanted.attribute_of <= heading
-    named = [
-        {stem(one) for one in split_words(match[1])} for match in re.finditer(rf"\b{word} of\b(.*)", plain(sentence))
-    ]
-    return bool(named) and not any(wanted.attribute_of <= found for found in named)
+    if (above := _OUTDATED.search(heading)) is not None and above[0] not in asked:
+        return False
+    if _WAS.search(asked):
+        return bool(_WAS.search(told)) or not (_IS.search(told) or _WILL.search(told))
+    return not ((_IS.search(asked) or wanted.asks_for == "thing") and _WAS.search(told) and not _IS.search(told))
 
 
-def _cut_out(wanted: _Question, sentence: str, heading: str) -> str:
-    """Return the bare thing asked for, or nothing where that would be a guess."""
-    if wanted.asks_for == "date":
-        dates = [match[0] for match in _DATE.finditer(sentence)]
-        return dates[0] if len(dates) == 1 else ""
-    if wanted.asks_for == "number":
-        numbers = [match[0] for match in _NUMBER.finditer(sentence) if plain(match[0]) not in wanted.words]
-        return numbers[0] if len(numbers) == 1 else ""
-    if wanted.attribute and wanted.asks_for == "anything" and not _PAST.search(sentence):
-        return _attribute_value(wanted.attribute, sentence)
-    return ""
+_Found = tuple[frozenset[str], str] | None
+"""What a clause says, as words to compare, and the value where it can be cut out."""
 
 
-_NAME = r"[^\W\d_a-z][\w'.-]*(?:(?: (?:de|of|the|la|le|del|da|do))* [^\W\d_a-z][\w'-]*)*"
+class _Clause:
+    """A clause of a sentence, to be read for what a question asks."""
+
+    def __init__(self, wanted: _Question, sentence: str, start: int, end: int, known: set[str]) -> None:
+        self.wanted, self.text, self.before = wanted, sentence[start:end], sentence[:start]
+        self.spans = [match.span() for match in re.finditer(r"[^\W_]+", self.text)]
+        self.words = [plain(self.text[first:last]) for first, last in self.spans]
+        self.stems = [stem(word) for word in self.words]
+        self.own = wanted.stems & set(self.stems)
+        self.known = known
+        if self.words and _PRONOUN.fullmatch(self.words[0]):
+            self.known = known | {stem(word) for word in split_words(self.before)}
+        # The shortest stretch that holds all of them, and what stands right before it.
+        held = [place for place, word in enumerate(self.stems) if word in self.own]
+        stretches = [(last - first, first, last) for first in held for last in held if first <= last]
+        fitting = (one for one in sorted(stretches) if self.own <= set(self.stems[one[1] : one[2] + 1]))
+        _, self.first, self.last = next(fitting, (0, 0, 0))
+        while self.first and self.stems[self.first - 1] in self.own:
+            self.first -= 1
+
+    def read(self) -> _Found:
+        wanted = self.wanted
+        if not self.own or not wanted.stems - self.own <= self.known or not self._is_governed_alike():
+            return None
+        reason = _REASON.search(self.text) if wanted.asks_for == "reason" else None
+        denied = _NOT.search(plain(self.text[: reason.start()] if reason else self.text))
+        if bool(denied) != bool(_NOT.search(wanted.text)) and not (denied and wanted.asks_for == "truth"):
+            return None
+        order = tuple(dict.fromkeys(s for s in self.stems[self.first : self.last + 1] if s in wanted.order))
+        by = wanted.asks_for == "person" and "by" in self.words
+        if not by and order != tuple(s for s in wanted.order if s in self.own):
+            return None
+        if wanted.asks_for in ("date", "number"):
+            return self._read_figure(_TIME if wanted.asks_for == "date" else _NUMBER)
+        if wanted.asks_for == "which" or (wanted.asks_for == "person" and wanted.order):
+            return self._read_name(by=by) or (self._read_equal() if wanted.asks_for == "which" else None)
+        if wanted.asks_for in ("thing", "person"):
+            return self._read_equal()
+        if self._foreign(0, self.last):
+            return None
+        end = self.spans[self.last][1]
+        rest, after = self.text[end:], self.words[self.last + 1 :]
+        claim = frozenset(self.words[place] for place in self._foreign(self.last, len(self.words)))
+        if wanted.asks_for == "truth":
+            modified = re.match(r"[\s-]+\w", rest) and self._foreign(self.last, self.last + 2)
+            hedged = _WILL.search(self.text) and not _WILL.search(wanted.text)
+            claim = frozenset({"no" if denied else "yes"})
+            fits = not modified and not hedged and (denied is None or denied.start() < end)
+        elif wanted.asks_for == "reason":
+            fits = reason is not None and reason.start() >= end
+        elif wanted.asks_for == "way":
+            fits = after[:1] != [] and (after[0] in _WAYS or (self.words[0] == "to" and rest.startswith(",")))
+        elif wanted.asks_for == "place":
+            at = re.match(
+                rf"(?: (?:{'|'.join(_LINKS)}))* (?:{'|'.join(_PLACES)}) (?:(?:the|an?|its) |(?=[^\W_a-z]))", rest
+            )
+            fits = at is not None
+        else:
+            fits = bool(claim)
+        return (claim, "") if fits else None
+
+    def _foreign(self, start: int, end: int) -> list[int]:
+        """The places of words that carry a meaning which is not in the question."""
+        places = range(start, min(end, len(self.words)))
+        return [p for p in places if self.words[p] not in _SMALL and self.stems[p] not in self.wanted.stems]
+
+    def _is_governed_alike(self) -> bool:
+        """Whether "of", "from" or "in" stands before the same words as in the question, or before none."""
+        asked = _governors(split_words(self.wanted.text))
+        for word, told in _governors(self.words).items():
+            before = asked.get(word, "")
+            loose = {told, before} <= _LOOSE or (not before and told in ("by", "to"))
+            if word in self.own and told not in ("", before) and not loose:
+                return False
+        return True
+
+    def _read_figure(self, pattern: re.Pattern[str]) -> _Found:
+        wanted, fits = self.wanted, []
+        figures = [m for m in pattern.finditer(self.text) if plain(m[0]) not in (*wanted.words, "one")]
+        kind = re.search(r"\b(?:is|are) an? (\w+) of (?=\w)", self.text) if wanted.counted else None
+        ranges = [m.span() for m in figures] + ([kind.span(1)] if kind else [])  # "is a federation of sixteen states"
+        inside = {p for p, (at, _) in enumerate(self.spans) if any(start <= at < end for start, end in ranges)}
+        for match in figures:
+            places = [place for place, (at, _) in enumerate(self.spans) if match.start() <= at < match.end()]
+            unit = _UNITS.get(wanted.measure)
+            if unit and not re.match(rf"[\s-]*(?:{unit})(?!\w)", self.text[match.end() :]):
+                continue
+            if wanted.counted:  # "two states are small" is not how many there are, nor is "the four largest islands"
+                after = slice(places[-1] + 1, places[-1] + 3)
+                if not places[0] or wanted.counted not in self.stems[after] or any(map(_is_rank, self.words[after])):
+                    continue
+            if places and set(self._foreign(0, max(self.last, places[0]))) <= inside:
+                fits.append(match[0])
+        exact = len(fits) == 1 and not _INEXACT.search(self.text) and (pattern is _NUMBER or _DATE.fullmatch(fits[0]))
+        said = frozenset(word for text in fits for word in split_words(text))
+        return (said, fits[0] if exact else "") if fits else None
+
+    def _read_name(self, *, by: bool) -> _Found:
+        """Who does it (the name before the verb or behind "by"), or which one of a kind: "the Hamburg office has"."""
+        foreign, kind = self._foreign(0, self.last), re.match(r"(?:what|which|who) (\w+)", self.wanted.text)
+        if by and not foreign:
+            foreign = [p for p in self._foreign(self.words.index("by"), len(self.words)) if self._is_name(p)]
+            foreign = [place for place in foreign if self.words[place - 1] not in _PLACES]
+        else:
+            beside = self.stems[foreign[-1] + 1 : foreign[-1] + 2] if foreign else []
+            together = beside and foreign[-1] - foreign[0] < len(foreign) and all(map(self._is_name, foreign))
+            foreign = foreign if together and kind and stem(kind[1]) in beside else []
+        return (frozenset(self.words[place] for place in foreign), "") if foreign else None
+
+    def _is_name(self, place: int) -> bool:
+        raw = self.text[slice(*self.spans[place])]
+        return raw[0].isupper() and raw not in _MONTH.split("|")
+
+    def _read_equal(self) -> _Found:
+        """What something is: "the capital is Paris", "Paris is the capital", "Paris, the capital", "capital: Paris"."""
+        rest = self.text[self.spans[self.last][1] :]
+        start = self.first
+        while start and self.words[start - 1] in _ARTICLES | {"not"}:
+            start -= 1
+        lead = self.text[: self.spans[start][0]].strip()
+        if self._foreign(self.first, self.last):
+            return None
+        if not lead and (equal := _EQUALS.match(rest)) is not None:
+            said = rest[equal.end() :]
+        elif not lead and not rest.partition(",")[0].strip(" .") and self.before.endswith(", "):
+            said = "".join(re.findall(rf"({_NAME}), $", self.before))
+        elif start and self.words[start - 1] in _COPULA and not self._foreign(self.last + 1, self.last + 2):
+            said = self.text[: self.spans[start - 1][0]].strip() or self.before.rstrip(" ,")
+        else:
+            return None
+        first = re.split(r"[,.;]\s|\.$", said)[0]
+        claim = frozenset(word for word in split_words(first) if word not in _SMALL or word in ("a", "an"))
+        value = re.match(rf"(?:[Tt]he )?({_NAME})(?=[,.;)]|\s*$)", said)
+        if not claim or (self.wanted.asks_for != "thing" and not re.match(r"(?:[Tt]he )?[^\W_a-z]", said)):
+            return None
+        return claim, value[1].rstrip(".") if value else ""
 
 
-def _attribute_value(attribute: str, sentence: str) -> str:
-    word = re.escape(attribute)
-    for pattern in (
-        rf"\b{word} is ({_NAME})",  # Its capital is Paris.
-        rf"^(?:The )?({_NAME}) is the {word} of\b",  # Paris is the capital of France.
-        rf"({_NAME}), the {word} of\b",  # Khartoum, the capital of Sudan
-    ):
-        match = re.search(pattern, sentence)
-        if match:
-            return match[1].rstrip(".")
-    return ""
+_WAYS = word_set("by with using via through")
+
+
+def _governors(words: Sequence[str]) -> dict[str, str]:
+    """The preposition before each word, articles between them left aside, by the word's stem."""
+    found: dict[str, str] = {}
+    for place, word in enumerate(words):
+        before = place - 1
+        while before > 0 and words[before] in _ARTICLES:
+            before -= 1
+        found.setdefault(stem(word), words[before] if before >= 0 and words[before] in _GOVERNS else "")
+    return found
 
 
 _ABBREVIATIONS = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Dr|St|Mt|vs|e\.g|i\.e|approx|No|ca)\.$")
@@ -314,18 +419,9 @@ def _sentences(passage: Passage) -> Iterator[tuple[str, int]]:
             continue
         part = text[start:end]
         sentence = re.sub(r"^(?:[-*+]|\d+[.)])\s+", "", " ".join(part.split()))
-        if sentence and not sentence.startswith("|"):  # a row of a Markdown table is no sentence
+        if 0 < len(sentence) <= MAX_SENTENCE_CHARS and not sentence.startswith(
+            "|"
+        ):  # a row of a Markdown table is no sentence
             lead = len(part) - len(part.lstrip())
             yield sentence, passage.first_line + text.count("\n", 0, start + lead)
         start = end
-
-
-def _rarity_in(passages: Sequence[Passage]) -> Callable[[str], float]:
-    counts: Counter[str] = Counter()
-    for passage in passages:
-        counts.update({stem(word) for word in split_words(f"{passage.heading} {passage.text}")})
-
-    def rarity(word: str) -> float:
-        return math.log(1 + (len(passages) + 1) / (counts[stem(word)] + 0.5))
-
-    return rarity

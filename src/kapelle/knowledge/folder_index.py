@@ -9,7 +9,6 @@ that fails leaves the index as it was. Tables are not read here: see tools.
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import threading
 import weakref
@@ -145,19 +144,6 @@ class FolderIndex:
         with self._lock:
             self._refresh()
             return int(self._store.execute("SELECT count(*) FROM passages").fetchone()[0])
-
-    def weigh(self, text: str) -> dict[str, float]:
-        """Return a weight for every word of a text that carries meaning: the rarer in the folder, the more it says."""
-        with self._lock:
-            self._refresh()
-            total = self._store.execute("SELECT count(*) FROM passages").fetchone()[0]
-            weights: dict[str, float] = {}
-            for word in dict.fromkeys(content_words(text[:MAX_QUERY_CHARS])[: 2 * MAX_QUERY_WORDS]):
-                found = self._store.execute(
-                    "SELECT count(*) FROM passages WHERE passages MATCH ?", (" ".join(_fts_terms(word)),)
-                )
-                weights[word] = math.log(1 + (total + 1) / (found.fetchone()[0] + 0.5))
-            return weights
 
     def close(self) -> None:
         """Close the database. The index cannot be used afterwards."""

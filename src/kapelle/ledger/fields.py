@@ -14,6 +14,7 @@ from .usage import Usage
 _NEEDED = object()
 """Stands for the default of a field that has none."""
 _EXPECTED = ("cost_usd", "seconds", "success_rate")
+_READING = ("understood", "sql")
 _ISSUE = ("severity", "message", "way_out")
 
 
@@ -76,6 +77,12 @@ class Fields:
         found = self._get(name, (list, tuple), "a list", _NEEDED)
         fit = all(isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in _ISSUE) for one in found)
         self._check(fit, name, found, f"issues with {', '.join(_ISSUE)}")
+        return tuple(found)
+
+    def readings(self, name: str) -> tuple[Mapping[str, str], ...]:
+        found = self._get(name, (list, tuple), "a list", ())
+        fit = all(isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in _READING) for one in found)
+        self._check(fit, name, found, f"readings with {', '.join(_READING)}")
         return tuple(found)
 
     def usage(self, name: str) -> Usage:

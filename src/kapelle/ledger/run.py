@@ -5,6 +5,7 @@ Only `rebuild_run` and `RunBuilder` (see rebuild) make one, from the events in t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from .question import Question, describe_question
 from .text import printable
 from .usage import Usage
 
+_MOST_FILES = 3
+"""Named in the line that says how a task was understood."""
 _MARKS: Mapping[TaskState, str] = {
     "done": "✓",
     "failed": "✗",
@@ -65,6 +68,8 @@ class TaskRun:
     """Why it failed, was cancelled or was skipped."""
     traceback: str | None = None
     """Where its only attempt failed, if that raised an error; of several attempts, each has its own."""
+    readings: tuple[Mapping[str, str], ...] = ()
+    """What it could have meant, where nothing said which: `understood`, a sentence for people, and `sql`."""
     usage: Usage = Usage()
     cost_usd: float = 0.0
     cost_assumed: bool = False
@@ -72,11 +77,27 @@ class TaskRun:
     unpriced_model: str | None = None
     """The model whose price nobody knows, if that is why."""
     quality: float | None = None
+    from_memory: bool = False
+    """Whether a model answered what a source should have: its output says of no place where it stands."""
     started_at: float | None = None
     """Seconds since the epoch."""
     seconds: float = 0.0
     attempts: tuple[AttemptRun, ...] = ()
     """Where a strategy asked several agents: each of them, as they began. Their costs are in the task's."""
+
+    @property
+    def understood(self) -> str:
+        """How its agent understood what it was asked, in a sentence for people; empty where it does not say."""
+        return self._said("understood")
+
+    @property
+    def sql(self) -> str:
+        """The query behind its output; empty where there is none."""
+        return self._said("sql")
+
+    def _said(self, name: str) -> str:
+        said = self.output.get(name) if isinstance(self.output, Mapping) else None
+        return said if isinstance(said, str) else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,6 +245,26 @@ class Run:
         return printable("\n".join([*_lines(self), *(_traceback_lines(self) if verbose else ())]))
 
 
+def tell_understood(task: TaskRun) -> str:
+    """Return in a line how a task was understood, and which files it was answered from."""
+    said = " ".join(task.understood.split()).removesuffix(".")
+    sources = task.output.get("sources") if isinstance(task.output, Mapping) else None
+    cited = [one for one in sources if isinstance(one, str)] if isinstance(sources, (list, tuple)) else []
+    files = dict.fromkeys(map(cited_file, cited))
+    unsaid = [file for file in files if file not in said]
+    more = f" and {len(unsaid) - _MOST_FILES} more" if len(unsaid) > _MOST_FILES else ""
+    return f"{said} · from {', '.join(unsaid[:_MOST_FILES])}{more}" if unsaid else said
+
+
+def cited_file(source: str) -> str:
+    """Return the file of a source.
+
+    >>> cited_file("notes/terms.md:3-5"), cited_file("staff.db:row 2"), cited_file("staff.csv")
+    ('notes/terms.md', 'staff.db', 'staff.csv')
+    """
+    return re.sub(r":(?:row )?\d+(?:-\d+)?$", "", source)
+
+
 def _lines(run: Run) -> Iterator[str]:
     yield f"Run {run.run_id}: {run.state}"
     yield f"Request: {run.request}"
@@ -292,7 +333,22 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         yield f"        {task.state}: {task.reason}"
     if task.state == "done":
         text = " ".join(render_output(task.output).split())
-        yield f"        result: {text[:160]}{'…' if len(text) > 160 else ''}"
+        memory = " (from the model's memory)" if task.from_memory else ""
+        yield f"        result: {text[:160]}{'…' if len(text) > 160 else ''}{memory}"
+    if task.understood:
+        yield f"        understood as: {tell_understood(task)}"
+    if task.sql:
+        yield from _query_lines("sql", task.sql)
+    for reading in task.readings:
+        yield f"        could mean: {reading['understood']}"
+        yield from _query_lines("  sql", reading["sql"])
+
+
+def _query_lines(name: str, sql: str) -> Iterator[str]:
+    """A query keeps its lines: one joined to a comment would be another query."""
+    first, *others = sql.strip().splitlines() or [""]
+    yield f"        {name}: {first}"
+    yield from (f"          {line}" for line in others)
 
 
 def _question_lines(question: Question) -> Iterator[str]:

@@ -79,6 +79,9 @@ class ModelRequest:
     """Keep these the same, in the same order, from call to call: a change empties the provider's prompt cache."""
     output_schema: Mapping[str, Any] | None = None
     """The JSON schema of an object that the reply's text has to fit; then `ModelReply.data` is the parsed value."""
+    schema_is_told: bool = False
+    """Whether the messages say the shape of the reply already. A server that is held to the schema then gets it as the
+    schema alone, where it would be shown it in the prompt as well."""
     temperature: float | None = None
     """Models that reason before they answer take none, and are then asked without it."""
     max_output_tokens: int | None = None

@@ -104,6 +104,9 @@ class PydanticAIClient:
         """Where the price comes from, in words: it says so when a model is free."""
         self.is_local = is_free_endpoint(self.model, self.base_url)
         """Whether it is served on the user's own machine or network."""
+        self.takes_tuple_schemas = self.is_local
+        """Whether schemas may say what stands at which position: servers that make a grammar of a schema read that, the
+        strict modes of hosted providers do not."""
         self.timeout_s = (LOCAL_TIMEOUT_S if self.is_local else TIMEOUT_S) if timeout_s is None else timeout_s
         """Seconds that a call may take, or a stream be silent, where the request does not say."""
         self._limiter = RateLimiter(rate_limits)

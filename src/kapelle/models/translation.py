@@ -74,6 +74,7 @@ def to_parameters(request: ModelRequest, model: Model[Any]) -> ModelRequestParam
         function_tools=tools,
         output_mode="native" if native else "prompted",
         output_object=OutputObjectDefinition(json_schema=dict(request.output_schema), name="reply"),
+        prompted_output_template=False if native and request.schema_is_told else None,
     )
 
 

@@ -7,6 +7,7 @@ Read `planner` first. `rule_planner`, `model_planner` and `gap` each plan a whol
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .fallback import FallbackPlanner as FallbackPlanner
 from .for_each import FOR_EACH_CARD as FOR_EACH_CARD
 from .for_each import ForEachAgent as ForEachAgent
 from .for_each import read_items as read_items
@@ -20,6 +21,7 @@ from .plan_file import parse_plan as parse_plan
 from .plan_file import read_plan as read_plan
 from .plan_file import read_plan_stream as read_plan_stream
 from .plan_file import write_plan as write_plan
+from .planner import CorrectingPlanner as CorrectingPlanner
 from .planner import PaidInvalidPlan as PaidInvalidPlan
 from .planner import PartPlanner as PartPlanner
 from .planner import Plan as Plan

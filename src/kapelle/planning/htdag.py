@@ -10,13 +10,13 @@ and how often work is planned anew, the executor limits (see execution, `GrowthL
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kapelle.agents import AgentCapability, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput
 from kapelle.graph import Task, render_output
 
-from .planner import PaidInvalidPlan, PartPlanner, Plan, Planner
+from .planner import CorrectingPlanner, PaidInvalidPlan, PartPlanner, Plan, Planner
 from .rule_planner import RulePlanner
 
 EXPAND_TYPE = "expand"
@@ -40,6 +40,12 @@ class HTDAGPlanner:
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         """Plan the first level: see Planner."""
+        return await self._level_planner.plan(request, agents)
+
+    async def plan_again(self, request: str, problems: Sequence[str], agents: Mapping[str, AgentCapability]) -> Plan:
+        """Plan a first level anew: see CorrectingPlanner."""
+        if isinstance(self._level_planner, CorrectingPlanner):
+            return await self._level_planner.plan_again(request, problems, agents)
         return await self._level_planner.plan(request, agents)
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:

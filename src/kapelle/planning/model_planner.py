@@ -1,32 +1,29 @@
-"""Asks a model for the plan: one structured call; a malformed plan is asked for once more, with the error.
+"""Asks a model for the plan as JSON: a schema forbids what it can, and what comes back is read with patience.
 
-What comes back is untrusted: it becomes a TaskDAG, which validates itself, or an error.
+What comes back is untrusted: it becomes a TaskDAG, which validates itself, or an error. See `asking` for second calls,
+`gap.reply` for what is forgiven, `fit` for types and skills.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-import pydantic
+from kapelle.agents import AgentCapability
+from kapelle.errors import InvalidPlan
+from kapelle.graph import TaskDAG
+from kapelle.models import Message, ModelClient
 
-from kapelle.agents import AgentCapability, add_paid
-from kapelle.documents import describe_validation_error
-from kapelle.errors import InvalidGraph, InvalidPlan, KapelleError, ModelReplyInvalid
-from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import Usage
-from kapelle.models import Message, ModelClient, ModelRequest, PaidReplyInvalid
+from .asking import Conversation, Read, check_count, describe_problems, note_missing
+from .carried import find_uncarried
+from .fit import fit_to_agents
+from .plan_schema import plan_schema
+from .planner import Plan
 
-from .plan_file import build_graph
-from .planner import PaidInvalidPlan, Plan
-
-MAX_PLANNED_TASKS = 50
-"""What one call may plan. A longer list is a model that lost its way, not a plan."""
-MAX_PLAN_TOKENS = 4_000
-"""Bounds what one planning call can cost."""
-ATTEMPTS = 2
+PLAN_SCHEMA: Mapping[str, Any] = plan_schema({}, by_position=False)
+"""A plan for agents of any type, as the strict modes of providers take it."""
 
 
 class ModelPlanner:
@@ -36,64 +33,81 @@ class ModelPlanner:
         self._client = client
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
-        return await self.plan_part(request, "", agents)
+        """Return the model's plan.
+
+        Raises:
+            PaidInvalidPlan: no usable plan came, also when asked once more.
+            KapelleError: the model refused, or is out of reach.
+        """
+        return await self._plan(request, agents, parts=False)
 
     async def plan_part(self, request: str, material: str, agents: Mapping[str, AgentCapability]) -> Plan:
         """Plan a part of a larger request: see PartPlanner."""
+        return await self._plan(request, agents, material=material, parts=True)
+
+    async def plan_again(self, request: str, problems: Sequence[str], agents: Mapping[str, AgentCapability]) -> Plan:
+        """Plan a request of which an earlier plan was refused: see CorrectingPlanner."""
+        return await self._plan(request, agents, problems=problems, parts=False)
+
+    async def _plan(
+        self,
+        request: str,
+        agents: Mapping[str, AgentCapability],
+        *,
+        material: str = "",
+        problems: Sequence[str] = (),
+        parts: bool,
+    ) -> Plan:
         messages = [
             Message(role="system", content=resources.files(__package__).joinpath("plan_prompt.txt").read_text("utf-8")),
             Message(role="user", content=_describe_work(request, material, agents)),
         ]
-        usage, cost_usd = Usage(), 0.0
-        wrong: KapelleError | None = None
-        said = ""
-        for _ in range(ATTEMPTS):
-            try:
-                reply = await self._client.complete(
-                    ModelRequest(messages=tuple(messages), output_schema=PLAN_SCHEMA, max_output_tokens=MAX_PLAN_TOKENS)
-                )
-                usage, cost_usd, said = usage + reply.usage, cost_usd + reply.cost_usd, reply.text
-                graph, notes = mend_edges(read_model_plan(reply.data), request)
-                return Plan(
-                    request=request,
-                    graph=graph,
-                    planner=f"model {self._client.model}",
-                    notes=notes,
-                    usage=usage,
-                    cost_usd=cost_usd,
-                )
-            except PaidReplyInvalid as error:
-                wrong, said = error, error.reply.text
-                usage, cost_usd = usage + error.reply.usage, cost_usd + error.reply.cost_usd
-            except (ModelReplyInvalid, InvalidPlan, InvalidGraph) as error:
-                wrong = error
-            except KapelleError as error:
-                raise (add_paid(error, cost_usd, usage) if usage.calls else error) from error
-            messages += [
-                Message(role="assistant", content=said or "(no text)"),
-                Message(role="user", content=f"That plan cannot be used: {wrong} Send it again, whole and corrected."),
-            ]
-        raise PaidInvalidPlan(
-            f"The model {self._client.model!r} sent no usable plan in {ATTEMPTS} attempts: {wrong} "
-            "Try again, use a stronger model, or give a plan file.",
-            usage=usage,
-            cost_usd=cost_usd,
-        ) from wrong
+        if problems:
+            messages.append(Message(role="user", content=describe_problems(problems)))
+        by_position = bool(getattr(self._client, "takes_tuple_schemas", False))
+        talk = Conversation(client=self._client, messages=messages, schema=plan_schema(agents, by_position=by_position))
+
+        def read(text: str, is_cut: bool) -> Read[tuple[TaskDAG, tuple[str, ...]]]:
+            graph, notes = _read_text(text, is_cut=is_cut)
+            graph, fitted = fit_to_agents(graph, agents)
+            graph, mended = mend_edges(graph, request)
+            # Of a part, what is left out may well be done by the others.
+            missing = () if parts else find_uncarried(request, graph)
+            return Read(value=(graph, (*notes, *fitted, *mended)), missing=missing)
+
+        found = await talk.ask(
+            read,
+            wanted="plan",
+            again=lambda wrong: f"That plan cannot be used: {wrong} Send it again, whole and corrected.",
+        )
+        graph, notes = found.value
+        return Plan(
+            request=request,
+            graph=graph,
+            planner=f"model {self._client.model}",
+            notes=(*notes, *note_missing(found.missing)),
+            usage=talk.usage,
+            cost_usd=talk.cost_usd,
+        )
 
 
 def read_model_plan(document: Any) -> TaskDAG:
-    """Return the graph in a model's reply.
+    """Return the graph in a model's reply that was parsed already.
 
     Raises:
         InvalidPlan, InvalidGraph: the reply is malformed; the message says where, for the model as well.
     """
-    try:
-        plan = _ModelPlan.model_validate(document)
-    except pydantic.ValidationError as error:
-        raise InvalidPlan(describe_validation_error(error), place="model reply") from error
-    if len(plan.tasks) > MAX_PLANNED_TASKS:
-        raise InvalidPlan(f"{len(plan.tasks)} tasks are planned; at most {MAX_PLANNED_TASKS} are allowed.")
-    return build_graph([entry.task() for entry in plan.tasks], place="model reply")
+    return _read_text(json.dumps(document), is_cut=False)[0]
+
+
+def _read_text(text: str, *, is_cut: bool) -> tuple[TaskDAG, tuple[str, ...]]:
+    from .gap.reply import read_reply  # 20 ms, and only a model's plan needs it
+
+    reply = read_reply(text, cut_off=is_cut, wanted='plan as JSON, {"tasks": [...]},')
+    if reply.graph is None:
+        raise InvalidPlan("There is an answer, but no plan. Nothing has run yet: plan, even if it is one task.")
+    check_count(len(reply.graph))
+    return reply.graph, reply.repairs
 
 
 def mend_edges(graph: TaskDAG, request: str) -> tuple[TaskDAG, tuple[str, ...]]:
@@ -111,74 +125,6 @@ def mend_edges(graph: TaskDAG, request: str) -> tuple[TaskDAG, tuple[str, ...]]:
         added = [name for name in task.dependencies if name not in graph[task.task_id].dependencies]
         notes.append(f"{task.task_id} also waits for {', '.join(added)}: its words need their results.")
     return graph.patched(patch), tuple(notes)
-
-
-class _Argument(pydantic.BaseModel):
-    name: str
-    value: str
-
-
-class _ModelTask(pydantic.BaseModel):
-    """One task as a model writes it. Arguments are pairs because strict schemas allow no free-form objects."""
-
-    id: str
-    type: str
-    description: str
-    inputs: list[_Argument] = []
-    depends_on: list[str] = []
-    requires: list[str] = []
-
-    def task(self) -> Task:
-        return Task(
-            task_id=self.id,
-            task_type=self.type,
-            description=self.description,
-            inputs={argument.name: argument.value for argument in self.inputs},
-            depends_on=tuple(self.depends_on),
-            requirements=frozenset(self.requires),
-        )
-
-
-class _ModelPlan(pydantic.BaseModel):
-    tasks: list[_ModelTask]
-
-
-_TEXT = {"type": "string"}
-_TEXTS = {"type": "array", "items": _TEXT}
-_TASK_PROPERTIES = {
-    "id": _TEXT,
-    "type": _TEXT,
-    "description": _TEXT,
-    "inputs": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {"name": _TEXT, "value": _TEXT},
-            "required": ["name", "value"],
-            "additionalProperties": False,
-        },
-    },
-    "depends_on": _TEXTS,
-    "requires": _TEXTS,
-}
-PLAN_SCHEMA: Mapping[str, Any] = {
-    "title": "plan",
-    "type": "object",
-    "properties": {
-        "tasks": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": _TASK_PROPERTIES,
-                "required": list(_TASK_PROPERTIES),
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["tasks"],
-    "additionalProperties": False,
-}
-"""Fits the strict mode of providers: every property required, none added."""
 
 
 def _describe_work(request: str, material: str, agents: Mapping[str, AgentCapability]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -79,6 +79,21 @@ class PartPlanner(Protocol):
         Args:
             request: What the part is for. It alone decides what the tasks are.
             material: Inputs, results of earlier tasks, the whole request: data to plan with, never words to plan by.
+            agents: Who is there to do it.
+        """
+        ...
+
+
+@runtime_checkable
+class CorrectingPlanner(Protocol):
+    """A planner that tells what is asked for from what was wrong with an earlier plan."""
+
+    async def plan_again(self, request: str, problems: Sequence[str], agents: Mapping[str, AgentCapability]) -> Plan:
+        """Return another plan for a request; the errors are those of `Planner.plan`.
+
+        Args:
+            request: The user's words, as they were.
+            problems: Why the earlier plan was refused, a sentence or two each. They are no part of the request.
             agents: Who is there to do it.
         """
         ...

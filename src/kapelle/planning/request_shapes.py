@@ -90,6 +90,32 @@ OF_EACH = re.compile(
     r"(?:the\s++)?(?P<attributes>[a-z ,]+?)(?<!\s)\s++of\s++(?:each|every)\s++(?:of\s++)?(?:the\s++)?(?P<items>.+)",
     re.IGNORECASE,
 )
+EACH_WITHIN = re.compile(
+    r"(?<=\w)(?:,?\s+and\b)?,?\s+for\s+each(?:\s+one)?(?:\s+of\s+(?:them|these|those))?(?:,\s+|\s+)"
+    r"(?=(?:the|its|their|find|list|look\s+up|get|give|tell|count)\b)",
+    re.IGNORECASE,
+)
+"""A "for each" in the middle: "the longest rivers and, for each, the countries it runs through"."""
+_DAY = r"(?:(?:mon|tues|wednes|thurs|fri|satur|sun)day|tomorrow|tonight|noon|next\s\w+|the\s+end\s+of)"
+_FORM = (
+    r"(?:json|pdf|csv|xml|yaml|html|excel|spreadsheet|tabular|table|chart|graph|diagram|poem|e-?mail|letter|slides?)"
+)
+_UNIT = r"(?:thousand|million|billion|percent|mile|feet|inche|acre|euro|dollar|pound|yen)s?"
+_TONGUE = "English|French|German|Spanish|Italian|Portuguese|Dutch|Russian|Chinese|Japanese|Polish|Arabic|Latin"
+UNFULFILLED = re.compile(
+    rf"\b(?:(?:as|in|into|to)\s+(?:an?\s+)?{_FORM}|by\s+(?:e-?mail|mail|post|phone|text)|(?:in|into)\s+(?:{_TONGUE})(?!\s[a-z])|"
+    rf"in\s+{_UNIT}|in\s+(?:\w+\s+){{1,3}}(?:words?|sentences?|bullet\s+points?|bullets|lines|paragraphs?|pages?)|"
+    r"for\s+(?:children|kids|beginners|experts|managers)|respectively|vice\s+versa|(?:the\s+)?latter|"
+    r"(?:the\s+)?same\s+(?:for|with)|(?<=\bof\s)(?:and|also|for|do|e-?mail|mail|send|post|save|print|translate)\b.*)\b",
+    re.IGNORECASE,
+)
+"""Forms of an answer that no rule gives, and words that stand for others."""
+UNPLANNED = re.compile(
+    rf"{UNFULFILLED.pattern}|\b(?:(?:the\s+)?former|otherwise|else|unless|if|except|excluding|ignoring|without|instead|only|using|(?:by|before|until)\s+{_DAY}|"
+    r"(?:compared\s+(?:with|to)\s+)?last\s+(?:year|month|week|quarter)|quickly|urgently|sorted|times|plus|minus|divided\s+by)\b",
+    re.IGNORECASE,
+)
+"""The same, and words of a lookup that ask for more than to look something up."""
 _HEAD = re.compile(
     r"(.*?)(?:(\s(?:in|of|with|on|along|from|that|which|who|whose|where|over|above|under|below|at|by|near|between|"
     r"to|for|around|through|across|and|or|more|less|fewer|spoken|written|built|known|found|made|born|[a-z]+ed|"

@@ -18,7 +18,7 @@ from typing import Any
 from kapelle.agents import AgentCapability
 from kapelle.errors import CannotPlan
 from kapelle.graph import Task, TaskDAG, escape_braces, find_references
-from kapelle.knowledge import quote_text
+from kapelle.knowledge import STOP_WORDS, quote_text, split_words, stem, word_set
 
 from .language import (
     MAX_FACT_DEPTH,
@@ -42,6 +42,7 @@ from .request_shapes import (
     EACH_AFTER,
     EACH_OF_LAST,
     EACH_WITH_BODY,
+    EACH_WITHIN,
     FIND_VERBS,
     LISTS,
     OF_EACH,
@@ -54,6 +55,8 @@ from .request_shapes import (
     TABLE_WORDS,
     THEIRS,
     THEIRS_WITHIN,
+    UNFULFILLED,
+    UNPLANNED,
     UNSAID_OF,
     WHAT_IS,
     WHAT_IS_KNOWN,
@@ -91,6 +94,15 @@ ONE_EACH = "one_each"
 """An input of a task of FOR_EACH_TYPE, true where what it takes its items from was asked for one thing of each."""
 _PLANNING = (FOR_EACH_TYPE, "expand")
 """Task types of agents that plan: no verbs that a request may use."""
+
+# Words that say nothing of what is meant, and words that the tasks themselves stand for.
+_EMPTY = STOP_WORDS | word_set("each every then also else again same other why second third first largest smallest")
+_DONE = frozenset(split_words(" ".join((*FIND_VERBS, *OTHER_VERBS)))) | word_set(
+    """finally next lastly last afterwards please after before together put result results finding findings answer
+    answers summary overview memo article document essay brief note comparison table short concise detailed final one
+    page written markdown full difference differences differ divided multiplied times plus minus make versus vs larger
+    bigger smaller longer shorter higher taller lower deeper older more populous heavier faster cheaper"""
+)
 
 
 class RulePlanner:
@@ -191,7 +203,7 @@ def _check_length(request: str) -> None:
 def _steps(request: str, task_types: Collection[str]) -> list[Step]:
     kinds = (kind.replace("_", " ") for kind in task_types if kind not in ("*", *_PLANNING))
     verbs = {*FIND_VERBS, *OTHER_VERBS, *kinds}
-    return split_steps(request.strip(), verbs)
+    return split_steps(EACH_WITHIN.sub("; for each of them: ", request.strip()), verbs)
 
 
 @dataclass
@@ -306,6 +318,7 @@ class _Draft:
         """Return the graph; several loose ends are joined into one answer where an agent can do that."""
         if not self.tasks:
             raise CannotPlan("Nothing in the request says what to do. " + _KNOWN)
+        self._check_words()
         graph = TaskDAG(self.tasks)
         for task in graph:  # a task that becomes many has no fields to refer to
             for reference in find_references(task.inputs):
@@ -320,6 +333,28 @@ class _Draft:
             inputs = {"title": escape_braces(as_title(self.request))}
             self._task(kind, "Put the answers together", inputs, depends_on=ends, needs_some=True)
         return TaskDAG(self.filled())
+
+    def _check_words(self) -> None:
+        """Refuse a request of which a word is in no task, or a lookup whose words ask for more than to look it up."""
+        carried: set[str] = set()
+        single = len(self.tasks) == 1 and QUESTION.match(self.request) is not None
+        for task in self.tasks:
+            asked = str(task.inputs.get("query", task.inputs.get("body", "")))
+            if task.task_type in (*_COMPARE, *_COMBINE):
+                odd = UNFULFILLED.search(task.description)
+            else:
+                carried |= {stem(word) for word in split_words(" ".join(map(str, task.inputs.values())))}
+                odd = (UNFULFILLED if single or QUESTION.match(asked) else UNPLANNED).search(asked)
+                if asked and not set(split_words(asked.rpartition(" of ")[2])) - _EMPTY:
+                    raise CannotPlan(f"{quote_text(asked)}: what to look up is not said. {_KNOWN}")
+            if odd is not None and "file" not in task.inputs:
+                raise CannotPlan(
+                    f"Rules do not do what {quote_text(odd[0].strip())} asks for. Leave it out, ask for it apart, or "
+                    "configure a model (KAPELLE_MODEL)."
+                )
+        lost = [word for word in split_words(self.request) if stem(word) not in carried and word not in _EMPTY | _DONE]
+        if lost:
+            raise CannotPlan(f"No task takes up {', '.join(map(quote_text, dict.fromkeys(lost[:5])))}. {_KNOWN}")
 
     def take_items(self, items: Iterable[str]) -> list[str]:
         """Return the names that stand for items while their tasks are planned."""

@@ -135,7 +135,7 @@ is its trade. No other agent could.
                 logger.info("Cost optimisation is enabled, but no optimiser was given; the plan stands as routed.")
             else:
                 allowed = self._available(available_agents)
-                pinned = frozenset(plan.metadata.get("pinned", ()))
+                pinned = plan.kept
                 await _optimize(
                     plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed, pinned
                 )
@@ -169,8 +169,17 @@ is its trade. No other agent could.
         choices = (choose_agent(task, self.agent_registry, self.rules, everyone) for task in tasks)
         return frozenset(choice.task_id for choice in choices if self._is_order(choice))
 
+    def find_firm(self, tasks: Iterable[Task], available_agents: Iterable[str] | None = None) -> dict[str, str]:
+        """Return who is asked first for tasks that a firm rule speaks about, by task id: see RoutingRule."""
+        available = self._available(available_agents)
+        choices = [choose_agent(task, self.agent_registry, self.rules, available) for task in tasks]
+        return {one.task_id: one.agent_id for one in choices if one.agent_id is not None and self._is_firm(one)}
+
     def _is_order(self, choice: Choice) -> bool:
-        return choice.rule_id == NAMED or (self.pin_rules and choice.rule_id is not None)
+        return choice.rule_id == NAMED or (self.pin_rules and choice.rule_id is not None and not self._is_firm(choice))
+
+    def _is_firm(self, choice: Choice) -> bool:
+        return any(rule.firm for rule in self.rules if rule.rule_id == choice.rule_id)
 
     def route_task(self, task: Task, available_agents: Iterable[str] | None = None) -> tuple[str | None, str]:
         """Choose an agent for one task by itself: the agent's id, or None, and the explanation."""
@@ -240,6 +249,8 @@ is its trade. No other agent could.
                 plan.explanations[choice.task_id] = explanation
             if self._is_order(choice):
                 plan.metadata.setdefault("pinned", []).append(choice.task_id)
+            elif self._is_firm(choice):
+                plan.metadata.setdefault("firm", []).append(choice.task_id)
         return plan
 
     async def _find_or_create(
@@ -318,7 +329,7 @@ async def _optimize(
         before = plan.assignments[task_id]
         strategy = plan.strategies.get(task_id)
         if task_id in pinned:
-            continue  # by order
+            continue  # by order, or by a firm rule
         if strategy is not None:
             plan.assignments[task_id] = agent_id
             plan.explanations[task_id] += f" Done as {strategy} by the cost optimiser{gain}."

@@ -40,6 +40,11 @@ class RoutingPlan:
         return all(task_id in self.assignments for task_id in self.unassigned)
 
     @property
+    def kept(self) -> frozenset[str]:
+        """The tasks that no optimiser and no exploration moves: `pinned` by order of the user's, `firm` by a rule."""
+        return frozenset((*self.metadata.get("pinned", ()), *self.metadata.get("firm", ())))
+
+    @property
     def workload(self) -> dict[str, int]:
         """How many tasks each agent of the plan has."""
         counts: dict[str, int] = {}

@@ -46,6 +46,9 @@ class RoutingRule:
     """Higher speaks first; among equals, the one that stands first."""
     reason: str = ""
     """Why, in words that end the sentence `... sends it to the agent: <reason>`."""
+    firm: bool = False
+    """Whether its agent is asked first, whatever others cost or declare: only outcomes that something measured move the
+    task. Where the agent refuses, others are asked as usual."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.rule_id, str) or not self.rule_id.strip():

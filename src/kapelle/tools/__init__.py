@@ -1,8 +1,16 @@
 """What agents work with: SQL over the tables of a folder, questions turned into SQL, and a sandbox for programs."""
 
+from .question_check import CheckedSelect as CheckedSelect
+from .question_check import DoesNotFit as DoesNotFit
+from .question_check import check_select as check_select
+from .question_check import find_unknown_words as find_unknown_words
+from .question_check import run_select as run_select
 from .sandbox import Sandbox as Sandbox
 from .sandbox import SandboxLimits as SandboxLimits
 from .sandbox import SandboxResult as SandboxResult
+from .schema_links import SchemaLinks as SchemaLinks
+from .schema_links import link_schema as link_schema
+from .schema_text import describe_schema as describe_schema
 from .table_questions import Cell as Cell
 from .table_questions import NotUnderstood as NotUnderstood
 from .table_questions import Row as Row

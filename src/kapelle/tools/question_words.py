@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Literal
 
-from kapelle.knowledge import plain, stem, word_set
+from kapelle.knowledge import plain, stem
 
 Kind = Literal[
     "count",
@@ -19,8 +21,10 @@ Kind = Literal[
     "between",
     "how",
     "per",
+    "when",
     "not",
     "and",
+    "verb",
     "filler",
 ]
 
@@ -33,6 +37,8 @@ class Token:
     """Plain: lower case, without accents."""
     raw: str
     number: float | None = None
+    period: tuple[str, str] | None = None
+    """The days that a date names: the first, and the first one after them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +49,17 @@ class Phrase:
     value: str = ""
     """The SQL function, direction or operator."""
     concept: str = ""
-    """The kind of column that the words imply: `longest` implies a length."""
+    """The kind of column that the words imply: `longest` implies a length. A verb goes with these columns only."""
+
+
+def stem_set(words: str) -> frozenset[str]:
+    """Return the stems of the words that a text lists."""
+    return frozenset(map(stem, words.split()))
 
 
 # What columns are about, and the words (stems) that people and headers use for it.
 CONCEPTS: dict[str, frozenset[str]] = {
-    concept: frozenset(stem(word) for word in words.split())
+    concept: stem_set(words)
     for concept, words in {
         "population": "population populations people inhabitants residents citizens",
         "area": "area size surface",
@@ -58,6 +69,7 @@ CONCEPTS: dict[str, frozenset[str]] = {
         "language": "language languages",
         "currency": "currency money",
         "price": "price cost",
+        "salary": "salary wage pay earn",
     }.items()
 }
 
@@ -72,7 +84,8 @@ def _say(words: str, kind: Kind, value: str = "", concept: str = "") -> None:
         _PHRASES[word] = Phrase(kind=kind, value=value, concept=concept)
 
 
-_say("how many|number of|count of|count the|count|how many different", "count")
+_say("how many|number of|count of|count the|count", "count")
+_say("how many different|number of different|how many distinct|how many unique", "count", "different")
 _say("average|mean|average of|mean of", "aggregate", "avg")
 _say("total|sum|combined|sum of|total of|overall|together", "aggregate", "sum")
 _say("maximum|max", "aggregate", "max")
@@ -88,16 +101,20 @@ _say("most populous|most populated", "superlative", "desc", "population")
 _say("least populous|least populated", "superlative", "asc", "population")
 _say("most|the most", "superlative", "desc")
 _say("least|fewest", "superlative", "asc")
+_say("cheapest|least expensive", "superlative", "asc", "price")
+_say("most expensive", "superlative", "desc", "price")
+_say("newest|latest|most recent|most recently", "superlative", "desc", "date")
+_say("earliest", "superlative", "asc", "date")
 _say("top", "top", "desc")
 _say("bottom", "top", "asc")
 _say("sorted by|ordered by|sort by|sort them by|order by|in order of|arranged by", "order", "asc")
 _say("ranked by|rank by|rank them by", "order", "desc")
 _say("descending|in descending order|largest first|highest first|longest first|biggest first", "direction", "desc")
 _say("ascending|in ascending order|smallest first|lowest first|shortest first", "direction", "asc")
-_say("more than|greater than|over|above|exceeding|exceeds|in excess of", "compare", ">")
-_say("at least|no less than|not less than", "compare", ">=")
-_say("less than|fewer than|under|below", "compare", "<")
-_say("at most|no more than|not more than|up to", "compare", "<=")
+_say("more than|greater than|over|above|exceeding|exceeds|in excess of|>", "compare", ">")
+_say("at least|no less than|not less than|>=", "compare", ">=")
+_say("less than|fewer than|under|below|<", "compare", "<")
+_say("at most|no more than|not more than|up to|<=", "compare", "<=")
 _say("larger than|bigger than", "compare", ">", _SIZES)
 _say("smaller than", "compare", "<", _SIZES)
 _say("longer than", "compare", ">", "length")
@@ -111,17 +128,38 @@ _say("how large|how big", "how", "", "area")
 _say("how deep", "how", "", "depth")
 _say("how populous|how populated", "how", "", "population")
 _say("per|by|for each|for every|in each|in every|of each|of every|each|grouped by|broken down by", "per")
-_say("not|no|never|without|except|excluding|but|other than|outside|neither|nor|besides|apart from|instead", "not")
-_say("isn|aren|doesn|don t|didn|hasn|haven|wasn|weren|cannot", "not")
-_say("and|or|both|as well as", "and")
+_say("or more|or above|or higher|or over|and above|and more", "compare", "after >=")
+_say("or less|or fewer|or below|or lower|or under|and below|and less", "compare", "after <=")
+_say("during", "when", "=")
+_say("after|later than", "when", ">")
+_say("before|earlier than|prior to", "when", "<")
+_say("since|in or after|on or after", "when", ">=")
+_say("not|non|except|except for|except those|except the|excluding|but not|other than|outside|apart from", "not", "<>")
+_say("isn t|aren t|wasn t|weren t|not in|non in|except in|except those in|not from|except from|not by", "not", "<>")
+_say("no|never|without|but|neither|nor|besides|instead|isn|aren|doesn|don t|didn|hasn|haven|cannot", "not")
+_say("and|or|either|both|as well as|together with|&", "and")
+# What a person may be called by, where something is, when it was: such words are right about such columns only.
+_PEOPLE = "name person people employee staff student customer client user member manager head assignee owner author"
+_PLACES = "city country state region continent place location address town building site office area traverse capital"
+_say("who|whom", "verb", "", _PEOPLE + " teacher player patient contact agent lead leader director president")
+_say("where is|where are|where was|where were|where does|where do", "verb", "where")
+_say("live|lives|living|reside|resides|based", "verb", "", f"{_PLACES} population people inhabitants home")
+_say("located|situated|found|lie|lies|lie in|lies in", "verb", "", _PLACES)
+_say("run through|runs through|flow through|flows through|running through|flowing through", "verb", "", _PLACES)
+_say("pass through|passes through", "verb", "", _PLACES)
+_say("spoken|speak|speaks", "verb", "", "language")
+_say("use|uses|using|used", "verb", "", "currency language")
+_say("work|works|working", "verb", "", "department team office company employer branch division unit building remote")
+_say("assigned to", "verb", "", "assignee assigned agent owner employee")
+_say("when", "verb", "", "date")
+_say("compare", "verb", "several")
 _say(
-    "a|an|the|is|are|was|were|be|of|in|on|at|from|for|with|within|has|have|having|had|that|which|what|whose|who|whom|list|"
-    "show|name|names|give|"
-    "tell|find|get|return|me|tell us|give us|show us|all|any|there|do|does|did|please|can|could|you|i|want|to|know|its|"
-    "their|this|these|those|s|it|exist|located|lie|lies|found|live|lives|living|called|named|are there|is there|entire|"
-    "in the world|of the world|on earth|worldwide|in our data|in the data|in the table|in the folder|together with|"
-    "run through|runs through|flow through|flows through|pass through|passes through|running through|flowing through|"
-    "mount|mt|spoken|speak|speaks|use|uses|using|used|where|compare",
+    "a|an|the|is|are|was|were|be|of|in|on|at|from|for|with|within|has|have|having|had|that|which|what|whose|list|"
+    "show|name|names|give|where|=|"
+    "tell|find|get|return|me|tell us|give us|show us|all|any|there|do|does|did|please|can you|could you|i want|to|know|"
+    "its|their|s|exist|called|named|are there|is there|how much do|how much does|"
+    "in the world|in the entire world|of the world|on earth|worldwide|in our data|in the data|in the table|"
+    "in the folder|mount|mt",
     "filler",
 )
 
@@ -137,9 +175,10 @@ for _unit, _words in {
     "mi2": "mi2|sq mi|square miles|square mile",
     "ft": "ft|feet|foot",
     "kg": "kg|kilograms|kilogrammes",
-    "usd": "usd|dollars|dollar",
-    "eur": "eur|euros",
-    "pct": "pct|percent|per cent",
+    "usd": "usd|dollars|dollar|$",
+    "eur": "eur|euros|euro|€",
+    "gbp": "gbp|pounds|£",
+    "pct": "pct|percent|per cent|%",
     "years": "years|year",
     "s": "seconds",
 }.items():
@@ -151,36 +190,79 @@ _SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "m
 _NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905 - a list of words
 
 # Heads of column names that say too little to be meant by the head alone.
-VAGUE_HEADS = word_set("name id code type number no key date title value label")
+VAGUE_HEADS = stem_set("name id code type number no key date title value label")
 
-_TOKEN = re.compile(r"\d{1,3}(?:,\d{3})+(?![\d\w])(?:\.\d+)?|\d+(?:\.\d+)?(?![\w])|[^\W_]+")
+_MONTHS = r"(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)(?:r?uary|ch|il|ust|t?ember|ober)? "
+_DATE = rf"(?<![\w-])\d{{4}}-\d\d(?:-\d\d)?(?![\w-])|\bq[1-4] \d{{4}}\b|\b(?:\d\d? )?{_MONTHS}(?:\d\d?,? )?\d{{4}}\b"
+_DATE_FORMS = ("%Y-%m-%d", "%d %B %Y", "%d %b %Y", "%B %d %Y", "%b %d %Y", "%Y-%m", "%B %Y", "%b %Y")
+_SYMBOLS = r"!?[%$€£¥<>=≠≤≥+#*~^|@&]+"
+# A single column of dates is meant by "in 2023" when it is called so; a hire date or a due date has to be named.
+DATE_WORDS = stem_set("date day year issued created placed ordered time timestamp")
+
+_TOKEN = re.compile(
+    rf"{_DATE}|(?<![\w-])-?\d{{1,3}}(?:,\d{{3}})+(?![\d\w])(?:\.\d+)?|(?:(?<![\w-])-)?\d+(?:\.\d+)?(?![\w])|"
+    rf"[^\W_]+|(?<![^\W_]){_SYMBOLS}|{_SYMBOLS}(?![^\W_])",
+    re.IGNORECASE,
+)
+_MONEY = re.compile(r"([$€£])\s?(\d[\d.,]*(?:\s?(?:thousand|million|billion)\b)?)", re.IGNORECASE)
 
 
 def read_tokens(question: str) -> list[Token]:
-    """Return the words and numbers of a question; `2.5 million` is one number.
+    """Return the words, numbers and dates of a question; `2.5 million` is one number, and so is a date one token.
 
     >>> [token.number or token.text for token in read_tokens("Over 2.5 million in Perú's 1,000 km²")]
     ['over', 2500000.0, 'in', 'peru', 's', 1000.0, 'km2']
+    >>> read_tokens("before May 2024")[1].period
+    ('2024-05-01', '2024-06-01')
     """
     tokens: list[Token] = []
-    for match in _TOKEN.finditer(question):
+    for match in _TOKEN.finditer(_MONEY.sub(r"\2 \1", question)):
         raw = match[0]
         text = plain(raw)
         bare = text.replace(",", "")
-        number = float(bare) if re.fullmatch(r"\d{1,18}(?:\.\d+)?", bare) else None
+        # 50.000 is fifty thousand to some, and fifty to others: it is no number here.
+        is_plain = not re.fullmatch(r"-?\d{1,3}\.\d{3}", bare)
+        number = float(bare) if is_plain and re.fullmatch(r"-?\d{1,18}(?:\.\d+)?", bare) else None
         if number is None and text in _NUMBERS:
             number = float(_NUMBERS.index(text))
         before = tokens[-1] if tokens else None
         if before is not None and before.number is not None and text in _SCALES and text != "m":
             tokens[-1] = Token(text=before.text, raw=f"{before.raw} {raw}", number=before.number * _SCALES[text])
         else:
-            tokens.append(Token(text=text, raw=raw, number=number))
+            tokens.append(Token(text=text, raw=raw, number=number, period=_read_period(text)))
     return tokens
+
+
+def year_period(number: float) -> tuple[str, str] | None:
+    """Return the days of a year; None for a number that is no year of our time."""
+    return (f"{int(number)}-01-01", f"{int(number) + 1}-01-01") if number in range(1000, 2101) else None
+
+
+def _read_period(text: str) -> tuple[str, str] | None:
+    text = text.replace(",", "")
+    quarter = re.fullmatch(r"q([1-4]) (\d{4})", text)
+    if quarter is not None:
+        text = f"{quarter[2]}-{3 * int(quarter[1]) - 2:02}"
+    for form in _DATE_FORMS:
+        try:
+            first = datetime.strptime(text, form).date()  # noqa: DTZ007 - a day, wherever
+        except ValueError:
+            continue
+        months = first.year * 12 + first.month + (2 if quarter is not None else 0)
+        day = timedelta(days=1)
+        after = first + day if "%d" in form else date(months // 12, months % 12 + 1, 1)
+        return first.isoformat(), after.isoformat()
+    return None
 
 
 def find_phrase(words: tuple[str, ...]) -> Phrase | None:
     """Return what these words ask for, or None."""
     return _PHRASES.get(" ".join(words))
+
+
+def fits_verb(verb: Phrase, stems: Collection[str]) -> bool:
+    """Return whether columns and tables of these stems answer to a verb or question word."""
+    return any(stem(word) in stems for word in verb.concept.split())
 
 
 def find_unit(words: tuple[str, ...]) -> str | None:

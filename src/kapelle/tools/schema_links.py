@@ -16,7 +16,7 @@ from operator import itemgetter
 from kapelle.errors import RefusedQuery
 from kapelle.knowledge import split_words, stem
 
-from .question_words import CONCEPTS, UNIT_SUFFIXES, VAGUE_HEADS
+from .question_words import CONCEPTS, UNIT_SUFFIXES, VAGUE_HEADS, stem_set
 from .tables import Column, Table, Tables, quote_name
 
 MAX_INDEXED_ROWS = 200_000
@@ -32,7 +32,16 @@ LINKING_SECONDS = 1.0
 MAX_VALUE_WORDS = 8
 LEAST_OVERLAP = 0.3
 """Columns of one name join two tables only if this share of the one's values occurs in the other."""
+LEAST_NAMES = 0.8
+"""Of rows: with fewer different names, rows may be no things. A few namesakes are expected."""
 _SEPARATOR = "; "
+_FLAGS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"), ("1", "0"))
+_CODES = stem_set("id code no nr number num key sku zip phone postcode isbn ean uuid email")
+_NAMES = stem_set("name title")
+_DATE_HEADS = stem_set("date day on at time year")
+# In a column of these names, whole numbers from 1000 to 2100 are years.
+_YEAR_WORDS = stem_set("year founded built launched established born opened published released")
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,11 +56,25 @@ class LinkedColumn:
     concepts: frozenset[str]
     holds_lists: bool
     """Whether cells hold several values, apart by `; `."""
+    flag: tuple[str, str] = ("", "")
+    """What yes and no are, in lower case, in a column that holds nothing else."""
+    period: str = ""
+    """`date` where all cells are ISO dates, `year` where they are years."""
 
     @property
     def is_number(self) -> bool:
-        """Whether it can be summed and compared."""
+        """Whether it can be compared."""
         return self.kind in ("integer", "real")
+
+    @property
+    def is_measure(self) -> bool:
+        """Whether it can be summed and ranked: a number that is no year, and no code."""
+        return self.is_number and not self.period and not self.is_code
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it tells rows apart and says nothing else."""
+        return self.name.lower() != "number" and self.stems[-1] in _CODES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +88,8 @@ class LinkedTable:
     """The column that names a row."""
     repeats: bool
     """Whether a thing stands in several rows (a river once for each country): rows are then not things."""
+    may_repeat: bool = False
+    """Whether nobody can tell: many names stand in several rows, which differ, and no code tells rows apart."""
 
     def column(self, name: str) -> LinkedColumn | None:
         """Return the column of that name, or None."""
@@ -107,6 +132,8 @@ class SchemaLinks:
         columns = (column for table in self.tables.values() for column in table.columns)
         for position, column in enumerate(columns):
             self._columns_by_stems.setdefault(column.stems, []).append(column)
+            if column.period and len(column.stems) > 1 and column.stems[-1] in _DATE_HEADS:
+                self._columns_by_stems.setdefault(column.stems[:-1], []).append(column)  # "hired" is hire_date
             if len(column.stems) > 1:
                 self._columns_by_head.setdefault(column.stems[-1], []).append((position, column))
             for concept in column.concepts:
@@ -154,18 +181,20 @@ def _link(tables: Tables) -> SchemaLinks:
     cells_left, values_left = MAX_INDEXED_CELLS, MAX_INDEXED_VALUES
     for table in tables.tables:
         cells = table.rows * len(table.columns)
-        filled: dict[str, int] = {}
+        filled: dict[str, _Facts] = {}
         held: dict[str, tuple[str, ...]] = {}
         if table.rows <= MAX_INDEXED_ROWS and cells <= cells_left:
             cells_left -= cells
-            filled = _filled_counts(tables, table)
+            filled = _column_facts(tables, table)
             held = _held(tables, table, filled, values_left)
             values_left -= sum(map(len, held.values()))
-        columns = tuple(_link_column(table, column, held.get(column.name, ())) for column in table.columns)
+        columns = tuple(
+            _link_column(table, column, held.get(column.name, ()), filled.get(column.name)) for column in table.columns
+        )
         for column in columns:
             distinct = held.get(column.name, ())
             contents[table.name, column.name] = frozenset(distinct)
-            if distinct and len(distinct) == filled[column.name]:
+            if distinct and len(distinct) == filled[column.name].filled:
                 unique.add((table.name, column.name))
             for value in distinct:
                 for part in value.split(_SEPARATOR) if column.holds_lists else (value,):
@@ -173,15 +202,21 @@ def _link(tables: Tables) -> SchemaLinks:
                     if 0 < len(words) <= MAX_VALUE_WORDS:
                         links = values.setdefault(words, {})
                         links.setdefault((table.name, column.name, part), ValueLink(column=column, value=part))
-        label = _label(table, columns)
+        codes = [one for one in columns if one.is_code and one.is_number and filled and filled[one.name].is_key]
+        keys = [one for one in columns if (table.name, one.name) in unique] + codes
+        label = _label(table, columns, keys)
+        repeats = label is not None and label not in keys and _repeats(tables, table, label, columns)
+        names = label is not None and len(set(held.get(label.name, ())))
         linked[table.name] = LinkedTable(
             name=table.name,
             stems=_name_stems(table.name),
             columns=columns,
             label=label,
-            repeats=label is not None
-            and (table.name, label.name) not in unique
-            and _repeats(tables, table, label, columns),
+            repeats=repeats,
+            may_repeat=not repeats
+            and not keys
+            and _names_things(table, label)
+            and 0 < names < LEAST_NAMES * table.rows,
         )
     return SchemaLinks(
         tables=linked,
@@ -195,7 +230,7 @@ def _name_stems(name: str) -> tuple[str, ...]:
     return tuple(stem(word) for word in split_words(spaced))
 
 
-def _link_column(table: Table, column: Column, distinct: tuple[str, ...]) -> LinkedColumn:
+def _link_column(table: Table, column: Column, distinct: tuple[str, ...], facts: _Facts | None) -> LinkedColumn:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column.name).replace("_", " ")
     words = split_words(spaced)
     unit = words.pop() if len(words) > 1 and words[-1] in UNIT_SUFFIXES else ""
@@ -204,33 +239,49 @@ def _link_column(table: Table, column: Column, distinct: tuple[str, ...]) -> Lin
     if len(stems) > len(table_stems) and stems[: len(table_stems)] == table_stems:
         stems = stems[len(table_stems) :]  # mountain.mountain_altitude is the altitude of a mountain
     lists = [value for value in distinct if _SEPARATOR in value]
+    known = {value.lower() for value in distinct}
+    flag = next((pair for pair in _FLAGS if known and known <= set(pair)), ("", ""))
+    period = "date" if distinct and all(map(_ISO_DATE.fullmatch, distinct)) else ""
+    if column.kind == "integer" and facts is not None and facts.filled:
+        flag = ("1", "0") if (facts.least, facts.most) == (0, 1) else flag
+        is_year = facts.least >= 1000 and facts.most <= 2100 and not _YEAR_WORDS.isdisjoint(stems)
+        period = "year" if is_year else ""
+    concepts = {concept for concept, known in CONCEPTS.items() if stems[-1:] and stems[-1] in known}
     return LinkedColumn(
         table=table.name,
         name=column.name,
         kind=column.kind,
         stems=stems or ("",),
         unit=unit,
-        concepts=frozenset(concept for concept, known in CONCEPTS.items() if stems[-1:] and stems[-1] in known),
+        concepts=frozenset(concepts | ({"date"} if period else set())),
         holds_lists=bool(lists),
+        flag=flag,
+        period=period,
     )
 
 
-def _label(table: Table, columns: tuple[LinkedColumn, ...]) -> LinkedColumn | None:
-    texts = [column for column in columns if column.kind == "text"]
-    of_name = [
-        column
-        for column in texts
-        if column.stems == _name_stems(table.name) or column.stems == ("name",) or column.name == f"{table.name}_name"
-    ]
-    return next(iter(of_name or texts), None)
+def _label(table: Table, columns: tuple[LinkedColumn, ...], keys: list[LinkedColumn]) -> LinkedColumn | None:
+    """Return what a row is called by: its name rather than its code, its code rather than what it is like."""
+    texts = [one for one in columns if one.kind == "text" and not one.flag[0] and not one.period]
+    stems = _name_stems(table.name)
+    exact = [one for one in texts if one.stems in (stems, (stem("name"),)) or one.name == f"{table.name}_name"]
+    called = [one for one in texts if one.stems[-1] in _NAMES and (one.stems[:-1] in ((), stems) or one == texts[0])]
+    plain = [one for one in texts if one in keys and not one.is_code]
+    return next(
+        iter([*exact, *called, *plain[:1], *(one for one in columns if one in keys and one.is_code), *texts]), None
+    )
 
 
-def _held(tables: Tables, table: Table, filled: dict[str, int], most: int) -> dict[str, tuple[str, ...]]:
+def _names_things(table: Table, label: LinkedColumn | None) -> bool:
+    return label is not None and (label.stems == _name_stems(table.name) or label.stems[-1] in _NAMES)
+
+
+def _held(tables: Tables, table: Table, filled: dict[str, _Facts], most: int) -> dict[str, tuple[str, ...]]:
     """Return the different values of the text columns; none of a table that has too many or takes too long."""
     held: dict[str, tuple[str, ...]] = {}
     try:
         for column in table.columns:
-            if column.kind == "text" and filled.get(column.name):
+            if column.kind == "text" and column.name in filled and filled[column.name].filled:
                 name = quote_name(column.name)
                 found = tables.query(
                     f"SELECT DISTINCT {name} FROM {quote_name(table.name)} "  # noqa: S608 - quoted
@@ -247,16 +298,33 @@ def _held(tables: Tables, table: Table, filled: dict[str, int], most: int) -> di
     return held
 
 
-def _filled_counts(tables: Tables, table: Table) -> dict[str, int]:
-    counts = ", ".join(f"count({quote_name(column.name)})" for column in table.columns)
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """Of one column: how many cells are filled, whether they are all different, and the least and most of numbers."""
+
+    filled: int
+    is_key: bool
+    least: float
+    most: float
+
+
+def _column_facts(tables: Tables, table: Table) -> dict[str, _Facts]:
+    asked = [
+        f"count({name}), " + (f"count(DISTINCT {name}), min({name}), max({name})" if number else "0, 0, 0")
+        for name, number in ((quote_name(one.name), one.kind != "text") for one in table.columns)
+    ]
     try:
         row = tables.query(
-            f"SELECT {counts} FROM {quote_name(table.name)}",  # noqa: S608 - quoted
+            f"SELECT {', '.join(asked)} FROM {quote_name(table.name)}",  # noqa: S608 - quoted
             timeout_s=LINKING_SECONDS,
         ).rows[0]
     except RefusedQuery:
         return {}
-    return dict(zip((column.name for column in table.columns), row, strict=True))
+    parts = [row[start : start + 4] for start in range(0, len(row), 4)]
+    return {
+        column.name: _Facts(filled, filled == different == table.rows, least or 0, most or 0)
+        for column, (filled, different, least, most) in zip(table.columns, parts, strict=True)
+    }
 
 
 def _repeats(tables: Tables, table: Table, label: LinkedColumn, columns: tuple[LinkedColumn, ...]) -> bool:

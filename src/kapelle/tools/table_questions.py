@@ -3,27 +3,42 @@
 Three steps: read (every word becomes a table, a column, a value, a number or a phrase that asks for something), resolve
 (which table the question is about, which columns and joins its words mean there), write (one SELECT, and a sentence
 that says how the question was understood). A word that nothing accounts for, or that could mean two things, ends in a
-refusal with the reason: a wrong figure is worse than none. Filters through another table are written as
-`key IN (SELECT ...)`, so that no join counts a row twice. Not covered: negation, nesting, arithmetic, dates.
+refusal with the reason: a wrong figure is worse than none. Verbs and question words that carry a meaning of their own
+must fit a column that is used. Filters through another table are written as `key IN (SELECT ...)`, so that no join
+counts a row twice. Negation is of one value or one yes-or-no column. Not covered: nesting, arithmetic, relative dates.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from kapelle.knowledge import quote_text, split_words
+from kapelle.knowledge import plain, quote_text, split_words, stem
 
-from .question_words import LONGEST_PHRASE, Phrase, Token, find_phrase, find_unit, read_tokens
+from .question_words import (
+    DATE_WORDS,
+    LONGEST_PHRASE,
+    Phrase,
+    Token,
+    find_phrase,
+    find_unit,
+    fits_verb,
+    read_tokens,
+    year_period,
+)
 from .schema_links import MAX_VALUE_WORDS, Join, LinkedColumn, LinkedTable, SchemaLinks, ValueLink, link_schema
 from .tables import Tables, quote_name, quote_value
 
 MAX_QUESTION_CHARS = 2_000
 MAX_COMPARED_CHARS = 60
 MAX_COMPARED_WORDS = 20_000
+MAX_READINGS = 4
+_BE = ("is", "are", "was", "were", "be")
+_HAVE = ("with", "have", "has", "having")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,11 +102,12 @@ class TableQuestions:
         if len(question) > MAX_QUESTION_CHARS:
             return NotUnderstood(reason="The question is too long. Ask for one thing at a time.")
         links = self._linked()
+        quoted = re.findall(r'["“]([^"“”]+)["”]', question)
+        values = [*values, *(text for text in quoted if tuple(split_words(text)) in links.values)]
         try:
-            reading = _read(question, links, values)
-            return _Resolving(links, reading).plan()
+            return _Resolving(links, _read(question, links, values)).plan()
         except _Unsure as unsure:
-            return NotUnderstood(reason=str(unsure))
+            return NotUnderstood(reason=str(unsure), readings=_readings(question, links, values, unsure.options))
 
     def find_row(self, name: str) -> Row | None:
         """Return the row that a bare name is the label of: "the Danube"; None where none or several could be meant.
@@ -119,7 +135,23 @@ class TableQuestions:
 
 
 class _Unsure(Exception):
-    """The question is not understood well enough."""
+    """The question is not understood well enough; it would be with one of the `options`, where there are some."""
+
+    def __init__(self, reason: str, options: Sequence[object] = ()) -> None:
+        super().__init__(reason)
+        self.options = options
+
+
+def _readings(
+    question: str, links: SchemaLinks, values: Sequence[str], options: Sequence[object]
+) -> tuple[TablePlan, ...]:
+    """Return what the question means with each option; nothing where one of them makes no complete question."""
+    if not 1 < len(options) <= MAX_READINGS:
+        return ()
+    try:
+        return tuple(_Resolving(links, _read(question, links, values), chosen=option).plan() for option in options)
+    except _Unsure:
+        return ()
 
 
 # ---------------------------------------------------------------------------------------------------------------- read
@@ -132,14 +164,35 @@ class _Mention:
     text: str
     phrase: Phrase | None = None
     number: float | None = None
+    period: tuple[str, str] | None = None
     unit: str = ""
     table: LinkedTable | None = None
     columns: tuple[LinkedColumn, ...] = ()
     values: tuple[ValueLink, ...] = ()
     used: bool = False
+    place: int = sys.maxsize
 
-    def is_phrase(self, kind: str) -> bool:
-        return self.phrase is not None and self.phrase.kind == kind
+    def is_phrase(self, *kinds: str) -> bool:
+        return self.phrase is not None and self.phrase.kind in kinds
+
+    @property
+    def word(self) -> str:
+        return plain(self.text)
+
+    @property
+    def says(self) -> str:
+        """The function, direction or operator that it asks for."""
+        return self.phrase.value if self.phrase is not None else ""
+
+    @property
+    def days(self) -> tuple[str, str] | None:
+        """The days of a date, or of a number that is a year."""
+        is_year = self.number is not None and self.text.isdigit()
+        return self.period or (year_period(self.number) if is_year and self.number is not None else None)
+
+
+_NOTHING = _Mention(text="", used=True)
+"""What stands before the first word and after the last."""
 
 
 def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list[_Mention]:
@@ -169,9 +222,11 @@ def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list
         else:
             unknown.append(tokens[start].raw)
             start += 1
-    refused = [mention.text for mention in mentions if mention.is_phrase("not")]
+    refused = [mention.text for mention in mentions if mention.is_phrase("not") and not mention.says]
     if refused:
         raise _Unsure(f"Questions with {refused[0]!r} are not understood. Say what to include, or send SQL.")
+    if _YES_OR_NO.match(question):
+        raise _Unsure("Questions for a yes or no are not understood. Ask for the column, or for the rows that are so.")
     if unknown:
         distinct = list(dict.fromkeys(unknown))
         said = ", ".join(quote_text(word) for word in distinct[:5]) + (" and more" if len(distinct) > 5 else "")
@@ -227,8 +282,8 @@ def _mention(
 ) -> _Mention | None:
     words = tuple(token.text for token in tokens)
     text = " ".join(token.raw for token in tokens)
-    if len(tokens) == 1 and tokens[0].number is not None:
-        return _Mention(text=text, number=tokens[0].number)
+    if len(tokens) == 1 and (tokens[0].number is not None or tokens[0].period is not None):
+        return _Mention(text=text, number=tokens[0].number, period=tokens[0].period)
     unit = find_unit(words)
     if unit is not None and before and before[-1].number is not None:
         return _Mention(text=text, unit=unit)
@@ -236,13 +291,20 @@ def _mention(
     if phrase is not None:
         return _Mention(text=text, phrase=phrase)
     table, columns, values = links.find_table(words), links.find_columns(words), links.values.get(words, ())
-    if len(words) == 1 and (table or columns):
+    if len(words) == 1 and table:
         values = ()  # "river" is the table even if a value is called that
     elif values and len(words) == 1 and mixed_case and len(text) <= 5 and text == text.lower():
-        values = ()  # in "Where does Don ...", "po" is not the river Po
+        # In "Where does Don ...", "po" is not the river Po; "open" is a status that is written Open.
+        values = [one for one in values if one.value.islower() or links.tables[one.column.table].label != one.column]
     if table or columns or values:
-        return _Mention(text=text, table=table, columns=columns, values=values)
+        return _Mention(text=text, table=table, columns=columns, values=tuple(values))
     return None
+
+
+_YES_OR_NO = re.compile(
+    r"\s*(?:(?:is|are|was|were)\b(?! there\b)|(?:does|did|has|have|will)\b|(?:do|can|could)\b(?! (?:you|i|we)\b))",
+    re.IGNORECASE,
+)
 
 
 # ------------------------------------------------------------------------------------------------------------- resolve
@@ -258,29 +320,15 @@ class _Wanted:
     unit: str = ""
     """The unit that the question names: it tells an area from a population."""
 
-    def in_table(self, table: LinkedTable) -> LinkedColumn | None:
-        """Return the one column of the table that is meant; None without one.
-
-        Raises:
-            _Unsure: there are several.
-        """
-        exact = [column for column in self.columns if column.table == table.name]
-        found = exact or [column for column in table.columns if column.concepts & self.concepts]
-        numbers = [column for column in found if column.is_number] if self.concepts else found
-        found = numbers or found
-        found = [column for column in found if self.unit and column.unit == self.unit] or found
-        if len(found) > 1:
-            names = " or ".join(repr(column.name) for column in found)
-            raise _Unsure(f"{self.text!r} could mean {names}. Say which.")
-        return found[0] if found else None
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Comparison:
-    wanted: _Wanted
+class _Filter:
+    wanted: _Wanted | None
+    """None is the only column of dates that the table has."""
     operator: str
-    numbers: tuple[float, ...]
-    unit: str
+    operands: tuple[float | str | bool, ...]
+    """Numbers; whether a column of yes and no says yes; or the first day of a date and the first one after it."""
+    unit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,341 +348,404 @@ class _Resolving:
 
     links: SchemaLinks
     mentions: list[_Mention]
+    chosen: object = None
+    """Which column, table or way to count is meant where several could be."""
     target: LinkedTable = field(init=False)
-    comparisons: list[_Comparison] = field(default_factory=list)
+    filters: list[_Filter] = field(default_factory=list)
+    negated: list[_Mention] = field(default_factory=list)
     superlative: _Superlative | None = None
     order: tuple[_Wanted, str] | None = None
     """The column to sort by, and the direction."""
     aggregate: tuple[str, _Wanted] | None = None
     group: _Wanted | None = None
     counts: bool = False
+    different: _Wanted | None = None
+    """The column whose different values are counted or listed."""
     asks_for_one_number: bool = False
     outputs: list[_Wanted] = field(default_factory=list)
     values: list[tuple[_Mention, str]] = field(default_factory=list)
+    """With the preposition before each."""
     bound: dict[int, tuple[ValueLink, ...]] = field(default_factory=dict)
+    used: list[LinkedColumn] = field(default_factory=list)
     read: set[str] = field(default_factory=set)
 
     def plan(self) -> TablePlan:
+        for place, mention in enumerate(self.mentions):
+            mention.place = place
+        self._find_adjectives()
+        self._find_negated()
+        self._find_periods()
         self._find_order()
         self._find_comparisons()
         self._find_superlative()
         self._find_aggregate()
         self._find_group()
         self._find_count()
+        self._find_equal()
         self._bind_values()
         self._find_target()
-        return self._write()
+        plan = self._write()
+        self._account_for_verbs()
+        return plan
+
+    def _account_for_verbs(self) -> None:
+        """Refuse verbs and question words that fit nothing that was used: "who live in Sales" has no place."""
+        stems = {stem for column in self.used for stem in (*column.stems, *column.concepts)}
+        stems |= {stem for name in self.read for stem in self.links.tables[name].stems}
+        for mention in self._each("verb"):
+            assert mention.phrase is not None
+            several = mention.says == "several" and len(self.values) > 1
+            if not several and not fits_verb(mention.phrase, stems):
+                raise _Unsure(f"No column of {self.target.name!r} that was used answers to {mention.text!r}. Name one.")
 
     # -- what is asked for
 
-    def _find_order(self) -> None:
-        for position, mention in enumerate(self.mentions):
-            if not mention.is_phrase("order"):
+    def _find_adjectives(self) -> None:
+        """Tell "remote employees" and "employees who are remote" from the column, and a status from its column."""
+        for mention in self.mentions:
+            if mention.table is not None or not mention.columns:
                 continue
-            column = self._past_filler(position + 1)
-            if self.order is not None or column is None or not column.columns:
+            before = self._at(mention.place - 1)
+            flags = tuple(column for column in mention.columns if column.flag[0])
+            describes = self._describes_rows(mention)
+            if mention.values and flags and describes:
+                raise _Unsure(f"{mention.text!r} is the name of a column and a value. Say which column has it.")
+            if mention.values:
+                is_name = any(mention.word in split_words(column.name) for column in mention.columns)
+                mention.columns = mention.columns if is_name and not describes else ()
+                mention.values = mention.values if not mention.columns else ()
+            elif flags and describes:
+                wanted, is_so = _Wanted(text=mention.text, columns=flags), not before.is_phrase("not")
+                self.filters.append(_Filter(wanted=wanted, operator="is", operands=(is_so,)))
+                before.used, mention.used = before.used or not is_so, True
+            elif flags and before.word in _HAVE:
+                raise _Unsure(
+                    f"It is not clear what {mention.text!r} has to be. Say 'are {mention.text}' or 'are not'."
+                )
+            elif describes and not before.values and not any(one.is_number or one.period for one in mention.columns):
+                raise _Unsure(f"It is not clear what {mention.text!r} says here. Name a value of that column.")
+
+    def _describes_rows(self, mention: _Mention) -> bool:
+        """Whether the word stands before what it describes, or after a table and `are`."""
+        after = self._at(mention.place + 1)
+        while after.table is None and (after.values or any(column.flag[0] for column in after.columns)):
+            after = self._at(after.place + 1)
+        before = self._at(mention.place - 1)
+        before = self._at(before.place - 1) if before.is_phrase("not") else before
+        has_table = any(one.table is not None for one in self.mentions[: before.place])
+        return after.table is not None or (has_table and (before.word in _BE or before.is_phrase("verb", "not")))
+
+    def _find_negated(self) -> None:
+        for mention in self.mentions:
+            if mention.is_phrase("not") and any(one.is_phrase("and") for one in self.mentions):
+                raise _Unsure(
+                    f"How far {mention.text!r} reaches is not clear beside 'and' or 'or'. Ask for one at a time."
+                )
+        for mention in self._each("not"):
+            after = self._past_filler(mention.place + 1)
+            if not after.values:
+                raise _Unsure(f"It is not clear what {mention.text!r} leaves out. Name a value.")
+            mention.used = True
+            self.negated.append(after)
+
+    def _find_periods(self) -> None:
+        """Read dates and years with what stands before them: "hired in 2023", "since May 2024"."""
+        for mention in self.mentions:
+            before = self._at(mention.place - 1)
+            operator = before.says if before.is_phrase("when") else "=" if before.word in ("in", "on") else ""
+            if operator and mention.days and not mention.used and not self._at(mention.place + 1).unit:
+                self._add_period(before, operator, mention, mention)
+
+    def _add_period(self, before: _Mention, operator: str, first: _Mention, last: _Mention) -> None:
+        assert first.days is not None
+        assert last.days is not None
+        before.used = first.used = last.used = True
+        wanted = self._dated(before.place - 1)
+        self.filters.append(_Filter(wanted=wanted, operator=operator, operands=(first.days[0], last.days[1])))
+
+    def _dated(self, place: int) -> _Wanted | None:
+        """Return the column of dates that the words before a date name, or other words do; None leaves it to the table.
+
+        Raises:
+            _Unsure: what stands before it says what happened then, and no column holds that.
+        """
+        near = self._before_filler(place)
+        dated = [one for one in self.mentions if not one.used and any(column.period for column in one.columns)]
+        found = [one for one in dated if one is near] or dated
+        follows_table = any(one.table is not None for one in self.mentions[: near.place])
+        if near not in found and not near.table and not near.used and not self._preposition(near) and follows_table:
+            raise _Unsure(f"No column holds when that was: {near.text!r}. Name a column of dates.")
+        return self._take(found[0]) if len(found) == 1 else None
+
+    def _find_order(self) -> None:
+        for mention in self._each("order"):
+            column = self._past_filler(mention.place + 1)
+            if self.order is not None or not column.columns:
                 raise _Unsure(f"It is not clear what {mention.text!r} sorts by. Name a column.")
-            assert mention.phrase is not None
-            direction = mention.phrase.value
-            after = self._past_filler(self._index(column) + 1)
-            if after is not None and after.is_phrase("direction") and after.phrase is not None:
-                direction, after.used = after.phrase.value, True
-            mention.used = column.used = True
-            self.order = (_wanted(column), direction)
+            after = self._past_filler(column.place + 1)
+            direction = after.says if after.is_phrase("direction") else mention.says
+            after.used = after.used or after.is_phrase("direction")
+            self.order = self._take(mention, column), direction
 
     def _find_comparisons(self) -> None:
-        for position, mention in enumerate(self.mentions):
-            if mention.is_phrase("between"):
-                self._take_between(position)
-            elif mention.is_phrase("compare"):
-                assert mention.phrase is not None
-                number = self._at(position + 1)
-                if number is None or number.number is None:
-                    raise _Unsure(f"{mention.text!r} must be followed by a number here.")
-                wanted, unit = self._compared(position, position + 2, mention.phrase.concept)
-                mention.used = number.used = True
-                self.comparisons.append(
-                    _Comparison(wanted=wanted, operator=mention.phrase.value, numbers=(number.number,), unit=unit)
-                )
+        for mention in self._each("compare"):
+            is_after = mention.says.startswith("after ")  # "3 or more"
+            number = self._at(mention.place + (-1 if is_after else 1))
+            if number.number is None or number.used:
+                raise _Unsure(f"{mention.text!r} must be followed by a number here.")
+            first = mention.place - is_after
+            wanted, unit = self._compared(mention, first, first + 2)
+            self._take(mention, number)
+            operator = mention.says.removeprefix("after ")
+            self.filters.append(_Filter(wanted=wanted, operator=operator, operands=(number.number,), unit=unit))
+        for mention in self._each("between"):
+            low, middle, high = (self._at(mention.place + offset) for offset in (1, 2, 3))
+            near, after = self._before_filler(mention.place - 1), self._at(mention.place + 4)
+            is_amount = bool(after.unit) or (_is_number_word(near) and not low.period)
+            if middle.is_phrase("and") and low.days and high.days and not is_amount:
+                self._add_period(mention, "=", low, high)
+                continue
+            if low.number is None or high.number is None or not middle.is_phrase("and"):
+                raise _Unsure("'between' must be followed by two numbers here.")
+            wanted, unit = self._compared(mention, mention.place, mention.place + 4)
+            self._take(mention, low, middle, high)
+            self.filters.append(
+                _Filter(wanted=wanted, operator="between", operands=(low.number, high.number), unit=unit)
+            )
 
-    def _take_between(self, position: int) -> None:
-        low, middle, high = (self._at(position + offset) for offset in (1, 2, 3))
-        if not (low and middle and high) or low.number is None or high.number is None or not middle.is_phrase("and"):
-            raise _Unsure("'between' must be followed by two numbers here.")
-        wanted, unit = self._compared(position, position + 4, "")
-        for mention in (self.mentions[position], low, middle, high):
-            mention.used = True
-        self.comparisons.append(
-            _Comparison(wanted=wanted, operator="between", numbers=(low.number, high.number), unit=unit)
-        )
-
-    def _compared(self, position: int, after: int, concepts: str) -> tuple[_Wanted, str]:
+    def _compared(self, mention: _Mention, first: int, after: int) -> tuple[_Wanted, str]:
         """Return the column that a comparison speaks of: after its number, implied by its adjective, or before it."""
-        unit = ""
-        following = self._at(after)
-        if following is not None and following.unit:
-            unit, following.used = following.unit, True
-            following = self._past_filler(after + 1)
-        if following is not None and following.columns and not following.table and not following.used:
-            following.used = True
-            return _wanted(following), unit
-        if concepts:
-            return _Wanted(text=self.mentions[position].text, concepts=frozenset(concepts.split()), unit=unit), unit
-        before = self._before_filler(position - 1)
-        if before is not None and before.columns and not before.table and not before.used:
-            before.used = True
-            return _wanted(before), unit
+        following, before = self._at(after), self._before_filler(first - 1)
+        unit = following.unit
         if unit:
-            return _Wanted(text=unit, columns=tuple(self._columns_in(unit))), unit
-        raise _Unsure(f"It is not clear what {self.mentions[position].text!r} compares. Name the column.")
+            following.used = True
+            following = self._past_filler(after + 1)
+        if following.columns and not following.table and not following.used:
+            return self._take(following), unit
+        if mention.phrase is not None and mention.phrase.concept:
+            return _Wanted(text=mention.text, concepts=frozenset(mention.phrase.concept.split()), unit=unit), unit
+        if before.columns and not before.table and not before.used:
+            return self._take(before), unit
+        if unit:
+            columns = (column for table in self.links.tables.values() for column in table.columns)
+            return _Wanted(text=unit, columns=tuple(column for column in columns if column.unit == unit)), unit
+        raise _Unsure(f"It is not clear what {mention.text!r} compares. Name the column.")
 
-    def _columns_in(self, unit: str) -> list[LinkedColumn]:
-        return [column for table in self.links.tables.values() for column in table.columns if column.unit == unit]
+    def _find_equal(self) -> None:
+        """Read numbers that a column must be: "with 2 children", "a stock of 0"."""
+        for mention in self.mentions:
+            before, near = self._at(mention.place - 1), self._at(mention.place + 1)
+            if mention.number is None or mention.used or before.word not in (*_HAVE, *_BE, "of", "="):
+                continue
+            if before.word not in _HAVE:
+                near = self._before_filler(before.place, among=(*_BE, "of", "="))
+            if near.columns and not near.table and not near.used:
+                unit = self._at(mention.place + 1).unit
+                self._at(mention.place + 1).used |= bool(unit)
+                wanted = self._take(mention, near)
+                self.filters.append(_Filter(wanted=wanted, operator="=", operands=(mention.number,), unit=unit))
 
     def _find_superlative(self) -> None:
-        found = [
-            position
-            for position, mention in enumerate(self.mentions)
-            if mention.is_phrase("superlative") or mention.is_phrase("top")
-        ]
-        if not found:
-            return
-        if len(found) > 1 and self.mentions[found[0]].is_phrase("top") and found[1] == found[0] + 2:
-            self.mentions[found.pop(0)].used = True  # "the top 5 longest rivers" are the 5 longest
+        found = list(self._each("superlative", "top"))
+        if len(found) > 1 and found[0].is_phrase("top") and found[1].place == found[0].place + 2:
+            found.pop(0).used = True  # "the top 5 longest rivers" are the 5 longest
         if len(found) > 1:
             raise _Unsure("The question ranks by more than one thing. Ask for one at a time.")
-        position = found[0]
-        mention = self.mentions[position]
-        assert mention.phrase is not None
-        mention.used = True
-        limit = self._limit(position)
-        wanted = self._ranked_by(position, mention.phrase)
-        if wanted is not None:
-            self.superlative = _Superlative(direction=mention.phrase.value, wanted=wanted, limit=limit)
-            return
-        counted = self._past_filler(position + 1)
-        if mention.is_phrase("top") and counted is not None and counted.number is not None:
-            counted = self._past_filler(self._index(counted) + 1)
-        if counted is None or counted.table is None:
-            raise _Unsure(f"It is not clear what {mention.text!r} ranks by. Name a column of numbers.")
-        if mention.is_phrase("top") and (only := _only_number(counted.table)) is not None:
-            ranks = _Wanted(text=only.name, columns=(only,))
-            self.superlative = _Superlative(direction=mention.phrase.value, wanted=ranks, limit=limit)
-            return
-        counted.used = True
-        self.superlative = _Superlative(
-            direction=mention.phrase.value, wanted=None, limit=limit, counted=counted.table, said=counted.text
-        )
+        for mention in found:
+            mention.used = True
+            limit, wanted = self._limit(mention), self._ranked_by(mention)
+            counted = self._past_filler(mention.place + 1)
+            if mention.is_phrase("top") and counted.number is not None:
+                counted = self._past_filler(counted.place + 1)
+            if wanted is None and counted.table is None:
+                raise _Unsure(f"It is not clear what {mention.text!r} ranks by. Name a column of numbers.")
+            if wanted is None and counted.table is not None and mention.is_phrase("top"):
+                numbers = [column for column in counted.table.columns if column.is_measure]
+                wanted = _Wanted(text=numbers[0].name, columns=(numbers[0],)) if len(numbers) == 1 else None
+            self.superlative = _Superlative(direction=mention.says, wanted=wanted, limit=limit)
+            if wanted is None:
+                counted.used = True
+                self.superlative = replace(self.superlative, counted=counted.table, said=counted.text)
 
-    def _limit(self, position: int) -> int | None:
+    def _limit(self, ranks: _Mention) -> int | None:
         """Return the N of "top N", "N largest" or "which N countries"."""
-        top = self.mentions[position].is_phrase("top")
-        places = [position + 1] if top else [position - 1, position + 1, *range(len(self.mentions))]
-        for place in places:
+        near = (ranks.place + 1, ranks.place - 1)
+        for place in (ranks.place + 1,) if ranks.is_phrase("top") else (*near, *range(len(self.mentions))):
             mention = self._at(place)
-            if mention is None or mention.used or mention.number is None:
-                continue
-            following = self._at(place + 1)
-            near = place in (position - 1, position + 1) or (following is not None and following.table is not None)
-            if near and mention.number == int(mention.number) and 1 <= mention.number <= 1000:
+            fits = place in near or self._at(place + 1).table is not None
+            number = mention.number if fits and not mention.used else None
+            if number is not None and number == int(number) and 1 <= number <= 1000:
                 mention.used = True
-                return int(mention.number)
-        if top:
+                return int(number)
+        if ranks.is_phrase("top"):
             raise _Unsure("'top' must be followed by a number here.")
         return None
 
-    def _ranked_by(self, position: int, phrase: Phrase) -> _Wanted | None:
-        place = position + 1
-        following = self._at(place)
-        while following is not None and (following.number is not None or following.is_phrase("filler")):
-            place += 1
-            following = self._at(place)
-        if following is not None and following.is_phrase("aggregate"):
+    def _ranked_by(self, ranks: _Mention) -> _Wanted | None:
+        assert ranks.phrase is not None
+        concept = ranks.phrase.concept
+        following = self._at(ranks.place + 1)
+        while following.number is not None or following.is_phrase("filler"):
+            following = self._at(following.place + 1)
+        if following.is_phrase("aggregate"):
             raise _Unsure(f"Ranking by a {following.text} is not understood. Ask for it per group.")
-        if _is_number_word(following):
-            assert following is not None
-            following.used = True
-            return _wanted(following)
-        if following is not None and following.table is not None and not phrase.concept:
-            by = self._by_column(place)
-            if by is not None:
-                return by
-            return None
-        by = self._by_column(position)
-        if by is not None:
-            return by
-        if phrase.concept:
-            return _Wanted(text=self.mentions[position].text, concepts=frozenset(phrase.concept.split()))
-        return None
-
-    def _by_column(self, start: int) -> _Wanted | None:
-        for place in range(start, len(self.mentions) - 1):
-            if self.mentions[place].is_phrase("per"):
-                column = self._past_filler(place + 1)
-                if _is_number_word(column):
-                    assert column is not None
-                    self.mentions[place].used = column.used = True
-                    return _wanted(column)
-        return None
+        is_date = concept == "date" and any(column.period for column in following.columns)
+        if _is_number_word(following) or is_date:
+            return self._take(following)
+        counts = following.table is not None and not concept
+        for mention in self.mentions[following.place if counts else ranks.place :]:
+            column = self._past_filler(mention.place + 1)
+            if mention.is_phrase("per") and _is_number_word(column):
+                return self._take(mention, column)
+        return _Wanted(text=ranks.text, concepts=frozenset(concept.split())) if concept else None
 
     def _find_aggregate(self) -> None:
-        for position, mention in enumerate(self.mentions):
-            if not mention.is_phrase("aggregate"):
-                continue
-            assert mention.phrase is not None
-            place = position + 1
-            following = self._past_filler(place)
-            if following is not None and following.is_phrase("count") and mention.phrase.value == "sum":
+        for mention in self._each("aggregate"):
+            following = self._past_filler(mention.place + 1)
+            if following.is_phrase("count") and mention.says == "sum":
                 mention.used = True  # "the total number of"
                 continue
-            if following is not None and following.table is not None and not _is_number_word(following):
-                following = self._past_filler(self.mentions.index(following) + 1)  # "average city population"
+            if following.table is not None and not _is_number_word(following):
+                following = self._past_filler(following.place + 1)  # "average city population"
             if self.aggregate is not None or not _is_number_word(following):
                 raise _Unsure(f"It is not clear what the {mention.text} is of. Name a column of numbers.")
-            assert following is not None
-            mention.used = following.used = True
-            self.aggregate = (mention.phrase.value, _wanted(following))
+            self.aggregate = mention.says, self._take(mention, following)
 
     def _find_group(self) -> None:
-        for position, mention in enumerate(self.mentions):
-            if not mention.is_phrase("per") or mention.used:
+        asks = any(one.is_phrase("count", "aggregate", "superlative") for one in self.mentions)
+        for mention in self._each("per"):
+            following = self._past_filler(mention.place + 1)
+            is_by = mention.word == "by" and following.values and not following.columns  # "tickets by Anna"
+            if is_by or (following.table is not None and not following.columns and not asks):
+                mention.used = True  # "the salary of each employee"
                 continue
-            following = self._past_filler(position + 1)
-            if self.group is not None or following is None or not following.columns:
+            if self.group is not None or not following.columns:
                 raise _Unsure(f"It is not clear what {mention.text!r} groups by. Name a column.")
-            mention.used = following.used = True
-            self.group = _wanted(following)
+            self.group = self._take(mention, following)
 
     def _find_count(self) -> None:
-        for position, mention in enumerate(self.mentions):
-            if mention.is_phrase("how"):
-                assert mention.phrase is not None
-                mention.used = True
-                self.outputs.append(_Wanted(text=mention.text, concepts=frozenset({mention.phrase.concept})))
-            if not mention.is_phrase("count"):
-                continue
-            following = self._past_filler(position + 1)
+        for mention in self._each("how"):
+            assert mention.phrase is not None
             mention.used = True
-            if following is not None and following.table is not None:
+            self.outputs.append(_Wanted(text=mention.text, concepts=frozenset({mention.phrase.concept})))
+        for mention in self._each("count"):
+            following = self._past_filler(mention.place + 1)
+            while not following.table and (following.values or (following.used and following is not _NOTHING)):
+                following = self._past_filler(following.place + 1)
+            mention.used = True
+            if following.table is not None:
                 self.counts = True
-            elif _is_number_word(following) and following is not None and not following.used:
-                following.used = True  # "how many people live in France" asks for a cell
-                self.outputs.append(_wanted(following))
+                self.chosen = mention.says or self.chosen
+            elif following.used or not following.columns:
+                raise _Unsure(f"It is not clear what {mention.text!r} counts. Name a table.")
+            elif _is_number_word(following):
+                self.outputs.append(self._take(following))  # "how many people live in France" asks for a cell
                 self.asks_for_one_number = True
             else:
-                raise _Unsure(f"It is not clear what {mention.text!r} counts. Name a table.")
+                self.counts, self.different = True, self._take(following)
 
     def _bind_values(self) -> None:
         """Let "the river Don", "the state of Texas" and "whose currency is Euro" say which column a value is of."""
-        for position, mention in enumerate(self.mentions):
+        for mention in self.mentions:
             if not mention.values:
                 continue
-            self.values.append((mention, self._preposition(position)))
-            for place, gap in ((position - 1, True), (position + 1, False)):
-                near = self._before_filler(place, among=("the", "of", "is", "a", "are")) if gap else self._at(place)
-                if near is None or near.used or not (near.table or near.columns):
+            self.values.append((mention, self._preposition(mention)))
+            for gap in (True, False):
+                near = self._at(mention.place + 1)
+                if gap:
+                    near = self._before_filler(mention.place - 1, among=("the", "of", "is", "a", "are"))
+                if near.used or not (near.table or near.columns):
                     continue
-                skipped = self.mentions[self._index(near) + 1 : position] if gap else []
-                through_of = any(entry.text.lower().endswith("of") for entry in skipped)
+                skipped = self.mentions[near.place + 1 : mention.place] if gap else []
+                through_of = any(entry.word.endswith("of") for entry in skipped)
                 fits = tuple(link for link in mention.values if self._names(near, link, through_of=through_of))
                 if fits and len(fits) < len(mention.values) + (near.table is None or gap):
-                    if near.table is not None and self._is_first_table(near) and not gap:
+                    tables = [one for one in self.mentions if one.table is not None and not one.used]
+                    is_first = bool(tables) and tables[0] is near
+                    if is_first and not gap:
                         continue
-                    self.bound[id(mention)] = fits
-                    if near.table is None or not self._is_first_table(near) or not self._needs_table(near):
-                        near.used = True
+                    self.bound[mention.place] = fits
+                    near.used = near.used or not is_first or len(tables) > 1
                     break
 
     def _names(self, near: _Mention, link: ValueLink, *, through_of: bool) -> bool:
-        if near.table is not None and near.table.label is not None and near.table.label == link.column:
-            return True
-        return link.column in near.columns and not through_of and near.table is None
+        if near.table is not None:
+            return near.table.label == link.column
+        return link.column in near.columns and not through_of
 
-    def _is_first_table(self, near: _Mention) -> bool:
-        tables = [mention for mention in self.mentions if mention.table is not None and not mention.used]
-        return bool(tables) and tables[0] is near
-
-    def _needs_table(self, near: _Mention) -> bool:
-        """Whether the question has no other subject than this table word."""
-        return sum(mention.table is not None and not mention.used for mention in self.mentions) == 1
-
-    def _preposition(self, position: int) -> str:
-        before = self._at(position - 1)
-        while before is not None and before.is_phrase("filler") and before.text.lower() in ("the", "a"):
-            position -= 1
-            before = self._at(position - 1)
-        return before.text.lower() if before is not None and before.is_phrase("filler") else ""
+    def _preposition(self, mention: _Mention) -> str:
+        before = self._at(mention.place - 1)
+        while before.is_phrase("filler") and before.word in ("the", "a"):
+            before = self._at(before.place - 1)
+        return before.word if before.is_phrase("filler") else ""
 
     # -- which table
 
     def _find_target(self) -> None:
         tables = [mention for mention in self.mentions if mention.table is not None and not mention.used]
-        group_first = self.superlative is not None and self.superlative.counted is not None
-        if group_first and self.superlative is not None and self.superlative.counted is not None:
-            if len(tables) == 1 and tables[0].columns:
-                self.group, tables[0].used = _wanted(tables[0]), True
-            else:
-                self._rank_group()
-            self.target = self.superlative.counted
+        counted = self.superlative.counted if self.superlative is not None else None
+        if counted is not None:
+            if len(tables) != 1 or not tables[0].columns:
+                tables = [mention for mention in self.mentions if mention.columns and not mention.used]
+            if len(tables) != 1:
+                raise _Unsure("It is not clear what is ranked. Name a column: 'which continent has the most ...'.")
+            self.group, self.target = self._take(tables[0]), counted
         elif tables:
             assert tables[0].table is not None
             self.target, tables[0].used = tables[0].table, True
-        for position, mention in enumerate(self.mentions):
-            if mention.used or mention.is_phrase("filler") or mention.is_phrase("and") or mention.values:
+        for mention in self.mentions:
+            if mention.used or mention.is_phrase("filler", "and", "verb") or mention.values:
                 continue
-            before = self._at(position - 1)
-            if before is not None and before.columns and mention.columns and not (before.table or mention.table):
+            before = self._at(mention.place - 1)
+            if before.columns and mention.columns and not (before.table or mention.table):
                 raise _Unsure(f"No column is called '{before.text} {mention.text}'. Say which of the two.")
             if mention.table is not None and (not tables or mention.table == self.target):
                 mention.used = True
             elif mention.columns:
-                self.outputs.append(_wanted(mention))
-                mention.used = True
+                self.outputs.append(self._take(mention))
             else:
                 raise _Unsure(f"It is not clear what {mention.text!r} means here. Ask more simply.")
-        joined = any(mention.is_phrase("and") for mention in self.mentions)
-        if len(self.outputs) > 1 and not joined:
+        if len(self.outputs) > 1 and not any(mention.is_phrase("and") for mention in self.mentions):
             said = " and ".join(repr(wanted.text) for wanted in self.outputs)
             raise _Unsure(f"How {said} belong together is not clear. Ask for one at a time, or join them by 'and'.")
-        if not tables and not group_first:
+        if not tables:
+            if len(self.outputs) == 1 and not self.values and self._lists_texts() and self._asks_to_list():
+                self.different = self.outputs.pop()
             if self.outputs and (self.superlative is not None or not self.values):
                 raise _Unsure("The question names no table. Say what things you want to know that of.")
             self.target = self._infer_target()
 
-    def _rank_group(self) -> None:
-        columns = [mention for mention in self.mentions if mention.columns and not mention.used]
-        if len(columns) != 1:
-            raise _Unsure("It is not clear what is ranked. Name a column, as in 'which continent has the most ...'.")
-        self.group, columns[0].used = _wanted(columns[0]), True
-
     def _infer_target(self) -> LinkedTable:
-        wanted = [*self.outputs, *(comparison.wanted for comparison in self.comparisons)]
-        wanted += [self.aggregate[1]] if self.aggregate else []
-        wanted += [self.group] if self.group else []
-        wanted += [self.order[0]] if self.order else []
-        wanted += [self.superlative.wanted] if self.superlative and self.superlative.wanted else []
+        ranked = self.superlative.wanted if self.superlative is not None else None
+        single = [
+            self.aggregate and self.aggregate[1],
+            self.group,
+            self.order and self.order[0],
+            ranked,
+            self.different,
+        ]
+        filtered = [condition.wanted for condition in self.filters]
+        wanted = [*self.outputs, *(one for one in (*filtered, *single) if one is not None)]
         if not wanted:
             raise _Unsure("The question names no table and no column. Say what you want to know of which table.")
-        fitting = [table for table in self.links.tables.values() if all(_has(table, one) for one in wanted)]
+        fitting = [table for table in self.links.tables.values() if all(self._has(table, one) for one in wanted)]
         if self.values:
-            labelled = [table for table in fitting if self._labels_all(table)]
+            found = [self.bound.get(mention.place, mention.values) for mention, _ in self.values]
+            labelled = [
+                table for table in fitting if all(any(one.column == table.label for one in links) for links in found)
+            ]
             if not labelled and self._lists_texts():
-                labelled = [table for table in fitting if self._holds_all(table)]
+                held = [{link.column.table for link in mention.values} for mention, _ in self.values]
+                labelled = [table for table in fitting if all(table.name in names for names in held)]
             if not labelled and self.outputs and not (self.aggregate or self.group):
                 raise _Unsure("No row of a table with that column has that name. Name the table, or send SQL.")
             fitting = labelled or fitting
+        fitting = [table for table in fitting if table is self.chosen] or fitting
         if len(fitting) != 1:
             names = " or ".join(repr(table.name) for table in fitting)
-            raise _Unsure(
-                f"The question could be about {names}. Say which." if fitting else "No table has all of that."
-            )
+            said = f"The question could be about {names}. Say which." if fitting else "No table has all of that."
+            raise _Unsure(said, fitting)
         return fitting[0]
-
-    def _labels_all(self, table: LinkedTable) -> bool:
-        return all(
-            any(link.column == table.label for link in self.bound.get(id(mention), mention.values))
-            for mention, _ in self.values
-        )
 
     def _lists_texts(self) -> bool:
         """Whether the question asks for several texts: "capitals of Europe". The numbers of Europe would be its own."""
@@ -643,74 +754,93 @@ class _Resolving:
             for wanted in self.outputs
         )
 
-    def _holds_all(self, table: LinkedTable) -> bool:
-        return all(any(link.column.table == table.name for link in mention.values) for mention, _ in self.values)
-
     # -- conditions
 
     def _conditions(self) -> tuple[list[str], list[str]]:
         """Return the conditions of the question as SQL, and as words."""
-        sql: list[str] = []
-        words: list[str] = []
-        chosen: dict[tuple[str, str], list[ValueLink]] = {}
-        ways: dict[tuple[str, str], Join | None] = {}
+        found: list[tuple[str, str]] = []
+        chosen: dict[LinkedColumn, list[ValueLink]] = {}
+        ways: dict[LinkedColumn, Join | None] = {}
+        columns: dict[int, LinkedColumn] = {}
         for mention, preposition in self.values:
-            link, join = self._choose(mention, preposition)
-            key = (link.column.table, link.column.name)
-            chosen.setdefault(key, []).append(link)
-            ways[key] = join
-        if any(len(links) > 1 for links in chosen.values()) and not any(
-            mention.is_phrase("and") for mention in self.mentions
-        ):
-            raise _Unsure("Two values of one column must be joined by 'and' or 'or'.")
-        for key, links in chosen.items():
-            several = links[0].column.holds_lists or (ways[key] is not None)
-            if len(links) > 1 and several and any(mention.text.lower() == "and" for mention in self.mentions):
-                raise _Unsure("Whether 'and' means both at once or either is not clear. Say 'or', or ask for each.")
-        for key, links in chosen.items():
-            condition = _value_condition(links)
-            join = ways[key]
+            links, join = self._choose(mention, preposition)
+            column = columns[mention.place] = links[0].column
+            if not any(mention is one for one in self.negated):
+                chosen.setdefault(column, []).extend(links)
+                ways[column] = join
+            elif join is not None or column.holds_lists:
+                raise _Unsure(f"Rows without {mention.text!r} cannot be told. Say what to include, or send SQL.")
+            else:
+                condition = f"({quote_name(column.name)} IS NULL OR NOT {_value_condition(links)})"
+                found.append((condition, f"{column.name} is not {links[0].value!r} (or is empty)"))
+        self._check_joined(chosen, ways, columns)
+        for column, links in chosen.items():
+            condition, join, where = _value_condition(links), ways[column], column.name
             if join is not None:
                 self.read.add(join.to.table)
                 key_name, source = quote_name(join.to.name), quote_name(join.to.table)
                 inner = f"SELECT {key_name} FROM {source} WHERE {condition}"  # noqa: S608 - all quoted
-                condition = f"{quote_name(join.column.name)} IN ({inner})"
-            sql.append(condition)
+                condition, where = f"{quote_name(join.column.name)} IN ({inner})", f"{where} in {column.table}"
             said = " or ".join(repr(link.value) for link in links)
-            where = f"{key[1]} in {key[0]}" if join is not None else key[1]
-            words.append(f"{where} {'has' if links[0].column.holds_lists else 'is'} {said}")
-        for comparison in self.comparisons:
-            column = self._own(comparison.wanted)
-            if not column.is_number:
-                raise _Unsure(f"{column.name!r} holds no numbers to compare.")
-            if comparison.unit and comparison.unit != column.unit:
-                known = f"in {column.unit}" if column.unit else "without a unit"
-                raise _Unsure(f"{column.name!r} is {known}, and the question says {comparison.unit}. Convert it first.")
-            name = quote_name(column.name)
-            numbers = [_number(number) for number in comparison.numbers]
-            if comparison.operator == "between":
-                sql.append(f"{name} BETWEEN {numbers[0]} AND {numbers[1]}")
-                words.append(f"{column.name} is between {numbers[0]} and {numbers[1]}")
-            else:
-                sql.append(f"{name} {comparison.operator} {numbers[0]}")
-                words.append(f"{column.name} {comparison.operator} {numbers[0]}")
-        return sql, words
+            found.append((condition, f"{where} {'has' if column.holds_lists else 'is'} {said}"))
+        for condition in self.filters:
+            column = self._own(condition.wanted) if condition.wanted is not None else self._only_dates()
+            found.append(_filter_condition(column, condition))
+        return [sql for sql, _ in found], [words for _, words in found]
 
-    def _choose(self, mention: _Mention, preposition: str) -> tuple[ValueLink, Join | None]:
-        links = self.bound.get(id(mention), mention.values)
+    def _check_joined(
+        self,
+        chosen: dict[LinkedColumn, list[ValueLink]],
+        ways: dict[LinkedColumn, Join | None],
+        columns: dict[int, LinkedColumn],
+    ) -> None:
+        """Refuse what "and" and "or" join unless they join values of one column, and mean either."""
+        said = [mention.word for mention in self.mentions if mention.is_phrase("and")]
+        for mention in self.mentions:
+            near = self._before_filler(mention.place - 1), self._past_filler(mention.place + 1)
+            first, second = (columns.get(one.place) for one in near)
+            if mention.word == "or" and (first is None or first != second):
+                raise _Unsure("'or' is understood between two values of one column only. Ask for each.")
+        for column, links in chosen.items():
+            if len({plain(link.value) for link in links}) < 2:
+                continue
+            if not said:
+                raise _Unsure("Two values of one column must be joined by 'and' or 'or'.")
+            several = column.holds_lists or ways[column] is not None
+            if ("and" in said and several) or ("both" in said and column != self.target.label):
+                raise _Unsure("Whether 'and' means both at once or either is not clear. Say 'or', or ask for each.")
+
+    def _only_dates(self) -> LinkedColumn:
+        dates = [column for column in self.target.columns if column.period]
+        dates = [column for column in dates if column is self.chosen] or dates
+        names = " or ".join(repr(column.name) for column in dates) or "nothing: no column holds dates"
+        is_sure = len(dates) == 1 and (DATE_WORDS.issuperset(dates[0].stems) or dates[0] is self.chosen)
+        if not is_sure:
+            raise _Unsure(f"The date could be that of {names}. Say which.", dates)
+        self.used.append(dates[0])
+        return dates[0]
+
+    def _choose(self, mention: _Mention, preposition: str) -> tuple[list[ValueLink], Join | None]:
+        links = self.bound.get(mention.place, mention.values)
         own = [link for link in links if link.column.table == self.target.name]
-        if len(own) > 1:
-            labels = [link for link in own if link.column == self.target.label]
+        own = [link for link in own if link.column is self.chosen] or own
+        columns = list(dict.fromkeys(link.column for link in own))
+        labels = [link for link in own if link.column == self.target.label]
+        if len(columns) > 1:
             others = [link for link in own if link.column != self.target.label]
             inside = preposition.split(" ")[-1] in ("in", "within", "from", "through") or not self._asks_of_rows()
             own = others if others and inside and preposition not in ("called", "named") else labels or others
-        if len({link.column.name for link in own}) > 1:
-            names = " or ".join(repr(link.column.name) for link in own)
-            raise _Unsure(f"{mention.text!r} could be the {names}. Say which.")
-        if own and own[0].column == self.target.label and not self._asks_of_rows():
+            if self.target.may_repeat or not labels or len({link.column for link in own}) > 1:
+                names = " or ".join(repr(column.name) for column in columns)
+                raise _Unsure(f"{mention.text!r} could be the {names}. Say which.", columns)
+        is_negated = any(mention is one for one in self.negated)
+        if own and own[0].column == self.target.label and not self._asks_of_rows() and not is_negated:
             raise _Unsure(f"It is not clear what is asked about {mention.text!r}. Name a column.")
+        if len({plain(link.value) for link in own}) > 1:
+            raise _Unsure(f"{mention.text!r} could be {' or '.join(repr(link.value) for link in own)}. Say which.")
         if own:
-            return own[0], None
+            self.used.append(own[0].column)
+            return own, None
         reached = [
             (link, join)
             for link in links
@@ -719,9 +849,10 @@ class _Resolving:
         ]
         # A link table that holds the value itself is nearer than a table about the value.
         direct = [(link, join) for link, join in reached if not join.to_one] or reached
-        if len({(link.column.table, link.column.name) for link, _ in direct}) != 1:
+        if len({(link.column, link.value) for link, _ in direct}) != 1:
             raise _Unsure(f"It is not clear how {mention.text!r} belongs to {self.target.name!r}.")
-        return direct[0]
+        self.used += [direct[0][0].column, direct[0][1].column]
+        return [direct[0][0]], direct[0][1]
 
     def _asks_of_rows(self) -> bool:
         """Whether the question asks for something of rows that it names, rather than for rows."""
@@ -737,10 +868,35 @@ class _Resolving:
         table = self.links.tables[column.table]
         return len(table.columns) == 2 or column == table.label
 
+    def _column(self, wanted: _Wanted, table: LinkedTable) -> LinkedColumn | None:
+        """Return the one column of the table that is meant; None without one.
+
+        Raises:
+            _Unsure: there are several.
+        """
+        exact = [column for column in wanted.columns if column.table == table.name]
+        found = exact or [column for column in table.columns if column.concepts & wanted.concepts]
+        found = [column for column in found if wanted.concepts and column.is_number] or found
+        found = [column for column in found if wanted.unit and column.unit == wanted.unit] or found
+        found = [column for column in found if column is self.chosen] or found
+        stems = tuple(stem(word) for word in split_words(wanted.text))
+        found = [column for column in found if column.stems == stems] or found
+        if len(found) > 1:
+            names = " or ".join(repr(column.name) for column in found)
+            raise _Unsure(f"{wanted.text!r} could mean {names}. Say which.", found)
+        return found[0] if found else None
+
+    def _has(self, table: LinkedTable, wanted: _Wanted) -> bool:
+        try:
+            return self._column(wanted, table) is not None
+        except _Unsure:
+            return True  # it has several: said when it is resolved
+
     def _own(self, wanted: _Wanted) -> LinkedColumn:
-        column = wanted.in_table(self.target)
+        column = self._column(wanted, self.target)
         if column is None:
             raise _Unsure(f"The table {self.target.name!r} has no column for {wanted.text!r}.")
+        self.used.append(column)
         return column
 
     # -- write
@@ -748,28 +904,34 @@ class _Resolving:
     def _write(self) -> TablePlan:
         self.read.add(self.target.name)
         if self.group is not None:
-            return self._write_group()
+            return self._write_group(self.group)
         conditions, said = self._conditions()
-        if self.order is not None and (self.superlative or self.aggregate or self.counts):
-            raise _Unsure("Sorting goes with a list of rows only. Ask for one thing at a time.")
+        asked = [self.order, self.superlative, self.aggregate, self.counts]
+        if sum(map(bool, asked)) > 1 or (self.outputs and (self.aggregate or self.counts)):
+            raise _Unsure("The question asks for more than one thing. Ask for one at a time.")
         if self.superlative is not None:
-            if self.counts or self.aggregate:
-                raise _Unsure("Ranking and counting together are not understood. Ask for one at a time.")
-            return self._write_superlative(conditions, said)
+            return self._write_superlative(self.superlative, conditions, said)
         if self.aggregate is not None:
-            if self.counts or self.outputs:
-                raise _Unsure("The question asks for more than one thing. Ask for one at a time.")
-            function, wanted = self.aggregate
-            column = self._measure(function, wanted)
-            what = f"{_AGGREGATE_NAMES[function]} of {column.name}"
-            return self._done(f"{function}({quote_name(column.name)})", conditions, f"the {what} over", said)
+            function, column = self.aggregate[0], self._measure(*self.aggregate)
+            what = f"the {_AGGREGATE_NAMES[function]} of {column.name} over"
+            return self._done(f"{function}({quote_name(column.name)})", conditions, what, said)
+        if self.different is not None:
+            column = self._own(self.different)
+            if column.holds_lists:
+                raise _Unsure(f"Cells of {column.name!r} hold several values each. Send SQL.")
+            name = quote_name(column.name)
+            if self.counts:
+                return self._done(f"count(DISTINCT {name})", conditions, f"how many different {column.name} in", said)
+            known = [*conditions, f"{name} IS NOT NULL"]
+            return self._done(f"DISTINCT {name}", known, f"the different known {column.name} in", said, " ORDER BY 1")
+        linked = self._through_link()
+        if linked is not None and self.target.label is not None and not self.order:
+            name = quote_name(self.target.label.name)
+            select, what, tail = f"DISTINCT {name}", "the", " ORDER BY 1"
+            if self.counts:
+                select, what, tail = f"count(DISTINCT {name})", "how many", ""
+            return self._done(select, [linked[1]], what, said, tail, f", as {linked[0]} has it", source=linked[0])
         if self.counts:
-            if self.outputs:
-                raise _Unsure("Counting and listing together are not understood. Ask for one at a time.")
-            linked = self._through_link()
-            if linked is not None and self.target.label is not None:
-                counted = f"count(DISTINCT {quote_name(self.target.label.name)})"
-                return self._done(counted, [linked[1]], "how many", said, source=linked[0])
             return self._done(self._counted(), conditions, "how many", said)
         return self._write_rows(conditions, said)
 
@@ -778,15 +940,15 @@ class _Resolving:
 
         `river_countries` knows more countries of the Danube than the table of countries has rows.
         """
-        if len(self.values) != 1 or self.outputs or self.comparisons:
+        if len(self.values) != 1 or self.outputs or self.filters or self.negated:
             return None
-        link, join = self._choose(*self.values[0])
+        links, join = self._choose(*self.values[0])
         if join is None or join.to_one or join.column != self.target.label:
             return None
         if len(self.links.tables[join.to.table].columns) != 2:
             return None  # a table about something else that mentions ours
         self.read = {join.to.table}
-        return join.to.table, f"{_value_condition([link])} AND {quote_name(join.to.name)} IS NOT NULL"
+        return join.to.table, f"{_value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL"
 
     def _write_rows(self, conditions: list[str], said: list[str]) -> TablePlan:
         label = self.target.label
@@ -795,17 +957,14 @@ class _Resolving:
             raise _Unsure(f"The table {self.target.name!r} has no column that names its rows. Send SQL.")
         if not columns and not conditions and self.order is None and not self._asks_to_list():
             raise _Unsure("It is not clear what is asked for. Name a column, or say 'list'.")
+        self.used.append(label)
         cell = None
-        if len(columns) == 1 and len(self.values) == 1 and not self.comparisons:
-            link, join = self._choose(*self.values[0])
-            if join is None and link.column == label and not label.holds_lists:
-                cell = Cell(table=self.target.name, label=label.name, value=link.value, column=columns[0].name)
+        if len(columns) == 1 and len(self.values) == 1 and not self.filters and not self.negated:
+            links, join = self._choose(*self.values[0])
+            if join is None and links[0].column == label and not label.holds_lists and len(links) == 1:
+                cell = Cell(table=self.target.name, label=label.name, value=links[0].value, column=columns[0].name)
         if self.asks_for_one_number and cell is None:
             raise _Unsure(f"That could be one number for each of several {self.target.name!r}. Ask for the total.")
-        linked = self._through_link() if self.order is None else None
-        if linked is not None:
-            select = f"DISTINCT {quote_name(label.name)}"
-            return self._done(select, [linked[1]], "the", said, source=linked[0], tail=" ORDER BY 1")
         tail = sorting = ""
         if self.order is not None:
             by = self._own(self.order[0])
@@ -813,59 +972,56 @@ class _Resolving:
             tail = f" ORDER BY {quote_name(by.name)} {self.order[1].upper()}, {quote_name(label.name)}"
             sorting = f", sorted by {by.name}" + (", largest first" if self.order[1] == "desc" else "")
         shown = columns if cell is not None else list(dict.fromkeys([label, *columns]))
-        distinct = "DISTINCT " if self.target.repeats else ""
+        distinct = "DISTINCT " if self.target.repeats or (self.target.may_repeat and shown == [label]) else ""
         select = distinct + ", ".join(quote_name(column.name) for column in shown)
         what = "the " + " and ".join(column.name for column in shown) + " of" if shown != [label] else "the"
-        return self._done(select, conditions, what, said, tail=tail, ending=sorting, cell=cell)
+        return self._done(select, conditions, what, said, tail, sorting, cell=cell)
 
     def _asks_to_list(self) -> bool:
-        return any(
-            mention.text.lower().split()[0] in ("list", "show", "which", "what", "name", "give", "all", "names")
-            for mention in self.mentions
-            if mention.is_phrase("filler")
-        )
+        fillers = [mention.word.split()[0] for mention in self.mentions if mention.is_phrase("filler")]
+        return any(word in ("list", "show", "which", "what", "name", "give", "all", "names") for word in fillers)
 
-    def _write_superlative(self, conditions: list[str], said: list[str]) -> TablePlan:
-        assert self.superlative is not None
-        assert self.superlative.wanted is not None
-        column, label = self._own(self.superlative.wanted), self.target.label
-        if not column.is_number or label is None:
+    def _write_superlative(self, ranks: _Superlative, conditions: list[str], said: list[str]) -> TablePlan:
+        assert ranks.wanted is not None
+        column, label = self._own(ranks.wanted), self.target.label
+        if not (column.is_measure or column.period) or label is None:
             raise _Unsure(f"{column.name!r} holds no numbers to rank by.")
+        self.used.append(label)
         columns = list(dict.fromkeys([label, *(self._own(wanted) for wanted in self.outputs), column]))
         distinct = "DISTINCT " if self.target.repeats else ""
         select = distinct + ", ".join(quote_name(one.name) for one in columns)
-        name, direction = quote_name(column.name), self.superlative.direction
-        most = "largest" if direction == "desc" else "smallest"
-        known = [*conditions, f"{name} IS NOT NULL"]
-        if self.superlative.limit is None:  # rows that share the first place are all of them first
-            extreme = "max" if direction == "desc" else "min"
-            inner = f"SELECT {extreme}({name}) FROM {quote_name(self.target.name)}{_where(conditions)}"  # noqa: S608
+        name, source = quote_name(column.name), quote_name(self.target.name)
+        first, last, operator = ("max", "min", ">=") if ranks.direction == "desc" else ("min", "max", "<=")
+        most = "largest" if ranks.direction == "desc" else "smallest"
+        if ranks.limit is None:  # rows that share the first place are all of them first
+            inner = f"SELECT {first}({name}) FROM {source}{_where(conditions)}"  # noqa: S608 - quoted
             return self._done(select, [*conditions, f"{name} = ({inner})"], f"the {most} {column.name} among", said)
-        tail = f" ORDER BY {name} {direction.upper()}, {quote_name(label.name)} LIMIT {self.superlative.limit}"
-        what = f"the {self.superlative.limit} with the {most} {column.name} among"
-        return self._done(select, known, what, said, tail=tail)
+        # Those that share the last place are all of them shown.
+        known = _where([*conditions, f"{name} IS NOT NULL"])
+        order = f"ORDER BY {name} {ranks.direction.upper()}"
+        inner = (
+            f"SELECT {distinct}{quote_name(label.name)}, {name} AS n FROM {source}{known} {order} LIMIT {ranks.limit}"  # noqa: S608 - quoted
+        )
+        among = [*conditions, f"{name} {operator} (SELECT {last}(n) FROM ({inner}))"]  # noqa: S608 - quoted
+        what = f"the {ranks.limit} with the {most} {column.name}, and who equals the last, among"
+        return self._done(select, among, what, said, f" {order}, {quote_name(label.name)}")
 
-    def _write_group(self) -> TablePlan:
-        assert self.group is not None
+    def _write_group(self, group: _Wanted) -> TablePlan:
         if self.outputs or self.order:
             raise _Unsure("A group can be counted, summed or averaged. Say which.")
-        column, join = self._group_column(self.group)
-        if join is not None and self.superlative is not None and self.superlative.direction == "asc":
+        column, join = self._group_column(group)
+        ranks = self.superlative
+        if join is not None and ranks is not None and ranks.direction == "asc":
             raise _Unsure("Groups without any are not in the tables, so the fewest cannot be told. Ask for the most.")
         conditions, said = self._conditions()
-        name = quote_name(column.name)
-        source = quote_name(self.target.name)
+        name, source = quote_name(column.name), quote_name(self.target.name)
         if self.aggregate is not None:
-            function, wanted = self.aggregate
-            measured = self._measure(function, wanted)
-            value, what = (
-                f"{function}({{t}}{quote_name(measured.name)})",
-                f"{_AGGREGATE_NAMES[function]} of {measured.name}",
-            )
-            alias = f"{function}_{measured.name}"
+            function, measured = self.aggregate[0], self._measure(*self.aggregate)
+            value, alias = f"{function}({{t}}{quote_name(measured.name)})", f"{function}_{measured.name}"
+            what = f"{_AGGREGATE_NAMES[function]} of {measured.name}"
             if join is not None and not join.to_one:  # a sum over groups would count some things twice
                 raise _Unsure(f"{self.target.name!r} stand in several groups of {column.name!r} each. Send SQL.")
-        elif self.counts or (self.superlative is not None and self.superlative.counted is not None):
+        elif self.counts or (ranks is not None and ranks.counted is not None):
             value, what, alias = self._counted("{t}"), "number", "count"
         else:
             raise _Unsure("A group can be counted, summed or averaged. Say which.")
@@ -875,9 +1031,8 @@ class _Resolving:
             text = f"SELECT {select} FROM {source}{where} GROUP BY {name}"  # noqa: S608 - all quoted
         else:
             self.read.add(join.to.table)
-            if join.to_one or self.target.label is None:
-                counted = value.format(t="a.")
-            else:
+            counted = value.format(t="a.")
+            if not join.to_one and self.target.label is not None:
                 counted = f"count(DISTINCT a.{quote_name(self.target.label.name)})"
             inner = f"SELECT * FROM {source}{_where(conditions)}"  # noqa: S608
             text = (
@@ -885,33 +1040,26 @@ class _Resolving:
                 f"JOIN {quote_name(join.to.table)} AS b "
                 f"ON a.{quote_name(join.column.name)} = b.{quote_name(join.to.name)} GROUP BY b.{name}"
             )
-        text = self._ranked_groups(text, alias)
-        meant = f"the {what} of {self.target.name} for each {column.name}"
-        meant += f", where {' and '.join(said)}" if said else ""
-        if self.superlative is not None:
-            first = self.superlative.direction == "desc"
-            meant += f", {'largest' if first else 'smallest'} first"
-            claim = f"the {'most' if first else 'fewest'} {self.superlative.said}"
-            if self.superlative.limit is None:
-                claim += f" where {' and '.join(said)}" if said else ""
-                return self._planned(text, meant, claim=claim)
-        return self._planned(text, meant)
-
-    def _ranked_groups(self, text: str, alias: str) -> str:
-        if self.superlative is None:
-            return f"{text} ORDER BY 1"
-        if self.superlative.wanted is not None:
+        where_said = f" where {' and '.join(said)}" if said else ""
+        meant = f"the {what} of {self.target.name} for each known {column.name}{where_said and ','}{where_said}"
+        if ranks is None:
+            return self._planned(f"{text} ORDER BY 1", meant)
+        if ranks.wanted is not None:
             raise _Unsure("Ranking within groups is not understood. Ask for one group at a time.")
-        name, direction = quote_name(alias), self.superlative.direction
-        if self.superlative.limit is not None:
-            return f"{text} ORDER BY {name} {direction.upper()}, 1 LIMIT {self.superlative.limit}"
-        extreme = "max" if direction == "desc" else "min"  # groups that share the first place are all of them first
-        inner = f"SELECT {extreme}({name}) FROM groups"  # noqa: S608 - quoted
-        return f"WITH groups AS ({text}) SELECT * FROM groups WHERE {name} = ({inner})"  # noqa: S608 - quoted
+        first = ranks.direction == "desc"
+        meant += f", {'largest' if first else 'smallest'} first"
+        if ranks.limit is not None:
+            order = f"{quote_name(alias)} {ranks.direction.upper()}, 1 LIMIT {ranks.limit}"
+            return self._planned(f"{text} ORDER BY {order}", f"{meant}, {ranks.limit} of them")
+        # Groups that share the first place are all of them first.
+        inner = f"SELECT {'max' if first else 'min'}({quote_name(alias)}) FROM groups"  # noqa: S608 - quoted
+        text = f"WITH groups AS ({text}) SELECT * FROM groups WHERE {quote_name(alias)} = ({inner})"  # noqa: S608
+        return self._planned(text, meant, claim=f"the {'most' if first else 'fewest'} {ranks.said}{where_said}")
 
     def _group_column(self, wanted: _Wanted) -> tuple[LinkedColumn, Join | None]:
-        own = wanted.in_table(self.target)
+        own = self._column(wanted, self.target)
         if own is not None and not own.holds_lists:
+            self.used.append(own)
             return own, None
         reached = [
             (column, join)
@@ -925,14 +1073,21 @@ class _Resolving:
 
     def _measure(self, function: str, wanted: _Wanted) -> LinkedColumn:
         column = self._own(wanted)
-        if not column.is_number:
-            raise _Unsure(f"{column.name!r} holds no numbers.")
+        if not column.is_measure:
+            raise _Unsure(f"{column.name!r} holds no numbers to calculate with.")
+        if function in ("sum", "avg") and column.stems[0] in ("averag", "average", "avg", "mean", "median"):
+            raise _Unsure(f"{column.name!r} holds averages already, which have no {_AGGREGATE_NAMES[function]}.")
         if self.target.repeats and function in ("sum", "avg"):
             raise _Unsure(f"A thing stands in several rows of {self.target.name!r}, so its numbers would count twice.")
         return column
 
     def _counted(self, prefix: str = "") -> str:
-        if self.target.repeats and self.target.label is not None:
+        if self.target.may_repeat and self.chosen not in ("different", "rows"):
+            said = (
+                f"A name stands in several rows of {self.target.name!r}. Ask for the different ones, or for the rows."
+            )
+            raise _Unsure(said, ("different", "rows"))
+        if (self.target.repeats or self.chosen == "different") and self.target.label is not None:
             return f"count(DISTINCT {prefix}{quote_name(self.target.label.name)})"
         return "count(*)"
 
@@ -942,10 +1097,10 @@ class _Resolving:
         conditions: list[str],
         what: str,
         said: list[str],
-        *,
-        source: str = "",
         tail: str = "",
         ending: str = "",
+        *,
+        source: str = "",
         cell: Cell | None = None,
     ) -> TablePlan:
         sql = f"SELECT {select} FROM {quote_name(source or self.target.name)}{_where(conditions)}{tail}"  # noqa: S608
@@ -958,51 +1113,36 @@ class _Resolving:
 
     # -- places in the reading
 
-    def _at(self, position: int) -> _Mention | None:
-        return self.mentions[position] if 0 <= position < len(self.mentions) else None
+    def _at(self, place: int) -> _Mention:
+        return self.mentions[place] if 0 <= place < len(self.mentions) else _NOTHING
 
-    def _index(self, mention: _Mention) -> int:
-        return next(place for place, one in enumerate(self.mentions) if one is mention)
+    def _each(self, *kinds: str) -> Iterator[_Mention]:
+        return (mention for mention in self.mentions if mention.is_phrase(*kinds) and not mention.used)
 
-    def _past_filler(self, position: int) -> _Mention | None:
-        while (mention := self._at(position)) is not None and mention.is_phrase("filler"):
-            position += 1
-        return mention
+    def _take(self, *mentions: _Mention) -> _Wanted:
+        """Mark these as used, and return the column that the last of them names."""
+        for mention in mentions:
+            mention.used = True
+        return _Wanted(text=mentions[-1].text, columns=mentions[-1].columns)
 
-    def _before_filler(self, position: int, among: Sequence[str] = ()) -> _Mention | None:
-        while (mention := self._at(position)) is not None and mention.is_phrase("filler"):
-            if among and mention.text.lower() not in among:
-                return None
-            position -= 1
-        return mention
+    def _past_filler(self, place: int) -> _Mention:
+        while self._at(place).is_phrase("filler"):
+            place += 1
+        return self._at(place)
+
+    def _before_filler(self, place: int, among: Sequence[str] = ()) -> _Mention:
+        while self._at(place).is_phrase("filler"):
+            if among and self._at(place).word not in among:
+                return _NOTHING
+            place -= 1
+        return self._at(place)
 
 
 _AGGREGATE_NAMES = {"avg": "average", "sum": "total", "max": "largest value", "min": "smallest value"}
 
 
-def _wanted(mention: _Mention) -> _Wanted:
-    return _Wanted(text=mention.text, columns=mention.columns)
-
-
-def _is_number_word(mention: _Mention | None) -> bool:
-    return (
-        mention is not None
-        and mention.table is None
-        and bool(mention.columns)
-        and all(column.is_number for column in mention.columns)
-    )
-
-
-def _only_number(table: LinkedTable) -> LinkedColumn | None:
-    numbers = [column for column in table.columns if column.is_number]
-    return numbers[0] if len(numbers) == 1 else None
-
-
-def _has(table: LinkedTable, wanted: _Wanted) -> bool:
-    try:
-        return wanted.in_table(table) is not None
-    except _Unsure:
-        return True  # it has several: said when it is resolved
+def _is_number_word(mention: _Mention) -> bool:
+    return mention.table is None and bool(mention.columns) and all(column.is_measure for column in mention.columns)
 
 
 def _where(conditions: Sequence[str]) -> str:
@@ -1018,6 +1158,31 @@ def _value_condition(links: Sequence[ValueLink]) -> str:
     if len(links) == 1:
         return f"{name} = {quote_value(links[0].value)}"
     return f"{name} IN ({', '.join(quote_value(link.value) for link in links)})"
+
+
+def _filter_condition(column: LinkedColumn, condition: _Filter) -> tuple[str, str]:
+    """Return what a column must be, as SQL and as words."""
+    name, operator, first = quote_name(column.name), condition.operator, condition.operands[0]
+    if isinstance(first, bool):
+        value = column.flag[not first]
+        flag = f"{name} = {value}" if column.is_number else f"lower({name}) = {quote_value(value)}"
+        return flag, f"{column.name} is {value!r}"
+    shown = [str(one) if isinstance(one, str) else _number(one) for one in condition.operands]
+    if isinstance(first, str):
+        if not column.period or (column.period == "year" and not all(day.endswith("-01-01") for day in shown)):
+            raise _Unsure(f"{column.name!r} holds {'years' if column.period else 'no dates'}. Ask for something else.")
+        low, high = (quote_value(day) if column.period == "date" else day[:4] for day in shown)
+        bounds = {"=": (f">= {low}", f"< {high}"), ">": (f">= {high}",), "<": (f"< {low}",), ">=": (f">= {low}",)}
+        parts = bounds[operator]
+        return " AND ".join(f"{name} {part}" for part in parts), f"{column.name} {' and '.join(parts)}"
+    if not column.is_number:
+        raise _Unsure(f"{column.name!r} holds no numbers to compare.")
+    if condition.unit and condition.unit != column.unit:
+        known = f"in {column.unit}" if column.unit else "without a unit"
+        raise _Unsure(f"{column.name!r} is {known}, and the question says {condition.unit}. Convert it first.")
+    if operator == "between":
+        return f"{name} BETWEEN {shown[0]} AND {shown[1]}", f"{column.name} is between {shown[0]} and {shown[1]}"
+    return f"{name} {operator} {shown[0]}", f"{column.name} {operator} {shown[0]}"
 
 
 def _number(number: float) -> str:

@@ -175,6 +175,39 @@ class Tables:
             finally:
                 self._store.set_progress_handler(None, 0)
 
+    def reads(self, sql: str) -> frozenset[tuple[str, str]]:
+        """Return (table, column) of all that a statement reads, as SQLite tells it before running it.
+
+        The column is empty where only rows are counted. What a view of ours reads inside is not told.
+
+        Raises:
+            RefusedQuery: it is malformed, more than one statement, wants to change something, or reads what is none
+                of these tables.
+        """
+        found: set[tuple[str, str]] = set()
+        foreign: list[str] = []
+        known = {table.name for table in self.tables}
+
+        def note(action: int, first: str | None, second: str | None, _: str | None, inside: str | None) -> int:
+            if action == sqlite3.SQLITE_READ and inside not in known and first is not None:
+                if first in known:
+                    found.add((first, second or ""))
+                elif second:
+                    foreign.append(first)
+            return authorize_reading(action, first, second)
+
+        with self._lock:
+            self._refresh()
+            assert self._store is not None
+            self._store.set_authorizer(note)
+            try:
+                self.query(f"EXPLAIN {sql}")
+            finally:
+                self._store.set_authorizer(authorize_reading)
+        if foreign:
+            raise RefusedQuery(f"{quote_text(foreign[0])} is none of the tables. {self._offer()}")
+        return frozenset(found)
+
     def place_of(self, table: str, rowid: int) -> str:
         """Return where a row of a table stands: `countries.csv:26`; for SQLite files, the row's number."""
         with self._lock:

@@ -122,7 +122,7 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
 
     No error: the world, or the agent, may be mended, and nothing but another try could tell.
     """
-    pinned = frozenset(case.plan.metadata.get("pinned", ()))
+    pinned, firm = (frozenset(case.plan.metadata.get(name, ())) for name in ("pinned", "firm"))
     for task in case.dag:
         agent = case.agents.get(case.plan.assignments.get(task.task_id, ""))
         if agent is None or not agent.takes(task):
@@ -130,6 +130,8 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
         belief = judge_pair(agent, task.task_type, case.profiler)
         if belief.is_hopeless:
             other = best_agent(task, case.staff, case.profiler)
+            if task.task_id in firm and other not in (None, agent.agent_id):
+                continue  # it is asked first, and where it refuses, the other one is
             is_kept = task.task_id in pinned or task.task_id in case.approved or task.strategy is not None
             yield Issue(
                 kind="solvable",

@@ -25,7 +25,7 @@ def find_content_issues(
     types = frozenset(kind for agent in agents.values() for kind in agent.task_types)
     found = [*find_tool_faults(texts, tools, types)]
     if request and texts:
-        found += find_uncovered(texts, request, tools)
+        found += find_uncovered(texts, request)
         found += find_goal_faults(texts, request, tools)
     return found
 

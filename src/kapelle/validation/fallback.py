@@ -1,4 +1,5 @@
-"""Finds who does a task next when its agent failed: the agent that is most sure to do it, on a tie the cheaper one.
+"""Finds who does a task next when its agent failed: who is asked first by a firm rule, if that was not it; else the
+agent that is most sure to do it, on a tie the cheaper one.
 
 The same judgement that edits a plan (solvability) chooses here, so a fallback is as able as what a plan would have had.
 Refuses tasks that the user has given to one agent: that was an order, not advice.
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from kapelle.agents import AgentRegistry
 from kapelle.cost import CostProfiler, Estimate, estimate_complexity
 from kapelle.graph import Task
+from kapelle.routing import HALORouter
 
 from .solvability import best_agent
 
@@ -23,6 +25,7 @@ class NextBest:
         agents: Of them, those that can be run are chosen from.
         kept: Tasks that stay with their agent. Whoever adds to it later, as a graph grows, is heard.
         complexities: Task id to how complex it is, where that is known; what is expected grows with it.
+        router: Knows the firm rules; without one there are none.
     """
 
     def __init__(
@@ -32,18 +35,21 @@ class NextBest:
         *,
         kept: Collection[str] = frozenset(),
         complexities: Mapping[str, float] = MappingProxyType({}),
+        router: HALORouter | None = None,
     ) -> None:
         self._all = agents
         self._profiler = profiler
         self._kept = kept
         self._complexities = complexities
+        self._router = router
 
     def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:
         """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
         if task.task_id in self._kept or task.strategy is not None:
             return None
-        others = [card for agent_id, card in self._all.runnable().items() if agent_id not in tried]
-        chosen = best_agent(task, others, self._profiler)
+        others = {agent_id: card for agent_id, card in self._all.runnable().items() if agent_id not in tried}
+        firm = {} if self._router is None else self._router.find_firm([task], others)
+        chosen = firm.get(task.task_id) or best_agent(task, list(others.values()), self._profiler)
         if chosen is None:
             return None
         complexity = self._complexities.get(task.task_id)

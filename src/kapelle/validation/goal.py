@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from kapelle.graph import Task, escape_braces
 
-from .coverage import TaskText, is_yes_no_question, stems_of
-from .coverage.clauses import GENERIC
-from .coverage.reading import split_name
+from .coverage import TaskText, is_yes_no_question
 from .edit import Edit
 from .issue import Issue
-from .schemas import ToolSignature, gives
+from .schemas import ToolSignature
 
 _QUESTION = re.compile(
     r"^\W*(?:(?:in|of|at|on|by|for|to|from|during|with)\s+)?(?:what|which|who|whom|whose|when|where|how|why)\b", re.I
@@ -32,8 +29,6 @@ def find_goal_faults(texts: Sequence[TaskText], request: str, tools: Mapping[str
         return
     if not tools and is_yes_no_question(request):
         yield from _undecided(texts, request)
-    if tools and any(text.task.references for text in texts):  # else nothing says what a step could be given
-        yield from _tools_left_out(texts, request, tools)
 
 
 def _undecided(texts: Sequence[TaskText], request: str) -> Iterator[Issue]:
@@ -80,51 +75,3 @@ def free_id(wish: str, taken: set[str]) -> str:
     if wish not in taken:
         return wish
     return next(f"{wish}-{number}" for number in range(2, len(taken) + 3) if f"{wish}-{number}" not in taken)
-
-
-def _tools_left_out(texts: Sequence[TaskText], request: str, tools: Mapping[str, ToolSignature]) -> Iterator[Issue]:
-    """Yield words of the request that a tool is named for which no task calls, and nothing in the plan speaks of.
-
-    Sure only where the plan holds all that the tool needs: then a step is missing, and this is it.
-    """
-    called = {text.task.task_type for text in texts}
-    known = frozenset[str]().union(*(text.stems for text in texts))
-    asked = stems_of(request) - GENERIC - known
-    named: dict[str, list[ToolSignature]] = {}
-    for tool in sorted(tools.values(), key=lambda one: one.name):
-        for word in asked & stems_of(split_name(tool.name)) if tool.name not in called else ():
-            named.setdefault(word, []).append(tool)
-    for word in sorted(named):
-        bound = [(tool, inputs) for tool in named[word] if (inputs := _bind(tool, texts, tools)) is not None]
-        tool, inputs = bound[0] if bound else (named[word][0], None)
-        edit = None
-        if inputs is not None:
-            new = Task(
-                task_id=free_id("added", {text.task.task_id for text in texts}), task_type=tool.name, inputs=inputs
-            )
-            edit = Edit.of(f"Add a task that calls {tool.name!r}.", add=[new])
-        yield Issue(
-            kind="goal",
-            severity="warning" if edit is None else "error",
-            message=f"The request speaks of {word!r}, as {tool.name!r} does, and no task does.",
-            way_out=f"Add a task that calls {tool.name!r}, if that is meant.",
-            edit=edit,
-        )
-
-
-def _bind(tool: ToolSignature, texts: Sequence[TaskText], tools: Mapping[str, ToolSignature]) -> dict[str, Any] | None:
-    """Return the tool's required arguments as the plan has them: outputs of tasks, or what others are given."""
-    inputs: dict[str, Any] = {}
-    for name in sorted(tool.required):
-        giver = next(
-            (text.task for text in texts if (known := tools.get(text.task.task_type)) and gives(known, name)), None
-        )
-        if giver is not None:
-            inputs[name] = f"{{{giver.task_id}.{name}}}"
-            continue
-        same = next((text.task.inputs[name] for text in texts if name in text.task.inputs), None)
-        if same is None:
-            return None
-        inputs[name] = same
-    refers = any(isinstance(value, str) and value.startswith("{") for value in inputs.values())
-    return inputs if refers else None

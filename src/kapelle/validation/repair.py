@@ -89,12 +89,16 @@ def apply_edit(
         assignments[task_id] = agent_id
         moved = f"Given to {agent_id}" + (f" instead of {before}" if before else "") + f" by repair: {edit.summary}"
         explanations[task_id] = f"{explanations.get(task_id, '')} {moved}".strip()
+    metadata = _still_true(old.metadata)
+    firm = {name for name in metadata.get("firm", ()) if name in dag}
+    if firm := firm.union(router.find_firm([dag[task_id] for task_id in new], available)):
+        metadata["firm"] = sorted(firm)
     plan = RoutingPlan(
         assignments=assignments,
         explanations=explanations,
         strategies=dict(old.strategies),
         unassigned=unassigned,
-        metadata=_still_true(old.metadata),
+        metadata=metadata,
     )
     return Routed(dag=dag, plan=plan)
 

@@ -62,6 +62,27 @@ def judge_pair(agent: AgentCapability, task_type: str, profiler: CostProfiler) -
     return Belief(mean=mean, lower=max(0.0, mean - reach), upper=min(1.0, mean + reach), outcomes=known.samples)
 
 
+def judge_answers(agent: AgentCapability, task_type: str, profiler: CostProfiler) -> Belief:
+    """Return what is believed of the share of an agent's answers that are right; `outcomes` are those measured."""
+    known = profiler.estimate(agent, task_type)
+    mean, reach = known.correctness, WIDTH * known.success_sd / max(known.completion, 1e-9)
+    return Belief(mean=mean, lower=max(0.0, mean - reach), upper=min(1.0, mean + reach), outcomes=known.judged)
+
+
+def _more_often_right(
+    task: Task, mine: Belief, agents: Sequence[AgentCapability], profiler: CostProfiler
+) -> str | None:
+    """Return the agent whose answers are right more often than those of the task's own, as far as that was measured of
+    both; None where it is not beyond doubt. What agents declare is no evidence."""
+    if mine.outcomes < LEAST_OUTCOMES:
+        return None
+    others = {agent.agent_id: judge_answers(agent, task.task_type, profiler) for agent in agents if agent.takes(task)}
+    proven = {
+        name: one.lower for name, one in others.items() if one.outcomes >= LEAST_OUTCOMES and one.lower > mine.upper
+    }
+    return max(proven, key=lambda name: (proven[name], name), default=None)
+
+
 def best_agent(
     task: Task, agents: Sequence[AgentCapability], profiler: CostProfiler, *, even_hopeless: bool = False
 ) -> str | None:
@@ -84,23 +105,29 @@ def avoid_hopeless(
 ) -> None:
     """Give tasks of agents that fail at them nearly always to the best other agent, where there is one.
 
-    What the user has given to an agent stays with it, and so does a task whose strategy asks several.
+    What the user has given to an agent stays with it, and so does a task whose strategy asks several. What a firm rule
+    has given stays until measured outcomes prove another agent right more often: that it refuses what it does not know
+    is no fault of it.
     """
-    pinned = frozenset(plan.metadata.get("pinned", ()))
+    pinned, firm = (frozenset(plan.metadata.get(name, ())) for name in ("pinned", "firm"))
     for task_id, agent_id in list(plan.assignments.items()):
         agent = agents.get(agent_id)
         if agent is None or task_id in pinned or task_id in plan.strategies or task_id not in dag:
             continue
-        if dag[task_id].strategy is not None:
+        task = dag[task_id]
+        if task.strategy is not None:
             continue
-        belief = judge_pair(agent, dag[task_id].task_type, profiler)
-        other = best_agent(dag[task_id], list(agents.values()), profiler) if belief.is_hopeless else None
+        if task_id in firm:
+            belief = judge_answers(agent, task.task_type, profiler)
+            other = _more_often_right(task, belief, list(agents.values()), profiler)
+            found = "the answers of {} were right in {:.0%} of {!r} ({} measured)."
+        else:
+            belief = judge_pair(agent, task.task_type, profiler)
+            other = best_agent(task, list(agents.values()), profiler) if belief.is_hopeless else None
+            found = "{} is expected to succeed in {:.0%} of {!r} ({} outcomes)."
         if other is None:
             continue
-        moved = (
-            f"Given to {other}: {agent_id} is expected to succeed in {belief.mean:.0%} of {dag[task_id].task_type!r} "
-            f"({belief.outcomes} outcomes)."
-        )
+        moved = f"Given to {other}: " + found.format(agent_id, belief.mean, task.task_type, belief.outcomes)
         plan.assignments[task_id] = other
         plan.explanations[task_id] = f"{plan.explanations.get(task_id, '')} {moved}".strip()
         for figure in FIGURES:

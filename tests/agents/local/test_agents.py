@@ -291,7 +291,7 @@ def test_a_summary_takes_the_leading_sentences() -> None:
 
 
 def test_several_answers_are_joined_and_a_single_one_stays() -> None:
-    assert run("combine", {"s1": ("A", "one"), "s2": ("B", {"text": "two"})})["body"] == "- one\n- two"
+    assert run("combine", {"s1": ("A", "one"), "s2": ("B", {"text": "two"})})["body"] == "- A: one\n- B: two"
     assert run("answer", {"s1": ("A", "one")})["text"] == "one"
 
 

@@ -1,7 +1,8 @@
 """Reads the inputs of a task: what is asked, under whichever of the usual names, as one text, and what in it is data.
 
-An input that is one reference alone is the output itself: a query that another task wrote is run. Inside a longer text
-an output, or an item of a `for each`, is data: a value to look for, whatever it holds.
+An input that is one reference alone is the output itself: a query that another task wrote is run, and as a question an
+output is its bare answer. Inside a longer text an output, or an item of a `for each`, is data: a value to look for,
+whatever it holds.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ from typing import Any
 
 from kapelle.agents import TaskContext
 from kapelle.errors import CannotAnswer
-from kapelle.graph import Filled, Task, render_output, split_filled
+from kapelle.graph import Filled, Task, bare_answer, render_output, split_filled
 from kapelle.knowledge import quote_text
 
 MAX_TEXT_CHARS = 10_000
+_QUESTIONS = ("query", "question", "request", "expression")
 
 
 def read_text(task: Task, *names: str) -> str:
-    """Return the first of the named inputs that is there, as a text; an output of another task counts by its text."""
+    """Return the first of the named inputs that is there, as a text; an output of another task counts by its text, and
+    as a question by its bare answer."""
     for name in names:
-        text = as_text(task.inputs.get(name)).strip()
+        value = task.inputs.get(name)
+        text = (as_text(value) if name not in _QUESTIONS else as_text(bare_answer(value))).strip()
         if text:
             return text[:MAX_TEXT_CHARS]
     return ""

@@ -60,7 +60,7 @@ _NUMBER = re.compile(r"[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:
 
 def _as_number(part: Filled) -> str:
     """An output as a number of a sum; brackets keep what is around it from reaching into it."""
-    text = as_text(part.value).strip().rstrip(".")
+    text = part.text.strip().rstrip(".")
     if _NUMBER.fullmatch(text) is None:
         raise CannotAnswer(f"{part.reference} is {quote_text(text)}, which is no number to calculate with.")
     return text if text[0].isdigit() else f"({text})"
@@ -69,7 +69,7 @@ def _as_number(part: Filled) -> str:
 def _refuse_data_in_code(parts: tuple[str | Filled, ...]) -> None:
     """Numbers may stand in a program as they are; a text that another task found would be read as a part of it."""
     for part in parts if len(parts) > 1 else ():
-        if isinstance(part, Filled) and not isinstance(part.value, (int, float)):
+        if isinstance(part, Filled) and not isinstance(part.bare, (int, float)):
             raise CannotAnswer(
                 f"The program has the output {part.reference} in its text. Give it to the program as a variable: an "
                 f"input of its own, such as found: {str(part.reference)!r}, and `found` in the code."

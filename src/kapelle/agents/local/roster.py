@@ -5,20 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from kapelle.agents import Agent, AgentCapability
+from kapelle.agents import MEMORY_MARK, Agent, AgentCapability
+from kapelle.models import ModelClient
 from kapelle.tools import Sandbox, TablePlan
 
 from .folder import LocalFolder
 from .python import PythonAgent
 from .search import FolderSearchAgent
 from .sql import SqlAgent
+from .sql_writer import FolderAgent, SqlWritingAgent
 from .writer import WriterAgent
 
 
-def local_agents(folder: Path | LocalFolder | None) -> list[tuple[AgentCapability, Agent]]:
+def local_agents(
+    folder: Path | LocalFolder | None, model: ModelClient | None = None, *, attended: bool = False
+) -> list[tuple[AgentCapability, Agent]]:
     """Return the local agents with their cards; search and SQL only when the folder holds texts or tables for them.
 
-    The success rates are guesses for the first runs, on the low side; outcomes replace them.
+    With a model, questions to the tables that no rule understands are turned into SQL by it (see SqlWritingAgent), and
+    what only a reader can compare is left to it. Where somebody is there (`attended`), they are asked which of several
+    readings of a question is meant. The success rates are guesses for the first runs, on the low side; outcomes replace
+    them.
 
     Raises:
         NotFound: there is no such folder.
@@ -28,21 +35,29 @@ def local_agents(folder: Path | LocalFolder | None) -> list[tuple[AgentCapabilit
         index, tables, questions = local.index, local.tables, local.questions
         has_tables = bool(tables.tables or tables.skipped)  # of files that were left out, an agent can say why
         if has_tables or index.count_passages() or index.skipped:
-            agents.append((SEARCH_CARD, FolderSearchAgent(index, tables=tables, questions=questions)))
+            search: FolderAgent = FolderSearchAgent(index, tables=tables, questions=questions, attended=attended)
+            agents.append((SEARCH_CARD, search if model is None else SqlWritingAgent(search, model, tables, questions)))
         if has_tables:
-            agents.append((SQL_CARD, SqlAgent(tables, questions)))
+            sql: FolderAgent = SqlAgent(tables, questions, attended=attended)
+            agents.append((SQL_CARD, sql if model is None else SqlWritingAgent(sql, model, tables, questions)))
     agents.append((PYTHON_CARD, PythonAgent(Sandbox())))
-    agents.append((WRITER_CARD, WriterAgent()))
+    mark = MEMORY_MARK if folder is not None else ""
+    agents.append((WRITER_CARD, WriterAgent(mark=mark, compares_prose=model is None)))
     return agents
 
 
 def understands_table_questions(folder: Path | LocalFolder | None) -> Callable[[str], bool] | None:
-    """Return a test of whether a question is one that the tables of the folder answer; None without tables."""
+    """Return a test of whether a question is one that the tables answer, in one way or in several; None without."""
     local = LocalFolder.of(folder)
     if local is None or not local.tables.tables:
         return None
     questions = local.questions
-    return lambda question: isinstance(questions.plan(question), TablePlan)
+
+    def understands(question: str) -> bool:
+        plan = questions.plan(question)
+        return isinstance(plan, TablePlan) or bool(plan.readings)
+
+    return understands
 
 
 SEARCH_CARD = AgentCapability(

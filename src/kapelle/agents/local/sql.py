@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
-from kapelle.errors import CannotAnswer
+from kapelle.errors import AskPerson, CannotAnswer
 from kapelle.graph import Filled, Task
 from kapelle.knowledge import quote_text, split_words, word_set
 from kapelle.tools import NotUnderstood, Table, TablePlan, TableQuestions, TableResult, Tables, quote_name
@@ -15,7 +16,7 @@ from kapelle.tools import NotUnderstood, Table, TablePlan, TableQuestions, Table
 from .folder import find_left_out, name_left_out
 from .inputs import as_text, find_data, read_parts, read_text, require_text, show_number
 
-_ASKED = ("question", "query", "request")
+ASKED = ("question", "query", "request")
 MAX_SHOWN_ROWS = 50
 MAX_LISTED_VALUES = 30
 """A single column of no more rows than this is a list in a sentence; more is a table."""
@@ -27,20 +28,23 @@ class SqlAgent:
     The output holds `text`, `answer`, `sql`, `understood`, `columns`, `rows`, `truncated` and `sources`.
     """
 
-    def __init__(self, tables: Tables, questions: TableQuestions) -> None:
+    def __init__(self, tables: Tables, questions: TableQuestions, *, attended: bool = False) -> None:
         self._tables = tables
         self._questions = questions
+        self._attended = attended
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         """Answer from the tables; see the class.
 
         Raises:
             RefusedQuery: the SQL is malformed, or does more than read.
-            CannotAnswer: the question is not understood.
+            CannotAnswer: the question is not understood, or in several ways, which are its `readings`.
+            AskPerson: which of them is meant, where somebody is there to say.
         """
-        return await call_in_thread(self._run, task, context)
+        return await call_in_thread(self.answer, task, context)
 
-    def _run(self, task: Task, context: TaskContext) -> AgentResult:
+    def answer(self, task: Task, context: TaskContext) -> AgentResult:
+        """Do what `run` does, at once."""
         sql = read_text(task, "sql")
         if sql:
             parts = read_parts(task, context, "sql")
@@ -48,12 +52,14 @@ class SqlAgent:
             words = set(re.findall(r"\w+", sql.lower()))
             read = [table for table in self._tables.tables if table.name.lower() in words]
             return AgentResult(output=self._answer(sql, "", read), cost_usd=0.0)
-        question = require_text(task, *_ASKED)
+        question = require_text(task, *ASKED)
         file = read_text(task, "file")
-        named = self._table_of(file)
+        named = find_table(self._tables, file)
         plan: TablePlan | NotUnderstood = self._questions.plan(
-            _without_file(question, file, named), values=find_data(task, context, *_ASKED)
+            _without_file(question, file, named), values=find_data(task, context, *ASKED)
         )
+        if isinstance(plan, NotUnderstood) and (readings := _readings_of(plan, named)):
+            plan = choose_reading(question, readings, context, attended=self._attended)
         if named is not None and (isinstance(plan, NotUnderstood) or named.name not in plan.tables):
             if not _asks_for_everything(question, file, named):
                 reason = plan.reason if isinstance(plan, NotUnderstood) else "The question is about another table."
@@ -72,22 +78,64 @@ class SqlAgent:
         result = self._tables.query(sql)
         return describe_result(result, sql, understood, [table.file for table in used], claim=claim)
 
-    def _table_of(self, file: str) -> Table | None:
-        if not file:
-            return None
-        tables = self._tables.tables
-        name = file.replace("\\", "/").rsplit("/", 1)[-1].casefold()
-        found = [table for table in tables if table.file == file] or [
-            table for table in tables if table.file.rsplit("/", 1)[-1].casefold() == name
-        ]
-        if found:
-            return found[0] if len(found) == 1 else None
-        if (skipped := find_left_out(file, self._tables.skipped)) is not None:
-            raise CannotAnswer(f"The table file {skipped.file!r} was left out: {skipped.reason}.")
-        raise CannotAnswer(
-            f"There is no table file {quote_text(file)} in the folder. There are: {_files(tables)}."
-            + name_left_out(self._tables.skipped)
-        )
+
+def find_table(tables: Tables, file: str) -> Table | None:
+    """Return the table of a file, by its path or name; None where no file is given, or several have that name.
+
+    Raises:
+        CannotAnswer: there is none, or it was left out.
+    """
+    if not file:
+        return None
+    there = tables.tables
+    name = file.replace("\\", "/").rsplit("/", 1)[-1].casefold()
+    found = [table for table in there if table.file == file] or [
+        table for table in there if table.file.rsplit("/", 1)[-1].casefold() == name
+    ]
+    if found:
+        return found[0] if len(found) == 1 else None
+    if (skipped := find_left_out(file, tables.skipped)) is not None:
+        raise CannotAnswer(f"The table file {skipped.file!r} was left out: {skipped.reason}.")
+    raise CannotAnswer(
+        f"There is no table file {quote_text(file)} in the folder. There are: {_files(there)}."
+        + name_left_out(tables.skipped)
+    )
+
+
+def _readings_of(plan: NotUnderstood, named: Table | None) -> tuple[TablePlan, ...]:
+    """What a question could mean; where a file is named, of that file."""
+    return tuple(one for one in plan.readings if named is None or named.name in one.tables)
+
+
+def choose_reading(
+    question: str, readings: Sequence[TablePlan], context: TaskContext, *, attended: bool = False
+) -> TablePlan:
+    """Return the reading that a person has chosen; one alone needs no choice.
+
+    Raises:
+        AskPerson: nobody has chosen yet, and somebody is there (`attended`).
+        CannotAnswer: nobody has chosen, and nobody is there; its `readings` are these.
+    """
+    by_words: dict[str, TablePlan] = {}
+    for reading in readings:
+        words = reading.understood.removesuffix(".")
+        is_told_apart = by_words.get(words, reading).sql == reading.sql
+        by_words.setdefault(words if is_told_apart else f"{words} ({reading.sql})", reading)
+    if len(by_words) == 1:
+        return readings[0]
+    several = f"{quote_text(question)} can be read in {len(by_words)} ways"
+    try:
+        return by_words[context.ask(f"{several}. Which is meant?", list(by_words))]
+    except AskPerson:
+        if attended:
+            raise
+    ways = "; ".join(f"({number}) {words}" for number, words in enumerate(by_words, start=1))
+    query = shlex.quote(readings[0].sql)
+    raise CannotAnswer(
+        f"{several}: {ways}. Say which in the question; at a terminal you are asked. Or run the query of one: "
+        f"kapelle run {query} --data FOLDER",
+        readings=[{"understood": words, "sql": reading.sql} for words, reading in by_words.items()],
+    )
 
 
 _SQL_MARK = re.compile(r"'|\"|`|\[|--|/\*")
@@ -110,9 +158,9 @@ def write_sql(parts: Sequence[str | Filled]) -> str:
             written.append(part)
             inside = _still_open(part, inside)
         elif not inside:
-            written.append(_as_literal(part.value))
+            written.append(_as_literal(_values_of(part)))
         elif inside in ("'", '"', "`"):
-            written.append(as_text(part.value).replace("\x00", "").replace(inside, 2 * inside))
+            written.append(part.text.replace("\x00", "").replace(inside, 2 * inside))
         elif inside == "[":
             raise CannotAnswer(f"{part.reference} stands inside of [...], where no value can. Use double quotes.")
     return "".join(written)
@@ -131,6 +179,14 @@ def _still_open(sql: str, inside: str) -> str:
         if opening is None:
             return ""
         position, inside = opening.end(), opening[0]
+
+
+def _values_of(part: Filled) -> Any:
+    """The value that an output is: of several rows of a table, the first cell of each."""
+    rows = part.value.get("rows") if isinstance(part.value, Mapping) else None
+    if isinstance(rows, (list, tuple)) and len(rows) > 1:
+        return [row[0] if isinstance(row, (list, tuple)) and row else row for row in rows]
+    return part.bare
 
 
 def _as_literal(value: Any) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import CannotAnswer
-from kapelle.graph import Task
+from kapelle.graph import Task, title_task
 from kapelle.knowledge import quote_text
 
 from .inputs import as_text, read_text, show_number
@@ -27,7 +27,16 @@ class WriterAgent:
     """Composes Markdown from the outputs of the tasks before it; the inputs `title` and `style` (`brief`) are optional.
 
     The output holds `text`, `answer` and `body` (both without title and sources) and `sources`.
+
+    Args:
+        mark: Stands after what comes from the memory of a model.
+        compares_prose: Whether texts are put side by side as a comparison; False where whoever is asked next, such as a
+            model, can do better.
     """
+
+    def __init__(self, *, mark: str = "", compares_prose: bool = True) -> None:
+        self._mark = mark
+        self._compares_prose = compares_prose
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         """Write it; see the class.
@@ -35,7 +44,7 @@ class WriterAgent:
         Raises:
             CannotAnswer: there is nothing to write from.
         """
-        findings = [_read(task_id, output, context) for task_id, output in context.upstream.items()]
+        findings = [self._read(task_id, output, context) for task_id, output in context.upstream.items()]
         findings = [finding for finding in findings if finding.text]
         if not findings:
             own = read_text(task, "text", "content", "input")
@@ -49,6 +58,10 @@ class WriterAgent:
         brief = read_text(task, "style").lower() in ("brief", "short")
         sources = list(dict.fromkeys(source for finding in findings for source in finding.sources))
         if task.task_type == "compare":
+            if not self._compares_prose and any(finding.is_prose for finding in findings):
+                raise CannotAnswer(
+                    f"Task {quote_text(task.task_id)} compares texts, and not values. Name what is to be compared."
+                )
             body = _compare(findings)
         elif task.task_type == "summarize" or brief:
             body = _summarize(findings)
@@ -61,6 +74,23 @@ class WriterAgent:
         text = (f"# {title}\n\n" if title else "") + body + _list_of(sources)
         return AgentResult(output={"text": text, "answer": body, "body": body, "sources": sources}, cost_usd=0.0)
 
+    def _read(self, task_id: str, output: Any, context: TaskContext) -> _Finding:
+        heading = _heading(task_id, context)
+        mark = f" {self._mark}" if self._mark and task_id in context.from_memory else ""
+        if not isinstance(output, Mapping):
+            text = as_text(output).strip()
+            return _Finding(heading=heading, text=text + mark if text else "")
+        text = as_text(output.get("body") or output).strip()
+        sources = output.get("sources")
+        listed = tuple(" ".join(str(one).split()) for one in sources) if isinstance(sources, (list, tuple)) else ()
+        return _Finding(
+            heading=heading,
+            text=text + mark if text else "",
+            sources=listed,
+            measure=_measure(output, heading) if not mark else None,
+            cells=_places(output, heading) if not mark else (),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Finding:
@@ -71,6 +101,11 @@ class _Finding:
     sources: tuple[str, ...] = ()
     measure: _Measure | None = None
     cells: tuple[_Cell, ...] = ()
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is no value, nor values that have their places in a table."""
+        return self.measure is None and not self.cells and len(self.text) > MAX_SHORT_CHARS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,21 +127,9 @@ class _Measure:
     unit: str
 
 
-def _read(task_id: str, output: Any, context: TaskContext) -> _Finding:
-    heading = _heading(task_id, context)
-    if not isinstance(output, Mapping):
-        return _Finding(heading=heading, text=as_text(output).strip())
-    text = as_text(output.get("body") or output).strip()
-    sources = output.get("sources")
-    listed = tuple(" ".join(str(one).split()) for one in sources) if isinstance(sources, (list, tuple)) else ()
-    return _Finding(
-        heading=heading, text=text, sources=listed, measure=_measure(output, heading), cells=_places(output, heading)
-    )
-
-
 def _heading(task_id: str, context: TaskContext) -> str:
     task = context.upstream_tasks.get(task_id)
-    heading = " ".join((task.description if task is not None else "").split()) or task_id
+    heading = " ".join(title_task(task).split()) if task is not None else task_id
     heading = re.sub(r"^look up:? (?:the )?", "", heading, flags=re.IGNORECASE).rstrip(".")
     return heading[:1].upper() + heading[1:]
 
@@ -204,14 +227,34 @@ def _combine(findings: list[_Finding]) -> str:
         return findings[0].text
     plain = all("\n" not in finding.text for finding in findings)
     if plain:
-        return "\n".join(f"- {finding.text}" for finding in findings)
+        return "\n".join(f"- {text}" for text in _named(findings))
     return _report(findings)
+
+
+def _named(findings: list[_Finding]) -> list[str]:
+    """Return the texts of findings, each with its heading before it where the text does not tell it from the others."""
+    words = [frozenset(re.findall(r"\w+", finding.heading)) for finding in findings]
+    shared = frozenset.intersection(*words)
+    return [
+        finding.text if _tells(finding, own - shared) else f"{finding.heading}: {finding.text}"
+        for finding, own in zip(findings, words, strict=True)
+    ]
+
+
+def _tells(finding: _Finding, words: frozenset[str]) -> bool:
+    """Whether a text says what it is about, given the words that only its heading has: names and numbers count most."""
+    if "\n" in finding.text or finding.text.casefold().startswith(finding.heading.casefold()):
+        return True
+    first = finding.heading.split()[0] if finding.heading else ""
+    names = {word for word in words if not word.islower() and word != first} or words
+    said = {word.casefold() for word in re.findall(r"\w+", finding.text)}
+    return all(word.casefold() in said for word in names)
 
 
 def _summarize(findings: list[_Finding]) -> str:
     if len(findings) == 1:
         return _first_sentences(findings[0].text, 3)
-    parts = [_first_sentences(finding.text, 1) for finding in findings]
+    parts = _named([replace(finding, text=_first_sentences(finding.text, 1)) for finding in findings])
     return "\n".join(f"\n{part}\n" if "\n" in part else f"- {part}" for part in parts).strip("\n")
 
 

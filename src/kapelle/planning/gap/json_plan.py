@@ -2,42 +2,76 @@
 
     {"tasks": [{"id": "s1", "type": "search", "inputs": {...}, "depends_on": [...]}]}      also nodes, steps, subtasks
     {"nodes": [...], "edges": [["s1", "s2"], {"from": "s1", "to": "s2"}]}
-    {"tasks": {"s1": {...}, "s2": {...}}}      [{...}, {...}]      {"plan": {"tasks": ...}}
+    {"tasks": {"s1": {...}, "s2": {...}}}      [{...}, {...}]      {"plan": {"tasks": ...}}      [{"tasks": ...}]
+    {"phases": [{"id": "p1", "subtasks": [...]}, {"id": "p2", "depends_on": ["p1"], "subtasks": [...]}]}
     {"graph": "<graph>...</graph>"}            {"patch": {"add": [...], "replace": [...], "remove": [...]}}
+    {"id": "s1", ...}, alone or one after the other      {"name": "make_plan", "arguments": {"tasks": [...]}}
 
-A task may say its work as a call: `"function": "search(\\"capital of France\\")"`. Fields that nobody knows are kept in
-the task's metadata.
+A task may say its work as a call: `"function": "search(\\"capital of France\\")"`. What stands beside its inputs is an
+input too; remarks about a task (why, status) are kept in its metadata. Both leave a note.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kapelle.errors import InvalidPlan
+from kapelle.graph import names_a_part
 
 from .loose_json import JsonObject, LooseJson
 from .markup import SECTIONS, FoundPatch
 from .nodes import Node, Repairs, is_whole_call
 
-_LISTS = ("tasks", "nodes", "steps", "subtasks", "sub_tasks", "graph", "plan", "dag", "task_graph")
+_LISTS = (
+    "tasks", "nodes", "steps", "subtasks", "sub_tasks", "graph", "plan", "dag", "task_graph", "phases", "stages",
+    "sub_steps", "substeps", "children", "actions", "workflow", "task_list",
+)  # fmt: skip
+_IN_ORDER = ("phases", "stages")
+"""Lists whose very name says that one follows the other."""
 _EDGES = ("edges", "links", "dependencies")
 _PATCH = ("add", "replace", "remove", "expand")
 _THOUGHTS = ("think", "thought", "thoughts", "reasoning", "analysis")
-_ID = ("id", "task_id", "node_id", "step_id")
-_TYPE = ("type", "task_type", "tool", "tool_name", "function", "action", "operation", "call")
-_DESCRIPTION = ("description", "task", "text", "content", "instruction", "desc", "title", "goal")
-_INPUTS = ("inputs", "input", "args", "arguments", "parameters", "params")
-_DEPENDS = ("depends_on", "depends", "dependencies", "deps", "dependsOn", "dep", "after")
+_ID = ("id", "task_id", "node_id", "step_id", "taskId", "ID", "Id")
+_TYPE = ("type", "task_type", "tool", "tool_name", "function", "action", "operation", "call", "kind")
+_DESCRIPTION = ("description", "task", "text", "content", "instruction", "instructions", "desc", "title", "goal")
+_INPUTS = ("inputs", "input", "args", "arguments", "parameters", "params", "action_input", "tool_input", "kwargs")
+_DEPENDS = (
+    "depends_on", "depends", "dependencies", "deps", "dependsOn", "dep", "after", "dependency", "prerequisites",
+    "predecessors", "needs", "blocked_by", "blockedBy", "wait_for", "waits_for", "parents", "upstream",
+)  # fmt: skip
 _SKILLS = ("requirements", "requires", "skills")
 _DEADLINE = ("deadline_s", "deadline")
-_START = re.compile(r"[\[{]")
-_JSON_LIKE = re.compile(r"\{\s*(?:[\"'“”„‘}]|//|/\*|#|[A-Za-z_]\w*\s*:)|\[\s*(?:\{|//|/\*|#|\"[^\"\n]{0,80}\"\s*,|\Z)")
+_CARRIED = ("priority", "risk", "on_failure", "approval")
+_REMARKS = frozenset({
+    "why", "reason", "rationale", "note", "notes", "comment", "comments", "status", "state", "parallel", "level",
+    "step", "step_number", "number", "order", "expected_output", "output", "outputs", "result", "estimated_time",
+    "estimated_duration", "duration", "agent", "agent_id", "assigned_to", "assignee", "strategy", "timeout_s",
+    "retries", "optional", "required", "confidence", "complexity", *_THOUGHTS,
+})  # fmt: skip
+"""What is said about a task, or is the user's to order: no part of its work."""
+_TAUGHT = frozenset({"query", "question", "sql", "code", "expression"})
+"""Inputs that prompts name. That they stand beside the inputs needs no note."""
+_ENVELOPES = (*_INPUTS, "function", "function_call", "properties", "message")
+"""Where a plan is the argument of a tool call, or the answer of a server."""
+_NO_KIND = frozenset({"function", "tool", "tool_use", "tool_call", "function_call", "action", "call", "task", "step"})
+"""Types that only say that something is done."""
+_START = re.compile(r"(?P<marker>\[\[\s*##[^\]\n]{0,80}##\s*\]\])|[\[{]")
+_JSON_LIKE = re.compile(
+    r"\{\s*(?:[\"'“”„‘}]|//|/\*|#|[A-Za-z_]\w*\s*:)|\[\s*(?:[\[{]|//|/\*|#|\"[^\"\n]{0,80}\"\s*,|\Z)"
+)
+_TALKS_OF_TASKS = re.compile(r"[\"'](?:id|task|tasks|type|depends_on|description)[\"']")
+_LAST_COUNTS = re.compile(
+    r"\b(?:final|finally|corrected|correct|revised|improved|updated|better|fixed|refined|instead)\b", re.IGNORECASE
+)
 _EDGE_TEXT = re.compile(r"\s*([\w-]{1,128}?)\s*-{1,9}>\s*([\w-]+)\s*")
-_TASK_ID = re.compile(r"[#$]?[A-Za-z0-9_][A-Za-z0-9_-]*")
+_TASK_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+_SEEN_BEFORE = 200
+"""Characters before a plan, in which words may say that it is the final one."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -50,6 +84,12 @@ class JsonPlan:
     """A `<graph>` inside of the JSON."""
     patch: FoundPatch | None = None
     sections: dict[str, str] = field(default_factory=dict)
+    lone: list[JsonObject] = field(default_factory=list)
+    """The task that the value is, where it is one and no list of them."""
+    is_open: bool = False
+    """Whether nothing in it shows where it ends, as in JSON Lines: where a reply was cut off, tasks may be missing."""
+    is_final: bool = False
+    """Whether the words before it say that it replaces what came before."""
 
 
 def find_json_plans(text: str, repairs: Repairs) -> list[JsonPlan]:
@@ -62,51 +102,275 @@ def find_json_plans(text: str, repairs: Repairs) -> list[JsonPlan]:
     position, line, counted = 0, 1, 0
     while (start := _START.search(text, position)) is not None:
         line, counted = line + text.count("\n", counted, start.start()), start.start()
-        if _JSON_LIKE.match(text, start.start()) is None:
+        if start["marker"] is not None or _JSON_LIKE.match(text, start.start()) is None:
             position = start.end()
             continue
-        value, position = LooseJson(text, start.start(), line, repairs).read()
-        plan = _read_plan(value, line)
+        before = text[max(position, start.start() - _SEEN_BEFORE) : start.start()]
+        try:
+            value, position = LooseJson(text, start.start(), line, repairs).read()
+        except InvalidPlan:
+            if (
+                any(map(_has_work, found))
+                and not any(plan.lone for plan in found)
+                and not _TALKS_OF_TASKS.search(text, start.start())
+            ):
+                break  # brackets in the words after the plan
+            raise
+        plan = _Reader(repairs).read(value, line)
         if plan is not None:
+            plan.is_final = _LAST_COUNTS.search(before) is not None
             found.append(plan)
-    return found
+    return _joined(found, repairs)
 
 
-def _read_plan(value: Any, line: int) -> JsonPlan | None:
-    if isinstance(value, list):
-        mappings = [item for item in value if isinstance(item, JsonObject)]
-        if not mappings:
-            return None
-        return JsonPlan(line=line, nodes=_read_nodes(value, f"line {line}"))
-    if not isinstance(value, JsonObject):
-        return None
-    plan = JsonPlan(line=line)
-    for name in (*SECTIONS, *_THOUGHTS):
-        if isinstance(value.get(name), str):
-            plan.sections["think" if name in _THOUGHTS else name] = value[name]
-    if "patch" in value or any(name in value for name in _PATCH):
-        plan.patch = _read_patch(value.get("patch", value), line)
+def read_plan_value(value: Any, repairs: Repairs) -> JsonPlan | None:
+    """Return the plan in a value that was read from another notation, such as YAML; None if there is none."""
+    plan = _Reader(repairs).read(value, 1)
+    return None if plan is None else _joined([plan], repairs)[0]
+
+
+def _joined(found: list[JsonPlan], repairs: Repairs) -> list[JsonPlan]:
+    """Tasks that stand one after the other, as in JSON Lines, are one plan."""
+    lone = [plan for plan in found if plan.lone]
+    if not lone:
+        return found
+    items = [item for plan in lone for item in plan.lone]
+    if len(items) > 1:
+        repairs.note("Tasks that stood one after the other were taken for one plan")
+    first = lone[0]
+    first.nodes, first.lone = _Reader(repairs).read_nodes(items, f"line {first.line}"), []
+    first.is_open = True
+    return [plan for plan in found if plan is first or plan not in lone]
+
+
+def _has_work(plan: JsonPlan) -> bool:
+    return plan.nodes is not None or plan.patch is not None or bool(plan.xml or plan.lone)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Group:
+    """A phase: tasks that together are one step of a plan."""
+
+    name: str
+    title: str
+    nodes: list[Node]
+    depends: list[str]
+
+
+class _Reader:
+    """Makes nodes of one JSON value."""
+
+    def __init__(self, repairs: Repairs) -> None:
+        self._repairs = repairs
+        self._groups: list[_Group] = []
+
+    def read(self, value: Any, line: int) -> JsonPlan | None:
+        """Return the plan that a value is or holds; None if it is none."""
+        if isinstance(value, str):
+            return self._read_text(value, line)
+        if isinstance(value, list):
+            if len(value) == 1 and isinstance(value[0], JsonObject):  # a list around the plan
+                return self.read(value[0], line)
+            if not any(isinstance(item, JsonObject) for item in value):
+                return None
+            return JsonPlan(line=line, nodes=self.read_nodes(value, f"line {line}"))
+        return self._read_object(value, line) if isinstance(value, JsonObject) else None
+
+    def _read_text(self, text: str, line: int) -> JsonPlan | None:
+        """A plan that was written as a text inside of JSON."""
+        if "<node" in text:
+            return JsonPlan(line=line, xml=text)
+        inner = _parsed(text, line, self._repairs)
+        return None if inner is None else self.read(inner, line)
+
+    def _read_object(self, value: JsonObject, line: int) -> JsonPlan | None:
+        plan = JsonPlan(line=line)
+        for name in (*SECTIONS, *_THOUGHTS):
+            if isinstance(value.get(name), str):
+                plan.sections["think" if name in _THOUGHTS else name] = value[name]
+        if "patch" in value or any(name in value for name in _PATCH):
+            plan.patch = _read_patch(value.get("patch", value), line, self._repairs)
+            return plan
+        held = {name: self._held(value[name], line) for name in _LISTS if name in value}
+        holders = [name for name, item in held.items() if isinstance(item, (list, JsonObject))]
+        texts = [name for name in (*_LISTS, "xml") if isinstance(value.get(name), str) and "<node" in value[name]]
+        if len(holders) + len(texts) > 1:
+            both = " and ".join(map(repr, [*holders, *texts]))
+            raise InvalidPlan(f"There are {both}. Put all tasks into one list 'tasks'.", place=f"line {value.line}")
+        if texts:
+            plan.xml = value[texts[0]]
+            return plan
+        if not holders:
+            return self._read_other(value, line, plan)
+        _refuse_more_work(value, holders[0])
+        inner = held[holders[0]]
+        if isinstance(inner, list) and len(inner) == 1 and isinstance(inner[0], JsonObject) and _holds_plan(inner[0]):
+            inner = inner[0]  # a list around the plan
+        if isinstance(inner, JsonObject) and _holds_plan(inner):
+            nested = self.read(inner, inner.line)
+            assert nested is not None
+            nested.sections = {**plan.sections, **nested.sections}
+            return nested
+        plan.nodes = self.read_nodes(inner, repr(holders[0]), value, in_order=holders[0] in _IN_ORDER)
         return plan
-    holders = [name for name in _LISTS if isinstance(value.get(name), (list, JsonObject))]
-    texts = [name for name in (*_LISTS, "xml") if isinstance(value.get(name), str) and "<node" in value[name]]
-    if len(holders) + len(texts) > 1:
-        both = " and ".join(map(repr, [*holders, *texts]))
-        raise InvalidPlan(f"There are {both}. Put all tasks into one list 'tasks'.", place=f"line {value.line}")
-    if texts:
-        plan.xml = value[texts[0]]
-        return plan
-    if not holders:
+
+    def _held(self, item: Any, line: int) -> Any:
+        """A list of tasks may stand there as a text."""
+        return (_parsed(item, line, self._repairs) or item) if isinstance(item, str) else item
+
+    def _read_other(self, value: JsonObject, line: int, plan: JsonPlan) -> JsonPlan | None:
+        """A mapping with no list of tasks: around a plan, a task by itself, or tasks by their names."""
+        found = self._plans_in(value, line, [name for name in _ENVELOPES if name in value])
+        for inner in found.values():
+            if not inner.lone:
+                return inner
+        if _looks_like_task(value):
+            plan.lone = [value]
+            return plan
+        tasks = [item for item in value.values() if isinstance(item, JsonObject)]
+        are_tasks = len(tasks) == len(value) and all(_looks_like_task(task) or _find_group(task) for task in tasks)
+        if are_tasks and tasks and (len(tasks) > 1 or not _find_group(tasks[0])):
+            plan.nodes = self.read_nodes(value, f"line {line}")
+            return plan
+        rest = [name for name in value if name not in _ENVELOPES and name not in _THOUGHTS]
+        found |= self._plans_in(value, line, rest)
+        final = [name for name in found if _LAST_COUNTS.search(name.replace("_", " "))]
+        if len(found) > 1 and len(final) != 1:
+            both = " and ".join(map(repr, found))
+            raise InvalidPlan(f"There are {both}. Put all tasks into one list 'tasks'.", place=f"line {value.line}")
+        for name in final if len(found) > 1 else found:
+            if len(found) > 1:
+                self._repairs.note(f"Of several plans {name!r} was taken")
+            found[name].sections = {**plan.sections, **found[name].sections}
+            return found[name]
         return plan if plan.sections else None
-    _refuse_more_work(value, holders[0])
-    inner = value[holders[0]]
-    if isinstance(inner, JsonObject) and any(isinstance(inner.get(name), (list, JsonObject)) for name in _LISTS):
-        nested = _read_plan(inner, inner.line)
-        assert nested is not None
-        nested.sections = {**plan.sections, **nested.sections}
-        return nested
-    plan.nodes = _read_nodes(inner, repr(holders[0]))
-    _add_edges(plan.nodes, value)
-    return plan
+
+    def _plans_in(self, value: JsonObject, line: int, names: Sequence[str]) -> dict[str, JsonPlan]:
+        """The plans that these fields of a mapping hold."""
+        found = {}
+        for name in names:
+            item = value[name]
+            if isinstance(item, list) and not any(_looks_like_task(part) or _find_group(part) for part in item):
+                item = item[0] if len(item) == 1 else None
+            inner = self.read(item, line)
+            if inner is not None and _has_work(inner):
+                found[name] = inner
+        return found
+
+    def read_nodes(
+        self, value: Any, place: str, around: Mapping[str, Any] | None = None, *, in_order: bool = False
+    ) -> list[Node]:
+        """Return the nodes of a list of tasks, or of a mapping of them by id; groups among them are taken apart."""
+        nodes = self._read_items(value, place)
+        if around is not None and not self._groups:
+            _add_edges(nodes, around)
+        if self._groups:
+            self._take_apart(nodes, around, in_order=in_order)
+        return nodes
+
+    def _read_items(self, value: Any, place: str) -> list[Node]:
+        items = _named(_unwrapped(value, place))
+        nodes: list[Node] = []
+        for item in items:
+            key = _find_group(item)
+            if key is None:
+                nodes.append(_read_node(item, self._repairs))
+                continue
+            group = self._read_group(item, key, taken={node.task_id for node in nodes})
+            self._groups.append(group)
+            nodes += group.nodes
+        return nodes
+
+    def _read_group(self, item: JsonObject, key: str, *, taken: set[str]) -> _Group:
+        fields = dict(item)
+        inner = fields.pop(key)
+        name = _take(fields, (*_ID, "name", "phase", "title"))
+        place = f"line {item.line}, group {name!r}"
+        title = _take(fields, ("description", "title", "name", "goal", "task"))
+        for said in (*_INPUTS, *_TAUGHT, "function", "call"):
+            if fields.get(said):
+                raise InvalidPlan(
+                    f"It has {said!r}, and {key!r} as well: it is a task or a group. Say one.", place=place
+                )
+        task_ids = clean_id(str(name)) if name is not None else f"group{len(self._groups) + 1}"
+        group = _Group(
+            name=task_ids,
+            title=str(title or name or task_ids),
+            nodes=self._read_items(inner, place),
+            depends=_read_names(_take(fields, _DEPENDS)),
+        )
+        _add_edges(group.nodes, fields)
+        own = [node.task_id for node in group.nodes]
+        if taken.intersection(own):  # every group numbers its tasks anew
+            _rename(group.nodes, {task_id: f"{group.name}_{task_id}" for task_id in own})
+            self._repairs.note("Tasks of a group were named after it, as others had their ids", group.name)
+        return group
+
+    def _take_apart(self, nodes: list[Node], around: Mapping[str, Any] | None, *, in_order: bool) -> None:
+        """Give what groups wait for to their first tasks, and what waits for a group its last ones."""
+        groups = {group.name: group for group in self._groups}
+        for before, after in _read_edges(around) if around is not None else ():
+            if after in groups:
+                groups[after].depends.append(before)
+            else:
+                _add_edge(nodes, before, after, line=1)
+        if in_order and not any(group.depends for group in self._groups) and not any(map(_depends_of, nodes)):
+            for earlier, later in zip(self._groups, self._groups[1:], strict=False):
+                later.depends.append(earlier.name)
+            self._repairs.note("Phases were taken to follow one another")
+
+        def meant(name: str) -> list[str]:
+            return _last_of(groups[name].nodes) if name in groups else [name]
+
+        firsts = {group.name: _first_of(group.nodes) for group in self._groups}
+        for node in nodes:
+            depends = _depends_of(node)
+            if any(name in groups for name in depends):
+                node.attributes["depends"] = ",".join(dict.fromkeys(one for name in depends for one in meant(name)))
+        for group in self._groups:
+            before = [one for name in group.depends for one in meant(name)]
+            for node in firsts[group.name] if before else ():
+                node.attributes["depends"] = ",".join(dict.fromkeys([*_depends_of(node), *before]))
+            self._repairs.note(f"The group {group.title[:60]!r} was taken apart into its tasks")
+        alone = {name: _last_of(group.nodes) for name, group in groups.items()}
+        _rename(nodes, {name: last[0] for name, last in alone.items() if len(last) == 1}, ids=False)
+        self._groups = []
+
+
+def _parsed(text: str, line: int, repairs: Repairs) -> Any:
+    """The value that a text holds as JSON; None if it holds none."""
+    said = text.strip()
+    if said[:1] + said[-1:] not in ("{}", "[]"):
+        return None
+    try:
+        return LooseJson(said, 0, line, repairs).read()[0]
+    except InvalidPlan:
+        return None
+
+
+def _holds_plan(value: JsonObject) -> bool:
+    return any(isinstance(value.get(name), (list, JsonObject)) for name in _LISTS) and not _looks_like_task(value)
+
+
+def _looks_like_task(value: Any) -> bool:
+    if not isinstance(value, JsonObject):
+        return False
+    has_id, has_kind = any(name in value for name in _ID), any(name in value for name in _TYPE)
+    has_inputs = any(name in value for name in (*_INPUTS, *_DEPENDS, *_TAUGHT))
+    has_work = has_inputs or any(name in value for name in _DESCRIPTION)
+    return (has_id and (has_kind or has_work)) or (has_kind and has_work) or ("name" in value and has_inputs)
+
+
+def _find_group(item: Any) -> str | None:
+    """The name of the field in which a step holds tasks of its own; None if it is a task."""
+    if not isinstance(item, JsonObject):
+        return None
+    for name in _LISTS:
+        inner = item.get(name)
+        parts = list(inner.values()) if isinstance(inner, JsonObject) else inner
+        if isinstance(parts, list) and parts and all(isinstance(part, JsonObject) for part in parts):
+            return name
+    return None
 
 
 def _refuse_more_work(value: JsonObject, holder: str) -> None:
@@ -114,16 +378,29 @@ def _refuse_more_work(value: JsonObject, holder: str) -> None:
     for name, item in value.items():
         if name == holder or name in _EDGES:
             continue
-        items = item if isinstance(item, list) else [item]
-        if any(isinstance(part, JsonObject) and (set(part) & {*_ID, *_TYPE, *_DEPENDS}) for part in items):
+        if _holds_tasks(item):
             raise InvalidPlan(
                 f"There is {name!r} beside {holder!r}. Put all tasks into {holder!r}.", place=f"line {value.line}"
             )
 
 
-def _read_nodes(value: Any, place: str) -> list[Node]:
+def _holds_tasks(item: Any) -> bool:
+    items = item if isinstance(item, list) else [item]
+    return any(isinstance(part, JsonObject) and (set(part) & {*_ID, *_TYPE, *_DEPENDS}) for part in items)
+
+
+def _unwrapped(value: Any, place: str) -> list[JsonObject]:
+    """The tasks as mappings, whatever they stand in: by id, each in a mapping of its own, as calls or sentences."""
     if isinstance(value, JsonObject):
-        value = [_with_id(task_id, item, value.line) for task_id, item in value.items()]
+        if _looks_like_task(value) and not any(map(_looks_like_task, value.values())):
+            return [value]
+        only = next(iter(value.values()), None)
+        if len(value) == 1 and isinstance(only, list):
+            return _unwrapped(only, place)
+        return [_with_id(task_id, item, value.line) for task_id, item in value.items() if item is not None]
+    if value and all(isinstance(item, str) for item in value):
+        return [_object({"call" if is_whole_call(item.strip()) else "description": item}, 1) for item in value]
+    items = []
     for position, item in enumerate(value):
         if not isinstance(item, JsonObject):
             raise InvalidPlan(
@@ -131,71 +408,148 @@ def _read_nodes(value: Any, place: str) -> list[Node]:
                 'Write {"id": "s1", "type": "...", "inputs": {...}}.',
                 place=place,
             )
-    named = [any(name in item for name in _ID) for item in value]
-    if value and not any(named):
-        value = [_with_id(f"s{position}", item, item.line) for position, item in enumerate(value, start=1)]
-    return [_read_node(item) for item in value]
+        name, inner = next(iter(item.items()), ("", None))
+        if len(item) == 1 and isinstance(inner, JsonObject) and not {name} & {"function", *_LISTS}:
+            item = inner if name in ("task", "node", "step", "item") else _with_id(name, inner, item.line)
+        items.append(item)
+    return items
+
+
+def _named(items: list[JsonObject]) -> list[JsonObject]:
+    """The items with ids: their own; else their names, where each has another; else numbers."""
+    if not items or any(any(name in item for name in _ID) for item in items):
+        return items
+    names = [item["name"].strip() for item in items if isinstance(item.get("name"), str)]
+    say_more = all(any(name in item for name in (*_TYPE, *_DESCRIPTION, *_LISTS)) for item in items)
+    if say_more and all(names) and len(set(names)) == len(items):
+        return [_with_id(name, item, item.line) for name, item in zip(names, items, strict=True)]
+    numbers = [number for item in items for number in _numbers(item)]
+    own = any(position in _numbers(item) for position, item in enumerate(items, start=1))
+    first = 0 if numbers and (0 in numbers or own) else 1  # who counts from zero says so
+    return [_with_id(f"s{position}", item, item.line) for position, item in enumerate(items, start=first)]
+
+
+def _numbers(item: JsonObject) -> list[int]:
+    given = _take(dict(item), _DEPENDS)
+    return [word for word in (given if isinstance(given, list) else [given]) if type(word) is int]
+
+
+def _object(fields: Mapping[str, Any], line: int) -> JsonObject:
+    made = JsonObject(fields)
+    made.line = line
+    return made
 
 
 def _with_id(task_id: str, item: Any, line: int) -> JsonObject:
+    if isinstance(item, str) and item.strip():
+        item = _object({"call" if is_whole_call(item.strip()) else "description": item}, line)
     if not isinstance(item, JsonObject):
         raise InvalidPlan(f"{task_id!r} is no task. Give a mapping.", place=f"line {line}")
-    named = JsonObject({"id": task_id, **item})
-    named.line = item.line
-    return named
+    return _object({"id": task_id, **item}, item.line)
 
 
-def _read_node(item: JsonObject) -> Node:
+def clean_id(text: str) -> str:
+    """Return an id that a task may have: the same one, if it may; a number stays one, for `tidy_node` to name."""
+    name = text.strip().strip("#$<>{}\"'` ")
+    name = re.sub(r"(?<=\w)\.(?:answer|output|result|text)\Z", "", name)
+    if not _TASK_ID.fullmatch(name):
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or f"t{zlib.crc32(text.encode()):x}"
+    if names_a_part(name):
+        name = name.replace("_from_", "_of_")
+    return f"s{name}" if not name.isdigit() and not re.match(r"[A-Za-z_]", name) else name[:128]
+
+
+def _read_node(item: JsonObject, repairs: Repairs) -> Node:
     fields = dict(item)
-    task_id = _take_text(fields, _ID, item)
+    given = _take_text(fields, _ID, item)
+    task_id = clean_id(given)
     place = f"line {item.line}, node {task_id!r}"
-    node = Node(line=item.line, attributes={"id": task_id})
+    if task_id != given.lstrip("#$").strip("{}"):
+        repairs.note("Ids were written as ids of tasks are", task_id)
+    node = Node(line=item.line, attributes={"id": task_id}, names=[given])
     attributes = node.attributes
     # Our own word for it is never a call, so that our own JSON means what it says.
     may_call = "task_type" not in fields
-    kind = _take(fields, _TYPE)
-    inputs = _take(fields, _INPUTS)
-    if isinstance(kind, JsonObject):  # as in the tool calls of providers: {"name": ..., "arguments": ...}
-        called: JsonObject = kind
-        kind, inputs = called.get("name"), called.get("arguments", inputs)
-    if kind is None and isinstance(fields.get("name"), str):
-        kind = fields.pop("name")
+    kind, inputs = _read_work(fields)
     description = _take(fields, _DESCRIPTION)
-    for name, text in (("type", kind), ("description", description)):
+    if isinstance(fields.get("name"), str):
+        name = fields.pop("name")
+        node.names.append(name)
+        description = name if description is None and " " in name.strip() and name.strip() != kind else description
+    for what, text in (("type", kind), ("description", description)):
         if text is not None and not isinstance(text, str):
-            raise InvalidPlan(f"The {name} is {json.dumps(text)[:40]}. Give a text.", place=place)
+            raise InvalidPlan(f"The {what} is {json.dumps(text)[:40]}. Give a text.", place=place)
     if kind is None and description is not None and inputs is None and is_whole_call(description.strip()):
         kind, description = description, None
-    _read_depends(fields, attributes, place)
-    if may_call and kind is not None and inputs is None and "query" not in fields and "(" in kind:
+    node.names += [text for text in (description, kind, fields.get("title")) if isinstance(text, str)]
+    _read_depends(fields, attributes)
+    values: dict[str, Any] = {}
+    if may_call and kind is not None and inputs is None and "(" in kind and not any(key in fields for key in _TAUGHT):
         node.text = kind.strip()
     else:
         attributes["type"] = kind if kind is not None else "task"
         values = _read_inputs(inputs, place)
-        if "query" in fields and "query" not in values:
-            values["query"] = fields.pop("query")
-        if values:
-            attributes["inputs"] = json.dumps(values)
     if description:
         attributes["escaped_description"] = json.dumps(description)
-    _read_rest(fields, attributes, place)
+    _read_rest(fields, node, values, repairs, place)
+    if values:
+        attributes["inputs"] = json.dumps(values)
     if not attributes.get("type", "x").isprintable():
         raise InvalidPlan(f"The type {attributes['type'][:40]!r} holds odd characters.", place=place)
     return node
 
 
-def _read_rest(fields: dict[str, Any], attributes: dict[str, str], place: str) -> None:
+def _read_work(fields: dict[str, Any]) -> tuple[Any, Any]:
+    """Take a task's type and inputs out of its fields."""
+    kind = _take(fields, _TYPE)
+    if (
+        isinstance(kind, str)
+        and kind.strip().lower() in _NO_KIND
+        and any(fields.get(name) for name in (*_TYPE, "name"))
+    ):
+        kind = _take(fields, _TYPE)  # {"type": "function", "function": ...}
+    inputs = _take(fields, _INPUTS)
+    if isinstance(kind, JsonObject):  # as in the tool calls of providers: {"name": ..., "arguments": ...}
+        called: JsonObject = kind
+        kind, inputs = called.get("name"), _take(dict(called), _INPUTS) if inputs is None else inputs
+    task = fields.get("task")
+    if kind is None and isinstance(task, str) and re.fullmatch(r"\s*[A-Za-z]\w*\s*", task):
+        kind = fields.pop("task").strip()
+    if kind is None and isinstance(fields.get("name"), str) and " " not in fields["name"].strip():
+        kind = fields.pop("name")
+    return kind, inputs
+
+
+def _read_rest(fields: dict[str, Any], node: Node, values: dict[str, Any], repairs: Repairs, place: str) -> None:
+    """Read what stands beside a task's work. What nobody knows is an input, or a remark, and never lost."""
+    attributes = node.attributes
     skills = _take(fields, _SKILLS)
     if skills:
         attributes["requires"] = json.dumps(skills if isinstance(skills, list) else [skills])
-    for name, keys in (("priority", ("priority",)), ("deadline", _DEADLINE), ("risk", ("risk",))):
+    for name, keys in (("deadline", _DEADLINE), *((name, (name,)) for name in _CARRIED)):
         value = _take(fields, keys)
         if value is not None:
             attributes[name] = value if isinstance(value, str) else json.dumps(value)
+    if isinstance(fields.get("needs"), str):
+        attributes["needs"] = fields.pop("needs")
     metadata = _take(fields, ("metadata",)) or {}
     if not isinstance(metadata, JsonObject) and metadata:
         raise InvalidPlan("The metadata is no mapping.", place=place)
-    kept = {**metadata, **{name: value for name, value in fields.items() if value is not None}}
+    kept = dict(metadata)
+    for name, value in fields.items():
+        if value is None or value == "" or value == [] or value == {}:
+            continue
+        if name not in _REMARKS and (name in _LISTS or _holds_tasks(value)) and _holds_tasks(value):
+            raise InvalidPlan(f"It holds tasks of its own in {name!r}. Put them into 'subtasks'.", place=place)
+        if name in _REMARKS or node.text:
+            kept[name] = value
+            repairs.note(f"What {name!r} says was kept as a remark", node.task_id)
+        elif values.get(name, value) != value:
+            raise InvalidPlan(f"It says {name!r} twice, in its inputs and beside them. Keep one.", place=place)
+        else:
+            values[name] = value
+            if name not in _TAUGHT:
+                repairs.note(f"The field {name!r} was read as an input", node.task_id)
     if kept:
         attributes["metadata"] = json.dumps(kept)
 
@@ -210,59 +564,133 @@ def _read_inputs(inputs: Any, place: str) -> dict[str, Any]:
     if inputs is None:
         return {}
     if isinstance(inputs, dict):
+        if set(inputs) == {"name", "value"} and isinstance(inputs["name"], str):
+            return {inputs["name"]: inputs["value"]}
         return dict(inputs)
     if isinstance(inputs, str):
         return {"query": inputs} if inputs else {}
     if isinstance(inputs, list):
-        if all(isinstance(item, dict) and set(item) == {"name", "value"} for item in inputs):
-            return {str(item["name"]): item["value"] for item in inputs}
+        pairs = [_read_pair(item) for item in inputs]
+        if pairs and None not in pairs:
+            named = [pair for pair in pairs if pair is not None]
+            if len(dict(named)) < len({json.dumps(pair) for pair in named}):
+                raise InvalidPlan("Two of its inputs have the same name, and say different things.", place=place)
+            return dict(named)
         if len(inputs) == 1 and isinstance(inputs[0], str):
             return {"query": inputs[0]}
         return {f"arg{position}": item for position, item in enumerate(inputs, start=1)}
     raise InvalidPlan(f"The inputs are {json.dumps(inputs)[:40]}. Give a mapping.", place=place)
 
 
-def _read_depends(fields: dict[str, Any], attributes: dict[str, str], place: str) -> None:
+def _read_pair(item: Any) -> tuple[str, Any] | None:
+    """`{"name": "query", "value": ...}`, or `{"query": ...}`."""
+    if not isinstance(item, dict):
+        return None
+    if len(item) == 1:
+        return next(iter((str(name), value) for name, value in item.items()))
+    for name in ("name", "key", "parameter", "argument"):
+        if len(item) == 2 and isinstance(item.get(name), str) and "value" in item:
+            return item[name], item["value"]
+    return None
+
+
+def _read_depends(fields: dict[str, Any], attributes: dict[str, str]) -> None:
+    needs = fields.pop("needs") if fields.get("needs") in ("all", "some") else None
     given = _take(fields, _DEPENDS)
-    words = [] if given is None else given if isinstance(given, list) else [given]
-    names = []
-    for word in words:
-        if isinstance(word, dict):
-            word = _take(dict(word), _ID)
-        if word is None or isinstance(word, bool) or (isinstance(word, (int, float)) and word < 0):
-            continue
-        if not isinstance(word, (str, int)) or (isinstance(given, list) and not _TASK_ID.fullmatch(str(word).strip())):
-            raise InvalidPlan(f"It depends on {json.dumps(word)[:40]}, which is no id of a task.", place=place)
-        names.append(str(word).strip())
+    names = _read_names(given)
     if names:
         attributes["depends"] = ",".join(names)
+    if needs is not None:
+        fields["needs"] = needs
 
 
-def _add_edges(nodes: list[Node], value: JsonObject) -> None:
-    by_id = {node.task_id: node for node in nodes}
+def _read_names(given: Any) -> list[str]:
+    """The ids in a list of them, or in a text."""
+    if isinstance(given, JsonObject):
+        given = [given] if any(name in given for name in _ID) else list(given)
+    if isinstance(given, str):
+        parts = re.split(r"[,;|]|\band\b", given)
+        if all(_TASK_ID.fullmatch(word) for part in parts for word in part.split()):
+            parts = [word for part in parts for word in part.split()]
+        given = parts
+    names = []
+    for word in [] if given is None else given if isinstance(given, list) else [given]:
+        if isinstance(word, dict):
+            word = _take(dict(word), (*_ID, "task", "name", "step", "node", "from", "on"))
+        if word is None or isinstance(word, bool) or (isinstance(word, (int, float)) and word < 0):
+            continue
+        if isinstance(word, (list, dict)):
+            names += _read_names(word)
+        elif str(word).strip():
+            names.append(clean_id(str(int(word)) if isinstance(word, float) and word.is_integer() else str(word)))
+    return names
+
+
+def _depends_of(node: Node) -> list[str]:
+    return [name for name in node.attributes.get("depends", "").split(",") if name]
+
+
+def _first_of(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes that wait for no other of these."""
+    own = {node.task_id for node in nodes}
+    return [node for node in nodes if not own.intersection(_depends_of(node)) and not _refers(node, own)]
+
+
+def _last_of(nodes: Sequence[Node]) -> list[str]:
+    """The ids of the nodes that no other of these waits for."""
+    own = {node.task_id for node in nodes}
+    awaited = {name for node in nodes for name in (*_depends_of(node), *_refers(node, own))}
+    return [node.task_id for node in nodes if node.task_id not in awaited]
+
+
+def _refers(node: Node, ids: set[str]) -> set[str]:
+    said = node.text + node.attributes.get("inputs", "")
+    return {name for name in re.findall(r"\{([\w-]+)", said) if name in ids and name != node.task_id}
+
+
+def _rename(nodes: Sequence[Node], names: Mapping[str, str], *, ids: bool = True) -> None:
+    """Rename tasks wherever these nodes speak of them."""
+    if not names:
+        return
+    named = re.compile(r"(?<!\{)\{(" + "|".join(map(re.escape, names)) + r")(?=[.}\[])")
+    for node in nodes:
+        if ids:
+            node.attributes["id"] = names.get(node.task_id, node.task_id)
+        if "depends" in node.attributes:
+            node.attributes["depends"] = ",".join(names.get(name, name) for name in _depends_of(node))
+        node.text = named.sub(lambda match: "{" + names[match[1]], node.text)
+        if "inputs" in node.attributes:
+            node.attributes["inputs"] = named.sub(lambda match: "{" + names[match[1]], node.attributes["inputs"])
+
+
+def _add_edges(nodes: list[Node], value: Mapping[str, Any]) -> None:
     for before, after in _read_edges(value):
-        node = by_id.get(after)
-        if node is None:
-            raise InvalidPlan(
-                f"An edge leads to {after!r}, which is not among the tasks. Add it, or remove the edge.",
-                place=f"line {value.line}",
-            )
-        depends = node.attributes.get("depends", "")
-        if before not in depends.split(","):
-            node.attributes["depends"] = f"{depends},{before}" if depends else before
+        _add_edge(nodes, before, after, line=getattr(value, "line", 1))
 
 
-def _read_edges(value: JsonObject) -> Iterator[tuple[str, str]]:
+def _add_edge(nodes: list[Node], before: str, after: str, *, line: int) -> None:
+    node = next((node for node in nodes if node.task_id == after), None)
+    if node is None:
+        raise InvalidPlan(
+            f"An edge leads to {after!r}, which is not among the tasks. Add it, or remove the edge.",
+            place=f"line {line}",
+        )
+    if before not in _depends_of(node):
+        node.attributes["depends"] = ",".join([*_depends_of(node), before])
+
+
+def _read_edges(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in _EDGES:
         edges = value.get(name)
         if isinstance(edges, JsonObject):  # the tasks that each one waits for
             for after, before in edges.items():
                 for task_id in before if isinstance(before, list) else [before]:
                     if task_id is not None:
-                        yield str(task_id), str(after)
+                        yield clean_id(str(task_id)), clean_id(str(after))
             continue
         for edge in edges if isinstance(edges, list) else ():
-            yield _read_edge(edge, value.line)
+            before, after = _read_edge(edge, getattr(value, "line", 1))
+            yield clean_id(before), clean_id(after)
 
 
 def _read_edge(edge: Any, line: int) -> tuple[str, str]:
@@ -278,7 +706,7 @@ def _read_edge(edge: Any, line: int) -> tuple[str, str]:
     raise InvalidPlan(f'{json.dumps(edge)[:40]} is no edge. Write ["s1", "s2"]: s2 waits for s1.', place=f"line {line}")
 
 
-def _read_patch(value: Any, line: int) -> FoundPatch:
+def _read_patch(value: Any, line: int, repairs: Repairs) -> FoundPatch:
     patch = FoundPatch(line=line)
     if value is None:
         return patch
@@ -292,11 +720,11 @@ def _read_patch(value: Any, line: int) -> FoundPatch:
             continue
         if name in ("add", "replace"):
             single = isinstance(item, JsonObject) and any(key in item for key in _ID)
-            getattr(patch, name).extend(_read_nodes([item] if single else item, repr(name)))
+            getattr(patch, name).extend(_Reader(repairs).read_nodes([item] if single else item, repr(name)))
         elif name == "remove":
             patch.remove += [str(task_id) for task_id in (item if isinstance(item, list) else [item])]
         elif name == "expand" and isinstance(item, JsonObject):
-            patch.expand.update({key: _read_nodes(nodes, repr(key)) for key, nodes in item.items()})
+            patch.expand.update({key: _Reader(repairs).read_nodes(nodes, repr(key)) for key, nodes in item.items()})
         elif not isinstance(item, (str, bool)) and name not in SECTIONS:
             raise InvalidPlan(
                 f"A patch has no {name!r}. Use 'add', 'replace', 'remove', 'expand'.", place=f"line {value.line}"

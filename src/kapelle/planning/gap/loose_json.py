@@ -114,6 +114,9 @@ class LooseJson:
             if self._text.startswith(closing, self._at):
                 self._repairs.note("A comma before a closing bracket was left out")
             return
+        if self._text[self._at : self._at + 1] in ("{", '"') and self._text[self._at - 1 : self._at].strip() != ":":
+            self._repairs.note("A missing comma was added")  # a value cannot go on so
+            return
         if not self._text.startswith(closing, self._at):
             raise self._expected(f"',' or '{closing}'")
 

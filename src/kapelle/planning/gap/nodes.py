@@ -38,6 +38,8 @@ class Node:
     attributes: dict[str, str]
     """By the names of the `<graph>` XML, once `tidy_node` has seen them."""
     text: str = ""
+    names: list[str] = field(default_factory=list)
+    """What else others may call it: its name, what it is to do, its type."""
 
     @property
     def task_id(self) -> str:

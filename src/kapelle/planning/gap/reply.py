@@ -14,6 +14,7 @@ Every part of this takes time in proportion to the length of the reply.
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -25,10 +26,14 @@ from .json_plan import JsonPlan, find_json_plans
 from .lines import find_lines
 from .markup import FoundGraph, FoundPatch, Markup, MarkupReader
 from .nodes import Node, Repairs, make_tasks, tidy_node
+from .plan_repair import mend_nodes
+from .yaml_plan import find_yaml_plans
 
 _JSON_FIRST = re.compile(r"\s*(?:```\w*[^\S\n]*\n\s*)?[\[{]")
 _THINK = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _THINK_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+
+_START_OF_PLAN = re.compile(r"[\[{]|^[ \t]*(?:- )?\w+:|^[ \t]*\d+[.)]", re.MULTILINE)
 
 MAX_REPLY_CHARS = 2_000_000
 """Far more than any model writes in one reply."""
@@ -51,7 +56,12 @@ class GapReply:
 
 
 def read_reply(
-    text: str, *, current: TaskDAG | None = None, finished: Collection[str] = (), cut_off: bool = False
+    text: str,
+    *,
+    current: TaskDAG | None = None,
+    finished: Collection[str] = (),
+    cut_off: bool = False,
+    wanted: str = "<graph>",
 ) -> GapReply:
     """Return what a model replied.
 
@@ -61,6 +71,7 @@ def read_reply(
             becomes `patch`, and has been checked against the plan.
         finished: The tasks of `current` that ran already; they stay as they are.
         cut_off: The provider says that the reply was too long, so that the end is missing.
+        wanted: What a plan was asked for as, for the error where there is none.
 
     Raises:
         InvalidPlan: there is no plan, patch or answer in it, or what it means is not clear; the message says where, and
@@ -77,7 +88,7 @@ def read_reply(
     if len(text) > MAX_REPLY_CHARS:
         raise InvalidPlan(f"The reply has {len(text):,} characters; at most {MAX_REPLY_CHARS:,} are read. Be shorter.")
     text = text.encode("utf-8", "replace").decode("utf-8")  # halves of characters could not be stored or printed
-    reading = _Reading(current=current, finished=frozenset(finished), cut_off=cut_off)
+    reading = _Reading(current=current, finished=frozenset(finished), cut_off=cut_off, wanted=wanted)
     try:
         return reading.read(text)
     except InvalidPlan:
@@ -86,21 +97,24 @@ def read_reply(
         raise InvalidPlan(str(error)) from error
 
 
-def read_nodes(nodes: list[Node], repairs: Repairs, *, known: Iterable[str] = ()) -> list[list[Task]]:
-    """Return the tasks of each node, after tidying them up."""
+def read_nodes(nodes: list[Node], repairs: Repairs, *, known: Iterable[str] | None = None) -> list[list[Task]]:
+    """Return the tasks of each node, after tidying them up; `known` are those of the plan that they change."""
     ids = {node.task_id for node in nodes}
     for node in nodes:
         tidy_node(node, repairs, ids=ids)
-    return make_tasks(nodes, known=known)
+    if known is None:
+        mend_nodes(nodes, repairs)  # a new plan: what it waits for must be in it
+    return make_tasks(nodes, known=known or ())
 
 
 class _Reading:
     """One reply being read."""
 
-    def __init__(self, *, current: TaskDAG | None, finished: frozenset[str], cut_off: bool) -> None:
+    def __init__(self, *, current: TaskDAG | None, finished: frozenset[str], cut_off: bool, wanted: str) -> None:
         self._current = current
         self._finished = finished
         self._cut_off = cut_off
+        self._wanted = wanted if current is None else "<patch>"
         self._repairs = Repairs()
 
     def read(self, text: str) -> GapReply:
@@ -111,7 +125,12 @@ class _Reading:
         if any(graph.nodes for graph in markup.graphs) or markup.patches:
             return self._from_markup(markup)
         rest = _without_thoughts(text)
-        plans = find_json_plans(rest, self._repairs)
+        if '"' not in rest and "&quot;" in rest:
+            rest = html.unescape(rest)
+            self._repairs.note("Quotes that were written for HTML were read as quotes")
+        plans = find_json_plans(rest, self._repairs) or find_yaml_plans(rest, self._repairs)
+        if not any(map(_has_work, plans)) and rest != text:
+            plans = find_json_plans(text, self._repairs) or plans  # only the thoughts hold one
         if plans:
             return self._from_json(plans)
         nodes = find_lines(rest, self._repairs)
@@ -123,8 +142,7 @@ class _Reading:
             return self._reply(None, version=None, sections=markup)
         if markup.graphs:
             raise InvalidPlan("The graph has no nodes. Give at least one.", place=f"line {markup.graphs[0].line}")
-        wanted = "<graph>" if self._current is None else "<patch>"
-        raise InvalidPlan(f"There is no {wanted} in the reply. Send one, complete.")
+        raise InvalidPlan(f"There is no {self._wanted} in the reply. Send one, complete.")
 
     def _read_whole_json(self, text: str) -> JsonPlan | None:
         """The plan of a reply that is JSON: its texts may hold tags, which then are no tags of the reply."""
@@ -194,9 +212,14 @@ class _Reading:
                 return self._reply(None, version=None, sections=sections)
             raise InvalidPlan('There are no tasks in the JSON. Send {"tasks": [...]}.', place=f"line {plans[0].line}")
         first, *others = work
+        if any(_said(plan) != _said(first) for plan in others) and work[-1].is_final:
+            first, others = work[-1], []
+            self._repairs.note("The last of several plans was taken, as the words before it say")
         if any(_said(plan) != _said(first) for plan in others):
             lines = " and ".join(f"line {plan.line}" for plan in work[:3])
             raise InvalidPlan(f"There are {len(work)} different plans, at {lines}. Send one, the one that counts.")
+        if first.is_open:
+            self._refuse_cut_off()
         if first.xml:
             inner = self._read_markup(first.xml)
             inner.sections = {**{k: [v] for k, v in first.sections.items()}, **inner.sections}
@@ -212,7 +235,7 @@ class _Reading:
         if nodes is not None:
             if not nodes:
                 raise InvalidPlan("The plan has no tasks. Give at least one.")
-            known = self._current.tasks if self._current is not None else ()
+            known = self._current.tasks if self._current is not None else None
             made = [task for tasks in read_nodes(nodes, self._repairs, known=known) for task in tasks]
             if self._current is None:
                 graph = TaskDAG(made, version=_read_version(version))
@@ -299,6 +322,10 @@ def _only_patch(patches: list[FoundPatch]) -> FoundPatch:
 def _without_thoughts(text: str) -> str:
     """The reply without its thoughts; lines stay where they are."""
     kept, position = [], 0
+    first_end, first_start = _THINK_END.search(text), _THINK.search(text)
+    is_unopened = first_end is not None and (first_start is None or first_start.start() > first_end.start())
+    if first_end is not None and is_unopened and _START_OF_PLAN.search(text, first_end.end()):
+        kept, position = ["\n" * text.count("\n", 0, first_end.end())], first_end.end()
     while (start := _THINK.search(text, position)) is not None:
         end = _THINK_END.search(text, start.end())
         if end is None:

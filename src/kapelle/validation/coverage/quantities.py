@@ -6,6 +6,7 @@ it is spelled the same.
 
 from __future__ import annotations
 
+import calendar
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -46,20 +47,7 @@ class Quantity:
         return (("date", self.value, self.year), ("number", day, None), *year)
 
 
-_MONTHS = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-]
+_MONTHS = [name.lower() for name in list(calendar.month_name)[1:]]
 _MONTH = r"(?P<{}>" + "|".join(f"{name}|{name[:3]}" for name in _MONTHS) + r"|sept)\.?"
 _DATE = re.compile(
     r"(?<![\w.])(?:"
@@ -84,33 +72,13 @@ _IDENTIFIER = re.compile(
     r"|\b\w[\w-]{0,60}\.(?:txt|csv|json|xml|md|pdf|html?|py|sql|xlsx?|docx?|png|jpe?g|log|ya?ml|mov|mp[34])\b",
     re.IGNORECASE,
 )
-_UNITS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-]
-_UNITS += ["seventeen", "eighteen", "nineteen"]
-_WORDS = {word: number for number, word in enumerate(_UNITS)}
-_WORDS |= {
-    word: 10 * number
-    for number, word in enumerate(
-        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], start=2
-    )
-}
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {word: 10 * tens for tens, word in enumerate(_TENS.split())}
+_WORDS |= {word: number for number, word in enumerate(_SMALL.split())}
 _WORDS |= {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "once": 1, "twice": 2, "half": 50}
 _WORD = re.compile(r"\b(?:" + "|".join(_WORDS) + r")(?:[\s-](?:" + "|".join(_WORDS) + r"))*\b", re.IGNORECASE)
 

@@ -19,6 +19,18 @@ MAX_TEXT = 20_000
 _REFERENCE = re.compile(r"\{\{|\}\}|\{[^{}]{0,300}\}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W_]+")
+_AUXILIARY = (
+    r"(?:is|are|was|were|am|do|does|did|has|have|had|can|could|would|will|should|shall|may|might|must|isn't|aren't|"
+    r"don't|doesn't|didn't|hasn't|wouldn't|couldn't|can't|won't|wasn't|weren't)"
+)
+_OPENING = re.compile(
+    rf"^\W*(?:(?:if|when|given|assuming|in|on|for|according to)\b[^,?]{{3,200}},\s*)?{_AUXILIARY}\b", re.I
+)
+_POLITE = re.compile(
+    r"\b(?:can|could|would|will)\s+you\b|^\W*(?:can|could|may)\s+(?:i|we)\s+(?:get|have|see|please)\b"
+    r"|^\W*(?:do|have)\s+(?:you|not|n't)\b|\bplease\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,3 +93,12 @@ def _texts_of(value: Any) -> Iterator[str]:
             yield from _texts_of(item)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def is_yes_no_question(text: str) -> bool:
+    """Whether a text is one question that yes or no answers.
+
+    >>> is_yes_no_question("Would a dog respond to a bell?"), is_yes_no_question("Can you find a hotel?")
+    (True, False)
+    """
+    return bool(_OPENING.match(text)) and not _POLITE.search(text) and len(re.split(r"[?!.]\s+[A-Z]", text)) == 1

@@ -1,0 +1,48 @@
+"""Whether an answer tells where it comes from. A look-up that a model answered without a source is from its memory.
+
+A source is what an output lists under `sources`. Only agents that are a model and nothing else are spoken of: what a
+user's own function, or a model with tools, has looked at nobody here can know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from kapelle.graph import Task
+
+from .library_agent import PydanticAIAgent
+from .model_agent import ModelAgent
+
+ASKED_TYPES = frozenset({"lookup", "search", "sql", "query"})
+"""Look-ups whose answer nothing before them holds."""
+SOURCED_TYPES = ASKED_TYPES | {"research", "aggregate", "count"}
+"""Types of task that ask for facts, whose answers should say where they stand. Those that are not ASKED_TYPES may also
+work them out from what earlier tasks have found."""
+MEMORY_MARK = "(from the model's memory: no source in the folder)"
+"""Stands after what a model said where a folder was given and holds no source for it."""
+
+
+def has_sources(output: Any) -> bool:
+    """Return whether an output lists where it comes from.
+
+    >>> has_sources({"text": "Lima", "sources": ["cities.csv:3"]}), has_sources({"sources": [""]}), has_sources("Lima")
+    (True, False, False)
+    """
+    listed = output.get("sources") if isinstance(output, Mapping) else None
+    return isinstance(listed, (list, tuple)) and any(isinstance(one, str) and one.strip() for one in listed)
+
+
+def is_from_memory(agent: object, task: Task, output: Any, upstream: Collection[Any] = ()) -> bool:
+    """Return whether what an agent gave for a task comes from the memory of a model.
+
+    Args:
+        upstream: The outputs that the task was given.
+    """
+    if task.task_type not in SOURCED_TYPES or not _knows_by_heart(agent) or has_sources(output):
+        return False
+    return task.task_type in ASKED_TYPES or not any(map(has_sources, upstream))
+
+
+def _knows_by_heart(agent: object) -> bool:
+    return isinstance(agent, ModelAgent) or (isinstance(agent, PydanticAIAgent) and not agent.has_tools)

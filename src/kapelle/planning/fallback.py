@@ -1,0 +1,84 @@
+"""Plans with a model, and by rules where it sends nothing usable: what was paid for nothing still counts.
+
+What rules do not understand goes whole to one agent, where one takes it. Only where none does is there no plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from kapelle.agents import AgentCapability
+from kapelle.errors import InvalidInput
+from kapelle.graph import Task, TaskDAG, escape_braces
+
+from .planner import CorrectingPlanner, PaidInvalidPlan, PartPlanner, Plan, Planner
+
+_TAKES_A_TEXT = ("answer", "write", "respond", "research", "report")
+"""Types whose agents do with a request as it stands, best first."""
+
+
+class FallbackPlanner:
+    """Plans with one planner, and with another where the first one's model sends nothing usable.
+
+    Args:
+        planner: Asks a model.
+        rules: Plans without one, or says that it cannot.
+    """
+
+    def __init__(self, planner: Planner, rules: Planner) -> None:
+        self._planner = planner
+        self._rules = rules
+
+    async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
+        """Return a plan for the request.
+
+        Raises:
+            PaidInvalidPlan: the model sent nothing usable, rules do not understand the request, and no agent takes it
+                whole.
+        """
+        try:
+            return await self._planner.plan(request, agents)
+        except PaidInvalidPlan as error:
+            return await self._fall_back(request, agents, error)
+
+    async def plan_again(self, request: str, problems: Sequence[str], agents: Mapping[str, AgentCapability]) -> Plan:
+        """Plan a request of which an earlier plan was refused: see CorrectingPlanner."""
+        if not isinstance(self._planner, CorrectingPlanner):
+            return await self.plan(request, agents)
+        try:
+            return await self._planner.plan_again(request, problems, agents)
+        except PaidInvalidPlan as error:
+            return await self._fall_back(request, agents, error)
+
+    async def plan_part(self, request: str, material: str, agents: Mapping[str, AgentCapability]) -> Plan:
+        """Plan a part of a larger request, with the model alone: rules know nothing of what it is a part of."""
+        if isinstance(self._planner, PartPlanner):
+            return await self._planner.plan_part(request, material, agents)
+        return await self._planner.plan(f"{request}\n{material}", agents)
+
+    async def _fall_back(self, request: str, agents: Mapping[str, AgentCapability], error: PaidInvalidPlan) -> Plan:
+        try:
+            plan = await self._rules.plan(request, agents)
+            how = "It was planned by rules instead."
+        except InvalidInput:
+            whole = _whole(request, agents)
+            if whole is None:
+                raise error from None
+            plan, how = whole, "One agent was given the request whole instead."
+        return replace(
+            plan,
+            notes=(f"{error} {how}", *plan.notes),
+            usage=plan.usage + error.usage,
+            cost_usd=plan.cost_usd + error.cost_usd,
+        )
+
+
+def _whole(request: str, agents: Mapping[str, AgentCapability]) -> Plan | None:
+    """The request as one task, of the best type that somebody takes."""
+    taken = {kind for agent in agents.values() for kind in agent.task_types}
+    kind = next((kind for kind in _TAKES_A_TEXT if kind in taken or "*" in taken), None)
+    if kind is None:
+        return None
+    task = Task(task_id="s1", task_type=kind, description=request, inputs={"request": escape_braces(request)})
+    return Plan(request=request, graph=TaskDAG([task]), planner="one agent")

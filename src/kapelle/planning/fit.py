@@ -1,0 +1,139 @@
+"""Fits a model's plan to who is there: types that somebody takes, skills that somebody has. Each change has a note.
+
+Knows nothing of prices or of who is best: see routing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from kapelle.agents import AgentCapability
+from kapelle.errors import InvalidPlan
+from kapelle.graph import Task, TaskDAG
+
+UNTYPED = "task"
+"""The type of a task of which no type was said."""
+_ENDINGS = re.compile(r"(?:isation|ization|ations?|ions?|ings?|ers?|ors?|ise|ize|ies|sis|son|ate|ed|es|e|s|y)\Z")
+_MIN_STEM = 4
+_TYPOS = 0.8
+"""How alike two words are that differ by a slip: `serach` and `search` are 0.83 alike, `reach` and `search` 0.73."""
+# Words for kinds of work that say the same, the plainest first.
+_SAME = (
+    ("lookup", "search", "research", "find", "get", "fetch", "retrieve", "look", "identify", "locate", "browse"),
+    ("compute", "calculate", "python", "math", "arithmetic", "add", "sum", "multiply", "divide"),
+    ("sql", "query", "aggregate", "count", "database"),
+    ("write", "report", "content", "draft", "compose", "document"),
+    ("summarize", "summarise", "recap"),
+    ("combine", "join", "merge", "concatenate", "collect", "gather", "synthesize"),
+    ("compare", "contrast", "rank"),
+    ("analyze", "analyse", "analysis", "evaluate"),
+    ("answer", "respond", "reply"),
+)
+
+
+def fit_to_agents(graph: TaskDAG, agents: Mapping[str, AgentCapability]) -> tuple[TaskDAG, tuple[str, ...]]:
+    """Return the graph with types and skills that the agents have, and a note on each change.
+
+    A type that nobody takes becomes the nearest that somebody does, by its words: `compare_values` is a comparison. A
+    skill that no agent of the type has is no reason to lose the task.
+
+    Raises:
+        InvalidPlan: nobody takes a task's type, and no other is near; the message lists those that are taken.
+    """
+    if not agents:
+        return graph, ()
+    kinds = list(dict.fromkeys(kind for agent in agents.values() for kind in agent.task_types if kind != "*"))
+    takes_any = any("*" in agent.task_types for agent in agents.values())
+    notes: list[str] = []
+    tasks = []
+    for task in graph:
+        kind = task.task_type
+        if kind not in kinds and not takes_any:
+            kind = (
+                nearest_type(task.task_type, kinds) or (_type_of_words(task, kinds) if kind == UNTYPED else None) or ""
+            )
+            if not kind:
+                raise InvalidPlan(
+                    f"Nobody takes tasks of the type {task.task_type!r}. Use one of: {', '.join(kinds)}.",
+                    place=f"task {task.task_id!r}",
+                )
+            said = (
+                "has no type" if task.task_type == UNTYPED else f"has the type {task.task_type!r}, which nobody takes"
+            )
+            notes.append(f"Task {task.task_id!r} {said}; it was read as {kind!r}.")
+        skills = _most_skills(task.requirements, kind, agents)
+        if skills != task.requirements:
+            lost = ", ".join(repr(skill) for skill in sorted(task.requirements - skills))
+            notes.append(f"Task {task.task_id!r} requires {lost}, which no agent that takes {kind!r} has; left out.")
+        tasks.append(dataclasses.replace(task, task_type=kind, requirements=skills))
+    return (TaskDAG(tasks, version=graph.version) if notes else graph), tuple(notes)
+
+
+def nearest_type(kind: str, kinds: Sequence[str]) -> str | None:
+    """Return the type of these that a word for a kind of work means; None if none is near.
+
+    >>> kinds = ["lookup", "search", "compare", "report", "summarize", "python"]
+    >>> [nearest_type(kind, kinds) for kind in ("compare_values", "Web Search", "comparison", "serach", "fetchData")]
+    ['compare', 'search', 'compare', 'search', 'lookup']
+    >>> nearest_type("deploy", kinds) is None
+    True
+    """
+    words = _split(kind)
+    for near in (_same_word, _same_stem, _same_meaning):
+        for word in words:
+            for known in near(word, kinds):
+                return known
+    for word in words:
+        slips = difflib.get_close_matches(
+            word, [known for known in kinds if len(known) > _MIN_STEM], n=1, cutoff=_TYPOS
+        )
+        if slips and len(word) > _MIN_STEM:
+            return slips[0]
+    return None
+
+
+def _type_of_words(task: Task, kinds: Sequence[str]) -> str | None:
+    """The type that the first word of a description names, as in "Compare both"."""
+    first = re.match(r"\W*([A-Za-z]+)", task.description)
+    return nearest_type(first[1], kinds) if first is not None else None
+
+
+def _split(kind: str) -> list[str]:
+    """The words of a type, however they are joined: `web_search`, `webSearch`, `Web search`; first the whole."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", kind)
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", spaced.lower()) if word]
+    return list(dict.fromkeys(["".join(words), *words])) if words else []
+
+
+def _plain(kind: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", kind.lower())
+
+
+def _same_word(word: str, kinds: Sequence[str]) -> Iterator[str]:
+    yield from (known for known in kinds if _plain(known) == word)
+
+
+def _same_stem(word: str, kinds: Sequence[str]) -> Iterator[str]:
+    stem = _stem(word)
+    if len(stem) >= _MIN_STEM:
+        yield from (known for known in kinds if _stem(_plain(known)) == stem)
+
+
+def _same_meaning(word: str, kinds: Sequence[str]) -> Iterator[str]:
+    for group in _SAME:
+        if word in group or any(_stem(word) == _stem(other) for other in group if len(_stem(other)) >= _MIN_STEM):
+            yield from (known for known in group if known in kinds)
+
+
+def _stem(word: str) -> str:
+    cut = _ENDINGS.sub("", word)
+    return cut if len(cut) >= _MIN_STEM else word
+
+
+def _most_skills(wanted: Collection[str], kind: str, agents: Mapping[str, AgentCapability]) -> frozenset[str]:
+    """Of the skills that a task requires, the most that one agent of its type has together."""
+    able = [agent.skills for agent in agents.values() if kind in agent.task_types or "*" in agent.task_types]
+    return max((frozenset(wanted) & skills for skills in able), key=len, default=frozenset(wanted))

@@ -1,0 +1,224 @@
+"""Mends how the tasks of a new plan hang together, where it has one reading only; each repair leaves a note.
+
+Ids that stand twice, dependencies on a task's name, type or number, on itself or on nothing, and circles of which the
+data decides how they run. What no reading decides is left as it is, for the strict reader to refuse with its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from .nodes import Node, Repairs
+
+MAX_MENDED = 500
+"""A plan of more tasks is no model's, and is read as it stands."""
+_REFERENCE = re.compile(r"(?<!\{)\{(?P<name>[A-Za-z_][\w-]*)(?P<path>(?:\.\w+|\[\d{1,9}\])*)\}(?!\})")
+_DOUBLED = re.compile(
+    r"(?<!\{)\{\{[ ]?(?P<name>[A-Za-z_][\w-]*)(?P<path>(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*)[ ]?\}\}(?!\})"
+)
+_PART = re.compile(r"[A-Za-z0-9_]+_from_(?P<task>[A-Za-z_][\w-]*)")
+_NUMBERED = re.compile(r"(?:task|step|node|id|s|t|q)?[_-]?(?P<number>\d{1,6})", re.IGNORECASE)
+
+
+def mend_nodes(nodes: list[Node], repairs: Repairs) -> None:
+    """Mend nodes that were tidied up, in place; repeated ones are left out."""
+    if len(nodes) > MAX_MENDED:
+        return
+    _mend_repeated(nodes, repairs)
+    by_id = {node.task_id: node for node in nodes}
+    for position, node in enumerate(nodes):
+        _mend_doubled(node, {*_depends(node), *(earlier.task_id for earlier in nodes[:position])}, repairs)
+        _mend_references(node, by_id, repairs)
+        _mend_depends(node, nodes, by_id, repairs)
+        _mend_skills(node, by_id, repairs)
+    _mend_circles(nodes, by_id, repairs)
+
+
+def _said(node: Node) -> str:
+    return f"{node.text}\n{node.attributes.get('inputs', '')}"
+
+
+def _rewrite(node: Node, pattern: re.Pattern[str], replace: Callable[[re.Match[str]], str]) -> bool:
+    """Rewrite what a node's work refers to; say whether anything changed."""
+    before = _said(node)
+    node.text = pattern.sub(replace, node.text)
+    if "inputs" in node.attributes:
+        node.attributes["inputs"] = pattern.sub(replace, node.attributes["inputs"])
+    return _said(node) != before
+
+
+def _depends(node: Node) -> list[str]:
+    return [name for name in node.attributes.get("depends", "").split(",") if name]
+
+
+def _put_depends(node: Node, names: Iterable[str]) -> None:
+    node.attributes["depends"] = ",".join(dict.fromkeys(names))
+    if not node.attributes["depends"]:
+        del node.attributes["depends"]
+
+
+def _referred(node: Node) -> set[str]:
+    names = set()
+    for match in _REFERENCE.finditer(_said(node)):
+        part = _PART.fullmatch(match["name"])
+        names.add(part["task"] if part is not None else match["name"])
+    return names
+
+
+def _mend_repeated(nodes: list[Node], repairs: Repairs) -> None:
+    """An id that stands twice: the same task said twice, or another name where nobody can have meant the second."""
+    first: dict[str, int] = {}
+    for position, node in enumerate(list(nodes)):
+        earlier = first.setdefault(node.task_id, position)
+        if earlier == position:
+            continue
+        same = nodes[earlier]
+        if (same.attributes, same.text) == (node.attributes, node.text):
+            nodes[position] = same
+            repairs.note("A task that stood there twice was taken once", node.task_id)
+        elif not any(node.task_id in {*_depends(other), *_referred(other)} for other in nodes[position + 1 :]):
+            taken = {other.task_id for other in nodes}
+            free = next(
+                f"{node.task_id}_{number}" for number in range(2, 10_000) if f"{node.task_id}_{number}" not in taken
+            )
+            repairs.note("A second task with the same id was renamed", free)
+            node.attributes["id"] = free
+    nodes[:] = list({id(node): node for node in nodes}.values())
+
+
+def _mend_doubled(node: Node, before: Collection[str], repairs: Repairs) -> None:
+    """`{{s1}}` is the text {s1}; where s1 is a task that comes before, its output was meant."""
+
+    def single(match: re.Match[str]) -> str:
+        is_task = match["name"] in before and match["name"] != node.task_id
+        return "{" + match["name"] + match["path"] + "}" if is_task else match[0]
+
+    if _rewrite(node, _DOUBLED, single):
+        repairs.note("Doubled braces around a task's name were read as a reference", node.task_id)
+
+
+def _mend_references(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> None:
+    """`{S1}` and `{task_1}` can only mean s1 where no task has that name."""
+
+    def refer(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name in by_id or _PART.fullmatch(name):
+            return match[0]
+        meant = _by_number(name, by_id)
+        return match[0] if meant is None or meant == node.task_id else "{" + meant + match["path"] + "}"
+
+    if _rewrite(node, _REFERENCE, refer):
+        repairs.note("References by other names were read as those of tasks", node.task_id)
+
+
+def _mend_depends(node: Node, nodes: Sequence[Node], by_id: Mapping[str, Node], repairs: Repairs) -> None:
+    kept: list[str] = []
+    unknown: list[str] = []
+    for name in _depends(node):
+        meant = name if name in by_id else _by_number(name, by_id) or _by_name(name, node, nodes)
+        if meant is None:
+            unknown.append(name)
+        elif meant == node.task_id:
+            repairs.note("A task does not wait for itself: that dependency was left out", node.task_id)
+        else:
+            if meant != name:
+                repairs.note(f"The dependency on {name!r} was read as one on {meant!r}", node.task_id)
+            kept.append(meant)
+    if unknown and _has_own_work(node) and not _referred(node):
+        for name in unknown:
+            repairs.note(
+                f"A dependency on {name!r}, which is no task, was left out: nothing of it is used", node.task_id
+            )
+        unknown = []
+    if kept + unknown != _depends(node):
+        _put_depends(node, kept + unknown)
+
+
+def _has_own_work(node: Node) -> bool:
+    """Whether a node says with what it works, and so can do without what it is not given."""
+    return bool(node.attributes.get("inputs")) or bool(re.search(r"\(\s*[^\s)]", node.text))
+
+
+def _mend_skills(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> None:
+    """A skill that is the name of another task is a dependency: both are said to be required."""
+    skills = re.findall(r"[\w.-]+", node.attributes.get("requires", ""))
+    for skill in skills:
+        task_id = skill.partition(".")[0]
+        if task_id in by_id and task_id != node.task_id and node.attributes["requires"].count(skill) == 1:
+            left = [other for other in skills if other != skill]
+            node.attributes["requires"] = ",".join(left)
+            _put_depends(node, [*_depends(node), task_id])
+            repairs.note(f"The requirement {skill!r} is a task, and was read as a dependency", node.task_id)
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _by_number(name: str, by_id: Mapping[str, Node]) -> str | None:
+    """The one task whose id is the same but for its case, signs, or the word before its number."""
+    same = [task_id for task_id in by_id if _key(task_id) == _key(name) and _key(name)]
+    if not same and (found := _NUMBERED.fullmatch(name)) is not None:
+        for task_id in by_id:
+            other = _NUMBERED.fullmatch(task_id)
+            if other is not None and int(other["number"]) == int(found["number"]):
+                same.append(task_id)
+    return same[0] if len(same) == 1 else None
+
+
+def _by_name(name: str, node: Node, nodes: Sequence[Node]) -> str | None:
+    """The one other task that goes by this name, type or description; or whose id stands among its words."""
+    for kinds in (False, True):
+        called = []
+        for other in nodes:
+            known = {_key(text) for text in other.names}
+            if kinds:
+                known = {_key(other.attributes.get("type", "")), _key(other.text.partition("(")[0])}
+            if _key(name) and _key(name) in known and other is not node:
+                called.append(other.task_id)
+        if called:
+            return called[0] if len(called) == 1 else None
+    words = re.split(r"[^A-Za-z0-9-]+|_", name)
+    named = [other.task_id for other in nodes if other.task_id in words]
+    return named[0] if len(named) == 1 else None
+
+
+def _mend_circles(nodes: Sequence[Node], by_id: Mapping[str, Node], repairs: Repairs) -> None:
+    """Where tasks wait for each other, data decides: an edge without data that runs against it is left out."""
+    if not _has_circle(nodes, by_id):
+        return
+    data = {node.task_id: {name for name in _referred(node) if name in by_id} for node in nodes}
+    wrong = {
+        (before, node.task_id)
+        for node in nodes
+        for before in _depends(node)
+        if before in by_id and before not in data[node.task_id] and _needs(before, node.task_id, data)
+    }
+    for before, after in sorted(wrong):
+        node = by_id[after]
+        _put_depends(node, [name for name in _depends(node) if name != before])
+        repairs.note(f"{after!r} does not wait for {before!r}, which needs its result: that dependency was left out")
+
+
+def _needs(task_id: str, other: str, edges: Mapping[str, set[str]]) -> bool:
+    """Whether a task needs another's result, directly or by others."""
+    waiting, seen = [task_id], {task_id}
+    while waiting:
+        for name in edges.get(waiting.pop(), ()):
+            if name == other:
+                return True
+            if name not in seen:
+                seen.add(name)
+                waiting.append(name)
+    return False
+
+
+def _has_circle(nodes: Sequence[Node], by_id: Mapping[str, Node]) -> bool:
+    edges = {node.task_id: {name for name in (*_depends(node), *_referred(node)) if name in by_id} for node in nodes}
+    done: set[str] = set()
+    while True:
+        ready = [task_id for task_id, before in edges.items() if task_id not in done and before <= done]
+        if not ready:
+            return len(done) < len(edges)
+        done.update(ready)

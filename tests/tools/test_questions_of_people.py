@@ -1,0 +1,76 @@
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from bench.sql import is_right
+from kapelle.tools import NotUnderstood, TablePlan, TableQuestions, Tables
+
+from .question_folders import ANSWERED, EITHER, FOLDERS, READINGS, REFUSED
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Tables]]:
+    opened: dict[str, Tables] = {}
+    for name, files in FOLDERS.items():
+        folder = tmp_path_factory.mktemp(name)
+        for file, text in files.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        opened[name] = Tables(folder)
+    yield opened
+    for tables in opened.values():
+        tables.close()
+
+
+def cases(of: dict[str, dict[str, str]]) -> list[tuple[str, str, str]]:
+    return [(folder, question, wanted) for folder, asked in of.items() for question, wanted in asked.items()]
+
+
+@pytest.mark.parametrize(("folder", "question", "sql"), cases(ANSWERED))
+def test_a_plain_question_of_a_new_user_is_answered_right(
+    folders: dict[str, Tables], folder: str, question: str, sql: str
+) -> None:
+    tables = folders[folder]
+    plan = TableQuestions(tables).plan(question)
+    assert isinstance(plan, TablePlan), plan
+    assert is_right(tables.query(plan.sql).rows, tables.query(sql).rows), plan
+
+
+@pytest.mark.parametrize(("folder", "question", "sql"), cases(EITHER))
+def test_what_may_be_refused_is_never_answered_wrong(
+    folders: dict[str, Tables], folder: str, question: str, sql: str
+) -> None:
+    tables = folders[folder]
+    plan = TableQuestions(tables).plan(question)
+    if isinstance(plan, TablePlan):
+        assert is_right(tables.query(plan.sql).rows, tables.query(sql).rows), plan
+
+
+@pytest.mark.parametrize(("folder", "question", "reason"), cases(REFUSED))
+def test_what_is_not_understood_is_refused_with_the_words(
+    folders: dict[str, Tables], folder: str, question: str, reason: str
+) -> None:
+    plan = TableQuestions(folders[folder]).plan(question)
+    assert isinstance(plan, NotUnderstood), plan
+    assert re.search(reason, plan.reason), plan.reason
+
+
+@pytest.mark.parametrize(("folder", "question", "ways"), cases(READINGS))
+def test_a_question_with_a_few_readings_lists_them(
+    folders: dict[str, Tables], folder: str, question: str, ways: str
+) -> None:
+    tables = folders[folder]
+    plan = TableQuestions(tables).plan(question)
+    assert isinstance(plan, NotUnderstood), plan
+    assert [len(tables.query(reading.sql).rows) for reading in plan.readings] == list(map(int, ways.split()))
+
+
+@pytest.mark.parametrize(("folder", "question", "_sql"), cases(ANSWERED))
+def test_every_filter_of_the_query_is_said(folders: dict[str, Tables], folder: str, question: str, _sql: str) -> None:
+    tables = folders[folder]
+    plan = TableQuestions(tables).plan(question)
+    assert isinstance(plan, TablePlan), plan
+    for condition in re.split(r" WHERE ", plan.sql)[1:]:
+        for name in re.findall(r'"(\w+)" (?:[<>=]|IS NULL|BETWEEN|IN \(\')', condition):
+            assert name in plan.understood, plan
+    assert any(name in plan.understood for name in plan.tables), plan
