@@ -140,7 +140,8 @@ class Engine:
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
         learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
         backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
-        limits: How long a task may take, how often it is tried again, whether stragglers get a rival.
+        limits: How long a task may take, how often it is tried again, whether stragglers get a rival; by default a task
+            has five minutes, or the time of two calls of the model where these may take longer.
         attended: Whether somebody is there to be asked at once: a question to the folder that can be read in several
             ways then asks which is meant, and otherwise fails, with the readings in its `TaskRun`.
         origin: What whoever resumes a run needs to make such an engine again; kept with the run's settings.
@@ -212,7 +213,7 @@ class Engine:
         self.explorer = Explorer(share=explore)
         self.reflector = reflector
         self.checks = Checks(validators=validators if validators is not None else {})
-        self.limits = limits or ExecutionLimits()
+        self.limits = limits or ExecutionLimits.with_room_for_calls(self.team.call_timeout_s)
         self.origin = dict(origin or {})
         self.executor = Executor(
             registry,

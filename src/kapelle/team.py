@@ -67,6 +67,8 @@ class Team:
     planning_cost_usd: float = 0.0
     """Dollars to set aside for planning."""
     planning_tokens: int = 0
+    call_timeout_s: float | None = None
+    """Seconds that one call of the model may take; None without a model, or where its client does not say."""
     unpriced: Mapping[str, str] = field(default_factory=dict)
     """The user's agents that run on a model whose price is not known, with that model."""
     has_data: bool = False
@@ -171,6 +173,7 @@ def assemble_team(
         model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
         planning_cost_usd=price or 0.0,
         planning_tokens=sum(PLANNING_TOKENS),
+        call_timeout_s=getattr(client, "timeout_s", None),
         unpriced=unpriced,
         has_data=folder is not None,
         notes=skipped,

@@ -350,8 +350,8 @@ def _is_attended(as_json: bool) -> bool:
     return not as_json and can_ask(console(stderr=True))
 
 
-def _limits(hedge: bool) -> ExecutionLimits:
-    return ExecutionLimits(hedge=HedgePolicy() if hedge else None)
+def _limits(hedge: bool) -> ExecutionLimits | None:
+    return ExecutionLimits(hedge=HedgePolicy()) if hedge else None
 
 
 def _backend(run: Run) -> str:

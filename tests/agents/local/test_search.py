@@ -71,7 +71,9 @@ def test_a_question_that_the_tables_refuse_is_not_answered_with_like_words(folde
 
 
 def test_a_refusal_names_the_words_and_the_nearest_passage(folder: Path) -> None:
-    with pytest.raises(AgentFailed, match=r"No document has 'submarine'.*(?:notes.md:5|later.md:1), has the other words"):
+    with pytest.raises(
+        AgentFailed, match=r"No document has 'submarine'.*(?:notes.md:5|later.md:1), has the other words"
+    ):
         ask(folder, "When is the launch of the Orion submarine?")
     with pytest.raises(AgentFailed, match=r"(?:notes.md:5|later.md:1), lacks 'salary'"):
         ask(folder, "When is the salary launch of Orion?")
