@@ -323,6 +323,9 @@ REFUSED: dict[str, dict[str, str]] = {
         "employees hired 2019 or 2020": "",
     },
     "invoices": {
+        "amount of 2023": "2023",
+        "invoices of living customers in Norway": "living",
+        "largest invoice count": "",
         "invoices over 2023": "over",
         "invoices of 2023": "2023",
         "invoices that are not paid and not overdue": "not",

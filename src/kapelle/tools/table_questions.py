@@ -30,6 +30,7 @@ MAX_READINGS = 4
 _BE = ("is", "are", "was", "were", "be")
 _HAVE = ("with", "have", "has", "having", "exactly")
 _ASKING = ("get", "find", "return", "give", "tell", "show", "list", "know")
+_PARTICIPLES = ("living", "working", "based", "located", "situated", "found", "spoken", "used")
 _LINKS = ("the", "of", "is", "a", "are")
 
 
@@ -371,7 +372,8 @@ class _Resolving:
             several = mention.says == "several" and len(self.values) > 1
             if mention.word == "when" and not (self.values or self.superlative):
                 raise _Unsure("It is not clear of which row 'when' asks. Name it.")
-            if not several and not fits_verb(mention.phrase, stems):
+            adjective = mention.word in _PARTICIPLES and self._at(mention.place + 1).table is not None
+            if adjective or (not several and not fits_verb(mention.phrase, stems)):
                 raise _Unsure(f"No column of {self.target.name!r} that was used answers to {mention.text!r}. Name one.")
 
     # -- what is asked for
@@ -511,7 +513,8 @@ class _Resolving:
         """Read numbers that a column must be: "with 2 children", "a stock of 0"."""
         for mention in self.mentions:
             before, near = self._at(mention.place - 1), self._at(mention.place + 1)
-            if mention.number is None or mention.used:
+            is_year = before.word == "of" and mention.period is not None and mention.text >= "1900"  # "sales of 2023"
+            if mention.number is None or mention.used or is_year:
                 continue
             if before.table is not None and not before.word.endswith("s"):  # "ticket 101"
                 codes = tuple(column for column in before.table.columns if column.is_code and column.is_number)
