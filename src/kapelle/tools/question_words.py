@@ -54,7 +54,7 @@ CONCEPTS: dict[str, frozenset[str]] = {
         "language": "language languages",
         "currency": "currency money",
         "price": "price cost",
-        "salary": "salary wage pay earn",
+        "salary": "salary wage earn",
         "amount": "amount total",
     }.items()
 }

@@ -163,7 +163,7 @@ class _Mention:
 
     @property
     def flags(self) -> tuple[LinkedColumn, ...]:
-        return tuple(column for column in self.columns if column.flag[0])
+        return self.columns if all(column.flag[0] for column in self.columns) else ()
 
     @property
     def says(self) -> str:
@@ -384,7 +384,17 @@ class _Resolving:
             if mention.table is not None or not mention.columns:
                 continue
             before = self._at(mention.place - 1)
-            flags, describes = mention.flags, self._describes_rows(mention)
+            table = self._described(mention)
+            describes, name = table is not None, table.name if table is not None else ""
+            columns = tuple(column for column in mention.columns if column.table == name)
+            values = tuple(link for link in mention.values if link.column.table == name)
+            if columns or values:  # those of other tables are not meant
+                mention.columns, mention.values = columns, values
+            flags, is_before = mention.flags, self._at(mention.place + 1).table is not None
+            is_number = any(column.is_number or column.period for column in mention.columns)
+            measures = is_number and not (is_before and not before.is_phrase("superlative", "aggregate", "per", "top"))
+            if not mention.columns:
+                continue
             if mention.values and flags and describes:
                 raise _Unsure(f"{mention.text!r} is the name of a column and a value. Say which column has it.")
             if mention.values:
@@ -397,7 +407,7 @@ class _Resolving:
                 self._filter(_Wanted(text=mention.text, columns=flags), "is", is_so)
             elif flags and not (before.is_phrase("per", "order") or self._asks_for_cells(mention)):
                 raise _Unsure(f"It is not clear what {mention.text!r} has to be. Say 'that are {mention.text}'.")
-            elif describes and not before.values and not any(one.is_number or one.period for one in mention.columns):
+            elif describes and not before.values and not measures:
                 raise _Unsure(f"It is not clear what {mention.text!r} says here. Name a value of that column.")
 
     def _asks_for_cells(self, mention: _Mention) -> bool:
@@ -410,11 +420,11 @@ class _Resolving:
         links = (link for one in self.mentions for link in one.values)
         return shows or any(link.column == self.links.tables[link.column.table].label for link in links)
 
-    def _describes_rows(self, mention: _Mention) -> bool:
-        """Whether the word stands before what it describes, or after a table and `are`."""
+    def _described(self, mention: _Mention) -> LinkedTable | None:
+        """Return the table that the word stands before, or after with `are` between."""
         after = self._at(mention.place + 1)
         if after.word in (*_BE, "="):
-            return False  # "where remote is yes"
+            return None  # "where remote is yes"
         while after.table is None and (after.values or after.flags):
             after = self._at(after.place + 1)
         before = self._at(mention.place - 1)
@@ -423,8 +433,9 @@ class _Resolving:
         if mention.flags:
             joined = self._at(before.place - 1) if before.is_phrase("and") else before
             before = _IS if joined.values or (joined.used and joined is not _NOTHING) else before
-        has_table = any(one.table is not None for one in self.mentions[: before.place])
-        return after.table is not None or (has_table and (before.word in _BE or before.is_phrase("verb", "not")))
+        tables = [one.table for one in self.mentions[: before.place] if one.table is not None]
+        follows = bool(tables) and (before.word in _BE or before.is_phrase("verb", "not"))
+        return after.table or (tables[-1] if follows else None)
 
     def _find_negated(self) -> None:
         for mention in (one for one in self.mentions if one.is_phrase("not")):
@@ -768,7 +779,8 @@ class _Resolving:
                 raise _Unsure(f"Rows without {mention.text!r} cannot be told. Say what to include, or send SQL.")
             else:
                 condition = f"({quote_name(column.name)} IS NULL OR NOT {_value_condition(links)})"
-                found.append((condition, f"{column.name} is not {links[0].value!r} (or is empty)"))
+                said = " or ".join(repr(link.value) for link in links)
+                found.append((condition, f"{column.name} is not {said} (or is empty)"))
         self._check_joined([(one, ways[one]) for one, links in chosen.items() if _differ(links)], columns)
         for column, links in chosen.items():
             condition, join, where = _value_condition(links), ways[column], column.name
