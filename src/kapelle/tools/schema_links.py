@@ -226,20 +226,20 @@ def _link(tables: Tables) -> SchemaLinks:
     )
 
 
+def _name_words(name: str) -> list[str]:
+    return split_words(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " "))
+
+
 def _name_stems(name: str) -> tuple[str, ...]:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ")
-    return tuple(stem(word) for word in split_words(spaced))
+    return tuple(map(stem, _name_words(name)))
 
 
 def _link_column(table: Table, column: Column, distinct: tuple[str, ...], facts: _Facts | None) -> LinkedColumn:
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column.name).replace("_", " ")
-    words = split_words(spaced)
+    words = _name_words(column.name)
     unit = words.pop() if len(words) > 1 and words[-1] in UNIT_SUFFIXES else ""
-    stems = tuple(stem(word) for word in words)
-    table_stems = _name_stems(table.name)
+    stems, table_stems = tuple(map(stem, words)), _name_stems(table.name)
     if len(stems) > len(table_stems) and stems[: len(table_stems)] == table_stems:
         stems = stems[len(table_stems) :]  # mountain.mountain_altitude is the altitude of a mountain
-    lists = [value for value in distinct if _SEPARATOR in value]
     known = {value.lower() for value in distinct}
     flag = next((pair for pair in _FLAGS if known and known <= set(pair)), ("", ""))
     period = "date" if distinct and all(map(_ISO_DATE.fullmatch, distinct)) else ""
@@ -255,7 +255,7 @@ def _link_column(table: Table, column: Column, distinct: tuple[str, ...], facts:
         stems=stems or ("",),
         unit=unit,
         concepts=frozenset(concepts | ({"date"} if period else set())),
-        holds_lists=bool(lists),
+        holds_lists=any(_SEPARATOR in value for value in distinct),
         flag=flag,
         period=period,
     )

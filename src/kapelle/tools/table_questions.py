@@ -97,7 +97,8 @@ class TableQuestions:
         try:
             return _Resolving(links, _read(question, links, values)).plan()
         except _Unsure as unsure:
-            reason, options = str(unsure), unsure.options if 1 < len(unsure.options) <= MAX_READINGS else ()
+            reason, options = (*unsure.args, ())[:2]
+            options = options if 1 < len(options) <= MAX_READINGS else ()
         try:  # they are only told where each is a complete question
             ways = [_Resolving(links, _read(question, links, values), chosen=option).plan() for option in options]
         except _Unsure:
@@ -129,11 +130,7 @@ class TableQuestions:
 
 
 class _Unsure(Exception):
-    """The question is not understood well enough; it would be with one of the `options`, where there are some."""
-
-    def __init__(self, reason: str, options: Sequence[object] = ()) -> None:
-        super().__init__(reason)
-        self.options = options
+    """The question is not understood well enough. It would be with one of its second argument, where it has one."""
 
 
 # ---------------------------------------------------------------------------------------------------------------- read
@@ -503,8 +500,7 @@ class _Resolving:
     def _compared(self, mention: _Mention, first: int, after: int) -> tuple[_Wanted, str]:
         """Return the column that a comparison speaks of: after its number, implied by its adjective, or before it."""
         following, before = self._at(after), self._before_filler(first - 1)
-        unit = following.unit
-        if unit:
+        if unit := following.unit:
             following.used = True
             following = self._past_filler(after + 1)
         if following.columns and not following.table and not following.used:
@@ -553,8 +549,8 @@ class _Resolving:
             if wanted is None and counted.table is None:
                 raise _Unsure(f"It is not clear what {mention.text!r} ranks by. Name a column of numbers.")
             if wanted is None and counted.table is not None and mention.is_phrase("top"):
-                numbers = [column for column in counted.table.columns if column.is_measure]
-                wanted = _Wanted(text=numbers[0].name, columns=(numbers[0],)) if len(numbers) == 1 else None
+                numbers = tuple(column for column in counted.table.columns if column.is_measure)
+                wanted = _Wanted(text=mention.text, columns=numbers) if len(numbers) == 1 else None
             counted.used = counted.used or wanted is None
             self.superlative = _Superlative(direction=mention.says, wanted=wanted, limit=limit, counted=counted)
 
@@ -580,12 +576,13 @@ class _Resolving:
             following = self._at(following.place + 1)
         if following.is_phrase("aggregate"):
             raise _Unsure(f"Ranking by a {following.text} is not understood. Ask for it per group.")
-        is_date = concept == "date" and any(column.period for column in following.columns)
-        if _is_number_word(following) or is_date:
-            return self._take(following)
         before = self._before_filler(ranks.place - 1)
-        is_date = concept == "date" and any(column.period for column in before.columns)
-        if ((_is_number_word(before) and not concept) or is_date) and not before.used and following.table is None:
+        dates = [
+            one for one in (following, before) if concept == "date" and any(column.period for column in one.columns)
+        ]
+        if _is_number_word(following) or following in dates:
+            return self._take(following)
+        if ((_is_number_word(before) and not concept) or before in dates) and not before.used and not following.table:
             return self._take(before)
         counts = following.table is not None and not concept
         for mention in self.mentions[following.place if counts else ranks.place :]:
@@ -689,7 +686,7 @@ class _Resolving:
             self.target, tables[0].used = tables[0].table, True
         for mention in self.mentions:
             is_left = mention.word in ("a", "an") and self._at(mention.place + 1) is _NOTHING
-            is_left = is_left or (mention.word in _ASKING and not all(map(_is_empty, self.mentions[: mention.place])))
+            is_left |= mention.word in _ASKING and any(map(_is_data, self.mentions[: mention.place]))
             if mention.used or (mention.is_phrase("filler", "and", "verb") and not is_left) or mention.values:
                 continue
             before = self._at(mention.place - 1)
@@ -714,8 +711,7 @@ class _Resolving:
     def _is_condition(self, mention: _Mention) -> bool:
         """Whether a column is not asked for, but says something of rows: "in stock", "with a manager", "grade A"."""
         before, after = self._at(mention.place - 1), self._at(mention.place + 1)
-        if before.word in ("a", "an"):
-            before = self._at(before.place - 1)
+        before = self._at(before.place - 1) if before.word in ("a", "an") else before
         is_last, is_first = after is _NOTHING or after.is_phrase("filler"), before.place == 0
         return is_last and not is_first and before.word in (*_HAVE, "in", "on", "at", "within", "from")
 
@@ -859,10 +855,7 @@ class _Resolving:
         return self.superlative is None and not self.counts and bool(self.outputs or self.aggregate)
 
     def _relates(self, link: ValueLink, join: Join) -> bool:
-        """Whether the other table says of what ours belongs to (the continent of a city's country), or relates the two.
-
-        It relates them where it holds nothing else, or where the value is its row's name.
-        """
+        """Whether the other table says of what ours belongs to (the continent of a city's country), or links both."""
         table, back = self.links.tables[link.column.table], self.links.join(join.to.table, join.column.table)
         describes = join.to_one and (back is None or not back.to_one)
         return describes or len(table.columns) == 2 or link.column == table.label
@@ -915,8 +908,7 @@ class _Resolving:
                 return self._done(f"count(DISTINCT {name})", found, f"how many different {column.name} in")
             found = [*found, (f"{name} IS NOT NULL", "")]
             return self._done(f"DISTINCT {name}", found, f"the different known {column.name} in", " ORDER BY 1")
-        linked = self._through_link(found)
-        if linked is not None:
+        if (linked := self._through_link(found)) is not None:
             return linked
         if self.counts:
             return self._done(self._counted(), found, "how many")
@@ -936,9 +928,10 @@ class _Resolving:
         self.read = {join.to.table}
         name, ending = quote_name(label.name), f", as {join.to.table} has it"
         found = [(f"{_value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL", _said(found)[7:])]
-        if self.counts:
-            return self._done(f"count(DISTINCT {name})", found, "how many", "", ending, join.to.table)
-        return self._done(f"DISTINCT {name}", found, "the", " ORDER BY 1", ending, join.to.table)
+        written = (
+            (f"count(DISTINCT {name})", "how many", "") if self.counts else (f"DISTINCT {name}", "the", " ORDER BY 1")
+        )
+        return self._done(written[0], found, written[1], written[2], ending, join.to.table)
 
     def _write_rows(self, found: _Found) -> TablePlan:
         label = self.target.label
@@ -1096,7 +1089,7 @@ class _Resolving:
         return self.mentions[place] if 0 <= place < len(self.mentions) else _NOTHING
 
     def _each(self, *kinds: str) -> Iterator[_Mention]:
-        return (mention for mention in self.mentions if mention.is_phrase(*kinds) and not mention.used)
+        return (one for one in self.mentions if one.is_phrase(*kinds) and not one.used)
 
     def _filter(self, wanted: _Wanted | None, operator: str, *operands: float | str | bool, unit: str = "") -> None:
         self.filters.append(_Filter(wanted=wanted, operator=operator, operands=operands, unit=unit))
@@ -1123,8 +1116,8 @@ class _Resolving:
 _AGGREGATE_NAMES = {"avg": "average", "sum": "total", "max": "largest value", "min": "smallest value"}
 
 
-def _is_empty(mention: _Mention) -> bool:
-    return not (mention.table or mention.columns or mention.values)
+def _is_data(mention: _Mention) -> bool:
+    return bool(mention.table or mention.columns or mention.values)
 
 
 def _names_row(link: ValueLink, table: LinkedTable) -> bool:
