@@ -8,6 +8,7 @@ import pytest
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.errors import ModelUnavailable
 from kapelle.ledger import Usage
+from kapelle.models import ModelReply
 from kapelle.planning import (
     CorrectingPlanner,
     FallbackPlanner,
@@ -18,6 +19,7 @@ from kapelle.planning import (
     Plan,
     RulePlanner,
 )
+from kapelle.planning.asking import MAX_PLAN_TOKENS
 from kapelle.testing import ScriptedModel
 
 REQUEST = "Compare the population of France and Germany"
@@ -111,3 +113,16 @@ def test_planning_is_asked_for_at_temperature_zero() -> None:
         model = ScriptedModel([{"tasks": [{**task("s1"), "description": REQUEST}]}])
         plan(model, planner=planner)
         assert model.requests[0].temperature == 0.0
+
+
+def test_a_model_that_writes_on_until_it_is_stopped_is_not_paid_for_that_twice() -> None:
+    endless = ModelReply(
+        text='{"tasks": [{"id": "s1", "type": "lookup", "description": "and and',
+        usage=Usage(output_tokens=MAX_PLAN_TOKENS, calls=1),
+        cost_usd=0.05,
+        finish_reason="length",
+    )
+    model = ScriptedModel([endless])
+    made = plan(model)
+    assert (model.calls, made.planner, made.cost_usd) == (1, "rules", 0.05)
+    assert "in one attempt" in made.notes[0]

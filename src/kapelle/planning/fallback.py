@@ -11,6 +11,7 @@ from dataclasses import replace
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG, escape_braces
+from kapelle.ledger import Usage
 
 from .planner import CorrectingPlanner, PaidInvalidPlan, PartPlanner, Plan, Planner
 
@@ -66,8 +67,8 @@ class FallbackPlanner:
         return replace(
             plan,
             notes=(f"{error} {how}", *plan.notes),
-            usage=plan.usage + error.usage,
-            cost_usd=plan.cost_usd + error.cost_usd,
+            usage=plan.usage + (error.usage or Usage()),
+            cost_usd=plan.cost_usd + (error.cost_usd or 0.0),
         )
 
 
