@@ -138,7 +138,8 @@ def assemble_team(
     if client is None:
         registry = registry.merged(AgentRegistry.default())  # known to planning and routing, though nothing runs them
     else:
-        registry = registry.merged(_with_model(_beside(own, AgentRegistry.default()), client, environ))
+        roster = _with_model(_beside(own, AgentRegistry.default()), client, environ, has_data=folder is not None)
+        registry = registry.merged(roster)
     for capability, runner in local:
         registry = registry.with_agent(capability, runner)
     rule_planner = RulePlanner(answers_from_tables=understands_table_questions(folder), files=folder_files(folder))
@@ -275,10 +276,20 @@ def _beside(own: AgentRegistry, roster: AgentRegistry) -> AgentRegistry:
     return AgentRegistry(cards)
 
 
-def _with_model(roster: AgentRegistry, client: ModelClient, environ: Mapping[str, str]) -> AgentRegistry:
+def _with_model(
+    roster: AgentRegistry, client: ModelClient, environ: Mapping[str, str], *, has_data: bool
+) -> AgentRegistry:
+    """The documented agents on a model; where there is a folder, what they write is held to what that gave."""
+    from kapelle.agents.local import FaithfulAgent  # as above
+
     price = _try_price(client, environ, TASK_TOKENS)
     cards = [replace(card, model=client.model, cost_usd=price) for card in roster.values()]
-    return AgentRegistry(cards, runners={card.agent_id: ModelAgent(client, _instructions(card)) for card in cards})
+
+    def on_model(card: AgentCapability) -> ModelAgent:
+        words = _instructions(card)
+        return FaithfulAgent(client, words) if has_data else ModelAgent(client, words)
+
+    return AgentRegistry(cards, runners={card.agent_id: on_model(card) for card in cards})
 
 
 def _beside_a_model(card: AgentCapability, *, has_data: bool) -> AgentCapability:

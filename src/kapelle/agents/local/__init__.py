@@ -3,6 +3,7 @@
 They look up, count, compute and put together. They do not think: what they cannot do they refuse, with the reason.
 """
 
+from .faithful import FaithfulAgent as FaithfulAgent
 from .folder import LocalFolder as LocalFolder
 from .folder import folder_files as folder_files
 from .folder import skipped_files as skipped_files
