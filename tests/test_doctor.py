@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 import sys
 import tomllib
@@ -135,7 +136,9 @@ def test_a_clock_before_the_newest_event_is_told(ahead: float, ok: bool) -> None
         ({}, True, "This is offline"),
         ({"KAPELLE_MODEL": "none"}, True, "This is offline"),
         ({"OPENAI_API_KEY": "sk-test-0123456789"}, True, "It was not called"),
-        ({"KAPELLE_MODEL": "local:tiny", "KAPELLE_BASE_URL": "http://127.0.0.1:1/v1"}, True, "It was not called"),
+        ({"KAPELLE_MODEL": "local:tiny", "KAPELLE_BASE_URL": "http://127.0.0.1:1/v1"}, False, "Nobody listens there"),
+        ({"KAPELLE_MODEL": "tiny", "KAPELLE_BASE_URL": "http://127.0.0.1:1"}, False, "Start its server"),
+        ({"KAPELLE_MODEL": "ollama:tiny", "OLLAMA_BASE_URL": "http://127.0.0.1:1/v1"}, False, "Nobody listens there"),
         ({"KAPELLE_MODEL": "openai:gpt-5"}, False, "OPENAI_API_KEY"),
         ({"KAPELLE_MODEL": "a b"}, False, "provider:name"),
         ({"KAPELLE_BASE_URL": "http://127.0.0.1:1/v1"}, False, "KAPELLE_MODEL"),
@@ -145,6 +148,17 @@ def test_the_model_is_what_the_environment_names(environ: dict[str, str], ok: bo
     check = look("model", environ={**os.environ, **environ})
     assert (check.ok, words in check.detail + check.remedy) == (ok, True)
     assert "sk-test" not in check.detail + check.remedy
+
+
+def test_a_server_that_listens_is_not_called() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        check = look("model", environ={**os.environ, "KAPELLE_MODEL": "tiny", "KAPELLE_BASE_URL": url})
+        server.settimeout(30)
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(100) == b""
+    assert (check.ok, "It was not called" in check.detail) == (True, True)
 
 
 @pytest.mark.parametrize("name", ["strategies.json", "difficulty.npz"])
@@ -224,7 +238,7 @@ def test_wrong_usage_is_told_with_exit_code_2(kapelle: Any, words: list[str]) ->
 
 def test_every_extra_is_known_by_its_module() -> None:
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    assert set(EXTRAS) == set(project["project"]["optional-dependencies"]) - {"bench"}
+    assert set(EXTRAS) == set(project["project"]["optional-dependencies"]) - {"bench", "bench-llm"}
 
 
 def test_a_file_that_may_not_be_written_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

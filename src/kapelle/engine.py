@@ -102,7 +102,7 @@ from .exploring import explore
 from .feedback import find_rated, nothing_to_forget
 from .records import planned, routed, validated
 from .resuming import Resumption, part_without_agents, prepare, recorded_plan, recorded_routing
-from .team import AgentLike, Team, assemble_team, register_agents
+from .team import AgentLike, Team, assemble_team, name_as_taken, register_agents
 from .terms import Terms, learned_folder
 
 MOST_OUTCOMES = 50_000
@@ -140,7 +140,8 @@ class Engine:
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
         learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
         backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
-        limits: How long a task may take, how often it is tried again, whether stragglers get a rival.
+        limits: How long a task may take, how often it is tried again, whether stragglers get a rival; by default a task
+            has five minutes, or the time of two calls of the model where these may take longer.
         attended: Whether somebody is there to be asked at once: a question to the folder that can be read in several
             ways then asks which is meant, and otherwise fails, with the readings in its `TaskRun`.
         origin: What whoever resumes a run needs to make such an engine again; kept with the run's settings.
@@ -212,7 +213,7 @@ class Engine:
         self.explorer = Explorer(share=explore)
         self.reflector = reflector
         self.checks = Checks(validators=validators if validators is not None else {})
-        self.limits = limits or ExecutionLimits()
+        self.limits = limits or ExecutionLimits.with_room_for_calls(self.team.call_timeout_s)
         self.origin = dict(origin or {})
         self.executor = Executor(
             registry,
@@ -252,7 +253,7 @@ class Engine:
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
         terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
-        given = _given_plan(request)
+        given = self._take_given(request)
         words = given.request if given is not None else _check_words(request)
         _check_watcher(on_event)
         self._check_prices(terms, given)
@@ -435,7 +436,7 @@ class Engine:
         """
         terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
         budget = Budget(usd=budget_usd)
-        given = _given_plan(request)
+        given = self._take_given(request)
         words = "" if given is not None else _check_words(request)
         self._check_prices(terms, given)
         try:
@@ -708,6 +709,14 @@ class Engine:
         message = answer_message(question, answer=value, note=note, by=by)
         self.ledger.post(question.run_id, question.question_id, message)
         return replace(question, answer=value, note=note, by=by)
+
+    def _take_given(self, request: str | Path | Plan) -> Plan | None:
+        """Return the plan that the user gave; a `<graph>` names functions, as models call them, and not types."""
+        given = _given_plan(request)
+        if given is None or not (isinstance(request, Path) and request.suffix.lower() == ".xml"):
+            return given
+        able = self.team.registry.runnable().task_types
+        return given if "*" in able else name_as_taken(given, able)
 
     def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
         if terms.budget_usd is not None:

@@ -502,6 +502,15 @@ def show_answer(console: Console, answer: str) -> None:
         console.print(Segments([Segment(printable(answer) + "\n")]), soft_wrap=True, end="")
 
 
+def show_memory(console: Console, run: Run) -> None:
+    """Say below an answer what of it is a model's memory, where there was no folder to look in."""
+    said = [title_task(task) for task in run.graph or () if run.tasks[task.task_id].from_memory]
+    if said:
+        shown = _shorten("; ".join(said), 200)
+        words = f"From the model's memory, without a source: {shown}. To look in documents: --data FOLDER."
+        console.print(_text(words, style="dim"))
+
+
 def show_understood(console: Console, run: Run, *, sql: bool = False, more: str = "") -> None:
     """Print in a line each how tasks were understood, and what there is to know of what they were answered from.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from bench.local_model import ROOT, fetch_model, name_on_server, server_command
+from bench.local_model import ROOT, NoModel, fetch_model, name_on_server, serve, server_command
 from kapelle.agents import AgentRegistry, ModelAgent, TaskContext
 from kapelle.errors import ModelRefused, ReplyCut
 from kapelle.graph import Task
@@ -255,6 +255,13 @@ def test_a_server_that_is_not_ready_yet_is_waited_for(base_url: str) -> None:
             server.wait()
 
     assert reply.text
+
+
+def test_a_port_that_is_taken_is_named(base_url: str) -> None:
+    port = int(base_url.removesuffix("/v1").rpartition(":")[2])
+
+    with pytest.raises(NoModel, match=rf"Port {port} .* is taken"), serve(fetch_model(), port=port):
+        raise AssertionError
 
 
 def test_the_environment_finds_the_model_and_it_costs_nothing(base_url: str) -> None:

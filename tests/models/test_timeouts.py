@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
+from kapelle import Engine, SqliteLedger
 from kapelle.errors import InvalidInput, ModelTimeout
+from kapelle.execution import ExecutionLimits
 from kapelle.models import Message, ModelRequest, Price, PriceTable, PydanticAIClient, find_model
 from kapelle.testing import VirtualClock
 
@@ -101,6 +103,26 @@ def test_an_argument_goes_before_the_environment() -> None:
 
     assert isinstance(client, PydanticAIClient)
     assert client.timeout_s == 5
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        (LOCAL, 1_200.0),
+        ({**LOCAL, "KAPELLE_MODEL_TIMEOUT": "20"}, 300.0),
+        ({**LOCAL, "KAPELLE_MODEL_TIMEOUT": "3600"}, 7_200.0),
+        ({"KAPELLE_MODEL": "openai:gpt-6-luna", "OPENAI_API_KEY": "k"}, 300.0),
+        ({}, 300.0),
+    ],
+)
+def test_a_task_has_the_time_that_its_calls_may_take(environ: dict[str, str], seconds: float) -> None:
+    with Engine(environ=environ, ledger=SqliteLedger(":memory:")) as engine:
+        assert engine.limits.task_timeout_s == seconds
+
+
+def test_limits_that_are_given_stand() -> None:
+    with Engine(environ=LOCAL, ledger=SqliteLedger(":memory:"), limits=ExecutionLimits(task_timeout_s=30)) as engine:
+        assert engine.limits.task_timeout_s == 30
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "inf", "1e9", "60s", "1 000"])

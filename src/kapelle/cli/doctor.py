@@ -1,8 +1,9 @@
 """`kapelle doctor`: looks at what kapelle needs, and says of everything that is wrong what to do about it.
 
 A check is one function that takes the Surroundings and returns a CheckResult, and stands in CHECKS; whoever adds to
-kapelle what can be missing or broken adds one. It asks nobody over the network but the ledger's own server, and leaves
-nothing behind. One that raises has failed, and the message of its error, which ends with the way out, is told.
+kapelle what can be missing or broken adds one. It asks nobody over the network but the ledger's own server, and whether
+a model's server of the user's own listens, and leaves nothing behind. One that raises has failed, and the message of
+its error, which ends with the way out, is told.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import socket
 import sys
 import time
 import traceback
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -39,6 +42,7 @@ from kapelle.ledger import (
     printable,
     try_making,
 )
+from kapelle.models import PydanticAIClient, find_model
 from kapelle.team import assemble_team
 from kapelle.terms import learned_folder
 from kapelle.tools import Sandbox
@@ -51,6 +55,8 @@ LEAST_FREE_BYTES = 100_000_000
 """Room for about a hundred thousand events; with less, a run ends in the middle for want of it."""
 CLOCK_SLACK_S = 5.0
 """Clocks of machines that share a ledger and are kept by NTP differ by less."""
+LISTENS_S = 3.0
+"""A server on one's own machine or network that takes longer to accept a connection is not there."""
 EXTRAS = {
     "anthropic": "anthropic",
     "google": "google.genai",
@@ -219,10 +225,29 @@ def check_clock(surroundings: Surroundings) -> CheckResult:
 
 
 def check_model(surroundings: Surroundings) -> CheckResult:
-    """Which model the environment names, or that there is none; nobody is called, so a key may still be wrong."""
+    """Which model the environment names, or that there is none; nobody is called, so a key may still be wrong. Whether
+    anybody listens is asked where it is to be on the user's own machine or network."""
     team = assemble_team(AgentRegistry(), data=None, model=None, environ=surroundings.environ)
-    more = "It was not called." if team.model_name is not None else "This is offline; KAPELLE_MODEL names a model."
-    return CheckResult(name="model", ok=True, detail=f"{team.model_note.rstrip('.')}. {more}")
+    told = team.model_note.rstrip(".")
+    if team.model_name is None:
+        return CheckResult(name="model", ok=True, detail=f"{told}. This is offline; KAPELLE_MODEL names a model.")
+    client = find_model(None, surroundings.environ)
+    problem = _try_connecting(client.base_url) if isinstance(client, PydanticAIClient) and client.is_local else None
+    if problem is None:
+        return CheckResult(name="model", ok=True, detail=f"{told}. It was not called.")
+    remedy = "Start its server (ollama serve, vllm serve, llama-server), or name another address in KAPELLE_BASE_URL."
+    return CheckResult(name="model", ok=False, detail=f"{told}. Nobody listens there: {problem}", remedy=remedy)
+
+
+def _try_connecting(base_url: str | None) -> str | None:
+    """Return why no connection can be made to a server; None where one can."""
+    parts = urlsplit(base_url or "")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=LISTENS_S):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def check_learned(surroundings: Surroundings) -> CheckResult:

@@ -312,6 +312,8 @@ def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _S
         if run.answer:
             terminal.show_answer(out, run.answer)
         terminal.show_understood(err, run, sql=shown.sql, more=more)
+        if not engine.team.has_data:
+            terminal.show_memory(err, run)
     # The answer is out; now it cannot be lost with a file that cannot be written.
     draw(run, shown.svg)
     if shown.output is not None and run.answer:
@@ -348,8 +350,8 @@ def _is_attended(as_json: bool) -> bool:
     return not as_json and can_ask(console(stderr=True))
 
 
-def _limits(hedge: bool) -> ExecutionLimits:
-    return ExecutionLimits(hedge=HedgePolicy() if hedge else None)
+def _limits(hedge: bool) -> ExecutionLimits | None:
+    return ExecutionLimits(hedge=HedgePolicy()) if hedge else None
 
 
 def _backend(run: Run) -> str:

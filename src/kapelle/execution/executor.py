@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -979,8 +980,12 @@ class _Execution:
         return {"from_memory": True}
 
     def _give_up(self, work: Work, reason: str) -> None:
-        told = [(one.agent, one.reason or one.refused) for one in work.attempts]
-        failures = "; ".join(f"{agent}: {why}" for agent, why in told if why and why != work.fault)
+        told = Counter((one.agent, one.reason or one.refused) for one in work.attempts)
+        failures = "; ".join(
+            f"{agent}{f', {times} times' if times > 1 else ''}: {why}"
+            for (agent, why), times in told.items()
+            if why and why != work.fault
+        )
         text = f"{reason[:1].upper()}{reason[1:]}".removesuffix(".") + "." + (f" ({failures})" if failures else "")
         self._drop(work)
         text = _with_remark(text, work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kapelle.errors import InvalidInput
 
@@ -54,6 +54,15 @@ class ExecutionLimits:
     """How often tasks that were made at run time may ask the same agent the same thing: see loops."""
     grace_s: float = 2.0
     """How long a cancelled agent may tidy up before it is left to itself."""
+
+    @classmethod
+    def with_room_for_calls(cls, call_timeout_s: float | None) -> ExecutionLimits:
+        """Return the usual limits, where no task ends before a model's call that may take so many seconds, and another
+        that goes on with its reply: on the user's own machine either may take minutes."""
+        usual = cls()
+        if call_timeout_s is None or usual.task_timeout_s is None:
+            return usual
+        return replace(usual, task_timeout_s=max(usual.task_timeout_s, 2 * call_timeout_s))
 
     def __post_init__(self) -> None:
         for name in ("task_timeout_s", "deadline_s"):

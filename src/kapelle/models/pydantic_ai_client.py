@@ -102,11 +102,12 @@ class PydanticAIClient:
             remember_model(model, owner=self)
         self.price_source = prices.find_source(self.model, base_url=self.base_url)
         """Where the price comes from, in words: it says so when a model is free."""
-        is_local = is_free_endpoint(self.model, self.base_url)
-        self.takes_tuple_schemas = is_local
+        self.is_local = is_free_endpoint(self.model, self.base_url)
+        """Whether it is served on the user's own machine or network."""
+        self.takes_tuple_schemas = self.is_local
         """Whether schemas may say what stands at which position: servers that make a grammar of a schema read that, the
         strict modes of hosted providers do not."""
-        self.timeout_s = (LOCAL_TIMEOUT_S if is_local else TIMEOUT_S) if timeout_s is None else timeout_s
+        self.timeout_s = (LOCAL_TIMEOUT_S if self.is_local else TIMEOUT_S) if timeout_s is None else timeout_s
         """Seconds that a call may take, or a stream be silent, where the request does not say."""
         self._limiter = RateLimiter(rate_limits)
         # Set once it was seen that a template writes the opening tag of thoughts itself.
