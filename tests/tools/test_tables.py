@@ -227,3 +227,43 @@ def test_a_file_that_is_not_utf_8_is_left_out_with_its_line(tmp_path: Path) -> N
     tables = Tables(tmp_path)
     assert tables.tables == ()
     assert "not UTF-8 text (line 2)" in tables.skipped[0].reason
+
+
+def test_tables_of_one_name_in_several_files_are_all_there(folder: Path) -> None:
+    for number, name in enumerate(("a", "b", "c"), start=1):
+        with contextlib.closing(sqlite3.connect(folder / f"{name}.db")) as store:
+            store.execute("CREATE TABLE countries (x INTEGER)")
+            store.execute("INSERT INTO countries VALUES (?)", (number,))
+            store.commit()
+    with Tables(folder) as tables:
+        names = [table.name for table in tables.tables]
+        assert names == ["countries", "countries_2", "countries_3", "countries_4"]
+        assert [tables.query(f"SELECT x FROM {name}").rows for name in names[1:]] == [((1,),), ((2,),), ((3,),)]
+        assert tables.reads("SELECT x FROM countries_3") == {("countries_3", "x")}
+
+
+@pytest.mark.parametrize(
+    ("sql", "reads"),
+    [
+        ("SELECT country FROM countries", {("countries", "country")}),
+        ("SELECT count(*) FROM countries", {("countries", "")}),
+        (
+            "WITH big AS (SELECT country AS name FROM countries WHERE population > 1) SELECT name FROM big",
+            {("countries", "country"), ("countries", "population")},
+        ),
+        ("SELECT c.code FROM countries c JOIN countries d ON c.country = d.country", {("countries", "code")}),
+    ],
+)
+def test_what_a_query_reads_is_told_by_sqlite(sql: str, reads: set[tuple[str, str]], tables: Tables) -> None:
+    assert tables.reads(sql) >= reads
+    assert {table for table, _ in tables.reads(sql)} == {"countries"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT name FROM sqlite_master", "DELETE FROM countries", "SELECT 1; SELECT 2", "SELECT nothing FROM countries"],
+)
+def test_a_query_that_reads_something_else_is_refused_before_it_runs(sql: str, tables: Tables) -> None:
+    with pytest.raises(RefusedQuery):
+        tables.reads(sql)
+    assert tables.query("SELECT count(*) FROM countries").rows == ((2,),)

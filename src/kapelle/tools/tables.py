@@ -392,7 +392,6 @@ def _limit(store: sqlite3.Connection) -> None:
 
 
 def _protect(store: sqlite3.Connection) -> None:
-    store.execute("PRAGMA temp_store = MEMORY")  # where the watch sees it, instead of filling the disk
     store.execute("PRAGMA query_only = ON")
     store.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     store.set_authorizer(authorize_reading)
@@ -445,6 +444,8 @@ class _Loading:
         self.store = sqlite3.connect("", check_same_thread=False, isolation_level=None, uri=True)
         self.store.text_factory = lambda data: data.decode("utf-8", "replace")
         self.store.execute("PRAGMA journal_mode = MEMORY")
+        # Where the watch sees it, instead of filling the disk. Set later, it would drop the views made here.
+        self.store.execute("PRAGMA temp_store = MEMORY")
         _limit(self.store)
         self.tables: list[Table] = []
         self.lines: dict[str, _Lines] = {}
@@ -512,16 +513,28 @@ class _Loading:
         for _, source, columns, rows in described:
             try:
                 self._check_room(len(columns))
-                # A temporary view gives each table a name of its own, whatever other files hold.
                 name = self._free_name(source)
-                self.store.execute(
-                    f"CREATE TEMP VIEW {quote_name(name)} AS SELECT * FROM {schema}.{quote_name(source)}"  # noqa: S608
-                )
+                if name != source or self._is_hidden(source):
+                    # A temporary view gives the table a name of its own, whatever other files hold; it has no rowid.
+                    self.store.execute(
+                        f"CREATE TEMP VIEW {quote_name(name)} AS SELECT * FROM {schema}.{quote_name(source)}"  # noqa: S608
+                    )
             except (Unreadable, sqlite3.Error) as error:
                 self.skipped.append(SkippedTable(file=f"{found.name}: {printable_name(source)}", reason=str(error)))
                 continue
             kinds = tuple(Column(name=column, label=column, kind=_declared_kind(kind)) for column, kind in columns)
             self._add(Table(name=name, file=found.name, columns=kinds, rows=rows))
+
+    def _is_hidden(self, source: str) -> bool:
+        """Whether a database that was attached before has something of this name, though it may not be read."""
+        earlier = ("main", *(f"file_{number}" for number in range(1, self._databases)))
+        return any(
+            self.store.execute(
+                f"SELECT 1 FROM {schema}.sqlite_schema WHERE lower(name) = lower(?)",  # noqa: S608 - our names
+                (source,),
+            ).fetchone()
+            for schema in earlier
+        )
 
     def _is_whole(self, part: list[Any], file: str) -> bool:
         if part[0] == "part":
