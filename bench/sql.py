@@ -1,6 +1,7 @@
 """How questions about a database are answered: right, wrong or not at all, held against gold SQL.
 
-    python -m bench.sql --data FILE.jsonl.gz [--sqlite FILE] [--split dev|test] [--misses N] [--json]
+    python -m bench.sql --data FILE.jsonl.gz [--sqlite FILE] [--split dev|test] [--limit N] [--misses N] [--json]
+        [--base-url URL --model NAME]
 
 Every line of the file is `{"id", "question", "sql"}`; the database stands beside it under the same name, or is given.
 Every question counts, repeated ones too. Rules are tuned on the half `dev` only (by a hash of the id), `test` is kept
@@ -14,6 +15,7 @@ a set, since gold often lists a thing once for each row it stands in; several ar
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gzip
 import hashlib
 import itertools
@@ -28,7 +30,10 @@ from typing import Any
 
 from kapelle import Engine, SqliteLedger
 from kapelle.errors import KapelleError
+from kapelle.models import ModelClient, find_model
 from kapelle.tools import TablePlan, TableQuestions, Tables
+
+from .sql_model import RememberingModel, ask_bare, ask_checked
 
 WANTED_WRONG_SHARE = 0.03
 ENGINE_SAMPLE = 10
@@ -85,9 +90,29 @@ def ask_rules(tables: Tables) -> Ask:
     return ask
 
 
-def make_systems(tables: Tables) -> dict[str, Ask]:
-    """Return who is asked, by name."""
-    return {"rules": ask_rules(tables)}
+def make_systems(tables: Tables, model: ModelClient | None, runner: asyncio.Runner) -> dict[str, Ask]:
+    """Return who is asked, by name: with a model also what it writes with kapelle's checks, and without any."""
+    systems = {"rules": ask_rules(tables)}
+    if model is not None:
+        systems["rules and model, checked"] = _as_ask(ask_checked(tables, model, runner))
+        systems["model, unchecked"] = _as_ask(ask_bare(tables, model, runner))
+    return systems
+
+
+def _as_ask(asked: Callable[[str], tuple[str, Rows] | None]) -> Ask:
+    def ask(question: str) -> Answered | None:
+        found = asked(question)
+        return None if found is None else Answered(sql=found[0], rows=found[1])
+
+    return ask
+
+
+def find_server(base_url: str | None, name: str | None) -> RememberingModel | None:
+    """Return the model of an OpenAI-compatible server; None where none is named."""
+    if not base_url:
+        return None
+    client = find_model(None, {"KAPELLE_MODEL": name or "local", "KAPELLE_BASE_URL": base_url})
+    return None if client is None else RememberingModel(client)
 
 
 def is_right(answer: Rows, gold: Rows) -> bool:
@@ -191,15 +216,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="questions as JSON lines, maybe packed with gzip")
     parser.add_argument("--sqlite", type=Path, help="the database; without it, the one beside the questions")
     parser.add_argument("--split", choices=("dev", "test"), help="one half of the questions; without it, all")
+    parser.add_argument("--limit", type=int, help="so many questions of the file, evenly spread")
+    parser.add_argument("--base-url", help="an OpenAI-compatible server whose model writes SQL too")
+    parser.add_argument("--model", help="the name of its model")
     parser.add_argument("--misses", type=int, default=0, help="show so many wrong answers, and questions not answered")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     database = arguments.sqlite or arguments.data.with_name(arguments.data.name.split(".")[0] + ".sqlite")
     given = [case for case in read_cases(arguments.data) if arguments.split in (None, case.split)]
+    if arguments.limit:
+        given = [given[place * len(given) // arguments.limit] for place in range(min(arguments.limit, len(given)))]
     truth = run_gold(given, database)
     cases = [case for case in given if case.id in truth]
-    with Tables(database) as tables:
-        systems = make_systems(tables)
+    model = find_server(arguments.base_url, arguments.model)
+    with Tables(database) as tables, asyncio.Runner() as runner:
+        systems = make_systems(tables, model, runner)
         found = {name: measure(cases, ask, truth) for name, ask in systems.items()}
         halves = {
             half: measure([case for case in cases if case.split == half], systems["rules"], truth)
@@ -216,11 +247,22 @@ def main() -> None:
         "misses": {name: figures["misses"][: arguments.misses] for name, figures in found.items()},
         "not_answered": {name: figures["not_answered"][: arguments.misses] for name, figures in found.items()},
     }
+    if model is not None:
+        used = model.usage
+        report["model"] = {
+            "name": model.model,
+            "calls": used.calls,
+            "prompt_tokens": used.input_tokens,
+            "computed_prompt_tokens": used.input_tokens - used.cached_tokens,
+            "output_tokens": used.output_tokens,
+        }
     if arguments.json:
         print(json.dumps(report, ensure_ascii=False))
         return
     for name, figures in {**found, **{f"rules, {half}": figures for half, figures in halves.items()}}.items():
         print(f"{name}: " + ", ".join(f"{key} {_shown(value)}" for key, value in _figures(figures).items()))
+    if model is not None:
+        print("model: " + ", ".join(f"{key} {value}" for key, value in report["model"].items()))
     print(f"wanted: wrong_share <= {WANTED_WRONG_SHARE}; gold queries that do not run: {report['gold_failed']}")
     print("the whole engine: " + ", ".join(f"{key} {value}" for key, value in engine.items()))
     for name, misses in report["misses"].items():

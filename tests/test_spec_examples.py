@@ -1,4 +1,4 @@
-"""Runs the Python blocks of the documents in document order, as they are written, and checks what they do.
+"""Runs the blocks of the documents in document order, as they are written, and checks what they do.
 
 The blocks are in tests/spec, word for word. Three things are not in the text and come from here:
 
@@ -21,15 +21,21 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Optional
 
 import pytest
 
 import kapelle
+from kapelle import Engine, SqliteLedger, agent
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.cost import CostProfiler, DAAOOptimizer, OptimizationConstraints, OptimizedPlan
+from kapelle.errors import InvalidGraph
 from kapelle.graph import Task, TaskDAG
+from kapelle.ledger import Run
+from kapelle.planning import FUNCTION_TYPES, GAP_SYSTEM_PROMPT, GAP_USER_PROMPT, Plan, read_reply
 from kapelle.routing import HALORouter, RoutingPlan
+from kapelle.testing import ScriptedModel
 from kapelle.validation import AOPValidator, LearnedRewardModel, TaskOutcome
 
 FOLDER = Path(__file__).parent / "spec"
@@ -57,16 +63,16 @@ class Block:
     source: str
 
 
-def read_blocks(name: str) -> list[Block]:
+def read_blocks(name: str, kind: str = "python") -> list[Block]:
     text = (FOLDER / name).read_text(encoding="utf-8")
     found: list[Block] = []
     heading = ""
     for match in re.finditer(
-        r"^#+ (?P<heading>[^\n]*)$|^```python\n(?P<source>.*?)^```$", text, re.MULTILINE | re.DOTALL
+        r"^#+ (?P<heading>[^\n]*)$|^```(?P<kind>[a-z]+)\n(?P<source>.*?)^```$", text, re.MULTILINE | re.DOTALL
     ):
         if match["source"] is None:
             heading = match["heading"]
-        else:
+        elif match["kind"] == kind:
             found.append(Block(heading=heading, source=match["source"]))
     return found
 
@@ -182,7 +188,8 @@ def _undo_what_the_text_sets(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_every_block_of_the_documents_is_here() -> None:
-    assert [len(read_blocks(name)) for name in ("daao.md", "aatc.md")] == [18, 3]
+    assert [len(read_blocks(name)) for name in ("daao.md", "aatc.md", "gap.md")] == [18, 3, 5]
+    assert len(read_blocks("gap.md", "xml")) == 2
 
 
 def test_basic_usage_routes_by_rules_alone() -> None:
@@ -472,3 +479,181 @@ def test_what_the_documents_build_is_what_kapelle_has() -> None:
         "validator": AOPValidator,
     }
     assert {name: type(names[name]) for name in kinds} == kinds
+
+
+# Graph planning
+
+ATLAS = Path(__file__).parent.parent / "examples" / "atlas" / "data"
+COUNTRIES = """country,continent,population,gdp_growth_rate
+China,Asia,1410000000,6.3
+India,Asia,1430000000,7.2
+Indonesia,Asia,277000000,5.1
+Japan,Asia,124000000,1.1
+Nigeria,Africa,223000000,3.3
+"""
+
+
+def gap(heading: str, kind: str = "python") -> str:
+    [block] = [block for block in read_blocks("gap.md", kind) if heading in block.heading]
+    return block.source
+
+
+def run_gap(heading: str, **names: Any) -> Namespace:
+    asyncio.run(run_block(Block(heading=heading, source=gap(heading)), names))
+    return names
+
+
+def test_the_documented_graph_is_a_plan_and_runs_over_a_folder(tmp_path: Path) -> None:
+    text = gap("Step 3", "xml")
+    graph = TaskDAG.from_xml(text)
+    assert graph.levels() == (("s1", "s2"), ("s3", "s4"))
+    assert read_reply(text).graph == graph
+    (tmp_path / "g.xml").write_text(text, encoding="utf-8")
+    run = Engine(data=ATLAS, model="none", ledger=SqliteLedger(":memory:")).run_sync(tmp_path / "g.xml")
+    assert run.state == "done"
+    assert "## Population of Paris\n\nPopulation of Paris: 11,200,000 (cities.csv:" in run.answer
+    assert "## Population of Berlin\n\nPopulation of Berlin: 3,600,000 (cities.csv:" in run.answer
+
+
+def test_the_documented_levels_are_ours_and_are_for_showing() -> None:
+    graph = TaskDAG.from_xml(gap("Step 3", "xml"))
+    levels: list[list[str]] = []
+    run_gap("Step 4", graph=graph, topological_sort=TaskDAG.levels, parallel_execute=list, update_state=levels.append)
+    assert levels == [["s1", "s2"], ["s3", "s4"]]
+
+    # The text waits for a whole level. A task of ours begins as soon as its own inputs are there: s2 ends after s3.
+    def run() -> Run:
+        begun = asyncio.Event()
+
+        @agent(task_types=["search"])
+        async def finder(task: Task) -> str:
+            if task.task_id == "s3":
+                begun.set()
+            if task.task_id == "s2":
+                await asyncio.wait_for(begun.wait(), 60)
+            return "found"
+
+        engine = Engine(agents=[finder], model="none", ledger=SqliteLedger(":memory:"))
+        return engine.run_sync(Plan(request="", graph=graph, planner="the document"))
+
+    assert run().state == "done"
+
+
+class OurTasks:
+    """What the decomposer of the text leaves open."""
+
+    def __init__(self, graph: TaskDAG) -> None:
+        self._graph = graph
+
+    def _build_dag(self, query: str) -> SimpleNamespace:
+        return SimpleNamespace(tasks=[SimpleNamespace(id=task_id, dependencies=[]) for task_id in self._graph.tasks])
+
+    def _requires_output(self, task: Any, prior: Any) -> bool:
+        return prior.id in self._graph.dependencies(task.id)
+
+    def _get_dependents(self, task: Any) -> list[Any]:
+        return [other for other in self._dag.tasks if task.id in other.dependencies]
+
+    _dag: Any = None
+
+
+def levels_of_the_text(graph: TaskDAG) -> list[list[str]]:
+    names = run_gap("Proposed GAP Integration", DAG=Any, Task=Any, List=list)
+    kind = type("Decomposer", (OurTasks, names["HTDAGDecomposer"]), {})
+
+    class Remembering(kind):  # type: ignore[misc, valid-type]
+        def _analyze_dependencies(self, dag: Any) -> Any:
+            self._dag = super()._analyze_dependencies(dag)
+            return self._dag
+
+    return [[task.id for task in level] for level in asyncio.run(Remembering(graph).decompose("..."))]
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [
+        {"a": []},
+        {"a": [], "b": []},
+        {"a": [], "b": ["a"], "c": ["b"]},
+        {"a": [], "b": ["a"], "c": ["a"], "d": ["b", "c"]},
+        {"a": [], "b": [], "c": ["a", "b"], "d": ["a"], "e": ["c", "d"]},
+    ],
+)
+def test_the_documented_decomposer_finds_the_levels_that_we_do(edges: dict[str, list[str]]) -> None:
+    graph = TaskDAG(Task(task_id=name, task_type="search", depends_on=tuple(waits)) for name, waits in edges.items())
+    assert levels_of_the_text(graph) == [list(level) for level in graph.levels()]
+
+
+def test_a_cycle_that_the_documented_decomposer_would_drop_is_an_error_with_us() -> None:
+    with pytest.raises(InvalidGraph, match="wait for each other"):
+        TaskDAG(
+            [
+                Task(task_id="a", task_type="search", depends_on=("b",)),
+                Task(task_id="b", task_type="search", depends_on=("a",)),
+            ]
+        )
+
+
+def test_the_documented_batch_router_executes_and_ours_only_chooses() -> None:
+    documented = run_gap("HALO Router Batching", Task=Task, Result=Any, List=list, asyncio=asyncio)["HALORouter"]
+    ran: list[tuple[str, str]] = []
+
+    async def execute(self: Any, task: Task, chosen: str) -> str:
+        ran.append((task.task_id, chosen))
+        return f"{task.task_id} by {chosen}"
+
+    tasks = [Task(task_id="t1", task_type="implement"), Task(task_id="t2", task_type="deploy")]
+    ours = HALORouter()
+    select = {"select_agent": lambda self, task: ours.route_task(task)[0], "_execute_task": execute}
+    theirs = type("Documented", (documented,), select)()
+    assert asyncio.run(theirs.route_batch(tasks)) == ["t1 by builder_agent", "t2 by deploy_agent"]
+    ran.clear()
+    plan = asyncio.run(ours.route_batch(tasks))
+    assert isinstance(plan, RoutingPlan)
+    assert plan.assignments == {"t1": "builder_agent", "t2": "deploy_agent"}
+    assert not ran
+
+
+def test_the_documented_functions_and_prompts_are_ours() -> None:
+    assert run_gap("Function Vocabulary")["FUNCTION_TYPES"] == FUNCTION_TYPES
+    prompts = run_gap("GAP Prompt Format")
+    assert prompts["GAP_SYSTEM_PROMPT"].strip() == GAP_SYSTEM_PROMPT.strip()
+    assert prompts["GAP_USER_PROMPT"].strip() == GAP_USER_PROMPT.strip()
+
+
+@pytest.fixture
+def countries(tmp_path: Path) -> Path:
+    folder = tmp_path / "countries"
+    folder.mkdir()
+    (folder / "countries.csv").write_text(COUNTRIES, encoding="utf-8")
+    return folder
+
+
+def test_the_documented_reply_is_read_and_what_it_claims_to_have_found_is_no_plan() -> None:
+    reply = read_reply(gap("Example Prompt-Response Flow", "xml"))
+    assert reply.graph is not None
+    assert reply.graph.levels() == (("s1",), ("s2", "s3", "s4"), ("s5",))
+    assert "China, India, Indonesia" in reply.observation
+    assert reply.answer.startswith("The GDP growth rates are:")
+
+
+def check_growth(run: Run) -> None:
+    assert run.state == "done", run.explain()
+    assert {task.agent for task in run.tasks.values()} == {"folder-search", "local-writer"}
+    assert "| India | 7.2 |\n| China | 6.3 |\n| Indonesia | 5.1 |" in run.answer
+    assert "Largest: India (7.2). Smallest: Indonesia (5.1)." in run.answer
+    assert any("compare_values" in note and "'compare'" in note for note in run.notes)
+
+
+def test_the_documented_reply_of_a_model_runs_over_a_folder(countries: Path) -> None:
+    model = ScriptedModel([gap("Example Prompt-Response Flow", "xml")])
+    engine = Engine(data=countries, model=model, ledger=SqliteLedger(":memory:"), environ={"KAPELLE_PLANNER": "graph"})
+    check_growth(engine.run_sync("Compare the GDP growth rates of the top 3 most populous countries in Asia."))
+    assert model.calls == 1
+
+
+def test_its_graph_in_a_file_runs_over_a_folder_without_a_model(countries: Path, tmp_path: Path) -> None:
+    text = gap("Example Prompt-Response Flow", "xml")
+    graph = text[text.index("<graph>") : text.index("</graph>") + len("</graph>")]
+    (tmp_path / "g.xml").write_text(graph, encoding="utf-8")
+    check_growth(Engine(data=countries, model="none", ledger=SqliteLedger(":memory:")).run_sync(tmp_path / "g.xml"))

@@ -92,12 +92,50 @@ def show(what: str, console: Console) -> None:
             terminal.show_runs(console, [summary(HOSTILE)])
         case "agents":
             terminal.show_agents(console, registry(), CostProfiler(), HOSTILE)
+        case "understood":
+            terminal.show_understood(console, answered_run(HOSTILE, note=f"{HOSTILE}: {HOSTILE}"), sql=True)
         case "live":
             live_table(console, 2, text=HOSTILE)
         case _:
             with terminal.LiveProgress(console) as progress:
                 for event in events(2, text=HOSTILE, end={}):
                     progress.watch(event)
+
+
+def answered_run(text: str, *, note: str = "", source: str = "") -> Run:
+    """A run with one task that is done, which says how it was understood."""
+    begun = events(1, text=text)[:5]
+    output = {"text": text, "understood": f"{text}.", "sql": f"SELECT 1\n{text}", "sources": [source or text]}
+    ends: list[tuple[EventKind, str | None, dict[str, Any]]] = [
+        ("task_finished", "task0", {"output": output, "cost_usd": 0.0, "seconds": 1.0}),
+        ("run_finished", None, {"state": "done", "answer": text}),
+    ]
+    ended = [
+        Event(run_id=RUN_ID, seq=len(begun) + number, kind=kind, task_id=task, data=data, at=2.0)
+        for number, (kind, task, data) in enumerate(ends)
+    ]
+    return replace(rebuild_run([*begun, *ended]), notes=("Split by rules.", note))
+
+
+@pytest.mark.parametrize("source", ["sales.csv", "sales.csv:3", "sales.csv:3-5", "sales.csv:row 4"])
+def test_what_is_to_be_known_of_a_file_stands_below_an_answer_from_it(source: str) -> None:
+    for note, is_shown in (
+        ("sales.csv:9: a total row was left out of the table", True),
+        ("sales.csv: it was read as cp1252", True),
+        ("old.csv was left out: it is empty", True),
+        ("other.csv: it was read as cp1252", False),
+        ("Planned once more: a first plan was refused.", False),
+    ):
+        console = screen(30, terminal=False)
+        terminal.show_understood(console, answered_run("The units", note=note, source=source))
+        assert shown(console).splitlines()[0] == "understood as: The units · from sales.csv"
+        assert (f"note: {note}" in shown(console).splitlines()) is is_shown
+
+
+def test_each_line_of_a_query_is_kept_and_none_passes_for_ours() -> None:
+    console = screen(30, terminal=False)
+    terminal.show_understood(console, answered_run("note: all is well, believe it", source="a.csv"), sql=True)
+    assert shown(console).splitlines()[-3:] == ["sql:", "  SELECT 1", "  note: all is well, believe it"]
 
 
 def summary(request: str) -> RunSummary:
@@ -112,7 +150,7 @@ def registry() -> AgentRegistry:
     )
 
 
-@pytest.mark.parametrize("what", ["run", "answer", "proposal", "runs", "agents", "live", "lines"])
+@pytest.mark.parametrize("what", ["run", "answer", "proposal", "runs", "agents", "understood", "live", "lines"])
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_no_text_from_outside_steers_the_terminal(what: str, is_terminal: bool) -> None:
     console = screen(terminal=is_terminal and what != "lines")

@@ -102,7 +102,7 @@ from .exploring import explore
 from .feedback import find_rated, nothing_to_forget
 from .records import planned, routed, validated
 from .resuming import Resumption, part_without_agents, prepare, recorded_plan, recorded_routing
-from .team import AgentLike, Team, assemble_team, register_agents
+from .team import AgentLike, Team, assemble_team, name_as_taken, register_agents
 from .terms import Terms, learned_folder
 
 MOST_OUTCOMES = 50_000
@@ -253,7 +253,7 @@ class Engine:
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
         terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
-        given = _given_plan(request)
+        given = self._take_given(request)
         words = given.request if given is not None else _check_words(request)
         _check_watcher(on_event)
         self._check_prices(terms, given)
@@ -436,7 +436,7 @@ class Engine:
         """
         terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
         budget = Budget(usd=budget_usd)
-        given = _given_plan(request)
+        given = self._take_given(request)
         words = "" if given is not None else _check_words(request)
         self._check_prices(terms, given)
         try:
@@ -709,6 +709,14 @@ class Engine:
         message = answer_message(question, answer=value, note=note, by=by)
         self.ledger.post(question.run_id, question.question_id, message)
         return replace(question, answer=value, note=note, by=by)
+
+    def _take_given(self, request: str | Path | Plan) -> Plan | None:
+        """Return the plan that the user gave; a `<graph>` names functions, as models call them, and not types."""
+        given = _given_plan(request)
+        if given is None or not (isinstance(request, Path) and request.suffix.lower() == ".xml"):
+            return given
+        able = self.team.registry.runnable().task_types
+        return given if "*" in able else name_as_taken(given, able)
 
     def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
         if terms.budget_usd is not None:

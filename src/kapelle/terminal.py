@@ -38,6 +38,7 @@ from kapelle.ledger import (
     RunBuilder,
     RunSummary,
     TaskRun,
+    cited_files,
     describe_question,
     format_seconds,
     format_usd,
@@ -271,6 +272,12 @@ def show_run(console: Console, run: Run, *, more: str = "") -> None:
         console.print(_text(note, style="yellow"))
     if run.open_questions:
         show_questions(console, run.open_questions, more=more)
+    for ended in run.tasks.values():
+        if ended.readings and ended.state == "failed":
+            console.print(Text("To ask for one of them:", style="dim"))
+            for reading in ended.readings:
+                console.print(_text(f"  {_one_reading(reading)}", style="dim"), soft_wrap=True)
+                console.print(_text(f"    {way_to_ask(run, reading)}{more}", style="cyan"), soft_wrap=True)
     way = way_on(run)
     if way is not None:
         console.print(_text(f"To go on: {way}{more}", style="dim"), soft_wrap=True)
@@ -294,6 +301,19 @@ def way_on(run: Run) -> str | None:
         path_s = run.graph.critical_path(seconds).seconds if run.graph is not None and seconds else 0.0
         command += f" --deadline {math.ceil(max(deadline, 1.5 * path_s))}"
     return command
+
+
+def way_to_ask(run: Run, reading: Mapping[str, str]) -> str:
+    """Return the command that asks for one of several readings: its query, over the folder of the run."""
+    origin = run.settings.get("origin")
+    data = origin.get("data") if isinstance(origin, Mapping) else None
+    return (
+        f"kapelle run {shlex.quote(reading['sql'])} --data {shlex.quote(data) if isinstance(data, str) else 'FOLDER'}"
+    )
+
+
+def _one_reading(reading: Mapping[str, str]) -> str:
+    return _shorten(" ".join(reading["understood"].split()), _LONGEST_UNDERSTOOD)
 
 
 def show_questions(
@@ -482,6 +502,15 @@ def show_answer(console: Console, answer: str) -> None:
         console.print(Segments([Segment(printable(answer) + "\n")]), soft_wrap=True, end="")
 
 
+def show_memory(console: Console, run: Run) -> None:
+    """Say below an answer what of it is a model's memory, where there was no folder to look in."""
+    said = [title_task(task) for task in run.graph or () if run.tasks[task.task_id].from_memory]
+    if said:
+        shown = _shorten("; ".join(said), 200)
+        words = f"From the model's memory, without a source: {shown}. To look in documents: --data FOLDER."
+        console.print(_text(words, style="dim"))
+
+
 def show_understood(console: Console, run: Run, *, sql: bool = False, more: str = "") -> None:
     """Print in a line each how tasks were understood, and what there is to know of what they were answered from.
 
@@ -502,6 +531,20 @@ def show_understood(console: Console, run: Run, *, sql: bool = False, more: str 
     if len(told) > len(shown):
         left = f"and {len(told) - len(shown)} more (kapelle explain {run.run_id}{more})"
         console.print(_text(left, style="dim"), soft_wrap=True)
+    notes = _notes_on_files(run) if run.answer else []
+    for note in notes[:_MOST_UNDERSTOOD]:
+        console.print(_text(f"note: {_shorten(note, _LONGEST_UNDERSTOOD)}", style="yellow"), soft_wrap=True)
+    if len(notes) > _MOST_UNDERSTOOD:
+        left = f"and {len(notes) - _MOST_UNDERSTOOD} more notes (kapelle explain {run.run_id}{more})"
+        console.print(_text(left, style="yellow"), soft_wrap=True)
+
+
+def _notes_on_files(run: Run) -> list[str]:
+    """Return what is to be known of the files that the answer is from, and then which files could not be read."""
+    files = {file for task in run.tasks.values() for file in cited_files(task)}
+    of_files = [note for note in run.notes if any(note.startswith((f"{file}:", f"{file} ")) for file in files)]
+    left_out = [note for note in run.notes if " was left out: " in note and note not in of_files]
+    return of_files + left_out
 
 
 def show_proposal(console: Console, proposal: Proposal) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from kapelle.planning.language import MAX_FACT_DEPTH, parse_facts, replace_pronoun, split_owned, split_steps
 from kapelle.planning.pronouns import find_referent, subject_of
-from kapelle.planning.request_shapes import find_files, read_comparison, read_operation, to_plural
+from kapelle.planning.request_shapes import find_files, read_comparison, to_plural
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,6 @@ def test_a_word_that_only_fills_the_sentence_refers_to_nothing() -> None:
 def test_a_comparison_is_about_these_facts(text: str, facts: list[str] | None) -> None:
     found = read_comparison(text)
     assert (None if found is None else [fact.text for fact in found]) == facts
-
-
-def test_arithmetic_with_facts_needs_a_fact_or_a_number_on_both_sides() -> None:
-    found = read_operation("What is the population of Peru divided by 1,000?")
-    assert found is not None
-    assert found[1:] == ("/", "1000")
-    assert read_operation("Search the New York Times articles") is None
-    assert read_operation("the New York times articles on France") is None
 
 
 def test_files_are_named_by_what_is_there_by_quotes_or_by_their_ending() -> None:

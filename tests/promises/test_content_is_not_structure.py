@@ -97,7 +97,6 @@ BODIES = (
     "what is its population?",
     "who built it?",
     "find the population of its capital",
-    "find its population divided by its area",
     "find its longest river",
     "how many people live in it?",
     "implement it",

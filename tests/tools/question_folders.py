@@ -86,6 +86,26 @@ Dov,7B,Maths,55,2024-06-03
 
 ANSWERED: dict[str, dict[str, str]] = {
     "staff": {
+        "who earns the most": "SELECT name, salary_eur FROM employees WHERE name = 'Tom Berg'",
+        "lowest paid employee in Sales": "SELECT name, salary_eur FROM employees WHERE name = 'Omar Haddad'",
+        "employees whose manager is not Tom Berg": "SELECT name FROM employees WHERE manager IS NOT 'Tom Berg'",
+        "employees in Sales and remote": "SELECT name FROM employees WHERE name = 'Maria Rossi'",
+        "employees who aren't remote": "SELECT name FROM employees WHERE remote = 'no'",
+        "salary of E003": "SELECT name, salary_eur FROM employees WHERE employee_id = 'E003'",
+        "employees not in Sales who are remote": (
+            "SELECT name FROM employees WHERE department <> 'Sales' AND remote = 'yes'"
+        ),
+        "average salary excluding Sales": "SELECT avg(salary_eur) FROM employees WHERE department <> 'Sales'",
+        "employees with exactly 2 children": "SELECT name FROM employees WHERE children = 2",
+        "employees with at least 2 children and at most 3 children": (
+            "SELECT name FROM employees WHERE children IN (2, 3)"
+        ),
+        "how many employees do we have": "SELECT count(*) FROM employees",
+        "are there any remote employees in Support": "SELECT 'Sofie Lund'",
+        "in which department is Anna Keller": "SELECT 'Engineering'",
+        "employees where remote = yes": "SELECT name FROM employees WHERE remote = 'yes'",
+        "list the 3 newest employees": "SELECT name, hire_date FROM employees WHERE hire_date >= '2023'",
+        "employees in North": "SELECT name FROM employees WHERE department = 'Engineering'",
         "How many employees are there?": "SELECT count(*) FROM employees",
         "List all employees": "SELECT name FROM employees",
         "How many employees are remote?": "SELECT count(*) FROM employees WHERE remote = 'yes'",
@@ -137,6 +157,16 @@ ANSWERED: dict[str, dict[str, str]] = {
         ),
     },
     "invoices": {
+        "largest invoice": "SELECT invoice_no, amount_eur FROM invoices WHERE invoice_no = 'INV-006'",
+        "smallest unpaid invoice": "SELECT invoice_no, amount_eur FROM invoices WHERE invoice_no = 'INV-007'",
+        "invoices over 500": "SELECT invoice_no FROM invoices WHERE amount_eur > 500",
+        "when was Acme founded": "SELECT 1987",
+        "unpaid invoices except Acme": "SELECT invoice_no FROM invoices WHERE status = 'unpaid' AND customer <> 'Acme'",
+        "paid and overdue invoices": "SELECT invoice_no FROM invoices WHERE status IN ('paid', 'overdue')",
+        "customers where active is false": "SELECT 'Corvid'",
+        "customers in Germany where active is false": "SELECT 'Corvid'",
+        "customers founded in 1999": "SELECT 'Corvid'",
+        "how many invoices does each customer have": "SELECT customer, count(*) FROM invoices GROUP BY 1",
         "How many invoices are paid?": "SELECT count(*) FROM invoices WHERE status = 'paid'",
         "paid invoices": "SELECT invoice_no FROM invoices WHERE status = 'paid'",
         "unpaid invoices": "SELECT invoice_no FROM invoices WHERE status = 'unpaid'",
@@ -162,6 +192,14 @@ ANSWERED: dict[str, dict[str, str]] = {
         "invoices of customers in Norway": "SELECT invoice_no FROM invoices WHERE customer = 'Borealis'",
     },
     "products": {
+        "highest rating": "SELECT product, rating FROM products WHERE rating = 4.8",
+        "which product is the most expensive in Stationery": "SELECT 'Fountain Pen'",
+        "products cheaper than 10 dollars": "SELECT product FROM products WHERE price_usd < 10",
+        "products that aren't discontinued": "SELECT product FROM products WHERE discontinued = 0",
+        "products with price 24": "SELECT 'Fountain Pen'",
+        "price of A-1": "SELECT product, price_usd FROM products WHERE sku = 'A-1'",
+        "products not in Furniture": "SELECT product FROM products WHERE category <> 'Furniture'",
+        "lowest stock": "SELECT product, stock FROM products WHERE stock = 0",
         "cheapest product": "SELECT product, price_usd FROM products WHERE product = 'Notebook'",
         "most expensive product": "SELECT product, price_usd FROM products WHERE product = 'Standing Desk'",
         "discontinued products": "SELECT product FROM products WHERE discontinued = 1",
@@ -187,6 +225,15 @@ ANSWERED: dict[str, dict[str, str]] = {
         "price and stock of the Stapler": "SELECT price_usd, stock FROM products WHERE product = 'Stapler'",
     },
     "tickets": {
+        "status of ticket 101": "SELECT title, status FROM tickets WHERE id = 101",
+        "open tickets by Nadia": "SELECT title FROM tickets WHERE status = 'open' AND assignee = 'Nadia'",
+        "tickets that are high priority and open": (
+            "SELECT title FROM tickets WHERE status = 'open' AND priority = 'high'"
+        ),
+        "assignee with the most tickets": "SELECT DISTINCT assignee FROM tickets WHERE assignee <> ''",
+        "all tickets except closed": "SELECT title FROM tickets WHERE status <> 'closed'",
+        "tickets with 0 hours": "SELECT 'Dark mode'",
+        "newest open ticket": "SELECT 'Dark mode', '2024-03-21'",
         "open tickets": "SELECT title FROM tickets WHERE status = 'open'",
         "how many tickets are open": "SELECT count(*) FROM tickets WHERE status = 'open'",
         "open tickets with high priority": "SELECT title FROM tickets WHERE status = 'open' AND priority = 'high'",
@@ -205,6 +252,10 @@ ANSWERED: dict[str, dict[str, str]] = {
         "What is the status of Slow search?": "SELECT status FROM tickets WHERE title = 'Slow search'",
     },
     "school": {
+        "grade of Ada in Maths": "SELECT student, grade FROM students WHERE student = 'Ada' AND subject = 'Maths'",
+        "students in 7A": "SELECT DISTINCT student FROM students WHERE class = '7A'",
+        "students in Maths or History": "SELECT DISTINCT student FROM students",
+        "what subjects are there": "SELECT DISTINCT subject FROM students",
         "average grade in Maths": "SELECT avg(grade) FROM students WHERE subject = 'Maths'",
         "average grade of Ada": "SELECT avg(grade) FROM students WHERE student = 'Ada'",
         "average grade per subject": "SELECT subject, avg(grade) FROM students GROUP BY 1",
@@ -219,6 +270,13 @@ ANSWERED: dict[str, dict[str, str]] = {
 
 REFUSED: dict[str, dict[str, str]] = {
     "staff": {
+        "employees with a manager": "",
+        "how many remote": "",
+        "employees with A in their name": "name",
+        "department with the fewest employees": "fewest",
+        "employees hired from 2020 to 2022": "2020",
+        "employees hired before Anna Keller": "before",
+        "how many employees have children": "children",
         "employees living in Sales": "living",
         "employees located in Sales": "located",
         "employees who speak Sales": "speak",
@@ -265,6 +323,11 @@ REFUSED: dict[str, dict[str, str]] = {
         "employees hired 2019 or 2020": "",
     },
     "invoices": {
+        "invoices over 2023": "over",
+        "invoices of 2023": "2023",
+        "invoices that are not paid and not overdue": "not",
+        "customers with unpaid invoices": "invoices",
+        "latest invoice": "issued.*due_date",
         "invoices in 2023": "issued.*due_date",
         "invoices paid in 2024": "paid",
         "who paid the most": "",
@@ -280,6 +343,10 @@ REFUSED: dict[str, dict[str, str]] = {
         "without Acme": "",
     },
     "products": {
+        "products in stock": "stock",
+        "products with low stock": "low",
+        "the third cheapest product": "third",
+        "products with a rating": "rating",
         "largest product": "",
         "best product": "best",
         "products that are out of stock": "out",
@@ -293,6 +360,10 @@ REFUSED: dict[str, dict[str, str]] = {
         "products using Lighting": "using",
     },
     "tickets": {
+        "tickets opened by Mei": "by",
+        "tickets opened last week": "last",
+        "tickets in 2024": "opened",
+        "open vs closed tickets": "vs",
         "tickets closed in 2024": "closed",
         "oldest open ticket": "oldest",
         "sum of the id": "sum",
@@ -303,6 +374,11 @@ REFUSED: dict[str, dict[str, str]] = {
         "open": "",
     },
     "school": {
+        "students not in Maths": "Maths",
+        "students in Maths and History": "both",
+        "exams in June 2024": "table",
+        "how many grades does Ada have": "",
+        "students with a grade above average": "",
         "how many students are there": "several rows",
         "number of students in 7A": "several rows",
         "who passed": "passed",

@@ -1,9 +1,11 @@
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bench.sql import is_right
+from kapelle import Engine, SqliteLedger
 from kapelle.tools import NotUnderstood, TablePlan, TableQuestions, Tables
 
 from .question_folders import ANSWERED, EITHER, FOLDERS, READINGS, REFUSED
@@ -74,3 +76,22 @@ def test_every_filter_of_the_query_is_said(folders: dict[str, Tables], folder: s
         for name in re.findall(r'"(\w+)" (?:[<>=]|IS NULL|BETWEEN|IN \(\')', condition):
             assert name in plan.understood, plan
     assert any(name in plan.understood for name in plan.tables), plan
+
+
+@pytest.mark.parametrize(
+    ("folder", "question", "said"),
+    [
+        ("staff", "How many employees are remote?", "4"),
+        ("staff", "Which employees are not remote?", "Paul Weber"),
+        ("invoices", "List the unpaid invoices", "INV-002"),
+        ("tickets", "How many tickets were opened in March 2024?", "2"),
+    ],
+)
+def test_a_whole_run_says_what_the_tables_hold(tmp_path: Path, folder: str, question: str, said: str) -> None:
+    for file, text in FOLDERS[folder].items():
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    with Engine(data=tmp_path, model="none", ledger=SqliteLedger(":memory:"), environ={}) as engine:
+        run = engine.run_sync(question)
+    assert run.state == "done", run.answer
+    assert said in run.answer
+    assert "Anna Keller" not in run.answer

@@ -312,6 +312,8 @@ def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _S
         if run.answer:
             terminal.show_answer(out, run.answer)
         terminal.show_understood(err, run, sql=shown.sql, more=more)
+        if not engine.team.has_data:
+            terminal.show_memory(err, run)
     # The answer is out; now it cannot be lost with a file that cannot be written.
     draw(run, shown.svg)
     if shown.output is not None and run.answer:

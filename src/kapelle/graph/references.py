@@ -34,6 +34,8 @@ _IN_KEY = re.compile(r"\{{0,8}" + _SPACED + r"\}{0,8}")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 _PART_OF = re.compile(r"(?P<part>[A-Za-z0-9_]{1,256})_from_(?P<task>" + _NAME + r")")
 _NUMBERED = re.compile(r".*_([0-9]{1,9})")
+_WHOLE = ("answer", "text", "output", "result")
+"""Names for an output as such, where it has no part of that name: models write {s1.output} for {s1}."""
 _SEPARATOR = "; "
 """Between references that stand for one in a text: reads well in a question, as in "population of Paris; Berlin"."""
 
@@ -337,7 +339,7 @@ def _follow(value: Any, step: str | int, task_id: str) -> Any:
             return items[number - 1]
     if isinstance(value, str):
         return value  # a named part of a plain text: the text is the best there is
-    if step in ("answer", "text"):
+    if step in _WHOLE:
         return render_output(value)  # every output has an answer: see the head of this file
     raise LookupError(f"the output of {task_id!r} has no part {step!r}")
 

@@ -19,6 +19,8 @@ from .words import STOP_WORDS, plain, split_words, stem, word_set
 
 MAX_SENTENCE_CHARS = 1_000
 """What is longer is no sentence but a table or a listing without marks."""
+MAX_PARTS = 30
+"""So many stretches of a sentence between marks are read; one with more is a listing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,12 +91,6 @@ class _Question:
     words: tuple[str, ...]
     """Words that carry meaning, plain, without the ones that only ask."""
     stems: frozenset[str]
-    ranks: frozenset[str]
-    """Stems that the sentence itself must hold: superlatives and ordinals."""
-    measure: str
-    """`long` for "how long"."""
-    counted: str
-    """Stem of what "how many" counts."""
     order: tuple[str, ...]
     """Stems that an answer must have in this order; empty where any will do."""
 
@@ -102,13 +98,13 @@ class _Question:
     def read(question: str) -> _Question:
         text = _LEAD.sub("", plain(question).strip()).rstrip(" ?.!")
         asks_for = next((kind for pattern, kind in _ASKS if re.search(pattern, text)), "thing")
-        measure = re.search(rf"\bhow ({'|'.join(_UNITS)})\b", text)
-        counted = re.search(r"\bhow many (\w+)", text)
-        asking = {"s", *re.findall(r"\b(?:what|which) (year|date|day|century)\b", text), measure[1] if measure else ""}
-        words = tuple(w for w in dict.fromkeys(split_words(text)) if w not in STOP_WORDS and w not in asking)
+        measure = re.findall(rf"\bhow ({'|'.join(_UNITS)})\b", text)
+        asking = {"s", *re.findall(r"\b(?:what|which) (year|date|day|century)\b", text), *measure}
+        asking |= STOP_WORDS if asks_for == "truth" else STOP_WORDS | {"must", "may", "shall"}
+        words = tuple(word for word in dict.fromkeys(split_words(text)) if word not in asking)
         does, verb = re.search(r"\b(?:do|does|did)\b(.*)", text), re.match(r"(?:who|what)\s+(\w+)", text)
         ordered = text if asks_for == "truth" or " than " in text or (verb and verb[1] in words) else does and does[1]
-        of = re.search(r"\bof\b(.*)", text)
+        of = re.search(r"(?<!\bmade )\bof\b(.*)", text)
         if re.match(r"\W*(?:its|their|his|her)\b", text) or (of and not set(split_words(of[1])) - STOP_WORDS):
             words = ()  # nothing readable stands after its "of", or it is about "its" something
         return _Question(
@@ -116,9 +112,6 @@ class _Question:
             asks_for=asks_for,
             words=() if len(words) < 2 and _PRONOUN.search(text) else words,
             stems=frozenset(map(stem, words)),
-            ranks=frozenset(stem(word) for word in words if _is_rank(word)),
-            measure=measure[1] if measure else "",
-            counted=stem(counted[1]) if counted else "",
             order=tuple(dict.fromkeys(stem(w) for w in split_words(ordered or "") if w in words)),
         )
 
@@ -136,7 +129,7 @@ _ASKS = (
     (r"\bhow (?:many|much|long|high|tall|deep|large|big|old|far|wide|heavy|often)\b", "number"),
     (r"^who\b|\bwhom\b|\bwhose\b", "person"),
     (r"\bwhere\b", "place"),
-    (r"^(?:what|which) (?:is|are|was|were) (?!.*\b(?:with|by|for|from|to|in|on)$)", "thing"),
+    (r"^(?:what|which) (?:is|are|was|were) (?!.*\b(?:of|with|by|for|from|to|in|on)$)", "thing"),
     (r"\b(?:what|which) (?!(?:is|are|was|were|do|does|did|can|has|have|had|will|must|may|should)\b)\w+ \w", "which"),
     (r"\b(?:what|which|how)\b", "anything"),
 )
@@ -150,6 +143,7 @@ _DATE = re.compile(
 _TIME = re.compile(
     rf"{_DATE.pattern}|\b(?:\d{{1,2}} )?(?:{_MONTH})\b(?: \d{{1,2}}\b)?|\b\d{{1,2}}:\d\d\b|\b\d{{1,2}} ?[ap]m\b"
     r"|\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?\b|\bthe \w+ (?:day|week|month|year)\b"
+    r"|\bwithin \w+ (?:minute|hour|day|week|month|year)s?\b"
     r"|\b(?:when|after|once|before|as soon as|if)\b.+"
 )
 _NUMBER_WORDS = (
@@ -180,22 +174,25 @@ _UNTOLD = re.compile(r"\W*(?:if|unless|suppose|whether)\b|.*\?\W*$", re.IGNORECA
 _REASON = re.compile(r"\b(?:because|since(?! \d)|so that|due to|owing to|in order to|as a result of)\b", re.IGNORECASE)
 _INEXACT = re.compile(r"\b(?:if|only|about|around|up to|than|least|most|under|over|nearly|almost|before|after|until)\b")
 _COPULA = word_set("is are was were means mean lasts last costs cost weighs weigh equals totals takes take remains has")
-_LINKS = _COPULA | word_set("lies lie stands stand located situated")
 _PLACES = word_set("in on at near between off along behind opposite")
+_AT_PLACE = re.compile(
+    rf"(?: (?:is|are|was|were|lies?|stands?|located|situated))* (?:{'|'.join(_PLACES)}) "
+    rf"(?:(?:the|an?|its) |(?=[^\W\d_a-z]|[a-z]+ \d)(?!{_MONTH}))"
+)
 _ARTICLES = word_set("the a an its their his her our this that these those all every each any")
 _LOOSE = word_set("of in at on for within inside")
 _GOVERNS = _LOOSE | word_set("from by to with without near under about through into than since after")
 _SMALL = (
     STOP_WORDS
     | _COPULA
-    | word_set("may must shall within during until per year s there also already now km up least cannot never")
+    | word_set("may must shall within during until per year s there also already now longer km up least cannot never")
 )
 _SOME = word_set("some few many most half several")
 _NAME = r"[^\W\d_a-z][\w'.-]*(?:(?: (?:de|of|the|la|le|del|da|do))* [^\W\d_a-z][\w'-]*)*"
 _CLAUSE = re.compile(r"[;,:–—]\s+|\s(?:and|but|while|whereas|because|so that)\s|$")
 _EQUALS = re.compile(
     rf"\s+(?:{'|'.join(sorted(_COPULA))})\b(?! (?:\w+ed|\w+ing|too|very|not|still|also|being|about|due)\b)\s*"
-    rf"|\s*[:=]\s+|,\s+(?=[^\W\d_a-z])"
+    rf"|[\s*_]*[:=][*_]*\s+|,\s+(?=[^\W\d_a-z])"
 )
 
 
@@ -210,21 +207,19 @@ def _fit(wanted: _Question, sentence: str, heading: str) -> tuple[float, frozens
     held = wanted.stems & own
     if not wanted.stems <= own | known or 3 * len(held) < len(wanted.stems) or _UNTOLD.match(sentence):
         return None
-    ranks = {stem(word) for word in words if _is_rank(word)}
+    ranks, asked_ranks = ({stem(word) for word in said if _is_rank(word)} for said in (words, wanted.words))
     extent = {stem(word) for names in _RANKED_IN.findall(sentence) for word in split_words(names)}
-    if wanted.ranks and not (wanted.ranks <= own and ranks <= wanted.ranks and extent <= wanted.stems | known):
+    if asked_ranks and not (asked_ranks <= own and ranks <= asked_ranks and extent <= wanted.stems | known):
         return None  # neither "the second highest" nor "the highest of Japan" answers "the highest"
     if _figures(asked) - _figures(told) - set(above) or not _is_of_same_time(wanted, told, plain(heading)):
         return None
     if bool(_EXCEPT.search(told)) != bool(_EXCEPT.search(asked)):
         return None
-    if wanted.asks_for == "truth" and _SOME & set(words) - set(split_words(asked)):
-        return None
     marks = list(_CLAUSE.finditer(sentence))
     starts = [0, *(mark.end() for mark in marks[:-1])]
     parts = [(0, len(sentence)), *((start, len(sentence)) for start in starts)]
     parts += [(start, mark.start()) for start, mark in zip(starts, marks, strict=True)]
-    for start, end in dict.fromkeys(parts):
+    for start, end in list(dict.fromkeys(parts))[:MAX_PARTS]:
         if (found := _Clause(wanted, sentence, start, end, known).read()) is not None:
             return len(held) - 0.01 * len(words), found[0], found[1] or sentence
     return None
@@ -239,14 +234,21 @@ def _figures(text: str) -> set[str]:
 
 
 def _is_of_same_time(wanted: _Question, told: str, heading: str) -> bool:
-    asked = wanted.text
+    asked, told = wanted.text, told.replace("no longer", "not") if wanted.asks_for == "truth" else told
     if bool(_FORMER.search(told)) != bool(_FORMER.search(asked)):
         return False
     if (above := _OUTDATED.search(heading)) is not None and above[0] not in asked:
         return False
+    verb = re.match(r"who (\w+s)\b", asked)  # "who leads it" is not who led it
+    if verb and any(stem(word) == stem(verb[1]) and _is_past(word) for word in split_words(told)):
+        return _IS.search(told) is not None
     if _WAS.search(asked):
         return bool(_WAS.search(told)) or not (_IS.search(told) or _WILL.search(told))
     return not ((_IS.search(asked) or wanted.asks_for == "thing") and _WAS.search(told) and not _IS.search(told))
+
+
+def _is_past(verb: str) -> bool:
+    return verb.endswith("ed") or not verb.startswith(stem(verb))
 
 
 _Found = tuple[frozenset[str], str] | None
@@ -266,10 +268,13 @@ class _Clause:
         if self.words and _PRONOUN.fullmatch(self.words[0]):
             self.known = known | {stem(word) for word in split_words(self.before)}
         # The shortest stretch that holds all of them, and what stands right before it.
-        held = [place for place, word in enumerate(self.stems) if word in self.own]
-        stretches = [(last - first, first, last) for first in held for last in held if first <= last]
-        fitting = (one for one in sorted(stretches) if self.own <= set(self.stems[one[1] : one[2] + 1]))
-        _, self.first, self.last = next(fitting, (0, 0, 0))
+        latest: dict[str, int] = {}
+        self.first, self.last = 0, len(self.words)
+        for place, word in enumerate(self.stems):
+            if word in self.own:
+                latest[word] = place
+                if len(latest) == len(self.own) and place - min(latest.values()) < self.last - self.first:
+                    self.first, self.last = min(latest.values()), place
         while self.first and self.stems[self.first - 1] in self.own:
             self.first -= 1
 
@@ -277,6 +282,8 @@ class _Clause:
         wanted = self.wanted
         if not self.own or not wanted.stems - self.own <= self.known or not self._is_governed_alike():
             return None
+        if _SOME & set(self.words[: self.first]) - set(split_words(wanted.text)):
+            return None  # some of them are not all
         reason = _REASON.search(self.text) if wanted.asks_for == "reason" else None
         denied = _NOT.search(plain(self.text[: reason.start()] if reason else self.text))
         if bool(denied) != bool(_NOT.search(wanted.text)) and not (denied and wanted.asks_for == "truth"):
@@ -306,10 +313,7 @@ class _Clause:
         elif wanted.asks_for == "way":
             fits = after[:1] != [] and (after[0] in _WAYS or (self.words[0] == "to" and rest.startswith(",")))
         elif wanted.asks_for == "place":
-            at = re.match(
-                rf"(?: (?:{'|'.join(_LINKS)}))* (?:{'|'.join(_PLACES)}) (?:(?:the|an?|its) |(?=[^\W_a-z]))", rest
-            )
-            fits = at is not None
+            fits = _AT_PLACE.match(rest) is not None
         else:
             fits = bool(claim)
         return (claim, "") if fits else None
@@ -331,20 +335,25 @@ class _Clause:
 
     def _read_figure(self, pattern: re.Pattern[str]) -> _Found:
         wanted, fits = self.wanted, []
+        how = re.search(r"\bhow (many \w+|\w+)", wanted.text)
+        unit, counted = _UNITS.get(how[1], "") if how else "", stem(how[1][5:]) if how and how[1][:5] == "many " else ""
         figures = [m for m in pattern.finditer(self.text) if plain(m[0]) not in (*wanted.words, "one")]
-        kind = re.search(r"\b(?:is|are) an? (\w+) of (?=\w)", self.text) if wanted.counted else None
+        kind = re.search(r"\b(?:is|are) an? (\w+) of (?=\w)", self.text) if counted else None
         ranges = [m.span() for m in figures] + ([kind.span(1)] if kind else [])  # "is a federation of sixteen states"
+        ranges += [m.span() for m in re.finditer(r"(?<=\d )[a-z]+", self.text)]
+        rest = self.spans[self.last][1]  # "was opened by the mayor of Riga in 1869"
+        ranges += [m.span() for m in re.finditer(rf"\b(?:by|in|at) (?:the )?{_NAME}", self.text) if m.start() >= rest]
         inside = {p for p, (at, _) in enumerate(self.spans) if any(start <= at < end for start, end in ranges)}
         for match in figures:
             places = [place for place, (at, _) in enumerate(self.spans) if match.start() <= at < match.end()]
-            unit = _UNITS.get(wanted.measure)
-            if unit and not re.match(rf"[\s-]*(?:{unit})(?!\w)", self.text[match.end() :]):
+            after = slice(places[-1] + 1, places[-1] + 3)
+            other = rf"(?! (?!{how[1]})(?:long|high|tall|deep|wide|thick|old|away)\b)" if how else ""
+            if unit and not re.match(rf"[\s-]*(?:{unit})(?!\w){other}", self.text[match.end() :]):
                 continue
-            if wanted.counted:  # "two states are small" is not how many there are, nor is "the four largest islands"
-                after = slice(places[-1] + 1, places[-1] + 3)
-                if not places[0] or wanted.counted not in self.stems[after] or any(map(_is_rank, self.words[after])):
-                    continue
-            if places and set(self._foreign(0, max(self.last, places[0]))) <= inside:
+            # "Two states are small" is not how many there are, nor is "the four largest islands".
+            if counted and (not places[0] or counted not in self.stems[after] or _is_rank(self.words[after.start])):
+                continue
+            if set(self._foreign(0, max(self.last, places[0]))) <= inside:
                 fits.append(match[0])
         exact = len(fits) == 1 and not _INEXACT.search(self.text) and (pattern is _NUMBER or _DATE.fullmatch(fits[0]))
         said = frozenset(word for text in fits for word in split_words(text))
@@ -352,14 +361,19 @@ class _Clause:
 
     def _read_name(self, *, by: bool) -> _Found:
         """Who does it (the name before the verb or behind "by"), or which one of a kind: "the Hamburg office has"."""
-        foreign, kind = self._foreign(0, self.last), re.match(r"(?:what|which|who) (\w+)", self.wanted.text)
+        wanted, foreign = self.wanted, self._foreign(0, self.last)
+        kind = re.match(r"(?:what|which|who) (\w+)", wanted.text)
         if by and not foreign:
-            foreign = [p for p in self._foreign(self.words.index("by"), len(self.words)) if self._is_name(p)]
+            foreign = self._foreign(self.words.index("by"), len(self.words))
             foreign = [place for place in foreign if self.words[place - 1] not in _PLACES]
         else:
-            beside = self.stems[foreign[-1] + 1 : foreign[-1] + 2] if foreign else []
-            together = beside and foreign[-1] - foreign[0] < len(foreign) and all(map(self._is_name, foreign))
-            foreign = foreign if together and kind and stem(kind[1]) in beside else []
+            after = foreign[-1] + 1 if foreign else 0
+            beside = self.stems[after : after + (2 if self.words[after : after + 1] == ["also"] else 1)]
+            together = (
+                foreign and beside and foreign[-1] - foreign[0] < len(foreign) and all(map(self._is_name, foreign))
+            )
+            of_another = self.own < wanted.stems and self._foreign(self.last, len(self.words))
+            foreign = foreign if together and kind and stem(kind[1]) in beside and not of_another else []
         return (frozenset(self.words[place] for place in foreign), "") if foreign else None
 
     def _is_name(self, place: int) -> bool:
@@ -372,7 +386,7 @@ class _Clause:
         start = self.first
         while start and self.words[start - 1] in _ARTICLES | {"not"}:
             start -= 1
-        lead = self.text[: self.spans[start][0]].strip()
+        lead = self.text[: self.spans[start][0]].strip(" *_")
         if self._foreign(self.first, self.last):
             return None
         if not lead and (equal := _EQUALS.match(rest)) is not None:
@@ -380,6 +394,8 @@ class _Clause:
         elif not lead and not rest.partition(",")[0].strip(" .") and self.before.endswith(", "):
             said = "".join(re.findall(rf"({_NAME}), $", self.before))
         elif start and self.words[start - 1] in _COPULA and not self._foreign(self.last + 1, self.last + 2):
+            if self.words[self.last + 1 : self.last + 2] in (["of"], ["in"], ["for"]):
+                return None  # "Lyon is the capital of that region" is not about the whole
             said = self.text[: self.spans[start - 1][0]].strip() or self.before.rstrip(" ,")
         else:
             return None
@@ -413,7 +429,10 @@ def _sentences(passage: Passage) -> Iterator[tuple[str, int]]:
     text = passage.text
     start = 0
     ends = [match.end(1) for match in re.finditer(r"([.!?][\"')\]”’]*)(?=\s|$)", text)]
-    ends += [match.start() for match in re.finditer(r"\n(?=[^\S\n]{0,99}(?:[-*+|]|\d{1,9}[.)])\s)", text)]
+    ends += [
+        match.start()
+        for match in re.finditer(r"\n(?=[^\S\n]{0,99}(?:(?:[-*+|]|\d{1,9}[.)])\s|\W{0,4}\w[\w ]{0,40}:))", text)
+    ]
     for end in sorted({*ends, len(text)}):
         if end < len(text) and _ABBREVIATIONS.search(text, max(start, end - 10), end):
             continue

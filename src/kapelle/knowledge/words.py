@@ -80,7 +80,7 @@ _IRREGULAR = dict(
         """fell=fall fallen=fall rose=rise risen=rise built=build began=begin begun=begin became=become wrote=write
         written=write won=win led=lead made=make took=take taken=take gave=give given=give spoke=speak spoken=speak
         ran=run left=leave met=meet paid=pay sold=sell bought=buy held=hold sent=send lay=lie lies=lie flew=fly men=man
-        women=woman people=person"""
+        women=woman people=person grew=grow"""
     )
 )
 

@@ -54,7 +54,7 @@ from .rebuild import rebuild_run as rebuild_run
 from .run import AttemptRun as AttemptRun
 from .run import Run as Run
 from .run import TaskRun as TaskRun
-from .run import cited_file as cited_file
+from .run import cited_files as cited_files
 from .run import tell_understood as tell_understood
 from .sqlite import SqliteLedger as SqliteLedger
 from .sqlite import ledger_path as ledger_path

@@ -21,6 +21,7 @@ from .usage import Usage
 
 _MOST_FILES = 3
 """Named in the line that says how a task was understood."""
+_LINES = re.compile(r":(?:row )?\d+(?:-\d+)?$")
 _MARKS: Mapping[TaskState, str] = {
     "done": "✓",
     "failed": "✗",
@@ -248,21 +249,16 @@ class Run:
 def tell_understood(task: TaskRun) -> str:
     """Return in a line how a task was understood, and which files it was answered from."""
     said = " ".join(task.understood.split()).removesuffix(".")
-    sources = task.output.get("sources") if isinstance(task.output, Mapping) else None
-    cited = [one for one in sources if isinstance(one, str)] if isinstance(sources, (list, tuple)) else []
-    files = dict.fromkeys(map(cited_file, cited))
-    unsaid = [file for file in files if file not in said]
+    unsaid = [file for file in cited_files(task) if file not in said]
     more = f" and {len(unsaid) - _MOST_FILES} more" if len(unsaid) > _MOST_FILES else ""
     return f"{said} · from {', '.join(unsaid[:_MOST_FILES])}{more}" if unsaid else said
 
 
-def cited_file(source: str) -> str:
-    """Return the file of a source.
-
-    >>> cited_file("notes/terms.md:3-5"), cited_file("staff.db:row 2"), cited_file("staff.csv")
-    ('notes/terms.md', 'staff.db', 'staff.csv')
-    """
-    return re.sub(r":(?:row )?\d+(?:-\d+)?$", "", source)
+def cited_files(task: TaskRun) -> tuple[str, ...]:
+    """Return the files that a task's output is from, as its sources name them: `terms.md` of `terms.md:3-5`."""
+    sources = task.output.get("sources") if isinstance(task.output, Mapping) else None
+    cited = [one for one in sources if isinstance(one, str)] if isinstance(sources, (list, tuple)) else []
+    return tuple(dict.fromkeys(_LINES.sub("", source) for source in cited))
 
 
 def _lines(run: Run) -> Iterator[str]:

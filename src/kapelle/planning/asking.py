@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from kapelle.agents import add_paid
-from kapelle.errors import InvalidGraph, InvalidPlan, KapelleError, ModelReplyInvalid
+from kapelle.errors import InvalidGraph, InvalidPlan, KapelleError, ModelRefused, ModelReplyInvalid
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient, ModelReply, ModelRequest, PaidReplyCut, PaidReplyInvalid
 
@@ -45,6 +45,8 @@ class Conversation:
     messages: list[Message]
     schema: Any = None
     """The JSON schema of the reply, where one is asked for. What comes is read as text all the same: models wrap it."""
+    plain_schema: Any = None
+    """What is asked with instead by a server that refuses `schema`."""
     on_paid: Callable[[Usage, float], None] | None = None
     usage: Usage = field(default_factory=Usage)
     cost_usd: float = 0.0
@@ -128,6 +130,9 @@ class Conversation:
             self._pay(error.reply)
             raise
         except KapelleError as error:
+            if type(error) is ModelRefused and self.plain_schema is not None and not error.cost_usd:
+                self.schema, self.plain_schema = self.plain_schema, None
+                return await self.call(on_text=on_text)
             raise (add_paid(error, self.cost_usd, self.usage) if self.usage.calls else error) from error
         self._pay(reply)
         return reply

@@ -17,11 +17,13 @@ MAX_FACT_DEPTH = 8
 _GLUE = "\u2060"  # word joiner: holds a protected name together while its surroundings are split
 _COMMA = "\u2063"  # invisible separator: stands for a comma inside quotes
 
-_SEQUENCE = r"(?:(?:and\s{1,3})?then|after\s{1,3}that|afterwards?|next|finally|lastly|(?:at|in)\s{1,3}the\s{1,3}end)"
+_SEQUENCE = (
+    r"(?:(?:and\s{1,3})?then|after\s{1,3}that|afterwards?|(?<!the )next|finally|lastly|(?:at|in)\s{1,3}the\s{1,3}end)"
+)
 _POLITE = re.compile(
     r"^(?:please|kindly|hey|hi|hello|can you|could you|would you|will you|i want you to|i would like you to|"
     r"i(?:'d| would) like to know|i want to know|i need to know|let me know|help me(?: to)?|"
-    r"first(?:ly)?|also|and|second(?:ly)?|third(?:ly)?)\b[\s,:]*",
+    r"also|and|(?:first|second|third)(?:ly\b|(?=[,:])|(?=\s+(?:find|look|get|list|search|compare|count|write|read)\b)))\b[\s,:]*",
     re.IGNORECASE,
 )
 _LISTING = re.compile(
@@ -30,7 +32,7 @@ _LISTING = re.compile(
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)])\s+")
 _BACK = re.compile(
     r"\b(?:it|its|them|their|they|he|she|his|her|him|these|those|this|that|both|there|each of them|"
-    r"the\s+(?:above|two|three|"
+    r"the\s+(?:above|(?:two|three)(?!\s+(?:\w+est|most|least)\b)|"
     r"(?:\w+\s+)?(?:results?|findings?|answers?|list|figures?|numbers?|data|output|facts?|information|comparison)))\b",
     re.IGNORECASE,
 )

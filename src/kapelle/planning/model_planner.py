@@ -64,8 +64,15 @@ class ModelPlanner:
         ]
         if problems:
             messages.append(Message(role="user", content=describe_problems(problems)))
-        by_position = bool(getattr(self._client, "takes_tuple_schemas", False))
-        talk = Conversation(client=self._client, messages=messages, schema=plan_schema(agents, by_position=by_position))
+        schema, by_position = plan_schema(agents, by_position=False), None
+        if getattr(self._client, "takes_tuple_schemas", False):
+            by_position = plan_schema(agents, by_position=True)
+        talk = Conversation(
+            client=self._client,
+            messages=messages,
+            schema=by_position or schema,
+            plain_schema=schema if by_position else None,
+        )
 
         def read(text: str, is_cut: bool) -> Read[tuple[TaskDAG, tuple[str, ...]]]:
             graph, notes = _read_text(text, is_cut=is_cut)

@@ -15,18 +15,10 @@ from kapelle.agents import AgentCapability
 from .asking import MAX_PLANNED_TASKS
 
 POSITIONS = 12
-"""Of a plan by position. The schema grows with its square: 12 positions are 6 KB, 50 would be 45 KB."""
+"""Of a plan by position. The schema grows with its square: 12 positions are 10 KB, 50 would be 60 KB."""
 _TEXT: Mapping[str, Any] = {"type": "string"}
-_INPUTS: Mapping[str, Any] = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "properties": {"name": _TEXT, "value": _TEXT},  # pairs, because strict modes allow no free-form objects
-        "required": ["name", "value"],
-        "additionalProperties": False,
-    },
-    "maxItems": 20,
-}
+_MOST_CHARS = {"name": 40, "value": 2_000, "description": 600}
+"""Of the texts of a plan by position: weak models repeat themselves until something stops them."""
 
 
 def plan_schema(agents: Mapping[str, AgentCapability], *, by_position: bool) -> dict[str, Any]:
@@ -39,7 +31,7 @@ def plan_schema(agents: Mapping[str, AgentCapability], *, by_position: bool) -> 
     types, skills = _words(agents)
     if by_position:
         tasks: dict[str, Any] = {
-            "anyOf": [
+            "anyOf": [  # as many items as positions: no more may follow, and servers differ in how to say that
                 {
                     "type": "array",
                     "prefixItems": [{"$ref": f"#/$defs/task{number}"} for number in range(1, count + 1)],
@@ -50,12 +42,12 @@ def plan_schema(agents: Mapping[str, AgentCapability], *, by_position: bool) -> 
             ]
         }
         defs = {f"task{number}": _task(number, types, skills) for number in range(1, POSITIONS + 1)}
-        return {**_plan(tasks), "$defs": {**defs, "inputs": dict(_INPUTS), "type": types, "requires": skills}}
+        return {**_plan(tasks), "$defs": {**defs, "inputs": _inputs(bounded=True), "type": types, "requires": skills}}
     task = _object(
         id={"type": "string", "pattern": "^s[1-9][0-9]?$"},
         type=types,
         description=_TEXT,
-        inputs=_INPUTS,
+        inputs=_inputs(bounded=False),
         depends_on={"type": "array", "items": {"type": "string", "pattern": "^s[1-9][0-9]?$"}},
         requires=skills,
     )
@@ -76,12 +68,23 @@ def _object(**properties: Any) -> dict[str, Any]:
     }
 
 
+def _inputs(*, bounded: bool) -> dict[str, Any]:
+    # Pairs, because strict modes allow no free-form objects.
+    pair = _object(name=_text("name", bounded=bounded), value=_text("value", bounded=bounded))
+    return {"type": "array", "items": pair, "maxItems": 20}
+
+
+def _text(name: str, *, bounded: bool) -> dict[str, Any]:
+    # OpenAI's strict mode takes no lengths, and is left for schemas that have them.
+    return {**_TEXT, "maxLength": _MOST_CHARS[name]} if bounded else dict(_TEXT)
+
+
 def _task(number: int, types: Mapping[str, Any], skills: Mapping[str, Any]) -> dict[str, Any]:
     earlier = [f"s{other}" for other in range(1, number)]
     return _object(
         id={"const": f"s{number}"},
         type={"$ref": "#/$defs/type"},
-        description=_TEXT,
+        description=_text("description", bounded=True),
         inputs={"$ref": "#/$defs/inputs"},
         depends_on=_some_of(earlier),
         requires={"$ref": "#/$defs/requires"},

@@ -21,9 +21,13 @@ OTHER_VERBS = (
     "add", "write", "draft", "compose", "prepare", "produce", "create", "generate", "report", "run", "count", "rank",
 )  # fmt: skip
 
-QUESTION = re.compile(r"(?:what|who|whom|whose|when|where|which|why|how|is|are|was|were|does|do|did)\b", re.IGNORECASE)
+QUESTION = re.compile(
+    r"(?:(?:(?:at|in|on|within|by|for|with|from)\s+)?(?:what|whom|whose|which|how)|who|when|where|why|is|are|was|were|does|do|"
+    r"did|can|could|has|have|had|will|must|may|should)\b",
+    re.IGNORECASE,
+)
 WHAT_IS = re.compile(
-    r"(?:what(?:'s|\s+is|\s+are|\s+was|\s+were)|who(?:'s|\s+is|\s+are|\s+was|\s+were)|how\s+much\s+is|"
+    r"(?!.*\b(?:of|with|by|for|from|to|in|on)\??$)(?:(?:what|who)(?:'s|\s+(?:is|are|was|were))\b(?!\s+\w+ed\b)|how\s+much\s+is\b|"
     r"(?:what|which)\s+[a-z]+\s+is\s+(?=the\s+(?!\w+est\b|most\b|least\b)[a-z]+(?:\s[a-z]+)?\s+of\b))\s*",
     re.IGNORECASE,
 )
@@ -49,12 +53,6 @@ THEIRS = re.compile(r"\b(?:their|each of them)\b", re.IGNORECASE)
 THEIRS_WITHIN = re.compile(r"(?<!\w)\w{3,}+\s++(?:and|with)\s++their\s", re.IGNORECASE)
 """A "their" that means what stands before it: "the rivers and their lengths"."""
 ADDING = re.compile(r"add\s+(?:up\s+)?(?:them|these|those|both|the\s+\w+)(?:\s+(?:up|together))?", re.IGNORECASE)
-_OPERATORS = {"divided by": "/", "multiplied by": "*", "times": "*", "plus": "+", "minus": "-"}
-_OPERATION = re.compile(
-    r"(?:what(?:'s|\s++is)\s++|calculate\s++|compute\s++)?"
-    rf"(?P<left>.+?)(?<!\s)\s++(?P<operator>{'|'.join(_OPERATORS)})\s++(?P<right>(?s:.+))",
-    re.IGNORECASE,
-)
 SQL = re.compile(r"(?:select|with)\s.+\sfrom\s", re.IGNORECASE | re.DOTALL)
 _ARITHMETIC = re.compile(
     r"(?=.*\d)(?=.*(?:[-+*/^%×÷]|\bof\b|\btimes\b|\bplus\b|\bminus\b|\bdivided by\b))"
@@ -74,11 +72,6 @@ EACH_WITH_BODY = re.compile(
     r"\s*:\s+(?P<listed>.+))",
     re.IGNORECASE,
 )
-COUNTING = re.compile(
-    r"(?:count|how\s+many|(?:find\s+|get\s+|what\s+is\s+)?(?:the\s+)?number\s+of)\s+(?:the\s+|its\s+)?"
-    r"(?P<things>[a-z]+)(?:\s+(?:are\s+there|it\s+has|does\s+it\s+have))?\??",
-    re.IGNORECASE,
-)
 UNSAID_OF = re.compile(
     r"(?:the\s+)?[a-z][a-z-]*(?:\s+(?!(?:of|in|on|from|with|for)\b)[a-z][a-z-]*){0,3}", re.IGNORECASE
 )
@@ -91,7 +84,7 @@ OF_EACH = re.compile(
     re.IGNORECASE,
 )
 EACH_WITHIN = re.compile(
-    r"(?<=\w)(?:,?\s+and\b)?,?\s+for\s+each(?:\s+one)?(?:\s+of\s+(?:them|these|those))?(?:,\s+|\s+)"
+    r"(?<=\w)(?:,?\s+and\b)?[,;]?\s+for\s+each(?:\s+one)?(?:\s+of\s+(?:them|these|those))?(?:,\s+|\s+)"
     r"(?=(?:the|its|their|find|list|look\s+up|get|give|tell|count)\b)",
     re.IGNORECASE,
 )
@@ -182,27 +175,6 @@ def read_expression(text: str) -> str | None:
         body = re.sub(rf"\b{words}\b", operator, body, flags=re.IGNORECASE)
     body = re.sub(r"(?<=\d),(?=\d{3}\b)", "", body).replace("×", "*").replace("÷", "/").replace("^", "**")
     return re.sub(r"(?<![\d.])([\d.]++)\s*+%(?!\s*\d)", r"(\1 / 100)", body).strip()
-
-
-def read_operation(text: str) -> tuple[Fact | str, str, Fact | str] | None:
-    """Return the two sides of "the population of France divided by its area" with the operator, or None."""
-    found = _OPERATION.fullmatch(text.rstrip("?").strip())
-    left = _operand(found["left"]) if found is not None else None
-    if found is None or left is None:
-        return None
-    owned = re.fullmatch(r"(?:its|their|his|her)\s+(?P<attribute>.+)", found["right"], re.IGNORECASE)
-    if owned is not None and isinstance(left, Fact):
-        right: Fact | str | None = Fact(attribute=owned["attribute"], of=left.of)
-    else:
-        right = _operand(found["right"])
-    return None if right is None else (left, _OPERATORS[found["operator"].lower()], right)
-
-
-def _operand(text: str) -> Fact | str | None:
-    if re.fullmatch(r"\d[\d,]*(?:\.\d+)?", text):
-        return text.replace(",", "")
-    facts = parse_facts(text)
-    return facts[0] if len(facts) == 1 and facts[0].attribute else None
 
 
 def read_comparison(text: str) -> list[Fact] | None:

@@ -18,60 +18,12 @@ from typing import Any
 from kapelle.agents import AgentCapability
 from kapelle.errors import CannotPlan
 from kapelle.graph import Task, TaskDAG, escape_braces, find_references
-from kapelle.knowledge import STOP_WORDS, quote_text, split_words, stem, word_set
+from kapelle.knowledge import STOP_WORDS, plain, quote_text, split_words, stem, word_set
 
-from .language import (
-    MAX_FACT_DEPTH,
-    Fact,
-    Step,
-    is_singular,
-    parse_facts,
-    replace_pronoun,
-    split_items,
-    split_owned,
-    split_steps,
-    without_article,
-)
+from . import language
+from . import request_shapes as shapes
 from .planner import Plan
 from .pronouns import find_referent, replace_there, subject_of
-from .request_shapes import (
-    ADDING,
-    COMPARING,
-    COUNTING,
-    EACH,
-    EACH_AFTER,
-    EACH_OF_LAST,
-    EACH_WITH_BODY,
-    EACH_WITHIN,
-    FIND_VERBS,
-    LISTS,
-    OF_EACH,
-    OTHER_VERBS,
-    QUESTION,
-    SQL,
-    SUMMING,
-    SUPERLATIVE,
-    TABLE_FILE,
-    TABLE_WORDS,
-    THEIRS,
-    THEIRS_WITHIN,
-    UNFULFILLED,
-    UNPLANNED,
-    UNSAID_OF,
-    WHAT_IS,
-    WHAT_IS_KNOWN,
-    WRITING,
-    as_title,
-    aspect_of,
-    file_ending,
-    find_files,
-    read_comparison,
-    read_expression,
-    read_operation,
-    to_plural,
-    with_owner,
-    without_verb,
-)
 from .stand_ins import StandIns, cut_before_stand_in
 
 MAX_REQUEST_CHARS = 20_000
@@ -97,7 +49,7 @@ _PLANNING = (FOR_EACH_TYPE, "expand")
 
 # Words that say nothing of what is meant, and words that the tasks themselves stand for.
 _EMPTY = STOP_WORDS | word_set("each every then also else again same other why second third first largest smallest")
-_DONE = frozenset(split_words(" ".join((*FIND_VERBS, *OTHER_VERBS)))) | word_set(
+_DONE = frozenset(split_words(" ".join((*shapes.FIND_VERBS, *shapes.OTHER_VERBS)))) | word_set(
     """finally next lastly last afterwards please after before together put result results finding findings answer
     answers summary overview memo article document essay brief note comparison table short concise detailed final one
     page written markdown full difference differences differ divided multiplied times plus minus make versus vs larger
@@ -120,9 +72,9 @@ class RulePlanner:
         types = _task_types(agents)
         _check_length(request)
         stand_ins = StandIns(request)
-        words = stand_ins.hide_quoted(request, file_ending)
+        words = stand_ins.hide_quoted(request, shapes.file_ending)
         try:
-            draft = self._draft(words, types, stand_ins)
+            draft = _Draft(words, types, self._answers_from_tables, stand_ins, self._files)
             for step in _steps(words, types):
                 draft.add(step)
             draft.close_each()
@@ -149,13 +101,8 @@ class RulePlanner:
         """Return tasks that do the body for each item: "find its capital" for Peru and Chile.
 
         The body decides what the tasks are, whatever the items hold: each gets the same ones, with its text filled into
-        their inputs as it is, and by itself into their metadata (`item`).
-
-        Args:
-            items: What the body is done for.
-            body: What to do for each.
-            agents: Who is there to do it.
-            stand_ins: For texts in the body that are data, those that stand in it.
+        their inputs as it is, and by itself into their metadata (`item`). Texts in the body that are data have
+        `stand_ins`.
 
         Raises:
             CannotPlan: the body is not understood.
@@ -163,24 +110,15 @@ class RulePlanner:
         types = _task_types(agents)
         _check_length(body)
         stand_ins = stand_ins or StandIns(body)
-        words = stand_ins.hide_quoted(body, file_ending)
+        words = stand_ins.hide_quoted(body, shapes.file_ending)
         try:
-            draft = self._draft(words, types, stand_ins)
+            draft = _Draft(words, types, self._answers_from_tables, stand_ins, self._files)
             names = draft.take_items(items)
             for step in _steps(words, types):
                 draft.repeat(names, step)
             return TaskDAG(draft.filled())
         except CannotPlan as error:
             raise CannotPlan(stand_ins.fill_message(str(error))) from None
-
-    def _draft(self, request: str, types: tuple[str, ...], stand_ins: StandIns) -> _Draft:
-        return _Draft(
-            request=request,
-            task_types=types,
-            answers_from_tables=self._answers_from_tables,
-            files=self._files,
-            stand_ins=stand_ins,
-        )
 
 
 def _task_types(agents: Mapping[str, AgentCapability]) -> tuple[str, ...]:
@@ -200,10 +138,10 @@ def _check_length(request: str) -> None:
         )
 
 
-def _steps(request: str, task_types: Collection[str]) -> list[Step]:
+def _steps(request: str, task_types: Collection[str]) -> list[language.Step]:
     kinds = (kind.replace("_", " ") for kind in task_types if kind not in ("*", *_PLANNING))
-    verbs = {*FIND_VERBS, *OTHER_VERBS, *kinds}
-    return split_steps(EACH_WITHIN.sub("; for each of them: ", request.strip()), verbs)
+    verbs = {*shapes.FIND_VERBS, *shapes.OTHER_VERBS, *kinds}
+    return language.split_steps(shapes.EACH_WITHIN.sub("; for each of them: ", request.strip()), verbs)
 
 
 @dataclass
@@ -225,7 +163,7 @@ class _Draft:
     each_of: str | None = None
     """The task that finds the items of a "for each ..." that is still open, where they are not named."""
 
-    opened: tuple[str, Step] | None = None
+    opened: tuple[str, language.Step] | None = None
     """The items of a "for each ..." in words, as long as nothing has been asked of them."""
 
     asked: str = ""
@@ -236,27 +174,27 @@ class _Draft:
     """The tasks that found what `asked` asks something of: the capital, for the population of the capital."""
     _known: dict[str, bool] = field(default_factory=dict)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: language.Step) -> None:
         """Add the tasks of one step."""
-        if (whole := EACH_WITH_BODY.fullmatch(step.text)) is not None:
+        if (whole := shapes.EACH_WITH_BODY.fullmatch(step.text)) is not None:
             body = whole["question"] or whole["verb"]
-            self.add(Step(text=whole["each"], follows=step.follows))
-            self.add(Step(text=body or f"find {without_verb(whole['listed'])}"))
+            self.add(language.Step(text=whole["each"], follows=step.follows))
+            self.add(language.Step(text=body or f"find {shapes.without_verb(whole['listed'])}"))
             return
-        if EACH_OF_LAST.fullmatch(step.text):
+        if shapes.EACH_OF_LAST.fullmatch(step.text):
             self.close_each()
             self.opened = ("", step)
             return
-        if (each := EACH.fullmatch(step.text)) is not None:
+        if (each := shapes.EACH.fullmatch(step.text)) is not None:
             self.close_each()
             self.opened = (each["items"], step)
             return
-        if self.opened is None and (of_each := OF_EACH.fullmatch(without_verb(step.text))) is not None:
+        if self.opened is None and (of_each := shapes.OF_EACH.fullmatch(shapes.without_verb(step.text))) is not None:
             self.opened = (of_each["items"], step)
-            step = Step(text=f"find its {of_each['attributes']}")
-        elif self.opened is None and (after := EACH_AFTER.fullmatch(step.text)) is not None:
+            step = language.Step(text=f"find its {of_each['attributes']}")
+        elif self.opened is None and (after := shapes.EACH_AFTER.fullmatch(step.text)) is not None:
             self.opened = (after["items"], step)
-            step = Step(text=after["body"])
+            step = language.Step(text=after["body"])
         if self.opened is not None:
             self._ask_of_each(*self.opened, step)
             return
@@ -281,25 +219,27 @@ class _Draft:
             self.kept.update(ends)
         return ends
 
-    def _is_about_each(self, step: Step) -> bool:
+    def _is_about_each(self, step: language.Step) -> bool:
         """Whether a step asks something of each thing that a question for several found: "and their capitals"."""
-        listed = len(self.last) == 1 and (LISTS.match(self.asked) or re.match(r"list\b", self.asked, re.IGNORECASE))
-        if not listed or FOR_EACH_TYPE not in self.task_types or THEIRS.search(step.text) is None:
+        listed = len(self.last) == 1 and (
+            shapes.LISTS.match(self.asked) or re.match(r"list\b", self.asked, re.IGNORECASE)
+        )
+        if not listed or FOR_EACH_TYPE not in self.task_types or shapes.THEIRS.search(step.text) is None:
             return False
         return find_referent(step.text, self.asked) == "found" and not any(
-            pattern.match(step.text) for pattern in (WRITING, SUMMING)
+            pattern.match(step.text) for pattern in (shapes.WRITING, shapes.SUMMING)
         )
 
-    def _each_of_last(self, step: Step) -> str:
+    def _each_of_last(self, step: language.Step) -> str:
         compared = re.match(r"compare\s+(?P<what>their\s+.+)", step.text, re.IGNORECASE)
         if compared is None:
             return self._repeat(self.last[0], step)
-        each = self._repeat(self.last[0], Step(text=f"find {compared['what']}"))
-        return self._task(self._type(_COMPARE), as_title(step.text), {}, depends_on=(each,))
+        each = self._repeat(self.last[0], language.Step(text=f"find {compared['what']}"))
+        return self._task(self._type(_COMPARE), shapes.as_title(step.text), {}, depends_on=(each,))
 
-    def _with_subject(self, step: Step) -> Step:
+    def _with_subject(self, step: language.Step) -> language.Step:
         """The step with its pronoun replaced where that means what the question before was about, not what it found."""
-        if not (self.asked and step.refers_back) or (self._joins(step) and not THEIRS.search(step.text)):
+        if not (self.asked and step.refers_back) or (self._joins(step) and not shapes.THEIRS.search(step.text)):
             return step
         if find_referent(step.text, self.asked) != "subject":
             return step
@@ -311,8 +251,8 @@ class _Draft:
             raise CannotPlan(
                 f"{quote_text(step.text)}: it is not clear what this refers to. Put the name in its place."
             )
-        text = replace_pronoun(replace_there(step.text, subject), subject)
-        return Step(text=text, follows=step.follows)
+        text = language.replace_pronoun(replace_there(step.text, subject), subject)
+        return language.Step(text=text, follows=step.follows)
 
     def finish(self) -> TaskDAG:
         """Return the graph; several loose ends are joined into one answer where an agent can do that."""
@@ -330,21 +270,21 @@ class _Draft:
         grows = graph[graph.sinks[0]].task_type == FOR_EACH_TYPE  # its place will be taken by many
         ends = self._ends()
         if (len(ends) > 1 or grows) and kind is not None:
-            inputs = {"title": escape_braces(as_title(self.request))}
+            inputs = {"title": escape_braces(shapes.as_title(self.request))}
             self._task(kind, "Put the answers together", inputs, depends_on=ends, needs_some=True)
         return TaskDAG(self.filled())
 
     def _check_words(self) -> None:
         """Refuse a request of which a word is in no task, or a lookup whose words ask for more than to look it up."""
         carried: set[str] = set()
-        single = len(self.tasks) == 1 and QUESTION.match(self.request) is not None
+        single = len(self.tasks) == 1 and shapes.QUESTION.match(self.request) is not None
         for task in self.tasks:
             asked = str(task.inputs.get("query", task.inputs.get("body", "")))
             if task.task_type in (*_COMPARE, *_COMBINE):
-                odd = UNFULFILLED.search(task.description)
+                odd = shapes.UNFULFILLED.search(task.description)
             else:
                 carried |= {stem(word) for word in split_words(" ".join(map(str, task.inputs.values())))}
-                odd = (UNFULFILLED if single or QUESTION.match(asked) else UNPLANNED).search(asked)
+                odd = (shapes.UNFULFILLED if single or shapes.QUESTION.match(asked) else shapes.UNPLANNED).search(asked)
                 if asked and not set(split_words(asked.rpartition(" of ")[2])) - _EMPTY:
                     raise CannotPlan(f"{quote_text(asked)}: what to look up is not said. {_KNOWN}")
             if odd is not None and "file" not in task.inputs:
@@ -352,9 +292,10 @@ class _Draft:
                     f"Rules do not do what {quote_text(odd[0].strip())} asks for. Leave it out, ask for it apart, or "
                     "configure a model (KAPELLE_MODEL)."
                 )
-        lost = [word for word in split_words(self.request) if stem(word) not in carried and word not in _EMPTY | _DONE]
+        said = {plain(word): word for word in re.findall(r"[^\W_]+", self.request)}
+        lost = [word for key, word in said.items() if stem(key) not in carried and key not in _EMPTY | _DONE]
         if lost:
-            raise CannotPlan(f"No task takes up {', '.join(map(quote_text, dict.fromkeys(lost[:5])))}. {_KNOWN}")
+            raise CannotPlan(f"No task takes up {', '.join(map(quote_text, lost[:5]))}. {_KNOWN}")
 
     def take_items(self, items: Iterable[str]) -> list[str]:
         """Return the names that stand for items while their tasks are planned."""
@@ -384,42 +325,43 @@ class _Draft:
                 "which rules do not plan inside the first. Say it as in 'for each of A and B, find its capital'."
             )
 
-    def _ask_of_each(self, items_text: str, opening: Step, body: Step) -> None:
+    def _ask_of_each(self, items_text: str, opening: language.Step, body: language.Step) -> None:
         """Plan "for each ..." with the first thing that is asked of each."""
         self.opened = None
         if re.search(r"\b(?:for|of)\s+(?:each|every)\b", f"{items_text} {body.text}", re.IGNORECASE):
             raise CannotPlan(f"{quote_text(opening.text)}: a 'for each' inside another is not planned by rules.")
-        if re.match(r"for\s+all\s+(?!of\b)", opening.text, re.IGNORECASE) and to_plural(items_text) != items_text:
+        if (
+            re.match(r"for\s+all\s+(?!of\b)", opening.text, re.IGNORECASE)
+            and shapes.to_plural(items_text) != items_text
+        ):
             raise CannotPlan(f"{quote_text(opening.text)}: which items these are is not clear. Say 'for each ...'.")
-        counting = COUNTING.fullmatch(body.text)
-        question = f"count the {counting['things']} per {items_text}" if counting is not None else ""
-        if question and re.fullmatch(r"[a-z]+", items_text) and self._tables_answer(question):
-            self.last, self.asked, self.owners = (self._question(question, ()),), question, ()
-            return
-        asks_unsaid = without_verb(body.text) != body.text and UNSAID_OF.fullmatch(without_verb(body.text)) is not None
-        if counting is not None or self._joins(body) or not (body.refers_back or asks_unsaid):
+        asks_unsaid = (
+            shapes.without_verb(body.text) != body.text
+            and shapes.UNSAID_OF.fullmatch(shapes.without_verb(body.text)) is not None
+        )
+        if self._joins(body) or not (body.refers_back or asks_unsaid):
             raise CannotPlan(
                 f"{quote_text(body.text)}: how this is meant of each is not clear. Say what to find of it, as in "
                 "'for each of A and B, find its capital'."
             )
         if not body.refers_back:
-            body = Step(text=f"find its {without_article(without_verb(body.text))}")
+            body = language.Step(text=f"find its {language.without_article(shapes.without_verb(body.text))}")
         self._open_each(items_text, opening)
         if self.each:
             self.repeat(self.each, body)
         elif self.each_of is not None:
             self.last = (self._repeat(self.each_of, body),)
         else:  # tasks that are there already: the capitals of France and Germany
-            self.last = tuple(self._follow_up(without_verb(body.text), previous) for previous in self.last)
+            self.last = tuple(self._follow_up(shapes.without_verb(body.text), previous) for previous in self.last)
         self.asked, self.owners = "", ()
 
-    def _open_each(self, items_text: str, step: Step) -> None:
+    def _open_each(self, items_text: str, step: language.Step) -> None:
         self.each, self.each_of = (), None
         if self._means_last(items_text):
             self._open_last(step)
             return
-        items = split_items(items_text)
-        facts = parse_facts(f"the {items_text}") if len(items) > 1 else []
+        items = language.split_items(items_text)
+        facts = language.parse_facts(f"the {items_text}") if len(items) > 1 else []
         if any(fact.attribute for fact in facts):
             self.last = tuple(self._fact(fact, ()) for fact in facts)
         elif len(items) > 1 and re.match(r"[a-z]+\s+(?:[a-z]+\s+)?(?:of|in|on|along|from|with|near|over)\s", items[0]):
@@ -427,11 +369,13 @@ class _Draft:
         elif len(items) > 1:
             self.each, self.last = tuple(items), ()
         elif FOR_EACH_TYPE in self.task_types:
-            listing = f"list the {to_plural(items_text)}"
-            if self._tables_answer(listing) and not self._tables_answer(without_verb(listing)):
-                self.last = (self._task(self._type(_TABLE), as_title(listing), {"question": escape_braces(listing)}),)
+            listing = f"list the {shapes.to_plural(items_text)}"
+            if self._tables_answer(listing) and not self._tables_answer(shapes.without_verb(listing)):
+                self.last = (
+                    self._task(self._type(_TABLE), shapes.as_title(listing), {"question": escape_braces(listing)}),
+                )
             else:
-                self.last = self._tasks_of(Step(text=listing))
+                self.last = self._tasks_of(language.Step(text=listing))
             (self.each_of,) = self.last
         else:
             raise CannotPlan(
@@ -446,12 +390,14 @@ class _Draft:
         if not self.last or not re.fullmatch(r"[a-z]+", items_text):
             return False
         asked = f"{self.asked} {' '.join(self._body(task) for task in self.last)}".lower()
-        return re.search(rf"\b(?:{re.escape(items_text)}|{re.escape(to_plural(items_text))})\b", asked) is not None
+        return (
+            re.search(rf"\b(?:{re.escape(items_text)}|{re.escape(shapes.to_plural(items_text))})\b", asked) is not None
+        )
 
-    def _open_last(self, step: Step) -> None:
+    def _open_last(self, step: language.Step) -> None:
         """Take what the step before finds as the items."""
         grows = [task for task in self.last if self._body(task)]
-        listed = LISTS.match(self.asked) or re.match(r"list\b", self.asked, re.IGNORECASE)
+        listed = shapes.LISTS.match(self.asked) or re.match(r"list\b", self.asked, re.IGNORECASE)
         if len(self.last) == 1 and (grows or listed) and FOR_EACH_TYPE in self.task_types:
             self.each_of = self.last[0]
         elif len(self.last) < 2 or grows or find_referent("its", self.asked) == "subject":
@@ -482,10 +428,14 @@ class _Draft:
                 return str(task.inputs["body"])
         return ""
 
-    def _repeat(self, source: str, step: Step) -> str:
+    def _repeat(self, source: str, step: language.Step) -> str:
         """A task that becomes one task per item when the items are known."""
         choice = re.search(r"\b(?:which|who|what)\s+one\b|\bof\s+(?:them|these|those)\b", step.text, re.IGNORECASE)
-        if choice or (QUESTION.match(step.text) and SUPERLATIVE.search(step.text) and not THEIRS.search(step.text)):
+        if choice or (
+            shapes.QUESTION.match(step.text)
+            and shapes.SUPERLATIVE.search(step.text)
+            and not shapes.THEIRS.search(step.text)
+        ):
             raise CannotPlan(
                 f"{quote_text(step.text)}: rules do not choose among what is found for each. Ask for a comparison."
             )
@@ -495,80 +445,76 @@ class _Draft:
                 raise CannotPlan(
                     f"{quote_text(step.text)}: which of the things found for each is meant is not clear. Name it."
                 )
-            if find_referent(step.text, without_verb(replace_pronoun(body, "Peru"))) == "subject":
+            if find_referent(step.text, shapes.without_verb(language.replace_pronoun(body, "Peru"))) == "subject":
                 source = next(task.dependencies[0] for task in self.tasks if task.task_id == source)
         inputs: dict[str, Any] = {"items": f"{{{source}}}", "body": escape_braces(step.text)}
         if self._asks_for_one(self._body(source)):
             inputs[ONE_EACH] = True
-        return self._task(FOR_EACH_TYPE, as_title(f"for each of these: {step.text}"), inputs)
+        return self._task(FOR_EACH_TYPE, shapes.as_title(f"for each of these: {step.text}"), inputs)
 
     def _asks_for_one(self, body: str) -> bool:
         """Whether a body asks for one thing of each item: "find its capital", not "find its neighbours"."""
-        asked = with_owner(without_verb(body), self.stand_ins.take("Peru"))
-        facts = parse_facts(asked) if body and not QUESTION.match(asked) else []
-        return len(facts) == 1 and facts[0].attribute != "" and is_singular(facts[0].attribute)
+        asked = shapes.with_owner(shapes.without_verb(body), self.stand_ins.take("Peru"))
+        facts = language.parse_facts(asked) if body and not shapes.QUESTION.match(asked) else []
+        return len(facts) == 1 and facts[0].attribute != "" and language.is_singular(facts[0].attribute)
 
     def _trial(self, body: str) -> tuple[str, ...]:
         """Plan a body for an item, and return the ends."""
-        trial = _Draft(
-            request=body,
-            task_types=self.task_types,
-            answers_from_tables=self.answers_from_tables,
-            files=self.files,
-            stand_ins=self.stand_ins,
-        )
-        trial.repeat(trial.take_items(["Peru"]), Step(text=body))
+        trial = _Draft(body, self.task_types, self.answers_from_tables, self.stand_ins, self.files)
+        trial.repeat(trial.take_items(["Peru"]), language.Step(text=body))
         return trial.last
 
-    def repeat(self, items: Iterable[str], step: Step) -> None:
+    def repeat(self, items: Iterable[str], step: language.Step) -> None:
         """Add the tasks of one step for each of these items."""
         if re.search(r",\s*(?:who|whom|whose|what|which|when|where|why|how)\b", step.text, re.IGNORECASE):
             raise CannotPlan(f"{quote_text(step.text)}: a question inside a list is not split by rules. Ask it apart.")
         ends: list[str] = []
         before = self.last
         for item in items:
-            about = with_owner(step.text, item)
+            about = shapes.with_owner(step.text, item)
             if about == step.text:  # "find the capital, for each of ..." leaves its "of it" unsaid
-                if not UNSAID_OF.fullmatch(without_verb(about)) or without_verb(about) == about:
+                if not shapes.UNSAID_OF.fullmatch(shapes.without_verb(about)) or shapes.without_verb(about) == about:
                     raise CannotPlan(f"No rule fits {quote_text(step.text)} for each item. {_KNOWN}")
                 about = f"{about} of {item}"
-            ends += self._keep(self._tasks_of(Step(text=about), apart=True))
+            ends += self._keep(self._tasks_of(language.Step(text=about), apart=True))
         self.last = (*before, *ends)
 
-    def _joins(self, step: Step) -> bool:
-        joins = any(pattern.match(step.text) for pattern in (WRITING, SUMMING, COMPARING, ADDING))
+    def _joins(self, step: language.Step) -> bool:
+        joins = any(
+            pattern.match(step.text) for pattern in (shapes.WRITING, shapes.SUMMING, shapes.COMPARING, shapes.ADDING)
+        )
         return joins and not self._files_in(step.text)
 
     def _files_in(self, text: str) -> list[str]:
         """The files that a text names, those at hand by their paths."""
         found = []
-        for file in find_files(text, self.files):
+        for file in shapes.find_files(text, self.files):
             name = self.stand_ins.fill(file).casefold()  # it may have stood in quotes
             paths = (path for path in self.files if name in (path.casefold(), path.casefold().rpartition("/")[2]))
             found.append(next(paths, file))
         return found
 
-    def _tasks_of(self, step: Step, *, apart: bool = False) -> tuple[str, ...]:
+    def _tasks_of(self, step: language.Step, *, apart: bool = False) -> tuple[str, ...]:
         """Return the ends of the tasks that this step adds. `apart`: it stands for one item, and joins nothing."""
         text = step.text
         after = self.last if step.follows else ()
-        if SQL.match(text):
+        if shapes.SQL.match(text):
             return (self._task(self._type(_TABLE), "Run the query", {"sql": escape_braces(text)}, depends_on=after),)
-        if (asked := read_expression(text)) is not None:
+        if (asked := shapes.read_expression(text)) is not None:
             return (self._task(self._type(_COMPUTE), f"Calculate {asked}", {"expression": asked}, depends_on=after),)
-        if (operation := read_operation(text)) is not None:
-            return (self._calculate(text, operation, after),)
-        if ADDING.fullmatch(text) and any(self._body(task) for task in self.last):
+        if shapes.ADDING.fullmatch(text) and any(self._body(task) for task in self.last):
             raise CannotPlan(f"{quote_text(text)}: how many numbers these are is known only while it runs.")
-        if ADDING.fullmatch(text) and len(self.last) > 1:
+        if shapes.ADDING.fullmatch(text) and len(self.last) > 1:
             total = " + ".join(f"{{{task}.answer}}" for task in self.last)
-            return (self._task(self._type(_COMPUTE), as_title(text), {"expression": total}, depends_on=self.last),)
-        if (summing := SUMMING.fullmatch(text)) is not None:
+            return (
+                self._task(self._type(_COMPUTE), shapes.as_title(text), {"expression": total}, depends_on=self.last),
+            )
+        if (summing := shapes.SUMMING.fullmatch(text)) is not None:
             return self._write(_SUMMARY, text, summing["topic"], after)
-        writing = WRITING.fullmatch(text)
+        writing = shapes.WRITING.fullmatch(text)
         if writing is not None and (writing["form"] or text.lower().startswith(("write", "draft", "compose"))):
             return self._write(_REPORT, text, writing["topic"] or "", after)
-        if (facts := read_comparison(text)) is not None:
+        if (facts := shapes.read_comparison(text)) is not None:
             return self._compare(text, facts, step, after)
         if self._is_for_tables(text, step):
             self.asked = self.asked or text
@@ -576,11 +522,6 @@ class _Draft:
         if (kind := self._verb(text)) is not None:
             return (self._work(kind, step, apart),)
         return self._look_up(step, after, apart)
-
-    def _calculate(self, text: str, operation: Sequence[Fact | str], after: tuple[str, ...]) -> str:
-        """Arithmetic with what is looked up: "the population of France divided by its area"."""
-        parts = (f"{{{self._fact(part, after)}.answer}}" if isinstance(part, Fact) else part for part in operation)
-        return self._task(self._type(_COMPUTE), as_title(text), {"expression": " ".join(parts)})
 
     def _write(self, kinds: tuple[str, ...], text: str, topic: str, after: tuple[str, ...]) -> tuple[str, ...]:
         """A report or summary: over what came before, or over what its topic asks for.
@@ -593,19 +534,21 @@ class _Draft:
         if named:
             sources = tuple(self._read(name, after) for name in named)
         elif aspects:
-            subject = parse_facts(head)[0].text
-            covered = (aspect_of(subject, aspect) for aspect in split_items(aspects))
-            sources = tuple(end for aspect in covered for end in self._tasks_of(Step(text=aspect), apart=True))
+            subject = language.parse_facts(head)[0].text
+            covered = (shapes.aspect_of(subject, aspect) for aspect in language.split_items(aspects))
+            sources = tuple(end for aspect in covered for end in self._tasks_of(language.Step(text=aspect), apart=True))
         elif topic and not sources:
-            sources = tuple(self._fact(fact, after) for fact in parse_facts(WHAT_IS_KNOWN.sub("", topic)))
+            sources = tuple(
+                self._fact(fact, after) for fact in language.parse_facts(shapes.WHAT_IS_KNOWN.sub("", topic))
+            )
         if not sources:
             raise CannotPlan(
                 f"{quote_text(text)}: about what? Say the topic, such as 'a report on the rivers of Europe'."
             )
         # "Then write a report" is about what was asked before it.
-        about = head if head and not Step(text=head).refers_back else self._asked_before(text)
-        inputs = {"title": escape_braces(as_title(about))}
-        return (self._task(self._type(kinds), as_title(text), inputs, depends_on=sources, needs_some=True),)
+        about = head if head and not language.Step(text=head).refers_back else self._asked_before(text)
+        inputs = {"title": escape_braces(shapes.as_title(about))}
+        return (self._task(self._type(kinds), shapes.as_title(text), inputs, depends_on=sources, needs_some=True),)
 
     def _asked_before(self, text: str) -> str:
         """The request up to this step, without the words that lead to it."""
@@ -616,13 +559,17 @@ class _Draft:
         before = before[:end]
         return before if 0 < len(before) <= 100 else cut_before_stand_in(before.partition(". ")[0], 100) or text
 
-    def _compare(self, text: str, facts: list[Fact], step: Step, after: tuple[str, ...]) -> tuple[str, ...]:
+    def _compare(
+        self, text: str, facts: list[language.Fact], step: language.Step, after: tuple[str, ...]
+    ) -> tuple[str, ...]:
         # "Compare them": what is to be compared is already being found out.
         refers = len(facts) < 2 and step.refers_back
         if refers and (owned := re.search(r"\btheir\s+.+", text, re.IGNORECASE)) is not None and self.last:
             sources = tuple(self._follow_up(owned[0].rstrip("?"), previous) for previous in self.last)
             return (
-                self._task(self._type(_COMPARE), as_title(text), {"question": escape_braces(text)}, depends_on=sources),
+                self._task(
+                    self._type(_COMPARE), shapes.as_title(text), {"question": escape_braces(text)}, depends_on=sources
+                ),
             )
         sources = self._ends() if refers else tuple(self._fact(fact, after) for fact in facts)
         self.asked = "" if refers else " and ".join(fact.text for fact in facts)
@@ -631,24 +578,26 @@ class _Draft:
                 f"{quote_text(text)}: a comparison needs two things. Name both, such as 'compare A and B'."
             )
         return (
-            self._task(self._type(_COMPARE), as_title(text), {"question": escape_braces(text)}, depends_on=sources),
+            self._task(
+                self._type(_COMPARE), shapes.as_title(text), {"question": escape_braces(text)}, depends_on=sources
+            ),
         )
 
     def _question(self, text: str, after: tuple[str, ...]) -> str:
-        inputs: dict[str, Any] = {"question": escape_braces(without_verb(text))}
+        inputs: dict[str, Any] = {"question": escape_braces(shapes.without_verb(text))}
         if files := self._files_in(text):
             inputs["file"] = escape_braces(files[0])
-        return self._task(self._type(_TABLE), as_title(text), inputs, depends_on=after)
+        return self._task(self._type(_TABLE), shapes.as_title(text), inputs, depends_on=after)
 
-    def _work(self, kind: str, step: Step, apart: bool) -> str:
+    def _work(self, kind: str, step: language.Step, apart: bool) -> str:
         """A verb that some agent knows as a task type: `implement the login page`."""
         before = () if apart else self.last if (step.follows or step.refers_back) else ()
-        return self._task(kind, as_title(step.text), {"request": escape_braces(step.text)}, depends_on=before)
+        return self._task(kind, shapes.as_title(step.text), {"request": escape_braces(step.text)}, depends_on=before)
 
-    def _look_up(self, step: Step, after: tuple[str, ...], apart: bool) -> tuple[str, ...]:
-        text = without_verb(step.text)
+    def _look_up(self, step: language.Step, after: tuple[str, ...], apart: bool) -> tuple[str, ...]:
+        text = shapes.without_verb(step.text)
         files = self._files_in(text)
-        if not apart and text == step.text and not QUESTION.match(text) and not files and " of " not in text:
+        if not apart and text == step.text and not shapes.QUESTION.match(text) and not files and " of " not in text:
             if self._known_to_tables(text):
                 return (self._question(text, after),)
             raise CannotPlan(f"No rule fits {quote_text(step.text)}. {_KNOWN}")
@@ -657,27 +606,29 @@ class _Draft:
         self.asked = self.asked or text
         if step.refers_back and self.last and not apart:
             self.owners = self.last
-            return tuple(self._follow_up(part, previous) for previous in self.last for part in split_owned(text))
-        phrase = WHAT_IS.sub("", text, count=1) if WHAT_IS.match(text) else None
-        if phrase is None and QUESTION.match(text):
+            return tuple(
+                self._follow_up(part, previous) for previous in self.last for part in language.split_owned(text)
+            )
+        phrase = shapes.WHAT_IS.sub("", text, count=1) if shapes.WHAT_IS.match(text) else None
+        if phrase is None and shapes.QUESTION.match(text):
             return (self._query(text.rstrip("?"), text, after),)
-        return tuple(self._fact(fact, after) for fact in parse_facts(phrase or text))
+        return tuple(self._fact(fact, after) for fact in language.parse_facts(phrase or text))
 
     def _follow_up(self, text: str, previous: str) -> str:
         """A question about what another task finds: "its population"."""
         if self._body(previous):
-            return self._repeat(previous, Step(text=text if QUESTION.match(text) else f"find {text}"))
+            return self._repeat(previous, language.Step(text=text if shapes.QUESTION.match(text) else f"find {text}"))
         marker = "\u2045found\u2046"
-        query = escape_braces(replace_pronoun(text, marker)).rstrip("?")
+        query = escape_braces(language.replace_pronoun(text, marker)).rstrip("?")
         query = (
             query.replace(marker, f"{{{previous}.answer}}") if marker in query else f"{query} ({{{previous}.answer}})"
         )
-        return self._task(self._type(_LOOKUP), as_title(text), {"query": query}, depends_on=(previous,))
+        return self._task(self._type(_LOOKUP), shapes.as_title(text), {"query": query}, depends_on=(previous,))
 
-    def _fact(self, fact: Fact, after: tuple[str, ...]) -> str:
-        if fact.depth > MAX_FACT_DEPTH:
+    def _fact(self, fact: language.Fact, after: tuple[str, ...]) -> str:
+        if fact.depth > language.MAX_FACT_DEPTH:
             raise CannotPlan(
-                f"The request asks for something of something more than {MAX_FACT_DEPTH} times over. Ask in steps."
+                f"Something of something is asked for, more than {language.MAX_FACT_DEPTH} times over. Ask in steps."
             )
         if isinstance(fact.of, str):
             return self._query(fact.text, fact.text, after)
@@ -685,7 +636,7 @@ class _Draft:
         self.owners = (*self.owners, found)
         query = f"{escape_braces(fact.attribute)} of {{{found}.answer}}"
         return self._task(
-            self._type(_LOOKUP), as_title(f"look up the {fact.text}"), {"query": query}, depends_on=(found,)
+            self._type(_LOOKUP), shapes.as_title(f"look up the {fact.text}"), {"query": query}, depends_on=(found,)
         )
 
     def _query(self, query: str, text: str, after: tuple[str, ...]) -> str:
@@ -693,32 +644,32 @@ class _Draft:
         for task in self.tasks:  # the same fact asked for twice is found out once
             if task.inputs == inputs and task.depends_on == after:
                 return task.task_id
-        description = as_title(text) if QUESTION.match(text) else f"Look up: {text}"
+        description = shapes.as_title(text) if shapes.QUESTION.match(text) else f"Look up: {text}"
         return self._task(self._type(_LOOKUP), description, inputs, depends_on=after)
 
     def _read(self, file: str, after: tuple[str, ...], *, question: str = "") -> str:
-        if TABLE_FILE.search(file):
+        if shapes.TABLE_FILE.search(file):
             return self._question(question or f"list everything in {file}", after)
         inputs = {"query": escape_braces(question or file), "file": escape_braces(file)}
         return self._task(self._type(_LOOKUP), f"Read {file}", inputs, depends_on=after)
 
-    def _is_for_tables(self, text: str, step: Step) -> bool:
-        inside = self.answers_from_tables is not None and THEIRS_WITHIN.search(text) is not None
+    def _is_for_tables(self, text: str, step: language.Step) -> bool:
+        inside = self.answers_from_tables is not None and shapes.THEIRS_WITHIN.search(text) is not None
         if self._first_type(_TABLE) is None or (step.refers_back and not inside):
             return False
         if self.answers_from_tables is not None:
-            patterns = (TABLE_WORDS, SUPERLATIVE)
-            asks = any(pattern.search(text) for pattern in patterns) or LISTS.match(text) is not None
+            patterns = (shapes.TABLE_WORDS, shapes.SUPERLATIVE)
+            asks = any(pattern.search(text) for pattern in patterns) or shapes.LISTS.match(text) is not None
             asks = asks or re.match(r"list\b|.*\ball\b", text, re.IGNORECASE) is not None
-            return asks and self._known_to_tables(without_verb(text))
-        return bool(TABLE_WORDS.search(text))
+            return asks and self._known_to_tables(shapes.without_verb(text))
+        return bool(shapes.TABLE_WORDS.search(text))
 
     def _verb(self, text: str) -> str | None:
         """The task type whose name the text begins with, unless it is a word for looking things up."""
         words = text.lower()
         for kind in sorted({*self.task_types} - {*_PLANNING}, key=len, reverse=True):
             verb = kind.replace("_", " ").lower()
-            if re.match(rf"{re.escape(verb)}\b", words) and verb not in (*FIND_VERBS, "answer", "support"):
+            if re.match(rf"{re.escape(verb)}\b", words) and verb not in (*shapes.FIND_VERBS, "answer", "support"):
                 return kind
         return None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kapelle.knowledge import STOP_WORDS, split_words, word_set
+from kapelle.knowledge import STOP_WORDS, split_words, stem, word_set
 
 from .question_words import LONGEST_PHRASE, Phrase, Token, find_phrase, find_unit, read_tokens
 from .schema_links import MAX_VALUE_WORDS, LinkedColumn, LinkedTable, SchemaLinks
@@ -57,9 +57,11 @@ class AskedQuestion:
         while start < len(self.tokens):
             for size in range(min(_LONGEST, len(self.tokens) - start), 0, -1):
                 span = self._span(start, size)
-                if span is not None and (accepts(span) or span.phrase is not None):
-                    if not accepts(span):
-                        left.append(span.text)
+                if span is None:
+                    continue
+                is_accepted = accepts(span)
+                if is_accepted or span.phrase is not None:
+                    left += [span.text] * (not is_accepted)
                     start += size
                     break
             else:
@@ -102,6 +104,15 @@ class AskedQuestion:
             or (phrase.kind == "aggregate" and phrase.value == function)
         }
         return len([start for start in starts if start - 1 not in starts])
+
+    def count_phrases(self, direction: str) -> int:
+        """Return how often it asks for the largest (`desc`) or smallest, and for nothing else by these words."""
+        function = "max" if direction == "desc" else "min"
+        return sum(
+            (phrase.kind in ("superlative", "top") and phrase.value == direction)
+            or (phrase.kind == "aggregate" and phrase.value == function)
+            for phrase in self.phrases
+        )
 
     def find_after(self, span: AskedSpan) -> AskedSpan | None:
         """Return the next words that name a table, a column or a value."""
@@ -184,6 +195,8 @@ class AskedQuestion:
         unit = find_unit(words) if before is not None else None
         phrase = find_phrase(words)
         table, columns = self.links.find_table(words), self.links.find_columns(words)
+        by_name = tuple(column for column in columns if column.stems[-1] == stem(words[-1]))
+        columns = by_name or columns  # a synonym counts where nothing is called so
         values = frozenset(link.value for link in self.links.values.get(words, ()))
         is_stop = size == 1 and (words[0] in STOP_WORDS | _ASKING) and words[0] not in _NEVER_USED
         if not (phrase or number is not None or unit or table or columns or values or is_stop):

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kapelle.errors import RefusedQuery
-from kapelle.knowledge import plain, quote_text, split_words, word_set
+from kapelle.knowledge import plain, quote_text, split_words, stem, word_set
 
 from .asked_words import AskedQuestion, AskedSpan
+from .question_words import Phrase
 from .schema_links import (
     LEAST_OVERLAP,
     LINKING_SECONDS,
@@ -50,6 +51,8 @@ class CheckedSelect:
     """What it reads, in a few words for people."""
     notes: tuple[str, ...] = ()
     """What was mended."""
+    is_one: bool = False
+    """Whether more than one row cannot be right: "the highest point" is a column, and asks for one all the same."""
 
 
 class DoesNotFit(Exception):
@@ -104,6 +107,8 @@ def run_select(select: CheckedSelect, *, tables: Tables, links: SchemaLinks) -> 
             raise DoesNotFit(["It finds nothing, though the values are in the tables: a join or a filter is wrong."])
         if result.rows and result.rows[0][0] is None:
             raise DoesNotFit(["It finds no value: the rows it looks at hold none there."])
+    if select.is_one and len(result.rows) > 1:
+        raise DoesNotFit(["The question asks for the largest or smallest. Use ORDER BY ... LIMIT 1."])
     repeats = any(links.tables[name].repeats for name in select.tables if name in links.tables)
     if (is_joined or repeats) and len(set(result.rows)) < len(result.rows):
         raise DoesNotFit(["It finds the same row several times. Use SELECT DISTINCT."])
@@ -151,7 +156,12 @@ class _Check:
         self._raise()
         sql = self._with_ties(sql)
         shown = ", ".join(sorted({f"{table}.{column}" for table, column in reads if column}) or sorted(self.read))
-        return CheckedSelect(sql=sql, tables=tuple(sorted(self.read)), reads=shown, notes=tuple(self.notes))
+        is_one = any(
+            self.asked.count_ranks(direction) > self._ranks(direction) and not self._ranks(direction)
+            for direction in ("desc", "asc")
+        )
+        tables = tuple(sorted(self.read))
+        return CheckedSelect(sql=sql, tables=tables, reads=shown, notes=tuple(self.notes), is_one=is_one)
 
     def _raise(self) -> None:
         if self.problems:
@@ -223,7 +233,8 @@ class _Check:
         if literal.column is None or not literal.operator:
             self.problems.append(f"The text {said} is not compared with a column.")
         elif literal.function in ("strftime", "substr"):
-            if literal.operator not in ("=", "==", "in") or not self.asked.says(literal.value):
+            is_year = bool(re.fullmatch(r"\d{4}", literal.value)) and self.asked.has("when")
+            if not (literal.operator in ("=", "==", "in") or is_year) or not self.asked.says(literal.value):
                 self.problems.append(f"{said} is not in the question.")
         elif literal.operator == "like":
             self._check_like(literal, literal.column)
@@ -237,9 +248,10 @@ class _Check:
         linked = self._linked(column)
         stored = self._stored(column, literal.value)
         if stored is None:  # a thing that another table knows may rightly be found nowhere in this one
-            known = {
-                link.value for link in self._links_of(literal.value) if self._names_things(column, link.column.table)
-            }
+            named = [
+                link for link in self._links_of(literal.value) if self._label(link.column.table) == link.column.name
+            ]
+            known = {link.value for link in named if self._names_things(column, link.column.table)}
             stored = known.pop() if len(known) == 1 else None
         if stored is None:
             elsewhere = sorted(
@@ -317,7 +329,9 @@ class _Check:
         if len({self._same_thing(holder) for holder in holders}) == 1 or column in self.asked.columns:
             return True
         labels = {holder for holder in holders if self._label(holder[0]) == holder[1] and self._names_rows(holder)}
-        if column in labels and len({self._same_thing(label) for label in labels}) == 1:
+        if labels and len({self._same_thing(label) for label in labels}) > 1:
+            return False  # a state and a river of one name
+        if column in labels:
             return True
         if sum(holder[0] == column[0] for holder in holders) > 1:
             return False
@@ -358,23 +372,33 @@ class _Check:
             if any(self._is_only_here(column) for column in used & self.asked.columns):
                 self._check_repeated(table)
                 continue
-            if any(literal.column == (table, self._label(table)) for literal in self.statement.literals):
+            if any(self._is_one_row(literal, table) for literal in self.statement.literals):
                 continue
             ways = [pair for pair in self._compared_columns() if any(column in used for column in pair)]
             reached = {column[0] for pair in ways for column in pair} & self.asked.tables
             if len(reached) < 2 or any(literal.column in used for literal in self.statement.literals):
                 self.problems.append(f"It reads {table}, of which the question does not speak.")
 
+    def _is_one_row(self, literal: Literal, table: str) -> bool:
+        """Whether a value is the name of one row of a table, so that naming it names the table."""
+        column = (table, self._label(table) or "")
+        if literal.column != column:
+            return False
+        name, value = quote_name(column[1]), quote_value(self._final(literal))
+        found = self._query(f"SELECT 1 FROM {quote_name(table)} WHERE {name} = {value}", 2)  # noqa: S608 - quoted
+        return found is not None and len(found.rows) == 1
+
     def _check_repeated(self, table: str) -> None:
         """ "Borders a state that borders" takes the table of borders twice."""
-        said = {
-            span.start
-            for span in self.asked.spans
-            if len(span.words) == 1 and any(column.table == table and not column.is_number for column in span.columns)
-        }
+        starts: dict[str, set[int]] = {}
+        for span in self.asked.spans:
+            for column in span.columns:
+                if len(span.words) == 1 and column.table == table and not column.is_number:
+                    starts.setdefault(column.name, set()).add(span.start)
+        said = max(map(len, starts.values()), default=0)
         found = sum(self._table_name(source) == table for select in self.statement.selects for source in select.sources)
-        if found < len(said):
-            self.problems.append(f"The question speaks of {table} {len(said)} times, and it reads it {found} times.")
+        if found < said:
+            self.problems.append(f"The question speaks of {table} {said} times, and it reads it {found} times.")
 
     def _is_only_here(self, column: tuple[str, str]) -> bool:
         """Whether no table that is named has a column of this name too."""
@@ -411,6 +435,8 @@ class _Check:
             if column is not None
         )
         operators = self._operators()
+        if phrase.kind == "count" and phrase.value == "different":
+            return any(name == "count" and self.statement.is_distinct(at) for at, name in self.statement.calls)
         if phrase.kind == "count":
             return "count" in names or self._uses_number_after(span)
         if phrase.kind == "aggregate":
@@ -423,7 +449,11 @@ class _Check:
         if phrase.kind == "direction":
             return self.statement.has("order") and self.statement.has("desc") == (phrase.value == "desc")
         if phrase.kind == "compare":
-            return phrase.value in operators and has_concept
+            return phrase.value.split()[-1] in operators and has_concept
+        if phrase.kind == "when":  # the number is checked by itself
+            return phrase.value == "=" or phrase.value in operators
+        if phrase.kind == "verb":
+            return self._goes_with(phrase)
         if phrase.kind == "between":
             return "between" in operators or {">=", "<="} <= operators
         if phrase.kind == "how":
@@ -433,6 +463,24 @@ class _Check:
         if phrase.kind == "not":
             return self._negates()
         return "or" not in span.words or self.statement.has("or", "in", "union")
+
+    def _goes_with(self, phrase: Phrase) -> bool:
+        """Whether a column or table that is used is of the kind that a verb goes with: "flows through" a country."""
+        wanted = {stem(word) for word in phrase.concept.split()}
+        if phrase.value or not wanted:
+            return False
+        for column in set(self.statement.columns.values()):
+            linked = self._linked(column)
+            if linked is not None and (
+                wanted & {*linked.stems, *linked.concepts} or set(phrase.concept.split()) & linked.concepts
+            ):
+                return True
+            if any(
+                wanted & set(table.stems) and self._names_things(column, table.name)
+                for table in self.links.tables.values()
+            ):
+                return True
+        return False
 
     def _operators(self) -> set[str]:
         found = {literal.operator for literal in self.statement.literals}
@@ -512,8 +560,9 @@ class _Check:
             self.problems.append("It takes an average, which the question does not ask.")
         for direction in ("desc", "asc"):
             wanted = self.asked.count_ranks(direction)
-            found = self._ranks(direction)
-            word = "largest" if direction == "desc" else "smallest"
+            found, word = self._ranks(direction), "largest" if direction == "desc" else "smallest"
+            if found < asked.count_phrases(direction):
+                self.problems.append(f"It does not look for the {word} as often as the question.")
             if found > wanted:
                 self.problems.append(f"It looks for the {word} {found} times, the question {wanted} times.")
         if any("limit" in select.clauses and statement.order(select) is None for select in statement.selects):
@@ -523,7 +572,9 @@ class _Check:
         if self._negates() and not asked.has("not"):
             self.problems.append("It negates, which the question does not.")
         compared = {literal.operator for literal in statement.literals} | self._operators()
-        if compared & {"<", ">", "<=", ">=", "between"} and not (asked.has("compare") or asked.has("between")):
+        if compared & {"<", ">", "<=", ">=", "between"} and not (
+            asked.has("compare") or asked.has("between") or asked.has("when")
+        ):
             self.problems.append("It compares by size, which the question does not ask.")
         if statement.has("group") and not (asked.has("per") or ranks or asked.has("compare") or asked.has("count")):
             self.problems.append("It groups rows, which the question does not ask.")
@@ -566,7 +617,8 @@ class _Check:
         table, name = column
         if column in self.asked.columns:
             alike = {other[0] for other in self.asked.columns if other[1] == name and other[0] != table}
-            return not alike or table in self.asked.tables or self._is_about(table)
+            if not alike or table in self.asked.tables or self._is_about(table):
+                return True
         if self._label(table) == name and table in self.asked.tables:
             return True
         return self._holds_named(column)
@@ -656,12 +708,10 @@ class _Check:
             self.problems.append("COUNT(DISTINCT ...) takes the column that names the things asked for.")
             return
         table = self.links.tables[columns[0][0]]
-        if (
-            table.label is not None
-            and table.label.name == columns[0][1]
-            and not table.repeats
-            and not self._is_unique(columns[0])
-        ):
+        is_label = (
+            table.label is not None and table.label.name == columns[0][1] and columns[0] not in self.asked.columns
+        )
+        if is_label and not table.repeats and not self._is_unique(columns[0]):
             self.problems.append(f"Different things of {table.name} have one name, so names do not count them.")
 
     def _multiplies(self, at: int, select: Select) -> bool:

@@ -10,23 +10,8 @@ from typing import Literal
 
 from kapelle.knowledge import plain, stem
 
-Kind = Literal[
-    "count",
-    "aggregate",
-    "superlative",
-    "top",
-    "order",
-    "direction",
-    "compare",
-    "between",
-    "how",
-    "per",
-    "when",
-    "not",
-    "and",
-    "verb",
-    "filler",
-]
+_Asks = Literal["count", "aggregate", "superlative", "top", "order", "direction", "compare", "between", "how", "per"]
+Kind = _Asks | Literal["when", "not", "and", "verb", "filler"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +23,7 @@ class Token:
     raw: str
     number: float | None = None
     period: tuple[str, str] | None = None
-    """The days that a date names: the first, and the first one after them."""
+    """The days that a date names, or a number that may be a year: the first, and the first one after them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,11 +55,12 @@ CONCEPTS: dict[str, frozenset[str]] = {
         "currency": "currency money",
         "price": "price cost",
         "salary": "salary wage pay earn",
+        "amount": "amount total",
     }.items()
 }
 
 # An adjective that fits several kinds of column is ambiguous in a table that has more than one of them.
-_SIZES = "area population"
+_SIZES = "area population amount"
 
 _PHRASES: dict[str, Phrase] = {}
 
@@ -90,19 +76,24 @@ _say("average|mean|average of|mean of", "aggregate", "avg")
 _say("total|sum|combined|sum of|total of|overall|together", "aggregate", "sum")
 _say("maximum|max", "aggregate", "max")
 _say("minimum|min", "aggregate", "min")
-_say("largest|biggest|greatest", "superlative", "desc", _SIZES)
-_say("smallest", "superlative", "asc", _SIZES)
-_say("longest", "superlative", "desc", "length")
-_say("shortest", "superlative", "asc", "length")
-_say("highest|tallest", "superlative", "desc", "height")
-_say("lowest", "superlative", "asc", "height")
-_say("deepest", "superlative", "desc", "depth")
-_say("most populous|most populated", "superlative", "desc", "population")
-_say("least populous|least populated", "superlative", "asc", "population")
-_say("most|the most", "superlative", "desc")
+for _concept, _more, _less in (
+    (_SIZES, "larger|bigger", "smaller"),
+    ("length", "longer", "shorter"),
+    ("height", "higher|taller", "lower"),
+    ("depth", "deeper", "shallower"),
+    ("price", "more expensive", "cheaper|less expensive"),
+    ("population", "more populous|more populated", "less populous|less populated"),
+):
+    for _words, _operator, _direction in ((_more, ">", "desc"), (_less, "<", "asc")):
+        for _word in _words.split("|"):
+            _say(f"{_word} than", "compare", _operator, _concept)
+            _most = re.sub("er$", "est", _word.replace("more", "most").replace("less", "least"))
+            _say(_most, "superlative", _direction, _concept)
+_say("greatest", "superlative", "desc", _SIZES)
+_say("most", "superlative", "desc")
+_say("highest paid|best paid", "superlative", "desc", "salary")
+_say("lowest paid", "superlative", "asc", "salary")
 _say("least|fewest", "superlative", "asc")
-_say("cheapest|least expensive", "superlative", "asc", "price")
-_say("most expensive", "superlative", "desc", "price")
 _say("newest|latest|most recent|most recently", "superlative", "desc", "date")
 _say("earliest", "superlative", "asc", "date")
 _say("top", "top", "desc")
@@ -115,12 +106,6 @@ _say("more than|greater than|over|above|exceeding|exceeds|in excess of|>", "comp
 _say("at least|no less than|not less than|>=", "compare", ">=")
 _say("less than|fewer than|under|below|<", "compare", "<")
 _say("at most|no more than|not more than|up to|<=", "compare", "<=")
-_say("larger than|bigger than", "compare", ">", _SIZES)
-_say("smaller than", "compare", "<", _SIZES)
-_say("longer than", "compare", ">", "length")
-_say("shorter than", "compare", "<", "length")
-_say("higher than|taller than", "compare", ">", "height")
-_say("lower than", "compare", "<", "height")
 _say("between", "between")
 _say("how long", "how", "", "length")
 _say("how high|how tall", "how", "", "height")
@@ -137,6 +122,7 @@ _say("since|in or after|on or after", "when", ">=")
 _say("not|non|except|except for|except those|except the|excluding|but not|other than|outside|apart from", "not", "<>")
 _say("isn t|aren t|wasn t|weren t|not in|non in|except in|except those in|not from|except from|not by", "not", "<>")
 _say("no|never|without|but|neither|nor|besides|instead|isn|aren|doesn|don t|didn|hasn|haven|cannot", "not")
+_say("in their name|in their names|in its name|in the name|in the title", "not")
 _say("and|or|either|both|as well as|together with|&", "and")
 # What a person may be called by, where something is, when it was: such words are right about such columns only.
 _PEOPLE = "name person people employee staff student customer client user member manager head assignee owner author"
@@ -146,10 +132,10 @@ _say("where is|where are|where was|where were|where does|where do", "verb", "whe
 _say("live|lives|living|reside|resides|based", "verb", "", f"{_PLACES} population people inhabitants home")
 _say("located|situated|found|lie|lies|lie in|lies in", "verb", "", _PLACES)
 _say("run through|runs through|flow through|flows through|running through|flowing through", "verb", "", _PLACES)
-_say("pass through|passes through", "verb", "", _PLACES)
+_say("pass through|passes through|come from|comes from", "verb", "", f"{_PLACES} origin")
 _say("spoken|speak|speaks", "verb", "", "language")
 _say("use|uses|using|used", "verb", "", "currency language")
-_say("work|works|working", "verb", "", "department team office company employer branch division unit building remote")
+_say("work|works|working", "verb", "", _PLACES + " department team company employer branch division unit")
 _say("assigned to", "verb", "", "assignee assigned agent owner employee")
 _say("when", "verb", "", "date")
 _say("compare", "verb", "several")
@@ -157,8 +143,8 @@ _say(
     "a|an|the|is|are|was|were|be|of|in|on|at|from|for|with|within|has|have|having|had|that|which|what|whose|list|"
     "show|name|names|give|where|=|"
     "tell|find|get|return|me|tell us|give us|show us|all|any|there|do|does|did|please|can you|could you|i want|to|know|"
-    "its|their|s|exist|called|named|are there|is there|how much do|how much does|"
-    "in the world|in the entire world|of the world|on earth|worldwide|in our data|in the data|in the table|"
+    "its|their|s|exist|called|named|are there|is there|how much do|how much does|do we have|we have|in total|been|"
+    "exactly|our|in the world|in the entire world|of the world|on earth|worldwide|in our data|in the data|in the table|"
     "in the folder|mount|mt",
     "filler",
 )
@@ -233,14 +219,11 @@ def read_tokens(question: str) -> list[Token]:
     return tokens
 
 
-def year_period(number: float) -> tuple[str, str] | None:
-    """Return the days of a year; None for a number that is no year of our time."""
-    return (f"{int(number)}-01-01", f"{int(number) + 1}-01-01") if number in range(1000, 2101) else None
-
-
 def _read_period(text: str) -> tuple[str, str] | None:
     text = text.replace(",", "")
     quarter = re.fullmatch(r"q([1-4]) (\d{4})", text)
+    if re.fullmatch(r"1\d{3}|20\d\d", text):
+        return f"{text}-01-01", f"{int(text) + 1}-01-01"
     if quarter is not None:
         text = f"{quarter[2]}-{3 * int(quarter[1]) - 2:02}"
     for form in _DATE_FORMS:
@@ -262,7 +245,7 @@ def find_phrase(words: tuple[str, ...]) -> Phrase | None:
 
 def fits_verb(verb: Phrase, stems: Collection[str]) -> bool:
     """Return whether columns and tables of these stems answer to a verb or question word."""
-    return any(stem(word) in stems for word in verb.concept.split())
+    return any(word in stems or stem(word) in stems for word in verb.concept.split())
 
 
 def find_unit(words: tuple[str, ...]) -> str | None:

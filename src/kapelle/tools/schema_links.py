@@ -44,6 +44,10 @@ _YEAR_WORDS = stem_set("year founded built launched established born opened publ
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?")
 
 
+_Facts = tuple[int, int, float, float]
+"""How many cells of a column are filled; of whole numbers also how many differ, the least and the most."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LinkedColumn:
     """A column of a table, in the words that name it."""
@@ -181,20 +185,18 @@ def _link(tables: Tables) -> SchemaLinks:
     cells_left, values_left = MAX_INDEXED_CELLS, MAX_INDEXED_VALUES
     for table in tables.tables:
         cells = table.rows * len(table.columns)
-        filled: dict[str, _Facts] = {}
+        facts: dict[str, _Facts] = {}
         held: dict[str, tuple[str, ...]] = {}
         if table.rows <= MAX_INDEXED_ROWS and cells <= cells_left:
             cells_left -= cells
-            filled = _column_facts(tables, table)
-            held = _held(tables, table, filled, values_left)
+            facts = _column_facts(tables, table)
+            held = _held(tables, table, facts, values_left)
             values_left -= sum(map(len, held.values()))
-        columns = tuple(
-            _link_column(table, column, held.get(column.name, ()), filled.get(column.name)) for column in table.columns
-        )
+        columns = tuple(_link_column(table, one, held.get(one.name, ()), facts.get(one.name)) for one in table.columns)
         for column in columns:
             distinct = held.get(column.name, ())
             contents[table.name, column.name] = frozenset(distinct)
-            if distinct and len(distinct) == filled[column.name].filled:
+            if distinct and len(distinct) == facts[column.name][0]:
                 unique.add((table.name, column.name))
             for value in distinct:
                 for part in value.split(_SEPARATOR) if column.holds_lists else (value,):
@@ -202,21 +204,20 @@ def _link(tables: Tables) -> SchemaLinks:
                     if 0 < len(words) <= MAX_VALUE_WORDS:
                         links = values.setdefault(words, {})
                         links.setdefault((table.name, column.name, part), ValueLink(column=column, value=part))
-        codes = [one for one in columns if one.is_code and one.is_number and filled and filled[one.name].is_key]
+        codes = [one for one in columns if one.is_code and one.name in facts and facts[one.name][1] == table.rows]
         keys = [one for one in columns if (table.name, one.name) in unique] + codes
         label = _label(table, columns, keys)
         repeats = label is not None and label not in keys and _repeats(tables, table, label, columns)
-        names = label is not None and len(set(held.get(label.name, ())))
+        stems = _name_stems(table.name)
+        names = len(held.get(label.name, ())) if label is not None and not keys and not repeats else 0
+        is_thing = label is not None and (label.stems == stems or label.stems[-1] in _NAMES)
         linked[table.name] = LinkedTable(
             name=table.name,
-            stems=_name_stems(table.name),
+            stems=stems,
             columns=columns,
             label=label,
             repeats=repeats,
-            may_repeat=not repeats
-            and not keys
-            and _names_things(table, label)
-            and 0 < names < LEAST_NAMES * table.rows,
+            may_repeat=is_thing and 0 < names < LEAST_NAMES * table.rows,
         )
     return SchemaLinks(
         tables=linked,
@@ -242,11 +243,11 @@ def _link_column(table: Table, column: Column, distinct: tuple[str, ...], facts:
     known = {value.lower() for value in distinct}
     flag = next((pair for pair in _FLAGS if known and known <= set(pair)), ("", ""))
     period = "date" if distinct and all(map(_ISO_DATE.fullmatch, distinct)) else ""
-    if column.kind == "integer" and facts is not None and facts.filled:
-        flag = ("1", "0") if (facts.least, facts.most) == (0, 1) else flag
-        is_year = facts.least >= 1000 and facts.most <= 2100 and not _YEAR_WORDS.isdisjoint(stems)
+    if column.kind == "integer" and facts is not None:
+        flag = ("1", "0") if facts[2:] == (0, 1) else flag
+        is_year = facts[2] >= 1000 and facts[3] <= 2100 and not _YEAR_WORDS.isdisjoint(stems)
         period = "year" if is_year else ""
-    concepts = {concept for concept, known in CONCEPTS.items() if stems[-1:] and stems[-1] in known}
+    concepts = {concept for concept, words in CONCEPTS.items() if stems[-1:] and stems[-1] in words}
     return LinkedColumn(
         table=table.name,
         name=column.name,
@@ -267,21 +268,16 @@ def _label(table: Table, columns: tuple[LinkedColumn, ...], keys: list[LinkedCol
     exact = [one for one in texts if one.stems in (stems, (stem("name"),)) or one.name == f"{table.name}_name"]
     called = [one for one in texts if one.stems[-1] in _NAMES and (one.stems[:-1] in ((), stems) or one == texts[0])]
     plain = [one for one in texts if one in keys and not one.is_code]
-    return next(
-        iter([*exact, *called, *plain[:1], *(one for one in columns if one in keys and one.is_code), *texts]), None
-    )
+    codes = [one for one in columns if one in keys and one.is_code]
+    return next(iter([*exact, *called, *plain, *codes, *texts]), None)
 
 
-def _names_things(table: Table, label: LinkedColumn | None) -> bool:
-    return label is not None and (label.stems == _name_stems(table.name) or label.stems[-1] in _NAMES)
-
-
-def _held(tables: Tables, table: Table, filled: dict[str, _Facts], most: int) -> dict[str, tuple[str, ...]]:
+def _held(tables: Tables, table: Table, facts: dict[str, _Facts], most: int) -> dict[str, tuple[str, ...]]:
     """Return the different values of the text columns; none of a table that has too many or takes too long."""
     held: dict[str, tuple[str, ...]] = {}
     try:
         for column in table.columns:
-            if column.kind == "text" and column.name in filled and filled[column.name].filled:
+            if column.kind == "text" and column.name in facts and facts[column.name][0]:
                 name = quote_name(column.name)
                 found = tables.query(
                     f"SELECT DISTINCT {name} FROM {quote_name(table.name)} "  # noqa: S608 - quoted
@@ -298,21 +294,11 @@ def _held(tables: Tables, table: Table, filled: dict[str, _Facts], most: int) ->
     return held
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """Of one column: how many cells are filled, whether they are all different, and the least and most of numbers."""
-
-    filled: int
-    is_key: bool
-    least: float
-    most: float
-
-
 def _column_facts(tables: Tables, table: Table) -> dict[str, _Facts]:
-    asked = [
-        f"count({name}), " + (f"count(DISTINCT {name}), min({name}), max({name})" if number else "0, 0, 0")
-        for name, number in ((quote_name(one.name), one.kind != "text") for one in table.columns)
-    ]
+    names = {one.name: quote_name(one.name) for one in table.columns}
+    whole = [names[one.name] for one in table.columns if one.kind == "integer"]
+    asked = [f"count({name})" for name in names.values()]
+    asked += [f"count(DISTINCT {name}), ifnull(min({name}), 0), ifnull(max({name}), 0)" for name in whole]
     try:
         row = tables.query(
             f"SELECT {', '.join(asked)} FROM {quote_name(table.name)}",  # noqa: S608 - quoted
@@ -320,10 +306,10 @@ def _column_facts(tables: Tables, table: Table) -> dict[str, _Facts]:
         ).rows[0]
     except RefusedQuery:
         return {}
-    parts = [row[start : start + 4] for start in range(0, len(row), 4)]
+    more = iter(row[len(names) :])
     return {
-        column.name: _Facts(filled, filled == different == table.rows, least or 0, most or 0)
-        for column, (filled, different, least, most) in zip(table.columns, parts, strict=True)
+        one.name: (filled, next(more), next(more), next(more)) if one.kind == "integer" else (filled, 0, 0, 0)
+        for one, filled in zip(table.columns, row, strict=False)
     }
 
 

@@ -56,7 +56,9 @@ def describe_schema(
 def _fitting(
     tables: Tables, links: SchemaLinks, kept: Sequence[LinkedTable], asked: AskedQuestion | None, most: int
 ) -> str | None:
-    """The tables in words; None where that is too long."""
+    """The tables in words; None where that is too long, or columns would have to be chosen and nothing says how."""
+    if asked is None and any(len(table.columns) > MAX_COLUMNS_SHOWN for table in kept):
+        return None
     parts: list[str] = []
     for table in kept:
         parts.append(_describe_table(tables, table, asked))

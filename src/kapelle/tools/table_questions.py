@@ -19,17 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from kapelle.knowledge import plain, quote_text, split_words, stem
 
-from .question_words import (
-    DATE_WORDS,
-    LONGEST_PHRASE,
-    Phrase,
-    Token,
-    find_phrase,
-    find_unit,
-    fits_verb,
-    read_tokens,
-    year_period,
-)
+from .question_words import DATE_WORDS, LONGEST_PHRASE, Phrase, Token, find_phrase, find_unit, fits_verb, read_tokens
 from .schema_links import MAX_VALUE_WORDS, Join, LinkedColumn, LinkedTable, SchemaLinks, ValueLink, link_schema
 from .tables import Tables, quote_name, quote_value
 
@@ -38,16 +28,24 @@ MAX_COMPARED_CHARS = 60
 MAX_COMPARED_WORDS = 20_000
 MAX_READINGS = 4
 _BE = ("is", "are", "was", "were", "be")
-_HAVE = ("with", "have", "has", "having")
+_HAVE = ("with", "have", "has", "having", "exactly")
+_ASKING = ("get", "find", "return", "give", "tell", "show", "list", "know")
+_LINKS = ("the", "of", "is", "a", "are")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """One cell of one row: the row that `label` calls `value`, and the column asked for."""
+class Row:
+    """One row of a table: the one that `label` calls `value`."""
 
     table: str
     label: str
     value: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell(Row):
+    """One cell of a row."""
+
     column: str
 
 
@@ -64,15 +62,6 @@ class TablePlan:
     """Set when the question asks for one column of one named row."""
     claim: str = ""
     """What the first column of the result has, by the second: "the most rivers"; empty for other questions."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One row of a table: the one that `label` calls `value`."""
-
-    table: str
-    label: str
-    value: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,25 +96,29 @@ class TableQuestions:
         try:
             return _Resolving(links, _read(question, links, values)).plan()
         except _Unsure as unsure:
-            return NotUnderstood(reason=str(unsure), readings=_readings(question, links, values, unsure.options))
+            reason, options = str(unsure), unsure.options if 1 < len(unsure.options) <= MAX_READINGS else ()
+        try:  # they are only told where each is a complete question
+            ways = [_Resolving(links, _read(question, links, values), chosen=option).plan() for option in options]
+        except _Unsure:
+            ways = []
+        return NotUnderstood(reason=reason, readings=tuple(ways))
 
     def find_row(self, name: str) -> Row | None:
         """Return the row that a bare name is the label of: "the Danube"; None where none or several could be meant.
 
         A name in several tables means the row of the table that knows the most, if one does.
         """
-        words = split_words(re.sub(r"^the\s+", "", name.strip(), flags=re.IGNORECASE))
+        words = tuple(split_words(re.sub(r"^the\s+", "", name.strip(), flags=re.IGNORECASE)))
         links = self._linked()
-        if not 0 < len(words) <= MAX_VALUE_WORDS or links.find_table(tuple(words)) is not None:
+        if not 0 < len(words) <= MAX_VALUE_WORDS or links.find_table(words) is not None:
             return None
-        found: list[tuple[int, Row]] = []
-        for link in links.values.get(tuple(words), ()):
-            table = links.tables[link.column.table]
-            if link.column == table.label and not table.repeats and not link.column.holds_lists:
-                row = Row(table=table.name, label=link.column.name, value=link.value)
-                found.append((len(table.columns), row))
-        most = [row for columns, row in found if columns == max(count for count, _ in found)]
-        return most[0] if len(most) == 1 else None
+        named = [(links.tables[link.column.table], link) for link in links.values.get(words, ())]
+        named = [(table, link) for table, link in named if link.column == table.label and not table.repeats]
+        named = [(table, link) for table, link in named if not link.column.holds_lists]
+        most = max((len(table.columns) for table, _ in named), default=0)
+        found = [link for table, link in named if len(table.columns) == most]
+        row = [Row(table=link.column.table, label=link.column.name, value=link.value) for link in found]
+        return row[0] if len(row) == 1 else None
 
     def _linked(self) -> SchemaLinks:
         with self._lock:
@@ -140,18 +133,6 @@ class _Unsure(Exception):
     def __init__(self, reason: str, options: Sequence[object] = ()) -> None:
         super().__init__(reason)
         self.options = options
-
-
-def _readings(
-    question: str, links: SchemaLinks, values: Sequence[str], options: Sequence[object]
-) -> tuple[TablePlan, ...]:
-    """Return what the question means with each option; nothing where one of them makes no complete question."""
-    if not 1 < len(options) <= MAX_READINGS:
-        return ()
-    try:
-        return tuple(_Resolving(links, _read(question, links, values), chosen=option).plan() for option in options)
-    except _Unsure:
-        return ()
 
 
 # ---------------------------------------------------------------------------------------------------------------- read
@@ -180,19 +161,18 @@ class _Mention:
         return plain(self.text)
 
     @property
+    def flags(self) -> tuple[LinkedColumn, ...]:
+        return tuple(column for column in self.columns if column.flag[0])
+
+    @property
     def says(self) -> str:
         """The function, direction or operator that it asks for."""
         return self.phrase.value if self.phrase is not None else ""
 
-    @property
-    def days(self) -> tuple[str, str] | None:
-        """The days of a date, or of a number that is a year."""
-        is_year = self.number is not None and self.text.isdigit()
-        return self.period or (year_period(self.number) if is_year and self.number is not None else None)
-
 
 _NOTHING = _Mention(text="", used=True)
 """What stands before the first word and after the last."""
+_IS = _Mention(text="is")
 
 
 def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list[_Mention]:
@@ -214,7 +194,7 @@ def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list
             continue
         free = next((at - start for at in range(start, len(tokens)) if at in given), len(tokens) - start)
         for size in range(min(max(LONGEST_PHRASE, 8), free), 0, -1):
-            mention = _mention(tokens[start : start + size], links, mixed_case, mentions)
+            mention = _mention(tokens[start : start + size], links, mixed_case, question.isupper(), mentions)
             if mention is not None:
                 mentions.append(mention)
                 start += size
@@ -278,7 +258,7 @@ def _near(word: str, links: SchemaLinks) -> str:
 
 
 def _mention(
-    tokens: Sequence[Token], links: SchemaLinks, mixed_case: bool, before: Sequence[_Mention]
+    tokens: Sequence[Token], links: SchemaLinks, mixed_case: bool, shouted: bool, before: Sequence[_Mention]
 ) -> _Mention | None:
     words = tuple(token.text for token in tokens)
     text = " ".join(token.raw for token in tokens)
@@ -288,16 +268,19 @@ def _mention(
     if unit is not None and before and before[-1].number is not None:
         return _Mention(text=text, unit=unit)
     phrase = find_phrase(words)
-    if phrase is not None:
+    is_name = text.isupper() and bool(before) and words in links.values and not shouted  # "class A", "in OR"
+    if phrase is not None and not is_name:
         return _Mention(text=text, phrase=phrase)
     table, columns, values = links.find_table(words), links.find_columns(words), links.values.get(words, ())
     if len(words) == 1 and table:
         values = ()  # "river" is the table even if a value is called that
     elif values and len(words) == 1 and mixed_case and len(text) <= 5 and text == text.lower():
         # In "Where does Don ...", "po" is not the river Po; "open" is a status that is written Open.
-        values = [one for one in values if one.value.islower() or links.tables[one.column.table].label != one.column]
+        values = tuple(
+            one for one in values if one.value.islower() or links.tables[one.column.table].label != one.column
+        )
     if table or columns or values:
-        return _Mention(text=text, table=table, columns=columns, values=tuple(values))
+        return _Mention(text=text, table=table, columns=columns, values=values)
     return None
 
 
@@ -331,15 +314,17 @@ class _Filter:
     unit: str = ""
 
 
+_Found = list[tuple[str, str]]
+"""Conditions as SQL and as words; without words where others say it already."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Superlative:
     direction: str
     wanted: _Wanted | None
     """The number that ranks; None ranks by how many rows of `counted` there are."""
     limit: int | None
-    counted: LinkedTable | None = None
-    said: str = ""
-    """The words for what is counted."""
+    counted: _Mention
 
 
 @dataclass(slots=True)
@@ -372,18 +357,10 @@ class _Resolving:
     def plan(self) -> TablePlan:
         for place, mention in enumerate(self.mentions):
             mention.place = place
-        self._find_adjectives()
-        self._find_negated()
-        self._find_periods()
-        self._find_order()
-        self._find_comparisons()
-        self._find_superlative()
-        self._find_aggregate()
-        self._find_group()
-        self._find_count()
-        self._find_equal()
-        self._bind_values()
-        self._find_target()
+        finds = [self._find_adjectives, self._find_negated, self._find_periods, self._find_order]
+        finds += [self._find_comparisons, self._find_superlative, self._find_aggregate, self._find_group]
+        for find in (*finds, self._find_count, self._find_equal, self._bind_values, self._find_target):
+            find()
         plan = self._write()
         self._account_for_verbs()
         return plan
@@ -395,6 +372,8 @@ class _Resolving:
         for mention in self._each("verb"):
             assert mention.phrase is not None
             several = mention.says == "several" and len(self.values) > 1
+            if mention.word == "when" and not (self.values or self.superlative):
+                raise _Unsure("It is not clear of which row 'when' asks. Name it.")
             if not several and not fits_verb(mention.phrase, stems):
                 raise _Unsure(f"No column of {self.target.name!r} that was used answers to {mention.text!r}. Name one.")
 
@@ -406,8 +385,7 @@ class _Resolving:
             if mention.table is not None or not mention.columns:
                 continue
             before = self._at(mention.place - 1)
-            flags = tuple(column for column in mention.columns if column.flag[0])
-            describes = self._describes_rows(mention)
+            flags, describes = mention.flags, self._describes_rows(mention)
             if mention.values and flags and describes:
                 raise _Unsure(f"{mention.text!r} is the name of a column and a value. Say which column has it.")
             if mention.values:
@@ -415,53 +393,63 @@ class _Resolving:
                 mention.columns = mention.columns if is_name and not describes else ()
                 mention.values = mention.values if not mention.columns else ()
             elif flags and describes:
-                wanted, is_so = _Wanted(text=mention.text, columns=flags), not before.is_phrase("not")
-                self.filters.append(_Filter(wanted=wanted, operator="is", operands=(is_so,)))
+                is_so = not before.is_phrase("not")
                 before.used, mention.used = before.used or not is_so, True
-            elif flags and before.word in _HAVE:
-                raise _Unsure(
-                    f"It is not clear what {mention.text!r} has to be. Say 'are {mention.text}' or 'are not'."
-                )
+                self._filter(_Wanted(text=mention.text, columns=flags), "is", is_so)
+            elif flags and not (before.is_phrase("per", "order") or self._asks_for_cells(mention)):
+                raise _Unsure(f"It is not clear what {mention.text!r} has to be. Say 'that are {mention.text}'.")
             elif describes and not before.values and not any(one.is_number or one.period for one in mention.columns):
                 raise _Unsure(f"It is not clear what {mention.text!r} says here. Name a value of that column.")
+
+    def _asks_for_cells(self, mention: _Mention) -> bool:
+        """Whether rows are named, or the question says what the column is, or that it wants to be shown columns."""
+        shows = (
+            self._at(mention.place + 1).word in (*_BE, "=")
+            or self.mentions[0].word in _ASKING
+            or any(one.is_phrase("and") for one in self.mentions)
+        )
+        links = (link for one in self.mentions for link in one.values)
+        return shows or any(link.column == self.links.tables[link.column.table].label for link in links)
 
     def _describes_rows(self, mention: _Mention) -> bool:
         """Whether the word stands before what it describes, or after a table and `are`."""
         after = self._at(mention.place + 1)
-        while after.table is None and (after.values or any(column.flag[0] for column in after.columns)):
+        if after.word in (*_BE, "="):
+            return False  # "where remote is yes"
+        while after.table is None and (after.values or after.flags):
             after = self._at(after.place + 1)
         before = self._at(mention.place - 1)
-        before = self._at(before.place - 1) if before.is_phrase("not") else before
+        if before.is_phrase("not"):
+            before = self._at(before.place - 1) if not before.word.endswith(" t") else _IS
+        if mention.flags:
+            joined = self._at(before.place - 1) if before.is_phrase("and") else before
+            before = _IS if joined.values or (joined.used and joined is not _NOTHING) else before
         has_table = any(one.table is not None for one in self.mentions[: before.place])
         return after.table is not None or (has_table and (before.word in _BE or before.is_phrase("verb", "not")))
 
     def _find_negated(self) -> None:
-        for mention in self.mentions:
-            if mention.is_phrase("not") and any(one.is_phrase("and") for one in self.mentions):
-                raise _Unsure(
-                    f"How far {mention.text!r} reaches is not clear beside 'and' or 'or'. Ask for one at a time."
-                )
-        for mention in self._each("not"):
+        for mention in (one for one in self.mentions if one.is_phrase("not")):
             after = self._past_filler(mention.place + 1)
-            if not after.values:
+            if any(one.is_phrase("and") for one in self.mentions):
+                raise _Unsure(f"How far {mention.text!r} reaches beside 'and' or 'or' is not clear. Ask for each.")
+            if not after.values and not mention.used:
                 raise _Unsure(f"It is not clear what {mention.text!r} leaves out. Name a value.")
+            self.negated += [after] if not mention.used else []
             mention.used = True
-            self.negated.append(after)
 
     def _find_periods(self) -> None:
         """Read dates and years with what stands before them: "hired in 2023", "since May 2024"."""
         for mention in self.mentions:
             before = self._at(mention.place - 1)
             operator = before.says if before.is_phrase("when") else "=" if before.word in ("in", "on") else ""
-            if operator and mention.days and not mention.used and not self._at(mention.place + 1).unit:
+            if operator and mention.period and not mention.used and not self._at(mention.place + 1).unit:
                 self._add_period(before, operator, mention, mention)
 
     def _add_period(self, before: _Mention, operator: str, first: _Mention, last: _Mention) -> None:
-        assert first.days is not None
-        assert last.days is not None
-        before.used = first.used = last.used = True
-        wanted = self._dated(before.place - 1)
-        self.filters.append(_Filter(wanted=wanted, operator=operator, operands=(first.days[0], last.days[1])))
+        assert first.period is not None
+        assert last.period is not None
+        self._take(before, first, last)
+        self._filter(self._dated(before.place - 1), operator, first.period[0], last.period[1])
 
     def _dated(self, place: int) -> _Wanted | None:
         """Return the column of dates that the words before a date name, or other words do; None leaves it to the table.
@@ -496,22 +484,19 @@ class _Resolving:
             first = mention.place - is_after
             wanted, unit = self._compared(mention, first, first + 2)
             self._take(mention, number)
-            operator = mention.says.removeprefix("after ")
-            self.filters.append(_Filter(wanted=wanted, operator=operator, operands=(number.number,), unit=unit))
+            self._filter(wanted, mention.says.removeprefix("after "), number.number, unit=unit)
         for mention in self._each("between"):
             low, middle, high = (self._at(mention.place + offset) for offset in (1, 2, 3))
             near, after = self._before_filler(mention.place - 1), self._at(mention.place + 4)
-            is_amount = bool(after.unit) or (_is_number_word(near) and not low.period)
-            if middle.is_phrase("and") and low.days and high.days and not is_amount:
+            is_amount = bool(after.unit) or (_is_number_word(near) and low.number is not None)
+            if middle.is_phrase("and") and low.period and high.period and not is_amount:
                 self._add_period(mention, "=", low, high)
                 continue
             if low.number is None or high.number is None or not middle.is_phrase("and"):
                 raise _Unsure("'between' must be followed by two numbers here.")
             wanted, unit = self._compared(mention, mention.place, mention.place + 4)
             self._take(mention, low, middle, high)
-            self.filters.append(
-                _Filter(wanted=wanted, operator="between", operands=(low.number, high.number), unit=unit)
-            )
+            self._filter(wanted, "between", low.number, high.number, unit=unit)
 
     def _compared(self, mention: _Mention, first: int, after: int) -> tuple[_Wanted, str]:
         """Return the column that a comparison speaks of: after its number, implied by its adjective, or before it."""
@@ -529,21 +514,26 @@ class _Resolving:
         if unit:
             columns = (column for table in self.links.tables.values() for column in table.columns)
             return _Wanted(text=unit, columns=tuple(column for column in columns if column.unit == unit)), unit
+        if before.table is not None and self._at(after - 1).period is None:
+            return _Wanted(text=mention.text, concepts=frozenset({"amount"})), unit
         raise _Unsure(f"It is not clear what {mention.text!r} compares. Name the column.")
 
     def _find_equal(self) -> None:
         """Read numbers that a column must be: "with 2 children", "a stock of 0"."""
         for mention in self.mentions:
             before, near = self._at(mention.place - 1), self._at(mention.place + 1)
-            if mention.number is None or mention.used or before.word not in (*_HAVE, *_BE, "of", "="):
+            if mention.number is None or mention.used:
                 continue
-            if before.word not in _HAVE:
+            if before.table is not None and not before.word.endswith("s"):  # "ticket 101"
+                codes = tuple(column for column in before.table.columns if column.is_code and column.is_number)
+                near = _Mention(text=mention.text, columns=codes[:1] if len(codes) == 1 else ())
+            elif before.word not in _HAVE:
                 near = self._before_filler(before.place, among=(*_BE, "of", "="))
+                near = near if _is_number_word(near) or near.word in ("id", "number") else _NOTHING
             if near.columns and not near.table and not near.used:
                 unit = self._at(mention.place + 1).unit
                 self._at(mention.place + 1).used |= bool(unit)
-                wanted = self._take(mention, near)
-                self.filters.append(_Filter(wanted=wanted, operator="=", operands=(mention.number,), unit=unit))
+                self._filter(self._take(mention, near), "=", mention.number, unit=unit)
 
     def _find_superlative(self) -> None:
         found = list(self._each("superlative", "top"))
@@ -562,10 +552,8 @@ class _Resolving:
             if wanted is None and counted.table is not None and mention.is_phrase("top"):
                 numbers = [column for column in counted.table.columns if column.is_measure]
                 wanted = _Wanted(text=numbers[0].name, columns=(numbers[0],)) if len(numbers) == 1 else None
-            self.superlative = _Superlative(direction=mention.says, wanted=wanted, limit=limit)
-            if wanted is None:
-                counted.used = True
-                self.superlative = replace(self.superlative, counted=counted.table, said=counted.text)
+            counted.used = counted.used or wanted is None
+            self.superlative = _Superlative(direction=mention.says, wanted=wanted, limit=limit, counted=counted)
 
     def _limit(self, ranks: _Mention) -> int | None:
         """Return the N of "top N", "N largest" or "which N countries"."""
@@ -592,6 +580,10 @@ class _Resolving:
         is_date = concept == "date" and any(column.period for column in following.columns)
         if _is_number_word(following) or is_date:
             return self._take(following)
+        before = self._before_filler(ranks.place - 1)
+        is_date = concept == "date" and any(column.period for column in before.columns)
+        if ((_is_number_word(before) and not concept) or is_date) and not before.used and following.table is None:
+            return self._take(before)
         counts = following.table is not None and not concept
         for mention in self.mentions[following.place if counts else ranks.place :]:
             column = self._past_filler(mention.place + 1)
@@ -615,7 +607,8 @@ class _Resolving:
         asks = any(one.is_phrase("count", "aggregate", "superlative") for one in self.mentions)
         for mention in self._each("per"):
             following = self._past_filler(mention.place + 1)
-            is_by = mention.word == "by" and following.values and not following.columns  # "tickets by Anna"
+            is_by = mention.word == "by" and following.values and not following.columns
+            is_by = is_by and self._at(mention.place - 1).table is not None  # "tickets by Anna", not "opened by Anna"
             if is_by or (following.table is not None and not following.columns and not asks):
                 mention.used = True  # "the salary of each employee"
                 continue
@@ -636,7 +629,7 @@ class _Resolving:
             if following.table is not None:
                 self.counts = True
                 self.chosen = mention.says or self.chosen
-            elif following.used or not following.columns:
+            elif following.used or not following.columns or following.flags:
                 raise _Unsure(f"It is not clear what {mention.text!r} counts. Name a table.")
             elif _is_number_word(following):
                 self.outputs.append(self._take(following))  # "how many people live in France" asks for a cell
@@ -653,12 +646,15 @@ class _Resolving:
             for gap in (True, False):
                 near = self._at(mention.place + 1)
                 if gap:
-                    near = self._before_filler(mention.place - 1, among=("the", "of", "is", "a", "are"))
+                    near = self._before_filler(mention.place - 1, among=_LINKS)
+                    near = self._before_filler(near.place - 1, among=_LINKS) if near.is_phrase("not") else near
                 if near.used or not (near.table or near.columns):
                     continue
                 skipped = self.mentions[near.place + 1 : mention.place] if gap else []
                 through_of = any(entry.word.endswith("of") for entry in skipped)
-                fits = tuple(link for link in mention.values if self._names(near, link, through_of=through_of))
+                fits = tuple(link for link in mention.values if link.column in near.columns and not through_of)
+                if near.table is not None:
+                    fits = tuple(link for link in mention.values if link.column == near.table.label)
                 if fits and len(fits) < len(mention.values) + (near.table is None or gap):
                     tables = [one for one in self.mentions if one.table is not None and not one.used]
                     is_first = bool(tables) and tables[0] is near
@@ -667,11 +663,6 @@ class _Resolving:
                     self.bound[mention.place] = fits
                     near.used = near.used or not is_first or len(tables) > 1
                     break
-
-    def _names(self, near: _Mention, link: ValueLink, *, through_of: bool) -> bool:
-        if near.table is not None:
-            return near.table.label == link.column
-        return link.column in near.columns and not through_of
 
     def _preposition(self, mention: _Mention) -> str:
         before = self._at(mention.place - 1)
@@ -683,25 +674,27 @@ class _Resolving:
 
     def _find_target(self) -> None:
         tables = [mention for mention in self.mentions if mention.table is not None and not mention.used]
-        counted = self.superlative.counted if self.superlative is not None else None
-        if counted is not None:
+        ranks = self.superlative
+        if ranks is not None and ranks.wanted is None and ranks.counted.table is not None:
             if len(tables) != 1 or not tables[0].columns:
                 tables = [mention for mention in self.mentions if mention.columns and not mention.used]
             if len(tables) != 1:
                 raise _Unsure("It is not clear what is ranked. Name a column: 'which continent has the most ...'.")
-            self.group, self.target = self._take(tables[0]), counted
+            self.group, self.target = self._take(tables[0]), ranks.counted.table
         elif tables:
             assert tables[0].table is not None
             self.target, tables[0].used = tables[0].table, True
         for mention in self.mentions:
-            if mention.used or mention.is_phrase("filler", "and", "verb") or mention.values:
+            is_left = mention.word in ("a", "an") and self._at(mention.place + 1) is _NOTHING
+            is_left = is_left or (mention.word in _ASKING and not all(map(_is_empty, self.mentions[: mention.place])))
+            if mention.used or (mention.is_phrase("filler", "and", "verb") and not is_left) or mention.values:
                 continue
             before = self._at(mention.place - 1)
             if before.columns and mention.columns and not (before.table or mention.table):
                 raise _Unsure(f"No column is called '{before.text} {mention.text}'. Say which of the two.")
             if mention.table is not None and (not tables or mention.table == self.target):
                 mention.used = True
-            elif mention.columns:
+            elif mention.columns and not self._is_condition(mention):
                 self.outputs.append(self._take(mention))
             else:
                 raise _Unsure(f"It is not clear what {mention.text!r} means here. Ask more simply.")
@@ -715,28 +708,39 @@ class _Resolving:
                 raise _Unsure("The question names no table. Say what things you want to know that of.")
             self.target = self._infer_target()
 
+    def _is_condition(self, mention: _Mention) -> bool:
+        """Whether a column is not asked for, but says something of rows: "in stock", "with a manager", "grade A"."""
+        before, after = self._at(mention.place - 1), self._at(mention.place + 1)
+        if before.word in ("a", "an"):
+            before = self._at(before.place - 1)
+        is_last, is_first = after is _NOTHING or after.is_phrase("filler"), before.place == 0
+        return is_last and not is_first and before.word in (*_HAVE, "in", "on", "at", "within", "from")
+
     def _infer_target(self) -> LinkedTable:
         ranked = self.superlative.wanted if self.superlative is not None else None
-        single = [
-            self.aggregate and self.aggregate[1],
-            self.group,
-            self.order and self.order[0],
-            ranked,
-            self.different,
-        ]
-        filtered = [condition.wanted for condition in self.filters]
-        wanted = [*self.outputs, *(one for one in (*filtered, *single) if one is not None)]
-        if not wanted:
+        aggregated, ordered = self.aggregate[1] if self.aggregate else None, self.order[0] if self.order else None
+        asked = [*self.outputs, aggregated, ordered, ranked, self.group, self.different]
+        asked += [one.wanted for one in self.filters if isinstance(one.operands[0], float)]
+        wanted = [one for one in (*asked, *(one.wanted for one in self.filters)) if one is not None]
+        who = next(self._each("verb"), _NOTHING).phrase
+        if not any(asked) and who is not None and (self.values or self.filters):
+            people = (
+                one for one in self.links.tables.values() if one.label and fits_verb(who, one.label.stems + one.stems)
+            )
+            wanted += [_Wanted(text="who", columns=tuple(one.label for one in people if one.label))]
+            asked = [*wanted]
+        if not any(asked):
             raise _Unsure("The question names no table and no column. Say what you want to know of which table.")
         fitting = [table for table in self.links.tables.values() if all(self._has(table, one) for one in wanted)]
         if self.values:
             found = [self.bound.get(mention.place, mention.values) for mention, _ in self.values]
-            labelled = [
-                table for table in fitting if all(any(one.column == table.label for one in links) for links in found)
+            hold = [
+                one for one in fitting if all(any(link.column.table == one.name for link in links) for links in found)
             ]
-            if not labelled and self._lists_texts():
-                held = [{link.column.table for link in mention.values} for mention, _ in self.values]
-                labelled = [table for table in fitting if all(table.name in names for names in held)]
+            named = [[any(_names_row(link, one) for link in links) for links in found] for one in hold]
+            labelled = [one for one, names in zip(hold, named, strict=True) if all(names)]
+            labelled = labelled or [one for one, names in zip(hold, named, strict=True) if any(names)]  # "Ada in Maths"
+            labelled = labelled or (hold if self._lists_texts() else [])
             if not labelled and self.outputs and not (self.aggregate or self.group):
                 raise _Unsure("No row of a table with that column has that name. Name the table, or send SQL.")
             fitting = labelled or fitting
@@ -756,9 +760,9 @@ class _Resolving:
 
     # -- conditions
 
-    def _conditions(self) -> tuple[list[str], list[str]]:
-        """Return the conditions of the question as SQL, and as words."""
-        found: list[tuple[str, str]] = []
+    def _conditions(self) -> _Found:
+        """Return the conditions of the question, each as SQL and as words."""
+        found: _Found = []
         chosen: dict[LinkedColumn, list[ValueLink]] = {}
         ways: dict[LinkedColumn, Join | None] = {}
         columns: dict[int, LinkedColumn] = {}
@@ -768,12 +772,13 @@ class _Resolving:
             if not any(mention is one for one in self.negated):
                 chosen.setdefault(column, []).extend(links)
                 ways[column] = join
-            elif join is not None or column.holds_lists:
+            elif join is not None or column.holds_lists or self.target.repeats or self.target.may_repeat:
                 raise _Unsure(f"Rows without {mention.text!r} cannot be told. Say what to include, or send SQL.")
             else:
                 condition = f"({quote_name(column.name)} IS NULL OR NOT {_value_condition(links)})"
                 found.append((condition, f"{column.name} is not {links[0].value!r} (or is empty)"))
-        self._check_joined(chosen, ways, columns)
+        self._check_or(columns)
+        self._check_and({column: links for column, links in chosen.items() if _differ(links)}, ways)
         for column, links in chosen.items():
             condition, join, where = _value_condition(links), ways[column], column.name
             if join is not None:
@@ -783,30 +788,24 @@ class _Resolving:
                 condition, where = f"{quote_name(join.column.name)} IN ({inner})", f"{where} in {column.table}"
             said = " or ".join(repr(link.value) for link in links)
             found.append((condition, f"{where} {'has' if column.holds_lists else 'is'} {said}"))
-        for condition in self.filters:
-            column = self._own(condition.wanted) if condition.wanted is not None else self._only_dates()
-            found.append(_filter_condition(column, condition))
-        return [sql for sql, _ in found], [words for _, words in found]
+        for one in self.filters:
+            column = self._own(one.wanted) if one.wanted is not None else self._only_dates()
+            found.append(_filter_condition(column, one))
+        return found
 
-    def _check_joined(
-        self,
-        chosen: dict[LinkedColumn, list[ValueLink]],
-        ways: dict[LinkedColumn, Join | None],
-        columns: dict[int, LinkedColumn],
-    ) -> None:
-        """Refuse what "and" and "or" join unless they join values of one column, and mean either."""
-        said = [mention.word for mention in self.mentions if mention.is_phrase("and")]
+    def _check_or(self, columns: dict[int, LinkedColumn]) -> None:
         for mention in self.mentions:
             near = self._before_filler(mention.place - 1), self._past_filler(mention.place + 1)
             first, second = (columns.get(one.place) for one in near)
             if mention.word == "or" and (first is None or first != second):
                 raise _Unsure("'or' is understood between two values of one column only. Ask for each.")
-        for column, links in chosen.items():
-            if len({plain(link.value) for link in links}) < 2:
-                continue
+
+    def _check_and(self, chosen: dict[LinkedColumn, list[ValueLink]], ways: dict[LinkedColumn, Join | None]) -> None:
+        said = [mention.word for mention in self.mentions if mention.is_phrase("and")]
+        for column in chosen:
             if not said:
                 raise _Unsure("Two values of one column must be joined by 'and' or 'or'.")
-            several = column.holds_lists or ways[column] is not None
+            several = column.holds_lists or ways[column] is not None or self.target.repeats or self.target.may_repeat
             if ("and" in said and several) or ("both" in said and column != self.target.label):
                 raise _Unsure("Whether 'and' means both at once or either is not clear. Say 'or', or ask for each.")
 
@@ -826,17 +825,17 @@ class _Resolving:
         own = [link for link in own if link.column is self.chosen] or own
         columns = list(dict.fromkeys(link.column for link in own))
         labels = [link for link in own if link.column == self.target.label]
+        is_negated = any(mention is one for one in self.negated)
         if len(columns) > 1:
             others = [link for link in own if link.column != self.target.label]
             inside = preposition.split(" ")[-1] in ("in", "within", "from", "through") or not self._asks_of_rows()
             own = others if others and inside and preposition not in ("called", "named") else labels or others
-            if self.target.may_repeat or not labels or len({link.column for link in own}) > 1:
+            if self.target.may_repeat or is_negated or not labels or len({link.column for link in own}) > 1:
                 names = " or ".join(repr(column.name) for column in columns)
                 raise _Unsure(f"{mention.text!r} could be the {names}. Say which.", columns)
-        is_negated = any(mention is one for one in self.negated)
         if own and own[0].column == self.target.label and not self._asks_of_rows() and not is_negated:
             raise _Unsure(f"It is not clear what is asked about {mention.text!r}. Name a column.")
-        if len({plain(link.value) for link in own}) > 1:
+        if _differ(own):
             raise _Unsure(f"{mention.text!r} could be {' or '.join(repr(link.value) for link in own)}. Say which.")
         if own:
             self.used.append(own[0].column)
@@ -844,8 +843,7 @@ class _Resolving:
         reached = [
             (link, join)
             for link in links
-            if (join := self.links.join(self.target.name, link.column.table)) is not None
-            and (self._describes(join) or self._relates(link.column))
+            if (join := self.links.join(self.target.name, link.column.table)) is not None and self._relates(link, join)
         ]
         # A link table that holds the value itself is nearer than a table about the value.
         direct = [(link, join) for link, join in reached if not join.to_one] or reached
@@ -858,15 +856,14 @@ class _Resolving:
         """Whether the question asks for something of rows that it names, rather than for rows."""
         return self.superlative is None and not self.counts and bool(self.outputs or self.aggregate)
 
-    def _describes(self, join: Join) -> bool:
-        """Whether the other table says of what ours belongs to (the continent of a city's country): many to one."""
-        back = self.links.join(join.to.table, join.column.table)
-        return join.to_one and (back is None or not back.to_one)
+    def _relates(self, link: ValueLink, join: Join) -> bool:
+        """Whether the other table says of what ours belongs to (the continent of a city's country), or relates the two.
 
-    def _relates(self, column: LinkedColumn) -> bool:
-        """Whether holding this value relates a row to ours, rather than saying something else about it."""
-        table = self.links.tables[column.table]
-        return len(table.columns) == 2 or column == table.label
+        It relates them where it holds nothing else, or where the value is its row's name.
+        """
+        table, back = self.links.tables[link.column.table], self.links.join(join.to.table, join.column.table)
+        describes = join.to_one and (back is None or not back.to_one)
+        return describes or len(table.columns) == 2 or link.column == table.label
 
     def _column(self, wanted: _Wanted, table: LinkedTable) -> LinkedColumn | None:
         """Return the one column of the table that is meant; None without one.
@@ -905,57 +902,56 @@ class _Resolving:
         self.read.add(self.target.name)
         if self.group is not None:
             return self._write_group(self.group)
-        conditions, said = self._conditions()
+        found = self._conditions()
         asked = [self.order, self.superlative, self.aggregate, self.counts]
         if sum(map(bool, asked)) > 1 or (self.outputs and (self.aggregate or self.counts)):
             raise _Unsure("The question asks for more than one thing. Ask for one at a time.")
         if self.superlative is not None:
-            return self._write_superlative(self.superlative, conditions, said)
+            return self._write_superlative(self.superlative, found)
         if self.aggregate is not None:
             function, column = self.aggregate[0], self._measure(*self.aggregate)
             what = f"the {_AGGREGATE_NAMES[function]} of {column.name} over"
-            return self._done(f"{function}({quote_name(column.name)})", conditions, what, said)
+            return self._done(f"{function}({quote_name(column.name)})", found, what)
         if self.different is not None:
             column = self._own(self.different)
+            name = quote_name(column.name)
             if column.holds_lists:
                 raise _Unsure(f"Cells of {column.name!r} hold several values each. Send SQL.")
-            name = quote_name(column.name)
             if self.counts:
-                return self._done(f"count(DISTINCT {name})", conditions, f"how many different {column.name} in", said)
-            known = [*conditions, f"{name} IS NOT NULL"]
-            return self._done(f"DISTINCT {name}", known, f"the different known {column.name} in", said, " ORDER BY 1")
-        linked = self._through_link()
-        if linked is not None and self.target.label is not None and not self.order:
-            name = quote_name(self.target.label.name)
-            select, what, tail = f"DISTINCT {name}", "the", " ORDER BY 1"
-            if self.counts:
-                select, what, tail = f"count(DISTINCT {name})", "how many", ""
-            return self._done(select, [linked[1]], what, said, tail, f", as {linked[0]} has it", source=linked[0])
+                return self._done(f"count(DISTINCT {name})", found, f"how many different {column.name} in")
+            found = [*found, (f"{name} IS NOT NULL", "")]
+            return self._done(f"DISTINCT {name}", found, f"the different known {column.name} in", " ORDER BY 1")
+        linked = self._through_link(found)
+        if linked is not None:
+            return linked
         if self.counts:
-            return self._done(self._counted(), conditions, "how many", said)
-        return self._write_rows(conditions, said)
+            return self._done(self._counted(), found, "how many")
+        return self._write_rows(found)
 
-    def _through_link(self) -> tuple[str, str] | None:
-        """Return (source, condition) when a link table alone holds the things asked for.
+    def _through_link(self, found: _Found) -> TablePlan | None:
+        """Answer from a link table where it alone holds the things asked for.
 
         `river_countries` knows more countries of the Danube than the table of countries has rows.
         """
-        if len(self.values) != 1 or self.outputs or self.filters or self.negated:
+        label = self.target.label
+        if label is None or len(self.values) != 1 or self.outputs or self.filters or self.negated or self.order:
             return None
         links, join = self._choose(*self.values[0])
-        if join is None or join.to_one or join.column != self.target.label:
+        if join is None or join.to_one or join.column != label or len(self.links.tables[join.to.table].columns) != 2:
             return None
-        if len(self.links.tables[join.to.table].columns) != 2:
-            return None  # a table about something else that mentions ours
         self.read = {join.to.table}
-        return join.to.table, f"{_value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL"
+        name, ending = quote_name(label.name), f", as {join.to.table} has it"
+        found = [(f"{_value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL", _said(found)[7:])]
+        if self.counts:
+            return self._done(f"count(DISTINCT {name})", found, "how many", "", ending, join.to.table)
+        return self._done(f"DISTINCT {name}", found, "the", " ORDER BY 1", ending, join.to.table)
 
-    def _write_rows(self, conditions: list[str], said: list[str]) -> TablePlan:
+    def _write_rows(self, found: _Found) -> TablePlan:
         label = self.target.label
         columns = list(dict.fromkeys(self._own(wanted) for wanted in self.outputs))
         if label is None:
             raise _Unsure(f"The table {self.target.name!r} has no column that names its rows. Send SQL.")
-        if not columns and not conditions and self.order is None and not self._asks_to_list():
+        if not columns and not found and self.order is None and not self._asks_to_list():
             raise _Unsure("It is not clear what is asked for. Name a column, or say 'list'.")
         self.used.append(label)
         cell = None
@@ -963,7 +959,7 @@ class _Resolving:
             links, join = self._choose(*self.values[0])
             if join is None and links[0].column == label and not label.holds_lists and len(links) == 1:
                 cell = Cell(table=self.target.name, label=label.name, value=links[0].value, column=columns[0].name)
-        if self.asks_for_one_number and cell is None:
+        if self.asks_for_one_number and (cell is None or self.target.may_repeat):
             raise _Unsure(f"That could be one number for each of several {self.target.name!r}. Ask for the total.")
         tail = sorting = ""
         if self.order is not None:
@@ -975,13 +971,13 @@ class _Resolving:
         distinct = "DISTINCT " if self.target.repeats or (self.target.may_repeat and shown == [label]) else ""
         select = distinct + ", ".join(quote_name(column.name) for column in shown)
         what = "the " + " and ".join(column.name for column in shown) + " of" if shown != [label] else "the"
-        return self._done(select, conditions, what, said, tail, sorting, cell=cell)
+        return replace(self._done(select, found, what, tail, sorting), cell=cell)
 
     def _asks_to_list(self) -> bool:
         fillers = [mention.word.split()[0] for mention in self.mentions if mention.is_phrase("filler")]
         return any(word in ("list", "show", "which", "what", "name", "give", "all", "names") for word in fillers)
 
-    def _write_superlative(self, ranks: _Superlative, conditions: list[str], said: list[str]) -> TablePlan:
+    def _write_superlative(self, ranks: _Superlative, found: _Found) -> TablePlan:
         assert ranks.wanted is not None
         column, label = self._own(ranks.wanted), self.target.label
         if not (column.is_measure or column.period) or label is None:
@@ -994,26 +990,28 @@ class _Resolving:
         first, last, operator = ("max", "min", ">=") if ranks.direction == "desc" else ("min", "max", "<=")
         most = "largest" if ranks.direction == "desc" else "smallest"
         if ranks.limit is None:  # rows that share the first place are all of them first
-            inner = f"SELECT {first}({name}) FROM {source}{_where(conditions)}"  # noqa: S608 - quoted
-            return self._done(select, [*conditions, f"{name} = ({inner})"], f"the {most} {column.name} among", said)
+            inner = f"SELECT {first}({name}) FROM {source}{_where(found)}"  # noqa: S608 - quoted
+            return self._done(select, [*found, (f"{name} = ({inner})", "")], f"the {most} {column.name} among")
         # Those that share the last place are all of them shown.
-        known = _where([*conditions, f"{name} IS NOT NULL"])
-        order = f"ORDER BY {name} {ranks.direction.upper()}"
+        known = _where([*found, (f"{name} IS NOT NULL", "")])
+        order = f" ORDER BY {name} {ranks.direction.upper()}"
         inner = (
-            f"SELECT {distinct}{quote_name(label.name)}, {name} AS n FROM {source}{known} {order} LIMIT {ranks.limit}"  # noqa: S608 - quoted
+            f"SELECT {distinct}{quote_name(label.name)}, {name} AS n FROM {source}{known}{order} LIMIT {ranks.limit}"  # noqa: S608
         )
-        among = [*conditions, f"{name} {operator} (SELECT {last}(n) FROM ({inner}))"]  # noqa: S608 - quoted
+        among = [*found, (f"{name} {operator} (SELECT {last}(n) FROM ({inner}))", "")]  # noqa: S608 - quoted
         what = f"the {ranks.limit} with the {most} {column.name}, and who equals the last, among"
-        return self._done(select, among, what, said, f" {order}, {quote_name(label.name)}")
+        return self._done(select, among, what, f"{order}, {quote_name(label.name)}")
 
     def _write_group(self, group: _Wanted) -> TablePlan:
-        if self.outputs or self.order:
+        ranks = self.superlative
+        counts = self.counts or (ranks is not None and ranks.wanted is None)
+        if self.outputs or self.order or not (counts or self.aggregate):
             raise _Unsure("A group can be counted, summed or averaged. Say which.")
         column, join = self._group_column(group)
-        ranks = self.superlative
-        if join is not None and ranks is not None and ranks.direction == "asc":
+        is_listed = any(one.column == column and one.to_one for one in self.links.joins)
+        if (join is not None or is_listed) and ranks is not None and ranks.direction == "asc":
             raise _Unsure("Groups without any are not in the tables, so the fewest cannot be told. Ask for the most.")
-        conditions, said = self._conditions()
+        found = self._conditions()
         name, source = quote_name(column.name), quote_name(self.target.name)
         if self.aggregate is not None:
             function, measured = self.aggregate[0], self._measure(*self.aggregate)
@@ -1021,40 +1019,39 @@ class _Resolving:
             what = f"{_AGGREGATE_NAMES[function]} of {measured.name}"
             if join is not None and not join.to_one:  # a sum over groups would count some things twice
                 raise _Unsure(f"{self.target.name!r} stand in several groups of {column.name!r} each. Send SQL.")
-        elif self.counts or (ranks is not None and ranks.counted is not None):
-            value, what, alias = self._counted("{t}"), "number", "count"
         else:
-            raise _Unsure("A group can be counted, summed or averaged. Say which.")
+            value, what, alias = self._counted("{t}"), "number", "count"
         if join is None:
             select = f"{name}, {value.format(t='')} AS {quote_name(alias)}"
-            where = _where([*conditions, f"{name} IS NOT NULL"])
+            where = _where([*found, (f"{name} IS NOT NULL", "")])
             text = f"SELECT {select} FROM {source}{where} GROUP BY {name}"  # noqa: S608 - all quoted
         else:
             self.read.add(join.to.table)
             counted = value.format(t="a.")
             if not join.to_one and self.target.label is not None:
                 counted = f"count(DISTINCT a.{quote_name(self.target.label.name)})"
-            inner = f"SELECT * FROM {source}{_where(conditions)}"  # noqa: S608
+            inner = f"SELECT * FROM {source}{_where(found)}"  # noqa: S608
             text = (
                 f"SELECT b.{name}, {counted} AS {quote_name(alias)} FROM ({inner}) AS a "  # noqa: S608
                 f"JOIN {quote_name(join.to.table)} AS b "
                 f"ON a.{quote_name(join.column.name)} = b.{quote_name(join.to.name)} GROUP BY b.{name}"
             )
-        where_said = f" where {' and '.join(said)}" if said else ""
+        where_said = _said(found)
         meant = f"the {what} of {self.target.name} for each known {column.name}{where_said and ','}{where_said}"
         if ranks is None:
             return self._planned(f"{text} ORDER BY 1", meant)
         if ranks.wanted is not None:
             raise _Unsure("Ranking within groups is not understood. Ask for one group at a time.")
         first = ranks.direction == "desc"
-        meant += f", {'largest' if first else 'smallest'} first"
+        most = "largest" if first else "smallest"
         if ranks.limit is not None:
             order = f"{quote_name(alias)} {ranks.direction.upper()}, 1 LIMIT {ranks.limit}"
-            return self._planned(f"{text} ORDER BY {order}", f"{meant}, {ranks.limit} of them")
+            return self._planned(f"{text} ORDER BY {order}", f"{meant}, {most} first, {ranks.limit} of them")
         # Groups that share the first place are all of them first.
         inner = f"SELECT {'max' if first else 'min'}({quote_name(alias)}) FROM groups"  # noqa: S608 - quoted
         text = f"WITH groups AS ({text}) SELECT * FROM groups WHERE {quote_name(alias)} = ({inner})"  # noqa: S608
-        return self._planned(text, meant, claim=f"the {'most' if first else 'fewest'} {ranks.said}{where_said}")
+        meant += f", only the {most} {alias}"
+        return self._planned(text, meant, claim=f"the {'most' if first else 'fewest'} {ranks.counted.text}{where_said}")
 
     def _group_column(self, wanted: _Wanted) -> tuple[LinkedColumn, Join | None]:
         own = self._column(wanted, self.target)
@@ -1083,33 +1080,21 @@ class _Resolving:
 
     def _counted(self, prefix: str = "") -> str:
         if self.target.may_repeat and self.chosen not in ("different", "rows"):
-            said = (
-                f"A name stands in several rows of {self.target.name!r}. Ask for the different ones, or for the rows."
-            )
+            said = f"A name stands in several rows of {self.target.name!r}. Ask for the different ones, or the rows."
             raise _Unsure(said, ("different", "rows"))
         if (self.target.repeats or self.chosen == "different") and self.target.label is not None:
             return f"count(DISTINCT {prefix}{quote_name(self.target.label.name)})"
         return "count(*)"
 
     def _done(
-        self,
-        select: str,
-        conditions: list[str],
-        what: str,
-        said: list[str],
-        tail: str = "",
-        ending: str = "",
-        *,
-        source: str = "",
-        cell: Cell | None = None,
+        self, select: str, found: _Found, what: str, tail: str = "", ending: str = "", source: str = ""
     ) -> TablePlan:
-        sql = f"SELECT {select} FROM {quote_name(source or self.target.name)}{_where(conditions)}{tail}"  # noqa: S608
-        meant = f"{what} {self.target.name}" + (f" where {' and '.join(said)}" if said else "") + ending
-        return self._planned(sql, meant, cell)
+        sql = f"SELECT {select} FROM {quote_name(source or self.target.name)}{_where(found)}{tail}"  # noqa: S608
+        return self._planned(sql, f"{what} {self.target.name}{_said(found)}{ending}")
 
-    def _planned(self, sql: str, meant: str, cell: Cell | None = None, claim: str = "") -> TablePlan:
+    def _planned(self, sql: str, meant: str, claim: str = "") -> TablePlan:
         understood = meant[0].upper() + meant[1:] + "."
-        return TablePlan(sql=sql, understood=understood, tables=tuple(sorted(self.read)), cell=cell, claim=claim)
+        return TablePlan(sql=sql, understood=understood, tables=tuple(sorted(self.read)), claim=claim)
 
     # -- places in the reading
 
@@ -1118,6 +1103,9 @@ class _Resolving:
 
     def _each(self, *kinds: str) -> Iterator[_Mention]:
         return (mention for mention in self.mentions if mention.is_phrase(*kinds) and not mention.used)
+
+    def _filter(self, wanted: _Wanted | None, operator: str, *operands: float | str | bool, unit: str = "") -> None:
+        self.filters.append(_Filter(wanted=wanted, operator=operator, operands=operands, unit=unit))
 
     def _take(self, *mentions: _Mention) -> _Wanted:
         """Mark these as used, and return the column that the last of them names."""
@@ -1141,12 +1129,28 @@ class _Resolving:
 _AGGREGATE_NAMES = {"avg": "average", "sum": "total", "max": "largest value", "min": "smallest value"}
 
 
+def _is_empty(mention: _Mention) -> bool:
+    return not (mention.table or mention.columns or mention.values)
+
+
+def _names_row(link: ValueLink, table: LinkedTable) -> bool:
+    return link.column == table.label or (link.column.is_code and link.column.table == table.name)
+
+
 def _is_number_word(mention: _Mention) -> bool:
     return mention.table is None and bool(mention.columns) and all(column.is_measure for column in mention.columns)
 
 
-def _where(conditions: Sequence[str]) -> str:
-    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+def _differ(links: Sequence[ValueLink]) -> bool:
+    return len({plain(link.value) for link in links}) > 1
+
+
+def _where(found: _Found) -> str:
+    return f" WHERE {' AND '.join(sql for sql, _ in found)}" if found else ""
+
+
+def _said(found: _Found) -> str:
+    return f" where {' and '.join(words)}" if (words := [words for _, words in found if words]) else ""
 
 
 def _value_condition(links: Sequence[ValueLink]) -> str:
@@ -1167,7 +1171,7 @@ def _filter_condition(column: LinkedColumn, condition: _Filter) -> tuple[str, st
         value = column.flag[not first]
         flag = f"{name} = {value}" if column.is_number else f"lower({name}) = {quote_value(value)}"
         return flag, f"{column.name} is {value!r}"
-    shown = [str(one) if isinstance(one, str) else _number(one) for one in condition.operands]
+    shown = [f"{one:.15g}" if isinstance(one, float) else str(one) for one in condition.operands]
     if isinstance(first, str):
         if not column.period or (column.period == "year" and not all(day.endswith("-01-01") for day in shown)):
             raise _Unsure(f"{column.name!r} holds {'years' if column.period else 'no dates'}. Ask for something else.")
@@ -1183,7 +1187,3 @@ def _filter_condition(column: LinkedColumn, condition: _Filter) -> tuple[str, st
     if operator == "between":
         return f"{name} BETWEEN {shown[0]} AND {shown[1]}", f"{column.name} is between {shown[0]} and {shown[1]}"
     return f"{name} {operator} {shown[0]}", f"{column.name} {operator} {shown[0]}"
-
-
-def _number(number: float) -> str:
-    return str(int(number)) if number == int(number) else repr(number)

@@ -219,9 +219,8 @@ class FolderSearchAgent:
         if passages:
             nearest = min(passages, key=lambda passage: len(unsaid_words(query, [passage])))
             unsaid = [word for word in unsaid_words(query, [nearest]) if word not in nowhere]
-            lacks = (
-                f"does not speak of {_quoted(unsaid)}" if unsaid else "speaks of it, but no sentence there says this"
-            )
+            words = "the other words" if nowhere else "these words"
+            lacks = f"lacks {_quoted(unsaid)}" if unsaid else f"has {words}, but no sentence there says this"
             near = f" The nearest passage, {nearest.citation}, {lacks}."
         return (
             f"Nothing in the folder answers {quote_text(query)}.{tables}{documents}{near}{missing} "

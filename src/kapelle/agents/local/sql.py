@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -130,10 +129,8 @@ def choose_reading(
         if attended:
             raise
     ways = "; ".join(f"({number}) {words}" for number, words in enumerate(by_words, start=1))
-    query = shlex.quote(readings[0].sql)
     raise CannotAnswer(
-        f"{several}: {ways}. Say which in the question; at a terminal you are asked. Or run the query of one: "
-        f"kapelle run {query} --data FOLDER",
+        f"{several}: {ways}. Say which in the question, or send the SQL of one.",
         readings=[{"understood": words, "sql": reading.sql} for words, reading in by_words.items()],
     )
 

@@ -111,8 +111,8 @@ class SqlWritingAgent:
         try:
             self._rules.answer(task, context)
             return 0.0
-        except CannotAnswer:
-            asked = self._read_question(task, context)
+        except CannotAnswer as refusal:
+            asked = None if refusal.readings else self._read_question(task, context)
         except KapelleError:
             return 0.0
         if asked is None or asked.unknown:
@@ -131,6 +131,8 @@ class SqlWritingAgent:
             return await self._rules.run(task, context)
         except CannotAnswer as error:
             refusal = error
+        if refusal.readings:
+            raise refusal  # the user's choice, and nobody's guess
         asked = await call_in_thread(self._read_question, task, context)
         if asked is None:
             raise refusal
@@ -248,9 +250,7 @@ class SqlWritingAgent:
         asked = _Question(text=text, values=values, only=only, links=links, unknown=unknown)
         if unknown:
             return asked
-        described = describe_schema(self._tables, links, text, values=values, only=only)
-        content = f"{described}\n\nThe question, as a JSON text: {json.dumps(text, ensure_ascii=False)}"
-        messages = (Message(role="system", content=_INSTRUCTIONS), Message(role="user", content=content))
+        messages = write_prompt(self._tables, links, text, values=values, only=only)
         return _Question(text=text, values=values, only=only, links=links, messages=messages)
 
     def _links(self) -> SchemaLinks:
@@ -309,6 +309,15 @@ class SqlWritingAgent:
         )
 
 
+def write_prompt(
+    tables: Tables, links: SchemaLinks, question: str, *, values: Sequence[str] = (), only: str | None = None
+) -> tuple[Message, ...]:
+    """Return what a model is asked: the rules, the tables, the question. What never changes comes first."""
+    described = describe_schema(tables, links, question, values=values, only=only)
+    content = f"{described}\n\nThe question, as a JSON text: {json.dumps(question, ensure_ascii=False)}"
+    return Message(role="system", content=_INSTRUCTIONS), Message(role="user", content=content)
+
+
 _FENCE = "```"
 
 
@@ -323,13 +332,13 @@ def read_sql_reply(reply: ModelReply) -> str:
     text = str(data["sql"]) if is_json else reply.text
     if len(text) > MAX_READ_CHARS:
         raise DoesNotFit(["The reply is too long to be one SELECT."])
+    if is_json and _FENCE not in text:
+        return text.strip()
     if _FENCE in text:
         text = text.split(_FENCE)[1]
     found = re.search(r"\b(?:select|with)\b", text, re.IGNORECASE)
     if found is None:
         raise DoesNotFit(["The reply holds no SELECT."])
-    if is_json and text[: found.start()].strip().lower() not in ("", "sql", "sqlite"):
-        raise DoesNotFit(["The reply is more than one SELECT."])
     return text[found.start() :].strip()
 
 
@@ -342,4 +351,7 @@ def _told(reply: str, problems: Sequence[str]) -> tuple[Message, Message]:
 
 
 def _measure(messages: tuple[Message, ...]) -> int:
-    return sum(bound_tokens(message.content) + MESSAGE_TOKENS for message in messages)
+    # Some providers are told the schema in words.
+    return bound_tokens(json.dumps(SQL_SCHEMA)) + sum(
+        bound_tokens(message.content) + MESSAGE_TOKENS for message in messages
+    )

@@ -29,10 +29,17 @@ from .nodes import Node, Repairs, is_whole_call
 
 _LISTS = (
     "tasks", "nodes", "steps", "subtasks", "sub_tasks", "graph", "plan", "dag", "task_graph", "phases", "stages",
-    "sub_steps", "substeps", "children", "actions", "workflow", "task_list",
+    "sub_steps", "substeps", "children", "actions", "workflow", "task_list", "levels",
 )  # fmt: skip
-_IN_ORDER = ("phases", "stages")
+_IN_ORDER = ("phases", "stages", "levels")
 """Lists whose very name says that one follows the other."""
+_LEVEL = re.compile(r"(?:phase|stage|level|step)[ _-]?\d+", re.IGNORECASE)
+_GROUPS = ("parallel", "branches", "sequence")
+"""Where a step of a list holds tasks of its own, beside the names of lists."""
+_LEVELS_OF = {"priority": re.compile(r"-?\d+"), "risk": re.compile("low|medium|high"),
+    "on_failure": re.compile("skip|fail|continue"), "approval": re.compile("true|false"),
+    "deadline": re.compile(r"\d+(?:\.\d+)?")}  # fmt: skip
+"""What these fields of a task may say; other words are no setting."""
 _EDGES = ("edges", "links", "dependencies")
 _PATCH = ("add", "replace", "remove", "expand")
 _THOUGHTS = ("think", "thought", "thoughts", "reasoning", "analysis")
@@ -51,7 +58,7 @@ _REMARKS = frozenset({
     "why", "reason", "rationale", "note", "notes", "comment", "comments", "status", "state", "parallel", "level",
     "step", "step_number", "number", "order", "expected_output", "output", "outputs", "result", "estimated_time",
     "estimated_duration", "duration", "agent", "agent_id", "assigned_to", "assignee", "strategy", "timeout_s",
-    "retries", "optional", "required", "confidence", "complexity", *_THOUGHTS,
+    "retries", "priority", "risk", "on_failure", "optional", "required", "confidence", "complexity", *_THOUGHTS,
 })  # fmt: skip
 """What is said about a task, or is the user's to order: no part of its work."""
 _TAUGHT = frozenset({"query", "question", "sql", "code", "expression"})
@@ -60,6 +67,10 @@ _ENVELOPES = (*_INPUTS, "function", "function_call", "properties", "message")
 """Where a plan is the argument of a tool call, or the answer of a server."""
 _NO_KIND = frozenset({"function", "tool", "tool_use", "tool_call", "function_call", "action", "call", "task", "step"})
 """Types that only say that something is done."""
+_GROUP_KINDS = _NO_KIND | {
+    "group", "phase", "stage", "level", "parallel", "sequential", "sequence", "compound", "expand",
+}  # fmt: skip
+"""Types that say no more than that there are tasks inside."""
 _START = re.compile(r"(?P<marker>\[\[\s*##[^\]\n]{0,80}##\s*\]\])|[\[{]")
 _JSON_LIKE = re.compile(
     r"\{\s*(?:[\"'“”„‘}]|//|/\*|#|[A-Za-z_]\w*\s*:)|\[\s*(?:[\[{]|//|/\*|#|\"[^\"\n]{0,80}\"\s*,|\Z)"
@@ -193,6 +204,10 @@ class _Reader:
             return plan
         held = {name: self._held(value[name], line) for name in _LISTS if name in value}
         holders = [name for name, item in held.items() if isinstance(item, (list, JsonObject))]
+        in_words = [name for name in holders if _is_in_words(held[name])]
+        if 0 < len(in_words) < len(holders):  # the plan as sentences, beside its tasks
+            plan.sections.setdefault("think", "\n".join(str(said) for name in in_words for said in held[name]))
+            holders = [name for name in holders if name not in in_words]
         texts = [name for name in (*_LISTS, "xml") if isinstance(value.get(name), str) and "<node" in value[name]]
         if len(holders) + len(texts) > 1:
             both = " and ".join(map(repr, [*holders, *texts]))
@@ -230,7 +245,12 @@ class _Reader:
         tasks = [item for item in value.values() if isinstance(item, JsonObject)]
         are_tasks = len(tasks) == len(value) and all(_looks_like_task(task) or _find_group(task) for task in tasks)
         if are_tasks and tasks and (len(tasks) > 1 or not _find_group(tasks[0])):
-            plan.nodes = self.read_nodes(value, f"line {line}")
+            plan.nodes = self.read_nodes(value, f"line {line}", value, in_order=all(map(_LEVEL.fullmatch, value)))
+            return plan
+        lists = [item for item in value.values() if isinstance(item, list) and any(map(_looks_like_task, item))]
+        if len(lists) == len(value) > 1:
+            groups = [_object({"id": name, "tasks": item}, line) for name, item in value.items()]
+            plan.nodes = self.read_nodes(groups, f"line {line}", value, in_order=all(map(_LEVEL.fullmatch, value)))
             return plan
         rest = [name for name in value if name not in _ENVELOPES and name not in _THOUGHTS]
         found |= self._plans_in(value, line, rest)
@@ -266,6 +286,7 @@ class _Reader:
             _add_edges(nodes, around)
         if self._groups:
             self._take_apart(nodes, around, in_order=in_order)
+        _rename_given(nodes)
         return nodes
 
     def _read_items(self, value: Any, place: str) -> list[Node]:
@@ -287,15 +308,15 @@ class _Reader:
         name = _take(fields, (*_ID, "name", "phase", "title"))
         place = f"line {item.line}, group {name!r}"
         title = _take(fields, ("description", "title", "name", "goal", "task"))
-        for said in (*_INPUTS, *_TAUGHT, "function", "call"):
-            if fields.get(said):
-                raise InvalidPlan(
-                    f"It has {said!r}, and {key!r} as well: it is a task or a group. Say one.", place=place
-                )
-        task_ids = clean_id(str(name)) if name is not None else f"group{len(self._groups) + 1}"
+        kind = _take(fields, _TYPE)
+        own = [said for said in (*_INPUTS, *_TAUGHT) if fields.get(said)]
+        if own or (kind is not None and str(kind).lower() not in _GROUP_KINDS):
+            said = repr(own[0]) if own else f"the type {kind!r}"
+            raise InvalidPlan(f"It has {said}, and {key!r} as well: it is a task or a group. Say one.", place=place)
+        group_id = clean_id(str(name)) if name is not None else f"group{len(self._groups) + 1}"
         group = _Group(
-            name=task_ids,
-            title=str(title or name or task_ids),
+            name=group_id,
+            title=str(title or name or group_id),
             nodes=self._read_items(inner, place),
             depends=_read_names(_take(fields, _DEPENDS)),
         )
@@ -314,7 +335,8 @@ class _Reader:
                 groups[after].depends.append(before)
             else:
                 _add_edge(nodes, before, after, line=1)
-        if in_order and not any(group.depends for group in self._groups) and not any(map(_depends_of, nodes)):
+        is_said = any(group.depends or _waits_outside(group.nodes) for group in self._groups)
+        if in_order and not is_said:
             for earlier, later in zip(self._groups, self._groups[1:], strict=False):
                 later.depends.append(earlier.name)
             self._repairs.note("Phases were taken to follow one another")
@@ -365,12 +387,16 @@ def _find_group(item: Any) -> str | None:
     """The name of the field in which a step holds tasks of its own; None if it is a task."""
     if not isinstance(item, JsonObject):
         return None
-    for name in _LISTS:
+    for name in (*_LISTS, *_GROUPS):
         inner = item.get(name)
         parts = list(inner.values()) if isinstance(inner, JsonObject) else inner
         if isinstance(parts, list) and parts and all(isinstance(part, JsonObject) for part in parts):
             return name
     return None
+
+
+def _is_in_words(item: Any) -> bool:
+    return isinstance(item, list) and bool(item) and all(isinstance(part, str) for part in item)
 
 
 def _refuse_more_work(value: JsonObject, holder: str) -> None:
@@ -476,6 +502,8 @@ def _read_node(item: JsonObject, repairs: Repairs) -> Node:
         name = fields.pop("name")
         node.names.append(name)
         description = name if description is None and " " in name.strip() and name.strip() != kind else description
+    if isinstance(kind, list) and len(kind) == 1:
+        kind = kind[0]
     for what, text in (("type", kind), ("description", description)):
         if text is not None and not isinstance(text, str):
             raise InvalidPlan(f"The {what} is {json.dumps(text)[:40]}. Give a text.", place=place)
@@ -528,8 +556,11 @@ def _read_rest(fields: dict[str, Any], node: Node, values: dict[str, Any], repai
         attributes["requires"] = json.dumps(skills if isinstance(skills, list) else [skills])
     for name, keys in (("deadline", _DEADLINE), *((name, (name,)) for name in _CARRIED)):
         value = _take(fields, keys)
-        if value is not None:
-            attributes[name] = value if isinstance(value, str) else json.dumps(value)
+        said = value if isinstance(value, str) else json.dumps(value)
+        if value is not None and (_LEVELS_OF[name].fullmatch(said.strip().lower()) or not isinstance(value, str)):
+            attributes[name] = said.strip().lower() if isinstance(value, str) else said
+        elif value:
+            fields[name] = value  # words: "high", "in two days"
     if isinstance(fields.get("needs"), str):
         attributes["needs"] = fields.pop("needs")
     metadata = _take(fields, ("metadata",)) or {}
@@ -607,7 +638,8 @@ def _read_depends(fields: dict[str, Any], attributes: dict[str, str]) -> None:
 def _read_names(given: Any) -> list[str]:
     """The ids in a list of them, or in a text."""
     if isinstance(given, JsonObject):
-        given = [given] if any(name in given for name in _ID) else list(given)
+        held = _take(dict(given), ("tasks", "ids", "all", "any"))
+        given = [given] if any(name in given for name in _ID) else held if held is not None else list(given)
     if isinstance(given, str):
         parts = re.split(r"[,;|]|\band\b", given)
         if all(_TASK_ID.fullmatch(word) for part in parts for word in part.split()):
@@ -643,6 +675,11 @@ def _last_of(nodes: Sequence[Node]) -> list[str]:
     return [node.task_id for node in nodes if node.task_id not in awaited]
 
 
+def _waits_outside(nodes: Sequence[Node]) -> bool:
+    own = {node.task_id for node in nodes}
+    return any(name not in own for node in nodes for name in _depends_of(node))
+
+
 def _refers(node: Node, ids: set[str]) -> set[str]:
     said = node.text + node.attributes.get("inputs", "")
     return {name for name in re.findall(r"\{([\w-]+)", said) if name in ids and name != node.task_id}
@@ -661,6 +698,20 @@ def _rename(nodes: Sequence[Node], names: Mapping[str, str], *, ids: bool = True
         node.text = named.sub(lambda match: "{" + names[match[1]], node.text)
         if "inputs" in node.attributes:
             node.attributes["inputs"] = named.sub(lambda match: "{" + names[match[1]], node.attributes["inputs"])
+
+
+def _rename_given(nodes: Sequence[Node]) -> None:
+    """Write references to ids that tasks may not have by the ids that they got."""
+    given = {node.names[0].strip(): node.task_id for node in nodes if node.names}
+    for old, new in given.items():
+        if old == new or old.isdigit():
+            continue
+        for node in nodes:
+            node.text = node.text.replace("{" + old + "}", "{" + new + "}").replace("{" + old + ".", "{" + new + ".")
+            if "inputs" in node.attributes:
+                escaped, said = json.dumps(old)[1:-1], node.attributes["inputs"]
+                said = said.replace("{" + escaped + "}", "{" + new + "}").replace("{" + escaped + ".", "{" + new + ".")
+                node.attributes["inputs"] = said
 
 
 def _add_edges(nodes: list[Node], value: Mapping[str, Any]) -> None:
@@ -742,6 +793,8 @@ def _take(fields: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 def _take_text(fields: dict[str, Any], names: tuple[str, ...], item: JsonObject) -> str:
     value = _take(fields, names)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if not isinstance(value, (str, int)) or isinstance(value, bool) or not str(value).strip():
         raise InvalidPlan('A task has no id. Write "id": "s1".', place=f"line {item.line}")
     return str(value).strip()

@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?
 _STRICT_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 _WORD = re.compile(r"[A-Za-z_$][\w$-]*")
 _CONSTANTS = {"true": True, "false": False, "null": None, "True": True, "False": False, "None": None}
-_QUOTES = {'"': '"', "'": "'", "“": "”“", "”": "”“", "„": "”“", "‘": "’‘", "’": "’‘"}
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”“", "”": "”“", "„": "”“", "‘": "’‘", "’": "’‘"}
 _ESCAPE = re.compile(r"\\(?:u(?P<hex>[0-9a-fA-F]{4})|x(?P<byte>[0-9a-fA-F]{2})|(?P<char>[\s\S]))")
 _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "\n": ""}
 _ENDS_A_TEXT = re.compile(r"[\s\u00a0]*(?:[,:\]}]|//|/\*|\#|\Z)")
@@ -132,6 +132,12 @@ class LooseJson:
     def _quoted(self) -> str:
         text, start = self._text, self._at
         quote = text[start]
+        if text.startswith(quote * 3, start):  # as Python and Markdown quote texts of several lines
+            end = text.find(quote * 3, start + 3)
+            if end >= 0 and _ENDS_A_TEXT.match(text, end + 3):
+                self._repairs.note("The quotes of texts were mended")
+                self._at = end + 3
+                return self._unescaped(text[start + 3 : end], start)
         stops = re.compile(f"[\\\\{re.escape(_QUOTES[quote])}]")
         at = start + 1
         inner = False

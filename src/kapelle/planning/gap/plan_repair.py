@@ -6,8 +6,11 @@ data decides how they run. What no reading decides is left as it is, for the str
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from kapelle.graph import escape_braces
 
 from .nodes import Node, Repairs
 
@@ -17,6 +20,11 @@ _REFERENCE = re.compile(r"(?<!\{)\{(?P<name>[A-Za-z_][\w-]*)(?P<path>(?:\.\w+|\[
 _DOUBLED = re.compile(
     r"(?<!\{)\{\{[ ]?(?P<name>[A-Za-z_][\w-]*)(?P<path>(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*)[ ]?\}\}(?!\})"
 )
+_DOLLARED = re.compile(
+    r'"(?:\$\{(?P<a>[A-Za-z_][\w-]*)(?P<a_path>(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*)\}|'
+    r'\$(?P<b>[A-Za-z_][\w-]*)(?P<b_path>(?:\.[A-Za-z_]\w*)*)|<(?P<c>[A-Za-z_][\w-]*)>)"'
+)
+_CODE = frozenset({"code", "expression", "sql"})
 _PART = re.compile(r"[A-Za-z0-9_]+_from_(?P<task>[A-Za-z_][\w-]*)")
 _NUMBERED = re.compile(r"(?:task|step|node|id|s|t|q)?[_-]?(?P<number>\d{1,6})", re.IGNORECASE)
 
@@ -29,7 +37,9 @@ def mend_nodes(nodes: list[Node], repairs: Repairs) -> None:
     by_id = {node.task_id: node for node in nodes}
     for position, node in enumerate(nodes):
         _mend_doubled(node, {*_depends(node), *(earlier.task_id for earlier in nodes[:position])}, repairs)
+        _mend_dollars(node, by_id, repairs)
         _mend_references(node, by_id, repairs)
+        _mend_code(node, by_id, repairs)
         _mend_depends(node, nodes, by_id, repairs)
         _mend_skills(node, by_id, repairs)
     _mend_circles(nodes, by_id, repairs)
@@ -59,11 +69,7 @@ def _put_depends(node: Node, names: Iterable[str]) -> None:
 
 
 def _referred(node: Node) -> set[str]:
-    names = set()
-    for match in _REFERENCE.finditer(_said(node)):
-        part = _PART.fullmatch(match["name"])
-        names.add(part["task"] if part is not None else match["name"])
-    return names
+    return {_task_of(match["name"]) for match in _REFERENCE.finditer(_said(node))}
 
 
 def _mend_repeated(nodes: list[Node], repairs: Repairs) -> None:
@@ -96,6 +102,55 @@ def _mend_doubled(node: Node, before: Collection[str], repairs: Repairs) -> None
 
     if _rewrite(node, _DOUBLED, single):
         repairs.note("Doubled braces around a task's name were read as a reference", node.task_id)
+
+
+def _mend_dollars(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> None:
+    """A value that is `${s1.answer}`, `$s1` or `<s1>` and nothing else means the output of s1."""
+
+    def refer(match: re.Match[str]) -> str:
+        name = match["a"] or match["b"] or match["c"]
+        path = match["a_path"] or match["b_path"] or ""
+        return '"{' + name + path + '}"' if name in by_id and name != node.task_id else match[0]
+
+    if _rewrite(node, _DOLLARED, refer):
+        repairs.note("References such as $s1 were read as {s1}", node.task_id)
+
+
+def _mend_code(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> None:
+    """Braces in code are code, but for those around a task's name: whoever doubled none of them knew no better."""
+    if "inputs" not in node.attributes:
+        return
+    values = json.loads(node.attributes["inputs"])
+    for name in _CODE.intersection(values):
+        text = values[name]
+        if not isinstance(text, str) or not _is_single(_known_out(text, by_id)):
+            continue
+        parts = _REFERENCE.split(text)  # text, name, path, text, ...
+        mended = ""
+        for at in range(0, len(parts), 3):
+            mended += escape_braces(parts[at])
+            if at + 1 < len(parts):
+                written = "{" + parts[at + 1] + parts[at + 2] + "}"
+                mended += written if _task_of(parts[at + 1]) in by_id else escape_braces(written)
+        if mended != text:
+            values[name] = mended
+            repairs.note(f"Braces in {name!r} were taken as they stand", node.task_id)
+            node.attributes["inputs"] = json.dumps(values)
+
+
+def _known_out(text: str, by_id: Mapping[str, Node]) -> str:
+    """The text without its references to tasks."""
+    return _REFERENCE.sub(lambda match: "" if _task_of(match["name"]) in by_id else match[0], text)
+
+
+def _is_single(text: str) -> bool:
+    """Whether a brace stands alone."""
+    return "{" in text.replace("{{", "") or "}" in text.replace("}}", "")
+
+
+def _task_of(name: str) -> str:
+    part = _PART.fullmatch(name)
+    return part["task"] if part is not None else name
 
 
 def _mend_references(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> None:
@@ -144,8 +199,9 @@ def _mend_skills(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> Non
     """A skill that is the name of another task is a dependency: both are said to be required."""
     skills = re.findall(r"[\w.-]+", node.attributes.get("requires", ""))
     for skill in skills:
-        task_id = skill.partition(".")[0]
-        if task_id in by_id and task_id != node.task_id and node.attributes["requires"].count(skill) == 1:
+        task_id, dot, _ = skill.partition(".")
+        says_task = dot or re.fullmatch(r"s\d+", skill)
+        if says_task and task_id in by_id and task_id != node.task_id and node.attributes["requires"].count(skill) == 1:
             left = [other for other in skills if other != skill]
             node.attributes["requires"] = ",".join(left)
             _put_depends(node, [*_depends(node), task_id])

@@ -33,6 +33,8 @@ _JSON_FIRST = re.compile(r"\s*(?:```\w*[^\S\n]*\n\s*)?[\[{]")
 _THINK = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _THINK_END = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 
+_OTHER_NODE = re.compile(r"<(?:task|step)\s[^<>]*\bid\s*=", re.IGNORECASE)
+_OTHER_TAG = re.compile(r"<(?P<end>/?)(?:task|step|(?P<all>tasks|steps))(?=[\s/>])", re.IGNORECASE)
 _START_OF_PLAN = re.compile(r"[\[{]|^[ \t]*(?:- )?\w+:|^[ \t]*\d+[.)]", re.MULTILINE)
 
 MAX_REPLY_CHARS = 2_000_000
@@ -121,6 +123,9 @@ class _Reading:
         plan = self._read_whole_json(text)
         if plan is not None:
             return self._from_json([plan])
+        if "<node" not in text and _OTHER_NODE.search(text):
+            text = _OTHER_TAG.sub(lambda tag: f"<{tag['end']}{'graph' if tag['all'] else 'node'}", text)
+            self._repairs.note("The tags of tasks were read as those of nodes")
         markup = self._read_markup(text)
         if any(graph.nodes for graph in markup.graphs) or markup.patches:
             return self._from_markup(markup)
@@ -178,6 +183,8 @@ class _Reading:
         return markup
 
     def _from_markup(self, markup: Markup) -> GapReply:
+        for what, places in self._repairs.places.items():
+            markup.repairs.places.setdefault(what, []).extend(places)
         self._repairs = markup.repairs
         if markup.patches:
             return self._patched(_only_patch(markup.patches), markup)
