@@ -263,6 +263,8 @@ class Outcome:
     answer: str = ""
     why: str = ""
     planner: str = ""
+    plan: str = ""
+    """Who did what: the tasks with their types and agents."""
     unsourced: str = ""
     """What of the answer has no source; empty if nothing."""
     plan_refused: bool = False
@@ -279,6 +281,7 @@ class Outcome:
             "answer": self.answer[:1000],
             "why": self.why,
             "planner": self.planner,
+            "plan": self.plan,
             "unsourced": self.unsourced,
             "calls": self.calls,
             "planning_calls": self.planning_calls,
@@ -381,6 +384,10 @@ async def run_case(case: Case, client: ModelClient | None, folder: Folder, timeo
 def _judge(outcome: Outcome, run: Run, case: Case, folder: Folder, counted: CountedModel | None) -> None:
     outcome.state, outcome.answer, outcome.planner = run.state, run.answer, run.planner
     outcome.why = run.stop_reason or "; ".join(run.notes)
+    if run.graph is not None:
+        outcome.plan = "; ".join(
+            f"{task.task_id} {task.task_type} {run.tasks[task.task_id].agent}" for task in run.graph
+        )
     is_done = run.state == "done"
     known = folder.is_right(case.request, run.answer if is_done else "")
     outcome.right = known if is_done or known is None else False
@@ -393,16 +400,16 @@ def _judge(outcome: Outcome, run: Run, case: Case, folder: Folder, counted: Coun
 def _find_unsourced(run: Run) -> str:
     """Return the look-ups of an answer that say neither where it comes from nor that it is from memory."""
     assert run.graph is not None
-    told = {
-        task_id
-        for task_id, task in run.tasks.items()
-        if task.from_memory or (isinstance(task.output, Mapping) and task.output.get("sources"))
-    }
-    missing = [
-        task_id
-        for task_id, task in run.tasks.items()
-        if task.state == "done" and task_id not in told and run.graph[task_id].task_type in LOOK_UPS
-    ]
+    told: set[str] = set()
+    missing = []
+    for task_id in run.graph.topological_order():
+        task = run.tasks[task_id]
+        says = task.from_memory or (isinstance(task.output, Mapping) and bool(task.output.get("sources")))
+        # What is worked out of earlier results is told by these.
+        if says or not told.isdisjoint(run.graph.dependencies(task_id)):
+            told.add(task_id)
+        elif task.state == "done" and run.graph[task_id].task_type in LOOK_UPS:
+            missing.append(task_id)
     if missing:
         return ", ".join(missing)
     return "" if told or MEMORY_MARK in run.answer else "all of it"
