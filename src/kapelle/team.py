@@ -75,7 +75,7 @@ class Team:
     """The user's agents that run on a model whose price is not known, with that model."""
     has_data: bool = False
     notes: tuple[str, ...] = ()
-    """What the user should know of the folder: files that were left out, and why."""
+    """What the user should know of the folder: files that were left out, and why, and doubts about tables."""
 
     def check_prices(self, tasks: Iterable[Task] | None = None) -> None:
         """Check that the price of every agent's model is known: a budget over an unknown one would hold nothing.
@@ -121,6 +121,7 @@ def assemble_team(
         folder_files,
         local_agents,
         skipped_files,
+        table_notes,
         understands_table_questions,
     )
 
@@ -144,6 +145,7 @@ def assemble_team(
         registry = registry.with_agent(capability, runner)
     rule_planner = RulePlanner(answers_from_tables=understands_table_questions(folder), files=folder_files(folder))
     skipped = tuple(f"{left.file} was left out: {left.reason}" for left in skipped_files(folder))
+    notes = (*skipped, *table_notes(folder))
     # Planning agents need to know who is there, themselves included: they ask when they are asked.
     registry = registry.with_agent(FOR_EACH_CARD, ForEachAgent(rule_planner, lambda: team.registry))
     rules = tuple(_data_rules(own, [capability for capability, _ in local])) if folder is not None else ()
@@ -156,7 +158,7 @@ def assemble_team(
             model_note="No model is configured: requests are split by rules, and agents that need none do the work.",
             unpriced=unpriced,
             has_data=folder is not None,
-            notes=skipped,
+            notes=notes,
         )
         return team
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
@@ -180,7 +182,7 @@ def assemble_team(
         call_timeout_s=getattr(client, "timeout_s", None),
         unpriced=unpriced,
         has_data=folder is not None,
-        notes=skipped,
+        notes=notes,
     )
     return team
 

@@ -83,6 +83,8 @@ class Table:
     """Path inside the folder, with forward slashes."""
     columns: tuple[Column, ...]
     rows: int
+    notes: tuple[str, ...] = ()
+    """What is to be known of how it was read: each a sentence that begins with its place, `sales.csv:7: ...`."""
 
     def column(self, name: str) -> Column | None:
         """Return the column of that name, or None."""
@@ -484,7 +486,12 @@ class _Loading:
         shape = ", ".join(f"{quote_name(column.name)} {column.kind.upper()}" for column in columns)
         self.store.execute(f"CREATE TABLE {quote_name(name)} ({shape})")
         lines = _Lines()
-        for _, rows, begins in parts:
+        notes: tuple[str, ...] = ()
+        for what, rows, *more in parts:
+            if what == "notes":
+                notes = tuple(f"{found.name}{f':{line}' if line else ''}: {text}" for line, text in rows)
+                continue
+            (begins,) = more
             lines.extend(begins)
             if self._cells + lines.rows * len(columns) > MAX_CELLS:
                 raise Unreadable(f"the CSV files of the folder hold more than {MAX_CELLS:,} cells together")
@@ -496,7 +503,8 @@ class _Loading:
                     f"INSERT INTO {quote_name(name)} ({named}) VALUES ({marks})",  # noqa: S608 - the names are quoted
                     alike,
                 )
-        return Table(name=name, file=found.name, columns=columns, rows=lines.rows), lines
+        notes = tuple(map(printable_name, notes))
+        return Table(name=name, file=found.name, columns=columns, rows=lines.rows, notes=notes), lines
 
     def _attach(self, found: FoundFile, parts: Iterator[list[Any]]) -> None:
         try:
