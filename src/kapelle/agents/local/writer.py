@@ -71,7 +71,7 @@ class WriterAgent:
             title = title or " ".join(task.description.split()) or "Report"
             body = _report(findings)
         body += _list_missing(context)
-        text = (f"# {title}\n\n" if title else "") + body + _list_of(sources)
+        text = (f"# {title}\n\n" if title else "") + body + list_sources(sources)
         return AgentResult(output={"text": text, "answer": body, "body": body, "sources": sources}, cost_usd=0.0)
 
     def _read(self, task_id: str, output: Any, context: TaskContext) -> _Finding:
@@ -327,7 +327,8 @@ def _list_missing(context: TaskContext) -> str:
     return "\n\n## Missing\n\n" + "\n".join(lines)
 
 
-def _list_of(sources: list[str]) -> str:
+def list_sources(sources: list[str]) -> str:
+    """Return the section at the end of a text that lists its sources; empty without any."""
     if not sources:
         return ""
     lines = "\n".join(f"{number}. {source}" for number, source in enumerate(sources, start=1))
