@@ -84,7 +84,7 @@ from kapelle.ledger import (
     show_figure,
 )
 from kapelle.models import ModelClient, PriceTable
-from kapelle.planning import CorrectingPlanner, Plan, Planner, read_plan, take_plan
+from kapelle.planning import CorrectingPlanner, Plan, Planner, fit_types, read_plan, take_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import (
     AOPValidator,
@@ -435,7 +435,7 @@ class Engine:
         words = "" if given is not None else _check_words(request)
         self._check_prices(terms, given)
         try:
-            plan = given or await self._plan(words, budget, gate_key=words)
+            plan = self._fit(given) if given is not None else await self._plan(words, budget, gate_key=words)
             routing = await self._route(plan, terms, budget.left.usd)
             validation = await self._validate(plan, routing, terms, budget, given=given is not None)
             if validation.approved is None and given is None:
@@ -626,7 +626,10 @@ class Engine:
         Raises:
             PlanRejected: the plan is not approved.
         """
-        plan = given or await self._plan(words, budget, journal, gate_key=journal.run_id)
+        if given is not None:
+            plan = self._fit(given)
+        else:
+            plan = await self._plan(words, budget, journal, gate_key=journal.run_id)
         journal.write("run_planned", planned(plan))
         routing = await self._route(plan, terms, budget.left.usd)
         if self.explorer.share and terms.deadline_s is None and terms.min_quality is None:
@@ -699,6 +702,11 @@ class Engine:
     def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
         if terms.budget_usd is not None:
             self.team.check_prices(None if plan is None else plan.graph)
+
+    def _fit(self, plan: Plan) -> Plan:
+        """Return a given plan with a type that nobody takes read as the nearest one: graphs of models are given too."""
+        graph, notes = fit_types(plan.graph, self.team.registry, is_draft=False)
+        return replace(plan, graph=graph, notes=(*plan.notes, *notes))
 
     async def _plan(
         self,

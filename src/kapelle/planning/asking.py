@@ -1,8 +1,9 @@
 """Asks a model for a plan, and once more where a second call can mend what is wrong with the first reply.
 
 A second call is told the exact fault. It is made where the reply could not be used, and where a usable plan leaves out
-names or numbers of the request; there is no third, and none after a reply that filled all that it may hold. Every call that was paid counts: in what is returned, in the error
-where nothing could be, and through `on_paid` at once, whatever becomes of the call.
+names or numbers of the request; there is no third, and none after a reply that filled all that it may hold. Every call
+that was paid counts: in what is returned, in the error where nothing could be, and through `on_paid` at once, whatever
+becomes of the call.
 """
 
 from __future__ import annotations
