@@ -437,6 +437,20 @@ def test_rules_plan_where_the_models_plan_is_not_approved() -> None:
     assert "The model's plan was refused" in found.plan.notes[0]
 
 
+def test_a_graph_whose_function_nobody_takes_runs_over_a_folder_with_a_note(tmp_path: Path) -> None:
+    graph = tmp_path / "graph.xml"
+    graph.write_text(
+        """<graph><node id="s1">lookup("area of Peru")</node><node id="s2">lookup("area of Chile")</node>
+        <node id="s3" depends="s1,s2">compare_values({s1}, {s2})</node></graph>""",
+        encoding="utf-8",
+    )
+    run = go(offline(data=ATLAS), graph)
+    assert run.state == "done"
+    assert run.graph is not None
+    assert run.graph["s3"].task_type == "compare"
+    assert "'compare_values', which nobody takes; it was read as 'compare'" in run.notes[0]
+
+
 def test_a_skill_that_nobody_has_does_not_lose_the_run() -> None:
     odd = {"tasks": [planned("s1", "lookup"), {**planned("s2", "write", "s1"), "requires": ["telepathy"]}]}
     model = ScriptedModel([odd, "Paris", "It is Paris."], cost_usd=0.01)

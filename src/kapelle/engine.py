@@ -84,7 +84,7 @@ from kapelle.ledger import (
     show_figure,
 )
 from kapelle.models import ModelClient, PriceTable
-from kapelle.planning import CorrectingPlanner, Plan, Planner, read_plan, take_plan
+from kapelle.planning import CorrectingPlanner, Plan, Planner, fit_types, read_plan, take_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
 from kapelle.validation import (
     AOPValidator,
@@ -102,7 +102,7 @@ from .exploring import explore
 from .feedback import find_rated, nothing_to_forget
 from .records import planned, routed, validated
 from .resuming import Resumption, part_without_agents, prepare, recorded_plan, recorded_routing
-from .team import AgentLike, Team, assemble_team, name_as_taken, register_agents
+from .team import HARMLESS_TYPES, AgentLike, Team, assemble_team, register_agents
 from .terms import Terms, learned_folder
 
 MOST_OUTCOMES = 50_000
@@ -440,7 +440,7 @@ class Engine:
         words = "" if given is not None else _check_words(request)
         self._check_prices(terms, given)
         try:
-            plan = given or await self._plan(words, budget, gate_key=words)
+            plan = given if given is not None else await self._plan(words, budget, gate_key=words)
             routing = await self._route(plan, terms, budget.left.usd)
             validation = await self._validate(plan, routing, terms, budget, given=given is not None)
             if validation.approved is None and given is None:
@@ -640,7 +640,10 @@ class Engine:
         Raises:
             PlanRejected: the plan is not approved.
         """
-        plan = given or await self._plan(words, budget, journal, gate_key=journal.run_id)
+        if given is not None:
+            plan = given
+        else:
+            plan = await self._plan(words, budget, journal, gate_key=journal.run_id)
         journal.write("run_planned", planned(plan))
         routing = await self._route(plan, terms, budget.left.usd)
         if self.explorer.share and terms.deadline_s is None and terms.min_quality is None:
@@ -715,8 +718,8 @@ class Engine:
         given = _given_plan(request)
         if given is None or not (isinstance(request, Path) and request.suffix.lower() == ".xml"):
             return given
-        able = self.team.registry.runnable().task_types
-        return given if "*" in able else name_as_taken(given, able)
+        graph, notes = fit_types(given.graph, self.team.registry.runnable(), among=HARMLESS_TYPES)
+        return replace(given, graph=graph, notes=(*given.notes, *notes))
 
     def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
         if terms.budget_usd is not None:

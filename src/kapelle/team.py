@@ -5,7 +5,7 @@ The engine's page stays a page because all of what depends on the machine and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kapelle.agents import Agent, AgentCapability, AgentRegistry, ModelAgent, RegisteredAgent, as_agent
 from kapelle.errors import InvalidAgents, InvalidInput, NotFound, UnknownPrice
 from kapelle.execution import Replanner
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import Task
 from kapelle.models import ModelClient, PriceTable, describe_model, find_model
 from kapelle.planning import (
     EXPAND_TYPE,
@@ -22,10 +22,8 @@ from kapelle.planning import (
     ForEachAgent,
     HTDAGPlanner,
     ModelPlanner,
-    Plan,
     Planner,
     RulePlanner,
-    nearest_type,
 )
 from kapelle.routing import RoutingRule
 
@@ -47,6 +45,8 @@ DATA_TYPES = ("lookup", "search", "research", "sql", "query", "aggregate", "coun
 """Work that the folder a user gave is asked for first."""
 EXACT_TYPES = ("compare", "combine", "join", "python", "compute", "calculate")
 """Work on what a folder gave in which a program makes no mistakes; what it cannot do it refuses."""
+HARMLESS_TYPES = WRITTEN_TYPES.union(DATA_TYPES, EXACT_TYPES)
+"""Work that changes nothing outside, so that a word near it may be read as it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,19 +219,6 @@ def _planner_card(client: ModelClient, price: float | None) -> AgentCapability:
         description="Plans, while the request runs, a part whose tasks depend on earlier results. Say in the "
         "description what is to be reached; depend on the tasks whose results it needs.",
     )
-
-
-def name_as_taken(plan: Plan, able: Collection[str]) -> Plan:
-    """Return a plan whose functions that nobody takes are read as the nearest type of harmless work that somebody does,
-    with a note for each: `compare_values` as `compare`."""
-    kinds = [kind for kind in able if kind in WRITTEN_TYPES.union(DATA_TYPES, EXACT_TYPES)]
-    tasks, notes = [], []
-    for task in plan.graph:
-        near = None if task.task_type in able else nearest_type(task.task_type, kinds)
-        if near is not None:
-            notes.append(f"Nobody takes {task.task_type!r}, so {task.task_id} was read as {near!r}.")
-        tasks.append(task if near is None else replace(task, task_type=near))
-    return replace(plan, graph=TaskDAG(tasks), notes=(*plan.notes, *notes)) if notes else plan
 
 
 def register_agents(agents: AgentRegistry | Iterable[AgentLike]) -> AgentRegistry:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .fallback import FallbackPlanner as FallbackPlanner
-from .fit import nearest_type as nearest_type
+from .fit import fit_types as fit_types
 from .for_each import FOR_EACH_CARD as FOR_EACH_CARD
 from .for_each import ForEachAgent as ForEachAgent
 from .for_each import read_items as read_items

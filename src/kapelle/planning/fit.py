@@ -45,30 +45,56 @@ def fit_to_agents(graph: TaskDAG, agents: Mapping[str, AgentCapability]) -> tupl
     """
     if not agents:
         return graph, ()
+    graph, notes = fit_types(graph, agents)
+    tasks = []
+    for task in graph:
+        skills = _most_skills(task.requirements, task.task_type, agents)
+        if skills != task.requirements:
+            lost = ", ".join(repr(skill) for skill in sorted(task.requirements - skills))
+            taken = f"no agent that takes {task.task_type!r} has"
+            notes = (*notes, f"Task {task.task_id!r} requires {lost}, which {taken}; left out.")
+            task = dataclasses.replace(task, requirements=skills)
+        tasks.append(task)
+    return (TaskDAG(tasks, version=graph.version) if notes else graph), notes
+
+
+def fit_types(
+    graph: TaskDAG, agents: Mapping[str, AgentCapability], *, among: Collection[str] | None = None
+) -> tuple[TaskDAG, tuple[str, ...]]:
+    """Return the graph with types that somebody takes, and a note on each change.
+
+    Args:
+        graph: The tasks.
+        agents: Who is there.
+        among: The types that a word may be read as. Given, it is a person's graph: a type that is near none of them is
+            left as it is, for routing to say what it needs.
+
+    Raises:
+        InvalidPlan: a model's graph has a type that nobody takes and that is near none.
+    """
     kinds = list(dict.fromkeys(kind for agent in agents.values() for kind in agent.task_types if kind != "*"))
-    takes_any = any("*" in agent.task_types for agent in agents.values())
+    if any("*" in agent.task_types for agent in agents.values()):
+        return graph, ()
+    near_kinds = [kind for kind in kinds if among is None or kind in among]
+    is_draft = among is None
     notes: list[str] = []
     tasks = []
     for task in graph:
         kind = task.task_type
-        if kind not in kinds and not takes_any:
-            kind = (
-                nearest_type(task.task_type, kinds) or (_type_of_words(task, kinds) if kind == UNTYPED else None) or ""
+        if kind in kinds or (task.strategy is not None and not is_draft):
+            tasks.append(task)
+            continue
+        near = nearest_type(kind, near_kinds) or (_type_of_words(task, kinds) if kind == UNTYPED and is_draft else None)
+        if near is not None:
+            said = "has no type" if kind == UNTYPED else f"has the type {kind!r}, which nobody takes"
+            notes.append(f"Task {task.task_id!r} {said}; it was read as {near!r}.")
+            task = dataclasses.replace(task, task_type=near)
+        elif is_draft:
+            raise InvalidPlan(
+                f"Nobody takes tasks of the type {kind!r}. Use one of: {', '.join(kinds)}.",
+                place=f"task {task.task_id!r}",
             )
-            if not kind:
-                raise InvalidPlan(
-                    f"Nobody takes tasks of the type {task.task_type!r}. Use one of: {', '.join(kinds)}.",
-                    place=f"task {task.task_id!r}",
-                )
-            said = (
-                "has no type" if task.task_type == UNTYPED else f"has the type {task.task_type!r}, which nobody takes"
-            )
-            notes.append(f"Task {task.task_id!r} {said}; it was read as {kind!r}.")
-        skills = _most_skills(task.requirements, kind, agents)
-        if skills != task.requirements:
-            lost = ", ".join(repr(skill) for skill in sorted(task.requirements - skills))
-            notes.append(f"Task {task.task_id!r} requires {lost}, which no agent that takes {kind!r} has; left out.")
-        tasks.append(dataclasses.replace(task, task_type=kind, requirements=skills))
+        tasks.append(task)
     return (TaskDAG(tasks, version=graph.version) if notes else graph), tuple(notes)
 
 
