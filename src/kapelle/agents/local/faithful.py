@@ -126,10 +126,11 @@ def _numbers(text: str) -> Iterator[float]:
 
 def _number(match: re.Match[str]) -> float:
     digits, unit = match[1], (match[2] or "").casefold()
-    if re.fullmatch(r"\d+,\d{1,2}", digits):
-        digits = digits.replace(",", ".")
-    elif not re.fullmatch(r"[\d,]*\.?\d*", digits):
-        digits = re.sub(r"\D", "", digits)
+    whole, comma, rest = digits.partition(",")
+    if comma and whole.isdigit() and rest.isdigit() and len(rest) < 3:
+        digits = f"{whole}.{rest}"
+    elif not digits.replace(",", "").replace(".", "", 1).isdigit():
+        digits = "".join(filter(str.isdigit, digits))
     starts = max((one for one in _SCALES if unit.startswith(one)), key=len, default="")
     return float(digits.replace(",", "")) * _SCALES.get(starts, 1.0)
 
