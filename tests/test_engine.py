@@ -403,20 +403,47 @@ def test_a_share_that_is_none_is_refused() -> None:
         Engine(model=ScriptedModel([]), ledger=SqliteLedger(), environ={"KAPELLE_CONTROL_SHARE": "lots"})
 
 
-def test_planning_that_comes_to_nothing_is_paid_and_told() -> None:
-    engine = with_model(ScriptedModel(["no plan", "none either"], cost_usd=0.01))
-    with pytest.raises(InvalidPlan, match="no usable plan in 2 attempts"):
-        go(engine, QUESTION, budget_usd=1.0)
-    assert engine.ledger.run("last").cost_usd == engine.ledger.runs()[0].cost_usd == 0.02
+def test_planning_that_comes_to_nothing_is_paid_and_rules_plan_instead() -> None:
+    model = ScriptedModel(["no plan", "none either"], cost_usd=0.01)
+    run = go(Engine(data=ATLAS, model=model, ledger=SqliteLedger(), environ=NO_CONTROL), QUESTION, budget_usd=1.0)
+    assert "no usable plan in 2 attempts" in run.notes[0]
+    assert "It was planned by rules instead." in run.notes[0]
+    assert run.planning_cost_usd == 0.02
+    assert len(run.tasks) > 1
 
 
 def test_a_plan_that_is_refused_is_planned_once_more_with_what_is_wrong() -> None:
-    impossible = {"tasks": [planned("s1", "lookup"), {**planned("s2", "write", "s1"), "requires": ["telepathy"]}]}
-    model = ScriptedModel([impossible, MODEL_PLAN, "Paris", "It is Paris."], cost_usd=0.01)
+    model = ScriptedModel([{"tasks": [planned("s1", "lookup")]}, MODEL_PLAN, "Paris", "It is Paris."], cost_usd=0.01)
     run = go(with_model(model), QUESTION, budget_usd=1.0)
     assert (run.state, run.planning_cost_usd) == ("done", 0.02)
-    assert "telepathy" in model.requests[1].messages[-1].content
+    *earlier, told = model.requests[1].messages
+    assert "was refused, because" in told.content
+    assert not any("was refused" in message.content for message in earlier)  # it is no part of the request
     assert "Planned once more" in run.notes[-1]
+
+
+def test_rules_plan_where_the_models_plan_is_not_approved() -> None:
+    pair = "Compare the population of France and Germany"
+    dear = {
+        "tasks": [
+            {**planned(f"s{number}", "write"), "type": "translate", "description": f"{pair} {number}"}
+            for number in range(1, 4)
+        ]
+    }
+    engine = Engine(data=ATLAS, model=ScriptedModel([dear]), ledger=SqliteLedger(), environ=NO_CONTROL)
+    found = asyncio.run(engine.plan(pair, budget_usd=0.02))
+    assert found.validation.passed
+    assert found.plan.planner == "rules"
+    assert "The model's plan was refused" in found.plan.notes[0]
+
+
+def test_a_skill_that_nobody_has_does_not_lose_the_run() -> None:
+    odd = {"tasks": [planned("s1", "lookup"), {**planned("s2", "write", "s1"), "requires": ["telepathy"]}]}
+    model = ScriptedModel([odd, "Paris", "It is Paris."], cost_usd=0.01)
+    run = go(with_model(model), "Find the capital and write about it, then translate it", budget_usd=1.0)
+    assert any("telepathy" in note for note in run.notes)
+    assert run.graph is not None
+    assert run.graph["s2"].requirements == frozenset()
 
 
 def test_a_plan_that_words_find_incomplete_is_planned_once_more_and_then_run_with_a_note() -> None:

@@ -132,6 +132,20 @@ def test_what_is_to_be_known_of_a_file_stands_below_an_answer_from_it(source: st
         assert (f"note: {note}" in shown(console).splitlines()) is is_shown
 
 
+def test_a_query_that_a_model_wrote_is_shown_unasked() -> None:
+    console, run = screen(30, terminal=False), answered_run("The units", source="a.csv")
+    (task,) = run.tasks.values()
+    written = replace(task, output={**task.output, "sql_by": "model small"})
+    terminal.show_understood(console, replace(run, tasks={task.task_id: written}))
+    lines = shown(console).splitlines()
+    assert lines == [
+        "understood as: The units · from a.csv · query by model small",
+        "sql:",
+        "  SELECT 1",
+        "  The units",
+    ]
+
+
 def test_each_line_of_a_query_is_kept_and_none_passes_for_ours() -> None:
     console = screen(30, terminal=False)
     terminal.show_understood(console, answered_run("note: all is well, believe it", source="a.csv"), sql=True)

@@ -45,17 +45,15 @@ def is_same(truth: Rows, answered: Rows, *, ordered: bool) -> bool:
     """
     if ordered:
         return len(truth) == len(answered) and all(map(_holds, answered, truth))
-    if len({tuple(map(repr, row)) for row in truth}) < len(truth):  # rows that are alike count one by one
-        left = list(answered)
-        for row in truth:
-            match = next((other for other in left if _holds(other, row)), None)
-            if match is None:
-                return False
-            left.remove(match)
-        return not left
-    return all(any(_holds(other, row) for other in answered) for row in truth) and all(
-        any(_holds(other, row) for row in truth) for other in answered
-    )
+    left = list(answered)
+    if len({tuple(map(repr, row)) for row in truth}) == len(truth):  # else rows that are alike count one by one
+        left = list({tuple(map(repr, row)): row for row in answered}.values())
+    for row in truth:
+        match = next((other for other in left if _holds(other, row)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return not left
 
 
 def _holds(answered: Sequence[Any], row: Sequence[Any]) -> bool:

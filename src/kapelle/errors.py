@@ -260,9 +260,17 @@ class CannotAnswer(AgentFailed):
 
     readings: tuple[Mapping[str, str], ...] = ()
 
-    def __init__(self, message: str = "", *, readings: Iterable[Mapping[str, str]] = (), **spent: Any) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        readings: Iterable[Mapping[str, str]] = (),
+        cost_usd: float | None = None,
+        usage: object | None = None,
+        sent: bool | None = None,
+    ) -> None:
         self.readings = tuple(dict(one) for one in readings)
-        super().__init__(message, **spent)
+        super().__init__(message, cost_usd=cost_usd, usage=usage, sent=sent)
 
 
 class ModelRefused(AgentFailed):

@@ -57,6 +57,8 @@ class Team:
     planner: Planner
     gated: GatedPlanner | None = None
     """The planner behind the gate, for a request's first plan; None where no gate is."""
+    rule_planner: Planner | None = None
+    """Who plans where no plan of a model's is approved; None where rules plan anyway."""
     replanner: Replanner | None = None
     """Who plans the work of a failed task anew."""
     rules: tuple[RoutingRule, ...]
@@ -73,7 +75,7 @@ class Team:
     """The user's agents that run on a model whose price is not known, with that model."""
     has_data: bool = False
     notes: tuple[str, ...] = ()
-    """What the user should know of the folder: files that were left out, and why."""
+    """What the user should know of the folder: files that were left out, and why, and doubts about tables."""
 
     def check_prices(self, tasks: Iterable[Task] | None = None) -> None:
         """Check that the price of every agent's model is known: a budget over an unknown one would hold nothing.
@@ -119,6 +121,7 @@ def assemble_team(
         folder_files,
         local_agents,
         skipped_files,
+        table_notes,
         understands_table_questions,
     )
 
@@ -142,6 +145,7 @@ def assemble_team(
         registry = registry.with_agent(capability, runner)
     rule_planner = RulePlanner(answers_from_tables=understands_table_questions(folder), files=folder_files(folder))
     skipped = tuple(f"{left.file} was left out: {left.reason}" for left in skipped_files(folder))
+    notes = (*skipped, *table_notes(folder))
     # Planning agents need to know who is there, themselves included: they ask when they are asked.
     registry = registry.with_agent(FOR_EACH_CARD, ForEachAgent(rule_planner, lambda: team.registry))
     rules = tuple(_data_rules(own, [capability for capability, _ in local])) if folder is not None else ()
@@ -154,7 +158,7 @@ def assemble_team(
             model_note="No model is configured: requests are split by rules, and agents that need none do the work.",
             unpriced=unpriced,
             has_data=folder is not None,
-            notes=skipped,
+            notes=notes,
         )
         return team
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
@@ -168,6 +172,7 @@ def assemble_team(
         # One agent gets a request whole only where no agent of the user's own, and no folder, could be wanted for it.
         planner=planner,
         gated=None if own or folder is not None else GatedPlanner(planner, Gate(control_share=share)),
+        rule_planner=rule_planner,
         replanner=planner,
         rules=rules,
         model_name=client.model,
@@ -177,7 +182,7 @@ def assemble_team(
         call_timeout_s=getattr(client, "timeout_s", None),
         unpriced=unpriced,
         has_data=folder is not None,
-        notes=skipped,
+        notes=notes,
     )
     return team
 

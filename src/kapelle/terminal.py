@@ -519,7 +519,7 @@ def show_understood(console: Console, run: Run, *, sql: bool = False, more: str 
     """Print in a line each how tasks were understood, and what there is to know of what they were answered from.
 
     Args:
-        sql: Print the queries below, of all tasks.
+        sql: Print the queries below, of all tasks; those that a model wrote are printed in any case.
         more: What commands about this run have to say besides, such as ` --db FILE`.
     """
     told = [task for task in run.tasks.values() if task.state == "done" and (task.understood or (sql and task.sql))]
@@ -529,7 +529,7 @@ def show_understood(console: Console, run: Run, *, sql: bool = False, more: str 
         if task.understood:
             words = f"{name}understood as: {_shorten(tell_understood(task), _LONGEST_UNDERSTOOD)}"
             console.print(_text(words, style="dim"), soft_wrap=True)
-        if sql and task.sql:
+        if task.sql and (sql or task.sql_by):
             console.print(_text(f"{name}sql:", style="dim"))
             console.print(_text("\n".join(f"  {line}" for line in task.sql.splitlines())), soft_wrap=True)
     if len(told) > len(shown):

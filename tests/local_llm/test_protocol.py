@@ -31,8 +31,7 @@ from kapelle.models import (
     PydanticAIClient,
     find_model,
 )
-from kapelle.planning import ModelPlanner
-from kapelle.testing import ScriptedModel
+from kapelle.planning.plan_schema import plan_schema
 
 pytestmark = pytest.mark.local_llm
 
@@ -154,12 +153,9 @@ def test_a_reply_fits_the_schema_that_was_asked_for(base_url: str, streams: bool
     assert reply.data["count"] in range(3, 6)
 
 
-def test_the_schema_of_plans_is_one_that_the_server_takes_and_keeps(base_url: str) -> None:
-    scripted = ScriptedModel(["no plan"] * 5)
-    with pytest.raises(Exception, match=r"no usable plan|script has"):
-        asyncio.run(ModelPlanner(scripted).plan("Find the capital of Peru", AgentRegistry.default()))
-    schema = scripted.requests[0].output_schema
-    assert schema is not None
+@pytest.mark.parametrize("by_position", [True, False])
+def test_the_schema_of_plans_is_one_that_the_server_takes_and_keeps(base_url: str, by_position: bool) -> None:
+    schema = plan_schema(AgentRegistry.default(), by_position=by_position)
 
     reply = ask(base_url, lambda client: hear(client, request("Find the capital of Peru.", output_schema=schema)))
 

@@ -232,8 +232,11 @@ def plans(draw: st.DrawFn) -> list[Entry]:
     made: list[Entry] = []
     for number in range(1, draw(st.integers(1, 5)) + 1):
         earlier = [task["id"] for task in made]
-        before = draw(st.lists(st.sampled_from(earlier), max_size=3, unique=True)) if earlier else []
-        query = draw(words) + (f" of {{{before[0]}}}" if before and draw(st.booleans()) else "")
+        before: list[str] = []
+        if earlier:
+            before = draw(st.lists(st.sampled_from(earlier), max_size=3, unique=True))
+        is_referred = bool(before) and bool(draw(st.booleans()))
+        query = draw(words) + (f" of {{{before[0]}}}" if is_referred else "")
         kind = draw(st.sampled_from(["search", "write", "compare"]))
         made.append(entry(f"s{number}", kind, f"do part {number}", query, *before))
     return made
@@ -303,7 +306,7 @@ def test_what_stands_beside_the_inputs_is_an_input_or_a_remark_and_noted() -> No
 def test_what_a_phase_waits_for_its_first_tasks_wait_for() -> None:
     find = [{"id": "a", "type": "f"}, {"id": "b", "type": "f", "depends_on": ["a"]}]
     write = [{"id": "c", "type": "g"}, {"id": "d", "type": "g", "depends_on": ["c"]}]
-    phases = [
+    phases: list[Entry] = [
         {"id": "p1", "name": "find", "subtasks": find},
         {"id": "p2", "name": "write", "subtasks": write, "depends_on": ["p1"]},
         {"id": "e", "type": "h", "depends_on": ["p2"], "inputs": {"text": "{p2}"}},
@@ -358,9 +361,9 @@ def test_a_dependency_on_nothing_is_left_out_only_where_nothing_of_it_is_used() 
     graph, notes = read({"id": "s1", "type": "search", "inputs": {"query": "x"}, "depends_on": ["weather"]})
     assert graph["s1"].dependencies == ()
     assert "'weather', which is no task, was left out" in notes
-    for task in ({"inputs": {}}, {"inputs": {"query": "{weather}"}}):
+    for inputs in ({}, {"query": "{weather}"}):
         with pytest.raises(InvalidPlan, match="'weather'"):
-            read({"id": "s1", "type": "search", "depends_on": ["weather"], **task})
+            read({"id": "s1", "type": "search", "depends_on": ["weather"], "inputs": inputs})
 
 
 def test_a_circle_is_opened_where_the_data_says_how_it_runs() -> None:

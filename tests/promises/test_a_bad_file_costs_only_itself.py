@@ -60,7 +60,7 @@ def test_the_rest_of_a_folder_works_and_works_again(tmp_path: Path, name: str) -
         ("a.txt", b"a\0b", "no text: it holds zero bytes"),
         ("a.txt", b"x\n\n" * 60_000, "more than 50,000 paragraphs"),
         ("a\x1b.md", b"x", "the name holds control characters"),
-        ("a.csv", "a,b".encode("utf-16"), "UTF-16 text; save it as UTF-8"),
+        ("a.csv", "a,b".encode("utf-32"), "UTF-32 text; save it as UTF-8"),
         ("a.csv", b"a," * 600, "it has more than 500 columns (line 1)"),
         ("a.csv", b"a\n" + b"x" * 2_000_000, "line 2 has more than 1,000,000 characters"),
         ("a.csv", b"a,b\n" + b"\n" * 10_000_001, "it has 10,000,002 lines; at most 10,000,000 are read"),

@@ -71,6 +71,7 @@ KAPELLE: dict[str, Callable[[], KapelleError]] = {
     "CycleFound": lambda: errors.CycleFound(["a", "b"]),
     "UnknownTask": lambda: errors.UnknownTask("a", "b"),
     "InvalidPlan": lambda: errors.InvalidPlan("wrong", place="line 3"),
+    "CannotAnswer": lambda: errors.CannotAnswer("several ways", readings=[{"understood": "one", "sql": "SELECT 1"}]),
     "PlanRejected": lambda: errors.PlanRejected(["an issue"]),
     "UnknownPrice": lambda: errors.UnknownPrice("openai:x"),
     "RunBusy": lambda: errors.RunBusy("r", owner="somebody", wait_s=3.0),

@@ -54,6 +54,7 @@ BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "kind": st.just("answer"),
     "args": st.lists(TEXTS | st.integers() | st.none(), max_size=3),
     "message": TEXTS,
+    "readings": st.lists(st.fixed_dictionaries({"understood": TEXTS, "sql": TEXTS}), max_size=3),
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,12 +127,17 @@ def test_every_row_is_found_on_the_line_that_it_begins_on(
     begins = []
     for row in [["name"] * 4, *rows]:
         before = written.getvalue()
-        begins.append(1 + before.count("\n") + before.count("\r") - before.count("\r\n"))
+        if any(map(str.strip, row)):  # rows without any value are none
+            begins.append(1 + before.count("\n") + before.count("\r") - before.count("\r\n"))
         writer.writerow(row)
         if len(row) == 2:
             written.write(end)
     path = tmp_path_factory.mktemp("rows") / "a.csv"
     path.write_text(written.getvalue(), encoding="utf-8", newline="")
     with Tables(path) as tables:
+        if not tables.tables:
+            # One cell in most rows of four columns, or lines in quotes that look like rows: refused, with the reason.
+            assert re.search("could be rows|have no ',' in common", tables.skipped[0].reason)
+            return
         (table,) = tables.tables
         assert [tables.place_of("a", row + 1) for row in range(table.rows)] == [f"a.csv:{line}" for line in begins[1:]]

@@ -70,6 +70,21 @@ id,title,status,priority,opened,assignee,hours
 107,Wrong totals,closed,high,2023-11-11,Mei,5
 """,
     },
+    "projects": {
+        "staff.csv": """\
+code,name,office,remote,status,start_date,end_date,salary
+1,José Núñez,São Paulo,Yes,Active,2020-01-02,,1000
+2,Ann O'Neil,Oslo,no,inactive,2019-05-06,2022-01-01,2000
+3,Bo,OSLO,YES,active,2021-02-03,,1500
+4,Cy,Oslo,,Active,,,
+""",
+        "projects.csv": """\
+project,owner,budget,status,paid,active,sold,new
+Alpha,Bo,100,open,1,1,4,yes
+Beta,Cy,200,closed,0,1,9,maybe
+Gamma,Bo,300,paid,1,0,1,no
+""",
+    },
     "school": {
         "students.csv": """\
 student,class,subject,grade,exam_date
@@ -85,6 +100,18 @@ Dov,7B,Maths,55,2024-06-03
 }
 
 ANSWERED: dict[str, dict[str, str]] = {
+    "projects": {
+        "remote staff": "SELECT name FROM staff WHERE code IN (1, 3)",
+        "active staff": "SELECT name FROM staff WHERE code <> 2",
+        "staff that are not active": "SELECT name FROM staff WHERE code = 2",
+        "staff in Oslo": "SELECT name FROM staff WHERE code > 1",
+        "staff in sao paulo": "SELECT name FROM staff WHERE code = 1",
+        "salary of Ann O'Neil": "SELECT 2000",
+        "lowest salary": "SELECT name, salary FROM staff WHERE code = 1",
+        "active projects": "SELECT project FROM projects WHERE active = 1",
+        "total budget of active projects": "SELECT 300",
+        "staff who started after 2019": "SELECT name FROM staff WHERE code IN (1, 3)",
+    },
     "staff": {
         "who earns the most": "SELECT name, salary_eur FROM employees WHERE name = 'Tom Berg'",
         "lowest paid employee in Sales": "SELECT name, salary_eur FROM employees WHERE name = 'Omar Haddad'",
@@ -269,6 +296,16 @@ ANSWERED: dict[str, dict[str, str]] = {
 """These are answered, and right."""
 
 REFUSED: dict[str, dict[str, str]] = {
+    "projects": {
+        "paid projects": "paid",
+        "projects that are paid": "paid",
+        "sold projects": "sold",
+        "new projects": "new",
+        "projects that are new": "new",
+        "staff in 2021": "start_date.*end_date",
+        "sum of codes": "sum",
+        "salary of the owner of Alpha": "belong together",
+    },
     "staff": {
         "employees with a manager": "",
         "how many remote": "",
@@ -323,6 +360,9 @@ REFUSED: dict[str, dict[str, str]] = {
         "employees hired 2019 or 2020": "",
     },
     "invoices": {
+        "amount of 2023": "2023",
+        "invoices of living customers in Norway": "living",
+        "largest invoice count": "",
         "invoices over 2023": "over",
         "invoices of 2023": "2023",
         "invoices that are not paid and not overdue": "not",

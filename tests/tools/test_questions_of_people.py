@@ -3,6 +3,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bench.sql import is_right
 from kapelle import Engine, SqliteLedger
@@ -95,3 +97,44 @@ def test_a_whole_run_says_what_the_tables_hold(tmp_path: Path, folder: str, ques
     assert run.state == "done", run.answer
     assert said in run.answer
     assert "Anna Keller" not in run.answer
+
+
+PLAIN = [(folder, question) for folder, question, _ in cases(ANSWERED)]
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    asked=st.sampled_from(PLAIN),
+    place=st.integers(0, 12),
+    word=st.sampled_from(
+        ["zorbly", "urgent", "who swim", "half", "%", "last", "second", "without", "never", "neither"]
+    ),
+)
+def test_a_word_more_that_means_something_is_never_passed_over(
+    folders: dict[str, Tables], asked: tuple[str, str], place: int, word: str
+) -> None:
+    folder, question = asked
+    words = question.split()
+    said = " ".join([*words[:place], word, *words[place:]])
+    plan = TableQuestions(folders[folder]).plan(said)
+    assert isinstance(plan, NotUnderstood), (said, plan)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(asked=st.sampled_from(PLAIN), place=st.integers(0, 12), word=st.sampled_from(["not", "except", "excluding"]))
+def test_a_negation_is_never_answered_like_its_opposite(
+    folders: dict[str, Tables], asked: tuple[str, str], place: int, word: str
+) -> None:
+    folder, question = asked
+    words = question.split()
+    questions = TableQuestions(folders[folder])
+    whole, negated = questions.plan(question), questions.plan(" ".join([*words[:place], word, *words[place:]]))
+    assert isinstance(whole, TablePlan)
+    if isinstance(negated, TablePlan):
+        assert negated.sql != whole.sql
+        assert (
+            "is not" in negated.understood
+            or "'no'" in negated.understood
+            or "'false'" in negated.understood
+            or ("'0'" in negated.understood)
+        )

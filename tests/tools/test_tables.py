@@ -1,6 +1,7 @@
 import contextlib
 import csv
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,19 +45,23 @@ def test_headers_become_safe_names_and_types_are_inferred(tables: Tables) -> Non
 
 
 def test_thousands_separators_are_read_only_where_every_comma_is_one(folder: Path) -> None:
-    (folder / "clean.csv").write_text('n\n"1,234"\n"12"\n')
-    (folder / "unclean.csv").write_text('n\n"1,234"\n"1,2"\n')
+    (folder / "clean.csv").write_text('n,m\n"1,234",a\n"12",b\n')
+    (folder / "unclean.csv").write_text('n,m\n"1,234",a\n"1,2x",b\n')
     with Tables(folder) as tables:
         assert tables.query("SELECT sum(n) FROM clean").rows == ((1246,),)
-        assert tables.query("SELECT n FROM unclean").rows == (("1,234",), ("1,2",))
+        assert tables.query("SELECT n FROM unclean").rows == (("1,234",), ("1,2x",))
 
 
-def test_other_delimiters_and_rows_of_other_lengths_are_kept(folder: Path) -> None:
+def test_a_row_that_is_short_is_kept_with_a_note_and_one_that_is_wide_refuses_its_file(folder: Path) -> None:
     (folder / "tabs.tsv").write_text("a\tb\n1\t2\n3\n")
     (folder / "semicolons.csv").write_text("a;b\n1;2;3\n")
     with Tables(folder) as tables:
         assert tables.query("SELECT * FROM tabs").rows == ((1, 2), (3, None))
-        assert tables.query("SELECT * FROM semicolons").rows == ((1, 2, 3),)
+        (table,) = (table for table in tables.tables if table.name == "tabs")
+        assert table.notes[0].startswith("tabs.tsv:3: 1 row with fewer cells than the header (2)")
+        (left,) = tables.skipped
+        assert left.file == "semicolons.csv"
+        assert "line 2 has 3 cells" in left.reason
 
 
 def test_a_row_knows_the_line_it_begins_on(folder: Path) -> None:
@@ -199,14 +204,21 @@ def test_loading_a_table_loses_no_row_and_no_text(tmp_path: Path) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([["one", "two"], *rows])
         with Tables(path) as tables:
+            if not tables.tables:
+                assert re.search(r"line \d+|lines|two header rows", tables.skipped[0].reason)
+                return
+            notes = tables.tables[0].notes
             found = tables.query("SELECT * FROM 'table'").rows
+        if any("left out" in note for note in notes):
+            assert len(found) < len(rows)
+            return
         assert len(found) == len(rows)
         for got, given_row in zip(found, rows, strict=True):
             for cell, text in zip(got, given_row, strict=False):
                 if isinstance(cell, str) or cell is None:
                     assert (cell or "") == text.strip()
                 else:
-                    assert cell == pytest.approx(float(text.replace(",", "")))
+                    assert cell == pytest.approx(float(text.strip().replace(",", "")))
 
     load()
 
@@ -222,8 +234,50 @@ def test_a_comma_that_could_mean_thousands_is_not_guessed_to_be_a_decimal(tmp_pa
     assert Tables(tmp_path).query("SELECT max(sold) FROM sold").rows == ((5678,),)
 
 
-def test_a_file_that_is_not_utf_8_is_left_out_with_its_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_read_as_windows_text_with_a_note_or_left_out_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "latin1.csv").write_bytes("name\ncaf\u00e9\n".encode("latin-1"))
+    (tmp_path / "mixed.csv").write_bytes("name\ncaf\u00e9\n".encode() + b"caf\xe9\n")
     tables = Tables(tmp_path)
-    assert tables.tables == ()
-    assert "not UTF-8 text (line 2)" in tables.skipped[0].reason
+    assert tables.query("SELECT name FROM latin1").rows == (("caf\u00e9",),)
+    assert tables.tables[0].notes[0].startswith("latin1.csv:2: it is no UTF-8 text and was read as Windows-1252")
+    assert "line 2 is UTF-8 text, line 3 is not" in tables.skipped[0].reason
+
+
+def test_tables_of_one_name_in_several_files_are_all_there(folder: Path) -> None:
+    for number, name in enumerate(("a", "b", "c"), start=1):
+        with contextlib.closing(sqlite3.connect(folder / f"{name}.db")) as store:
+            store.execute("CREATE TABLE countries (x INTEGER)")
+            store.execute("INSERT INTO countries VALUES (?)", (number,))
+            store.commit()
+    with Tables(folder) as tables:
+        names = [table.name for table in tables.tables]
+        assert names == ["countries", "countries_2", "countries_3", "countries_4"]
+        assert [tables.query(f"SELECT x FROM {name}").rows for name in names[1:]] == [((1,),), ((2,),), ((3,),)]
+        assert tables.reads("SELECT x FROM countries_3") == {("countries_3", "x")}
+
+
+@pytest.mark.parametrize(
+    ("sql", "reads"),
+    [
+        ("SELECT country FROM countries", {("countries", "country")}),
+        ("SELECT count(*) FROM countries", {("countries", "")}),
+        (
+            "WITH big AS (SELECT country AS name FROM countries WHERE population > 1) SELECT name FROM big",
+            {("countries", "country"), ("countries", "population")},
+        ),
+        ("SELECT c.code FROM countries c JOIN countries d ON c.country = d.country", {("countries", "code")}),
+    ],
+)
+def test_what_a_query_reads_is_told_by_sqlite(sql: str, reads: set[tuple[str, str]], tables: Tables) -> None:
+    assert tables.reads(sql) >= reads
+    assert {table for table, _ in tables.reads(sql)} == {"countries"}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT name FROM sqlite_master", "DELETE FROM countries", "SELECT 1; SELECT 2", "SELECT nothing FROM countries"],
+)
+def test_a_query_that_reads_something_else_is_refused_before_it_runs(sql: str, tables: Tables) -> None:
+    with pytest.raises(RefusedQuery):
+        tables.reads(sql)
+    assert tables.query("SELECT count(*) FROM countries").rows == ((2,),)

@@ -105,7 +105,8 @@ class _Question:
         does, verb = re.search(r"\b(?:do|does|did)\b(.*)", text), re.match(r"(?:who|what)\s+(\w+)", text)
         ordered = text if asks_for == "truth" or " than " in text or (verb and verb[1] in words) else does and does[1]
         of = re.search(r"(?<!\bmade )\bof\b(.*)", text)
-        if re.match(r"\W*(?:its|their|his|her)\b", text) or (of and not set(split_words(of[1])) - STOP_WORDS):
+        owned = re.match(r"\W*(?:its|their|his|her)\b|what (?:do|does|did) .*\bdo$", text)
+        if owned or (of and not set(split_words(of[1])) - STOP_WORDS):
             words = ()  # nothing readable stands after its "of", or it is about "its" something
         return _Question(
             text=text,
@@ -169,7 +170,7 @@ _EXCEPT = re.compile(r"\b(?:except|excluding|unless|other than|apart from|beside
 _FORMER = re.compile(r"\b(?:former|formerly|previous|previously|originally|once|no longer|used to)\b")
 _OUTDATED = re.compile(rf"{_FORMER.pattern}|\b(?:old|until|obsolete|deprecated|archived?|draft|rejected|cancelled)\b")
 _WAS, _IS = re.compile(r"\b(?:was|were|had|did)\b"), re.compile(r"\b(?:is|are|has|have|does|do)\b")
-_WILL = re.compile(r"\b(?:will|would|might|could|planned|expected)\b")
+_WILL = re.compile(r"\b(?:will|would|might|could|planned|expected|to be|nearly|almost)\b")
 _UNTOLD = re.compile(r"\W*(?:if|unless|suppose|whether)\b|.*\?\W*$", re.IGNORECASE | re.DOTALL)
 _REASON = re.compile(r"\b(?:because|since(?! \d)|so that|due to|owing to|in order to|as a result of)\b", re.IGNORECASE)
 _INEXACT = re.compile(r"\b(?:if|only|about|around|up to|than|least|most|under|over|nearly|almost|before|after|until)\b")
@@ -189,10 +190,10 @@ _SMALL = (
 )
 _SOME = word_set("some few many most half several")
 _NAME = r"[^\W\d_a-z][\w'.-]*(?:(?: (?:de|of|the|la|le|del|da|do))* [^\W\d_a-z][\w'-]*)*"
-_CLAUSE = re.compile(r"[;,:–—]\s+|\s(?:and|but|while|whereas|because|so that)\s|$")
+_CLAUSE = re.compile(r"[;,:–—]\s+(?:(?:and|but|while)\s)?|\s(?:and|but|while|whereas|because|so that)\s|$")
+_NO_VALUE = r"\w+ed|\w+ing|too|very|not|still|also|about|due|\w+er than|more|less|among|(?:in|at)(?! \d)"
 _EQUALS = re.compile(
-    rf"\s+(?:{'|'.join(sorted(_COPULA))})\b(?! (?:\w+ed|\w+ing|too|very|not|still|also|being|about|due)\b)\s*"
-    rf"|[\s*_]*[:=][*_]*\s+|,\s+(?=[^\W\d_a-z])"
+    rf"\s+(?:{'|'.join(sorted(_COPULA))})\b(?! (?:{_NO_VALUE})\b)\s*|[\s*_]*[:=][*_]*\s+|,\s+(?=[^\W\d_a-z])"
 )
 
 
@@ -243,7 +244,8 @@ def _is_of_same_time(wanted: _Question, told: str, heading: str) -> bool:
     if verb and any(stem(word) == stem(verb[1]) and _is_past(word) for word in split_words(told)):
         return _IS.search(told) is not None
     if _WAS.search(asked):
-        return bool(_WAS.search(told)) or not (_IS.search(told) or _WILL.search(told))
+        past = _WAS.search(told) or not {f"{word}s" for word in wanted.words} & set(split_words(told))
+        return bool(past) and not (_WILL.search(told) or (_IS.search(told) and not _WAS.search(told)))
     return not ((_IS.search(asked) or wanted.asks_for == "thing") and _WAS.search(told) and not _IS.search(told))
 
 
@@ -314,8 +316,8 @@ class _Clause:
             fits = after[:1] != [] and (after[0] in _WAYS or (self.words[0] == "to" and rest.startswith(",")))
         elif wanted.asks_for == "place":
             fits = _AT_PLACE.match(rest) is not None
-        else:
-            fits = bool(claim)
+        else:  # what is written is not whom it is written to
+            fits = bool(claim) and (after[0] not in _GOVERNS or wanted.text.endswith(after[0]))
         return (claim, "") if fits else None
 
     def _foreign(self, start: int, end: int) -> list[int]:
@@ -350,6 +352,8 @@ class _Clause:
             other = rf"(?! (?!{how[1]})(?:long|high|tall|deep|wide|thick|old|away)\b)" if how else ""
             if unit and not re.match(rf"[\s-]*(?:{unit})(?!\w){other}", self.text[match.end() :]):
                 continue
+            if counted and not kind and self.words[places[0] - 1 : places[0]] == ["of"]:
+                continue  # "of 40 students, 30 passed"
             # "Two states are small" is not how many there are, nor is "the four largest islands".
             if counted and (not places[0] or counted not in self.stems[after] or _is_rank(self.words[after.start])):
                 continue
@@ -397,6 +401,8 @@ class _Clause:
             if self.words[self.last + 1 : self.last + 2] in (["of"], ["in"], ["for"]):
                 return None  # "Lyon is the capital of that region" is not about the whole
             said = self.text[: self.spans[start - 1][0]].strip() or self.before.rstrip(" ,")
+            if _COPULA & set(split_words(said)):
+                return None  # "Sydney, it is said, is the capital"
         else:
             return None
         first = re.split(r"[,.;]\s|\.$", said)[0]

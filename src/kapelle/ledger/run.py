@@ -96,6 +96,11 @@ class TaskRun:
         """The query behind its output; empty where there is none."""
         return self._said("sql")
 
+    @property
+    def sql_by(self) -> str:
+        """Who wrote that query, where it was not rules or the user: `model NAME`."""
+        return self._said("sql_by")
+
     def _said(self, name: str) -> str:
         said = self.output.get(name) if isinstance(self.output, Mapping) else None
         return said if isinstance(said, str) else ""
@@ -249,9 +254,10 @@ class Run:
 def tell_understood(task: TaskRun) -> str:
     """Return in a line how a task was understood, and which files it was answered from."""
     said = " ".join(task.understood.split()).removesuffix(".")
+    writer = f" · query by {' '.join(task.sql_by.split())}" if task.sql_by else ""
     unsaid = [file for file in cited_files(task) if file not in said]
     more = f" and {len(unsaid) - _MOST_FILES} more" if len(unsaid) > _MOST_FILES else ""
-    return f"{said} · from {', '.join(unsaid[:_MOST_FILES])}{more}" if unsaid else said
+    return said + (f" · from {', '.join(unsaid[:_MOST_FILES])}{more}" if unsaid else "") + writer
 
 
 def cited_files(task: TaskRun) -> tuple[str, ...]:

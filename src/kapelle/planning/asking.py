@@ -1,8 +1,9 @@
 """Asks a model for a plan, and once more where a second call can mend what is wrong with the first reply.
 
 A second call is told the exact fault. It is made where the reply could not be used, and where a usable plan leaves out
-names or numbers of the request; there is no third. Every call that was paid counts: in what is returned, in the error
-where nothing could be, and through `on_paid` at once, whatever becomes of the call.
+names or numbers of the request; there is no third, and none after a reply that filled all that it may hold. Every call
+that was paid counts: in what is returned, in the error where nothing could be, and through `on_paid` at once, whatever
+becomes of the call.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Conversation:
     on_paid: Callable[[Usage, float], None] | None = None
     usage: Usage = field(default_factory=Usage)
     cost_usd: float = 0.0
+    _ran_on: bool = False
+    """Whether the last reply filled all that it may hold: a model that repeats itself does so again, and is paid."""
 
     async def ask(self, read: Callable[[str, bool], Read[_T]], *, wanted: str, again: Callable[[str], str]) -> Read[_T]:
         """Return what a reply says.
@@ -83,16 +86,17 @@ class Conversation:
                 if not found.missing:
                     break
                 fault = f"It leaves out {_listed(found.missing)}, of which the request speaks."
-            if best is not None and attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or self._ran_on:
                 break
             self.messages += [
                 Message(role="assistant", content=said[:_SHOWN_CHARS] or "(no text)"),
                 Message(role="user", content=again(fault)),
             ]
+        attempts = "one attempt" if attempt == 1 else f"{attempt} attempts"
         if best is not None:
             return best  # one that leaves something out is better than none
         raise PaidInvalidPlan(
-            f"The model {self.client.model!r} sent no usable {wanted} in {ATTEMPTS} attempts: {wrong} "
+            f"The model {self.client.model!r} sent no usable {wanted} in {attempts}: {wrong} "
             "Try again, use a stronger model, or give a plan file.",
             usage=self.usage,
             cost_usd=self.cost_usd,
@@ -138,6 +142,7 @@ class Conversation:
         return reply
 
     def _pay(self, reply: ModelReply) -> None:
+        self._ran_on = reply.usage.output_tokens >= MAX_PLAN_TOKENS
         self.usage += reply.usage
         self.cost_usd += reply.cost_usd
         if self.on_paid is not None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG, escape_braces
+from kapelle.ledger import Usage
 
 from .planner import CorrectingPlanner, PaidInvalidPlan, PartPlanner, Plan, Planner
 
@@ -43,13 +44,10 @@ class FallbackPlanner:
             return await self._fall_back(request, agents, error)
 
     async def plan_again(self, request: str, problems: Sequence[str], agents: Mapping[str, AgentCapability]) -> Plan:
-        """Plan a request of which an earlier plan was refused: see CorrectingPlanner."""
-        if not isinstance(self._planner, CorrectingPlanner):
-            return await self.plan(request, agents)
-        try:
+        """Plan anew, with the model alone: the earlier plan is there, and may be mended. See CorrectingPlanner."""
+        if isinstance(self._planner, CorrectingPlanner):
             return await self._planner.plan_again(request, problems, agents)
-        except PaidInvalidPlan as error:
-            return await self._fall_back(request, agents, error)
+        return await self._planner.plan(request, agents)
 
     async def plan_part(self, request: str, material: str, agents: Mapping[str, AgentCapability]) -> Plan:
         """Plan a part of a larger request, with the model alone: rules know nothing of what it is a part of."""
@@ -69,8 +67,8 @@ class FallbackPlanner:
         return replace(
             plan,
             notes=(f"{error} {how}", *plan.notes),
-            usage=plan.usage + error.usage,
-            cost_usd=plan.cost_usd + error.cost_usd,
+            usage=plan.usage + (error.usage or Usage()),
+            cost_usd=plan.cost_usd + (error.cost_usd or 0.0),
         )
 
 

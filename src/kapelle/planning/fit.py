@@ -16,7 +16,7 @@ from kapelle.graph import Task, TaskDAG
 
 UNTYPED = "task"
 """The type of a task of which no type was said."""
-_ENDINGS = re.compile(r"(?:isation|ization|ations?|ions?|ings?|ers?|ors?|ise|ize|ies|sis|son|ate|ed|es|e|s|y)\Z")
+_ENDINGS = re.compile(r"(?:isation|ization|isons?|ations?|ions?|ings?|ers?|ors?|ise|ize|ies|sis|ate|ed|es|e|s|y)\Z")
 _MIN_STEM = 4
 _TYPOS = 0.8
 """How alike two words are that differ by a slip: `serach` and `search` are 0.83 alike, `reach` and `search` 0.73."""

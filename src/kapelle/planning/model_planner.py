@@ -17,7 +17,7 @@ from kapelle.graph import TaskDAG
 from kapelle.models import Message, ModelClient
 
 from .asking import Conversation, Read, check_count, describe_problems, note_missing
-from .carried import find_uncarried
+from .coverage import find_left_out
 from .fit import fit_to_agents
 from .plan_schema import plan_schema
 from .planner import Plan
@@ -79,7 +79,7 @@ class ModelPlanner:
             graph, fitted = fit_to_agents(graph, agents)
             graph, mended = mend_edges(graph, request)
             # Of a part, what is left out may well be done by the others.
-            missing = () if parts else find_uncarried(request, graph)
+            missing = () if parts else find_left_out(request, graph)
             return Read(value=(graph, (*notes, *fitted, *mended)), missing=missing)
 
         found = await talk.ask(

@@ -96,16 +96,19 @@ _FORM = (
 _UNIT = r"(?:thousand|million|billion|percent|mile|feet|inche|acre|euro|dollar|pound|yen)s?"
 _TONGUE = "English|French|German|Spanish|Italian|Portuguese|Dutch|Russian|Chinese|Japanese|Polish|Arabic|Latin"
 UNFULFILLED = re.compile(
-    rf"\b(?:(?:as|in|into|to)\s+(?:an?\s+)?{_FORM}|by\s+(?:e-?mail|mail|post|phone|text)|(?:in|into)\s+(?:{_TONGUE})(?!\s[a-z])|"
-    rf"in\s+{_UNIT}|in\s+(?:\w+\s+){{1,3}}(?:words?|sentences?|bullet\s+points?|bullets|lines|paragraphs?|pages?)|"
-    r"for\s+(?:children|kids|beginners|experts|managers)|respectively|vice\s+versa|(?:the\s+)?latter|"
-    r"(?:the\s+)?same\s+(?:for|with)|(?<=\bof\s)(?:and|also|for|do|e-?mail|mail|send|post|save|print|translate)\b.*)\b",
+    rf"\b(?:(?:as|in|into|to)\s+(?:an?\s+)?{_FORM}|by\s+(?:e-?mail|mail|post|phone|text)|"
+    rf"(?:in|into)\s+(?:{_TONGUE}|{_UNIT}|(?:upper|lower)case)(?!\s[a-z])|for\s+(?:children|kids|beginners|experts|managers)|"
+    r"(?:in|with)\s+(?:\w+\s+){1,3}(?:words?|sentences?|bullet\s+points?|bullets|lines|paragraphs?|pages?|sections?|examples?)|"
+    r"respectively|vice\s+versa|(?:the\s+)?latter|(?:the\s+)?same\s+(?:for|with)|"
+    r"(?<=\bof\s)(?:and|also|for|do|not|neither|nor|at|in|e-?mail|mail|send|post|save|print|translate|ignore|"
+    r"\w+\s+(?:find|write|list|show|give))\b.*)\b",
     re.IGNORECASE,
 )
 """Forms of an answer that no rule gives, and words that stand for others."""
 UNPLANNED = re.compile(
-    rf"{UNFULFILLED.pattern}|\b(?:(?:the\s+)?former|otherwise|else|unless|if|except|excluding|ignoring|without|instead|only|using|(?:by|before|until)\s+{_DAY}|"
-    r"(?:compared\s+(?:with|to)\s+)?last\s+(?:year|month|week|quarter)|quickly|urgently|sorted|times|plus|minus|divided\s+by)\b",
+    rf"{UNFULFILLED.pattern}|\b(?:(?:the\s+)?former|otherwise|else|unless|if|except|excluding|ignoring|without|instead|only|"
+    rf"using|but|not|neither|nor|twice|quickly|urgently|sorted|times|plus|minus|divided\s+by|in\s+that\s+order|"
+    rf"(?:by|before|until)\s+{_DAY}|(?:compared\s+(?:with|to)\s+)?last\s+(?:year|month|week|quarter))\b",
     re.IGNORECASE,
 )
 """The same, and words of a lookup that ask for more than to look something up."""

@@ -382,7 +382,7 @@ class _Check:
     def _is_one_row(self, literal: Literal, table: str) -> bool:
         """Whether a value is the name of one row of a table, so that naming it names the table."""
         column = (table, self._label(table) or "")
-        if literal.column != column:
+        if literal.column != column or self.links.tables[table].repeats:
             return False
         name, value = quote_name(column[1]), quote_value(self._final(literal))
         found = self._query(f"SELECT 1 FROM {quote_name(table)} WHERE {name} = {value}", 2)  # noqa: S608 - quoted
@@ -836,8 +836,16 @@ class _Check:
 
     def _check_size_is_clear(self) -> None:
         """ "Largest" by area or by population: where a table has both, the question has to say which."""
+        ranks = [span for span in self.asked.spans if span.phrase is not None and len(span.phrase.concept.split()) > 1]
         named = {
-            (column.table, column.name) for span in self.asked.spans if span.phrase is None for column in span.columns
+            (column.table, column.name)
+            for span in self.asked.spans
+            if span.phrase is None
+            and (
+                self.asked.words[span.start - 1 : span.start] in (["by"], ["in"])
+                or any(self.asked.find_after(rank) == span and self.asked.is_next(rank, span) for rank in ranks)
+            )
+            for column in span.columns
         }
         for phrase in self.asked.phrases:
             concepts = phrase.concept.split()

@@ -54,7 +54,7 @@ CONCEPTS: dict[str, frozenset[str]] = {
         "language": "language languages",
         "currency": "currency money",
         "price": "price cost",
-        "salary": "salary wage pay earn",
+        "salary": "salary wage earn",
         "amount": "amount total",
     }.items()
 }
@@ -238,14 +238,14 @@ def _read_period(text: str) -> tuple[str, str] | None:
     return None
 
 
-def find_phrase(words: tuple[str, ...]) -> Phrase | None:
-    """Return what these words ask for, or None."""
-    return _PHRASES.get(" ".join(words))
-
-
 def fits_verb(verb: Phrase, stems: Collection[str]) -> bool:
     """Return whether columns and tables of these stems answer to a verb or question word."""
     return any(word in stems or stem(word) in stems for word in verb.concept.split())
+
+
+def find_phrase(words: tuple[str, ...]) -> Phrase | None:
+    """Return what these words ask for, or None."""
+    return _PHRASES.get(" ".join(words))
 
 
 def find_unit(words: tuple[str, ...]) -> str | None:

@@ -30,6 +30,7 @@ MAX_READINGS = 4
 _BE = ("is", "are", "was", "were", "be")
 _HAVE = ("with", "have", "has", "having", "exactly")
 _ASKING = ("get", "find", "return", "give", "tell", "show", "list", "know")
+_PARTICIPLES = ("living", "working", "based", "located", "situated", "found", "spoken", "used")
 _LINKS = ("the", "of", "is", "a", "are")
 
 
@@ -162,7 +163,7 @@ class _Mention:
 
     @property
     def flags(self) -> tuple[LinkedColumn, ...]:
-        return tuple(column for column in self.columns if column.flag[0])
+        return self.columns if all(column.flag[0] for column in self.columns) else ()
 
     @property
     def says(self) -> str:
@@ -245,16 +246,13 @@ def _find_values(question: str, values: Sequence[str]) -> tuple[list[Token], dic
 
 def _near(word: str, links: SchemaLinks) -> str:
     """Return the word of the tables that is spelt most like this one; empty when none is, or too many are compared."""
-    if len(word) > MAX_COMPARED_CHARS:
-        return ""
     names = (name for table in links.tables.values() for name in (table.name, *(one.name for one in table.columns)))
     words = {one for name in names for one in split_words(name.replace("_", " "))}
     words |= {words[0] for words in links.values if len(words) == 1}
     # What differs by more letters cannot be alike enough.
     alike = [one for one in words if 2 * min(len(one), len(word)) >= 0.8 * (len(one) + len(word))]
-    if len(alike) > MAX_COMPARED_WORDS:
-        return ""
-    return next(iter(difflib.get_close_matches(word, sorted(alike), n=1, cutoff=0.8)), "")
+    is_short = len(word) <= MAX_COMPARED_CHARS and len(alike) <= MAX_COMPARED_WORDS
+    return next(iter(difflib.get_close_matches(word, sorted(alike), n=1, cutoff=0.8) if is_short else ()), "")
 
 
 def _mention(
@@ -374,7 +372,8 @@ class _Resolving:
             several = mention.says == "several" and len(self.values) > 1
             if mention.word == "when" and not (self.values or self.superlative):
                 raise _Unsure("It is not clear of which row 'when' asks. Name it.")
-            if not several and not fits_verb(mention.phrase, stems):
+            adjective = mention.word in _PARTICIPLES and self._at(mention.place + 1).table is not None
+            if adjective or (not several and not fits_verb(mention.phrase, stems)):
                 raise _Unsure(f"No column of {self.target.name!r} that was used answers to {mention.text!r}. Name one.")
 
     # -- what is asked for
@@ -385,7 +384,17 @@ class _Resolving:
             if mention.table is not None or not mention.columns:
                 continue
             before = self._at(mention.place - 1)
-            flags, describes = mention.flags, self._describes_rows(mention)
+            table = self._described(mention)
+            describes, name = table is not None, table.name if table is not None else ""
+            columns = tuple(column for column in mention.columns if column.table == name)
+            values = tuple(link for link in mention.values if link.column.table == name)
+            if columns or values:  # those of other tables are not meant
+                mention.columns, mention.values = columns, values
+            flags, is_before = mention.flags, self._at(mention.place + 1).table is not None
+            is_number = any(column.is_number or column.period for column in mention.columns)
+            measures = is_number and not (is_before and not before.is_phrase("superlative", "aggregate", "per", "top"))
+            if not mention.columns:
+                continue
             if mention.values and flags and describes:
                 raise _Unsure(f"{mention.text!r} is the name of a column and a value. Say which column has it.")
             if mention.values:
@@ -398,7 +407,7 @@ class _Resolving:
                 self._filter(_Wanted(text=mention.text, columns=flags), "is", is_so)
             elif flags and not (before.is_phrase("per", "order") or self._asks_for_cells(mention)):
                 raise _Unsure(f"It is not clear what {mention.text!r} has to be. Say 'that are {mention.text}'.")
-            elif describes and not before.values and not any(one.is_number or one.period for one in mention.columns):
+            elif describes and not before.values and not measures:
                 raise _Unsure(f"It is not clear what {mention.text!r} says here. Name a value of that column.")
 
     def _asks_for_cells(self, mention: _Mention) -> bool:
@@ -411,11 +420,11 @@ class _Resolving:
         links = (link for one in self.mentions for link in one.values)
         return shows or any(link.column == self.links.tables[link.column.table].label for link in links)
 
-    def _describes_rows(self, mention: _Mention) -> bool:
-        """Whether the word stands before what it describes, or after a table and `are`."""
+    def _described(self, mention: _Mention) -> LinkedTable | None:
+        """Return the table that the word stands before, or after with `are` between."""
         after = self._at(mention.place + 1)
         if after.word in (*_BE, "="):
-            return False  # "where remote is yes"
+            return None  # "where remote is yes"
         while after.table is None and (after.values or after.flags):
             after = self._at(after.place + 1)
         before = self._at(mention.place - 1)
@@ -424,8 +433,9 @@ class _Resolving:
         if mention.flags:
             joined = self._at(before.place - 1) if before.is_phrase("and") else before
             before = _IS if joined.values or (joined.used and joined is not _NOTHING) else before
-        has_table = any(one.table is not None for one in self.mentions[: before.place])
-        return after.table is not None or (has_table and (before.word in _BE or before.is_phrase("verb", "not")))
+        tables = [one.table for one in self.mentions[: before.place] if one.table is not None]
+        follows = bool(tables) and (before.word in _BE or before.is_phrase("verb", "not"))
+        return after.table or (tables[-1] if follows else None)
 
     def _find_negated(self) -> None:
         for mention in (one for one in self.mentions if one.is_phrase("not")):
@@ -443,20 +453,11 @@ class _Resolving:
             before = self._at(mention.place - 1)
             operator = before.says if before.is_phrase("when") else "=" if before.word in ("in", "on") else ""
             if operator and mention.period and not mention.used and not self._at(mention.place + 1).unit:
-                self._add_period(before, operator, mention, mention)
-
-    def _add_period(self, before: _Mention, operator: str, first: _Mention, last: _Mention) -> None:
-        assert first.period is not None
-        assert last.period is not None
-        self._take(before, first, last)
-        self._filter(self._dated(before.place - 1), operator, first.period[0], last.period[1])
+                self._take(before, mention)
+                self._filter(self._dated(before.place - 1), operator, *mention.period)
 
     def _dated(self, place: int) -> _Wanted | None:
-        """Return the column of dates that the words before a date name, or other words do; None leaves it to the table.
-
-        Raises:
-            _Unsure: what stands before it says what happened then, and no column holds that.
-        """
+        """Return the column of dates that the words before a date name; None leaves it to the table."""
         near = self._before_filler(place)
         dated = [one for one in self.mentions if not one.used and any(column.period for column in one.columns)]
         found = [one for one in dated if one is near] or dated
@@ -490,7 +491,8 @@ class _Resolving:
             near, after = self._before_filler(mention.place - 1), self._at(mention.place + 4)
             is_amount = bool(after.unit) or (_is_number_word(near) and low.number is not None)
             if middle.is_phrase("and") and low.period and high.period and not is_amount:
-                self._add_period(mention, "=", low, high)
+                self._take(mention, low, middle, high)
+                self._filter(self._dated(mention.place - 1), "=", low.period[0], high.period[1])
                 continue
             if low.number is None or high.number is None or not middle.is_phrase("and"):
                 raise _Unsure("'between' must be followed by two numbers here.")
@@ -522,7 +524,8 @@ class _Resolving:
         """Read numbers that a column must be: "with 2 children", "a stock of 0"."""
         for mention in self.mentions:
             before, near = self._at(mention.place - 1), self._at(mention.place + 1)
-            if mention.number is None or mention.used:
+            is_year = before.word == "of" and mention.period is not None and mention.text >= "1900"  # "sales of 2023"
+            if mention.number is None or mention.used or is_year:
                 continue
             if before.table is not None and not before.word.endswith("s"):  # "ticket 101"
                 codes = tuple(column for column in before.table.columns if column.is_code and column.is_number)
@@ -731,7 +734,7 @@ class _Resolving:
             asked = [*wanted]
         if not any(asked):
             raise _Unsure("The question names no table and no column. Say what you want to know of which table.")
-        fitting = [table for table in self.links.tables.values() if all(self._has(table, one) for one in wanted)]
+        fitting = [table for table in self.links.tables.values() if all(self._candidates(one, table) for one in wanted)]
         if self.values:
             found = [self.bound.get(mention.place, mention.values) for mention, _ in self.values]
             hold = [
@@ -776,9 +779,9 @@ class _Resolving:
                 raise _Unsure(f"Rows without {mention.text!r} cannot be told. Say what to include, or send SQL.")
             else:
                 condition = f"({quote_name(column.name)} IS NULL OR NOT {_value_condition(links)})"
-                found.append((condition, f"{column.name} is not {links[0].value!r} (or is empty)"))
-        self._check_or(columns)
-        self._check_and({column: links for column, links in chosen.items() if _differ(links)}, ways)
+                said = " or ".join(repr(link.value) for link in links)
+                found.append((condition, f"{column.name} is not {said} (or is empty)"))
+        self._check_joined([(one, ways[one]) for one, links in chosen.items() if _differ(links)], columns)
         for column, links in chosen.items():
             condition, join, where = _value_condition(links), ways[column], column.name
             if join is not None:
@@ -793,20 +796,19 @@ class _Resolving:
             found.append(_filter_condition(column, one))
         return found
 
-    def _check_or(self, columns: dict[int, LinkedColumn]) -> None:
+    def _check_joined(self, several: list[tuple[LinkedColumn, Join | None]], columns: dict[int, LinkedColumn]) -> None:
+        """Refuse "or" that joins no values of one column, and "and" between values that may mean both at once."""
+        said = [mention.word for mention in self.mentions if mention.is_phrase("and")]
         for mention in self.mentions:
             near = self._before_filler(mention.place - 1), self._past_filler(mention.place + 1)
             first, second = (columns.get(one.place) for one in near)
             if mention.word == "or" and (first is None or first != second):
                 raise _Unsure("'or' is understood between two values of one column only. Ask for each.")
-
-    def _check_and(self, chosen: dict[LinkedColumn, list[ValueLink]], ways: dict[LinkedColumn, Join | None]) -> None:
-        said = [mention.word for mention in self.mentions if mention.is_phrase("and")]
-        for column in chosen:
+        for column, join in several:
             if not said:
                 raise _Unsure("Two values of one column must be joined by 'and' or 'or'.")
-            several = column.holds_lists or ways[column] is not None or self.target.repeats or self.target.may_repeat
-            if ("and" in said and several) or ("both" in said and column != self.target.label):
+            both = column.holds_lists or join is not None or self.target.repeats or self.target.may_repeat
+            if ("and" in said and both) or ("both" in said and column != self.target.label):
                 raise _Unsure("Whether 'and' means both at once or either is not clear. Say 'or', or ask for each.")
 
     def _only_dates(self) -> LinkedColumn:
@@ -865,29 +867,21 @@ class _Resolving:
         describes = join.to_one and (back is None or not back.to_one)
         return describes or len(table.columns) == 2 or link.column == table.label
 
-    def _column(self, wanted: _Wanted, table: LinkedTable) -> LinkedColumn | None:
-        """Return the one column of the table that is meant; None without one.
-
-        Raises:
-            _Unsure: there are several.
-        """
+    def _candidates(self, wanted: _Wanted, table: LinkedTable) -> list[LinkedColumn]:
         exact = [column for column in wanted.columns if column.table == table.name]
         found = exact or [column for column in table.columns if column.concepts & wanted.concepts]
         found = [column for column in found if wanted.concepts and column.is_number] or found
         found = [column for column in found if wanted.unit and column.unit == wanted.unit] or found
         found = [column for column in found if column is self.chosen] or found
         stems = tuple(stem(word) for word in split_words(wanted.text))
-        found = [column for column in found if column.stems == stems] or found
+        return [column for column in found if column.stems == stems] or found
+
+    def _column(self, wanted: _Wanted, table: LinkedTable) -> LinkedColumn | None:
+        found = self._candidates(wanted, table)
         if len(found) > 1:
             names = " or ".join(repr(column.name) for column in found)
             raise _Unsure(f"{wanted.text!r} could mean {names}. Say which.", found)
         return found[0] if found else None
-
-    def _has(self, table: LinkedTable, wanted: _Wanted) -> bool:
-        try:
-            return self._column(wanted, table) is not None
-        except _Unsure:
-            return True  # it has several: said when it is resolved
 
     def _own(self, wanted: _Wanted) -> LinkedColumn:
         column = self._column(wanted, self.target)

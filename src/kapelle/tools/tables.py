@@ -83,6 +83,8 @@ class Table:
     """Path inside the folder, with forward slashes."""
     columns: tuple[Column, ...]
     rows: int
+    notes: tuple[str, ...] = ()
+    """What is to be known of how it was read: each a sentence that begins with its place, `sales.csv:7: ...`."""
 
     def column(self, name: str) -> Column | None:
         """Return the column of that name, or None."""
@@ -392,7 +394,6 @@ def _limit(store: sqlite3.Connection) -> None:
 
 
 def _protect(store: sqlite3.Connection) -> None:
-    store.execute("PRAGMA temp_store = MEMORY")  # where the watch sees it, instead of filling the disk
     store.execute("PRAGMA query_only = ON")
     store.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     store.set_authorizer(authorize_reading)
@@ -445,6 +446,8 @@ class _Loading:
         self.store = sqlite3.connect("", check_same_thread=False, isolation_level=None, uri=True)
         self.store.text_factory = lambda data: data.decode("utf-8", "replace")
         self.store.execute("PRAGMA journal_mode = MEMORY")
+        # Where the watch sees it, instead of filling the disk. Set later, it would drop the views made here.
+        self.store.execute("PRAGMA temp_store = MEMORY")
         _limit(self.store)
         self.tables: list[Table] = []
         self.lines: dict[str, _Lines] = {}
@@ -483,7 +486,12 @@ class _Loading:
         shape = ", ".join(f"{quote_name(column.name)} {column.kind.upper()}" for column in columns)
         self.store.execute(f"CREATE TABLE {quote_name(name)} ({shape})")
         lines = _Lines()
-        for _, rows, begins in parts:
+        notes: tuple[str, ...] = ()
+        for what, rows, *more in parts:
+            if what == "notes":
+                notes = tuple(f"{found.name}{f':{line}' if line else ''}: {text}" for line, text in rows)
+                continue
+            (begins,) = more
             lines.extend(begins)
             if self._cells + lines.rows * len(columns) > MAX_CELLS:
                 raise Unreadable(f"the CSV files of the folder hold more than {MAX_CELLS:,} cells together")
@@ -495,7 +503,8 @@ class _Loading:
                     f"INSERT INTO {quote_name(name)} ({named}) VALUES ({marks})",  # noqa: S608 - the names are quoted
                     alike,
                 )
-        return Table(name=name, file=found.name, columns=columns, rows=lines.rows), lines
+        notes = tuple(map(printable_name, notes))
+        return Table(name=name, file=found.name, columns=columns, rows=lines.rows, notes=notes), lines
 
     def _attach(self, found: FoundFile, parts: Iterator[list[Any]]) -> None:
         try:
@@ -512,16 +521,28 @@ class _Loading:
         for _, source, columns, rows in described:
             try:
                 self._check_room(len(columns))
-                # A temporary view gives each table a name of its own, whatever other files hold.
                 name = self._free_name(source)
-                self.store.execute(
-                    f"CREATE TEMP VIEW {quote_name(name)} AS SELECT * FROM {schema}.{quote_name(source)}"  # noqa: S608
-                )
+                if name != source or self._is_hidden(source):
+                    # A temporary view gives the table a name of its own, whatever other files hold; it has no rowid.
+                    self.store.execute(
+                        f"CREATE TEMP VIEW {quote_name(name)} AS SELECT * FROM {schema}.{quote_name(source)}"  # noqa: S608
+                    )
             except (Unreadable, sqlite3.Error) as error:
                 self.skipped.append(SkippedTable(file=f"{found.name}: {printable_name(source)}", reason=str(error)))
                 continue
             kinds = tuple(Column(name=column, label=column, kind=_declared_kind(kind)) for column, kind in columns)
             self._add(Table(name=name, file=found.name, columns=kinds, rows=rows))
+
+    def _is_hidden(self, source: str) -> bool:
+        """Whether a database that was attached before has something of this name, though it may not be read."""
+        earlier = ("main", *(f"file_{number}" for number in range(1, self._databases)))
+        return any(
+            self.store.execute(
+                f"SELECT 1 FROM {schema}.sqlite_schema WHERE lower(name) = lower(?)",  # noqa: S608 - our names
+                (source,),
+            ).fetchone()
+            for schema in earlier
+        )
 
     def _is_whole(self, part: list[Any], file: str) -> bool:
         if part[0] == "part":

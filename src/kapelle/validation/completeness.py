@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .coverage import TaskText, find_gaps
+from kapelle.planning.coverage import TaskText, find_gaps
+
 from .issue import Issue
 
 _NOUN = {"number": "the number ", "date": "the date ", "identifier": "", "name": "the name "}

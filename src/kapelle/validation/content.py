@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from kapelle.agents import AgentCapability
 from kapelle.graph import MAX_TASKS, Task
+from kapelle.planning.coverage import read_task
 
 from .completeness import find_uncovered
-from .coverage import read_task
 from .goal import find_goal_faults
 from .issue import Issue
 from .schemas import ToolSignature, find_tool_faults

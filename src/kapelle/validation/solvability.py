@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from kapelle.agents import AgentCapability
 from kapelle.cost import CostProfiler
 from kapelle.graph import Task, TaskDAG
+from kapelle.planning.coverage.reading import split_name, stem_of
 from kapelle.routing import RoutingPlan
 
-from .coverage.reading import split_name, stem_of
 from .edit import FIGURES, Edit
 
 WIDTH = 2.0

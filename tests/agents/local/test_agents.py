@@ -64,11 +64,11 @@ def test_which_questions_the_tables_answer_can_be_asked() -> None:
 def test_the_files_of_a_folder_and_those_left_out_can_be_asked(tmp_path: Path) -> None:
     (tmp_path / "semi colon.csv").write_text("item;price\nA;1,5\n")
     (tmp_path / "note.md").write_text("A note.")
-    (tmp_path / "latin1.csv").write_bytes(b"name\ncaf\xe9\n")
+    (tmp_path / "odd.csv").write_bytes(b"name\ncaf\x81\n")
     (tmp_path / "out.csv").symlink_to(ATLAS / "rivers.csv")
     assert folder_files(tmp_path) == ("note.md", "semi colon.csv")
     assert [(entry.file, entry.reason.split(" (")[0]) for entry in skipped_files(tmp_path)] == [
-        ("latin1.csv", "not UTF-8 text"),
+        ("odd.csv", "not UTF-8 text"),
         ("out.csv", "a link that leads out of the folder"),
     ]
     assert not folder_files(None)
@@ -76,12 +76,12 @@ def test_the_files_of_a_folder_and_those_left_out_can_be_asked(tmp_path: Path) -
 
 
 def test_a_file_that_was_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
-    (tmp_path / "latin1.csv").write_bytes(b"name\ncaf\xe9\n")
+    (tmp_path / "odd.csv").write_bytes(b"name\ncaf\x81\n")
     agents = {kind: agent for card, agent in local_agents(tmp_path) for kind in card.task_types}
     context = TaskContext(run_id="r1", request="")
     for kind, inputs, words in (
-        ("sql", {"question": "list everything", "file": "latin1.csv"}, r"'latin1.csv' was left out: not UTF-8"),
-        ("lookup", {"query": "price of tea"}, r"1 file was left out: latin1.csv \(not UTF-8"),
+        ("sql", {"question": "list everything", "file": "odd.csv"}, r"'odd.csv' was left out: not UTF-8"),
+        ("lookup", {"query": "price of tea"}, r"1 file was left out: odd.csv \(not UTF-8"),
     ):
         with pytest.raises(AgentFailed, match=words):
             asyncio.run(agents[kind].run(Task(task_id="t", task_type=kind, inputs=inputs), context))

@@ -136,7 +136,7 @@ def test_what_does_not_fit_twice_is_refused_with_the_rules_reason_and_the_words(
     [
         ("Which staff are happy?", "'happy'"),
         ("Why are staff in Sales?", "'Why'"),
-        ("Who wrote Hamlet?", "'Hamlet'"),
+        ("staff of Hamlet", "'Hamlet'"),
     ],
 )
 def test_no_model_is_asked_what_no_statement_could_account_for(question: str, why: str, folder: Path) -> None:
@@ -296,6 +296,19 @@ def test_a_query_of_the_users_own_and_a_document_reach_no_model(folder: Path) ->
     assert model.calls == 0
 
 
+def test_a_question_about_nothing_in_the_tables_is_refused_as_without_a_model(folder: Path) -> None:
+    with pytest.raises(CannotAnswer) as refused:
+        run(folder, ScriptedModel([]), "Who wrote Hamlet?", kind="lookup")
+    assert "SQL" not in str(refused.value)
+
+
+def test_too_little_for_a_select_is_not_spent(folder: Path) -> None:
+    model = PricedModel([])
+    with pytest.raises(CannotAnswer, match="which is no SELECT"):
+        run(folder, model, reserved_usd=0.0015)
+    assert model.calls == 0
+
+
 def test_a_file_that_is_named_is_the_only_one_read(folder: Path) -> None:
     with pytest.raises(CannotAnswer, match='Read the table "staff" alone'):
         run(folder, ScriptedModel([GOOD, GOOD]), file="staff.csv")
@@ -318,5 +331,6 @@ def test_a_run_without_money_left_asks_no_model(folder: Path) -> None:
     model = PricedModel([])
     with Engine(data=folder, model=model, ledger=SqliteLedger(":memory:"), environ={}) as engine:
         run = engine.run_sync(plan, budget_usd=0.0)
-    assert run.state != "done"
-    assert (model.calls, run.cost_usd) == (0, 0.0)
+    assert (run.state, run.cost_usd) == ("failed", 0.0)
+    assert "No model was asked for SQL. $0 are set aside" in (run.tasks["t"].reason or "")
+    assert not any("SELECT" in request.messages[0].content for request in model.requests)

@@ -45,6 +45,13 @@ def skipped_files(folder: Path | LocalFolder | None) -> tuple[LeftOut, ...]:
     return left_out(local.index, local.tables)
 
 
+def table_notes(folder: Path | LocalFolder | None) -> tuple[str, ...]:
+    """Return what is to be known of how the tables of a folder were read, each sentence with its place."""
+    if (local := LocalFolder.of(folder)) is None:
+        return ()
+    return tuple(note for table in local.tables.tables for note in table.notes)
+
+
 def left_out(index: FolderIndex | None, tables: Tables | None) -> tuple[LeftOut, ...]:
     """Return what was left out at a look just now, each file once."""
     found: dict[str, LeftOut] = {}

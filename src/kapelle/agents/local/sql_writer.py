@@ -21,7 +21,7 @@ from kapelle.agents import Agent, AgentResult, TaskContext, add_paid, call_in_th
 from kapelle.agents.output_limit import MESSAGE_TOKENS, limit_within
 from kapelle.errors import CallTooDear, CannotAnswer, KapelleError, UnknownPrice
 from kapelle.graph import Task
-from kapelle.knowledge import quote_text
+from kapelle.knowledge import content_words, quote_text, split_words
 from kapelle.ledger import NOTHING, Usage
 from kapelle.models import Message, ModelClient, ModelReply, ModelRequest, PaidReplyCut, PaidReplyInvalid, bound_tokens
 from kapelle.tools import (
@@ -44,6 +44,8 @@ from .sql import ASKED, describe_result, find_table
 
 MAX_OUTPUT_TOKENS = 1_024
 """A SELECT has a few hundred; models that think first need more."""
+LEAST_OUTPUT_TOKENS = 128
+"""With fewer a reply would be paid, and cut."""
 MAX_CALLS = 2
 MAX_READ_CHARS = 20_000
 MAX_SHOWN_REPLY_CHARS = 2_000
@@ -205,13 +207,21 @@ class SqlWritingAgent:
                 sent=False,
             )
         read = _measure(messages)
-        return limit_within(
+        limit = limit_within(
             left_usd,
             MAX_OUTPUT_TOKENS,
             task_id=task.task_id,
             model=self._client.model,
             afford=None if afford is None else lambda usd, most: afford(usd, input_tokens=read, most=most),
         )
+        if limit < LEAST_OUTPUT_TOKENS:
+            raise CallTooDear(
+                f"What is set aside for task {task.task_id!r} pays for {limit} tokens of an answer by "
+                f"{self._client.model!r}, which is no SELECT. Raise the budget.",
+                cost_usd=0.0,
+                sent=False,
+            )
+        return limit
 
     def _bound_usd(self, asked: _Question) -> float | None:
         bound: Callable[..., float] | None = getattr(self._client, "bound_usd", None)
@@ -247,6 +257,8 @@ class SqlWritingAgent:
             return None
         links = self._links()
         unknown = find_unknown_words(text, links, values)
+        if set(content_words(text)) <= {word for one in unknown for word in split_words(one)}:
+            return None  # about nothing that stands in the tables
         asked = _Question(text=text, values=values, only=only, links=links, unknown=unknown)
         if unknown:
             return asked

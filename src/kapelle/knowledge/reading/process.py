@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -36,10 +37,11 @@ START_S = 0.05
 """What starting another process takes of the folder's time."""
 
 _SOURCE = str(Path(__file__).parents[3])
-# -S: nothing but the standard library, which starts in half the time; so this package must need nothing else.
+# -S: nothing but the standard library, which starts in half the time. What else is needed now and again, clevercsv, is
+# found in its own folder when it is.
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); from kapelle.knowledge.reading.worker import serve; "
-    "serve(sys.stdin, sys.stdout, int(sys.argv[2]), *map(float, sys.argv[3:]))"
+    "serve(sys.stdin, sys.stdout, int(sys.argv[3]), *map(float, sys.argv[4:]), packages=sys.argv[2])"
 )
 _PASSED_ON = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP")
 
@@ -139,6 +141,12 @@ class FileReader:
         raise Unreadable(worker.why_it_ended(allowed_s, is_cut=is_cut))
 
 
+def _packages() -> str:
+    """Return the folder in which clevercsv lies; empty if it is not installed."""
+    found = find_spec("clevercsv")
+    return str(Path(found.origin).parents[1]) if found is not None and found.origin else ""
+
+
 def _refuse(reason: str) -> Iterator[list[Any]]:
     raise Unreadable(reason)
     yield  # makes this an iterator that raises when it is read
@@ -163,6 +171,7 @@ class _Worker:
                 "-c",
                 _PROGRAM,
                 _SOURCE,
+                _packages(),
                 *map(str, numbers),
             ],
             stdin=subprocess.PIPE,

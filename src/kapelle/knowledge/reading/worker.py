@@ -4,6 +4,7 @@
     answers  ["working", seconds that it may take so far, whether files before it made them fewer]      now and again
              ["passages", [[headings, text, first line, last line], ...]]
              ["shape", header, kinds]   then   ["rows", [[cell, ...], ...], [line, ...]]
+             and, where there are some,   ["notes", [[line, 0 for the whole file; what is to be known], ...]]
              ["table", name, [[column, declared type], ...], rows]   or   ["part", name, why it is left out]
     and last ["end", what is left]   or   ["refused", why, what is left]      of the folder's seconds
 
@@ -23,14 +24,17 @@ import json
 import os
 import sqlite3
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from .csv_rows import NoTable, check_lines, read_rows, read_shape
+from .csv_dialect import NoTable
+from .csv_rows import CsvShape, check_lines, read_rows, read_shape
 from .passages import split_document
 from .sqlite_tables import read_database
+from .text_encoding import find_encoding, find_other_encoding
 
 PASSAGES_AT_ONCE = 200
 MAX_PASSAGES = 50_000
@@ -106,9 +110,22 @@ def why_too_slow(allowed_s: float, *, is_cut: bool) -> str:
 
 
 def serve(
-    requests: TextIO, answers: TextIO, memory_bytes: int, file_s: float, most_s: float, folder_left_s: float
+    requests: TextIO,
+    answers: TextIO,
+    memory_bytes: int,
+    file_s: float,
+    most_s: float,
+    folder_left_s: float,
+    *,
+    packages: str = "",
 ) -> None:
-    """Answer requests until there are no more; `folder_left_s` is what all files together may take unearned."""
+    """Answer requests until there are no more; `folder_left_s` is what all files together may take unearned.
+
+    Args:
+        packages: The folder that holds clevercsv, which is loaded when a table's dialect is in doubt.
+    """
+    if packages:
+        sys.path.append(packages)
     _limit_memory(memory_bytes)
 
     def tell(answer: list[Any]) -> None:
@@ -166,18 +183,34 @@ def _read(path: Path, what: str, allowance: _Allowance) -> Iterator[list[Any]]:
         allowance.earn_rows(len(batch), 0, sum(len(text) for _, text, _, _ in batch))
         yield ["passages", batch]
     else:
+        yield from _read_table(path, what, allowance)
+
+
+def _read_table(path: Path, what: str, allowance: _Allowance) -> Iterator[list[Any]]:
+    with _open(path) as data:
+        allowance.earn(path.stat().st_size / 1e6 * S_PER_RAW_MB)
+        check_lines(data)
+        data.seek(0)
+        encoding, notes = find_encoding(data)
+    try:
+        shape = _read_shape(path, encoding, what, allowance)
+    except UnicodeDecodeError as error:
+        if not encoding.startswith("utf-8"):
+            raise _Refused("not UTF-16 text, though it begins like one; save it as UTF-8") from error
         with _open(path) as data:
-            if data.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-                raise _Refused("UTF-16 text; save it as UTF-8")
-            data.seek(0)
-            allowance.earn(path.stat().st_size / 1e6 * S_PER_RAW_MB)
-            check_lines(data)
-            data.seek(0)
-            with io.TextIOWrapper(data, encoding="utf-8-sig", newline="") as text:
-                shape = read_shape(text, tabs=what == "tsv", earn=allowance.earn_rows)
-                yield ["shape", shape.header, shape.kinds]
-                for rows, lines in read_rows(text, shape, earn=allowance.earn_rows):
-                    yield ["rows", rows, lines]
+            encoding, notes = find_other_encoding(data)
+        shape = _read_shape(path, encoding, what, allowance)
+    yield ["shape", shape.header, shape.kinds]
+    with _open(path) as data, io.TextIOWrapper(data, encoding=encoding, newline="") as text:
+        for rows, lines in read_rows(text, shape, earn=allowance.earn_rows):
+            yield ["rows", rows, lines]
+    if notes or shape.notes:
+        yield ["notes", [*notes, *shape.notes]]
+
+
+def _read_shape(path: Path, encoding: str, what: str, allowance: _Allowance) -> CsvShape:
+    with _open(path) as data, io.TextIOWrapper(data, encoding=encoding, newline="") as text:
+        return read_shape(text, tabs=what == "tsv", earn=allowance.earn_rows)
 
 
 def _open(path: Path) -> io.BufferedReader:
@@ -201,7 +234,7 @@ def _read_text(path: Path) -> str:
 
 
 def _reason(error: Exception, what: str) -> str:
-    if isinstance(error, _Refused):
+    if isinstance(error, (_Refused, NoTable)):
         return str(error)
     return f"not readable as {'SQLite' if what == 'database' else 'a table'}: {str(error)[:300]}"
 

@@ -309,9 +309,9 @@ class _Reader:
         place = f"line {item.line}, group {name!r}"
         title = _take(fields, ("description", "title", "name", "goal", "task"))
         kind = _take(fields, _TYPE)
-        own = [said for said in (*_INPUTS, *_TAUGHT) if fields.get(said)]
-        if own or (kind is not None and str(kind).lower() not in _GROUP_KINDS):
-            said = repr(own[0]) if own else f"the type {kind!r}"
+        worked = [said for said in (*_INPUTS, *_TAUGHT) if fields.get(said)]
+        if worked or (kind is not None and str(kind).lower() not in _GROUP_KINDS):
+            said = repr(worked[0]) if worked else f"the type {kind!r}"
             raise InvalidPlan(f"It has {said}, and {key!r} as well: it is a task or a group. Say one.", place=place)
         group_id = clean_id(str(name)) if name is not None else f"group{len(self._groups) + 1}"
         group = _Group(
@@ -350,9 +350,9 @@ class _Reader:
             if any(name in groups for name in depends):
                 node.attributes["depends"] = ",".join(dict.fromkeys(one for name in depends for one in meant(name)))
         for group in self._groups:
-            before = [one for name in group.depends for one in meant(name)]
-            for node in firsts[group.name] if before else ():
-                node.attributes["depends"] = ",".join(dict.fromkeys([*_depends_of(node), *before]))
+            awaited = [one for name in group.depends for one in meant(name)]
+            for node in firsts[group.name] if awaited else ():
+                node.attributes["depends"] = ",".join(dict.fromkeys([*_depends_of(node), *awaited]))
             self._repairs.note(f"The group {group.title[:60]!r} was taken apart into its tasks")
         alone = {name: _last_of(group.nodes) for name, group in groups.items()}
         _rename(nodes, {name: last[0] for name, last in alone.items() if len(last) == 1}, ids=False)

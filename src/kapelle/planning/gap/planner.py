@@ -16,7 +16,7 @@ from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient
 from kapelle.planning.asking import MAX_PLANNED_TASKS, Conversation, Read, check_count, describe_problems, note_missing
-from kapelle.planning.carried import find_uncarried
+from kapelle.planning.coverage import find_left_out
 from kapelle.planning.fit import fit_to_agents
 from kapelle.planning.planner import PaidInvalidPlan, Plan
 
@@ -72,7 +72,7 @@ class GraphPlanner:
         def read(text: str, is_cut: bool) -> Read[tuple[GapReply, TaskDAG, tuple[str, ...]]]:
             reply = read_reply(text, cut_off=is_cut)
             graph, notes = fit_to_agents(_check_size(reply), agents)
-            return Read(value=(reply, graph, notes), missing=find_uncarried(request, graph))
+            return Read(value=(reply, graph, notes), missing=find_left_out(request, graph))
 
         found = await talk.ask(read, wanted="<graph>", again=_again("<graph>"))
         reply, graph, notes = found.value

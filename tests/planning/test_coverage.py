@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.graph import Task
-from kapelle.validation.coverage import (
+from kapelle.planning.coverage import (
     find_gaps,
     find_quantities,
     is_yes_no_question,

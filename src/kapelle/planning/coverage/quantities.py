@@ -60,15 +60,15 @@ _DATE = re.compile(
 )
 _SCALES = {"k": 3, "thousand": 3, "m": 6, "mn": 6, "million": 6, "b": 9, "bn": 9, "billion": 9, "trillion": 12}
 _NUMBER = re.compile(
-    r"(?<![\w.])(?<![^\W\d_]-)(?<!\d[:/])[-−]?(?P<digits>\d{1,3}(?:,\d{3})+|\d{1,40})(?P<part>\.\d{1,40})?"
+    r"(?<![\w.])(?<!\d,)(?<![^\W\d_]-)(?<!\d[:/])[-−]?(?P<digits>\d{1,3}(?:,\d{3})+|\d{1,40})(?P<part>\.\d{1,40})?"
     r"(?:\s?(?P<scale>thousand|million|billion|trillion|bn|mn|k|m|b)(?![\w])|(?:st|nd|rd|th|s|x)(?!\w))?"
     r"(?P<unit>%|°?[CF](?!\w)|(?:km|cm|mm|kg|kb|mb|gb|tb|mph|ml|lb|lbs|oz|ft|hrs?|mins?|secs?|gb|nm|hz|ghz|mhz|am|pm)(?!\w))?"
-    r"(?![\w]|\.\d|[-:/]\d)",
+    r"(?![\w]|[.,]\d|[-:/]\d)",
     re.IGNORECASE,
 )
 _IDENTIFIER = re.compile(
     r"(?:https?://|www\.)[^\s'\"<>]{1,300}|[\w.+-]{1,64}@[\w.-]{1,200}"
-    r"|(?<![\w.])(?=[\w./:-]{0,60}\d)\w[\w./:-]{0,120}\w"
+    r"|(?<![\w.])(?<!\d,)(?=[\w./:-]{0,60}\d)\w[\w./:-]{0,120}\w(?!\w|,\d)"
     r"|\b\w[\w-]{0,60}\.(?:txt|csv|json|xml|md|pdf|html?|py|sql|xlsx?|docx?|png|jpe?g|log|ya?ml|mov|mp[34])\b",
     re.IGNORECASE,
 )

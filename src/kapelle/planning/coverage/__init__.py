@@ -1,7 +1,8 @@
-"""Completeness: do the numbers, dates, identifiers and quoted names of a request stand in some task? Notes only."""
+"""Completeness: do the numbers, dates, identifiers and names of a request stand in some task of its plan?"""
 
 from .check import Gap as Gap
 from .check import find_gaps as find_gaps
+from .left_out import find_left_out as find_left_out
 from .quantities import Quantity as Quantity
 from .quantities import find_quantities as find_quantities
 from .reading import TaskText as TaskText
