@@ -26,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from kapelle.agents import AgentRegistry, PartialText
+from kapelle.agents import SOURCED_TYPES, AgentRegistry, PartialText
 from kapelle.cost import CostProfiler, Frontier
 from kapelle.engine import Proposal
 from kapelle.graph import Task, TaskDAG, title_task
@@ -504,7 +504,11 @@ def show_answer(console: Console, answer: str) -> None:
 
 def show_memory(console: Console, run: Run) -> None:
     """Say below an answer what of it is a model's memory, where there was no folder to look in."""
-    said = [title_task(task) for task in run.graph or () if run.tasks[task.task_id].from_memory]
+    said = [
+        title_task(task)
+        for task in run.graph or ()
+        if run.tasks[task.task_id].from_memory and task.task_type in SOURCED_TYPES
+    ]
     if said:
         shown = _shorten("; ".join(said), 200)
         words = f"From the model's memory, without a source: {shown}. To look in documents: --data FOLDER."

@@ -289,6 +289,12 @@ def test_what_the_folder_does_not_answer_a_model_says_from_memory(kind: str) -> 
     assert "from the model's memory" in run.explain()
 
 
+@pytest.mark.parametrize("kind", ["answer", "respond"])
+def test_a_request_that_a_model_answers_whole_is_from_memory_as_well(kind: str) -> None:
+    run = with_options_and_tasks([Task(task_id="t", task_type=kind, description="How many moons has Jupiter?")])
+    assert run.answer == f"Atlantis {MEMORY_MARK}"
+
+
 @pytest.mark.parametrize("kind", ["combine", "compare", "report", "summarize", "write", "answer"])
 def test_what_is_made_of_an_answer_from_memory_says_so(kind: str) -> None:
     found = [

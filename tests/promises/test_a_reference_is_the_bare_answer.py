@@ -1,4 +1,4 @@
-"""`{s1}` inside a longer text is what the task found and nothing more; alone it is all of the output."""
+"""`{s1}` in a longer text is what the task found and nothing more, whoever is asked; alone it is the whole output."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from .model_agent import ModelAgent as ModelAgent
 from .paid_failure import add_paid as add_paid
 from .registry import AgentRegistry as AgentRegistry
 from .sources import MEMORY_MARK as MEMORY_MARK
+from .sources import SOURCED_TYPES as SOURCED_TYPES
 from .sources import has_sources as has_sources
 from .sources import is_from_memory as is_from_memory
 from .threads import THREAD_NAME as THREAD_NAME

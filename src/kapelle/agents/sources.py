@@ -19,6 +19,8 @@ ASKED_TYPES = frozenset({"lookup", "search", "sql", "query"})
 SOURCED_TYPES = ASKED_TYPES | {"research", "aggregate", "count"}
 """Types of task that ask for facts, whose answers should say where they stand. Those that are not ASKED_TYPES may also
 work them out from what earlier tasks have found."""
+ANSWER_TYPES = frozenset({"answer", "respond"})
+"""Work that answers a person: from what earlier tasks have found, or else from memory."""
 MEMORY_MARK = "(from the model's memory: no source in the folder)"
 """Stands after what a model said where a folder was given and holds no source for it."""
 
@@ -39,7 +41,8 @@ def is_from_memory(agent: object, task: Task, output: Any, upstream: Collection[
     Args:
         upstream: The outputs that the task was given.
     """
-    if task.task_type not in SOURCED_TYPES or not _knows_by_heart(agent) or has_sources(output):
+    asks = task.task_type in SOURCED_TYPES or task.task_type in ANSWER_TYPES
+    if not asks or not _knows_by_heart(agent) or has_sources(output):
         return False
     return task.task_type in ASKED_TYPES or not any(map(has_sources, upstream))
 

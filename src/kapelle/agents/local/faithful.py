@@ -32,10 +32,23 @@ _MOST_SUMMED = 40
 """Of so many numbers at most the sums and differences are looked at."""
 _CITATION = re.compile(r"\([^()\n]{1,200}:\d[^()\n]{0,20}\)")
 _NUMBER = re.compile(
-    r"(?<![\w.])(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,18}(?:\.\d+)?)(?:\s{0,3}(thousand|million|billion|trillion|bn|k|m)\b)?",
+    r"(?<![\w.])"
+    r"(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:[. '\u00a0\u202f]\d{3}){2,}|\d{1,18}(?:\.\d+|,\d{1,2}(?![\d,]))?)"
+    r"(?:\s{0,3}(thousand|tausend|million(?:en|s)?|mio|millones|billion|trillion|bn|milliarden?|mrd|k|m)\b)?",
     re.IGNORECASE,
 )
-_SCALES = {"thousand": 1e3, "k": 1e3, "million": 1e6, "m": 1e6, "billion": 1e9, "bn": 1e9, "trillion": 1e12}
+_SCALES = {
+    "th": 1e3,
+    "ta": 1e3,
+    "k": 1e3,
+    "milli": 1e6,
+    "mio": 1e6,
+    "m": 1e6,
+    "b": 1e9,
+    "milliard": 1e9,
+    "mr": 1e9,
+    "tr": 1e12,
+}
 _LISTED = re.compile(r"^- [^\n]{1,300}?: ([^\n:]{1,60})$", re.MULTILINE)
 
 
@@ -112,7 +125,14 @@ def _numbers(text: str) -> Iterator[float]:
 
 
 def _number(match: re.Match[str]) -> float:
-    return float(match[1].replace(",", "")) * _SCALES.get((match[2] or "").casefold(), 1.0)
+    digits, unit = match[1], (match[2] or "").casefold()
+    whole, comma, rest = digits.partition(",")
+    if comma and whole.isdigit() and rest.isdigit() and len(rest) < 3:
+        digits = f"{whole}.{rest}"
+    elif not digits.replace(",", "").replace(".", "", 1).isdigit():
+        digits = "".join(filter(str.isdigit, digits))
+    starts = max((one for one in _SCALES if unit.startswith(one)), key=len, default="")
+    return float(digits.replace(",", "")) * _SCALES.get(starts, 1.0)
 
 
 def _is_near(one: float, other: float) -> bool:
