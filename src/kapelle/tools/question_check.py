@@ -34,7 +34,7 @@ MAX_ROWS = 1_000
 MAX_TIES = 50
 MAX_LIKE_MATCHES = 1_000
 MAX_COMPARISONS = 400
-"""Of the values of two columns, for one statement; a slow one counts as SLOW_COMPARISON. What is not told is refused."""
+"""Of the values of two columns, for one statement; a slow one counts as SLOW_COMPARISON. The rest is refused."""
 SLOW_COMPARISON = 100
 KNOWN_SHARE = 0.9
 """A column holds the names of a table's things if so much of its values are names there."""
