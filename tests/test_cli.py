@@ -257,6 +257,29 @@ def test_any_reply_of_a_model_ends_cleanly(kapelle: Any, monkeypatch: pytest.Mon
     assert_the_ledger_is_consistent()
 
 
+WRITTEN = "SELECT COUNT(*) FROM (SELECT river FROM river_countries GROUP BY river HAVING COUNT(DISTINCT country) > 5)"
+
+
+@pytest.mark.parametrize("model", ["local:small", "none"])
+def test_a_model_writes_sql_where_no_rule_understands_and_the_json_says_so(
+    kapelle: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model: str
+) -> None:
+    question = "How many rivers flow through more than 5 countries?"
+    (tmp_path / "plan.yaml").write_text(
+        f"request: {question}\ntasks:\n  - id: s1\n    type: aggregate\n    inputs: {{question: '{question}'}}\n"
+    )
+    with OpenAIServer([chat(json.dumps({"sql": WRITTEN}))]) as server:
+        monkeypatch.setenv("KAPELLE_BASE_URL", server.base_url)
+        done = kapelle("run", str(tmp_path / "plan.yaml"), "--data", ATLAS, "--model", model, "--json")
+    output = done.data["tasks"]["s1"]["output"]
+    if model == "none":
+        assert (done.code, output, server.requests) == (1, None, [])
+        return
+    assert (done.code, output["sql"], output["sql_by"]) == (0, WRITTEN, "model local:small")
+    assert sorted(output["sources"]) == ["river_countries.csv"]
+    assert len(server.requests) == 1
+
+
 SUPPORT = "examples/savings/support.csv"
 
 

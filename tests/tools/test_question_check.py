@@ -253,3 +253,119 @@ def test_whatever_is_written_is_run_or_refused(words: list[str], junk: str, tabl
     except DoesNotFit:
         return
     assert rows == [("Ada",), ("Bo",)]
+
+
+ATLAS = Path(__file__).parents[2] / "examples" / "atlas" / "data"
+ATLAS_RIGHT: list[tuple[str, str]] = [
+    (
+        "Which countries in Europe have a population larger than the population of Spain?",
+        (
+            "SELECT country FROM countries WHERE continent = 'Europe' "
+            "AND population > (SELECT population FROM countries WHERE country = 'Spain')"
+        ),
+    ),
+    (
+        "How many rivers flow through more than 3 countries?",
+        "SELECT COUNT(*) FROM (SELECT river FROM river_countries GROUP BY river HAVING COUNT(DISTINCT country) > 3)",
+    ),
+    (
+        "capitals of the countries that the Danube flows through",
+        "SELECT capital FROM countries WHERE country IN (SELECT country FROM river_countries WHERE river = 'Danube')",
+    ),
+    (
+        "What is the longest river in the country with the largest population?",
+        (
+            "SELECT river FROM rivers WHERE river IN (SELECT river FROM river_countries WHERE country = "
+            "(SELECT country FROM countries ORDER BY population DESC LIMIT 1)) ORDER BY length_km DESC LIMIT 1"
+        ),
+    ),
+    (
+        "Which countries speak German?",
+        "SELECT country FROM countries WHERE ('; ' || official_language || ';') LIKE '%; German;%'",
+    ),
+    (
+        "Average population of countries with no river",
+        "SELECT AVG(population) FROM countries WHERE country NOT IN (SELECT country FROM river_countries)",
+    ),
+    (
+        "mountains higher than 4000 m not in Asia",
+        "SELECT mountain FROM mountains WHERE elevation_m > 4000 AND continent <> 'Asia'",
+    ),
+]
+ATLAS_WRONG: list[tuple[str, str, str]] = [
+    (
+        "Which countries in Europe have a population larger than the population of Spain?",
+        (
+            "SELECT country FROM countries WHERE continent = 'Europe' "
+            "AND area_km2 > (SELECT area_km2 FROM countries WHERE country = 'Spain')"
+        ),
+        "'population'",
+    ),
+    ("Which countries speak German?", "SELECT country FROM countries WHERE official_language = 'German'", "lists"),
+    ("Which countries speak German?", "SELECT country FROM countries WHERE official_language LIKE '%German%'", "lists"),
+    (
+        "Average population of countries with no river",
+        "SELECT AVG(population) FROM countries WHERE country IN (SELECT country FROM river_countries)",
+        "'no'",
+    ),
+    (
+        "Total length of the rivers in Europe",
+        "SELECT SUM(length_km) FROM rivers r JOIN river_countries c ON r.river = c.river WHERE continent = 'Europe'",
+        "twice",
+    ),
+    (
+        "mountains higher than 4000 m not in Asia",
+        "SELECT mountain FROM mountains WHERE NOT elevation_m > 4000 AND continent = 'Asia'",
+        "negates 'Asia'",
+    ),
+    (
+        "mountains higher than 4000 ft",
+        "SELECT mountain FROM mountains WHERE elevation_m > 4000",
+        "'ft'",
+    ),
+    (
+        "countries with a population between 5 and 10 million",
+        "SELECT country FROM countries WHERE population BETWEEN 5 AND 10000000",
+        "two ways",
+    ),
+    (
+        "Which is the largest country?",
+        "SELECT country FROM countries ORDER BY area_km2 DESC LIMIT 1",
+        "population or area_km2",
+    ),
+    (
+        "rivers in France not in Germany",
+        (
+            "SELECT river FROM river_countries WHERE country = 'Germany' AND river NOT IN "
+            "(SELECT river FROM river_countries WHERE country = 'France')"
+        ),
+        "negates",
+    ),
+    ("capital of Peru", "SELECT population FROM countries WHERE country = 'Peru'", "'capital'"),
+    ("the 3 longest rivers", "SELECT river FROM rivers ORDER BY length_km DESC LIMIT 2", "'3'"),
+]
+
+
+@pytest.fixture(scope="module")
+def atlas() -> Iterator[Tables]:
+    with Tables(ATLAS) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def atlas_links(atlas: Tables) -> SchemaLinks:
+    return link_schema(atlas)
+
+
+@pytest.mark.parametrize(("question", "sql"), ATLAS_RIGHT)
+def test_what_nests_and_joins_rightly_is_run(question: str, sql: str, atlas: Tables, atlas_links: SchemaLinks) -> None:
+    assert ask(question, sql, atlas, atlas_links)
+
+
+@pytest.mark.parametrize(("question", "sql", "why"), ATLAS_WRONG)
+def test_what_nests_joins_or_negates_wrongly_is_refused(
+    question: str, sql: str, why: str, atlas: Tables, atlas_links: SchemaLinks
+) -> None:
+    with pytest.raises(DoesNotFit) as refused:
+        ask(question, sql, atlas, atlas_links)
+    assert why in str(refused.value)

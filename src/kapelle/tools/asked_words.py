@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from kapelle.knowledge import STOP_WORDS, split_words, stem, word_set
 
 from .question_words import LONGEST_PHRASE, Phrase, Token, find_phrase, find_unit, read_tokens
 from .schema_links import MAX_VALUE_WORDS, LinkedColumn, LinkedTable, SchemaLinks
 
+SIZES = ("superlative", "top", "compare", "how")
+"""What ranks or compares by a column of numbers that a word such as `longest` implies."""
 _LONGEST = max(LONGEST_PHRASE, MAX_VALUE_WORDS)
 # They ask for what no SELECT gives, or for less than all, though search passes over most of them.
 _NEVER_USED = word_set("why if should would only")
@@ -123,6 +126,34 @@ class AskedQuestion:
         ]
         return min(after, key=lambda one: (one.start, -len(one.words)), default=None)
 
+    @cached_property
+    def negations(self) -> tuple[AskedSpan, ...]:
+        """The words that negate, each once, by its longest name."""
+        found: list[AskedSpan] = []
+
+        def take(span: AskedSpan) -> bool:
+            if span.phrase is not None and span.phrase.kind == "not":
+                found.append(span)
+            return True
+
+        self.unaccounted(take)
+        return tuple(found)
+
+    def find_starts(self, value: str) -> tuple[int, ...]:
+        """Return where a value stands, word by word."""
+        words = split_words(value)
+        places = range(len(self.words) - len(words) + 1)
+        return tuple(start for start in places if self.words[start : start + len(words)] == words)
+
+    def find_unclear_numbers(self) -> tuple[str, ...]:
+        """Return numbers that may be thousands or millions as the next one is: "between 5 and 10 million"."""
+        numbered = [(at, token) for at, token in enumerate(self.tokens) if token.number is not None]
+        return tuple(
+            f"{one.raw} ... {two.raw}"
+            for (at, one), (then, two) in pairwise(numbered)
+            if then - at == 2 and self.words[at + 1] in ("and", "to", "or") and " " in two.raw and " " not in one.raw
+        )
+
     def is_next(self, span: AskedSpan, other: AskedSpan) -> bool:
         """Whether nothing but words that ask for nothing stands between two."""
         between = self.words[span.start + len(span.words) : other.start]
@@ -156,7 +187,9 @@ class AskedQuestion:
     def columns(self) -> frozenset[tuple[str, str]]:
         """The columns that are named, or that a word such as `longest` implies."""
         named = {(column.table, column.name) for span in self.spans for column in span.columns}
-        concepts = {concept for phrase in self.phrases for concept in phrase.concept.split()}
+        concepts = {
+            concept for phrase in self.phrases if phrase.kind in SIZES for concept in phrase.concept.split()
+        }  # a verb goes with columns, and asks for none
         for table in self.links.tables.values():
             named |= {(column.table, column.name) for column in table.columns if column.concepts & concepts}
         return frozenset(named)

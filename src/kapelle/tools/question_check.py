@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from kapelle.errors import RefusedQuery
 from kapelle.knowledge import plain, quote_text, split_words, stem, word_set
 
-from .asked_words import AskedQuestion, AskedSpan
+from .asked_words import SIZES, AskedQuestion, AskedSpan
 from .question_words import Phrase
 from .schema_links import (
     LEAST_OVERLAP,
@@ -33,6 +33,9 @@ from .tables import TableResult, Tables, quote_name, quote_value
 MAX_ROWS = 1_000
 MAX_TIES = 50
 MAX_LIKE_MATCHES = 1_000
+MAX_COMPARISONS = 400
+"""Of the values of two columns, for one statement; a slow one counts as SLOW_COMPARISON. The rest is refused."""
+SLOW_COMPARISON = 100
 KNOWN_SHARE = 0.9
 """A column holds the names of a table's things if so much of its values are names there."""
 _SAYS_YES = word_set("yes true y t 1")
@@ -131,6 +134,7 @@ class _Check:
         self.notes: list[str] = []
         self.changes: dict[int, str] = {}
         """What stands in the place of a token, by its position."""
+        self._comparisons = 0
         self._overlaps: dict[tuple[tuple[str, str], tuple[str, str]], tuple[int, int, int]] = {}
 
     def run(self) -> CheckedSelect:
@@ -149,6 +153,7 @@ class _Check:
         self._check_tables()
         self._check_numbers()
         self._check_constructs_are_asked()
+        self._check_negations()
         self._check_outputs()
         self._check_joins()
         self._check_sums()
@@ -374,10 +379,28 @@ class _Check:
                 continue
             if any(self._is_one_row(literal, table) for literal in self.statement.literals):
                 continue
+            if self._links_things(table):
+                continue
             ways = [pair for pair in self._compared_columns() if any(column in used for column in pair)]
             reached = {column[0] for pair in ways for column in pair} & self.asked.tables
             if len(reached) < 2 or any(literal.column in used for literal in self.statement.literals):
                 self.problems.append(f"It reads {table}, of which the question does not speak.")
+
+    def _links_things(self, table: str) -> bool:
+        """Whether a table says which things of two kinds go together, and the question speaks of both kinds."""
+        linked = self.links.tables[table]
+        used = {name for of, name in self.statement.columns.values() if of == table}
+        spoken: list[frozenset[str]] = []
+        for column in linked.columns:
+            key = (table, column.name)
+            things = frozenset(
+                other for other in self.links.tables if other != table and self._names_things(key, other)
+            )
+            is_valued = any(literal.column == key for literal in self.statement.literals)
+            is_used = column.name in used or len(linked.columns) == 2
+            if is_used and things and (things & self.asked.tables or is_valued):
+                spoken.append(things)
+        return any(not one & two for one in spoken for two in spoken)
 
     def _is_one_row(self, literal: Literal, table: str) -> bool:
         """Whether a value is the name of one row of a table, so that naming it names the table."""
@@ -397,8 +420,20 @@ class _Check:
                     starts.setdefault(column.name, set()).add(span.start)
         said = max(map(len, starts.values()), default=0)
         found = sum(self._table_name(source) == table for select in self.statement.selects for source in select.sources)
-        if found < said:
-            self.problems.append(f"The question speaks of {table} {said} times, and it reads it {found} times.")
+        used = [place for place in self.statement.columns.values() if place[0] == table and place[1] in starts]
+        if found < said or len(used) < said or self._nesting(table) > max(1, said):
+            self.problems.append(f"The question speaks of {table} {said} times, and the query does not.")
+
+    def _nesting(self, table: str) -> int:
+        """How many selects of a table stand within each other."""
+        most = 0
+        for select in self.statement.selects:
+            depth, outer = 0, select
+            while outer is not None:
+                depth += any(self._table_name(source) == table for source in outer.sources)
+                outer = outer.parent  # type: ignore[assignment]  # the outermost has none
+            most = max(most, depth)
+        return most
 
     def _is_only_here(self, column: tuple[str, str]) -> bool:
         """Whether no table that is named has a column of this name too."""
@@ -523,6 +558,8 @@ class _Check:
         return {number for number in found if number is not None}
 
     def _check_numbers(self) -> None:
+        for unclear in self.asked.find_unclear_numbers():
+            self.problems.append(f"{quote_text(unclear)} may be read in two ways. Ask with both numbers in full.")
         for literal in self.statement.literals:
             if literal.is_text or literal.number is None or literal.number in self.asked.numbers:
                 continue
@@ -580,6 +617,67 @@ class _Check:
             self.problems.append("It groups rows, which the question does not ask.")
         if statement.has("or") and "or" not in asked.words and "and" not in asked.words:
             self.problems.append("It has OR, which the question does not.")
+
+    def _check_negations(self) -> None:
+        """What is negated must be what the question negates, and all else must not be."""
+        tokens, asked = self.statement.tokens, self.asked
+        after = [(span, asked.find_after(span)) for span in asked.negations]
+        for at, token in enumerate(tokens):
+            is_first = token.is_word("not") and tokens[at - 1].is_word("where", "and", "or", "on", "having", "not")
+            if is_first and not (at + 1 < len(tokens) and tokens[at + 1].is_word("exists")):
+                self.problems.append("NOT before a condition is not used here. Write <> or NOT IN.")
+        for literal in self.statement.literals:
+            value = self._final(literal)
+            starts = asked.find_starts(value)
+            if literal.column is None or not literal.operator or not starts:
+                continue
+            if literal.is_negated and not any(span.start < start for span in asked.negations for start in starts):
+                self.problems.append(f"The question does not negate {quote_text(value)}.")
+            is_asked = not literal.is_negated and not self._is_in_negated(literal.position)
+            if is_asked and any(
+                then is not None and then.start in starts and value in then.values for _, then in after
+            ):
+                self.problems.append(f"The question negates {quote_text(value)}.")
+        for first, end in self._negated_selects():
+            if not any(then is not None and self._stands_in(then, first, end) for _, then in after):
+                self.problems.append("The question does not negate what NOT or EXCEPT leaves out.")
+
+    def _negated_selects(self) -> list[tuple[int, int]]:
+        """First token and the one after the last of selects whose rows are left out."""
+        tokens = self.statement.tokens
+        found = []
+        for at, token in enumerate(tokens[:-2]):
+            if token.is_word("not") and tokens[at + 1].is_word("in", "exists") and tokens[at + 2].is_mark("("):
+                if at + 3 < len(tokens) and tokens[at + 3].is_word("select"):
+                    found.append((at + 3, closing(tokens, at + 2, len(tokens))))
+            elif token.is_word("except"):
+                found.append((at + 1, len(tokens)))
+        return found
+
+    def _is_in_negated(self, position: int) -> bool:
+        return any(first <= position < end for first, end in self._negated_selects())
+
+    def _stands_in(self, span: AskedSpan, first: int, end: int) -> bool:
+        """Whether some tokens speak of what a span means."""
+        columns = {self.statement.columns[at] for at in range(first, end) if at in self.statement.columns}
+        values = {self._final(one) for one in self.statement.literals if first <= one.position < end}
+        if span.values & values or any((one.table, one.name) in columns for one in span.columns):
+            return True
+        read = {
+            self._table_name(source)
+            for select in self.statement.selects
+            if first <= select.clauses["select"][0] <= end
+            for source in select.sources
+        }
+        table = span.table
+        if table is None:
+            return False
+        pure = [self.links.tables[name] for name in read if name and len(self.links.tables[name].columns) == 2]
+        return (
+            table.name in read
+            or any(self._names_things((one.name, column.name), table.name) for one in pure for column in one.columns)
+            or any(self._names_things(column, table.name) for column in columns)
+        )
 
     def _check_outputs(self) -> None:
         statement, shown = self.statement, self._shown_positions()
@@ -836,20 +934,21 @@ class _Check:
 
     def _check_size_is_clear(self) -> None:
         """ "Largest" by area or by population: where a table has both, the question has to say which."""
-        ranks = [span for span in self.asked.spans if span.phrase is not None and len(span.phrase.concept.split()) > 1]
+        ranks = [span for span in self.asked.spans if span.phrase is not None and span.phrase.kind in SIZES]
         named = {
             (column.table, column.name)
             for span in self.asked.spans
             if span.phrase is None
             and (
                 self.asked.words[span.start - 1 : span.start] in (["by"], ["in"])
+                or any(rank.start == span.start + len(span.words) for rank in ranks)
                 or any(self.asked.find_after(rank) == span and self.asked.is_next(rank, span) for rank in ranks)
             )
             for column in span.columns
         }
         for phrase in self.asked.phrases:
             concepts = phrase.concept.split()
-            if len(concepts) < 2:
+            if len(concepts) < 2 or phrase.kind not in SIZES:
                 continue
             for table in self.read:
                 fitting = [
@@ -906,6 +1005,9 @@ class _Check:
 
     def _reads_things_of(self, table: LinkedTable) -> bool:
         """Whether it uses a column of another table that holds the names of this one's things."""
+        pure = [one for one in map(self.links.tables.get, self.read) if one is not None and len(one.columns) == 2]
+        if any(self._names_things((one.name, column.name), table.name) for one in pure for column in one.columns):
+            return True
         return any(self._names_things(column, table.name) for column in set(self.statement.columns.values()))
 
     def _linked(self, column: tuple[str, str]) -> LinkedColumn | None:
@@ -951,11 +1053,18 @@ class _Check:
         if (column, other) not in self._overlaps:
             one = f"SELECT DISTINCT {quote_name(column[1])} AS value FROM {quote_name(column[0])}"  # noqa: S608 - quoted
             two = f"SELECT DISTINCT {quote_name(other[1])} AS value FROM {quote_name(other[0])}"  # noqa: S608 - quoted
-            found = self._query(
-                f"SELECT (SELECT count(value) FROM ({one}) WHERE value IN ({two})), "  # noqa: S608 - quoted
-                f"(SELECT count(value) FROM ({one})), (SELECT count(value) FROM ({two}))",
-                1,
+            self._comparisons += 1
+            found = (
+                None
+                if self._comparisons > MAX_COMPARISONS
+                else self._query(
+                    f"SELECT (SELECT count(value) FROM ({one}) WHERE value IN ({two})), "  # noqa: S608 - quoted
+                    f"(SELECT count(value) FROM ({one})), (SELECT count(value) FROM ({two}))",
+                    1,
+                )
             )
+            if found is None:  # it takes too long, and others would
+                self._comparisons += SLOW_COMPARISON
             shared, first, second = found.rows[0] if found is not None else (0, 0, 0)
             self._overlaps[column, other] = int(shared), int(first), int(second)
         return self._overlaps[column, other]

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from .schema_links import LinkedTable, SchemaLinks
-from .select_text import KEYWORDS, Select, SqlToken, names_given, read_selects, read_tokens_of
+from .select_text import FUNCTIONS, KEYWORDS, Select, SqlToken, names_given, read_selects, read_tokens_of
 
 _COMPARES = ("=", "==", "<>", "!=", "<", ">", "<=", ">=")
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -214,8 +214,7 @@ class Statement:
                 at,
             )
             inside = [self.columns[one] for one in range(first, at) if one in self.columns]
-            name = self.tokens[first - 1].text if first and self.tokens[first - 1].kind == "word" else ""
-            return (inside[0] if len(set(inside)) == 1 else None), name or "("
+            return (inside[0] if len(set(inside)) == 1 else None), self._function(first)
         return None, ""
 
     def _around(self, at: int) -> str:
@@ -223,5 +222,11 @@ class Statement:
         depth = self.tokens[at].depth
         for one in range(at - 1, 0, -1):
             if self.tokens[one].is_mark("(") and self.tokens[one].depth == depth - 1:
-                return self.tokens[one - 1].text if self.tokens[one - 1].kind == "word" else "("
+                return self._function(one)
         return ""
+
+    def _function(self, opening: int) -> str:
+        """The function whose arguments a parenthesis opens; "(" where it opens those of none."""
+        before = self.tokens[opening - 1] if opening else None
+        named = before is not None and before.kind == "word" and before.text in FUNCTIONS | {"cast"}
+        return before.text if before is not None and named else "("
