@@ -61,6 +61,9 @@ TRUTHS: Mapping[str, Truth] = MappingProxyType(
         "Compare the capitals of France and Germany": Truth(
             facts=("SELECT country, capital FROM countries WHERE country IN ('France', 'Germany')",)
         ),
+        "the capitals of countries where continent is Europe": Truth(
+            facts=("SELECT country, capital FROM countries WHERE continent = 'Europe'",)
+        ),
         "What is the population of the capital of Brazil?": Truth(facts=(_CAPITAL_OF_BRAZIL,)),
         "What is the total area of countries per continent?": Truth(facts=(_PER_CONTINENT,)),
         "Which rivers longer than 1000 km are in Germany?": Truth(
