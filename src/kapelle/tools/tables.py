@@ -43,8 +43,8 @@ from kapelle.knowledge import (
 
 CSV_ENDINGS = frozenset({".csv", ".tsv"})
 DATABASE_ENDINGS = frozenset({".sqlite", ".sqlite3", ".db"})
-MAX_FILE_BYTES = 100_000_000
-MAX_FOLDER_BYTES = 400_000_000
+MAX_FILE_BYTES = 600_000_000
+MAX_FOLDER_BYTES = 1_000_000_000
 MAX_FILES = 500
 MAX_COLUMNS = 5_000
 """Of all tables together: what a word of a question is held against."""

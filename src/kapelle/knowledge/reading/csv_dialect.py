@@ -25,6 +25,10 @@ MAX_QUOTED_LINES = 200
 MAX_QUOTED_CHARS = 130_000
 """So far ahead is the end of a quoted cell looked for, where a strict parse of the file failed."""
 
+TELLING_WIDTH = 5
+"""So many cells in a line of prose are no chance."""
+
+_NUMERIC = re.compile(r"\s*[-+$€£]?\d[\d.,]*\s?%?\s*")
 _APART_BY_SPACES = re.compile(r" {2,}|(?<! ) (?! )")
 
 
@@ -294,6 +298,9 @@ def read_careful(lines: Iterable[str], dialect: Dialect, width: int, note: Any) 
                     break
         if found is not None:
             inside = [line, *waiting[:taken]]
+            row = next((one for one in waiting[: taken - 1] if _is_like_row(one, dialect, width)), "")
+            if row:
+                raise NoTable(f"line {number} opens a quote that line {number + taken} closes, over rows: {row[:40]!r}")
             if width > 1 and fits and all(_plain_width(one, dialect) == width for one in inside):
                 last = number + taken
                 raise NoTable(
@@ -309,6 +316,12 @@ def read_careful(lines: Iterable[str], dialect: Dialect, width: int, note: Any) 
             raise NoTable(
                 f"line {number} opens a quote that nothing closes, and does not have {width} cells without it"
             )
+
+
+def _is_like_row(line: str, dialect: Dialect, width: int) -> bool:
+    """Whether a line in quotes could be a row: prose has as many commas now and then, and seldom a number alone."""
+    cells, _ = split_line(line.rstrip("\r\n"), dialect)
+    return width > 1 and len(cells) == width and (width >= TELLING_WIDTH or any(map(_NUMERIC.fullmatch, cells)))
 
 
 def _plain_width(line: str, dialect: Dialect) -> int:

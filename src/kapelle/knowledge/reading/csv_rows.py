@@ -762,7 +762,7 @@ class _Sums:
         if not row[0] and self._rows >= 2:
             self._say(line, f"left out, as it has no name and is {what} of rows above: {shown}")
             return True
-        if self._rows >= 3:
+        if self._rows >= 3 or len(numbers) > 1:
             self._say(line, f"counted as a row like others, though it is {what} of the rows above: {shown}")
         return False
 

@@ -76,9 +76,10 @@ MISSING = frozenset(
 
 _CURRENCY = r"[$€£¥₹₽₩]|(?:US|A|C|NZ|HK)\$|USD|EUR|CHF|GBP|JPY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|CNY|BRL|Fr\.|Rs\.?|kr"
 _MEASURES = (
-    r"kg|g|mg|t|lbs?|oz|km|m|cm|mm|mi|ft|in|yd|ha|km²|km2|m²|m2|m³|m3|l|L|ml|mL|cl|hl|gal|%|‰|°|°C|°F|K|h|hrs?|min|s|"
-    r"sec|ms|days?|d|weeks?|months?|years?|yrs?|pcs?|Stk\.?|Stück|kWh|MWh|kW|MW|W|V|A|Hz|kHz|MHz|GHz|B|KB|kB|MB|GB|TB|"
-    r"km/h|mph|m/s|bar|Pa|hPa|kPa|N|J|kJ|kcal|cal|°N|°S|°E|°W|k|K|M|mn|mio|Mio\.?|bn|B|Mrd\.?|x|\"|''|″"
+    r"kg|g|mg|lbs?|oz|km|m|cm|mm|mi|ft|in|yd|ha|km²|km2|m²|m2|m³|m3|l|L|ml|mL|cl|hl|gal|%|‰|°|°C|°F|h|hrs?|min|"
+    r"sec|ms|days?|weeks?|months?|years?|yrs?|pcs?|Stk\.?|Stück|kWh|MWh|kW|MW|Hz|kHz|MHz|GHz|KB|kB|MB|GB|TB|"
+    r"km/h|mph|m/s|bar|Pa|hPa|kPa|kJ|kcal|cal|°N|°S|°E|°W|k|K|M|B|mn|mio|Mio\.?|bn|Mrd\.?|\"|''|″|"
+    r"(?<=\s)[tsdxVAWNJ]"  # 12A may be a code; 12 A is none
 )
 _SCALES = frozenset(["k", "K", "M", "mn", "mio", "Mio", "Mio.", "bn", "B", "Mrd", "Mrd.", "m"]) - {"m"}
 """Thousands and millions: a sum of these means nothing without them."""
@@ -96,6 +97,7 @@ _WITH_COMMA = re.compile(r"(?:\d+|[1-9]\d{0,2}(?:(?P<group>[.' ])\d{3})(?:(?P=gr
 _SLASHED_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](?:\d{4}|\d\d)")
 _STARTS_WITH_NUMBER = re.compile(r"[-+(~<>≈$€£ ]{0,3}\d")
 _MEASURED = re.compile(r"[-+]?\d[\d.,]*(?: [^\W\d]{1,20}\.?|[^\W\d]{2,20}\.?)")
+_DIALLED = re.compile(r"(?!\d{4}[-/]\d)[+(]?\d[\d ()/-]{6,}\d")
 _PLAIN_REAL = frozenset("0123456789.-\n")
 _OPEN_CODE = re.compile(r"(?m)^-?0\d")
 _CLEAR_POINT = re.compile(r"(?m)^-?(?:0|\d{4,18})?\.\d|\.(?:\d\d?|\d{4,18})$")
@@ -214,7 +216,7 @@ class ColumnCells:
     numbers: int = 0
     texts: int = 0
     measured: int = 0
-    """Texts that are a number and a word: 5 boxes."""
+    """Texts that are a number and a word, as 5 boxes, or digits in groups, as telephone numbers."""
     longest: int = 0
     missing: int = 0
     large_plain: _Seen | None = None
@@ -289,6 +291,7 @@ class ColumnCells:
             self.texts += 1
             self._note("text", cell, cells, lines)
             self.measured += _MEASURED.fullmatch(cell[:MAX_NUMBER_CHARS]) is not None
+            self.measured += _DIALLED.fullmatch(cell[:MAX_NUMBER_CHARS]) is not None
             if _STARTS_WITH_NUMBER.match(cell):
                 self._note("partly", cell, cells, lines)
                 if len(cell) <= MAX_NUMBER_CHARS and (date := _SLASHED_DATE.match(cell)) is not None:

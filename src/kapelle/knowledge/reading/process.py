@@ -54,7 +54,7 @@ class ReadingLimits:
     """Seconds of processor time that one file may take beyond what its text and cells earn."""
     folder_s: float = 0.8
     """The same for all files of one look together; a file gets half of what is left at most."""
-    most_s: float = 120.0
+    most_s: float = 600.0
     """What one file can earn."""
     stuck_s: float = 10.0
     """Seconds by the clock without an answer, for a file system that does not answer or a machine without timers."""

@@ -94,9 +94,10 @@ class _Allowance:
         if left_s <= 0:
             raise _Refused(why_too_slow(allowed_s, is_cut=self._is_cut))
         _set_timer(left_s + TIMER_SLACK_S)
-        if allowed_s >= self._told_s + TOLD_EVERY_S or not self._told_s:
+        taken_s = time.process_time() - self._started
+        if max(allowed_s, taken_s) >= self._told_s + TOLD_EVERY_S or not self._told_s:
             self._tell(["working", allowed_s, self._is_cut])
-            self._told_s = allowed_s
+            self._told_s = max(allowed_s, taken_s)
 
     def earn_rows(self, rows: int, cells: int, chars: int) -> None:
         """Grant what rows, or pieces of text, are worth."""
