@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from kapelle import Engine, SqliteLedger
 
@@ -72,7 +73,7 @@ def main() -> None:
         for kind, verdict, said in tried:
             if verdict != "right":
                 print(f"{verdict:22} {kind.name}: {said}", file=sys.stderr)
-    figures: dict[str, object] = {**_count(tried), "tables": len(tried)}
+    figures: dict[str, Any] = {**_count(tried), "tables": len(tried)}
     figures["tuned"] = _count([one for one in tried if not one[0].held_out])
     figures["held_out"] = _count([one for one in tried if one[0].held_out])
     figures["kinds"] = {kind.name: _count([one for one in tried if one[0] is kind]) for kind in KINDS}
@@ -84,8 +85,8 @@ def main() -> None:
     for name in ("right", "refused_with_place", "refused_without_place", "silently_wrong"):
         print(
             f"{name:22} {figures[name]:4}   tuned {figures['tuned'][name]:4}   held out {figures['held_out'][name]:4}"
-        )  # type: ignore[index]
-    for name, counts in figures["kinds"].items():  # type: ignore[attr-defined]
+        )
+    for name, counts in figures["kinds"].items():
         print(f"  {name:34} {', '.join(f'{key} {value}' for key, value in counts.items() if value)}")
     if arguments.large_mb:
         print(f"large file: {figures['large']}")
@@ -135,7 +136,7 @@ def _write(
     rows: Sequence[Sequence[str]], mark: str = ",", *, header: str = "name,shelf,units", all_quoted: bool = False
 ) -> str:
     written = io.StringIO()
-    quoting = csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL
     csv.writer(written, delimiter=mark, lineterminator="\n", quoting=quoting).writerows([header.split(","), *rows])
     return written.getvalue()
 
@@ -400,7 +401,7 @@ def measure_large(size_mb: int) -> dict[str, object]:
         ended = subprocess.run([sys.executable, "-c", _LARGE, str(path)], capture_output=True, text=True, check=False)
         if ended.returncode:
             return {"mb": size_mb, "failed": ended.stderr[-300:], "seconds": round(time.monotonic() - began, 1)}
-        figures: dict[str, object] = json.loads(ended.stdout.splitlines()[-1])
+        figures: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     total = figures.pop("total")
     return {"mb": size_mb, "rows": number, "is_right": total == true, **figures}
 

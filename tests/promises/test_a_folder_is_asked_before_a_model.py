@@ -15,7 +15,7 @@ import pytest
 
 from kapelle import Engine, PlanRejected, SqliteLedger, agent
 from kapelle.agents import MEMORY_MARK, AgentResult, TaskContext
-from kapelle.cost import Cascade, Check, Single, StrategyEstimate
+from kapelle.cost import Cascade, Check, Single, Strategy, StrategyEstimate
 from kapelle.execution import Reflection
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import Outcome, Run
@@ -106,7 +106,7 @@ class ModelFirst:
     def for_task(self, task_type: str, agents: Collection[str]) -> Sequence[StrategyEstimate]:
         models = [name for name in agents if name not in LOCAL and name != "planner"]
         local = [name for name in agents if name in LOCAL]
-        ways = [Single(agent=name) for name in models]
+        ways: list[Strategy] = [Single(agent=name) for name in models]
         return [
             StrategyEstimate(
                 strategy=way,

@@ -1,12 +1,20 @@
 """Planning: a request becomes a graph of tasks, by a file, a model or rules.
 
 Read `planner` first. `rule_planner`, `model_planner` and `gap` each plan a whole request; `htdag` plans level by level;
-`gate` says whether a plan pays; `dependencies` finds which task needs which other's result.
+`gate` says whether a plan pays; `dependencies` finds which task needs which other's result, `coverage` what of the
+request no task has.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .coverage import TaskText as TaskText
+from .coverage import find_gaps as find_gaps
+from .coverage import is_yes_no_question as is_yes_no_question
+from .coverage import read_task as read_task
+from .coverage import split_name as split_name
+from .coverage import stem_of as stem_of
+from .coverage import stems_of as stems_of
 from .fallback import FallbackPlanner as FallbackPlanner
 from .fit import fit_types as fit_types
 from .for_each import FOR_EACH_CARD as FOR_EACH_CARD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kapelle.planning.coverage import TaskText, find_gaps
+from kapelle.planning import TaskText, find_gaps
 
 from .issue import Issue
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from kapelle.agents import AgentCapability
 from kapelle.graph import MAX_TASKS, Task
-from kapelle.planning.coverage import read_task
+from kapelle.planning import read_task
 
 from .completeness import find_uncovered
 from .goal import find_goal_faults

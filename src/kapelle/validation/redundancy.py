@@ -11,7 +11,7 @@ from typing import Any
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task
 from kapelle.knowledge import word_set
-from kapelle.planning.coverage.reading import TaskText, read_task, stem_of, stems_of
+from kapelle.planning import TaskText, read_task, stem_of, stems_of
 
 from .edit import Edit, redirect
 from .issue import Issue, Severity

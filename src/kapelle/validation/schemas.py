@@ -16,8 +16,7 @@ from typing import Any
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, find_references
 from kapelle.models import ToolDefinition, find_schema_problems
-from kapelle.planning.coverage import TaskText
-from kapelle.planning.coverage.reading import split_name, stems_of
+from kapelle.planning import TaskText, split_name, stems_of
 
 from .edit import Edit, redirect
 from .issue import Issue

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from kapelle.agents import AgentCapability
 from kapelle.cost import CostProfiler
 from kapelle.graph import Task, TaskDAG
-from kapelle.planning.coverage.reading import split_name, stem_of
+from kapelle.planning import split_name, stem_of
 from kapelle.routing import RoutingPlan
 
 from .edit import FIGURES, Edit
