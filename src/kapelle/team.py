@@ -118,6 +118,7 @@ def assemble_team(
     # 40 ms, and no one else needs it
     from kapelle.agents.local import (
         LocalFolder,
+        folder_answers,
         folder_files,
         local_agents,
         skipped_files,
@@ -164,7 +165,13 @@ def assemble_team(
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
 
     share = _control_share(environ)
-    planner = HTDAGPlanner(FallbackPlanner(_level_planner(client, environ), rule_planner), lambda: team.registry)
+    with_rules = FallbackPlanner(
+        _level_planner(client, environ),
+        rule_planner,
+        answers=folder_answers(folder),
+        kinds=HARMLESS_TYPES.union(FOR_EACH_CARD.task_types),
+    )
+    planner = HTDAGPlanner(with_rules, lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(

@@ -1,11 +1,14 @@
 """Plans with a model, and by rules where it sends nothing usable: what was paid for nothing still counts.
 
+Where a folder was given it is asked before the model: a request that rules understand to its last word, and whose first
+tasks the folder answers, is planned by them, at once and for nothing. A model could only make that worse.
+
 What rules do not understand goes whole to one agent, where one takes it. Only where none does is there no plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from kapelle.agents import AgentCapability
@@ -25,11 +28,22 @@ class FallbackPlanner:
     Args:
         planner: Asks a model.
         rules: Plans without one, or says that it cannot.
+        answers: Whether the folder that was given answers a task which waits for no other; None without a folder.
+        kinds: The types of tasks that rules may plan with before the model was asked.
     """
 
-    def __init__(self, planner: Planner, rules: Planner) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        rules: Planner,
+        *,
+        answers: Callable[[Task], Awaitable[bool]] | None = None,
+        kinds: Collection[str] = (),
+    ) -> None:
         self._planner = planner
         self._rules = rules
+        self._answers = answers
+        self._kinds = kinds
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         """Return a plan for the request.
@@ -38,10 +52,25 @@ class FallbackPlanner:
             PaidInvalidPlan: the model sent nothing usable, rules do not understand the request, and no agent takes it
                 whole.
         """
+        if (known := await self._plan_known(request, agents)) is not None:
+            return known
         try:
             return await self._planner.plan(request, agents)
         except PaidInvalidPlan as error:
             return await self._fall_back(request, agents, error)
+
+    async def _plan_known(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan | None:
+        """The plan by rules, where the folder answers every task that it begins with."""
+        if self._answers is None:
+            return None
+        try:
+            plan = await self._rules.plan(request, agents)
+        except InvalidInput:
+            return None
+        if any(task.task_type not in self._kinds for task in plan.graph):
+            return None
+        first = [task for task in plan.graph if not task.dependencies]
+        return plan if all([await self._answers(task) for task in first]) else None
 
     async def plan_again(self, request: str, problems: Sequence[str], agents: Mapping[str, AgentCapability]) -> Plan:
         """Plan anew, with the model alone: the earlier plan is there, and may be mended. See CorrectingPlanner."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
-from kapelle.agents import MEMORY_MARK, Agent, AgentCapability
+from kapelle.agents import MEMORY_MARK, Agent, AgentCapability, TaskContext
+from kapelle.errors import CannotAnswer, KapelleError
+from kapelle.graph import Task
 from kapelle.models import ModelClient
 from kapelle.tools import Sandbox, TablePlan
 
@@ -58,6 +61,32 @@ def understands_table_questions(folder: Path | LocalFolder | None) -> Callable[[
         return isinstance(plan, TablePlan) or bool(plan.readings)
 
     return understands
+
+
+def folder_answers(folder: Path | LocalFolder | None) -> Callable[[Task], Awaitable[bool]] | None:
+    """Return a test of whether a folder, or a program, does a task that waits for no other; None without a folder."""
+    if (local := LocalFolder.of(folder)) is None:
+        return None
+    search = FolderSearchAgent(local.index, tables=local.tables, questions=local.questions)
+    sql = SqlAgent(local.tables, local.questions)
+
+    async def answers(task: Task) -> bool:
+        if task.task_type in PYTHON_CARD.task_types:
+            return True
+        if task.task_type not in (*SEARCH_CARD.task_types, *SQL_CARD.task_types):
+            return False
+        agent: Agent = sql if task.task_type in SQL_CARD.task_types else search
+        if agent is search:
+            task = replace(task, task_type="lookup")  # which has an answer or fails: a search is content with passages
+        try:
+            await agent.run(task, TaskContext(run_id="", request=""))
+        except CannotAnswer as error:
+            return bool(error.readings)  # which of them is meant is a person's to say, not a model's
+        except KapelleError:
+            return False
+        return True
+
+    return answers
 
 
 SEARCH_CARD = AgentCapability(
