@@ -37,6 +37,7 @@ NOTES = [
         ("How many states does Germany have?", "sixteen"),
         ("What is the second longest river of Europe?", "Danube"),
         ("Who built the Taj Mahal?", NOTES[-1].text),
+        ("look up what the capital of Canada is", "Ottawa"),
     ],
 )
 def test_the_thing_asked_for_is_cut_out(question: str, value: str) -> None:

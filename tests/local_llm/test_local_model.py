@@ -127,6 +127,19 @@ def figures(*replies: Any, request: str = JAPAN) -> dict[str, Any]:
     return measure(client, [case], tell=lambda words: None)
 
 
+@pytest.fixture
+def model_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model plans what the folder would answer, which it is not asked to do: what is counted then is tested."""
+    monkeypatch.setattr("kapelle.agents.local.folder_answers", lambda folder: None)
+
+
+def test_what_the_folder_answers_costs_no_call_and_is_no_worse() -> None:
+    found = figures()
+
+    assert (found["model_right"], found["worse_than_rules"], found["planning_calls"]) == (1, 0, 0)
+
+
+@pytest.mark.usefixtures("model_plans")
 def test_a_plan_that_has_the_folder_asked_is_no_worse_and_has_a_source() -> None:
     found = figures(
         plan(
@@ -146,6 +159,7 @@ def test_a_plan_that_has_the_folder_asked_is_no_worse_and_has_a_source() -> None
     assert (found["plans_refused"], found["timed_out"], found["requests"]) == (0, 0, 1)
 
 
+@pytest.mark.usefixtures("model_plans")
 def test_an_answer_that_a_model_makes_up_is_worse_and_has_no_source() -> None:
     # A writer is a model's agent whatever the folder takes.
     found = figures(plan({"id": "s1", "type": "write", "description": JAPAN}), *["Kyoto is the capital."] * 5)
@@ -155,6 +169,7 @@ def test_an_answer_that_a_model_makes_up_is_worse_and_has_no_source() -> None:
     assert found["unsourced"] == 1
 
 
+@pytest.mark.usefixtures("model_plans")
 def test_a_model_that_never_answers_is_counted_on_its_own() -> None:
     case = Case(request=JAPAN, data=ATLAS / "data", source="test")
 

@@ -97,6 +97,7 @@ class _Question:
     @staticmethod
     def read(question: str) -> _Question:
         text = _LEAD.sub("", plain(question).strip()).rstrip(" ?.!")
+        text = re.sub(r"^(what|who|where) (.+) (is|are|was|were)$", r"\1 \3 \2", text)  # "look up what an estuary is"
         asks_for = next((kind for pattern, kind in _ASKS if re.search(pattern, text)), "thing")
         measure = re.findall(rf"\bhow ({'|'.join(_UNITS)})\b", text)
         asking = {"s", *re.findall(r"\b(?:what|which) (year|date|day|century)\b", text), *measure}
