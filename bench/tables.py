@@ -274,18 +274,6 @@ def _swallowing(text: str, rows: list[list[str]], _: random.Random) -> str:
     return text.replace(f"{rows[0][0]},", f'"{rows[0][0]}, wide,').replace(f"{rows[2][0]},", f'{rows[2][0]}",')
 
 
-def _blank_rows(text: str, rows: list[list[str]], _: random.Random) -> str:
-    return text.replace("\n", "\n,,\n\n", 3) + ",,\n"
-
-
-def _narrow_header(text: str, rows: list[list[str]], _: random.Random) -> str:
-    return _line(text, 0, lambda _: "name,units")
-
-
-def _name_twice(text: str, rows: list[list[str]], _: random.Random) -> str:
-    return text.replace("shelf", "units")
-
-
 TUNED = [
     Kind(name="UTF-8 with its mark", make=encoded("utf-8-sig")),
     Kind(name="UTF-16", make=encoded("utf-16")),

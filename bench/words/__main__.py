@@ -21,7 +21,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="the folder that the questions are about")
     parser.add_argument("--split", choices=SPLITS, help="one half of the questions that are here")
     parser.add_argument("--misses", type=int, default=0, help="show as many that are not right, the wrong ones first")
-    parser.add_argument("--seed", type=int, default=0, help="unused: nothing here is drawn")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if (options.questions is None) != (options.data is None):

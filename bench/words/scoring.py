@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from kapelle.agents import SOURCED_TYPES
 from kapelle.graph import render_output
 from kapelle.ledger import Run
 
@@ -13,14 +14,13 @@ Rows = Sequence[Sequence[Any]]
 
 TOLERANCE = 0.005
 """Of numbers that are not whole: averages are shown rounded."""
-LOOK_UPS = frozenset({"lookup", "search", "research", "sql", "aggregate"})
 
 
 def answered_rows(run: Run) -> list[list[Any]]:
     """Return the rows that a run ended with: those of its last look-ups, on which tables and texts of others rest."""
     assert run.graph is not None
     graph = run.graph
-    found = [task_id for task_id, task in graph.tasks.items() if task.task_type in LOOK_UPS]
+    found = [task_id for task_id, task in graph.tasks.items() if task.task_type in SOURCED_TYPES]
     used = {before for task_id in found for before in graph.dependencies(task_id)}
     return [row for task_id in found if task_id not in used for row in _rows_of(run.tasks[task_id].output)]
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kapelle import Engine, PlanRejected, SqliteLedger, agent
-from kapelle.agents import MEMORY_MARK, AgentResult, TaskContext
+from kapelle.agents import MADE_TYPES, MEMORY_MARK, AgentResult, ModelAgent, TaskContext, is_from_memory
 from kapelle.cost import Cascade, Check, Single, Strategy, StrategyEstimate
 from kapelle.execution import Reflection
 from kapelle.graph import GraphPatch, Task, TaskDAG
@@ -83,7 +84,7 @@ def kind_of_outcome(agent_id: str, kind: str, *, answers: bool, quality: float |
             cost_usd=0.0,
             seconds=0.1,
             error=None if answers else "Nothing in the folder answers it.",
-            failure=None if answers else "task",
+            failure=None if answers else "cannot_answer",
         )
         for n in range(40)
     ]
@@ -293,6 +294,19 @@ def test_what_the_folder_does_not_answer_a_model_says_from_memory(kind: str) -> 
 def test_a_request_that_a_model_answers_whole_is_from_memory_as_well(kind: str) -> None:
     run = with_options_and_tasks([Task(task_id="t", task_type=kind, description="How many moons has Jupiter?")])
     assert run.answer == f"Atlantis {MEMORY_MARK}"
+
+
+@pytest.mark.parametrize("kind", sorted(MADE_TYPES))
+def test_figures_that_nothing_gave_are_from_memory_whatever_the_work_is_called(kind: str) -> None:
+    said = "France has 68 million people, Germany 99 million."
+    task = Task(task_id="t", task_type=kind, description="Tell me how populous France and Germany are")
+    assert is_from_memory(ModelAgent(Parrot()), task, said)
+    assert not is_from_memory(ModelAgent(Parrot()), replace(task, inputs={"text": said}), said, ["what was found"])
+
+
+def test_a_poem_is_not_marked() -> None:
+    task = Task(task_id="t", task_type="write", description="Write a poem about the sea")
+    assert not is_from_memory(ModelAgent(Parrot()), task, "The sea, the sea, it rolls.")
 
 
 @pytest.mark.parametrize("kind", ["combine", "compare", "report", "summarize", "write", "answer"])

@@ -16,6 +16,7 @@ from .library_agent import PydanticAIAgent as PydanticAIAgent
 from .model_agent import ModelAgent as ModelAgent
 from .paid_failure import add_paid as add_paid
 from .registry import AgentRegistry as AgentRegistry
+from .sources import MADE_TYPES as MADE_TYPES
 from .sources import MEMORY_MARK as MEMORY_MARK
 from .sources import SOURCED_TYPES as SOURCED_TYPES
 from .sources import has_sources as has_sources

@@ -1,4 +1,4 @@
-"""Whether an answer tells where it comes from. A look-up that a model answered without a source is from its memory.
+"""Whether an answer tells where it comes from. What a model answered without a source is from its memory.
 
 A source is what an output lists under `sources`. Only agents that are a model and nothing else are spoken of: what a
 user's own function, or a model with tools, has looked at nobody here can know.
@@ -6,10 +6,11 @@ user's own function, or a model with tools, has looked at nobody here can know.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from kapelle.graph import Task
+from kapelle.graph import Task, render_output
 
 from .library_agent import PydanticAIAgent
 from .model_agent import ModelAgent
@@ -21,6 +22,22 @@ SOURCED_TYPES = ASKED_TYPES | {"research", "aggregate", "count"}
 work them out from what earlier tasks have found."""
 ANSWER_TYPES = frozenset({"answer", "respond"})
 """Work that answers a person: from what earlier tasks have found, or else from memory."""
+MADE_TYPES = frozenset(
+    {
+        "write",
+        "report",
+        "summarize",
+        "compare",
+        "content",
+        "analyze",
+        "combine",
+        "join",
+        "python",
+        "compute",
+        "calculate",
+    }
+)
+"""Work on what is given: figures that it does not hold, a model has from memory."""
 MEMORY_MARK = "(from the model's memory: no source in the folder)"
 """Stands after what a model said where a folder was given and holds no source for it."""
 
@@ -41,10 +58,22 @@ def is_from_memory(agent: object, task: Task, output: Any, upstream: Collection[
     Args:
         upstream: The outputs that the task was given.
     """
-    asks = task.task_type in SOURCED_TYPES or task.task_type in ANSWER_TYPES
-    if not asks or not _knows_by_heart(agent) or has_sources(output):
+    kind = task.task_type
+    if (
+        not _knows_by_heart(agent)
+        or has_sources(output)
+        or (kind not in ASKED_TYPES and any(map(has_sources, upstream)))
+    ):
         return False
-    return task.task_type in ASKED_TYPES or not any(map(has_sources, upstream))
+    if kind in SOURCED_TYPES | ANSWER_TYPES or (kind == "compare" and not upstream):
+        return True
+    given = " ".join((task.description, *map(render_output, (dict(task.inputs), *upstream))))
+    return kind in MADE_TYPES and not _figures(render_output(output)) <= _figures(given)
+
+
+def _figures(text: str) -> frozenset[str]:
+    """The numbers of a text, however their digits are grouped."""
+    return frozenset(re.sub(r"\D", "", found).strip("0") for found in re.findall(r"\d[\d.,' ]*", text))
 
 
 def _knows_by_heart(agent: object) -> bool:

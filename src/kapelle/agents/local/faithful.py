@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
@@ -18,6 +17,7 @@ from typing import Any
 
 from kapelle.agents import MEMORY_MARK, AgentResult, ModelAgent, TaskContext, has_sources
 from kapelle.graph import Task, bare_answer, render_output
+from kapelle.knowledge import split_words
 from kapelle.models import ModelClient
 
 from .writer import MAX_SHORT_CHARS, WriterAgent, list_sources
@@ -108,7 +108,8 @@ def holds(text: str, value: str) -> bool:
     whole = _NUMBER.fullmatch(value.strip())
     if whole is not None:
         return any(_is_near(number, _number(whole)) for number in _numbers(text))
-    return _plain(value) in _plain(text)
+    words, there = split_words(value), split_words(text)
+    return any(there[at : at + len(words)] == words for at in range(len(there))) or not words
 
 
 def from_nowhere(text: str, known: str) -> bool:
@@ -137,8 +138,3 @@ def _number(match: re.Match[str]) -> float:
 
 def _is_near(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=ROUNDED)
-
-
-def _plain(text: str) -> str:
-    folded = unicodedata.normalize("NFKD", " ".join(text.split())).casefold()
-    return "".join(char for char in folded if not unicodedata.combining(char))

@@ -229,7 +229,6 @@ class ColumnCells:
     dates: list[bool] = field(default_factory=lambda: [False, False, False])
     """Whether there are dates such as 3/4/2024, one whose day comes first, one whose month does."""
     leading_zeros: set[int] = field(default_factory=set)
-    other_lengths: bool = False
 
     def see(self, cells: Sequence[str], lines: Sequence[int]) -> None:
         """Take in some cells; `lines`: on which each stands."""
