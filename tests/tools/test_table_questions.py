@@ -163,7 +163,44 @@ def test_things_that_stand_in_several_rows_are_counted_once(tmp_path: Path) -> N
         plan = questions.plan("how many rivers")
         assert isinstance(plan, TablePlan)
         assert tables.query(plan.sql).rows == ((2,),)
-        assert isinstance(questions.plan("total length of rivers"), NotUnderstood)
+        for question in ("total length of rivers", "average length of rivers in A"):
+            refused = questions.plan(question)
+            assert isinstance(refused, NotUnderstood)
+            assert "several rows of 'river'" in refused.reason
+        total = questions.plan("total length of rivers")
+        assert isinstance(total, NotUnderstood)
+        assert [tables.query(way.sql).rows for way in total.readings] == [((30,),), ((40,),)]
+        for question in ("total length of rivers per state", "number of rivers and total length per state"):
+            refused = questions.plan(question)  # a river may stand twice in a group of states
+            assert isinstance(refused, NotUnderstood)
+            assert not refused.readings
+
+
+@pytest.mark.parametrize(
+    "sales",
+    [
+        "order_id,customer,units\n1,Ann,10\n2,Bob,5\n3,Ann,10\n",  # a code tells rows apart
+        "name,date,units\nAnn,2024-01-02,10\nBob,2024-01-02,5\nAnn,2024-02-02,10\n",  # the day does
+        "name,month,units\nAnn,2024-01,10\nBob,2024-01,5\nAnn,2024-02,10\n",
+        "name,order_date,units\nAnn,2024-01-02,10\nBob,2024-01-02,5\nAnn,2024-02-02,10\n",
+        "name,year,units\nAnn,2023,10\nBob,2023,5\nAnn,2024,10\n",
+        "product,units,price\nAnn,8,2\nBob,5,2\nAnn,8,2\nAnn,4,2\n",  # equal rows stand beside different ones
+    ],
+)
+def test_rows_that_are_things_of_their_own_are_summed(tmp_path: Path, sales: str) -> None:
+    (tmp_path / "sales.csv").write_text(sales)
+    with Tables(tmp_path) as tables:
+        plan = TableQuestions(tables).plan("What is the total units?")
+        assert isinstance(plan, TablePlan), plan
+        assert tables.query(plan.sql).rows == ((25,),)
+
+
+def test_a_group_is_asked_for_one_thing(tmp_path: Path) -> None:
+    (tmp_path / "visits.csv").write_text("name,site,amount\nAnn,A,1\nBob,A,2\nCy,B,4\n")
+    with Tables(tmp_path) as tables:
+        refused = TableQuestions(tables).plan("number of visits and total amount per site")
+        assert isinstance(refused, NotUnderstood), refused
+        assert "counted, summed or averaged" in refused.reason
 
 
 def test_changed_tables_are_read_again(tmp_path: Path) -> None:

@@ -39,3 +39,4 @@ from .references import split_filled as split_filled
 from .task import MAX_RETRIES as MAX_RETRIES
 from .task import Risk as Risk
 from .task import Task as Task
+from .topology import topological_order as topological_order

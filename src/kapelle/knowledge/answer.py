@@ -445,9 +445,8 @@ def _sentences(passage: Passage) -> Iterator[tuple[str, int]]:
             continue
         part = text[start:end]
         sentence = re.sub(r"^(?:[-*+]|\d+[.)])\s+", "", " ".join(part.split()))
-        if 0 < len(sentence) <= MAX_SENTENCE_CHARS and not sentence.startswith(
-            "|"
-        ):  # a row of a Markdown table is no sentence
+        # A row of a Markdown table is no sentence.
+        if 0 < len(sentence) <= MAX_SENTENCE_CHARS and not sentence.startswith("|"):
             lead = len(part) - len(part.lstrip())
             yield sentence, passage.first_line + text.count("\n", 0, start + lead)
         start = end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -47,6 +48,7 @@ def content_words(text: str) -> list[str]:
     return [word for word in words if word not in STOP_WORDS] or words
 
 
+@lru_cache(maxsize=20_000)  # plans and folders repeat their words
 def stem(word: str) -> str:
     """Return the part of a plain word that its forms share: `countries` and `country`, `opened` and `opens`.
 

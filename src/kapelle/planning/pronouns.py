@@ -20,12 +20,14 @@ _PRONOUN = re.compile(
     r"(?P<place>(?<!is )(?<!are )(?<!was )(?<!were )there(?! (?:is|are|was|were)\b)))\b",
     re.IGNORECASE,
 )
-_ASKS_VALUE = re.compile(r"(?:when|why|how|is|are|was|were|does|do|did|has|have|can)\b", re.IGNORECASE)
-_ASKS_PERSON = re.compile(r"(?:who|whom|whose)\b", re.IGNORECASE)
-_ASKS_PLACE = re.compile(r"where\b", re.IGNORECASE)
+_ASKS = re.compile(
+    r"(?:(?P<value>when|why|how|is|are|was|were|does|do|did|has|have|can)|(?P<person>who|whom|whose)|(?P<place>where))\b",
+    re.IGNORECASE,
+)
 # "What currency does Japan use": what is found is a currency, but Japan is what the sentence speaks of.
 _ASKS_OF_SUBJECT = re.compile(r"(?:what|which)\s+[\w ]+?\s+(?:does|do|did|has)\s", re.IGNORECASE)
 _ASKS_WHAT = re.compile(r"(?:what|which)(?:'s|\s+(?:is|are|was|were))\s+", re.IGNORECASE)
+_ASKS_FOR = re.compile(r"(?:what|which|find|list|name|the|a|an)\b", re.IGNORECASE)
 _NAME = re.compile(
     r"[^\W\d_a-z][\w'-]*(?:\s+(?:(?:of|and)\s+the\s+|of\s+|the\s+|de\s+|la\s+|do\s+)?[^\W\d_a-z][\w'-]*)*"
 )
@@ -58,7 +60,7 @@ def subject_of(asked: str) -> str:
     ('Suez Canal', 'France and Spain', '')
     """
     opening = re.match(r"\w+", asked)
-    start = opening.end() if opening and re.match(r"[^\W\d_]", asked) and _opens_question(asked) else 0
+    start = opening.end() if opening and (_ASKS.match(asked) or _ASKS_FOR.match(asked)) else 0
     return " and ".join(dict.fromkeys(match[0] for match in _NAME.finditer(asked, start)))
 
 
@@ -67,19 +69,10 @@ def replace_there(text: str, subject: str) -> str:
     return _PRONOUN.sub(lambda found: f"in {subject}" if found["place"] else found[0], text)
 
 
-def _opens_question(asked: str) -> bool:
-    return any(pattern.match(asked) for pattern in (_ASKS_VALUE, _ASKS_PERSON, _ASKS_PLACE)) or bool(
-        re.match(r"(?:what|which|find|list|name|the|a|an)\b", asked, re.IGNORECASE)
-    )
-
-
-def _what_is_asked(asked: str) -> Literal["person", "place", "value", "thing"]:
-    if _ASKS_PERSON.match(asked):
-        return "person"
-    if _ASKS_PLACE.match(asked):
-        return "place"
-    if _ASKS_VALUE.match(asked):
-        return "value"
+def _what_is_asked(asked: str) -> str:
+    """The kind of thing that a question finds: `person`, `place`, `value` or `thing`."""
+    if (asks := _ASKS.match(asked)) is not None:
+        return str(asks.lastgroup)
     facts = parse_facts(without_article(_ASKS_WHAT.sub("", asked, count=1)))
     if not facts:
         return "thing"

@@ -11,7 +11,8 @@ What a request has in quotes, and the items that a task is repeated for, are dat
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,18 +70,11 @@ class RulePlanner:
         self._files = tuple(files)
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
-        types = _task_types(agents)
-        _check_length(request)
-        stand_ins = StandIns(request)
-        words = stand_ins.hide_quoted(request, shapes.file_ending)
-        try:
-            draft = _Draft(words, types, self._answers_from_tables, stand_ins, self._files)
-            for step in _steps(words, types):
+        with self._drafting(request, agents, StandIns(request)) as draft:
+            for step in draft.steps():
                 draft.add(step)
             draft.close_each()
             graph = draft.finish()
-        except CannotPlan as error:
-            raise CannotPlan(stand_ins.fill_message(str(error))) from None
         depth = len(graph.levels())
         note = f"Split by rules, without a model, into {len(graph)} task{'s' if len(graph) != 1 else ''}"
         note += f" on {depth} levels." if depth > 1 else "."
@@ -107,22 +101,22 @@ class RulePlanner:
         Raises:
             CannotPlan: the body is not understood.
         """
-        types = _task_types(agents)
-        _check_length(body)
-        stand_ins = stand_ins or StandIns(body)
-        words = stand_ins.hide_quoted(body, shapes.file_ending)
-        try:
-            draft = _Draft(words, types, self._answers_from_tables, stand_ins, self._files)
+        with self._drafting(body, agents, stand_ins or StandIns(body)) as draft:
             names = draft.take_items(items)
-            for step in _steps(words, types):
+            for step in draft.steps():
                 draft.repeat(names, step)
             return TaskDAG(draft.filled())
+
+    @contextmanager
+    def _drafting(self, request: str, agents: Mapping[str, AgentCapability], stand_ins: StandIns) -> Iterator[_Draft]:
+        """Give the draft of a request; errors of its planning name what the request says, not the stand-ins."""
+        _check_length(request)
+        types = tuple(dict.fromkeys(kind for agent in agents.values() for kind in agent.task_types))
+        words = stand_ins.hide_quoted(request, shapes.file_ending)
+        try:
+            yield _Draft(words, types, self._answers_from_tables, stand_ins, self._files)
         except CannotPlan as error:
             raise CannotPlan(stand_ins.fill_message(str(error))) from None
-
-
-def _task_types(agents: Mapping[str, AgentCapability]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(kind for agent in agents.values() for kind in agent.task_types))
 
 
 def _check_length(request: str) -> None:
@@ -136,12 +130,6 @@ def _check_length(request: str) -> None:
             f"The request has {len(text):,} characters; at most {MAX_REQUEST_CHARS:,} are read. "
             "Put long material into a file, and name it in the request."
         )
-
-
-def _steps(request: str, task_types: Collection[str]) -> list[language.Step]:
-    kinds = (kind.replace("_", " ") for kind in task_types if kind not in ("*", *_PLANNING))
-    verbs = {*shapes.FIND_VERBS, *shapes.OTHER_VERBS, *kinds}
-    return language.split_steps(shapes.EACH_WITHIN.sub("; for each of them: ", request.strip()), verbs)
 
 
 @dataclass
@@ -174,6 +162,12 @@ class _Draft:
     """The tasks that found what `asked` asks something of: the capital, for the population of the capital."""
     _known: dict[str, bool] = field(default_factory=dict)
 
+    def steps(self) -> list[language.Step]:
+        """Return what the request asks for, part by part."""
+        kinds = (kind.replace("_", " ") for kind in self.task_types if kind not in ("*", *_PLANNING))
+        verbs = {*shapes.FIND_VERBS, *shapes.OTHER_VERBS, *kinds}
+        return language.split_steps(shapes.EACH_WITHIN.sub("; for each of them: ", self.request.strip()), verbs)
+
     def add(self, step: language.Step) -> None:
         """Add the tasks of one step."""
         if (whole := shapes.EACH_WITH_BODY.fullmatch(step.text)) is not None:
@@ -181,13 +175,9 @@ class _Draft:
             self.add(language.Step(text=whole["each"], follows=step.follows))
             self.add(language.Step(text=body or f"find {shapes.without_verb(whole['listed'])}"))
             return
-        if shapes.EACH_OF_LAST.fullmatch(step.text):
+        if (each := shapes.EACH_OF_LAST.fullmatch(step.text) or shapes.EACH.fullmatch(step.text)) is not None:
             self.close_each()
-            self.opened = ("", step)
-            return
-        if (each := shapes.EACH.fullmatch(step.text)) is not None:
-            self.close_each()
-            self.opened = (each["items"], step)
+            self.opened = (each.groupdict().get("items", ""), step)
             return
         if self.opened is None and (of_each := shapes.OF_EACH.fullmatch(shapes.without_verb(step.text))) is not None:
             self.opened = (of_each["items"], step)
@@ -235,7 +225,7 @@ class _Draft:
         if compared is None:
             return self._repeat(self.last[0], step)
         each = self._repeat(self.last[0], language.Step(text=f"find {compared['what']}"))
-        return self._task(self._type(_COMPARE), shapes.as_title(step.text), {}, depends_on=(each,))
+        return self._task(_COMPARE, shapes.as_title(step.text), {}, depends_on=(each,))
 
     def _with_subject(self, step: language.Step) -> language.Step:
         """The step with its pronoun replaced where that means what the question before was about, not what it found."""
@@ -248,9 +238,7 @@ class _Draft:
             return step
         subject = subject_of(self.asked)
         if not subject:
-            raise CannotPlan(
-                f"{quote_text(step.text)}: it is not clear what this refers to. Put the name in its place."
-            )
+            raise _refusal(step.text, "it is not clear what this refers to. Put the name in its place.")
         text = language.replace_pronoun(replace_there(step.text, subject), subject)
         return language.Step(text=text, follows=step.follows)
 
@@ -263,9 +251,7 @@ class _Draft:
         for task in graph:  # a task that becomes many has no fields to refer to
             for reference in find_references(task.inputs):
                 if self._body(reference.task_id) and reference.path:
-                    raise CannotPlan(
-                        f"{quote_text(task.description)}: rules do not ask this of what is found for each."
-                    )
+                    raise _refusal(task.description, "rules do not ask this of what is found for each.")
         kind = self._first_type(_COMBINE)
         grows = graph[graph.sinks[0]].task_type == FOR_EACH_TYPE  # its place will be taken by many
         ends = self._ends()
@@ -320,32 +306,30 @@ class _Draft:
     def close_each(self) -> None:
         """Refuse a "for each ..." of which nothing is asked, or which holds another one."""
         if self.opened is not None:
-            raise CannotPlan(
-                f"{quote_text(self.opened[1].text)}: what is asked of each is not clear, or it is another 'for each', "
-                "which rules do not plan inside the first. Say it as in 'for each of A and B, find its capital'."
+            raise _refusal(
+                self.opened[1].text,
+                "what is asked of each is not clear, or it is another 'for each', which rules do not plan inside the "
+                "first. Say it as in 'for each of A and B, find its capital'.",
             )
 
     def _ask_of_each(self, items_text: str, opening: language.Step, body: language.Step) -> None:
         """Plan "for each ..." with the first thing that is asked of each."""
         self.opened = None
         if re.search(r"\b(?:for|of)\s+(?:each|every)\b", f"{items_text} {body.text}", re.IGNORECASE):
-            raise CannotPlan(f"{quote_text(opening.text)}: a 'for each' inside another is not planned by rules.")
-        if (
-            re.match(r"for\s+all\s+(?!of\b)", opening.text, re.IGNORECASE)
-            and shapes.to_plural(items_text) != items_text
-        ):
-            raise CannotPlan(f"{quote_text(opening.text)}: which items these are is not clear. Say 'for each ...'.")
-        asks_unsaid = (
-            shapes.without_verb(body.text) != body.text
-            and shapes.UNSAID_OF.fullmatch(shapes.without_verb(body.text)) is not None
-        )
+            raise _refusal(opening.text, "a 'for each' inside another is not planned by rules.")
+        all_of = re.match(r"for\s+all\s+(?!of\b)", opening.text, re.IGNORECASE)
+        if all_of and shapes.to_plural(items_text) != items_text:
+            raise _refusal(opening.text, "which items these are is not clear. Say 'for each ...'.")
+        asked = shapes.without_verb(body.text)
+        asks_unsaid = asked != body.text and shapes.UNSAID_OF.fullmatch(asked) is not None
         if self._joins(body) or not (body.refers_back or asks_unsaid):
-            raise CannotPlan(
-                f"{quote_text(body.text)}: how this is meant of each is not clear. Say what to find of it, as in "
-                "'for each of A and B, find its capital'."
+            raise _refusal(
+                body.text,
+                "how this is meant of each is not clear. Say what to find of it, as in "
+                "'for each of A and B, find its capital'.",
             )
         if not body.refers_back:
-            body = language.Step(text=f"find its {language.without_article(shapes.without_verb(body.text))}")
+            body = language.Step(text=f"find its {language.without_article(asked)}")
         self._open_each(items_text, opening)
         if self.each:
             self.repeat(self.each, body)
@@ -365,22 +349,22 @@ class _Draft:
         if any(fact.attribute for fact in facts):
             self.last = tuple(self._fact(fact, ()) for fact in facts)
         elif len(items) > 1 and re.match(r"[a-z]+\s+(?:[a-z]+\s+)?(?:of|in|on|along|from|with|near|over)\s", items[0]):
-            raise CannotPlan(f"{quote_text(step.text)}: which items these are is not clear. Name them one by one.")
+            raise _refusal(step.text, "which items these are is not clear. Name them one by one.")
         elif len(items) > 1:
             self.each, self.last = tuple(items), ()
         elif FOR_EACH_TYPE in self.task_types:
             listing = f"list the {shapes.to_plural(items_text)}"
             if self._tables_answer(listing) and not self._tables_answer(shapes.without_verb(listing)):
-                self.last = (
-                    self._task(self._type(_TABLE), shapes.as_title(listing), {"question": escape_braces(listing)}),
-                )
+                inputs = {"question": escape_braces(listing)}
+                self.last = (self._task(_TABLE, shapes.as_title(listing), inputs),)
             else:
                 self.last = self._tasks_of(language.Step(text=listing))
             (self.each_of,) = self.last
         else:
-            raise CannotPlan(
-                f"{quote_text(step.text)}: which items these are is known only while it runs. "
-                "Name them (for each of A, B and C), or configure a model (KAPELLE_MODEL)."
+            raise _refusal(
+                step.text,
+                "which items these are is known only while it runs. Name them (for each of A, B and C), or configure a "
+                "model (KAPELLE_MODEL).",
             )
 
     def _means_last(self, items_text: str) -> bool:
@@ -401,9 +385,7 @@ class _Draft:
         if len(self.last) == 1 and (grows or listed) and FOR_EACH_TYPE in self.task_types:
             self.each_of = self.last[0]
         elif len(self.last) < 2 or grows or find_referent("its", self.asked) == "subject":
-            raise CannotPlan(
-                f"{quote_text(step.text)}: which items are meant is not clear. Name them (for each of A, B and C)."
-            )
+            raise _refusal(step.text, "which items are meant is not clear. Name them (for each of A, B and C).")
 
     def _tables_answer(self, question: str) -> bool:
         return self._first_type(_TABLE) is not None and self._known_to_tables(question)
@@ -436,15 +418,11 @@ class _Draft:
             and shapes.SUPERLATIVE.search(step.text)
             and not shapes.THEIRS.search(step.text)
         ):
-            raise CannotPlan(
-                f"{quote_text(step.text)}: rules do not choose among what is found for each. Ask for a comparison."
-            )
+            raise _refusal(step.text, "rules do not choose among what is found for each. Ask for a comparison.")
         self._trial(step.text)  # what will not be understood then is refused now
         if body := self._body(source):  # its output is a list: what was found for each, if that is one thing
             if len(self._trial(body)) > 1:
-                raise CannotPlan(
-                    f"{quote_text(step.text)}: which of the things found for each is meant is not clear. Name it."
-                )
+                raise _refusal(step.text, "which of the things found for each is meant is not clear. Name it.")
             if find_referent(step.text, shapes.without_verb(language.replace_pronoun(body, "Peru"))) == "subject":
                 source = next(task.dependencies[0] for task in self.tasks if task.task_id == source)
         inputs: dict[str, Any] = {"items": f"{{{source}}}", "body": escape_braces(step.text)}
@@ -467,7 +445,7 @@ class _Draft:
     def repeat(self, items: Iterable[str], step: language.Step) -> None:
         """Add the tasks of one step for each of these items."""
         if re.search(r",\s*(?:who|whom|whose|what|which|when|where|why|how)\b", step.text, re.IGNORECASE):
-            raise CannotPlan(f"{quote_text(step.text)}: a question inside a list is not split by rules. Ask it apart.")
+            raise _refusal(step.text, "a question inside a list is not split by rules. Ask it apart.")
         ends: list[str] = []
         before = self.last
         for item in items:
@@ -499,16 +477,14 @@ class _Draft:
         text = step.text
         after = self.last if step.follows else ()
         if shapes.SQL.match(text):
-            return (self._task(self._type(_TABLE), "Run the query", {"sql": escape_braces(text)}, depends_on=after),)
+            return (self._task(_TABLE, "Run the query", {"sql": escape_braces(text)}, depends_on=after),)
         if (asked := shapes.read_expression(text)) is not None:
-            return (self._task(self._type(_COMPUTE), f"Calculate {asked}", {"expression": asked}, depends_on=after),)
+            return (self._task(_COMPUTE, f"Calculate {asked}", {"expression": asked}, depends_on=after),)
         if shapes.ADDING.fullmatch(text) and any(self._body(task) for task in self.last):
-            raise CannotPlan(f"{quote_text(text)}: how many numbers these are is known only while it runs.")
+            raise _refusal(text, "how many numbers these are is known only while it runs.")
         if shapes.ADDING.fullmatch(text) and len(self.last) > 1:
             total = " + ".join(f"{{{task}.answer}}" for task in self.last)
-            return (
-                self._task(self._type(_COMPUTE), shapes.as_title(text), {"expression": total}, depends_on=self.last),
-            )
+            return (self._task(_COMPUTE, shapes.as_title(text), {"expression": total}, depends_on=self.last),)
         if (summing := shapes.SUMMING.fullmatch(text)) is not None:
             return self._write(_SUMMARY, text, summing["topic"], after)
         writing = shapes.WRITING.fullmatch(text)
@@ -542,13 +518,11 @@ class _Draft:
                 self._fact(fact, after) for fact in language.parse_facts(shapes.WHAT_IS_KNOWN.sub("", topic))
             )
         if not sources:
-            raise CannotPlan(
-                f"{quote_text(text)}: about what? Say the topic, such as 'a report on the rivers of Europe'."
-            )
+            raise _refusal(text, "about what? Say the topic, such as 'a report on the rivers of Europe'.")
         # "Then write a report" is about what was asked before it.
         about = head if head and not language.Step(text=head).refers_back else self._asked_before(text)
         inputs = {"title": escape_braces(shapes.as_title(about))}
-        return (self._task(self._type(kinds), shapes.as_title(text), inputs, depends_on=sources, needs_some=True),)
+        return (self._task(kinds, shapes.as_title(text), inputs, depends_on=sources, needs_some=True),)
 
     def _asked_before(self, text: str) -> str:
         """The request up to this step, without the words that lead to it."""
@@ -566,28 +540,18 @@ class _Draft:
         refers = len(facts) < 2 and step.refers_back
         if refers and (owned := re.search(r"\btheir\s+.+", text, re.IGNORECASE)) is not None and self.last:
             sources = tuple(self._follow_up(owned[0].rstrip("?"), previous) for previous in self.last)
-            return (
-                self._task(
-                    self._type(_COMPARE), shapes.as_title(text), {"question": escape_braces(text)}, depends_on=sources
-                ),
-            )
-        sources = self._ends() if refers else tuple(self._fact(fact, after) for fact in facts)
-        self.asked = "" if refers else " and ".join(fact.text for fact in facts)
+        else:
+            sources = self._ends() if refers else tuple(self._fact(fact, after) for fact in facts)
+            self.asked = "" if refers else " and ".join(fact.text for fact in facts)
         if len(sources) < 2 and not refers:
-            raise CannotPlan(
-                f"{quote_text(text)}: a comparison needs two things. Name both, such as 'compare A and B'."
-            )
-        return (
-            self._task(
-                self._type(_COMPARE), shapes.as_title(text), {"question": escape_braces(text)}, depends_on=sources
-            ),
-        )
+            raise _refusal(text, "a comparison needs two things. Name both, such as 'compare A and B'.")
+        return (self._task(_COMPARE, shapes.as_title(text), {"question": escape_braces(text)}, depends_on=sources),)
 
     def _question(self, text: str, after: tuple[str, ...]) -> str:
         inputs: dict[str, Any] = {"question": escape_braces(shapes.without_verb(text))}
         if files := self._files_in(text):
             inputs["file"] = escape_braces(files[0])
-        return self._task(self._type(_TABLE), shapes.as_title(text), inputs, depends_on=after)
+        return self._task(_TABLE, shapes.as_title(text), inputs, depends_on=after)
 
     def _work(self, kind: str, step: language.Step, apart: bool) -> str:
         """A verb that some agent knows as a task type: `implement the login page`."""
@@ -620,10 +584,9 @@ class _Draft:
             return self._repeat(previous, language.Step(text=text if shapes.QUESTION.match(text) else f"find {text}"))
         marker = "\u2045found\u2046"
         query = escape_braces(language.replace_pronoun(text, marker)).rstrip("?")
-        query = (
-            query.replace(marker, f"{{{previous}.answer}}") if marker in query else f"{query} ({{{previous}.answer}})"
-        )
-        return self._task(self._type(_LOOKUP), shapes.as_title(text), {"query": query}, depends_on=(previous,))
+        found = f"{{{previous}.answer}}"
+        query = query.replace(marker, found) if marker in query else f"{query} ({found})"
+        return self._task(_LOOKUP, shapes.as_title(text), {"query": query}, depends_on=(previous,))
 
     def _fact(self, fact: language.Fact, after: tuple[str, ...]) -> str:
         if fact.depth > language.MAX_FACT_DEPTH:
@@ -635,9 +598,8 @@ class _Draft:
         found = self._fact(fact.of, after)
         self.owners = (*self.owners, found)
         query = f"{escape_braces(fact.attribute)} of {{{found}.answer}}"
-        return self._task(
-            self._type(_LOOKUP), shapes.as_title(f"look up the {fact.text}"), {"query": query}, depends_on=(found,)
-        )
+        title = shapes.as_title(f"look up the {fact.text}")
+        return self._task(_LOOKUP, title, {"query": query}, depends_on=(found,))
 
     def _query(self, query: str, text: str, after: tuple[str, ...]) -> str:
         inputs = {"query": escape_braces(query)}
@@ -645,13 +607,13 @@ class _Draft:
             if task.inputs == inputs and task.depends_on == after:
                 return task.task_id
         description = shapes.as_title(text) if shapes.QUESTION.match(text) else f"Look up: {text}"
-        return self._task(self._type(_LOOKUP), description, inputs, depends_on=after)
+        return self._task(_LOOKUP, description, inputs, depends_on=after)
 
     def _read(self, file: str, after: tuple[str, ...], *, question: str = "") -> str:
         if shapes.TABLE_FILE.search(file):
             return self._question(question or f"list everything in {file}", after)
         inputs = {"query": escape_braces(question or file), "file": escape_braces(file)}
-        return self._task(self._type(_LOOKUP), f"Read {file}", inputs, depends_on=after)
+        return self._task(_LOOKUP, f"Read {file}", inputs, depends_on=after)
 
     def _is_for_tables(self, text: str, step: language.Step) -> bool:
         inside = self.answers_from_tables is not None and shapes.THEIRS_WITHIN.search(text) is not None
@@ -683,22 +645,23 @@ class _Draft:
     def _first_type(self, kinds: Iterable[str]) -> str | None:
         return next((kind for kind in kinds if kind in self.task_types or "*" in self.task_types), None)
 
-    def _type(self, kinds: tuple[str, ...]) -> str:
-        # If no agent takes any of them the plan still names the first, and routing says what is missing.
-        return self._first_type(kinds) or kinds[0]
-
     def _task(
         self,
-        kind: str,
+        kinds: str | tuple[str, ...],
         description: str,
         inputs: Mapping[str, Any],
         *,
         depends_on: Iterable[str] = (),
         needs_some: bool = False,
     ) -> str:
-        """Add a task, and return its id. `needs_some`: it does with what there is, and tells what is missing."""
+        """Add a task of the best of these kinds, and return its id.
+
+        `needs_some`: it does with what there is, and tells what is missing.
+        """
         if len(self.tasks) >= MAX_RULE_TASKS:
             raise CannotPlan(f"The request splits into more than {MAX_RULE_TASKS} tasks. Ask for less at a time.")
+        # If no agent takes any of them the plan still names the first, and routing says what is missing.
+        kind = kinds if isinstance(kinds, str) else self._first_type(kinds) or kinds[0]
         task_id = f"s{len(self.tasks) + 1}"
         about = next((name for name in self.items if any(name in str(value) for value in inputs.values())), None)
         task = Task(
@@ -712,6 +675,11 @@ class _Draft:
         )
         self.tasks.append(task)
         return task_id
+
+
+def _refusal(text: str, why: str) -> CannotPlan:
+    """Return why rules do not plan what these words of the request say."""
+    return CannotPlan(f"{quote_text(text)}: {why}")
 
 
 _KNOWN = (

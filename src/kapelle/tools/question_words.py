@@ -183,7 +183,7 @@ _DATE = rf"(?<![\w-])\d{{4}}-\d\d(?:-\d\d)?(?![\w-])|\bq[1-4] \d{{4}}\b|\b(?:\d\
 _DATE_FORMS = ("%Y-%m-%d", "%d %B %Y", "%d %b %Y", "%B %d %Y", "%b %d %Y", "%Y-%m", "%B %Y", "%b %Y")
 _SYMBOLS = r"!?[%$€£¥<>=≠≤≥+#*~^|@&]+"
 # A single column of dates is meant by "in 2023" when it is called so; a hire date or a due date has to be named.
-DATE_WORDS = stem_set("date day year issued created placed ordered time timestamp")
+DATE_WORDS = stem_set("date day week month year issued created placed ordered time timestamp")
 
 _TOKEN = re.compile(
     rf"{_DATE}|(?<![\w-])-?\d{{1,3}}(?:,\d{{3}})+(?![\d\w])(?:\.\d+)?|(?:(?<![\w-])-)?\d+(?:\.\d+)?(?![\w])|"

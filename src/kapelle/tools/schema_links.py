@@ -16,7 +16,7 @@ from operator import itemgetter
 from kapelle.errors import RefusedQuery
 from kapelle.knowledge import split_words, stem
 
-from .question_words import CONCEPTS, UNIT_SUFFIXES, VAGUE_HEADS, stem_set
+from .question_words import CONCEPTS, DATE_WORDS, UNIT_SUFFIXES, VAGUE_HEADS, stem_set
 from .tables import Column, Table, Tables, quote_name
 
 MAX_INDEXED_ROWS = 200_000
@@ -314,10 +314,13 @@ def _column_facts(tables: Tables, table: Table) -> dict[str, _Facts]:
 
 
 def _repeats(tables: Tables, table: Table, label: LinkedColumn, columns: tuple[LinkedColumn, ...]) -> bool:
-    """Whether equal labels are one thing in several rows: then its numbers are equal too. Namesakes differ in them."""
-    numbers = [quote_name(column.name) for column in columns if column.is_number]
+    """Whether equal labels are one thing in several rows: then its numbers are equal too. Namesakes differ in them.
+
+    Rows of different dates (of an order, a month) are things of their own, whatever numbers they have.
+    """
+    told_apart = [one for one in columns if one.is_number or DATE_WORDS.issuperset(one.stems)]
     name, source = quote_name(label.name), quote_name(table.name)
-    pairs = ", ".join([name, *numbers])
+    pairs = ", ".join([name, *(quote_name(column.name) for column in told_apart)])
     try:
         row = tables.query(
             f"SELECT (SELECT count(*) FROM (SELECT DISTINCT {pairs} FROM {source})), "  # noqa: S608 - quoted

@@ -896,9 +896,13 @@ class _Resolving:
         if self.superlative is not None:
             return self._write_superlative(self.superlative, found)
         if self.aggregate is not None:
-            function, column = self.aggregate[0], self._measure(*self.aggregate)
-            what = f"the {_AGGREGATE_NAMES[function]} of {column.name} over"
-            return self._done(f"{function}({quote_name(column.name)})", found, what)
+            function, column, label = self.aggregate[0], self._measure(*self.aggregate), self.target.label
+            name, what = quote_name(column.name), f"the {_AGGREGATE_NAMES[function]} of {column.name} over"
+            if self.chosen == "different" and label is not None:
+                inner = f"SELECT DISTINCT {quote_name(label.name)}, {name} FROM {quote_name(self.target.name)}"  # noqa: S608
+                once = f"{what} {self.target.name}, each {label.name} once{_said(found)}"
+                return self._planned(f"SELECT {function}({name}) FROM ({inner}{_where(found)})", once)  # noqa: S608
+            return self._done(f"{function}({name})", found, f"{what} all rows of" if self.chosen == "rows" else what)
         if self.different is not None:
             column = self._own(self.different)
             name = quote_name(column.name)
@@ -992,7 +996,7 @@ class _Resolving:
     def _write_group(self, group: _Wanted) -> TablePlan:
         ranks = self.superlative
         counts = self.counts or (ranks is not None and ranks.wanted is None)
-        if self.outputs or self.order or not (counts or self.aggregate):
+        if self.outputs or self.order or counts == (self.aggregate is not None):
             raise _Unsure("A group can be counted, summed or averaged. Say which.")
         column, join = self._group_column(group)
         is_listed = any(one.column == column and one.to_one for one in self.links.joins)
@@ -1061,8 +1065,10 @@ class _Resolving:
             raise _Unsure(f"{column.name!r} holds no numbers to calculate with.")
         if function in ("sum", "avg") and column.stems[0] in ("averag", "average", "avg", "mean", "median"):
             raise _Unsure(f"{column.name!r} holds averages already, which have no {_AGGREGATE_NAMES[function]}.")
-        if self.target.repeats and function in ("sum", "avg"):
-            raise _Unsure(f"A thing stands in several rows of {self.target.name!r}, so its numbers would count twice.")
+        ways = ("different", "rows") if self.group is None else ()  # it may stand in one group twice
+        if self.target.repeats and function in ("sum", "avg") and self.chosen not in ways:
+            said = f"A thing stands in several rows of {self.target.name!r}, so its {column.name} would count twice."
+            raise _Unsure(f"{said} Ask for that of one thing, or send SQL.", ways)
         return column
 
     def _counted(self, prefix: str = "") -> str:

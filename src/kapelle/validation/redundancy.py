@@ -10,8 +10,8 @@ from typing import Any
 
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task
-from kapelle.knowledge import word_set
-from kapelle.planning import TaskText, read_task, stem_of, stems_of
+from kapelle.knowledge import stem, word_set
+from kapelle.planning import TaskText, read_task, stems_of
 
 from .edit import Edit, redirect
 from .issue import Issue, Severity
@@ -22,9 +22,9 @@ MOST_COMPARED = 60
 """Tasks of one type, inputs and numbers that each is compared with; more alike ones are compared with the last."""
 
 _FINDING = frozenset(
-    map(stem_of, word_set("find get retrieve fetch obtain search look lookup query locate collect gather"))
+    map(stem, word_set("find get retrieve fetch obtain search look lookup query locate collect gather"))
 )
-_FILLING = frozenset(map(stem_of, word_set("please kindly again also then now just up simply carefully once more")))
+_FILLING = frozenset(map(stem, word_set("please kindly again also then now just up simply carefully once more")))
 _QUOTED = re.compile(r"(?<!\w)['\"“‘]([^'\"”’]{1,80})['\"”’](?!\w)")
 _NAME = re.compile(r"['\"“‘]([^'\"”’]{1,80})['\"”’]|(?<=[a-z,] )([A-Z][\w-]*)")
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from kapelle.agents import AgentCapability
 from kapelle.cost import CostProfiler
 from kapelle.graph import Task, TaskDAG
-from kapelle.planning import split_name, stem_of
+from kapelle.knowledge import stem
+from kapelle.planning import split_name
 from kapelle.routing import RoutingPlan
 
 from .edit import FIGURES, Edit
@@ -155,8 +156,8 @@ def rework(task: Task, agents: Sequence[AgentCapability], taken: Mapping[str, ob
 def _same_kind(name: str, kinds: Sequence[str]) -> str | None:
     """Return the kind of work that is meant: the same stem, or nearly the same spelling."""
     words = split_name(name).casefold().split()
-    stems = {" ".join(stem_of(word) for word in split_name(kind).casefold().split()): kind for kind in kinds}
-    same = stems.get(" ".join(map(stem_of, words)))
+    stems = {" ".join(stem(word) for word in split_name(kind).casefold().split()): kind for kind in kinds}
+    same = stems.get(" ".join(map(stem, words)))
     close = difflib.get_close_matches(name.casefold(), kinds, n=1, cutoff=0.8)
     return same if same is not None else close[0] if close else None
 

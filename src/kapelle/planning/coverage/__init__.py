@@ -9,5 +9,4 @@ from .reading import TaskText as TaskText
 from .reading import is_yes_no_question as is_yes_no_question
 from .reading import read_task as read_task
 from .reading import split_name as split_name
-from .reading import stem_of as stem_of
 from .reading import stems_of as stems_of

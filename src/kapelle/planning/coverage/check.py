@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kapelle.knowledge import STOP_WORDS, plain
+from kapelle.knowledge import STOP_WORDS, plain, split_words, stem
 
 from .quantities import Quantity, find_quantities
-from .reading import TaskText, is_yes_no_question, stem_of, stems_of
+from .reading import TaskText, is_yes_no_question, stems_of
 
 MAX_REQUEST = 20_000
 """Characters of a request that are checked; what is longer is a document that was pasted in."""
@@ -27,7 +27,6 @@ FEW_QUANTITIES = 3
 NEIGHBOURS = 2
 """Words before and after a number that say what it is the number of."""
 
-_WORD = re.compile(r"[^\W_]+")
 _QUOTED = re.compile(r"(?<!\w)['\"“‘]([^'\"“”‘’]{2,80})['\"”’](?!\w)")
 _OF_A_NAME = re.compile(r"(?<=[\w'’,] )(?!(?:ID|No|Number)\s)[^\W\d_a-z][\w'’-]*\s$")
 _TITLE = re.compile(r"[A-Z][^\W\d_A-Z]+(?:[ '’-]+[^\W\d_]+)*")
@@ -100,8 +99,8 @@ def _neighbours(request: str, one: Quantity) -> tuple[frozenset[str], frozenset[
     """Return the stems next to a number, within its sentence."""
     before = re.split(r"[.?!]\s", request[max(0, one.start - 120) : one.start])[-1]
     after = re.split(r"[.?!](?:\s|$)", request[one.end : one.end + 80])[0]
-    left = [stem_of(word) for word in _WORD.findall(plain(before)) if word not in STOP_WORDS]
-    right = [stem_of(word) for word in _WORD.findall(plain(after)) if word not in STOP_WORDS]
+    left = [stem(word) for word in split_words(before) if word not in STOP_WORDS]
+    right = [stem(word) for word in split_words(after) if word not in STOP_WORDS]
     return frozenset(left[-NEIGHBOURS:]), frozenset(right[:NEIGHBOURS])
 
 

@@ -47,8 +47,8 @@ class Quantity:
         return (("date", self.value, self.year), ("number", day, None), *year)
 
 
-_MONTHS = [name.lower() for name in list(calendar.month_name)[1:]]
-_MONTH = r"(?P<{}>" + "|".join(f"{name}|{name[:3]}" for name in _MONTHS) + r"|sept)\.?"
+_MONTHS = [name.lower() for name in list(calendar.month_abbr)[1:]]
+_MONTH = r"(?P<{}>" + "|".join(list(calendar.month_name)[1:] + _MONTHS) + r"|sept)\.?"
 _DATE = re.compile(
     r"(?<![\w.])(?:"
     r"(?P<y1>\d{4})-(?P<m1>\d{1,2})-(?P<d1>\d{1,2})(?![\w-])"
@@ -104,7 +104,7 @@ def find_quantities(text: str) -> tuple[Quantity, ...]:
         )
         assert month is not None
         assert day is not None
-        number = int(month) if month.isdigit() else _month_number(month)
+        number = int(month) if month.isdigit() else _MONTHS.index(month.lower()[:3]) + 1
         if 1 <= number <= 12 and 1 <= int(day) <= 31:
             take("date", f"{number:02}-{int(day):02}", match.start(), match.end(), year=year)
     for match in _NUMBER.finditer(text):
@@ -114,10 +114,6 @@ def find_quantities(text: str) -> tuple[Quantity, ...]:
     for match in _WORD.finditer(text):
         take("number", str(_spelled_number(match[0])), match.start(), match.end(), is_word=True)
     return tuple(sorted(found, key=lambda one: one.start))
-
-
-def _month_number(name: str) -> int:
-    return next(number for number, month in enumerate(_MONTHS, start=1) if month.startswith(name.lower()[:3]))
 
 
 def _plain_number(match: re.Match[str]) -> str:

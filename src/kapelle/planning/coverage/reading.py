@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from kapelle.graph import Task
-from kapelle.knowledge import STOP_WORDS, plain, stem
+from kapelle.knowledge import STOP_WORDS, plain, split_words, stem
 
 from .quantities import find_quantities
 
@@ -18,7 +17,6 @@ MAX_TEXT = 20_000
 
 _REFERENCE = re.compile(r"\{\{|\}\}|\{[^{}]{0,300}\}")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_WORD = re.compile(r"[^\W_]+")
 _AUXILIARY = (
     r"(?:is|are|was|were|am|do|does|did|has|have|had|can|could|would|will|should|shall|may|might|must|isn't|aren't|"
     r"don't|doesn't|didn't|hasn't|wouldn't|couldn't|can't|won't|wasn't|weren't)"
@@ -68,13 +66,7 @@ def read_task(task: Task, tool_words: str = "") -> TaskText:
 
 def stems_of(text: str) -> frozenset[str]:
     """Return the stems of the words that carry meaning."""
-    return frozenset(stem_of(word) for word in _WORD.findall(plain(text)) if word not in STOP_WORDS)
-
-
-@lru_cache(maxsize=20_000)
-def stem_of(word: str) -> str:
-    """Return the stem of a plain word, remembered: plans repeat their words."""
-    return stem(word)
+    return frozenset(stem(word) for word in split_words(text) if word not in STOP_WORDS)
 
 
 def split_name(name: str) -> str:

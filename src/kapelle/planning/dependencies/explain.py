@@ -7,15 +7,8 @@ from collections.abc import Sequence
 from .step import EdgeKind
 from .text_plan import TextPlan
 
-_ASKED = {
-    "number": "a number",
-    "time": "a time",
-    "place": "a place",
-    "person": "a person",
-    "reason": "how or why",
-    "yes": "yes or no",
-    "thing": "something",
-}
+# Of the kinds of answer that are called otherwise than "a number", "a place".
+_ASKED = {"reason": "how or why", "yes": "yes or no", "thing": "something"}
 
 
 def explain_text_edge(plan: TextPlan, source: int, target: int, ids: Sequence[str]) -> tuple[EdgeKind, str]:
@@ -25,9 +18,8 @@ def explain_text_edge(plan: TextPlan, source: int, target: int, ids: Sequence[st
         blanks = "its blank stands" if here.blanks == 1 else f"its {here.blanks} blanks stand"
         if there.asked_noun and there.asked_noun in here.stems:
             return "blank", f"{blanks} for an answer, and it names what {name} asks for"
-        if here.compares and here.blanks > 1:
-            return "blank", f"it compares answers, and {name} asks for {_ASKED[there.asks]}"
-        return "blank", f"{blanks} for an answer, and {name} asks for {_ASKED[there.asks]}"
+        wants = "it compares answers" if here.compares and here.blanks > 1 else f"{blanks} for an answer"
+        return "blank", f"{wants}, and {name} asks for {_ASKED.get(there.asks, f'a {there.asks}')}"
     if here.names & there.names:
         return "usual", f"both speak of {min(here.names & there.names)!r}"
     known = here.definite & there.stems

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kapelle.errors import InvalidGraph
+from kapelle.graph import topological_order
 from kapelle.knowledge import word_set
 
 from .calls import fill_blanks
 from .explain import explain_text_edge
 from .scorer import load_weights, score_edges
-from .step import Edge, PlanStep, ToolSchema, find_referred
+from .step import Edge, EdgeKind, PlanStep, ToolSchema, find_referred
 from .text_plan import Sources, TextPlan
 
 _JOINS = re.compile(
@@ -65,7 +66,9 @@ def infer_dependencies(
         twice = next(step_id for step_id in ids if ids.count(step_id) > 1)
         raise InvalidGraph(f"Two steps have the id {twice!r}. Rename one of them.")
     referred = _keep_acyclic([(step, find_referred(step, steps)) for step in steps])
-    ordered = _order(steps, referred)
+    places = {step_id: place for place, step_id in enumerate(ids)}
+    before = [sorted(places[source] for source in referred.get(step_id, ())) for step_id in ids]
+    ordered = [steps[place] for place in topological_order(before)]
     numbers = {step.id: number for number, step in enumerate(ordered)}
     decided: dict[int, Sources] = {
         numbers[target]: tuple(sorted(numbers[source] for source in sources)) for target, sources in referred.items()
@@ -73,9 +76,8 @@ def infer_dependencies(
     edges: dict[tuple[int, int], Edge] = {}
     for target, sources in referred.items():
         for source, words in sources.items():
-            edges[numbers[source], numbers[target]] = Edge(
-                source=source, target=target, reason=f"{words!r} names its result", confidence=1.0, kind="reference"
-            )
+            place = numbers[source], numbers[target]
+            edges[place] = _edge(ordered, place, f"{words!r} names its result", 1.0, "reference")
     found = _infer_calls(ordered, tools or {}, decided) if any(step.tool for step in steps) else None
     if found is None:
         found = _infer_texts(ordered, request, decided)
@@ -84,8 +86,7 @@ def infer_dependencies(
     for number_edge, edge in _infer_words(ordered, edges, decided).items():
         usual = edges.get(number_edge, edge)
         edges[number_edge] = replace(edge, confidence=max(edge.confidence, usual.confidence))
-    listed = {step_id: number for number, step_id in enumerate(ids)}
-    return tuple(sorted(edges.values(), key=lambda edge: (listed[edge.target], listed[edge.source])))
+    return tuple(sorted(edges.values(), key=lambda edge: (places[edge.target], places[edge.source])))
 
 
 def _infer_calls(
@@ -95,13 +96,7 @@ def _infer_calls(
     for filled in fill_blanks(steps, tools, decided):
         key = (filled.source, filled.target)
         if key not in edges or edges[key].confidence < filled.confidence:
-            edges[key] = Edge(
-                source=steps[filled.source].id,
-                target=steps[filled.target].id,
-                reason=filled.reason,
-                confidence=filled.confidence,
-                kind="argument",
-            )
+            edges[key] = _edge(steps, key, filled.reason, filled.confidence, "argument")
     return edges
 
 
@@ -119,13 +114,8 @@ def _infer_texts(
         if probability < weights.threshold and not surest:
             continue
         kind, reason = explain_text_edge(plan, source, target, [step.id for step in steps])
-        edges[source, target] = Edge(
-            source=steps[source].id,
-            target=steps[target].id,
-            reason=reason,
-            confidence=round(min(probability, 0.999), 3),
-            kind=kind,
-        )
+        confidence = round(min(probability, 0.999), 3)
+        edges[source, target] = _edge(steps, (source, target), reason, confidence, kind)
     return edges
 
 
@@ -144,9 +134,11 @@ def _infer_words(
             used = {source for source, other in flows if other < target}
             for source in range(target):
                 if source not in used:
-                    found[source, target] = _words_edge(steps, source, target, f"{joins[0]!r} takes what is open", 0.8)
+                    reason = f"{joins[0]!r} takes what is open"
+                    found[source, target] = _edge(steps, (source, target), reason, 0.8, "words")
         elif word := _points_back(text):
-            found[target - 1, target] = _words_edge(steps, target - 1, target, f"{word!r} points back", 0.7)
+            place = target - 1, target
+            found[place] = _edge(steps, place, f"{word!r} points back", 0.7, "words")
     return found
 
 
@@ -161,8 +153,9 @@ def _points_back(text: str) -> str:
     return found[0] if found is not None else ""
 
 
-def _words_edge(steps: Sequence[PlanStep], source: int, target: int, reason: str, confidence: float) -> Edge:
-    return Edge(source=steps[source].id, target=steps[target].id, reason=reason, confidence=confidence, kind="words")
+def _edge(steps: Sequence[PlanStep], place: tuple[int, int], reason: str, confidence: float, kind: EdgeKind) -> Edge:
+    source, target = (steps[number].id for number in place)
+    return Edge(source=source, target=target, reason=reason, confidence=confidence, kind=kind)
 
 
 def _keep_acyclic(referred: Sequence[tuple[PlanStep, dict[str, str]]]) -> dict[str, dict[str, str]]:
@@ -181,22 +174,3 @@ def _keep_acyclic(referred: Sequence[tuple[PlanStep, dict[str, str]]]) -> dict[s
         if target not in seen:
             kept.setdefault(target, {})[source] = words
     return kept
-
-
-def _order(steps: Sequence[PlanStep], referred: Mapping[str, Mapping[str, str]]) -> list[PlanStep]:
-    """Return the steps as written, but each after those that it names."""
-    done: set[str] = set()
-    ordered: list[PlanStep] = []
-    by_id = {step.id: step for step in steps}
-    for step in steps:
-        stack = [step.id]
-        while stack:
-            missing = [source for source in referred.get(stack[-1], ()) if source not in done]
-            if missing:
-                stack.append(missing[0])
-                continue
-            last = stack.pop()
-            if last not in done:
-                done.add(last)
-                ordered.append(by_id[last])
-    return ordered

@@ -16,16 +16,7 @@ from .text_plan import History, Sources, TextPlan
 Shape = Literal["none", "second", "previous", "both", "sibling", "first", "far", "join"]
 
 # Shapes that mean the same to the words of a step.
-_KINDS: dict[Shape, str] = {
-    "none": "none",
-    "second": "chain",
-    "previous": "chain",
-    "both": "chain",
-    "sibling": "wide",
-    "first": "wide",
-    "far": "far",
-    "join": "join",
-}
+_KINDS: dict[Shape, str] = {"second": "chain", "previous": "chain", "both": "chain", "sibling": "wide", "first": "wide"}
 
 
 class Situation(NamedTuple):
@@ -105,7 +96,7 @@ def instruction_pair_features(plan: TextPlan, step: int, source: int) -> Iterato
 
 
 def _errand_features(plan: TextPlan, step: int, shape: Shape) -> Iterator[tuple[str, float]]:
-    here, before, kind = plan.steps[step], plan.steps[step - 1], _KINDS[shape]
+    here, before, kind = plan.steps[step], plan.steps[step - 1], _KINDS.get(shape, shape)
     words = plan.request.connectives
     # Whether the request says anywhere that one waits for another; else it only lists them.
     course = "waits" if {"after", "if"}.intersection(words[1:]) else "lists"
@@ -125,8 +116,8 @@ def _errand_features(plan: TextPlan, step: int, shape: Shape) -> Iterator[tuple[
 
 
 def _procedure_features(plan: TextPlan, step: int, shape: Shape) -> Iterator[tuple[str, float]]:
-    here, before, kind = plan.steps[step], plan.steps[step - 1], _KINDS[shape]
-    if kind != "chain":
+    here, before = plan.steps[step], plan.steps[step - 1]
+    if _KINDS.get(shape) != "chain":
         return
     yield f"chain, {here.manner or 'other'}", 1.0
     yield f"chain, {before.manner or 'other'} before", 1.0

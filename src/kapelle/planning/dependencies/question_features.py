@@ -45,13 +45,7 @@ def blank_features(
     plan: TextPlan, step: int, sources: Sources, situation: BlankSituation
 ) -> Iterator[tuple[str, float]]:
     """Yield what speaks for or against an option as a whole."""
-    yield from _set_features(plan, step, sources)
-    yield from _situation_features(plan, step, sources, situation)
-
-
-def _set_features(plan: TextPlan, step: int, sources: Sources) -> Iterator[tuple[str, float]]:
-    blanks = min(plan.steps[step].blanks, 4)
-    here = plan.steps[step]
+    here, blanks = plan.steps[step], min(plan.steps[step].blanks, 4)
     yield f"{blanks} blanks, {min(len(sources), 4)} sources", 1.0
     if blanks > 1:
         yield f"compares={here.compares}, {'all different' if len(sources) == blanks else 'repeated'}", 1.0
@@ -59,6 +53,24 @@ def _set_features(plan: TextPlan, step: int, sources: Sources) -> Iterator[tuple
         if len(sources) > 1:
             yield f"sources ask alike={len(kinds) == 1}, compares={here.compares}", 1.0
             yield "sources built alike", max(plan.alike(a, b) for a, b in combinations(sources, 2))
+    for source, unused in zip(sources, situation.unused, strict=True):
+        yield f"{'unused' if unused else 'used'}, {min(blanks, 3)} blanks", 1.0
+        if not unused:
+            yield f"used, {min(step - source, 3)} back", 1.0
+    if step == len(plan.steps) - 1:
+        yield "left unused at the end", float(situation.left)
+    else:
+        # Every step but the last wants a reader, this one included; so many places to read them are still to come.
+        missing = situation.left + len(plan.steps) - 1 - step - plan.open_places[step]
+        yield "more unused than open places", float(max(0, missing))
+        yield "as many unused as open places", float(missing == 0)
+    if situation.passes_over:
+        yield "passes over the nearest unused", 1.0
+    if situation.twin:
+        likeness = plan.alike(plan.twins[step], step)
+        yield f"its twin reads {situation.twin} answers", likeness
+        if plan.twins[step] in sources:
+            yield "reads its twin", likeness
 
 
 def blank_pair_features(plan: TextPlan, step: int, source: int) -> Iterator[tuple[str, float]]:
@@ -83,27 +95,3 @@ def blank_pair_features(plan: TextPlan, step: int, source: int) -> Iterator[tupl
     for before, after in here.around_blanks:
         yield f"{there.asks}: {before} _", 1.0 / here.blanks
         yield f"{there.asks}: _ {after}", 1.0 / here.blanks
-
-
-def _situation_features(
-    plan: TextPlan, step: int, sources: Sources, situation: BlankSituation
-) -> Iterator[tuple[str, float]]:
-    blanks = min(plan.steps[step].blanks, 3)
-    for source, unused in zip(sources, situation.unused, strict=True):
-        yield f"{'unused' if unused else 'used'}, {blanks} blanks", 1.0
-        if not unused:
-            yield f"used, {min(step - source, 3)} back", 1.0
-    if step == len(plan.steps) - 1:
-        yield "left unused at the end", float(situation.left)
-    else:
-        # Every step but the last wants a reader, this one included; so many places to read them are still to come.
-        missing = situation.left + len(plan.steps) - 1 - step - plan.open_places[step]
-        yield "more unused than open places", float(max(0, missing))
-        yield "as many unused as open places", float(missing == 0)
-    if situation.passes_over:
-        yield "passes over the nearest unused", 1.0
-    if situation.twin:
-        likeness = plan.alike(plan.twins[step], step)
-        yield f"its twin reads {situation.twin} answers", likeness
-        if plan.twins[step] in sources:
-            yield "reads its twin", likeness

@@ -32,6 +32,14 @@ _AUXILIARY = word_set(
     """is are was were do does did has have had can could would will should may might must if isn't aren't don't
     doesn't didn't"""
 )
+# What the words beside "what" and "which" say of the answer, and what the other words that ask for one do.
+_KINDS = {
+    "time": _TIME,
+    "place": _PLACE,
+    "person": _PERSON,
+    "number": word_set("number height weight length price cost population amount temperature size speed"),
+}
+_ASKS = {"when": "time", "where": "place", "who": "person", "whom": "person", "whose": "person", "why": "reason"}
 _COMPARES = word_set(
     """than before after between same greater less more larger smaller higher lower older younger longer shorter earlier
     later least equal exceed exceeds overlap match matches both different include included includes including contain
@@ -120,28 +128,11 @@ class ReadStep:
         for position, word in enumerate(words):
             following = words[position + 1 : position + 4]
             if word == "how":
-                if following and following[0] in _QUANTITY:
-                    return "number"
-                return "reason"
-            if word == "when":
-                return "time"
-            if word == "where":
-                return "place"
-            if word in ("who", "whom", "whose"):
-                return "person"
-            if word == "why":
-                return "reason"
+                return "number" if following and following[0] in _QUANTITY else "reason"
+            if word in _ASKS:
+                return _ASKS[word]
             if word in ("what", "which"):
-                near = set(following[:3])
-                if near & _TIME:
-                    return "time"
-                if near & _PLACE:
-                    return "place"
-                if near & _PERSON:
-                    return "person"
-                if near & word_set("number height weight length price cost population amount temperature size speed"):
-                    return "number"
-                return "thing"
+                return next((kind for kind, known in _KINDS.items() if known & set(following)), "thing")
             if position == 0 and word in _AUXILIARY:
                 return "yes"
         return "thing"
@@ -195,12 +186,7 @@ class ReadStep:
             return "hands"
         if self.verb in _ADVICE:
             return "advice"
-        return "prepare" if self.prepares else ""
-
-    @cached_property
-    def prepares(self) -> bool:
-        """Whether it begins something: gathers, chooses, finds out."""
-        return self.verb in _PREPARES
+        return "prepare" if self.verb in _PREPARES else ""
 
     @cached_property
     def definite(self) -> frozenset[str]:
