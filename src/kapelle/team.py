@@ -22,6 +22,7 @@ from kapelle.planning import (
     ForEachAgent,
     HTDAGPlanner,
     ModelPlanner,
+    OverTables,
     Planner,
     RulePlanner,
 )
@@ -121,6 +122,7 @@ def assemble_team(
         folder_answers,
         folder_files,
         local_agents,
+        refuses_table_questions,
         skipped_files,
         table_notes,
         understands_table_questions,
@@ -144,7 +146,13 @@ def assemble_team(
         registry = registry.merged(roster)
     for capability, runner in local:
         registry = registry.with_agent(capability, runner)
-    rule_planner = RulePlanner(answers_from_tables=understands_table_questions(folder), files=folder_files(folder))
+    answers_from_tables = understands_table_questions(folder)
+    if answers_from_tables is None and folder is not None and not any(_asks_tables(card) for card in own.values()):
+        answers_from_tables = _no_tables  # "how many days of leave" is then for the documents
+    rule_planner = RulePlanner(
+        answers_from_tables=answers_from_tables,
+        files=folder_files(folder),
+    )
     skipped = tuple(f"{left.file} was left out: {left.reason}" for left in skipped_files(folder))
     notes = (*skipped, *table_notes(folder))
     # Planning agents need to know who is there, themselves included: they ask when they are asked.
@@ -153,7 +161,7 @@ def assemble_team(
     if client is None:
         team = Team(
             registry=own.merged(registry.without(own)).with_prices(prices),
-            planner=rule_planner,
+            planner=OverTables(rule_planner, refuses_table_questions(folder)),
             rules=rules,
             model_name=None,
             model_note="No model is configured: requests are split by rules, and agents that need none do the work.",
@@ -193,6 +201,14 @@ def assemble_team(
         notes=notes,
     )
     return team
+
+
+def _asks_tables(card: AgentCapability) -> bool:
+    return not {"sql", "query", "aggregate", "*"}.isdisjoint(card.task_types)
+
+
+def _no_tables(_: str) -> bool:
+    return False
 
 
 def _level_planner(client: ModelClient, environ: Mapping[str, str]) -> Planner:

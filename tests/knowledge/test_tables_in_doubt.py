@@ -199,6 +199,7 @@ TEXTS: dict[str, tuple[list[str], str, str]] = {
     "long identifiers beside decimals": (["12345678901234567", "2.5"], ",", "more than 15 digits"),
     "codes with an E": (["12E4", "130"], ",", "'12E4' in line 2 may be a code"),
     "telephones": (["+4915112345678", "+4915112345679"], ",", "may be a telephone number"),
+    "telephones of few digits": (["+351 911", "+90 555"], ",", "may be a telephone number"),
     "telephones in groups": (["555 123 456", "555 123 457"], ",", "may be a telephone number"),
     "two units": (["12 kg", "5 lb"], ",", "t.csv:3: column 'units' mixes units"),
     "a unit at some": (["12 kg", "5"], ",", "t.csv:3: column 'units' mixes units"),
@@ -247,7 +248,9 @@ NOTED: dict[str, tuple[str, int, str]] = {
     "a column without a name": ("n,,v\na,x,2\n", 1, "t.csv:1: 1 column of the header without a name: 2"),
     "a header alone": ("n,v\n", 0, "t.csv:1: it holds a header and no rows"),
     "a name without values": (PLAIN + "Delta,,\n", 4, "t.csv:5: 1 row with a first cell alone"),
-    "a last row that is a sum by another name": (PLAIN + "Alles,81,18\n", 4, "t.csv:5: counted as a row like others"),
+    "a last row that is a sum by another name": (PLAIN + "Alles,81,18\n", 3, "t.csv:5: left out, as it is the last"),
+    "a last row that is a sum in one column of two": (PLAIN + "Alles,81,9\n", 4, ""),
+    "a third row that is the sum of two": ("n,v\na,1\nb,2\nc,3\n", 3, ""),
     "a brand that is named like a total": ("n,v\nShell,5\nTotal Energies,7\nEsso,9\nAral,3\nJet,2\n", 5, ""),
     "Windows text": ("n,v\ncafé,1\n", 1, "t.csv:2: it is no UTF-8 text and was read as Windows-1252"),
 }

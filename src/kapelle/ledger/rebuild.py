@@ -14,7 +14,7 @@ from kapelle.errors import LedgerCorrupt
 from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, TRIED_AGAIN, Event, EventKind
 from .fields import Fields, place_of
 from .question import Question
-from .run import AttemptRun, Run, TaskRun
+from .run import AttemptRun, Run, TaskRun, notes_on_answer
 
 
 def rebuild_run(events: Iterable[Event]) -> Run:
@@ -129,6 +129,8 @@ class RunBuilder:
                     overrun_usd=data.number("overrun_usd", 0.0),
                     finished_at=event.at,
                 )
+                if self._run.answer:
+                    self._run = replace(self._run, notes=notes_on_answer(self.run()))
             case "run_waiting":
                 overrun_usd = data.number("overrun_usd", self._run.overrun_usd)
                 self._run = replace(self._run, state="waiting", overrun_usd=overrun_usd)

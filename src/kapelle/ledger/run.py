@@ -267,6 +267,19 @@ def cited_files(task: TaskRun) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_LINES.sub("", source) for source in cited))
 
 
+_TABLE_NOTE = re.compile(r"(?P<file>[^:]+\.(?:csv|tsv|db|sqlite3?))(?::\d+)?: ", re.IGNORECASE)
+
+
+def notes_on_answer(run: Run) -> tuple[str, ...]:
+    """Return the notes without those on how tables were read that the answer is not from."""
+    files = {file for task in run.tasks.values() for file in cited_files(task)}
+    return tuple(
+        note
+        for note in run.notes
+        if " was left out: " in note or (found := _TABLE_NOTE.match(note)) is None or found["file"] in files
+    )
+
+
 def _lines(run: Run) -> Iterator[str]:
     yield f"Run {run.run_id}: {run.state}"
     yield f"Request: {run.request}"

@@ -24,6 +24,7 @@ from .htdag import HTDAGPlanner as HTDAGPlanner
 from .model_planner import PLAN_SCHEMA as PLAN_SCHEMA
 from .model_planner import ModelPlanner as ModelPlanner
 from .model_planner import read_model_plan as read_model_plan
+from .over_tables import OverTables as OverTables
 from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
 from .plan_file import parse_plan as parse_plan
 from .plan_file import read_plan as read_plan

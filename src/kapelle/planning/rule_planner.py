@@ -631,7 +631,11 @@ class _Draft:
         words = text.lower()
         for kind in sorted({*self.task_types} - {*_PLANNING}, key=len, reverse=True):
             verb = kind.replace("_", " ").lower()
-            if re.match(rf"{re.escape(verb)}\b", words) and verb not in (*shapes.FIND_VERBS, "answer", "support"):
+            if re.match(rf"{re.escape(verb)}\b(?!\s+of\b)", words) and verb not in (
+                *shapes.FIND_VERBS,
+                "answer",
+                "support",
+            ):
                 return kind
         return None
 

@@ -11,10 +11,10 @@ from .sandbox import SandboxResult as SandboxResult
 from .schema_links import SchemaLinks as SchemaLinks
 from .schema_links import link_schema as link_schema
 from .schema_text import describe_schema as describe_schema
-from .table_questions import Cell as Cell
-from .table_questions import NotUnderstood as NotUnderstood
-from .table_questions import Row as Row
-from .table_questions import TablePlan as TablePlan
+from .table_plan import Cell as Cell
+from .table_plan import NotUnderstood as NotUnderstood
+from .table_plan import Row as Row
+from .table_plan import TablePlan as TablePlan
 from .table_questions import TableQuestions as TableQuestions
 from .tables import Column as Column
 from .tables import SkippedTable as SkippedTable

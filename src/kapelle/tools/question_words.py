@@ -137,7 +137,7 @@ _say("spoken|speak|speaks", "verb", "", "language")
 _say("use|uses|using|used", "verb", "", "currency language")
 _say("work|works|working", "verb", "", _PLACES + " department team company employer branch division unit")
 _say("assigned to", "verb", "", "assignee assigned agent owner employee")
-_say("when", "verb", "", "date")
+_say("when", "verb", "", "date born birth birthday")
 _say("compare", "verb", "several")
 _say(
     "a|an|the|is|are|was|were|be|of|in|on|at|from|for|with|within|has|have|having|had|that|which|what|whose|list|"
@@ -161,6 +161,7 @@ for _unit, _words in {
     "mi2": "mi2|sq mi|square miles|square mile",
     "ft": "ft|feet|foot",
     "kg": "kg|kilograms|kilogrammes",
+    "chf": "chf|francs",
     "usd": "usd|dollars|dollar|$",
     "eur": "eur|euros|euro|€",
     "gbp": "gbp|pounds|£",
@@ -184,6 +185,9 @@ _DATE_FORMS = ("%Y-%m-%d", "%d %B %Y", "%d %b %Y", "%B %d %Y", "%b %d %Y", "%Y-%
 _SYMBOLS = r"!?[%$€£¥<>=≠≤≥+#*~^|@&]+"
 # A single column of dates is meant by "in 2023" when it is called so; a hire date or a due date has to be named.
 DATE_WORDS = stem_set("date day week month year issued created placed ordered time timestamp")
+
+# Columns that say of how many pieces a row is: 10 chairs may be one order.
+PIECE_WORDS = stem_set("quantity qty units pieces items count copies amount sold volume")
 
 _TOKEN = re.compile(
     rf"{_DATE}|(?<![\w-])-?\d{{1,3}}(?:,\d{{3}})+(?![\d\w])(?:\.\d+)?|(?:(?<![\w-])-)?\d+(?:\.\d+)?(?![\w])|"

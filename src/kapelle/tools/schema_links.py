@@ -40,7 +40,8 @@ _CODES = stem_set("id code no nr number num key sku zip phone postcode isbn ean 
 _NAMES = stem_set("name title")
 _DATE_HEADS = stem_set("date day on at time year")
 # In a column of these names, whole numbers from 1000 to 2100 are years.
-_YEAR_WORDS = stem_set("year founded built launched established born opened published released")
+_YEAR_WORDS = stem_set("year founded built launched established born opened published released joined hired since")
+_BIRTH = stem_set("born birth birthday")  # when somebody was born makes nobody new or old here
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d.*)?")
 
 
@@ -64,6 +65,8 @@ class LinkedColumn:
     """What yes and no are, in lower case, in a column that holds nothing else."""
     period: str = ""
     """`date` where all cells are ISO dates, `year` where they are years."""
+    is_key: bool = False
+    """Whether it comes first, is called as its table is, and numbers the rows: `order` of orders."""
 
     @property
     def is_number(self) -> bool:
@@ -78,7 +81,7 @@ class LinkedColumn:
     @property
     def is_code(self) -> bool:
         """Whether it tells rows apart and says nothing else."""
-        return self.name.lower() != "number" and self.stems[-1] in _CODES
+        return self.is_key or (self.name.lower() != "number" and self.stems[-1] in _CODES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,8 +257,9 @@ def _link_column(table: Table, column: Column, distinct: tuple[str, ...], facts:
         kind=column.kind,
         stems=stems or ("",),
         unit=unit,
-        concepts=frozenset(concepts | ({"date"} if period else set())),
+        concepts=frozenset(concepts | ({"date"} if period and _BIRTH.isdisjoint(stems) else set())),
         holds_lists=any(_SEPARATOR in value for value in distinct),
+        is_key=column == table.columns[0] and stems == table_stems and facts is not None and facts[1] == table.rows,
         flag=flag,
         period=period,
     )

@@ -10,7 +10,6 @@ counts a row twice. Negation is of one value or one yes-or-no column. Not covere
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 import threading
@@ -19,59 +18,30 @@ from dataclasses import dataclass, field, replace
 
 from kapelle.knowledge import plain, quote_text, split_words, stem
 
-from .question_words import DATE_WORDS, LONGEST_PHRASE, Phrase, Token, find_phrase, find_unit, fits_verb, read_tokens
+from .conditions import Found, value_condition, where_sql, where_words
+from .question_words import (
+    DATE_WORDS,
+    LONGEST_PHRASE,
+    PIECE_WORDS,
+    Phrase,
+    Token,
+    find_phrase,
+    find_unit,
+    fits_verb,
+    read_tokens,
+)
 from .schema_links import MAX_VALUE_WORDS, Join, LinkedColumn, LinkedTable, SchemaLinks, ValueLink, link_schema
+from .spelling import nearest_name
+from .table_plan import Cell, NotUnderstood, Row, TablePlan
 from .tables import Tables, quote_name, quote_value
 
 MAX_QUESTION_CHARS = 2_000
-MAX_COMPARED_CHARS = 60
-MAX_COMPARED_WORDS = 20_000
 MAX_READINGS = 4
 _BE = ("is", "are", "was", "were", "be")
 _HAVE = ("with", "have", "has", "having", "exactly")
 _ASKING = ("get", "find", "return", "give", "tell", "show", "list", "know")
 _PARTICIPLES = ("living", "working", "based", "located", "situated", "found", "spoken", "used")
 _LINKS = ("the", "of", "is", "a", "are")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One row of a table: the one that `label` calls `value`."""
-
-    table: str
-    label: str
-    value: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell(Row):
-    """One cell of a row."""
-
-    column: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TablePlan:
-    """A question as SQL."""
-
-    sql: str
-    understood: str
-    """How the question was understood, for people to check."""
-    tables: tuple[str, ...]
-    """The tables that it reads."""
-    cell: Cell | None = None
-    """Set when the question asks for one column of one named row."""
-    claim: str = ""
-    """What the first column of the result has, by the second: "the most rivers"; empty for other questions."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NotUnderstood:
-    """Why a question was not turned into SQL."""
-
-    reason: str
-    readings: tuple[TablePlan, ...] = ()
-    """What it could mean, where a few things are left and nothing says which."""
 
 
 class TableQuestions:
@@ -121,6 +91,11 @@ class TableQuestions:
         found = [link for table, link in named if len(table.columns) == most]
         row = [Row(table=link.column.table, label=link.column.name, value=link.value) for link in found]
         return row[0] if len(row) == 1 else None
+
+    def codes(self) -> frozenset[str]:
+        """Return the columns whose numbers are codes and years, which are no amounts."""
+        columns = (one for table in self._linked().tables.values() for one in table.columns)
+        return frozenset(one.name for one in columns if one.is_number and not one.is_measure)
 
     def _linked(self) -> SchemaLinks:
         with self._lock:
@@ -208,7 +183,7 @@ def _read(question: str, links: SchemaLinks, values: Sequence[str] = ()) -> list
     if unknown:
         distinct = list(dict.fromkeys(unknown))
         said = ", ".join(quote_text(word) for word in distinct[:5]) + (" and more" if len(distinct) > 5 else "")
-        near = _near(distinct[0].lower(), links)
+        near = nearest_name(distinct[0].lower(), links)
         hint = f" Did you mean {near!r}?" if near else ""
         raise _Unsure(f"Nothing in the tables is called {said}.{hint} Use the names of tables, columns and values.")
     return mentions
@@ -241,23 +216,16 @@ def _find_values(question: str, values: Sequence[str]) -> tuple[list[Token], dic
     return tokens + read_tokens(question[position:]), given
 
 
-def _near(word: str, links: SchemaLinks) -> str:
-    """Return the word of the tables that is spelt most like this one; empty when none is, or too many are compared."""
-    names = (name for table in links.tables.values() for name in (table.name, *(one.name for one in table.columns)))
-    words = {one for name in names for one in split_words(name.replace("_", " "))}
-    words |= {words[0] for words in links.values if len(words) == 1}
-    # What differs by more letters cannot be alike enough.
-    alike = [one for one in words if 2 * min(len(one), len(word)) >= 0.8 * (len(one) + len(word))]
-    is_short = len(word) <= MAX_COMPARED_CHARS and len(alike) <= MAX_COMPARED_WORDS
-    return next(iter(difflib.get_close_matches(word, sorted(alike), n=1, cutoff=0.8) if is_short else ()), "")
-
-
 def _mention(
     tokens: Sequence[Token], links: SchemaLinks, mixed_case: bool, shouted: bool, before: Sequence[_Mention]
 ) -> _Mention | None:
     words = tuple(token.text for token in tokens)
     text = " ".join(token.raw for token in tokens)
     if len(tokens) == 1 and (tokens[0].number is not None or tokens[0].period is not None):
+        named = before[-1].table if before else None  # "invoice 1004"; "0034" is a code wherever it stands
+        codes = [one for one in links.values.get(words, ()) if named and one.column == named.label]
+        if re.match(r"0\d", tokens[0].raw) or codes:
+            return _Mention(text=text, values=tuple(codes or links.values.get(words, ())))
         return _Mention(text=text, number=tokens[0].number, period=tokens[0].period)
     unit = find_unit(words)
     if unit is not None and before and before[-1].number is not None:
@@ -309,10 +277,6 @@ class _Filter:
     unit: str = ""
 
 
-_Found = list[tuple[str, str]]
-"""Conditions as SQL and as words; without words where others say it already."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Superlative:
     direction: str
@@ -357,16 +321,22 @@ class _Resolving:
         for find in (*finds, self._find_count, self._find_equal, self._bind_values, self._find_target):
             find()
         plan = self._write()
-        self._account_for_verbs()
+        self._account_for_verbs(plan)
         return plan
 
-    def _account_for_verbs(self) -> None:
+    def _account_for_verbs(self, plan: TablePlan) -> None:
         """Refuse verbs and question words that fit nothing that was used: "who live in Sales" has no place."""
         stems = {stem for column in self.used for stem in (*column.stems, *column.concepts)}
         stems |= {stem for name in self.read for stem in self.links.tables[name].stems}
         for mention in self._each("verb"):
             assert mention.phrase is not None
             several = mention.says == "several" and len(self.values) > 1
+            after = self._at(mention.place + 1)
+            after = self._at(after.place + 1) if after.word in ("has", "have", "had", "did") else after
+            asked = [one for wanted in self.outputs for one in self._candidates(wanted, self.target)]
+            said = [one for one in asked if plan.cell is not None or (one in after.columns and not after.table)]
+            if any(not fits_verb(mention.phrase, (*one.stems, *one.concepts)) for one in said):
+                raise _Unsure(f"{said[0].name!r} does not say {mention.text!r}. Ask for what a column holds.")
             if mention.word == "when" and not (self.values or self.superlative):
                 raise _Unsure("It is not clear of which row 'when' asks. Name it.")
             adjective = mention.word in _PARTICIPLES and self._at(mention.place + 1).table is not None
@@ -512,7 +482,7 @@ class _Resolving:
         if unit:
             columns = (column for table in self.links.tables.values() for column in table.columns)
             return _Wanted(text=unit, columns=tuple(column for column in columns if column.unit == unit)), unit
-        if before.table is not None and self._at(after - 1).period is None:
+        if before.table is not None and (self._at(after - 1).period is None or self._at(after - 1).text < "1900"):
             return _Wanted(text=mention.text, concepts=frozenset({"amount"})), unit
         raise _Unsure(f"It is not clear what {mention.text!r} compares. Name the column.")
 
@@ -551,6 +521,8 @@ class _Resolving:
             if wanted is None and counted.table is not None and mention.is_phrase("top"):
                 numbers = tuple(column for column in counted.table.columns if column.is_measure)
                 wanted = _Wanted(text=mention.text, columns=numbers) if len(numbers) == 1 else None
+            if wanted is None and (pieces := _pieces(counted)):
+                raise _Unsure(f"{counted.text!r} could be counted or added up. Ask for the total {pieces} per ...")
             counted.used = counted.used or wanted is None
             self.superlative = _Superlative(direction=mention.says, wanted=wanted, limit=limit, counted=counted)
 
@@ -626,14 +598,22 @@ class _Resolving:
             while not following.table and (following.values or (following.used and following is not _NOTHING)):
                 following = self._past_filler(following.place + 1)
             mention.used = True
+            if (pieces := _pieces(following)) and following.place > mention.place + 1:
+                raise _Unsure(f"{following.text!r} could be counted or added up. Ask for the total {pieces}.")
             if following.table is not None:
                 self.counts = True
                 self.chosen = mention.says or self.chosen
+            elif any(map(_pieces, self.mentions)) and (following.values or following.columns):
+                raise _Unsure(
+                    "Rows could be counted, or pieces added up. Ask for the number of rows, or for the total."
+                )
             elif following.used or not following.columns or following.flags:
                 raise _Unsure(f"It is not clear what {mention.text!r} counts. Name a table.")
             elif _is_number_word(following):
                 self.outputs.append(self._take(following))  # "how many people live in France" asks for a cell
                 self.asks_for_one_number = True
+            elif not following.word.endswith("s"):  # "how many recommend" are not its different values
+                raise _Unsure(f"It is not clear what {mention.text!r} counts. Name a table.")
             else:
                 self.counts, self.different = True, self._take(following)
 
@@ -695,6 +675,7 @@ class _Resolving:
             if mention.table is not None and (not tables or mention.table == self.target):
                 mention.used = True
             elif mention.columns and not self._is_condition(mention):
+                self._check_beside(mention)
                 self.outputs.append(self._take(mention))
             else:
                 raise _Unsure(f"It is not clear what {mention.text!r} means here. Ask more simply.")
@@ -707,6 +688,20 @@ class _Resolving:
             if self.outputs and (self.superlative is not None or not self.values):
                 raise _Unsure("The question names no table. Say what things you want to know that of.")
             self.target = self._infer_target()
+
+    def _check_beside(self, mention: _Mention) -> None:
+        """Refuse a value of another column beside one that holds none such: "low satisfaction" is no low priority."""
+        before, after = self._at(mention.place - 1), self._at(mention.place + 1)
+        lead = self._at(before.place - 1)
+        lead = self._at(lead.place - 1) if lead.word in ("a", "an") else lead
+        after = self._past_filler(after.place) if after.word in (*_BE, "=") else after
+        says_how = lead.word in _HAVE or self._at(mention.place + 1).table is not None
+        for value in [before] * says_how + [after]:
+            names_row = any(link.column == self.links.tables[link.column.table].label for link in value.values)
+            if value.values and not names_row and all(link.column not in mention.columns for link in value.values):
+                raise _Unsure(
+                    f"No {mention.text!r} is {value.text!r}. Say what it has to be, or leave one of them out."
+                )
 
     def _is_condition(self, mention: _Mention) -> bool:
         """Whether a column is not asked for, but says something of rows: "in stock", "with a manager", "grade A"."""
@@ -759,9 +754,9 @@ class _Resolving:
 
     # -- conditions
 
-    def _conditions(self) -> _Found:
+    def _conditions(self) -> Found:
         """Return the conditions of the question, each as SQL and as words."""
-        found: _Found = []
+        found: Found = []
         chosen: dict[LinkedColumn, list[ValueLink]] = {}
         ways: dict[LinkedColumn, Join | None] = {}
         columns: dict[int, LinkedColumn] = {}
@@ -774,12 +769,12 @@ class _Resolving:
             elif join is not None or column.holds_lists or self.target.repeats or self.target.may_repeat:
                 raise _Unsure(f"Rows without {mention.text!r} cannot be told. Say what to include, or send SQL.")
             else:
-                condition = f"({quote_name(column.name)} IS NULL OR NOT {_value_condition(links)})"
+                condition = f"({quote_name(column.name)} IS NULL OR NOT {value_condition(links)})"
                 said = " or ".join(repr(link.value) for link in links)
                 found.append((condition, f"{column.name} is not {said} (or is empty)"))
         self._check_joined([(one, ways[one]) for one, links in chosen.items() if _differ(links)], columns)
         for column, links in chosen.items():
-            condition, join, where = _value_condition(links), ways[column], column.name
+            condition, join, where = value_condition(links), ways[column], column.name
             if join is not None:
                 self.read.add(join.to.table)
                 key_name, source = quote_name(join.to.name), quote_name(join.to.table)
@@ -918,7 +913,7 @@ class _Resolving:
             return self._done(self._counted(), found, "how many")
         return self._write_rows(found)
 
-    def _through_link(self, found: _Found) -> TablePlan | None:
+    def _through_link(self, found: Found) -> TablePlan | None:
         """Answer from a link table where it alone holds the things asked for.
 
         `river_countries` knows more countries of the Danube than the table of countries has rows.
@@ -931,13 +926,13 @@ class _Resolving:
             return None
         self.read = {join.to.table}
         name, ending = quote_name(label.name), f", as {join.to.table} has it"
-        found = [(f"{_value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL", _said(found)[7:])]
+        found = [(f"{value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL", where_words(found)[7:])]
         written = (
             (f"count(DISTINCT {name})", "how many", "") if self.counts else (f"DISTINCT {name}", "the", " ORDER BY 1")
         )
         return self._done(written[0], found, written[1], written[2], ending, join.to.table)
 
-    def _write_rows(self, found: _Found) -> TablePlan:
+    def _write_rows(self, found: Found) -> TablePlan:
         label = self.target.label
         columns = list(dict.fromkeys(self._own(wanted) for wanted in self.outputs))
         if label is None:
@@ -958,7 +953,8 @@ class _Resolving:
             columns = list(dict.fromkeys([*columns, by]))
             tail = f" ORDER BY {quote_name(by.name)} {self.order[1].upper()}, {quote_name(label.name)}"
             sorting = f", sorted by {by.name}" + (", largest first" if self.order[1] == "desc" else "")
-        shown = columns if cell is not None else list(dict.fromkeys([label, *columns]))
+        is_one = any(one.operator == "=" and one.wanted and label in one.wanted.columns for one in self.filters)
+        shown = columns if cell is not None or (is_one and columns) else list(dict.fromkeys([label, *columns]))
         distinct = "DISTINCT " if self.target.repeats or (self.target.may_repeat and shown == [label]) else ""
         select = distinct + ", ".join(quote_name(column.name) for column in shown)
         what = "the " + " and ".join(column.name for column in shown) + " of" if shown != [label] else "the"
@@ -968,7 +964,7 @@ class _Resolving:
         fillers = [mention.word.split()[0] for mention in self.mentions if mention.is_phrase("filler")]
         return any(word in ("list", "show", "which", "what", "name", "give", "all", "names") for word in fillers)
 
-    def _write_superlative(self, ranks: _Superlative, found: _Found) -> TablePlan:
+    def _write_superlative(self, ranks: _Superlative, found: Found) -> TablePlan:
         assert ranks.wanted is not None
         column, label = self._own(ranks.wanted), self.target.label
         if not (column.is_measure or column.period) or label is None:
@@ -976,15 +972,19 @@ class _Resolving:
         self.used.append(label)
         columns = list(dict.fromkeys([label, *(self._own(wanted) for wanted in self.outputs), column]))
         distinct = "DISTINCT " if self.target.repeats else ""
+        if ranks.limit is None and self.outputs:  # what is asked for comes first: "the capital of the largest country"
+            columns.append(columns.pop(0)) if label not in map(self._own, self.outputs) else None
         select = distinct + ", ".join(quote_name(one.name) for one in columns)
         name, source = quote_name(column.name), quote_name(self.target.name)
         first, last, operator = ("max", "min", ">=") if ranks.direction == "desc" else ("min", "max", "<=")
         most = "largest" if ranks.direction == "desc" else "smallest"
         if ranks.limit is None:  # rows that share the first place are all of them first
-            inner = f"SELECT {first}({name}) FROM {source}{_where(found)}"  # noqa: S608 - quoted
-            return self._done(select, [*found, (f"{name} = ({inner})", "")], f"the {most} {column.name} among")
+            inner = f"SELECT {first}({name}) FROM {source}{where_sql(found)}"  # noqa: S608 - quoted
+            asked = " and ".join(self._own(wanted).name for wanted in self.outputs)
+            what = f"the {asked}{asked and ' with the '}{most} {column.name} among"
+            return self._done(select, [*found, (f"{name} = ({inner})", "")], what)
         # Those that share the last place are all of them shown.
-        known = _where([*found, (f"{name} IS NOT NULL", "")])
+        known = where_sql([*found, (f"{name} IS NOT NULL", "")])
         order = f" ORDER BY {name} {ranks.direction.upper()}"
         inner = (
             f"SELECT {distinct}{quote_name(label.name)}, {name} AS n FROM {source}{known}{order} LIMIT {ranks.limit}"  # noqa: S608
@@ -1014,20 +1014,20 @@ class _Resolving:
             value, what, alias = self._counted("{t}"), "number", "count"
         if join is None:
             select = f"{name}, {value.format(t='')} AS {quote_name(alias)}"
-            where = _where([*found, (f"{name} IS NOT NULL", "")])
+            where = where_sql([*found, (f"{name} IS NOT NULL", "")])
             text = f"SELECT {select} FROM {source}{where} GROUP BY {name}"  # noqa: S608 - all quoted
         else:
             self.read.add(join.to.table)
             counted = value.format(t="a.")
             if not join.to_one and self.target.label is not None:
                 counted = f"count(DISTINCT a.{quote_name(self.target.label.name)})"
-            inner = f"SELECT * FROM {source}{_where(found)}"  # noqa: S608
+            inner = f"SELECT * FROM {source}{where_sql(found)}"  # noqa: S608
             text = (
                 f"SELECT b.{name}, {counted} AS {quote_name(alias)} FROM ({inner}) AS a "  # noqa: S608
                 f"JOIN {quote_name(join.to.table)} AS b "
                 f"ON a.{quote_name(join.column.name)} = b.{quote_name(join.to.name)} GROUP BY b.{name}"
             )
-        where_said = _said(found)
+        where_said = where_words(found)
         meant = f"the {what} of {self.target.name} for each known {column.name}{where_said and ','}{where_said}"
         if ranks is None:
             return self._planned(f"{text} ORDER BY 1", meant)
@@ -1080,10 +1080,10 @@ class _Resolving:
         return "count(*)"
 
     def _done(
-        self, select: str, found: _Found, what: str, tail: str = "", ending: str = "", source: str = ""
+        self, select: str, found: Found, what: str, tail: str = "", ending: str = "", source: str = ""
     ) -> TablePlan:
-        sql = f"SELECT {select} FROM {quote_name(source or self.target.name)}{_where(found)}{tail}"  # noqa: S608
-        return self._planned(sql, f"{what} {self.target.name}{_said(found)}{ending}")
+        sql = f"SELECT {select} FROM {quote_name(source or self.target.name)}{where_sql(found)}{tail}"  # noqa: S608
+        return self._planned(sql, f"{what} {self.target.name}{where_words(found)}{ending}")
 
     def _planned(self, sql: str, meant: str, claim: str = "") -> TablePlan:
         understood = meant[0].upper() + meant[1:] + "."
@@ -1134,27 +1134,14 @@ def _is_number_word(mention: _Mention) -> bool:
     return mention.table is None and bool(mention.columns) and all(column.is_measure for column in mention.columns)
 
 
+def _pieces(mention: _Mention) -> str:
+    """The column that says how many pieces a row is of, where a verb names its table: "ordered", not "orders"."""
+    columns = mention.table.columns if mention.table is not None and mention.word.endswith("ed") else ()
+    return next((one.name for one in columns if one.is_measure and not PIECE_WORDS.isdisjoint(one.stems)), "")
+
+
 def _differ(links: Sequence[ValueLink]) -> bool:
     return len({plain(link.value) for link in links}) > 1
-
-
-def _where(found: _Found) -> str:
-    return f" WHERE {' AND '.join(sql for sql, _ in found)}" if found else ""
-
-
-def _said(found: _Found) -> str:
-    return f" where {' and '.join(words)}" if (words := [words for _, words in found if words]) else ""
-
-
-def _value_condition(links: Sequence[ValueLink]) -> str:
-    column = links[0].column
-    name = quote_name(column.name)
-    if column.holds_lists:
-        parts = [f"instr('; ' || {name} || ';', {quote_value(f'; {link.value};')}) > 0" for link in links]
-        return parts[0] if len(parts) == 1 else f"({' OR '.join(parts)})"
-    if len(links) == 1:
-        return f"{name} = {quote_value(links[0].value)}"
-    return f"{name} IN ({', '.join(quote_value(link.value) for link in links)})"
 
 
 def _filter_condition(column: LinkedColumn, condition: _Filter) -> tuple[str, str]:

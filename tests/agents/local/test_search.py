@@ -79,10 +79,16 @@ def test_a_refusal_names_the_words_and_the_nearest_passage(folder: Path) -> None
         ask(folder, "When is the salary launch of Orion?")
 
 
-def test_passages_are_called_passages(folder: Path) -> None:
-    found = ask(folder, "a laptop for Orion", kind="search")
-    assert found["answer"].startswith("Passages that share words with 'a laptop for Orion'; none of them was found to")
-    assert found["understood"] == "Passages that share words with 'a laptop for Orion' in notes.md, later.md."
+def test_passages_are_called_passages_and_hold_every_word_of_the_search(folder: Path) -> None:
+    found = ask(folder, "a laptop, the launch of Orion", kind="search")
+    assert found["answer"].startswith(
+        "Passages that hold the words of 'a laptop, the launch of Orion'; none of them was"
+    )
+    assert found["understood"].endswith(" in notes.md.")
+    with pytest.raises(AgentFailed, match="Nothing in the folder answers 'launch of the Orion submarine'"):
+        ask(folder, "launch of the Orion submarine", kind="search")
+    with pytest.raises(AgentFailed, match="No document has 'submarine'. Ask in the words"):
+        ask(folder, "submarine", kind="search", file="later.md")
 
 
 def test_what_was_looked_up_is_said_in_a_sentence(folder: Path) -> None:

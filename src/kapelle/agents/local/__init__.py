@@ -11,6 +11,7 @@ from .folder import table_notes as table_notes
 from .python import PythonAgent as PythonAgent
 from .roster import folder_answers as folder_answers
 from .roster import local_agents as local_agents
+from .roster import refuses_table_questions as refuses_table_questions
 from .roster import understands_table_questions as understands_table_questions
 from .search import FolderSearchAgent as FolderSearchAgent
 from .sql import SqlAgent as SqlAgent

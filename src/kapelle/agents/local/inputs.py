@@ -91,6 +91,15 @@ def as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def show_cell(value: Any, is_code: bool) -> str:
+    """Return a cell as people read it: of a code or a year, the digits alone.
+
+    >>> show_cell(2011, True), show_cell(2011, False)
+    ('2011', '2,011')
+    """
+    return str(value) if is_code and isinstance(value, int) else show_number(value)
+
+
 def show_number(value: Any) -> str:
     """Return a cell as people read it.
 

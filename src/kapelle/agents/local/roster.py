@@ -10,7 +10,7 @@ from kapelle.agents import MEMORY_MARK, Agent, AgentCapability, TaskContext
 from kapelle.errors import CannotAnswer, KapelleError
 from kapelle.graph import Task
 from kapelle.models import ModelClient
-from kapelle.tools import Sandbox, TablePlan
+from kapelle.tools import NotUnderstood, Sandbox, TablePlan
 
 from .folder import LocalFolder
 from .python import PythonAgent
@@ -87,6 +87,17 @@ def folder_answers(folder: Path | LocalFolder | None) -> Callable[[Task], Awaita
         return True
 
     return answers
+
+
+def refuses_table_questions(folder: Path | LocalFolder | None) -> Callable[[str], str]:
+    """Return what says why the tables do not answer a question; nothing where there are none, or they do."""
+    local = LocalFolder.of(folder)
+
+    def why(question: str) -> str:
+        plan = local.questions.plan(question) if local is not None and local.tables.tables else None
+        return plan.reason if isinstance(plan, NotUnderstood) else ""
+
+    return why
 
 
 SEARCH_CARD = AgentCapability(

@@ -22,7 +22,7 @@ from kapelle.knowledge import (
 from kapelle.tools import NotUnderstood, Row, TablePlan, TableQuestions, Tables, quote_name, quote_value
 
 from .folder import find_left_out, left_out, name_left_out
-from .inputs import find_data, read_text, require_text, show_number
+from .inputs import find_data, read_text, require_text, show_cell
 from .sql import choose_reading, describe_result
 
 _ASKED = ("query", "question", "request")
@@ -98,8 +98,8 @@ class FolderSearchAgent:
             return _described(known, said) if said is not None else known
         if said is not None:
             return said
-        if task_type in ("search", "research") and passages:
-            return _only_passages(query, passages)
+        if task_type in ("search", "research") and (about := _hold_all(query, passages)):
+            return _only_passages(query, about)
         raise CannotAnswer(self._not_found(query, passages, plan))
 
     def _from_cell(self, plan: TablePlan) -> dict[str, Any] | None:
@@ -149,15 +149,16 @@ class FolderSearchAgent:
             rows = self._tables.query(sql, max_rows=MAX_NAMESAKES + 1).rows
         except RefusedQuery:  # a view of an SQLite file may have no row numbers
             rows = self._tables.query(sql.replace("rowid,", "NULL,", 1), max_rows=MAX_NAMESAKES + 1).rows
+        codes = self._questions.codes() if self._questions is not None else ()
         found = []
         for number, *values in rows:
             place = table.file if number is None else self._tables.place_of(row.table, number)
-            named = [(*_name_and_unit(column), value) for column, value in zip(columns, values, strict=True)]
-            facts = [
-                {"subject": row.value, "attribute": name, "value": value, "unit": unit}
-                for name, unit, value in named
-                if value is not None
-            ]
+            facts = []
+            for column, value in zip(columns, values, strict=True):
+                name, unit = _name_and_unit(column)
+                fact = {"subject": row.value, "attribute": name, "value": value, "unit": unit}
+                if value is not None:
+                    facts.append({**fact, "is_code": True} if column in codes else fact)
             found.append((facts, place))
         return found
 
@@ -183,7 +184,9 @@ class FolderSearchAgent:
         if not result.rows and not or_none:
             return None
         files = [table.file for table in self._tables.tables if table.name in plan.tables]
-        return {**describe_result(result, plan.sql, plan.understood, files, claim=plan.claim), "passages": []}
+        codes = self._questions.codes() if self._questions is not None else ()
+        told = describe_result(result, plan.sql, plan.understood, files, claim=plan.claim, codes=codes)
+        return {**told, "passages": []}
 
     def _from_file(self, query: str, file: str, task_type: str) -> dict[str, Any]:
         passages = self._index.passages_of(file)
@@ -197,9 +200,10 @@ class FolderSearchAgent:
         asked = query.replace(file, " ")
         if set(split_words(asked)) - _READING:
             said = self._from_passages(asked.strip(), passages)
-            if said is None and task_type == "lookup":
+            about = _hold_all(asked.strip(), passages) if task_type != "lookup" else ()
+            if said is None and not about:
                 raise CannotAnswer(self._not_found(asked.strip(), passages, None))
-            return said or _only_passages(asked.strip(), passages)
+            return said or _only_passages(asked.strip(), about)
         text = "\n\n".join(passage.text for passage in passages)
         cut = text[:MAX_READ_CHARS] + (" ..." if len(text) > MAX_READ_CHARS else "")
         return {
@@ -211,12 +215,15 @@ class FolderSearchAgent:
         }
 
     def _not_found(self, query: str, passages: tuple[Passage, ...], plan: object) -> str:
-        tables = f" {plan.reason}" if isinstance(plan, NotUnderstood) else ""
+        has_tables = self._tables is not None and bool(self._tables.tables)
+        tables = f" {plan.reason}" if has_tables and isinstance(plan, NotUnderstood) else ""
+        if isinstance(plan, TablePlan):
+            tables = f" {plan.understood.removesuffix('.')}: none."
         missing = name_left_out(left_out(self._index, self._tables))
         nowhere = [word for word in unsaid_words(query, ()) if not self._index.search(word, limit=1)]
-        documents = f" No document has {_quoted(nowhere)}." if nowhere else ""
+        documents = f" No document has {_quoted(nowhere)}." if nowhere and self._index.files else ""
         near = ""
-        if passages:
+        if passages and len(nowhere) < len(unsaid_words(query, ())):
             nearest = min(passages, key=lambda passage: len(unsaid_words(query, [passage])))
             unsaid = [word for word in unsaid_words(query, [nearest]) if word not in nowhere]
             words = "the other words" if nowhere else "these words"
@@ -224,7 +231,8 @@ class FolderSearchAgent:
             near = f" The nearest passage, {nearest.citation}, {lacks}."
         return (
             f"Nothing in the folder answers {quote_text(query)}.{tables}{documents}{near}{missing} "
-            "Ask in the words of the documents, add one that says it, or configure a model (KAPELLE_MODEL)."
+            f"Ask in the words of the {'documents' if self._index.files else 'tables'}, add one that says it, or "
+            "configure a model (KAPELLE_MODEL)."
         )
 
 
@@ -282,18 +290,23 @@ def _described(known: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_fact(fact: Mapping[str, Any]) -> str:
-    return show_number(fact["value"]) + (f" {fact['unit']}" if fact["unit"] else "")
+    return show_cell(fact["value"], fact.get("is_code", False)) + (f" {fact['unit']}" if fact["unit"] else "")
+
+
+def _hold_all(query: str, passages: tuple[Passage, ...]) -> tuple[Passage, ...]:
+    """The passages that hold every word of a search: one that holds some is about something else as often as not."""
+    return tuple(passage for passage in passages if not unsaid_words(query, [passage]))
 
 
 def _only_passages(query: str, passages: tuple[Passage, ...]) -> dict[str, Any]:
     lines = [f"- {' '.join(passage.text.split())} ({passage.citation})" for passage in passages[:3]]
     text = "\n".join(
-        [f"Passages that share words with {quote_text(query)}; none of them was found to answer it:", *lines]
+        [f"Passages that hold the words of {quote_text(query)}; none of them was found to answer it:", *lines]
     )
     return {
         "text": text,
         "answer": text,
-        "understood": f"Passages that share words with {quote_text(query)} in {', '.join(_files(passages[:3]))}.",
+        "understood": f"Passages that hold the words of {quote_text(query)} in {', '.join(_files(passages[:3]))}.",
         "passages": [_as_json(passage) for passage in passages[:PASSAGES]],
         "sources": [passage.citation for passage in passages[:3]],
     }
@@ -317,6 +330,7 @@ _UNITS = {
     "kg": "kg",
     "usd": "USD",
     "eur": "EUR",
+    "chf": "CHF",
     "mi": "mi",
     "ft": "ft",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
@@ -13,7 +13,7 @@ from kapelle.knowledge import quote_text, split_words, word_set
 from kapelle.tools import NotUnderstood, Table, TablePlan, TableQuestions, TableResult, Tables, quote_name
 
 from .folder import find_left_out, name_left_out
-from .inputs import as_text, find_data, read_parts, read_text, require_text, show_number
+from .inputs import as_text, find_data, read_parts, read_text, require_text, show_cell
 
 ASKED = ("question", "query", "request")
 MAX_SHOWN_ROWS = 50
@@ -75,7 +75,8 @@ class SqlAgent:
 
     def _answer(self, sql: str, understood: str, used: Iterable[Table], claim: str = "") -> dict[str, Any]:
         result = self._tables.query(sql)
-        return describe_result(result, sql, understood, [table.file for table in used], claim=claim)
+        files = [table.file for table in used]
+        return describe_result(result, sql, understood, files, claim=claim, codes=self._questions.codes())
 
 
 def find_table(tables: Tables, file: str) -> Table | None:
@@ -199,38 +200,43 @@ def _as_literal(value: Any) -> str:
 
 
 def describe_result(
-    result: TableResult, sql: str, understood: str, files: list[str], *, claim: str = ""
+    result: TableResult, sql: str, understood: str, files: list[str], *, claim: str = "", codes: Collection[str] = ()
 ) -> dict[str, Any]:
     """Return the output for a query's result: a sentence for one cell, a list for one column, otherwise a table.
 
-    With a `claim` such as "the most rivers", the rows are what has them, and how many.
+    With a `claim` such as "the most rivers", the rows are what has them, and how many. Columns that are `codes` are
+    shown without marks in their numbers.
     """
+    shown_rows = [
+        tuple(show_cell(cell, name in codes) for name, cell in zip(result.columns, row, strict=True))
+        for row in result.rows
+    ]
     lead = understood.rstrip(".")
     if claim and 0 < len(result.rows) <= MAX_LISTED_VALUES:
-        answer: Any = _join([show_number(row[0]) for row in result.rows])
+        answer: Any = _join([row[0] for row in shown_rows])
         several = len(result.rows) > 1
-        text = f"{answer} {'have' if several else 'has'} {claim}: {show_number(result.rows[0][1])}"
+        text = f"{answer} {'have' if several else 'has'} {claim}: {shown_rows[0][1]}"
         text += " each" if several else ""
     elif not result.rows:
         text = f"{lead}: none." if lead else "The query returns no rows."
         answer = ""
     elif len(result.rows) == 1 and len(result.columns) == 1:
         answer = result.rows[0][0]
-        shown = show_number(answer) or "no value"
+        shown = shown_rows[0][0] or "no value"
         text = f"{lead}: {shown}" if lead else shown
     elif len(result.rows) == 1 and lead:
         answer = result.rows[0][0]
         more = ", ".join(
-            f"{name} {show_number(cell)}" for name, cell in zip(result.columns[1:], result.rows[0][1:], strict=True)
+            f"{name} {cell or 'not known'}" for name, cell in zip(result.columns[1:], shown_rows[0][1:], strict=True)
         )
-        text = f"{lead}: {show_number(answer)} ({more})"
+        text = f"{lead}: {shown_rows[0][0]} ({more})"
     elif len(result.columns) == 1 and lead and len(result.rows) <= MAX_LISTED_VALUES and not result.truncated:
-        answer = ", ".join(show_number(row[0]) for row in result.rows)
+        answer = ", ".join(row[0] for row in shown_rows)
         text = f"{lead} ({len(result.rows)}): {answer}"
     else:
-        answer = ", ".join(show_number(row[0]) for row in result.rows)
+        answer = ", ".join(row[0] for row in shown_rows)
         rows = f"{len(result.rows):,}{' or more' if result.truncated else ''} row{'s' if len(result.rows) != 1 else ''}"
-        text = (f"{lead} ({rows}):\n\n" if lead else "") + markdown_table(result)
+        text = (f"{lead} ({rows}):\n\n" if lead else "") + markdown_table(result, codes)
     return {
         "text": text,
         "answer": answer,
@@ -243,10 +249,11 @@ def describe_result(
     }
 
 
-def markdown_table(result: TableResult) -> str:
+def markdown_table(result: TableResult, codes: Collection[str] = ()) -> str:
     """Return the first rows as a Markdown table."""
     lines = [_line(result.columns), _line(["---"] * len(result.columns))]
-    lines += [_line([show_number(value) for value in row]) for row in result.rows[:MAX_SHOWN_ROWS]]
+    are_codes = [name in codes for name in result.columns]
+    lines += [_line(list(map(show_cell, row, are_codes))) for row in result.rows[:MAX_SHOWN_ROWS]]
     left = len(result.rows) - MAX_SHOWN_ROWS
     return "\n".join(lines) + (f"\n\n... and {left:,} more rows" if left > 0 else "")
 

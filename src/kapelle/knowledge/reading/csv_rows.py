@@ -762,7 +762,10 @@ class _Sums:
         if not row[0] and self._rows >= 2:
             self._say(line, f"left out, as it has no name and is {what} of rows above: {shown}")
             return True
-        if self._rows >= 3 or len(numbers) > 1:
+        if self._rows >= 3 and all(_is_close(number, self._all[at]) for at, number in numbers.items()):
+            self._say(line, f"left out, as it is the last row and {what} of all rows above: {shown}")
+            return True
+        if self._rows >= 3 or len(numbers) > 1:  # of few numbers, or of most of them, it may be one by chance
             self._say(line, f"counted as a row like others, though it is {what} of the rows above: {shown}")
         return False
 

@@ -149,7 +149,9 @@ def read_number(cell: str) -> NumberCell | None:
         code = "begins with a zero"
     elif exponent and body.isdigit() and exponent[1] not in "+-":
         code = "may be a code or a number with an exponent"
-    elif (found["sign"] == "+" and len(digits) >= PHONE_DIGITS) or (" " in body and len(digits) >= PHONE_DIGITS - 1):
+    elif (found["sign"] == "+" and (len(digits) >= PHONE_DIGITS or " " in body)) or (
+        " " in body and len(digits) >= PHONE_DIGITS - 1
+    ):
         code = "may be a telephone number"
     elif len(digits) > MAX_DIGITS and body.isdigit():
         code = f"has more than {MAX_DIGITS} digits"
