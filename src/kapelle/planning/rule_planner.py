@@ -369,14 +369,14 @@ class _Draft:
         elif len(items) > 1:
             self.each, self.last = tuple(items), ()
         elif FOR_EACH_TYPE in self.task_types:
-            listing = f"list the {shapes.to_plural(items_text)}"
-            if self._tables_answer(listing) and not self._tables_answer(shapes.without_verb(listing)):
-                self.last = (
-                    self._task(self._type(_TABLE), shapes.as_title(listing), {"question": escape_braces(listing)}),
-                )
+            text = f"list the {shapes.to_plural(items_text)}"
+            if self._tables_answer(text) and not self._tables_answer(shapes.without_verb(text)):
+                self.last = (self._task(self._type(_TABLE), shapes.as_title(text), {"question": escape_braces(text)}),)
             else:
-                self.last = self._tasks_of(language.Step(text=listing))
-            (self.each_of,) = self.last
+                self.last = self._tasks_of(language.Step(text=text))
+            self.each_of, *others = self.last
+            if others:
+                raise CannotPlan(f"{quote_text(step.text)}: which items these are is not clear. Name them one by one.")
         else:
             raise CannotPlan(
                 f"{quote_text(step.text)}: which items these are is known only while it runs. "
