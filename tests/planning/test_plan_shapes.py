@@ -394,3 +394,141 @@ def test_a_deep_or_endless_reply_comes_to_an_end(piece: str) -> None:
             read_reply(piece * times)
         with pytest.raises(InvalidInput):
             read_reply(piece * times + "1" + "}" * times)
+
+
+def task(number: int, kind: str, **fields: Any) -> Entry:
+    return {"id": f"s{number}", "type": kind, "description": f"part {number}", **fields}
+
+
+def edges_of(text: str) -> dict[str, set[str]]:
+    graph = read_reply(text).graph
+    assert graph is not None
+    return {one.task_id: set(one.dependencies) for one in graph}
+
+
+TWO = {"s1": set(), "s2": {"s1"}}
+WAITS: dict[str, Entry] = {
+    "by target": {"depends_on": [{"target": "s1", "condition": "success"}]},
+    "by pointer": {"depends_on": [{"$ref": "#/tasks/s1"}]},
+    "by one mapping": {"depends_on": {"task": "s1", "condition": "done"}},
+    "as JSON in a text": {"depends_on": '["s1"]'},
+    "in words": {"depends_on": "after s1"},
+    "by a number in words": {"depends_on": "Step 1"},
+    "in a second field": {"depends_on": [], "dependencies": ["s1"]},
+    "in a second field as text": {"depends_on": [], "after": "s1"},
+    "as what it takes": {"input_from": ["s1"]},
+    "as inputs": {"inputs": ["s1"]},
+    "as an input": {"inputs": {"data": "s1"}},
+    "as an output of it": {"inputs": {"data": "s1.answer"}},
+    "as an output in words": {"inputs": {"data": "output of s1"}},
+    "as a reference in a mapping": {"inputs": {"data": {"task": "s1", "field": "answer"}}},
+    "as a pointer in inputs": {"inputs": {"data": {"$ref": "s1"}}},
+}
+
+
+@pytest.mark.parametrize("fields", WAITS.values(), ids=WAITS)
+def test_what_a_task_waits_for_is_never_lost_however_it_is_said(fields: Entry) -> None:
+    assert edges_of(in_json([task(1, "search"), task(2, "write", **fields)])) == TWO
+
+
+AHEAD: dict[str, Entry] = {
+    "next": {"next": ["s2"]},
+    "one next": {"next_step": "s2"},
+    "a number": {"then": 2},
+    "children": {"children": ["s2"]},
+}
+
+
+@pytest.mark.parametrize("fields", AHEAD.values(), ids=AHEAD)
+def test_a_task_that_is_named_as_the_next_one_waits(fields: Entry) -> None:
+    assert edges_of(in_json([task(1, "search", **fields), task(2, "write", next_step=None)])) == TWO
+
+
+BESIDE: dict[str, Entry] = {
+    "levels": {"execution_order": [["s1"], ["s2"]]},
+    "a flat order": {"execution_order": ["s1", "s2"]},
+    "a graph of dependencies": {"dependency_graph": {"s2": ["s1"]}},
+    "edges by another name": {"graph_edges": [["s1", "s2"]]},
+    "edges with ends": {"edges": [["START", "s1"], ["s1", "s2"], ["s2", "END"]]},
+}
+
+
+@pytest.mark.parametrize("fields", BESIDE.values(), ids=BESIDE)
+def test_an_order_beside_the_tasks_counts(fields: Entry) -> None:
+    assert edges_of(json.dumps({"tasks": [task(1, "search"), task(2, "write")], **fields})) == TWO
+
+
+LOST: dict[str, Entry] = {
+    "an order of some": {"parallel_groups": [["s1"]]},
+    "arrows": {"flow": "s1 -> s2"},
+    "an order by another name": {"runs": [{"first": "s1", "after": "s2"}]},
+    "a task in words": {"then": "write a report"},
+    "a last task": {"final_task": {"name": "sum up", "description": "sum it up"}},
+    "a dependency that names nothing": {"tasks": [task(1, "search"), task(2, "write", depends_on=[{"when": "s1"}])]},
+    "a later task as an input": {"tasks": [task(1, "search", source_of="s2"), task(2, "write")]},
+    "a next one that is not there": {"tasks": [task(1, "search", next=["s2", "s9"]), task(2, "write")]},
+}
+
+
+@pytest.mark.parametrize("fields", LOST.values(), ids=LOST)
+def test_what_cannot_be_read_of_an_order_is_an_error(fields: Entry) -> None:
+    with pytest.raises(InvalidPlan):
+        read_reply(json.dumps({"tasks": [task(1, "search"), task(2, "write")], **fields}))
+
+
+@pytest.mark.parametrize(
+    "none",
+    ["none", "None", "N/A", "n.a.", "-", "nil", "nothing", "No dependencies", "undefined", "[]", "", None, [], {}],
+)
+def test_a_task_may_say_in_many_ways_that_it_waits_for_nothing(none: object) -> None:
+    assert edges_of(in_json([task(1, "search", depends_on=none), task(2, "write", depends_on=["s1"])])) == TWO
+    assert edges_of(in_json([task(1, "search", depends_on=[none]), task(2, "write", depends_on=["s1"])])) == TWO
+
+
+def test_words_that_are_ids_too_stay_inputs() -> None:
+    tasks = [
+        {"id": "Peru", "type": "search", "description": "one", "inputs": {"query": "Chile"}},
+        {"id": "Chile", "type": "search", "description": "two", "inputs": {"query": "Peru"}, "after": []},
+        task(3, "write", output="report", inputs={"data": "{Peru}{Chile}"}),
+        task(4, "write", inputs={"format": "report", "data": "{s3}"}, depends_on=[]),
+    ]
+    assert edges_of(in_json(tasks)) == {"Peru": set(), "Chile": set(), "s3": {"Peru", "Chile"}, "s4": {"s3"}}
+
+
+@pytest.mark.parametrize("name", ["$peru", "{peru}", "{{peru}}"])
+def test_a_result_goes_by_the_name_under_which_its_task_stores_it(name: str) -> None:
+    assert edges_of(in_json([task(1, "search", output="peru"), task(2, "write", inputs={"data": name})])) == TWO
+
+
+def test_groups_of_steps_follow_one_another_where_nothing_says_what_they_wait_for() -> None:
+    inner = [{"type": "search", "id": "a", "description": "x"}, {"type": "search", "id": "b", "description": "y"}]
+    last = {"title": "Last", "substeps": [{"type": "write", "id": "c", "description": "z"}]}
+    assert edges_of(json.dumps({"steps": [{"title": "First", "substeps": inner}, last]}))["c"] == {"a", "b"}
+    nested = {
+        "phases": [{"id": "p", "tasks": [{"id": "g", "subtasks": inner}]}, {"id": "q", "tasks": last["substeps"]}]
+    }
+    assert edges_of(json.dumps(nested)) == {"a": set(), "b": set(), "c": {"a", "b"}}
+
+
+def test_sentences_follow_one_another() -> None:
+    assert edges_of(json.dumps({"plan": ["search for it", "write it up"]})) == TWO
+
+
+def test_a_reply_that_is_a_text_of_json_is_read() -> None:
+    once = json.dumps(in_json(PLAN))
+    assert meaning(read_reply(once).graph) == meaning(read_reply(json.dumps(once)).graph) == expected(PLAN)
+
+
+def test_an_agent_that_is_named_instead_of_a_type_gives_it() -> None:
+    agents = {
+        "finder": AgentCapability(agent_id="finder", task_types=("lookup", "search")),
+        "author": AgentCapability(agent_id="author", task_types=("write", "compare")),
+    }
+    tasks = [
+        {"id": "s1", "agent": "finder", "description": "search for it"},
+        {"id": "s2", "type": "author", "description": "compare both"},
+        {"id": "s3", "assigned_to": "author", "description": "do the rest"},
+    ]
+    plan = asyncio.run(ModelPlanner(ScriptedModel([in_json(tasks)])).plan("do it", agents))
+    assert [one.task_type for one in plan.graph] == ["search", "compare", "write"]
+    assert sum("was read as" in note for note in plan.notes) == 3

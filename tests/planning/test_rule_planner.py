@@ -6,7 +6,7 @@ import asyncio
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability
@@ -454,6 +454,7 @@ WORDS = st.sampled_from([
 
 @given(st.lists(WORDS, max_size=25).map(" ".join) | st.text(max_size=80))
 @settings(max_examples=500, deadline=None)
+@example("for each and compare \n there")
 def test_any_request_becomes_a_graph_or_a_clear_refusal(request_text: str) -> None:
     try:
         graph = asyncio.run(RulePlanner().plan(request_text, GROWING)).graph

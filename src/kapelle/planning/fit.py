@@ -84,7 +84,10 @@ def fit_types(
         if kind in kinds or (task.strategy is not None and not is_draft):
             tasks.append(task)
             continue
-        near = nearest_type(kind, near_kinds) or (_type_of_words(task, kinds) if kind == UNTYPED and is_draft else None)
+        near = _type_of_agent(task, agents) if is_draft else None
+        near = near or nearest_type(kind, near_kinds)
+        if near is None and kind == UNTYPED and is_draft:
+            near = _type_of_words(task, kinds)
         if near is not None:
             said = "has no type" if kind == UNTYPED else f"has the type {kind!r}, which nobody takes"
             notes.append(f"Task {task.task_id!r} {said}; it was read as {near!r}.")
@@ -119,6 +122,16 @@ def nearest_type(kind: str, kinds: Sequence[str]) -> str | None:
         if slips and len(word) > _MIN_STEM:
             return slips[0]
     return None
+
+
+def _type_of_agent(task: Task, agents: Mapping[str, AgentCapability]) -> str | None:
+    """The type for a task that names an agent instead of one: what its words say of those that the agent takes."""
+    said = task.metadata.get("agent", task.metadata.get("agent_id", task.metadata.get("assigned_to")))
+    name = task.task_type if task.task_type != UNTYPED else said
+    agent = agents.get(name) if isinstance(name, str) else None
+    if agent is None or "*" in agent.task_types or not agent.task_types:
+        return None
+    return _type_of_words(task, list(agent.task_types)) or agent.task_types[0]
 
 
 def _type_of_words(task: Task, kinds: Sequence[str]) -> str | None:

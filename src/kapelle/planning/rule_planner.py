@@ -359,7 +359,9 @@ class _Draft:
                 self.last = (self._task(_TABLE, shapes.as_title(listing), inputs),)
             else:
                 self.last = self._tasks_of(language.Step(text=listing))
-            (self.each_of,) = self.last
+            self.each_of, *others = self.last
+            if others:
+                raise _refusal(step.text, "which items these are is not clear. Name them one by one.")
         else:
             raise _refusal(
                 step.text,

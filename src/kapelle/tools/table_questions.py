@@ -895,8 +895,8 @@ class _Resolving:
             name, what = quote_name(column.name), f"the {_AGGREGATE_NAMES[function]} of {column.name} over"
             if self.chosen == "different" and label is not None:
                 inner = f"SELECT DISTINCT {quote_name(label.name)}, {name} FROM {quote_name(self.target.name)}"  # noqa: S608
-                once = f"{what} {self.target.name}, each {label.name} once{_said(found)}"
-                return self._planned(f"SELECT {function}({name}) FROM ({inner}{_where(found)})", once)  # noqa: S608
+                once = f"{what} {self.target.name}, each {label.name} once{where_words(found)}"
+                return self._planned(f"SELECT {function}({name}) FROM ({inner}{where_sql(found)})", once)  # noqa: S608
             return self._done(f"{function}({name})", found, f"{what} all rows of" if self.chosen == "rows" else what)
         if self.different is not None:
             column = self._own(self.different)

@@ -87,7 +87,7 @@ def test_passages_are_called_passages_and_hold_every_word_of_the_search(folder: 
     assert found["understood"].endswith(" in notes.md.")
     with pytest.raises(AgentFailed, match="Nothing in the folder answers 'launch of the Orion submarine'"):
         ask(folder, "launch of the Orion submarine", kind="search")
-    with pytest.raises(AgentFailed, match="No document has 'submarine'. Ask in the words"):
+    with pytest.raises(AgentFailed, match=r"No document has 'submarine'\. Ask in the words"):
         ask(folder, "submarine", kind="search", file="later.md")
 
 

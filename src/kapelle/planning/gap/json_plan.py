@@ -18,6 +18,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from kapelle.errors import InvalidPlan
@@ -33,6 +34,10 @@ _LISTS = (
 )  # fmt: skip
 _IN_ORDER = ("phases", "stages", "levels")
 """Lists whose very name says that one follows the other."""
+_ORDERS = (
+    "execution_order", "order", "sequence", "schedule", "batches", "waves", "parallel_groups", "execution_levels",
+)  # fmt: skip
+"""Lists of ids beside the tasks: what runs together, and what after it."""
 _LEVEL = re.compile(r"(?:phase|stage|level|step)[ _-]?\d+", re.IGNORECASE)
 _GROUPS = ("parallel", "branches", "sequence")
 """Where a step of a list holds tasks of its own, beside the names of lists."""
@@ -40,7 +45,11 @@ _LEVELS_OF = {"priority": re.compile(r"-?\d+"), "risk": re.compile("low|medium|h
     "on_failure": re.compile("skip|fail|continue"), "approval": re.compile("true|false"),
     "deadline": re.compile(r"\d+(?:\.\d+)?")}  # fmt: skip
 """What these fields of a task may say; other words are no setting."""
-_EDGES = ("edges", "links", "dependencies")
+_EDGES = ("edges", "links", "dependencies", "dependency_graph", "graph_edges", "task_dependencies")
+_ONE_TASK = re.compile(
+    r"(?:final|last|first|next|additional|extra)_?(?:task|step|node|action)s?|then|finally", re.IGNORECASE
+)
+"""Fields beside the tasks that hold a task by their very name."""
 _PATCH = ("add", "replace", "remove", "expand")
 _THOUGHTS = ("think", "thought", "thoughts", "reasoning", "analysis")
 _ID = ("id", "task_id", "node_id", "step_id", "taskId", "ID", "Id")
@@ -51,6 +60,18 @@ _DEPENDS = (
     "depends_on", "depends", "dependencies", "deps", "dependsOn", "dep", "after", "dependency", "prerequisites",
     "predecessors", "needs", "blocked_by", "blockedBy", "wait_for", "waits_for", "parents", "upstream",
 )  # fmt: skip
+_NAMES_OF_TASK = ("task", "name", "step", "node", "from", "on", "target", "source", "$ref", "ref", "key")
+"""Where a mapping names the task that is waited for, beside its id."""
+_NO_NAME = re.compile(
+    r"\s*(?:n\.?/?a\.?|[-–—]+|\[\s*\]|\{\s*\}|nothing|undefined|null|none|nil|independent|"
+    r"(?:no|none|without)\s+(?:\w+\s+)?(?:dependenc(?:y|ies)|prerequisites?))\s*\.?\s*",
+    re.IGNORECASE,
+)
+"""How models write that a task waits for nothing."""
+_BEFORE_NAMES = re.compile(
+    r"\b(?:(?:steps?|tasks?|nodes?)\s+(?=\d)|(?:after|both|waits? for|depends on)\s+)", re.IGNORECASE
+)
+_NUMBERED_ID = re.compile(r"[#$]?(?:[A-Za-z]{1,8}[_-]?)?\d{1,3}")
 _SKILLS = ("requirements", "requires", "skills")
 _DEADLINE = ("deadline_s", "deadline")
 _CARRIED = ("priority", "risk", "on_failure", "approval")
@@ -58,7 +79,8 @@ _REMARKS = frozenset({
     "why", "reason", "rationale", "note", "notes", "comment", "comments", "status", "state", "parallel", "level",
     "step", "step_number", "number", "order", "expected_output", "output", "outputs", "result", "estimated_time",
     "estimated_duration", "duration", "agent", "agent_id", "assigned_to", "assignee", "strategy", "timeout_s",
-    "retries", "priority", "risk", "on_failure", "optional", "required", "confidence", "complexity", *_THOUGHTS,
+    "retries", "priority", "risk", "on_failure", "optional", "required", "confidence", "complexity",
+    "estimated_cost", "estimated_cost_usd", "cost_estimate", "cost_usd", "estimated_tokens", "max_tokens", *_THOUGHTS,
 })  # fmt: skip
 """What is said about a task, or is the user's to order: no part of its work."""
 _TAUGHT = frozenset({"query", "question", "sql", "code", "expression"})
@@ -166,6 +188,8 @@ class _Group:
     title: str
     nodes: list[Node]
     depends: list[str]
+    is_inner: bool = False
+    """Whether it is a part of another."""
 
 
 class _Reader:
@@ -174,6 +198,8 @@ class _Reader:
     def __init__(self, repairs: Repairs) -> None:
         self._repairs = repairs
         self._groups: list[_Group] = []
+        self._says_depends = False
+        """Whether any task or group has a field for what it waits for."""
 
     def read(self, value: Any, line: int) -> JsonPlan | None:
         """Return the plan that a value is or holds; None if it is none."""
@@ -284,20 +310,50 @@ class _Reader:
         nodes = self._read_items(value, place)
         if around is not None and not self._groups:
             _add_edges(nodes, around)
+            self._put_in_order(nodes, around)
+            _refuse_unread_order(nodes, around)
         if self._groups:
             self._take_apart(nodes, around, in_order=in_order)
         _rename_given(nodes)
         return nodes
 
+    def _put_in_order(self, nodes: list[Node], around: Mapping[str, Any]) -> None:
+        """Give tasks that wait for nothing what a list of ids beside them says."""
+        own = {node.task_id: node for node in nodes}
+        if any(_depends_of(node) or _refers(node, set(own)) for node in nodes):
+            return
+        for name in _ORDERS:
+            levels = _read_levels(around.get(name))
+            if not own.keys() & {task_id for level in levels for task_id in level}:
+                continue
+            if sorted(task_id for level in levels for task_id in level) != sorted(own):
+                raise InvalidPlan(
+                    f"{name!r} beside the tasks does not say what each of them waits for. Say it in 'depends_on'.",
+                    place=f"line {getattr(around, 'line', 1)}",
+                )
+            for earlier, later in pairwise(levels):
+                for task_id in later:
+                    own[task_id].attributes["depends"] = ",".join(earlier)
+            self._repairs.note(f"What tasks wait for was read from {name!r}")
+            return
+
     def _read_items(self, value: Any, place: str) -> list[Node]:
+        if _is_in_words(value) and len(value) > 1 and not any(_refers_or_calls(said) for said in value):
+            before: list[list[str]] = [[], *([f"s{number}"] for number in range(1, len(value)))]
+            value = [_object({"description": said, "depends_on": b}, 1) for said, b in zip(value, before, strict=True)]
+            self._repairs.note("Sentences were taken to follow one another")
         items = _named(_unwrapped(value, place))
         nodes: list[Node] = []
+        self._says_depends |= any(name in item for item in items for name in _DEPENDS)
         for item in items:
             key = _find_group(item)
             if key is None:
                 nodes.append(_read_node(item, self._repairs))
                 continue
+            known = len(self._groups)
             group = self._read_group(item, key, taken={node.task_id for node in nodes})
+            for inner in self._groups[known:]:
+                inner.is_inner = True
             self._groups.append(group)
             nodes += group.nodes
         return nodes
@@ -318,7 +374,7 @@ class _Reader:
             name=group_id,
             title=str(title or name or group_id),
             nodes=self._read_items(inner, place),
-            depends=_read_names(_take(fields, _DEPENDS)),
+            depends=_take_names(fields),
         )
         _add_edges(group.nodes, fields)
         own = [node.task_id for node in group.nodes]
@@ -336,8 +392,10 @@ class _Reader:
             else:
                 _add_edge(nodes, before, after, line=1)
         is_said = any(group.depends or _waits_outside(group.nodes) for group in self._groups)
-        if in_order and not is_said:
-            for earlier, later in zip(self._groups, self._groups[1:], strict=False):
+        is_steps = around is not None and any(name in around for name in ("steps", "sub_steps", "substeps"))
+        if (in_order or (is_steps and not self._says_depends)) and not is_said:
+            outer = [group for group in self._groups if not group.is_inner]
+            for earlier, later in pairwise(outer):
                 later.depends.append(earlier.name)
             self._repairs.note("Phases were taken to follow one another")
 
@@ -404,7 +462,7 @@ def _refuse_more_work(value: JsonObject, holder: str) -> None:
     for name, item in value.items():
         if name == holder or name in _EDGES:
             continue
-        if _holds_tasks(item):
+        if _holds_tasks(item) or (_ONE_TASK.fullmatch(name) and item and not isinstance(item, bool)):
             raise InvalidPlan(
                 f"There is {name!r} beside {holder!r}. Put all tasks into {holder!r}.", place=f"line {value.line}"
             )
@@ -496,6 +554,7 @@ def _read_node(item: JsonObject, repairs: Repairs) -> Node:
     attributes = node.attributes
     # Our own word for it is never a call, so that our own JSON means what it says.
     may_call = "task_type" not in fields
+    node.is_loose = may_call
     kind, inputs = _read_work(fields)
     description = _take(fields, _DESCRIPTION)
     if isinstance(fields.get("name"), str):
@@ -627,35 +686,119 @@ def _read_pair(item: Any) -> tuple[str, Any] | None:
 
 def _read_depends(fields: dict[str, Any], attributes: dict[str, str]) -> None:
     needs = fields.pop("needs") if fields.get("needs") in ("all", "some") else None
-    given = _take(fields, _DEPENDS)
-    names = _read_names(given)
+    names = _take_names(fields)
     if names:
         attributes["depends"] = ",".join(names)
     if needs is not None:
         fields["needs"] = needs
 
 
+def _take_names(fields: dict[str, Any]) -> list[str]:
+    """Take what a task waits for out of its fields: all that say so, and not the first alone."""
+    names: list[str] = []
+    is_first = True
+    for name in _DEPENDS:
+        given = fields.get(name)
+        words = re.split(r"[\s,;]+|\band\b", given.strip()) if isinstance(given, str) else []
+        # Beside another, a text of words such as "after": "the war" is an input.
+        if given is None or (not is_first and not all(_NUMBERED_ID.fullmatch(word) for word in words if word)):
+            continue
+        names += _read_names(fields.pop(name))
+        is_first = False
+    return list(dict.fromkeys(names))
+
+
 def _read_names(given: Any) -> list[str]:
-    """The ids in a list of them, or in a text."""
+    """The ids in a list of them, or in a text.
+
+    Raises:
+        InvalidPlan: a mapping among them names no task.
+    """
     if isinstance(given, JsonObject):
         held = _take(dict(given), ("tasks", "ids", "all", "any"))
-        given = [given] if any(name in given for name in _ID) else held if held is not None else list(given)
+        named = any(name in given for name in (*_ID, *_NAMES_OF_TASK))
+        given = [given] if named else held if held is not None else list(given)
     if isinstance(given, str):
-        parts = re.split(r"[,;|]|\band\b", given)
-        if all(_TASK_ID.fullmatch(word) for part in parts for word in part.split()):
-            parts = [word for part in parts for word in part.split()]
-        given = parts
+        given = _split_names(given)
     names = []
     for word in [] if given is None else given if isinstance(given, list) else [given]:
-        if isinstance(word, dict):
-            word = _take(dict(word), (*_ID, "task", "name", "step", "node", "from", "on"))
+        if isinstance(word, dict) and word:
+            said = word
+            word = _take(dict(word), (*_ID, *_NAMES_OF_TASK))
+            if word is None:
+                raise InvalidPlan(f'{json.dumps(said)[:60]} names no task to wait for. Write "depends_on": ["s1"].')
+            word = word.rpartition("/")[2] if isinstance(word, str) and word.startswith("#/") else word
         if word is None or isinstance(word, bool) or (isinstance(word, (int, float)) and word < 0):
             continue
         if isinstance(word, (list, dict)):
             names += _read_names(word)
-        elif str(word).strip():
+        elif str(word).strip() and not (isinstance(word, str) and _NO_NAME.fullmatch(word)):
             names.append(clean_id(str(int(word)) if isinstance(word, float) and word.is_integer() else str(word)))
     return names
+
+
+def _split_names(text: str) -> list[Any]:
+    """The names in a text: a list in JSON, or with anything between them."""
+    if text.strip()[:1] == "[":
+        try:
+            held = json.loads(text)
+        except (ValueError, RecursionError):
+            held = None
+        if isinstance(held, list):
+            return held
+    if _NO_NAME.fullmatch(text):
+        return []
+    text = _BEFORE_NAMES.sub("", text)
+    parts = re.split(r"[,;|]|\band\b", text)
+    apart = [word for word in re.split(r"[\s,;|&+/]+|\band\b", text) if word]
+    if all(_NUMBERED_ID.fullmatch(word) for word in apart):
+        return apart
+    if all(_TASK_ID.fullmatch(word) for part in parts for word in part.split()):
+        parts = [word for part in parts for word in part.split()]
+    return parts
+
+
+def _refuse_unread_order(nodes: Sequence[Node], around: Mapping[str, Any]) -> None:
+    """Where no task says what it waits for, what another field says of it must not be lost."""
+    own = {node.task_id for node in nodes}
+    if len(own) < 2 or any(_depends_of(node) or _refers(node, own) for node in nodes):
+        return
+    ids = "|".join(map(re.escape, sorted(own)))
+    flows = re.compile(rf"\b(?:{ids})\b\s*(?:-+>|=+>|→|>+)\s*\b(?:{ids})\b")
+    for name, item in around.items():
+        if name in (*_LISTS, *_EDGES, *_ORDERS, *SECTIONS, *_THOUGHTS):
+            continue
+        held = isinstance(item, (list, JsonObject)) and any(
+            isinstance(word, str) and word in own for word in _leaves(item)
+        )
+        if held or (isinstance(item, str) and flows.search(item)):
+            raise InvalidPlan(
+                f"{name!r} beside the tasks speaks of them, and none says what it waits for. Say it in 'depends_on'.",
+                place=f"line {getattr(around, 'line', 1)}",
+            )
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(item)
+        yield from value if isinstance(value, dict) else ()
+    else:
+        yield value
+
+
+def _read_levels(value: Any) -> list[list[str]]:
+    """The ids that run together, in the order of a list of them; none if it is no such list."""
+    if not isinstance(value, list):
+        return []
+    levels = [item if isinstance(item, list) else [item] for item in value]
+    if not all(isinstance(word, (str, int)) and not isinstance(word, bool) for level in levels for word in level):
+        return []
+    return [[clean_id(str(word)) for word in level] for level in levels if level]
+
+
+def _refers_or_calls(text: str) -> bool:
+    return is_whole_call(text.strip()) or re.search(r"[{$#]\w", text) is not None
 
 
 def _depends_of(node: Node) -> list[str]:
@@ -715,7 +858,12 @@ def _rename_given(nodes: Sequence[Node]) -> None:
 
 
 def _add_edges(nodes: list[Node], value: Mapping[str, Any]) -> None:
+    own = {node.task_id for node in nodes}
     for before, after in _read_edges(value):
+        if (before.lower() in ("start", "begin") and before not in own) or (
+            after.lower() in ("end", "finish", "stop") and after not in own
+        ):
+            continue  # of the graph, and no tasks
         _add_edge(nodes, before, after, line=getattr(value, "line", 1))
 
 

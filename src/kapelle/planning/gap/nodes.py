@@ -40,6 +40,8 @@ class Node:
     text: str = ""
     names: list[str] = field(default_factory=list)
     """What else others may call it: its name, what it is to do, its type."""
+    is_loose: bool = False
+    """Whether it is a model's JSON, in its own words: then a value `s1` stands for a result. In ours it is a text."""
 
     @property
     def task_id(self) -> str:

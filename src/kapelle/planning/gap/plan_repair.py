@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
+from kapelle.errors import InvalidPlan
 from kapelle.graph import escape_braces
 
 from .nodes import Node, Repairs
@@ -24,6 +26,26 @@ _DOLLARED = re.compile(
     r'"(?:\$\{(?P<a>[A-Za-z_][\w-]*)(?P<a_path>(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*)\}|'
     r'\$(?P<b>[A-Za-z_][\w-]*)(?P<b_path>(?:\.[A-Za-z_]\w*)*)|<(?P<c>[A-Za-z_][\w-]*)>)"'
 )
+_NEXT = (
+    "next", "next_step", "next_steps", "next_task", "next_tasks", "leads_to", "successors", "followed_by", "downstream",
+    "dependents", "feeds", "feeds_into", "unlocks", "blocks", "then", "children", "required_by", "triggers",
+    "output_to", "outputs_to", "passes_to",
+)  # fmt: skip
+"""What a task names that runs after it."""
+_FROM = ("input_from", "inputs_from", "from", "uses", "using", "based_on", "data_from", "input_tasks", "source_tasks")
+"""What a task names whose results it takes."""
+_STORED_AS = ("output", "outputs", "output_key", "output_name", "output_variable", "save_as", "store_as")
+"""Where a task names its result."""
+_GIVEN = re.compile(r"arg\d+|query|data|inputs?|context")
+"""Inputs that a name alone may stand for; `"format": "report"` is none."""
+_REFERRING = ("$ref", "ref", "task", "task_id", "from_task", "from", "source", "step")
+_PATHS = ("field", "key", "path", "output", "property")
+_BARE = re.compile(
+    r"<?(?P<of>(?:the )?(?:output|result|answer|response|data)s? (?:of|from) (?:the )?(?:task |step |node )?)?"
+    r"(?P<name>[A-Za-z_][\w-]*)(?P<path>(?:\.[A-Za-z_]\w*|\[\d{1,9}\])*)>?",
+    re.IGNORECASE,
+)
+_ENDS = frozenset({"end", "finish", "done", "stop", "exit", "none", "null"})
 _CODE = frozenset({"code", "expression", "sql"})
 _PART = re.compile(r"[A-Za-z0-9_]+_from_(?P<task>[A-Za-z_][\w-]*)")
 _NUMBERED = re.compile(r"(?:task|step|node|id|s|t|q)?[_-]?(?P<number>\d{1,6})", re.IGNORECASE)
@@ -35,9 +57,15 @@ def mend_nodes(nodes: list[Node], repairs: Repairs) -> None:
         return
     _mend_repeated(nodes, repairs)
     by_id = {node.task_id: node for node in nodes}
+    loose = [node for node in nodes if node.is_loose]
+    stored = _stored_as(loose)
+    for node in loose:
+        _mend_next(node, by_id, repairs)
     for position, node in enumerate(nodes):
         _mend_doubled(node, {*_depends(node), *(earlier.task_id for earlier in nodes[:position])}, repairs)
         _mend_dollars(node, by_id, repairs)
+        if node.is_loose:
+            _mend_bare(node, by_id, {other.task_id for other in nodes[:position]}, stored, repairs)
         _mend_references(node, by_id, repairs)
         _mend_code(node, by_id, repairs)
         _mend_depends(node, nodes, by_id, repairs)
@@ -114,6 +142,90 @@ def _mend_dollars(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> No
 
     if _rewrite(node, _DOLLARED, refer):
         repairs.note("References such as $s1 were read as {s1}", node.task_id)
+
+
+def _mend_bare(
+    node: Node, by_id: Mapping[str, Node], earlier: Collection[str], stored: Mapping[str, str], repairs: Repairs
+) -> None:
+    """A value that is `s1`, `s1.answer`, `output of s1` or `{"task": "s1"}` and nothing else means the output of s1.
+
+    In `input_from` any id does; elsewhere a word may be a word, and only ids such as s1 do. Which of both waits is seen
+    from their order.
+    """
+    values = _inputs(node)
+
+    def refer(value: Any, name: str) -> Any:
+        if isinstance(value, list):
+            return [refer(item, name) for item in value]
+        if isinstance(value, dict):
+            task = next((value[key] for key in _REFERRING if isinstance(value.get(key), str)), None)
+            if task is not None and task in by_id and not value.keys() - {*_REFERRING, *_PATHS}:
+                path = next((str(value[key]) for key in _PATHS if isinstance(value.get(key), str)), "")
+                return "{" + task + (f".{path}" if path.isidentifier() else "") + "}"
+            return {key: refer(item, name) for key, item in value.items()}
+        if not isinstance(value, str):
+            return value
+        meant = stored.get(value.strip("${} "))
+        is_name = value.strip()[:1] in ("$", "{") or _GIVEN.fullmatch(name) or name in _FROM
+        if meant is not None and meant in earlier and is_name and value.strip() not in by_id:
+            return "{" + meant + "}"
+        found = _BARE.fullmatch(value.strip())
+        if found is None or found["name"] not in by_id or found["name"] == node.task_id:
+            return value
+        if name not in _FROM and not found["of"] and not _NUMBERED.fullmatch(found["name"]):
+            return value
+        if name not in _FROM and found["name"] not in earlier:
+            raise InvalidPlan(
+                f"{name!r} is {found['name']!r}, which comes later. Say in 'depends_on' which of both waits.",
+                place=node.place,
+            )
+        return "{" + found["name"] + found["path"] + "}"
+
+    mended = {name: refer(value, name) for name, value in values.items() if name not in _STORED_AS}
+    mended |= {name: value for name, value in values.items() if name in _STORED_AS}
+    if mended != values:
+        node.attributes["inputs"] = json.dumps({name: mended[name] for name in values})
+        repairs.note("Names of tasks that stood for their results were read as references", node.task_id)
+
+
+def _stored_as(nodes: Sequence[Node]) -> dict[str, str]:
+    """The names under which tasks say that they store their results, each where one task alone has it."""
+    found: dict[str, list[str]] = {}
+    for node in nodes:
+        said = {**json.loads(node.attributes.get("metadata", "{}")), **_inputs(node)}
+        for field in _STORED_AS:
+            held = said.get(field)
+            for name in held if isinstance(held, list) else [held]:
+                if isinstance(name, str) and name.strip("$").isidentifier():
+                    found.setdefault(name.strip("$"), []).append(node.task_id)
+    return {name: tasks[0] for name, tasks in found.items() if len(set(tasks)) == 1}
+
+
+def _mend_next(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> None:
+    """Tasks that are named as what comes next wait for this one."""
+    values = _inputs(node)
+    for name in [name for name in _NEXT if name in values]:
+        given = values[name] if isinstance(values[name], list) else [values[name]]
+        said = [str(word).strip() for word in given if isinstance(word, str) or type(word) is int]
+        found = [word if word in by_id else _by_number(word, by_id) for word in said]
+        is_known = [one is not None or word.lower() in _ENDS for one, word in zip(found, said, strict=True)]
+        if len(said) != len(given) or not any(is_known):
+            continue  # an input of that name
+        if not all(is_known):
+            raise InvalidPlan(
+                f"{said[is_known.index(False)]!r} comes next, and is no task. Name one, or leave it out.",
+                place=node.place,
+            )
+        for task_id in found:
+            if task_id is not None and task_id != node.task_id:
+                _put_depends(by_id[task_id], [*_depends(by_id[task_id]), node.task_id])
+        del values[name]
+        node.attributes["inputs"] = json.dumps(values)
+        repairs.note(f"What {name!r} names was read as what waits for the task", node.task_id)
+
+
+def _inputs(node: Node) -> dict[str, Any]:
+    return dict(json.loads(node.attributes["inputs"])) if "inputs" in node.attributes else {}
 
 
 def _mend_code(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> None:

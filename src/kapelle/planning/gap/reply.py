@@ -15,6 +15,7 @@ Every part of this takes time in proportion to the length of the reply.
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ class _Reading:
         self._repairs = Repairs()
 
     def read(self, text: str) -> GapReply:
+        text = self._without_quotes(text)
         plan = self._read_whole_json(text)
         if plan is not None:
             return self._from_json([plan])
@@ -149,6 +151,22 @@ class _Reading:
             raise InvalidPlan("The graph has no nodes. Give at least one.", place=f"line {markup.graphs[0].line}")
         raise InvalidPlan(f"There is no {self._wanted} in the reply. Send one, complete.")
 
+    def _without_quotes(self, text: str) -> str:
+        """The reply, where it was written as a text of JSON: `"{\\"tasks\\": ...}"`."""
+        for _ in range(3):
+            said = text.strip()
+            if len(said) < 2 or said[0] != '"' or said[-1] != '"':
+                break
+            try:
+                inner = json.loads(said)
+            except (ValueError, RecursionError):
+                break
+            if not isinstance(inner, str):
+                break
+            text = inner
+            self._repairs.note("The reply was a text in quotes, and was read as what it holds")
+        return text
+
     def _read_whole_json(self, text: str) -> JsonPlan | None:
         """The plan of a reply that is JSON: its texts may hold tags, which then are no tags of the reply."""
         starts_so = _JSON_FIRST.match(text) is not None
@@ -161,6 +179,7 @@ class _Reading:
             return None
         if len(plans) != 1 or not (starts_so or plans[0].xml):
             return None
+        repairs.places = {**self._repairs.places, **repairs.places}
         self._repairs = repairs
         return plans[0]
 
