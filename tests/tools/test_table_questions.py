@@ -195,6 +195,27 @@ def test_rows_that_are_things_of_their_own_are_summed(tmp_path: Path, sales: str
         assert tables.query(plan.sql).rows == ((25,),)
 
 
+@pytest.mark.parametrize(
+    ("said", "low", "high"),
+    [
+        ("30 and 40 million", 30e6, 40e6),  # the scale is of both
+        ("thirty and forty five million", 30e6, 45e6),
+        ("500 thousand and 2 million", 500e3, 2e6),
+        ("30,000,000 and 40 million", 30e6, 40e6),
+        ("zero and ninety-nine million", 0, 99e6),
+    ],
+)
+def test_numbers_in_words_and_scales_are_read_whole(said: str, low: float, high: float) -> None:
+    (count,) = TABLES.query(f"SELECT count(*) FROM countries WHERE population BETWEEN {low} AND {high}").rows
+    assert ask(f"how many countries have between {said} people") == [count]
+
+
+@pytest.mark.parametrize("said", ["thirty ten million", "twenty hundred", "May and 40 million"])
+def test_what_is_no_number_is_not_read_as_one(said: str) -> None:
+    assert isinstance(QUESTIONS.plan(f"countries with more than {said} people"), NotUnderstood)
+    assert isinstance(QUESTIONS.plan(f"countries with between {said} people"), NotUnderstood)
+
+
 def test_a_group_is_asked_for_one_thing(tmp_path: Path) -> None:
     (tmp_path / "visits.csv").write_text("name,site,amount\nAnn,A,1\nBob,A,2\nCy,B,4\n")
     with Tables(tmp_path) as tables:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .folder_index import Passage
-from .words import STOP_WORDS, plain, split_words, stem, word_set
+from .words import NUMBER_WORDS, STOP_WORDS, plain, split_words, stem, word_set
 
 MAX_SENTENCE_CHARS = 1_000
 """What is longer is no sentence but a table or a listing without marks."""
@@ -148,12 +148,9 @@ _TIME = re.compile(
     r"|\bwithin \w+ (?:minute|hour|day|week|month|year)s?\b"
     r"|\b(?:when|after|once|before|as soon as|if)\b.+"
 )
-_NUMBER_WORDS = (
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion"
-).replace(" ", "|")
+_SCALES = "hundred|thousand|million|billion"
 _NUMBER = re.compile(
-    rf"\b\d+(?:[.,]\d+)*\b(?: (?:hundred|thousand|million|billion))?|\b(?:{_NUMBER_WORDS})\b", re.IGNORECASE
+    rf"\b\d+(?:[.,]\d+)*\b(?: (?:{_SCALES}))?|\b(?:{'|'.join(NUMBER_WORDS)}|{_SCALES})\b", re.IGNORECASE
 )
 _SPAN = r"seconds?|minutes?|hours?|days?|weeks?|months?|years?"
 _EXTENT = r"mm|cm|m|km|metres?|meters?|kilomet(?:re|er)s?|miles?|feet|ft|inch(?:es)?"

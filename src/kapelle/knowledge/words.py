@@ -19,6 +19,13 @@ STOP_WORDS = word_set(
     where which who whom whose why will with would you your"""
 )
 
+_SMALL = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen"""
+_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety"
+NUMBER_WORDS = {word: 10 * tens for tens, word in enumerate(_TENS.split())}
+NUMBER_WORDS |= {word: number for number, word in enumerate(_SMALL.split())}
+"""Numbers below a hundred that are one word."""
+
 _WORD = re.compile(r"[^\W_]+")
 
 _ENDINGS = ("ations", "ation", "ences", "ence", "ances", "ance", "ments", "ment", "ings", "ing", "ents", "ent", "ants")

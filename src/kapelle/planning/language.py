@@ -228,11 +228,9 @@ def split_owned(text: str) -> list[str]:
 def _sentences(request: str) -> list[str]:
     found: list[str] = []
     for line in request.splitlines():
-        line = _BULLET.sub("", line).strip()
+        line = re.sub(r"\s{3,}", "  ", _BULLET.sub("", line).strip())
         # A sentence ends at a mark before a space and a capital or a quote: "3.5 km" and "notes.md" do not end one.
-        found += [
-            part for part in re.split(r"(?<=[.?!])\s+(?=[A-Z\"'(])", re.sub(r"\s{3,}", "  ", line)) if part.strip()
-        ]
+        found += [part for part in re.split(r"(?<=[.?!])\s+(?=[A-Z\"'(])", line) if part.strip()]
     return found
 
 

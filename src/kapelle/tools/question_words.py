@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Literal
 
-from kapelle.knowledge import plain, stem
+from kapelle.knowledge import NUMBER_WORDS, plain, stem
 
 _Asks = Literal["count", "aggregate", "superlative", "top", "order", "direction", "compare", "between", "how", "per"]
 Kind = _Asks | Literal["when", "not", "and", "verb", "filler"]
@@ -174,7 +174,6 @@ for _unit, _words in {
 
 UNIT_SUFFIXES = frozenset(_UNITS.values())
 _SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "m": 1e6, "bn": 1e9}
-_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()  # noqa: SIM905 - a list of words
 
 # Heads of column names that say too little to be meant by the head alone.
 VAGUE_HEADS = stem_set("name id code type number no key date title value label")
@@ -213,11 +212,18 @@ def read_tokens(question: str) -> list[Token]:
         # 50.000 is fifty thousand to some, and fifty to others: it is no number here.
         is_plain = not re.fullmatch(r"-?\d{1,3}\.\d{3}", bare)
         number = float(bare) if is_plain and re.fullmatch(r"-?\d{1,18}(?:\.\d+)?", bare) else None
-        if number is None and text in _NUMBERS:
-            number = float(_NUMBERS.index(text))
-        before = tokens[-1] if tokens else None
-        if before is not None and before.number is not None and text in _SCALES and text != "m":
-            tokens[-1] = Token(text=before.text, raw=f"{before.raw} {raw}", number=before.number * _SCALES[text])
+        if number is None and text in NUMBER_WORDS:
+            number = float(NUMBER_WORDS[text])
+        before, last = (tokens[-1], tokens[-1].number) if tokens else (Token(text="", raw=""), None)
+        whole = last * _SCALES[text] if last is not None and text in _SCALES and text != "m" else None
+        if last in range(20, 91, 10) and before.text in NUMBER_WORDS and 0 < NUMBER_WORDS.get(text, 0) < 10:
+            whole = (last or 0) + NUMBER_WORDS[text]  # "twenty one"
+        if whole is not None:
+            tokens[-1] = Token(text=before.text, raw=f"{before.raw} {raw}", number=whole)
+            low = tokens[-3] if [one.text for one in tokens[-4::2]] == ["between", "and"] else before
+            least = (low.number or 0) * _SCALES.get(text, 1)  # "between 30 and 40 million"
+            if low.number and low is not before and least < whole and plain(low.raw).rpartition(" ")[2] not in _SCALES:
+                tokens[-3] = replace(low, number=least)
         else:
             tokens.append(Token(text=text, raw=raw, number=number, period=_read_period(text)))
     return tokens

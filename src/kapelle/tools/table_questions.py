@@ -379,11 +379,8 @@ class _Resolving:
 
     def _asks_for_cells(self, mention: _Mention) -> bool:
         """Whether rows are named, or the question says what the column is, or that it wants to be shown columns."""
-        shows = (
-            self._at(mention.place + 1).word in (*_BE, "=")
-            or self.mentions[0].word in _ASKING
-            or any(one.is_phrase("and") for one in self.mentions)
-        )
+        shows = self._at(mention.place + 1).word in (*_BE, "=") or self.mentions[0].word in _ASKING
+        shows = shows or any(one.is_phrase("and") for one in self.mentions)
         links = (link for one in self.mentions for link in one.values)
         return shows or any(link.column == self.links.tables[link.column.table].label for link in links)
 
@@ -549,9 +546,8 @@ class _Resolving:
         if following.is_phrase("aggregate"):
             raise _Unsure(f"Ranking by a {following.text} is not understood. Ask for it per group.")
         before = self._before_filler(ranks.place - 1)
-        dates = [
-            one for one in (following, before) if concept == "date" and any(column.period for column in one.columns)
-        ]
+        dates = [one for one in (following, before) if any(column.period for column in one.columns)]
+        dates = dates if concept == "date" else []
         if _is_number_word(following) or following in dates:
             return self._take(following)
         if ((_is_number_word(before) and not concept) or before in dates) and not before.used and not following.table:
@@ -927,10 +923,9 @@ class _Resolving:
         self.read = {join.to.table}
         name, ending = quote_name(label.name), f", as {join.to.table} has it"
         found = [(f"{value_condition(links)} AND {quote_name(join.to.name)} IS NOT NULL", where_words(found)[7:])]
-        written = (
-            (f"count(DISTINCT {name})", "how many", "") if self.counts else (f"DISTINCT {name}", "the", " ORDER BY 1")
-        )
-        return self._done(written[0], found, written[1], written[2], ending, join.to.table)
+        if self.counts:
+            return self._done(f"count(DISTINCT {name})", found, "how many", "", ending, join.to.table)
+        return self._done(f"DISTINCT {name}", found, "the", " ORDER BY 1", ending, join.to.table)
 
     def _write_rows(self, found: Found) -> TablePlan:
         label = self.target.label

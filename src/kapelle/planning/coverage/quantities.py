@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from kapelle.knowledge import NUMBER_WORDS
+
 Kind = Literal["number", "date", "identifier"]
 
 
@@ -72,14 +74,8 @@ _IDENTIFIER = re.compile(
     r"|\b\w[\w-]{0,60}\.(?:txt|csv|json|xml|md|pdf|html?|py|sql|xlsx?|docx?|png|jpe?g|log|ya?ml|mov|mp[34])\b",
     re.IGNORECASE,
 )
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-)
-_TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety"
-_WORDS = {word: 10 * tens for tens, word in enumerate(_TENS.split())}
-_WORDS |= {word: number for number, word in enumerate(_SMALL.split())}
-_WORDS |= {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "once": 1, "twice": 2, "half": 50}
+_WORDS = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "once": 1, "twice": 2, "half": 50}
+_WORDS |= NUMBER_WORDS
 _WORD = re.compile(r"\b(?:" + "|".join(_WORDS) + r")(?:[\s-](?:" + "|".join(_WORDS) + r"))*\b", re.IGNORECASE)
 
 
