@@ -77,6 +77,7 @@ def test_a_question_that_the_tables_do_not_answer_is_refused(folder: Path, quest
         ("total amount", [(2180,)]),
         ("city of the branch with the largest turnover", [("Bern", 12500, "Central")]),
         ("When was Ida Roth born?", [(1984,)]),
+        ("How many department are there?", [(1,)]),
     ],
 )
 def test_a_question_that_they_answer_is_answered(folder: Path, question: str, rows: list[tuple[object, ...]]) -> None:

@@ -41,6 +41,7 @@ _BE = ("is", "are", "was", "were", "be")
 _HAVE = ("with", "have", "has", "having", "exactly")
 _ASKING = ("get", "find", "return", "give", "tell", "show", "list", "know")
 _PARTICIPLES = ("living", "working", "based", "located", "situated", "found", "spoken", "used")
+_YES = ("yes", "y", "true", "ja", "oui", "si")
 _LINKS = ("the", "of", "is", "a", "are")
 
 
@@ -608,7 +609,7 @@ class _Resolving:
             elif _is_number_word(following):
                 self.outputs.append(self._take(following))  # "how many people live in France" asks for a cell
                 self.asks_for_one_number = True
-            elif not following.word.endswith("s"):  # "how many recommend" are not its different values
+            elif any(one.column in following.columns for word in _YES for one in self.links.values.get((word,), ())):
                 raise _Unsure(f"It is not clear what {mention.text!r} counts. Name a table.")
             else:
                 self.counts, self.different = True, self._take(following)
