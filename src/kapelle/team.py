@@ -164,7 +164,13 @@ def assemble_team(
     from kapelle.planning import Gate, GatedPlanner  # only where a model plans
 
     share = _control_share(environ)
-    planner = HTDAGPlanner(FallbackPlanner(_level_planner(client, environ), rule_planner), lambda: team.registry)
+    level_planner = FallbackPlanner(
+        _level_planner(client, environ),
+        rule_planner,
+        asks_folder=DATA_TYPES if folder is not None else (),
+        writes=WRITTEN_TYPES,
+    )
+    planner = HTDAGPlanner(level_planner, lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(

@@ -5,7 +5,7 @@ What rules do not understand goes whole to one agent, where one takes it. Only w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from kapelle.agents import AgentCapability
@@ -25,11 +25,22 @@ class FallbackPlanner:
     Args:
         planner: Asks a model.
         rules: Plans without one, or says that it cannot.
+        asks_folder: The types of task for which a folder is asked; none without a folder.
+        writes: The types of task that work on what others found, and ask nobody.
     """
 
-    def __init__(self, planner: Planner, rules: Planner) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        rules: Planner,
+        *,
+        asks_folder: Collection[str] = (),
+        writes: Collection[str] = (),
+    ) -> None:
         self._planner = planner
         self._rules = rules
+        self._asks_folder = frozenset(asks_folder)
+        self._writes = frozenset(writes)
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         """Return a plan for the request.
@@ -39,9 +50,12 @@ class FallbackPlanner:
                 whole.
         """
         try:
-            return await self._planner.plan(request, agents)
+            plan = await self._planner.plan(request, agents)
         except PaidInvalidPlan as error:
             return await self._fall_back(request, agents, error)
+        if not self._asks_folder or not all(task.task_type in self._writes for task in plan.graph):
+            return plan
+        return await self._ask_the_folder(request, agents, plan)
 
     async def plan_again(self, request: str, problems: Sequence[str], agents: Mapping[str, AgentCapability]) -> Plan:
         """Plan anew, with the model alone: the earlier plan is there, and may be mended. See CorrectingPlanner."""
@@ -54,6 +68,21 @@ class FallbackPlanner:
         if isinstance(self._planner, PartPlanner):
             return await self._planner.plan_part(request, material, agents)
         return await self._planner.plan(f"{request}\n{material}", agents)
+
+    async def _ask_the_folder(self, request: str, agents: Mapping[str, AgentCapability], plan: Plan) -> Plan:
+        """The rules' plan, where the model's asks the folder nothing and theirs does: else its memory would answer."""
+        try:
+            ruled = await self._rules.plan(request, agents)
+        except InvalidInput:
+            return plan
+        if not any(task.task_type in self._asks_folder for task in ruled.graph):
+            return plan
+        return replace(
+            ruled,
+            notes=("The model's plan asks the folder nothing. It was planned by rules instead.", *ruled.notes),
+            usage=ruled.usage + plan.usage,
+            cost_usd=ruled.cost_usd + plan.cost_usd,
+        )
 
     async def _fall_back(self, request: str, agents: Mapping[str, AgentCapability], error: PaidInvalidPlan) -> Plan:
         try:
