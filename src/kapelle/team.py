@@ -179,6 +179,8 @@ def assemble_team(
         # Who says how the model is to plan wants it to plan.
         answers=None if environ.get("KAPELLE_PLANNER", "").strip() else folder_answers(folder),
         kinds=HARMLESS_TYPES.union(FOR_EACH_CARD.task_types),
+        asks_folder=DATA_TYPES if folder is not None else (),
+        writes=WRITTEN_TYPES,
     )
     planner = HTDAGPlanner(with_rules, lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kapelle import Engine, SqliteLedger
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.errors import ModelUnavailable
 from kapelle.ledger import Usage
@@ -126,3 +128,16 @@ def test_a_model_that_writes_on_until_it_is_stopped_is_not_paid_for_that_twice()
     made = plan(model)
     assert (model.calls, made.planner, made.cost_usd) == (1, "rules", 0.05)
     assert "in one attempt" in made.notes[0]
+
+
+@pytest.mark.parametrize("kind", ["answer", "write", "summarize"])
+def test_a_plan_that_asks_the_folder_nothing_gives_way_to_one_that_does(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "countries.csv").write_text("country,capital\nPeru,Lima\n", encoding="utf-8")
+    plan = {"tasks": [{"id": "s1", "type": kind, "description": "the capital of Peru", "inputs": [], "depends_on": []}]}
+    model = ScriptedModel([plan, "Atlantis"], cost_usd=0.01)
+    environ = {"KAPELLE_PLANNER": "structured"}  # else it is not asked to plan this
+    engine = Engine(data=tmp_path, model=model, ledger=SqliteLedger(":memory:"), environ=environ)
+    run = engine.run_sync("What is the capital of Peru?")
+    assert "Lima" in run.answer
+    assert model.calls == 1
+    assert run.cost_usd == pytest.approx(0.01)

@@ -30,6 +30,8 @@ class FallbackPlanner:
         rules: Plans without one, or says that it cannot.
         answers: Whether the folder that was given answers a task which waits for no other; None without a folder.
         kinds: The types of tasks that rules may plan with before the model was asked.
+        asks_folder: The types of task for which a folder is asked; none without a folder.
+        writes: The types of task that work on what others found, and ask nobody.
     """
 
     def __init__(
@@ -39,11 +41,15 @@ class FallbackPlanner:
         *,
         answers: Callable[[Task], Awaitable[bool]] | None = None,
         kinds: Collection[str] = (),
+        asks_folder: Collection[str] = (),
+        writes: Collection[str] = (),
     ) -> None:
         self._planner = planner
         self._rules = rules
         self._answers = answers
         self._kinds = kinds
+        self._asks_folder = frozenset(asks_folder)
+        self._writes = frozenset(writes)
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         """Return a plan for the request.
@@ -55,9 +61,12 @@ class FallbackPlanner:
         if (known := await self._plan_known(request, agents)) is not None:
             return known
         try:
-            return await self._planner.plan(request, agents)
+            plan = await self._planner.plan(request, agents)
         except PaidInvalidPlan as error:
             return await self._fall_back(request, agents, error)
+        if not self._asks_folder or not all(task.task_type in self._writes for task in plan.graph):
+            return plan
+        return await self._ask_the_folder(request, agents, plan)
 
     async def _plan_known(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan | None:
         """The plan by rules, where the folder answers every task that it begins with."""
@@ -83,6 +92,21 @@ class FallbackPlanner:
         if isinstance(self._planner, PartPlanner):
             return await self._planner.plan_part(request, material, agents)
         return await self._planner.plan(f"{request}\n{material}", agents)
+
+    async def _ask_the_folder(self, request: str, agents: Mapping[str, AgentCapability], plan: Plan) -> Plan:
+        """The rules' plan, where the model's asks the folder nothing and theirs does: else its memory would answer."""
+        try:
+            ruled = await self._rules.plan(request, agents)
+        except InvalidInput:
+            return plan
+        if not any(task.task_type in self._asks_folder for task in ruled.graph):
+            return plan
+        return replace(
+            ruled,
+            notes=("The model's plan asks the folder nothing. It was planned by rules instead.", *ruled.notes),
+            usage=ruled.usage + plan.usage,
+            cost_usd=ruled.cost_usd + plan.cost_usd,
+        )
 
     async def _fall_back(self, request: str, agents: Mapping[str, AgentCapability], error: PaidInvalidPlan) -> Plan:
         try:

@@ -4,7 +4,7 @@ Nobody vouches for the SELECT: a model that invents a filter, leaves one out, or
 figure as smooth as a right one. So every word of the question must be used by the statement, and everything in the
 statement that chooses or ranks must come from the question: its values, numbers, negations, comparisons, aggregates.
 What is only spelt otherwise is mended, with a note; all else is a problem in words that its writer may mend. A right
-statement that is not recognised as such is refused: that is meant so. Not judged is how parts are nested.
+statement that is not recognised as such is refused: that is meant so. How its parts are joined, condition_check judges.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kapelle.errors import RefusedQuery
 from kapelle.knowledge import plain, quote_text, split_words, stem, word_set
 
 from .asked_words import SIZES, AskedQuestion, AskedSpan
+from .condition_check import find_wrong_conditions
 from .question_words import Phrase
 from .schema_links import (
     LEAST_OVERLAP,
@@ -154,6 +155,7 @@ class _Check:
         self._check_numbers()
         self._check_constructs_are_asked()
         self._check_negations()
+        self.problems += find_wrong_conditions(self.statement, self.asked, self.links, self._is_unique)
         self._check_outputs()
         self._check_joins()
         self._check_sums()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kapelle import Engine, SqliteLedger
-from kapelle.agents.local.faithful import from_nowhere, holds, values_of
+from kapelle.agents.local.faithful import cites_others, from_nowhere, holds, is_mixed_up, values_of
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Run
 from kapelle.planning import Plan
@@ -132,3 +132,94 @@ def test_a_large_number_comes_from_what_is_known(text: str, known: str, is_made_
 )
 def test_only_values_are_held(output: dict[str, Any], values: list[str]) -> None:
     assert list(values_of(output)) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("The share is 35.6%.", "0.356"),
+        ("35.6 percent of all", "0.356"),
+        ("It was on 10 March 2024.", "2024-03-10"),
+        ("On March 10, 2024, it was", "2024-03-10"),
+        ("founded in 1535", "1535"),
+        ("Limas Einwohner", "Lima"),
+        ("Peru's capital", "Peru"),
+    ],
+)
+def test_a_value_may_be_written_otherwise(text: str, value: str) -> None:
+    assert holds(text, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("The share is 53.6%.", "0.356"),
+        ("It was on 10 April 2024.", "2024-03-10"),
+        ("founded in 1536", "1535"),
+        ("founded in 1540", "1535"),
+        ("It is Limassol.", "Lima"),
+        ("a preliminary count", "Lima"),
+    ],
+)
+def test_a_value_that_is_another_one_is_not_held(text: str, value: str) -> None:
+    assert not holds(text, value)
+
+
+TOLD = [
+    {"text": "Population of Lima: 9,750,000 (a.csv:3)"},
+    {"text": "Population of Quito: 1,900,000 (a.csv:4)"},
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Lima has 9.75 million people and Quito 1.9 million.",
+        "9.75 million live in Lima, 1.9 million in Quito.",
+        "Lima and Quito have 9,750,000 and 1,900,000 people.",
+        "Quito, with 1.9 million, is smaller than Lima, with 9.75 million.",
+        "There is nothing to tell.",
+    ],
+)
+def test_numbers_that_stand_with_their_names_are_not_mixed_up(text: str) -> None:
+    assert not is_mixed_up(text, TOLD)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Lima has 1.9 million people and Quito 9.75 million.",
+        "Quito is larger than Lima: 9,750,000 against 1,900,000.",
+        "- Quito: 9,750,000\n- Lima: 1,900,000",
+    ],
+)
+def test_numbers_that_stand_with_the_names_of_others_are_mixed_up(text: str) -> None:
+    assert is_mixed_up(text, TOLD)
+
+
+def test_places_and_addresses_that_nobody_gave_are_made_up() -> None:
+    known = "Lima (a.csv:3), see https://example.org/lima"
+    assert not cites_others("Lima (a.csv:3), https://example.org/lima.", known)
+    assert cites_others("Lima (b.csv:9)", known)
+    assert cites_others("Lima, https://data.example.com", known)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Lima is a capital (atlas.csv:99); 19,600,000 live in Chile.",
+        "Lima is a capital; 19,600,000 live in Chile (https://made.example.org).",
+    ],
+)
+def test_a_text_with_sources_of_its_own_is_not_taken(text: str) -> None:
+    run, _ = go("report", text, "capital of Peru", "population of Chile")
+    assert text not in run.answer
+    assert "countries.csv" in run.answer
+
+
+def test_a_text_that_mixes_up_what_was_found_is_not_taken() -> None:
+    text = "Peru has 19,600,000 people, Chile 34,000,000."
+    right, _ = go("report", "x", "population of Peru", "population of Chile")
+    peru = next(number for number in right.answer.replace("(", " ").split() if number[:1] == "3" and "," in number)
+    run, _ = go("report", text.replace("34,000,000", peru), "population of Peru", "population of Chile")
+    assert text.replace("34,000,000", peru) not in run.answer

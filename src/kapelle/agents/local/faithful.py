@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from calendar import month_name
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
 from kapelle.agents import MEMORY_MARK, AgentResult, ModelAgent, TaskContext, has_sources
 from kapelle.graph import Task, bare_answer, render_output
-from kapelle.knowledge import split_words
+from kapelle.knowledge import plain
 from kapelle.models import ModelClient
 
 from .writer import MAX_SHORT_CHARS, WriterAgent, list_sources
@@ -49,6 +50,11 @@ _SCALES = {
     "mr": 1e9,
     "tr": 1e12,
 }
+_PERCENT = re.compile(r"\s{0,2}(?:%|percent\b|per cent\b|prozent\b)", re.IGNORECASE)
+_DAY = re.compile(r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})")
+_YEAR = re.compile(r"1\d{3}|20\d{2}")
+_ADDRESS = re.compile(r"https?://[^\s)>\]]{1,300}")
+_LABELLED = re.compile(r"^(?:- )?([^\n:]{1,200}): ([\d.,]{1,30})(?: \(|$)", re.MULTILINE)
 _LISTED = re.compile(r"^- [^\n]{1,300}?: ([^\n:]{1,60})$", re.MULTILINE)
 
 
@@ -70,7 +76,9 @@ class FaithfulAgent(ModelAgent):
             return result
         given = [context.request, render_output(dict(task.inputs)), *map(render_output, context.upstream.values())]
         known = " ".join(given)
-        if any(not holds(result.output, value) for value in values) or from_nowhere(result.output, known):
+        text = result.output
+        is_held = all(holds(text, value) for value in values) and not from_nowhere(text, known)
+        if not is_held or cites_others(text, known) or is_mixed_up(text, sourced):
             template = await self._template.run(task, context)
             return replace(result, output=template.output)
         body = result.output.strip()
@@ -106,10 +114,61 @@ def holds(text: str, value: str) -> bool:
     (True, True, False)
     """
     whole = _NUMBER.fullmatch(value.strip())
+    if whole is not None and _YEAR.fullmatch(value.strip()):
+        return _number(whole) in _numbers(text)  # a rounded year is another one
     if whole is not None:
         return any(_is_near(number, _number(whole)) for number in _numbers(text))
-    words, there = split_words(value), split_words(text)
-    return any(there[at : at + len(words)] == words for at in range(len(there))) or not words
+    said, wanted = _plain(text), _plain(value)
+    day = _DAY.fullmatch(value.strip())
+    if day is not None and value.strip() not in text:
+        month = month_name[int(day["month"])] if 1 <= int(day["month"]) <= len(month_name) - 1 else value
+        return bool(
+            re.search(rf"\b{day['year']}\b", text)
+            and re.search(rf"\b0?{int(day['day'])}(?:st|nd|rd|th)?\b", text)
+            and re.search(rf"\b{month[:3]}(?:{month[3:]})?\b", text, re.IGNORECASE)
+        )
+    # Two letters more may be a genitive; inside of another word it is another word.
+    return re.search(rf"(?<![a-z0-9]){re.escape(wanted)}(?:['’]?[a-z]{{1,2}})?(?![a-z0-9])", said) is not None
+
+
+def cites_others(text: str, known: str) -> bool:
+    """Whether a text names a place in a file, or an address, that is not in what is known."""
+    places = [match[0] for pattern in (_CITATION, _ADDRESS) for match in pattern.finditer(text)]
+    return any(place.strip("().,;") not in known for place in places)
+
+
+def is_mixed_up(text: str, outputs: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether numbers stand with the names of others: who has which is told by what stands before, after, or in turn.
+
+    >>> told = [{"text": "Population of Peru: 33,000,000"}, {"text": "Population of Chile: 19,000,000"}]
+    >>> is_mixed_up("Peru has 19 million, Chile 33 million.", told)
+    True
+    >>> is_mixed_up("33 million live in Peru and 19 million in Chile.", told)
+    False
+    """
+    found = {match[1]: match[2] for output in outputs for match in _LABELLED.finditer(str(output.get("text", "")))}
+    labels = {label: set(re.findall(r"\w+", _plain(label))) for label in found}
+    names: dict[str, float] = {}
+    for label, value in found.items():
+        own = labels[label].difference(*(words for other, words in labels.items() if other != label))
+        whole = _NUMBER.fullmatch(value.strip())
+        if len(own) != 1 or whole is None:
+            return False
+        names[own.pop()] = _number(whole)
+    numbers = list(names.values())
+    if len(names) < 2 or any(_is_near(one, other) for one, other in combinations(numbers, 2)):
+        return False
+    folded = _plain(text)
+    said = [(match.start(), match[0]) for match in re.finditer(r"\w+", folded) if match[0] in names]
+    given = [
+        (match.start(), next(name for name, one in names.items() if _is_near(one, _number(match))))
+        for match in _NUMBER.finditer(folded)
+        if any(_is_near(one, _number(match)) for one in numbers)
+    ]
+    before = all(next((name for at, name in reversed(said) if at < place), "") == owner for place, owner in given)
+    after = all(next((name for at, name in said if at > place), "") == owner for place, owner in given)
+    in_turn = list(dict.fromkeys(name for _, name in said)) == list(dict.fromkeys(owner for _, owner in given))
+    return not (before or after or in_turn)
 
 
 def from_nowhere(text: str, known: str) -> bool:
@@ -122,7 +181,10 @@ def from_nowhere(text: str, known: str) -> bool:
 
 
 def _numbers(text: str) -> Iterator[float]:
-    return map(_number, _NUMBER.finditer(text))
+    for match in _NUMBER.finditer(text):
+        yield _number(match)
+        if _PERCENT.match(text, match.end()):
+            yield _number(match) / 100
 
 
 def _number(match: re.Match[str]) -> float:
@@ -138,3 +200,7 @@ def _number(match: re.Match[str]) -> float:
 
 def _is_near(one: float, other: float) -> bool:
     return math.isclose(one, other, rel_tol=ROUNDED)
+
+
+def _plain(text: str) -> str:
+    return plain(" ".join(text.split()))
