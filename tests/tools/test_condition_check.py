@@ -48,6 +48,24 @@ def links(tables: Tables) -> SchemaLinks:
 
 
 WRONG = [
+    ("What is the total price of orders?", "SELECT sum(price) / count(*) FROM orders"),
+    ("What is the total price of orders?", "SELECT sum(price + price) FROM orders"),
+    ("What is the average price of orders?", "SELECT -avg(price) FROM orders"),
+    ("How many orders are there?", "SELECT length(count(*)) FROM orders"),
+    ("Orders with a price over 100", "SELECT order_id FROM orders WHERE price - 100 > 100"),
+    (
+        "What is the total price of the 2 most expensive orders?",
+        "SELECT sum(price) FROM orders ORDER BY price DESC LIMIT 2",
+    ),
+    (
+        "Average price per city of paid orders",
+        "SELECT city, avg(price) FROM orders GROUP BY city HAVING status = 'paid'",
+    ),
+    (
+        "Students with a score more than Bob",
+        "SELECT student FROM students WHERE (SELECT score FROM students WHERE student = 'Bob') > score",
+    ),
+    ("Customers of orders in Peru", "SELECT DISTINCT orders.customer FROM orders, customers WHERE country = 'Peru'"),
     (
         "Which customers ordered a mouse or a laptop in Lima?",
         "SELECT DISTINCT customer FROM orders WHERE product = 'Mouse' OR product = 'Laptop' AND city = 'Lima'",

@@ -36,6 +36,8 @@ _NO = frozenset({"no", "n", "false", "f"})
 _LEAST_DIGITS = 2
 """To so many an average may be rounded, whoever asks."""
 _SIZES_OF = ("avg", "min", "max", "sum")
+_AGGREGATES = (*_SIZES_OF, "count")
+_COMPARES = ("=", "==", "<>", "!=", "<", ">", "<=", ">=")
 
 
 def find_wrong_conditions(
@@ -60,6 +62,11 @@ def find_wrong_conditions(
     yield from _sums_of_numbers(statement, asked)
     yield from _repeated_counts(statement, is_unique)
     yield from _groups(statement, is_unique)
+    yield from _calculated(statement)
+    yield from _aggregates_of_few(statement)
+    yield from _rows_in_having(statement)
+    yield from _selects_before(statement)
+    yield from _unjoined(statement)
 
 
 def _conditions(select: Select) -> Iterator[tuple[int, int]]:
@@ -364,7 +371,7 @@ def _groups(statement: Statement, is_unique: Callable[[tuple[str, str]], bool]) 
         calls = [
             (at, closing(tokens, at + 1, len(tokens)))
             for at, name in statement.calls
-            if first <= at < end and name in (*_SIZES_OF, "count") and statement.select_of(at) is select
+            if first <= at < end and name in _AGGREGATES and statement.select_of(at) is select
         ]
         bare = {
             columns[at]
@@ -384,3 +391,92 @@ def _groups(statement: Statement, is_unique: Callable[[tuple[str, str]], bool]) 
     for select in statement.selects:
         if "order" in select.clauses and any(tokens[at].is_word("select") for at in range(*select.clauses["order"])):
             yield "ORDER BY a SELECT is not used here."
+
+
+def _calculated(statement: Statement) -> Iterator[str]:
+    """What is calculated with columns, or done to an aggregate, nobody checks: then it is not written."""
+    tokens = statement.tokens
+    for at, token in enumerate(tokens):
+        after = tokens[at + 1] if at + 1 < len(tokens) else None
+        is_sign = token.is_mark("-", "+") and after is not None and after.kind == "number"
+        if is_sign and (tokens[at - 1].is_mark(*_COMPARES, "(", ",") or tokens[at - 1].is_word("between", "and", "in")):
+            continue
+        if token.is_mark("||") and any(
+            one.kind == "text" and one.text.strip() == ";" for one in (tokens[at - 1], tokens[at + 1])
+        ):
+            continue  # how a list in a cell is searched
+        is_all = token.is_mark("*") and (tokens[at - 1].is_mark("(", ".", ",") or tokens[at - 1].is_word("select"))
+        if token.is_mark("+", "-", "*", "/", "%", "||") and not is_all:
+            yield f"It calculates with {token.text!r}, which nobody checks. Show the columns as they are."
+            return
+    for at, name in statement.calls:
+        inside = range(at + 1, closing(tokens, at + 1, len(tokens)))
+        if name != "round" and any(one in inside and other in _AGGREGATES for one, other in statement.calls):
+            yield f"{name.upper()} of an aggregate is not what is asked for. Write it without."
+
+
+def _aggregates_of_few(statement: Statement) -> Iterator[str]:
+    """LIMIT and ORDER BY take rows of the result, which of an aggregate without groups is one: all rows are in it."""
+    for select in statement.selects:
+        if (
+            _calls_of(statement, select, "select")
+            and "group" not in select.clauses
+            and {"limit", "order"} & select.clauses.keys()
+        ):
+            yield "LIMIT does not say which rows an aggregate takes. Choose them by a SELECT in FROM."
+
+
+def _rows_in_having(statement: Statement) -> Iterator[str]:
+    for select in statement.selects:
+        if "having" not in select.clauses:
+            continue
+        by = {statement.columns[at] for at in range(*select.clauses.get("group", (0, 0))) if at in statement.columns}
+        calls = [
+            (at, closing(statement.tokens, at + 1, len(statement.tokens)))
+            for at in _calls_of(statement, select, "having")
+        ]
+        for at in range(*select.clauses["having"]):
+            column = statement.columns.get(at)
+            if column is None or column in by or statement.select_of(at) is not select:
+                continue
+            if not any(one < at < two for one, two in calls):
+                yield f"HAVING takes {column[1]} of any row of a group. Write it in WHERE."
+
+
+def _calls_of(statement: Statement, select: Select, clause: str) -> list[int]:
+    """Where a select's own aggregates stand in one of its clauses."""
+    within = range(*select.clauses.get(clause, (0, 0)))
+    return [
+        at for at, name in statement.calls if name in _AGGREGATES and at in within and statement.select_of(at) is select
+    ]
+
+
+def _selects_before(statement: Statement) -> Iterator[str]:
+    """A comparison is read with the column first; the other way round it would be judged as its opposite."""
+    opened = [
+        at
+        for at, token in enumerate(statement.tokens[:-1])
+        if token.is_mark("(") and statement.tokens[at + 1].is_word("select")
+    ]
+    for at in opened:
+        end = closing(statement.tokens, at, len(statement.tokens))
+        if end + 1 < len(statement.tokens) and statement.tokens[end + 1].is_mark(*_COMPARES):
+            yield "Write the column first and the SELECT that it is compared with after it."
+
+
+def _unjoined(statement: Statement) -> Iterator[str]:
+    """Tables beside each other whose rows nothing brings together give every row with every other."""
+    tokens, columns = statement.tokens, statement.columns
+    for select in statement.selects:
+        if len(select.sources) < 2:
+            continue
+        joined = set()
+        for at, token in enumerate(tokens):
+            if not token.is_mark("=", "==") or statement.select_of(at) is not select or at - 1 not in columns:
+                continue
+            other = next((one for one in (at + 1, at + 3) if one in columns), None)
+            if other is not None and (pair := frozenset((statement.source_of(at - 1), statement.source_of(other)))):
+                joined |= {pair} if len(pair) == 2 else set()
+        using = sum(token.is_word("using") and statement.select_of(at) is select for at, token in enumerate(tokens))
+        if len(joined) + using < len(select.sources) - 1:
+            yield "Say by which columns the tables are joined, or use IN (SELECT ...)."
