@@ -272,6 +272,9 @@ def test_any_plan_in_any_shape_reads_back_the_same(shape: Callable[[list[Entry]]
         ),
         ('{"id": "s1", "type": "f", "description": "x"}\n{"id": "s2", "type": ', "ends in the middle"),
         ('{"tasks": []}', "has no tasks"),
+        ('{"tasks": [{"id": "s1", "type": "f", "condition": "if it rains"}]}', "'condition', and a task runs once"),
+        ('{"tasks": [{"id": "s1", "type": "f", "repeat": 3}]}', "'repeat', and a task runs once"),
+        ('{"tasks": [{"id": "s1", "type": "f"}], "final_answer": "a report of {s1}"}', "Write it as a task"),
         ("tasks:\n  - id: s1\n   type: f\n", "Not readable as YAML"),
     ],
 )
@@ -301,6 +304,11 @@ def test_what_stands_beside_the_inputs_is_an_input_or_a_remark_and_noted() -> No
     assert graph["s1"].metadata == {"why": "it is asked for"}
     assert "'region' was read as an input (s1)" in notes
     assert "'why' says was kept as a remark (s1)" in notes
+
+
+def test_a_condition_that_always_holds_is_a_remark() -> None:
+    graph, _ = read({"id": "s1", "type": "search", "condition": "always", "repeat": 1, "query": "x"})
+    assert graph["s1"].inputs == {"query": "x"}
 
 
 def test_what_a_phase_waits_for_its_first_tasks_wait_for() -> None:

@@ -566,8 +566,12 @@ class _Resolving:
             if following.is_phrase("count") and mention.says == "sum":
                 mention.used = True  # "the total number of"
                 continue
-            if following.table is not None and not _is_number_word(following):
-                following = self._past_filler(following.place + 1)  # "average city population"
+            if following.table is not None:
+                after = self._past_filler(following.place + 1)  # "average city population"
+                own = following.columns and all(column.is_measure for column in following.columns)
+                if own and not _is_number_word(after):
+                    following.table = None  # "total sales" of a table that is called as its column
+                following = after if following.table is not None else following
             if self.aggregate is not None or not _is_number_word(following):
                 raise _Unsure(f"It is not clear what the {mention.text} is of. Name a column of numbers.")
             self.aggregate = mention.says, self._take(mention, following)
@@ -660,6 +664,9 @@ class _Resolving:
             self.group, self.target = self._take(tables[0]), ranks.counted.table
         elif tables:
             assert tables[0].table is not None
+            joins = any(mention.is_phrase("and") for mention in self.mentions)
+            if joins and sum(one.table == tables[0].table for one in tables) > 1:
+                raise _Unsure(f"{tables[0].table.name!r} is named twice, each time of other rows. Ask for each apart.")
             self.target, tables[0].used = tables[0].table, True
         for mention in self.mentions:
             is_left = mention.word in ("a", "an") and self._at(mention.place + 1) is _NOTHING

@@ -83,6 +83,13 @@ _REMARKS = frozenset({
     "estimated_cost", "estimated_cost_usd", "cost_estimate", "cost_usd", "estimated_tokens", "max_tokens", *_THOUGHTS,
 })  # fmt: skip
 """What is said about a task, or is the user's to order: no part of its work."""
+_STEERS = frozenset({
+    "condition", "conditions", "if", "run_if", "when", "unless", "repeat", "loop", "while", "until", "for_each",
+    "foreach", "iterate_over",
+})  # fmt: skip
+"""What would have a task run sometimes, or several times: no task here does."""
+_IDLE = frozenset({"always", "true", "false", "none", "no", "never", "1"})
+"""What these fields say where they ask for nothing."""
 _TAUGHT = frozenset({"query", "question", "sql", "code", "expression"})
 """Inputs that prompts name. That they stand beside the inputs needs no note."""
 _ENVELOPES = (*_INPUTS, "function", "function_call", "properties", "message")
@@ -631,7 +638,13 @@ def _read_rest(fields: dict[str, Any], node: Node, values: dict[str, Any], repai
             continue
         if name not in _REMARKS and (name in _LISTS or _holds_tasks(value)) and _holds_tasks(value):
             raise InvalidPlan(f"It holds tasks of its own in {name!r}. Put them into 'subtasks'.", place=place)
-        if name in _REMARKS or node.text:
+        if name in _STEERS and not (isinstance(value, (bool, int, str)) and str(value).strip().lower() in _IDLE):
+            raise InvalidPlan(
+                f"It has {name!r}, and a task runs once, as soon as what it waits for is done. Say it in the "
+                "description, plan the tasks that are sure, or leave it out.",
+                place=place,
+            )
+        if name in _REMARKS or name in _STEERS or node.text:
             kept[name] = value
             repairs.note(f"What {name!r} says was kept as a remark", node.task_id)
         elif values.get(name, value) != value:
@@ -761,6 +774,9 @@ def _split_names(text: str) -> list[Any]:
 def _refuse_unread_order(nodes: Sequence[Node], around: Mapping[str, Any]) -> None:
     """Where no task says what it waits for, what another field says of it must not be lost."""
     own = {node.task_id for node in nodes}
+    for name, item in around.items():
+        if "answer" in name and isinstance(item, str) and any(f"{{{one}" in item for one in own):
+            raise InvalidPlan(f"{name!r} says what to do with a task's result. Write it as a task.", place="the reply")
     if len(own) < 2 or any(_depends_of(node) or _refers(node, own) for node in nodes):
         return
     ids = "|".join(map(re.escape, sorted(own)))
