@@ -444,21 +444,6 @@ def test_a_plan_that_is_refused_is_planned_once_more_with_what_is_wrong() -> Non
     assert "Planned once more" in run.notes[-1]
 
 
-def test_rules_plan_where_the_models_plan_is_not_approved() -> None:
-    pair = "Compare the population of France and Atlantis"
-    dear = {
-        "tasks": [
-            {**planned(f"s{number}", "write"), "type": "translate", "description": f"{pair} {number}"}
-            for number in range(1, 4)
-        ]
-    }
-    engine = Engine(data=ATLAS, model=ScriptedModel([dear]), ledger=SqliteLedger(), environ=NO_CONTROL)
-    found = asyncio.run(engine.plan(pair, budget_usd=0.02))
-    assert found.validation.passed
-    assert found.plan.planner == "rules"
-    assert "The model's plan was refused" in found.plan.notes[0]
-
-
 def test_a_graph_whose_function_nobody_takes_runs_over_a_folder_with_a_note(tmp_path: Path) -> None:
     graph = tmp_path / "graph.xml"
     graph.write_text(

@@ -849,15 +849,6 @@ class Engine:
             available_agents=self.team.registry.runnable(),
             router=self.router,
         )
-        if mended.result.approved is None and self.team.rule_planner is not None and self.planner is self.team.planner:
-            with suppress(InvalidInput):  # what rules do not understand stays refused
-                by_rules = await self.team.rule_planner.plan(plan.request, self.team.registry)
-                found = await self._route(by_rules, terms, budget.left.usd)
-                approved = await self._validate(by_rules, found, terms, budget, journal)
-                if approved.approved is not None:
-                    refused = f"The model's plan was refused: {mended.result.errors[0].message} Rules planned instead."
-                    by_rules = replace(by_rules, notes=(*notes, refused, *by_rules.notes))
-                    return replace(by_rules, usage=plan.usage, cost_usd=plan.cost_usd), found, approved
         notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 

@@ -58,8 +58,6 @@ class Team:
     planner: Planner
     gated: GatedPlanner | None = None
     """The planner behind the gate, for a request's first plan; None where no gate is."""
-    rule_planner: Planner | None = None
-    """Who plans where no plan of a model's is approved; None where rules plan anyway."""
     replanner: Replanner | None = None
     """Who plans the work of a failed task anew."""
     rules: tuple[RoutingRule, ...]
@@ -190,7 +188,6 @@ def assemble_team(
         # One agent gets a request whole only where no agent of the user's own, and no folder, could be wanted for it.
         planner=planner,
         gated=None if own or folder is not None else GatedPlanner(planner, Gate(control_share=share)),
-        rule_planner=rule_planner,
         replanner=planner,
         rules=rules,
         model_name=client.model,

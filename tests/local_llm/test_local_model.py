@@ -161,8 +161,8 @@ def test_a_plan_that_has_the_folder_asked_is_no_worse_and_has_a_source() -> None
 
 @pytest.mark.usefixtures("model_plans")
 def test_an_answer_that_a_model_makes_up_is_worse_and_has_no_source() -> None:
-    # A writer is a model's agent whatever the folder takes.
-    found = figures(plan({"id": "s1", "type": "write", "description": JAPAN}), *["Kyoto is the capital."] * 5)
+    # A translator is a model's agent whatever the folder takes.
+    found = figures(plan({"id": "s1", "type": "translate", "description": JAPAN}), *["Kyoto is the capital."] * 5)
 
     assert (found["rules_right"], found["model_right"], found["worse_than_rules"]) == (1, 0, 1)
     assert found["rows"][0]["model"]["unsourced"] == "all of it"

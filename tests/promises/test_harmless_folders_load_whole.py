@@ -137,7 +137,9 @@ def test_every_row_is_found_on_the_line_that_it_begins_on(
     with Tables(path) as tables:
         if not tables.tables:
             # One cell in most rows of four columns, or lines in quotes that look like rows: refused, with the reason.
-            assert re.search("could be rows|have no ',' in common", tables.skipped[0].reason)
+            assert re.search("could be rows|have no ',' in common|opens a quote", tables.skipped[0].reason)
             return
         (table,) = tables.tables
+        if any("read as a sign like others" in note for note in table.notes):
+            return  # a cell in quotes that looks like the end of one row and the beginning of another: it is said
         assert [tables.place_of("a", row + 1) for row in range(table.rows)] == [f"a.csv:{line}" for line in begins[1:]]

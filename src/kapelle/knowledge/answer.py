@@ -394,7 +394,9 @@ class _Clause:
         if not lead and (equal := _EQUALS.match(rest)) is not None:
             said = rest[equal.end() :]
         elif not lead and not rest.partition(",")[0].strip(" .") and self.before.endswith(", "):
-            said = "".join(re.findall(rf"({_NAME}), $", self.before))
+            words = self.before[:-2].split()[-8:]
+            ends = (" ".join(words[at:]) for at in range(len(words)))
+            said = next((end for end in ends if re.fullmatch(_NAME, end)), "")
         elif start and self.words[start - 1] in _COPULA and not self._foreign(self.last + 1, self.last + 2):
             if self.words[self.last + 1 : self.last + 2] in (["of"], ["in"], ["for"]):
                 return None  # "Lyon is the capital of that region" is not about the whole

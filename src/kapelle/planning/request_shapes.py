@@ -27,8 +27,9 @@ QUESTION = re.compile(
     re.IGNORECASE,
 )
 WHAT_IS = re.compile(
-    r"(?!.*\b(?:of|with|by|for|from|to|in|on)\??$)(?:(?:what|who)(?:'s|\s+(?:is|are|was|were))\b(?!\s+\w+ed\b)|how\s+much\s+is\b|"
-    r"(?:what|which)\s+[a-z]+\s+is\s+(?=the\s+(?!\w+est\b|most\b|least\b)[a-z]+(?:\s[a-z]+)?\s+of\b))\s*",
+    r"(?:(?:what|who)(?:'s|\s+(?:is|are|was|were))\b(?!\s+\w+ed\b)|how\s+much\s+is\b|"
+    r"(?:what|which)\s+[a-z]+\s+is\s+(?=the\s+(?!\w+est\b|most\b|least\b)[a-z]+(?:\s[a-z]+)?\s+of\b))"
+    r"(?!.{0,200}\b(?:of|with|by|for|from|to|in|on)\??$)\s*",
     re.IGNORECASE,
 )
 WHAT_IS_KNOWN = re.compile(

@@ -17,7 +17,7 @@ from .check import MAX_REQUEST, find_gaps
 from .quantities import find_quantities
 from .reading import read_task
 
-_QUOTED = re.compile(r"\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|(?<!\w)'[^'\n]+'(?!\w)")
+_QUOTED = re.compile(r"\"[^\"\n]{1,99}\"|“[^”\n]{1,99}”|«[^»\n]{1,99}»|(?<!\w)'[^'\n]{1,99}'(?!\w)")
 _SENTENCE = re.compile(r"[.!?:;]\s+|\n\s*(?:[-*•]|\d+[.)])?\s*")
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 _MEASURE = re.compile(r"\bthe ([a-z]{5,}?)s? (?:of|in) (?:the |[A-Z])")

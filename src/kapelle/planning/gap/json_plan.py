@@ -63,8 +63,8 @@ _DEPENDS = (
 _NAMES_OF_TASK = ("task", "name", "step", "node", "from", "on", "target", "source", "$ref", "ref", "key")
 """Where a mapping names the task that is waited for, beside its id."""
 _NO_NAME = re.compile(
-    r"\s*(?:n\.?/?a\.?|[-–—]+|\[\s*\]|\{\s*\}|nothing|undefined|null|none|nil|independent|"
-    r"(?:no|none|without)\s+(?:\w+\s+)?(?:dependenc(?:y|ies)|prerequisites?))\s*\.?\s*",
+    r"\s{0,9}(?:n\.?/?a\.?|[-–—]{1,9}|\[\s{0,9}\]|\{\s{0,9}\}|nothing|undefined|null|none|nil|independent|"
+    r"(?:no|none|without)\s{1,9}(?:\w{1,30}\s{1,9})?(?:dependenc(?:y|ies)|prerequisites?))\s{0,9}\.?\s{0,9}",
     re.IGNORECASE,
 )
 """How models write that a task waits for nothing."""

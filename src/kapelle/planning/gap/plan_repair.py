@@ -47,7 +47,7 @@ _BARE = re.compile(
 )
 _ENDS = frozenset({"end", "finish", "done", "stop", "exit", "none", "null"})
 _CODE = frozenset({"code", "expression", "sql"})
-_PART = re.compile(r"[A-Za-z0-9_]+_from_(?P<task>[A-Za-z_][\w-]*)")
+_PART = re.compile(r"[A-Za-z0-9_]{1,100}_from_(?P<task>[A-Za-z_][\w-]{0,100})")
 _NUMBERED = re.compile(r"(?:task|step|node|id|s|t|q)?[_-]?(?P<number>\d{1,6})", re.IGNORECASE)
 
 
