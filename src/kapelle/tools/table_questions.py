@@ -1024,9 +1024,9 @@ class _Resolving:
             counted = value.format(t="a.")
             if not join.to_one and self.target.label is not None:
                 counted = f"count(DISTINCT a.{quote_name(self.target.label.name)})"
-            inner = f"SELECT * FROM {source}{where_sql(found)}"  # noqa: S608
+            inner = f"SELECT * FROM {source}{where_sql(found)}"  # noqa: S608 - quoted
             text = (
-                f"SELECT b.{name}, {counted} AS {quote_name(alias)} FROM ({inner}) AS a "  # noqa: S608
+                f"SELECT b.{name}, {counted} AS {quote_name(alias)} FROM ({inner}) AS a "  # noqa: S608 - quoted
                 f"JOIN {quote_name(join.to.table)} AS b "
                 f"ON a.{quote_name(join.column.name)} = b.{quote_name(join.to.name)} GROUP BY b.{name}"
             )

@@ -728,7 +728,7 @@ class _Sums:
             return
         for at in self._numeric:
             if at < len(columns):
-                total = float(sum(filter(None, columns[at])))  # type: ignore[arg-type]
+                total = float(sum(filter(None, columns[at])))  # type: ignore[arg-type]  # numbers, by its kind
                 self._all[at] += total
                 self._since[at] += total
                 self._counts[at] += len(columns[at]) - columns[at].count(None)

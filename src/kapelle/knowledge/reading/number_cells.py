@@ -200,7 +200,7 @@ class ColumnReading:
         for cell in cells:
             if cell not in known:
                 number = None if cell.casefold() in MISSING else read_number(cell)
-                known[cell] = None if number is None else convert(number.value(self.mark))  # type: ignore[arg-type]
+                known[cell] = None if number is None else convert(number.value(self.mark))  # type: ignore[arg-type]  # int or float
             values.append(known[cell])
         return values
 
