@@ -78,6 +78,7 @@ class FaithfulAgent(ModelAgent):
         known = " ".join(given)
         text = result.output
         is_held = all(holds(text, value) for value in values) and not from_nowhere(text, known)
+        is_held = is_held and not loses_some(text, sourced)
         if not is_held or cites_others(text, known) or is_mixed_up(text, sourced):
             template = await self._template.run(task, context)
             return replace(result, output=template.output)
@@ -129,6 +130,18 @@ def holds(text: str, value: str) -> bool:
         )
     # Two letters more may be a genitive; inside of another word it is another word.
     return re.search(rf"(?<![a-z0-9]){re.escape(wanted)}(?:['’]?[a-z]{{1,2}})?(?![a-z0-9])", said) is not None
+
+
+def loses_some(text: str, outputs: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a text names some of the things that facts are about, and not all; one in another language names none.
+
+    >>> told = [{"fact": {"subject": "Peru"}}, {"fact": {"subject": "Brazil"}}]
+    >>> loses_some("Peru and Brasil", told), loses_some("Peru, Brazil", told)
+    (True, False)
+    """
+    facts = [output["fact"] for output in outputs if isinstance(output.get("fact"), Mapping)]
+    named = [holds(text, str(fact["subject"])) for fact in facts if fact.get("subject")]
+    return any(named) and not all(named)
 
 
 def cites_others(text: str, known: str) -> bool:
