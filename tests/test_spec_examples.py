@@ -561,7 +561,7 @@ def levels_of_the_text(graph: TaskDAG) -> list[list[str]]:
     names = run_gap("Proposed GAP Integration", DAG=Any, Task=Any, List=list)
     kind = type("Decomposer", (OurTasks, names["HTDAGDecomposer"]), {})
 
-    class Remembering(kind):  # type: ignore[misc, valid-type]
+    class Remembering(kind):  # type: ignore[misc, valid-type]  # the base is a class of the text, made here
         def _analyze_dependencies(self, dag: Any) -> Any:
             self._dag = super()._analyze_dependencies(dag)
             return self._dag

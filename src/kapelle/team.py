@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kapelle.agents import Agent, AgentCapability, AgentRegistry, ModelAgent, RegisteredAgent, as_agent
+from kapelle.agents import WRITTEN_TYPES, Agent, AgentCapability, AgentRegistry, ModelAgent, RegisteredAgent, as_agent
 from kapelle.errors import InvalidAgents, InvalidInput, NotFound, UnknownPrice
 from kapelle.execution import Replanner
 from kapelle.graph import Task
@@ -40,8 +40,6 @@ TASK_TOKENS = (2_000, 700)
 """Input and output tokens that one task of a model's agent is taken for until outcomes say better."""
 PLANNING_TOKENS = (6_000, 8_000)
 """Input and output tokens that are set aside for the call that plans, and for asking once more: its limit, twice."""
-WRITTEN_TYPES = frozenset({"write", "report", "compare", "summarize", "answer"})
-"""Work that asks for a writer's judgement."""
 DATA_TYPES = ("lookup", "search", "research", "sql", "query", "aggregate", "count")
 """Work that the folder a user gave is asked for first."""
 EXACT_TYPES = ("compare", "combine", "join", "python", "compute", "calculate")

@@ -19,6 +19,7 @@ from .registry import AgentRegistry as AgentRegistry
 from .sources import MADE_TYPES as MADE_TYPES
 from .sources import MEMORY_MARK as MEMORY_MARK
 from .sources import SOURCED_TYPES as SOURCED_TYPES
+from .sources import WRITTEN_TYPES as WRITTEN_TYPES
 from .sources import has_sources as has_sources
 from .sources import is_from_memory as is_from_memory
 from .threads import THREAD_NAME as THREAD_NAME

@@ -22,6 +22,8 @@ SOURCED_TYPES = ASKED_TYPES | {"research", "aggregate", "count"}
 work them out from what earlier tasks have found."""
 ANSWER_TYPES = frozenset({"answer", "respond"})
 """Work that answers a person: from what earlier tasks have found, or else from memory."""
+WRITTEN_TYPES = frozenset({"write", "report", "compare", "summarize", "answer"})
+"""Work that puts together what others have found, and asks for a writer's judgement."""
 MADE_TYPES = frozenset(
     {
         "write",

@@ -16,15 +16,13 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-from kapelle.agents import MEMORY_MARK, AgentResult, ModelAgent, TaskContext, has_sources
+from kapelle.agents import MEMORY_MARK, WRITTEN_TYPES, AgentResult, ModelAgent, TaskContext, has_sources
 from kapelle.graph import Task, bare_answer, render_output
 from kapelle.knowledge import plain
 from kapelle.models import ModelClient
 
 from .writer import MAX_SHORT_CHARS, WriterAgent, list_sources
 
-HELD_TYPES = frozenset({"write", "report", "compare", "summarize", "answer"})
-"""Types of task that put together what others have found."""
 ROUNDED = 0.006
 """By how much of itself a number may be rounded: 2.85 million for 2,849,000."""
 LARGE = 10_000
@@ -68,7 +66,7 @@ class FaithfulAgent(ModelAgent):
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         """Do as ModelAgent does. Of a text that is not held to what it was given, the template's is taken instead."""
         result = await super().run(task, context)
-        if task.task_type not in HELD_TYPES or not isinstance(result.output, str):
+        if task.task_type not in WRITTEN_TYPES or not isinstance(result.output, str):
             return result
         sourced = [output for output in context.upstream.values() if has_sources(output)]
         values = list(dict.fromkeys(value for output in sourced for value in values_of(output)))
