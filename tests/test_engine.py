@@ -387,6 +387,15 @@ def test_with_a_model_a_failed_task_is_planned_anew() -> None:
     assert round(run.cost_usd, 9) == 0.041
 
 
+def test_with_nothing_left_no_model_of_unknown_price_is_asked_for_another_way() -> None:
+    model = ScriptedModel([{"tasks": [planned("s1", "write")]}], cost_usd=0.25)
+    broken = ScriptedAgent({"work": RuntimeError("broken")})
+    plan = Plan(request="Work", graph=TaskDAG([Task(task_id="a", task_type="work")]), planner="me")
+    engine = with_model(model, (broken.card("broken", "work", cost_usd=0.0), broken))
+    run = asyncio.run(engine.run(plan, budget_usd=0.0))
+    assert (run.state, model.calls, run.cost_usd) == ("failed", 0, 0.0)
+
+
 def test_what_needs_no_plan_goes_to_one_agent_as_it_is_and_costs_no_planning() -> None:
     model = ScriptedModel(["Paris"], cost_usd=0.01)
     engine = with_model(model)

@@ -857,6 +857,7 @@ class Engine:
             approver=_Approver(self, terms, budget, kept, complexities),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
+            replanning_is_priced=self.team.planning_is_priced,
             replanning_tokens=self.team.planning_tokens,
             reflector=self.reflector,
             reflection_cost_usd=self.team.planning_cost_usd,

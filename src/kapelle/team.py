@@ -65,6 +65,8 @@ class Team:
     """Which model was found and where, in a line for people."""
     planning_cost_usd: float = 0.0
     """Dollars to set aside for planning."""
+    planning_is_priced: bool = True
+    """Whether that is the price; False where no table knows the model, and its own reports must tell."""
     planning_tokens: int = 0
     call_timeout_s: float | None = None
     """Seconds that one call of the model may take; None without a model, or where its client does not say."""
@@ -191,6 +193,7 @@ def assemble_team(
         model_name=client.model,
         model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
         planning_cost_usd=price or 0.0,
+        planning_is_priced=price is not None,
         planning_tokens=sum(PLANNING_TOKENS),
         call_timeout_s=getattr(client, "timeout_s", None),
         unpriced=unpriced,

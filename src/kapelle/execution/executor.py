@@ -118,6 +118,8 @@ class Growth:
     replanner: Replanner | None = None
     replanning_cost_usd: float = 0.0
     """Dollars to set aside for planning the work of one failed task anew."""
+    replanning_is_priced: bool = True
+    """Whether that is its price. Without one nobody is asked once nothing is left of a budget."""
     replanning_tokens: int = 0
     reflector: Reflector | None = None
     reflection_cost_usd: float = 0.0
@@ -1382,6 +1384,8 @@ class _Execution:
         if not may_replan(self._progress.graph, task, growth.limits) or self._changes >= growth.limits.max_changes:
             return False
         if not self._progress.is_wanted(task.task_id) or not is_repeatable(task) or self._is_too_late_to_plan:
+            return False
+        if not growth.replanning_is_priced and self._budget.left.usd <= 0:
             return False
         try:
             reservation = self._budget.reserve(usd=growth.replanning_cost_usd, tokens=growth.replanning_tokens)
