@@ -1,9 +1,8 @@
 """Planning: a request becomes a graph of tasks, by a file, a model or rules.
 
-Read `planner` first. `rule_planner`, `model_planner` and `graph_replies` each plan a whole request; `htdag` plans level by
-level;
-`gate` says whether a plan pays; `dependencies` finds which task needs which other's result, `coverage` what of the
-request no task has.
+Read `planner` first. `rule_planner`, `model_planner` and `graph_replies` each plan a whole request; `htdag` plans level
+by level; `gate` says whether a plan pays; `dependencies` finds which task needs which other's result, `coverage` what
+of the request no task has.
 """
 
 from importlib import import_module
