@@ -18,8 +18,8 @@ from .growth import Reflector as Reflector
 from .growth import Replanner as Replanner
 from .limits import ExecutionLimits as ExecutionLimits
 from .limits import HedgePolicy as HedgePolicy
-from .result import error_text as error_text
-from .result import read_spent as read_spent
+from .results import error_text as error_text
+from .results import read_spent as read_spent
 from .resume import CUT_OFF as CUT_OFF
 from .resume import Earlier as Earlier
 from .resume import Interruption as Interruption

@@ -49,7 +49,6 @@ from kapelle.strategies import Accept, Ask, Check, Checks, Examine, Verdict, age
 from kapelle.strategies import Single as OneAgent
 from kapelle.validation import ApprovedPlan
 
-from .accounts import Accounts
 from .backends import AsyncioBackend, Backend
 from .fallback import FallbackChooser
 from .growth import (
@@ -64,13 +63,13 @@ from .growth import (
     may_help_anew,
     may_replan,
 )
+from .journal_writer import Recorder, describe_growth, used
 from .limits import ExecutionLimits
 from .loops import LoopGuard
-from .people import Given, Questions, why_rejected
 from .progress import Consequences, Progress
+from .questions import Given, Questions, why_rejected
 from .ready import ReadyJobs, rank_tasks
-from .recorder import Recorder, describe_growth, used
-from .result import (
+from .results import (
     MAX_LOOP_S,
     MAX_REASON_CHARS,
     Patience,
@@ -94,7 +93,8 @@ from .result import (
 )
 from .resume import Earlier
 from .retry import is_repeatable
-from .underway import Reports, UnderWay
+from .running import Reports, UnderWay
+from .spending import Accounts
 from .watching import contained
 from .work import Attempt, Job, Work
 
