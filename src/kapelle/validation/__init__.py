@@ -7,7 +7,6 @@
 from .approved import ApprovedPlan as ApprovedPlan
 from .calibrated import CalibratedRewardModel as CalibratedRewardModel
 from .calibrated import RewardStatistics as RewardStatistics
-from .checks import SpentAlready as SpentAlready
 from .detector import Detection as Detection
 from .detector import ModelDetector as ModelDetector
 from .detector import PlanDetector as PlanDetector
