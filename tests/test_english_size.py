@@ -14,7 +14,7 @@ ROOMS = (
     "knowledge/answer.py",
     "planning/coverage/*.py",
 )
-MAX_LINES = 6_072
+MAX_LINES = 6_060
 """What these rooms held before words had to be accounted for; validation's coverage was one of them. What a question is
 understood as and its SQL (tools/table_plan, conditions, spelling) stand apart, and so does what holds a model's SQL
 against a question (tools/question_check and what it uses): they settle on no reading."""

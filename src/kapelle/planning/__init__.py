@@ -13,7 +13,6 @@ from .coverage import find_gaps as find_gaps
 from .coverage import is_yes_no_question as is_yes_no_question
 from .coverage import read_task as read_task
 from .coverage import split_name as split_name
-from .coverage import stems_of as stems_of
 from .fallback import FallbackPlanner as FallbackPlanner
 from .fit import fit_types as fit_types
 from .for_each import FOR_EACH_CARD as FOR_EACH_CARD
