@@ -21,9 +21,9 @@ from kapelle.agents import AgentCapability
 from kapelle.errors import CannotPlan
 from kapelle.graph import Task, TaskDAG, escape_braces, find_references
 from kapelle.language import STOP_WORDS, find_referent, plain, quote_text, split_words, stem, word_set
+from kapelle.planning.planner import Plan
 
 from . import request_shapes as shapes
-from .planner import Plan
 from .stand_ins import StandIns, cut_before_stand_in
 
 MAX_REQUEST_CHARS = 20_000
