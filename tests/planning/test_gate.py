@@ -91,7 +91,7 @@ def test_a_single_plan_is_one_task_that_says_why() -> None:
     plan = single_plan(f"{CAPITALS} {{x}}", decision)
     (task,) = plan.graph
     assert task.resolved({}).inputs["request"] == f"{CAPITALS} {{x}}"
-    assert (task.metadata["arm"], task.metadata["gate_words"]) == ("control", 13.0)
+    assert (task.metadata["arm"], task.metadata["gate_words"]) == ("control", 15.0)
     assert "drawn as a control (100%" in plan.notes[0]
 
 
