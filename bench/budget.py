@@ -39,8 +39,9 @@ from pathlib import Path
 from typing import Any
 
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, ModelAgent, TaskContext, as_agent
-from kapelle.cost import Budget, CostProfiler
+from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, ContentRefused, ModelUnavailable
+from kapelle.estimates import CostProfiler
 from kapelle.execution import ExecutionLimits, Executor, RetryPolicy
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Event, Journal, Outcome, SqliteLedger, Usage

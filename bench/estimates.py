@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from kapelle.agents import AgentCapability
-from kapelle.cost import CostProfiler
 from kapelle.errors import KapelleError
+from kapelle.estimates import CostProfiler
 from kapelle.ledger import Outcome
 
 FOLDERS = (Path("../shared/data"), Path(__file__).parent.parent.parent / "shared" / "data")

@@ -34,10 +34,11 @@ from typing import Any
 import numpy as np
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.cost import CostProfiler, DAAOOptimizer, OptimizationConstraints, mip
-from kapelle.cost.assignment import Candidate, Choice, Limits, Problem, Slot, cheapest_choice, fastest_choice
-from kapelle.cost.solve import solve
-from kapelle.cost.tables import Tables
+from kapelle.allocation import DAAOOptimizer, OptimizationConstraints, mip
+from kapelle.allocation.assignment import Candidate, Choice, Limits, Problem, Slot, cheapest_choice, fastest_choice
+from kapelle.allocation.solve import solve
+from kapelle.allocation.tables import Tables
+from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
 
 SIZES = ((20, 15), (50, 15), (200, 50), (1000, 100))

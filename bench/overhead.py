@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
-from kapelle.cost import Budget, CostProfiler
+from kapelle.budget import Budget
+from kapelle.estimates import CostProfiler
 from kapelle.execution import ExecutionLimits, Executor
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Ledger, PostgresLedger, SqliteLedger

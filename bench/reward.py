@@ -47,8 +47,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kapelle.cost.difficulty import DifficultyModel
-from kapelle.cost.logged import LoggedOutcome, LoggedTask
+from kapelle.estimates.difficulty import DifficultyModel
+from kapelle.estimates.logged import LoggedOutcome, LoggedTask
 from kapelle.validation.calibrated import CalibratedRewardModel
 from kapelle.validation.learned_reward import LearnedReward
 from kapelle.validation.rates import Rates, expit

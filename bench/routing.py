@@ -32,12 +32,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kapelle.cost.curve import Curve, OperatingPoint, choose_columns, upper_hull
-from kapelle.cost.features import TextFeatures
-from kapelle.cost.logged import LoggedTask
-from kapelle.cost.policy import RoutingPolicy, common_agents, draw_for
-from kapelle.cost.savings import read_log
 from kapelle.errors import KapelleError
+from kapelle.estimates.features import TextFeatures
+from kapelle.estimates.logged import LoggedTask
+from kapelle.evaluation import read_log
+from kapelle.evaluation.curve import Curve, OperatingPoint, choose_columns, upper_hull
+from kapelle.evaluation.policy import RoutingPolicy, common_agents, draw_for
 
 Doubles = NDArray[np.float64]
 

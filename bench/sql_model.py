@@ -8,17 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kapelle.agents import TaskContext
-from kapelle.agents.local.sql import SqlAgent
-from kapelle.agents.local.sql_writer import (
-    MAX_OUTPUT_TOKENS,
-    SQL_SCHEMA,
-    SqlWritingAgent,
-    read_sql_reply,
-    write_prompt,
-)
 from kapelle.errors import CannotAnswer, RefusedQuery
 from kapelle.graph import Task
 from kapelle.ledger import NOTHING, Usage
+from kapelle.local.sql import SqlAgent
+from kapelle.local.sql_writer import MAX_OUTPUT_TOKENS, SQL_SCHEMA, SqlWritingAgent, read_sql_reply, write_prompt
 from kapelle.models import ModelClient, ModelReply, ModelRequest, PaidReplyInvalid
 from kapelle.tools import DoesNotFit, TableQuestions, Tables, link_schema
 

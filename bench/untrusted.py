@@ -481,9 +481,9 @@ def run_reply(path: Path) -> str:
 def run_program(path: Path) -> str:
     """Run a program in the sandbox, as the agent does, and write down what it gave."""
     from kapelle.agents import TaskContext
-    from kapelle.agents.local import PythonAgent
     from kapelle.errors import KapelleError
     from kapelle.graph import Task, escape_braces
+    from kapelle.local import PythonAgent
     from kapelle.tools import Sandbox
 
     code = path.read_text(encoding="utf-8")

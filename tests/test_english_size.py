@@ -4,16 +4,13 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "kapelle"
 ROOMS = (
-    "planning/language.py",
+    "language/[!_]*.py",
     "planning/request_shapes.py",
     "planning/rule_planner.py",
-    "planning/pronouns.py",
     "planning/for_each.py",
     "planning/dependencies/*.py",
     "tools/table_questions.py",
-    "tools/question_words.py",
     "tools/schema_links.py",
-    "knowledge/words.py",
     "knowledge/answer.py",
     "planning/coverage/*.py",
 )

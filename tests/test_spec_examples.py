@@ -29,8 +29,9 @@ import pytest
 import kapelle
 from kapelle import Engine, SqliteLedger, agent
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.cost import CostProfiler, DAAOOptimizer, OptimizationConstraints, OptimizedPlan
+from kapelle.allocation import DAAOOptimizer, OptimizationConstraints, OptimizedPlan
 from kapelle.errors import InvalidGraph
+from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Run
 from kapelle.planning import FUNCTION_TYPES, GAP_SYSTEM_PROMPT, GAP_USER_PROMPT, Plan, read_reply
@@ -41,11 +42,11 @@ from kapelle.validation import AOPValidator, LearnedRewardModel, TaskOutcome
 FOLDER = Path(__file__).parent / "spec"
 HOMES = {
     "AOPValidator": "kapelle.validation",
-    "CostProfiler": "kapelle.cost",
-    "DAAOOptimizer": "kapelle.cost",
+    "CostProfiler": "kapelle.estimates",
+    "DAAOOptimizer": "kapelle.allocation",
     "HALORouter": "kapelle.routing",
     "LearnedRewardModel": "kapelle.validation",
-    "OptimizationConstraints": "kapelle.cost",
+    "OptimizationConstraints": "kapelle.allocation",
     "Task": "kapelle.graph",
     "TaskDAG": "kapelle.graph",
     "TaskOutcome": "kapelle.validation",

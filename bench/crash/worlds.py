@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kapelle import Task, TaskDAG
-from kapelle.cost import Cascade, Check, Single, Strategy, Vote
+from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 
 WIDTH = 6
 LAYERS = 5

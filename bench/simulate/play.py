@@ -22,11 +22,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 from unittest import mock
 
-import kapelle.cost.optimizer
-import kapelle.custody
+import kapelle.allocation.optimizer
+import kapelle.engine.custody
 from kapelle import Engine, Plan
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
-from kapelle.cost import Cascade, Check, Single, Strategy, Vote
 from kapelle.errors import (
     AgentFailed,
     AskPerson,
@@ -42,6 +41,7 @@ from kapelle.execution import ExecutionLimits, HedgePolicy, Reflection, RetryPol
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import Event, Lease, Ledger, Run, SqliteLedger, Usage, answer_message
 from kapelle.routing import RoutingPlan
+from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 from kapelle.testing import LoopHeartbeat, VirtualClock
 
 from .world import PLANNING_USD, REFLECT_USD, REPLAN_USD, Act, Session, TaskSpec, Way, World
@@ -97,15 +97,15 @@ def play(world: World) -> History:
     history = History(world=world)
     clock = VirtualClock()
     logging.disable(logging.CRITICAL)
-    kapelle.custody._numbers = itertools.count(
+    kapelle.engine.custody._numbers = itertools.count(
         1
     )  # of the engines of a process: here every world is a process of its own
     try:
-        with mock.patch.object(kapelle.cost.optimizer, "call_in_thread", _call_here):
+        with mock.patch.object(kapelle.allocation.optimizer, "call_in_thread", _call_here):
             clock.run(_Player(world, history, clock).whole())
     finally:
         logging.disable(logging.NOTSET)
-        kapelle.custody._held.clear()
+        kapelle.engine.custody._held.clear()
     return history
 
 
@@ -207,7 +207,9 @@ class _Player:
             rival = asyncio.create_task(self._rival(number, trouble.rival_at_s, work))
         work.add_done_callback(lambda done: self._over(number, done))
         overtaken = trouble.overtaken_at_s
-        await asyncio.wait({work}, timeout=None if overtaken is None else overtaken + kapelle.custody.LEASE_S * 1.5)
+        await asyncio.wait(
+            {work}, timeout=None if overtaken is None else overtaken + kapelle.engine.custody.LEASE_S * 1.5
+        )
         for timer in timers:
             timer.cancel()
         if rival is not None:
@@ -215,7 +217,7 @@ class _Player:
         if not work.done():
             return None, work
         if ledger.is_dead and trouble.is_far:
-            kapelle.custody._held.add(ledger.owner)
+            kapelle.engine.custody._held.add(ledger.owner)
         return _outcome(work), None
 
     def _over(self, number: int, work: asyncio.Task[Run]) -> None:

@@ -1,7 +1,7 @@
 """kapelle, the conductor for AI agents: plans a request, gives every task to the agent that does it at least cost,
 proves the plan before a cent is spent, runs it as data flow, and learns from every outcome.
 
-Read `engine.py` first.
+Read `engine/engine.py` first.
 """
 
 from importlib import import_module
@@ -21,25 +21,18 @@ if TYPE_CHECKING:
         TaskContext,
         agent,
     )
-    from kapelle.cost import (
-        Budget,
-        Cascade,
-        Check,
-        CostProfiler,
+    from kapelle.allocation import (
         DAAOOptimizer,
         Explorer,
         Frontier,
-        LoggedOutcome,
-        LoggedTask,
         OptimizationConstraints,
         OptimizedPlan,
         Portfolio,
-        Single,
-        StrategyBook,
-        Verdict,
-        Vote,
         optimize_portfolio,
         pareto_frontier,
+    )
+    from kapelle.budget import (
+        Budget,
     )
     from kapelle.engine import (
         Engine,
@@ -74,6 +67,11 @@ if TYPE_CHECKING:
         UnknownTask,
         WorkerLost,
     )
+    from kapelle.estimates import (
+        CostProfiler,
+        LoggedOutcome,
+        LoggedTask,
+    )
     from kapelle.execution import (
         Backend,
         ExecutionLimits,
@@ -101,6 +99,9 @@ if TYPE_CHECKING:
         Usage,
         ledger_path,
         open_ledger,
+    )
+    from kapelle.limits import (
+        Terms,
     )
     from kapelle.models import (
         Message,
@@ -141,7 +142,14 @@ if TYPE_CHECKING:
         RoutingPlan,
         RoutingRule,
     )
-    from kapelle.terms import Terms
+    from kapelle.strategies import (
+        Cascade,
+        Check,
+        Single,
+        StrategyBook,
+        Verdict,
+        Vote,
+    )
     from kapelle.validation import (
         AOPValidator,
         ApprovedPlan,
@@ -286,13 +294,6 @@ __all__ = [
 
 # Where each name lives. It is imported when it is first asked for (PEP 562), so that a program pays for what it uses.
 _HOMES = {
-    "kapelle.patterns": (
-        "AgentOrchestrator",
-        "AgentType",
-        "Consensus",
-        "PatternResult",
-        "StepResult",
-    ),
     "kapelle.agents": (
         "Agent",
         "AgentCapability",
@@ -306,31 +307,21 @@ _HOMES = {
         "TaskContext",
         "agent",
     ),
-    "kapelle.cost": (
-        "Budget",
-        "Cascade",
-        "Check",
-        "CostProfiler",
+    "kapelle.allocation": (
         "DAAOOptimizer",
         "Explorer",
         "Frontier",
-        "LoggedOutcome",
-        "LoggedTask",
         "OptimizationConstraints",
         "OptimizedPlan",
         "Portfolio",
-        "Single",
-        "StrategyBook",
-        "Verdict",
-        "Vote",
         "optimize_portfolio",
         "pareto_frontier",
     ),
+    "kapelle.budget": ("Budget",),
     "kapelle.engine": (
         "Engine",
         "Proposal",
     ),
-    "kapelle.terms": ("Terms",),
     "kapelle.errors": (
         "AgentFailed",
         "AskPerson",
@@ -360,6 +351,11 @@ _HOMES = {
         "UnknownTask",
         "WorkerLost",
     ),
+    "kapelle.estimates": (
+        "CostProfiler",
+        "LoggedOutcome",
+        "LoggedTask",
+    ),
     "kapelle.execution": (
         "Backend",
         "ExecutionLimits",
@@ -388,6 +384,7 @@ _HOMES = {
         "ledger_path",
         "open_ledger",
     ),
+    "kapelle.limits": ("Terms",),
     "kapelle.models": (
         "Message",
         "ModelClient",
@@ -399,6 +396,13 @@ _HOMES = {
         "ToolCall",
         "ToolDefinition",
         "find_model",
+    ),
+    "kapelle.patterns": (
+        "AgentOrchestrator",
+        "AgentType",
+        "Consensus",
+        "PatternResult",
+        "StepResult",
     ),
     "kapelle.planning": (
         "Gate",
@@ -419,6 +423,14 @@ _HOMES = {
         "HALORouter",
         "RoutingPlan",
         "RoutingRule",
+    ),
+    "kapelle.strategies": (
+        "Cascade",
+        "Check",
+        "Single",
+        "StrategyBook",
+        "Verdict",
+        "Vote",
     ),
     "kapelle.validation": (
         "AOPValidator",

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult
-from kapelle.cost import Budget, CostProfiler
+from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, InvalidInput
+from kapelle.estimates import CostProfiler
 from kapelle.execution import Ending, ExecutionLimits, Executor
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Run, SqliteLedger

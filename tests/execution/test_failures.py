@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentRegistry, AgentResult
-from kapelle.cost import Budget, CostProfiler
+from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, InvalidInput, TryAgain
+from kapelle.estimates import CostProfiler
 from kapelle.execution import Ending, ExecutionLimits, Executor, HedgePolicy, RetryPolicy
 from kapelle.execution.loops import LoopGuard
 from kapelle.execution.progress import Progress

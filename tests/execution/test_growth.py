@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kapelle.agents import AgentRegistry, AgentResult, TaskContext
-from kapelle.cost import Budget, CostProfiler
+from kapelle.budget import Budget
 from kapelle.errors import (
     ContentRefused,
     InvalidGraph,
@@ -19,6 +19,7 @@ from kapelle.errors import (
     QuotaExceeded,
     ReplyCut,
 )
+from kapelle.estimates import CostProfiler
 from kapelle.execution import Ending, Executor, Growth, GrowthLimits
 from kapelle.execution.growth import grow
 from kapelle.graph import Task, TaskDAG

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentResult
-from kapelle.cost import Budget
+from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, InvalidInput, ModelRefused, ModelUnavailable, TryAgain
 from kapelle.execution import ExecutionLimits, RetryPolicy
 from kapelle.graph import Task

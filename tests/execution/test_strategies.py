@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentRegistry, AgentResult
-from kapelle.cost import Budget, Cascade, Check, Checks, CostProfiler, Single, Strategy, Vote, strategy_to_dict
+from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, AskPerson, TryAgain
+from kapelle.estimates import CostProfiler
 from kapelle.execution import Ending, ExecutionLimits, Executor
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome, Run, SqliteLedger
 from kapelle.routing import RoutingPlan
+from kapelle.strategies import Cascade, Check, Checks, Single, Strategy, Vote, strategy_to_dict
 from kapelle.testing import ScriptedAgent, VirtualClock
 from kapelle.validation import AOPValidator
 

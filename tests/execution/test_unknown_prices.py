@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kapelle import Engine, Plan, SqliteLedger, agent
 from kapelle.agents import AgentResult
-from kapelle.cost import Budget
+from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, AskPerson, TryAgain
 from kapelle.execution import ExecutionLimits, HedgePolicy, RetryPolicy
 from kapelle.graph import Task, TaskDAG

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from kapelle.agents import AgentCapability, agent
-from kapelle.cost import Cascade, Check, Single, Strategy, Vote, strategy_from_dict, strategy_to_dict
 from kapelle.errors import InvalidAgents, InvalidGraph
 from kapelle.graph import Task, TaskDAG
+from kapelle.strategies import Cascade, Check, Single, Strategy, Vote, strategy_from_dict, strategy_to_dict
 
 CASCADE = Cascade(cheap="a", check=Check(kind="well_formed"), strong=Single(agent="b"))
 JUDGED = Cascade(cheap="a", check=Check(kind="verifier", agent="judge"), strong=CASCADE)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kapelle.knowledge import Passage, find_answer, unsaid_words
-from kapelle.knowledge.words import stem
+from kapelle.language.words import stem
 
 
 def passage(text: str, heading: str = "", first_line: int = 1) -> Passage:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kapelle.agents.local import table_notes
+from kapelle.local import table_notes
 from kapelle.tools import Table, Tables
 
 HEAD = "name,size,units\n"

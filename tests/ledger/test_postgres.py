@@ -14,7 +14,7 @@ import pytest
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt, RunBusy
 from kapelle.ledger import Outcome, PostgresLedger, connection, open_ledger
 from kapelle.ledger.postgres_connection import refusal
-from kapelle.redaction import hide_password
+from kapelle.redaction.secrets import hide_password
 from tests.ledger.cut_line import Cut, CutLine
 from tests.ledger.postgres_server import PASSWORD_IN_URL, PostgresServer
 from tests.ledger.runs import record_run

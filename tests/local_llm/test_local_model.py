@@ -130,7 +130,7 @@ def figures(*replies: Any, request: str = JAPAN) -> dict[str, Any]:
 @pytest.fixture
 def model_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model plans what the folder would answer, which it is not asked to do: what is counted then is tested."""
-    monkeypatch.setattr("kapelle.agents.local.folder_answers", lambda folder: None)
+    monkeypatch.setattr("kapelle.local.folder_answers", lambda folder: None)
 
 
 def test_what_the_folder_answers_costs_no_call_and_is_no_worse() -> None:

@@ -20,7 +20,7 @@ from kapelle.planning import (
     Reflection,
     read_reply,
 )
-from kapelle.planning.gap.prompts import fill
+from kapelle.planning.graph_replies.prompts import fill
 from kapelle.testing import ScriptedModel
 
 GOOD = """<think>Two hops.</think><plan><graph>

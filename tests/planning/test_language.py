@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kapelle.planning.language import MAX_FACT_DEPTH, parse_facts, replace_pronoun, split_owned, split_steps
-from kapelle.planning.pronouns import find_referent, subject_of
+from kapelle.language.facts import MAX_FACT_DEPTH, parse_facts, replace_pronoun, split_owned, split_steps
+from kapelle.language.pronouns import find_referent, subject_of
 from kapelle.planning.request_shapes import find_files, read_comparison, to_plural
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from bench import untrusted
-from kapelle.agents.local import LocalFolder, skipped_files
 from kapelle.knowledge import FileReader, FolderIndex, FoundFile, ReadingLimits, Unreadable
+from kapelle.local import LocalFolder, skipped_files
 from kapelle.tools import Tables
 
 GOOD_TABLE = "name,height\nHuascaran,6768\n"

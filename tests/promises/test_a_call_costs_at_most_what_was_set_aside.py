@@ -23,7 +23,7 @@ from kapelle import AgentCapability, Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import Agent, ModelAgent, PydanticAIAgent, TaskContext
 from kapelle.agents.output_limit import BUDGETED_OUTPUT_TOKENS, LEAST_OUTPUT_TOKENS, OUTPUT_TOKENS
 from kapelle.errors import CallTooDear, ReplyCut
-from kapelle.failures import sort_failure
+from kapelle.failures.sorting import sort_failure
 from kapelle.ledger import Usage
 from kapelle.models import ModelReply, ModelRequest, Price, PriceTable, PydanticAIClient, bound_tokens, measure_messages
 from tests.models.openai_server import OpenAIServer, chat

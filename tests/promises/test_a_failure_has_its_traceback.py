@@ -15,7 +15,7 @@ from kapelle import Engine, ExecutionLimits, Plan, RetryPolicy, SqliteLedger, Ta
 from kapelle.errors import AgentFailed, TryAgain
 from kapelle.execution.result import MAX_TRACEBACK_CHARS, tell_traceback
 from kapelle.ledger import Run
-from tests.test_cli import kapelle as kapelle
+from tests.cli.test_cli import kapelle as kapelle
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
 KEY = "sk-abcdefghijklmnop12345"

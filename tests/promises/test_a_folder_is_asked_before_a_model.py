@@ -16,13 +16,13 @@ import pytest
 
 from kapelle import Engine, PlanRejected, SqliteLedger, agent
 from kapelle.agents import MADE_TYPES, MEMORY_MARK, AgentResult, ModelAgent, TaskContext, is_from_memory
-from kapelle.cost import Cascade, Check, Single, Strategy, StrategyEstimate
 from kapelle.execution import Reflection
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import Outcome, Run
 from kapelle.models import ModelReply, ModelRequest
 from kapelle.planning import Plan
 from kapelle.routing import RoutingRule
+from kapelle.strategies import Cascade, Check, Single, Strategy, StrategyEstimate
 
 ATLAS = Path(__file__).parents[2] / "examples" / "atlas" / "data"
 LOCAL = {"folder-search", "folder-sql", "local-writer", "sandbox-python"}

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-import kapelle.custody
+import kapelle.engine.custody
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import AgentRegistry
-from kapelle.custody import Custody
+from kapelle.engine.custody import Custody
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy
 from kapelle.ledger import Lease
 from kapelle.testing import LoopHeartbeat, ScriptedAgent, VirtualClock
@@ -98,7 +98,7 @@ def test_a_renewal_that_fails_is_tried_again_and_the_lease_is_given_back(
 
     async def whole() -> None:
         async with Custody(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock):
-            await clock.sleep(kapelle.custody.LEASE_S * 3)
+            await clock.sleep(kapelle.engine.custody.LEASE_S * 3)
 
     with caplog.at_level(logging.CRITICAL, logger="kapelle"):
         clock.run(whole())
@@ -124,7 +124,7 @@ def test_an_inbox_that_takes_long_to_read_delays_no_renewal(failure: Exception |
         def inbox(self, run_id: str) -> Any:
             self.looks += 1
             if self.looks == 10:  # when the lease is due, after a third of its time
-                clock.advance(kapelle.custody.LEASE_S * 0.8)
+                clock.advance(kapelle.engine.custody.LEASE_S * 0.8)
             if failure is not None:
                 raise failure
             return super().inbox(run_id)
@@ -134,11 +134,11 @@ def test_an_inbox_that_takes_long_to_read_delays_no_renewal(failure: Exception |
     async def whole() -> None:
         async with Custody(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock) as custody:
             custody.listen(lambda messages: None)
-            await clock.sleep(kapelle.custody.LEASE_S * 10)
+            await clock.sleep(kapelle.engine.custody.LEASE_S * 10)
 
     clock.run(whole())
     assert ledger.renewals >= 20
-    assert max(late) < kapelle.custody.LEASE_S
+    assert max(late) < kapelle.engine.custody.LEASE_S
 
 
 def test_a_lease_that_is_lost_is_not_asked_for_again() -> None:
@@ -147,7 +147,7 @@ def test_a_lease_that_is_lost_is_not_asked_for_again() -> None:
 
     async def whole() -> None:
         async with Custody(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock):
-            await clock.sleep(kapelle.custody.LEASE_S * 3)
+            await clock.sleep(kapelle.engine.custody.LEASE_S * 3)
 
     clock.run(whole())
     assert ledger.renewals == 0

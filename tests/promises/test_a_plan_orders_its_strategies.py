@@ -14,10 +14,11 @@ import pytest
 
 from kapelle import Engine, Plan, Run, SqliteLedger, Task, TaskDAG, agent
 from kapelle.agents import AgentRegistry, RegisteredAgent
-from kapelle.cost import Cascade, Check, CostProfiler, Single, Strategy, Vote, strategy_from_dict
 from kapelle.errors import InvalidInput, InvalidPlan, PlanRejected
+from kapelle.estimates import CostProfiler
 from kapelle.planning import parse_plan, read_plan, write_plan
 from kapelle.routing import HALORouter, RoutingPlan
+from kapelle.strategies import Cascade, Check, Single, Strategy, Vote, strategy_from_dict
 from kapelle.validation import AOPValidator, NextBest
 
 COSTS = {"cheap": 0.01, "same": 0.02, "other": 0.03, "dear": 0.1, "empty": 0.001, "broken": 0.04}

@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 
 from kapelle import AskPerson, Engine, HumanAnswer, Plan, Run, SqliteLedger, Task, TaskDAG, TryAgain, agent
 from kapelle.agents import AgentResult, TaskContext
-from kapelle.cost import Cascade, Check, Single, Strategy, Vote
 from kapelle.errors import AgentFailed, InvalidInput, NotFound
 from kapelle.execution import ExecutionLimits, RetryPolicy, make_backend
 from kapelle.execution.people import Given, Questions
 from kapelle.graph import GraphPatch
 from kapelle.ledger import Ledger, describe_question, hash_asked
-from kapelle.redaction import remember
+from kapelle.redaction.secrets import remember
 from kapelle.routing import RoutingPlan
+from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 
 LIMITS = ExecutionLimits(retry=RetryPolicy(max_attempts=2, first_delay_s=0.0))
 

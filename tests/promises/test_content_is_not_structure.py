@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 
 from kapelle import Engine, SqliteLedger
 from kapelle.agents import AgentCapability, AgentResult, TaskContext
-from kapelle.agents.local import local_agents
-from kapelle.documents import MAX_YAML_CHARS
+from kapelle.documents.reading import MAX_YAML_CHARS
 from kapelle.errors import AgentFailed, CannotPlan
 from kapelle.execution.growth import GrowthLimits, grow
 from kapelle.graph import Task, TaskDAG, escape_braces, resolve_references
+from kapelle.local import local_agents
 from kapelle.patterns import AgentOrchestrator
 from kapelle.planning import ForEachAgent, HTDAGPlanner, ModelPlanner, Plan, RulePlanner, read_items
 from kapelle.planning.plan_file import parse_plan, write_plan

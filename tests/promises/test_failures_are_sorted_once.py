@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kapelle import errors
-from kapelle.failures import LONGEST_WAIT_S, Failure, read_retry_after, sort_failure
+from kapelle.failures.sorting import LONGEST_WAIT_S, Failure, read_retry_after, sort_failure
 from kapelle.models import ModelReply, PaidRefusal, PaidReplyCut, PaidReplyInvalid
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)

@@ -16,11 +16,12 @@ import pytest
 
 from kapelle import Engine, Plan, Run, SqliteLedger, Task, TaskDAG, Verdict, agent
 from kapelle.agents import AgentResult, TaskContext
-from kapelle.cost import Cascade, Check, Checks, LoggedOutcome, LoggedTask, Single, Strategy, Vote, read_passed
 from kapelle.errors import AgentFailed, InvalidInput
+from kapelle.estimates import LoggedOutcome, LoggedTask
 from kapelle.execution import ExecutionLimits
 from kapelle.graph import GraphPatch
 from kapelle.routing import RoutingPlan
+from kapelle.strategies import Cascade, Check, Checks, Single, Strategy, Vote, read_passed
 
 LIMITS = ExecutionLimits(task_timeout_s=30.0)
 

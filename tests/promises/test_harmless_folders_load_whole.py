@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kapelle.agents.local import LocalFolder, skipped_files
 from kapelle.knowledge import FileReader, FolderIndex, FoundFile, ReadingLimits
+from kapelle.local import LocalFolder, skipped_files
 from kapelle.tools import Tables
 
 ROW = ",".join("7" if number % 10 == 0 else "" for number in range(200)) + "\n"

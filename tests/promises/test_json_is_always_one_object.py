@@ -23,10 +23,10 @@ from kapelle import cli
 from kapelle.cli.printing import json_alone, print_json
 from kapelle.errors import AgentFailed, InvalidPlan, KapelleError, LedgerBusy, RunBusy
 from kapelle.ledger import SqliteLedger, ledger_path, open_ledger
+from tests.cli.test_cli import ATLAS, COMPARE
+from tests.cli.test_cli import Outcome as Outcome
+from tests.cli.test_cli import kapelle as kapelle
 from tests.ledger.runs import record_run
-from tests.test_cli import ATLAS, COMPARE
-from tests.test_cli import Outcome as Outcome
-from tests.test_cli import kapelle as kapelle
 
 COMMANDS = {
     command.callback.__name__: command

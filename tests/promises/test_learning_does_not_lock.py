@@ -13,7 +13,7 @@ from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
 from kapelle.errors import PlanRejected
 from kapelle.execution import ExecutionLimits
-from kapelle.failures import FailureKind
+from kapelle.failures.sorting import FailureKind
 from kapelle.ledger import BLAMELESS, Outcome, Run
 
 DAY_S = 86_400.0

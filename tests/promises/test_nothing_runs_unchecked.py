@@ -12,7 +12,7 @@ import numpy
 import pytest
 
 from kapelle import SqliteLedger
-from kapelle.cost import Budget
+from kapelle.budget import Budget
 from kapelle.errors import InvalidInput
 from kapelle.ledger import Journal, Run
 from kapelle.routing import RoutingPlan

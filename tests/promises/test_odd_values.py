@@ -39,13 +39,13 @@ from pydantic_ai.usage import RequestUsage
 
 from kapelle import AgentCapability, AgentRegistry, Engine, Plan, Run, SqliteLedger, Task, TaskContext, TaskDAG, agent
 from kapelle.agents import AgentResult
-from kapelle.cost import Cascade, Check, Single, Vote
 from kapelle.errors import AgentFailed, AskPerson, InvalidAgents, InvalidInput, RefusedQuery, TryAgain
 from kapelle.execution import ExecutionLimits, HedgePolicy, Reflection, RetryPolicy
 from kapelle.execution.result import MAX_LOOP_S, describe_error
 from kapelle.graph import GraphPatch, clone_json_value, read_json_value
 from kapelle.ledger import Ledger, PostgresLedger, Usage
 from kapelle.models import ModelReply
+from kapelle.strategies import Cascade, Check, Single, Vote
 from kapelle.testing import LoopHeartbeat, ScriptedModel, VirtualClock
 from kapelle.tools import Sandbox, SandboxLimits
 from tests.execution.test_strategies import run_task

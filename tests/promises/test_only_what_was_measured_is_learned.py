@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
-from kapelle.cost import CostProfiler, Estimate, Verdict, Vote
 from kapelle.errors import AgentFailed, InvalidInput, NotFound
+from kapelle.estimates import CostProfiler, Estimate
 from kapelle.execution import ExecutionLimits
 from kapelle.ledger import Event, Outcome
+from kapelle.strategies import Verdict, Vote
 
 CARD = AgentCapability(agent_id="one", task_types=("work",), cost_usd=0.0, seconds=1.0)
 

@@ -34,7 +34,7 @@ from kapelle.errors import (
     TryAgain,
 )
 from kapelle.execution import ExecutionLimits, RetryPolicy, make_backend
-from kapelle.failures import sort_failure
+from kapelle.failures.sorting import sort_failure
 from kapelle.ledger import Usage
 from kapelle.models import ModelReply, PaidRefusal, PaidReplyCut, PaidReplyInvalid, Price, PriceTable
 from kapelle.testing import ScriptedModel

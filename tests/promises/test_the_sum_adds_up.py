@@ -20,12 +20,12 @@ from kapelle.cli.app import run_to_json
 from kapelle.errors import BudgetExceeded, KapelleError, ModelReplyInvalid, ModelTimeout, ModelUnavailable
 from kapelle.ledger import Run, Usage, format_usd
 from kapelle.models import ModelReply, PaidRefusal
-from kapelle.terminal import show_run
+from kapelle.terminal.terminal import show_run
 from kapelle.testing import ScriptedAgent, ScriptedModel
 from kapelle.validation import Detection
+from tests.cli.test_cli import kapelle as kapelle
+from tests.engine.test_engine import MODEL_PLAN, NO_CONTROL, QUESTION
 from tests.models.openai_server import OpenAIServer, chat
-from tests.test_cli import kapelle as kapelle
-from tests.test_engine import MODEL_PLAN, NO_CONTROL, QUESTION
 
 AMOUNTS = (st.integers(0, 10**7).map(lambda units: units / 10**8) | st.floats(0.0, 3.0)).map(lambda usd: round(usd, 9))
 """Dollars, in what budgets count in."""

@@ -11,7 +11,7 @@ from kapelle import AgentCapability, Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import ModelAgent
 from kapelle.errors import ContentRefused, KapelleError, ModelUnavailable, ReplyCut
 from kapelle.execution import ExecutionLimits, RetryPolicy
-from kapelle.failures import sort_failure
+from kapelle.failures.sorting import sort_failure
 from kapelle.models import (
     Message,
     ModelReply,

@@ -37,7 +37,7 @@ import yaml
 
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG, agent
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, ModelAgent, TaskContext
-from kapelle.cost import Budget, Cascade, Check, Single, Strategy, Vote
+from kapelle.budget import Budget
 from kapelle.errors import (
     AgentFailed,
     AskPerson,
@@ -51,6 +51,7 @@ from kapelle.execution import ExecutionLimits, HedgePolicy, RetryPolicy
 from kapelle.ledger import Event, Outcome, Run, Usage
 from kapelle.models import ModelReply, Price, PriceTable, PydanticAIClient
 from kapelle.routing import RoutingPlan
+from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 from kapelle.testing import ScriptedModel
 from tests.models.openai_server import OpenAIServer, ServerReply, ServerRequest, broken_stream, chat, failure, hang, raw
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kapelle.cost import RewardModel, describe_attempt
+from kapelle.allocation import RewardModel, describe_attempt
 from kapelle.errors import InvalidInput, NotFound
 from kapelle.validation import CalibratedRewardModel, LearnedReward
 

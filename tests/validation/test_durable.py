@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kapelle.documents.durable import write_beside_then_rename
 from kapelle.errors import InvalidInput
-from kapelle.validation.durable import write_beside_then_rename
 
 
 def test_it_writes_what_it_was_given_and_makes_the_folder(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
-from kapelle.cost import CostProfiler
+from kapelle.estimates import CostProfiler
 from kapelle.routing import RoutingPlan, RoutingRule
 from kapelle.validation import AOPValidator, NextBest, judge_pair
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kapelle.cost import describe_attempt
+from kapelle.allocation import describe_attempt
 from kapelle.errors import InvalidInput
 from kapelle.validation import LearnedReward, LearnedRewardModel
 

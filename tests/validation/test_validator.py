@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.cost import CostProfiler
 from kapelle.errors import InvalidInput
+from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
 from kapelle.routing import HALORouter, RoutingPlan
 from kapelle.validation import AOPValidator, Issue, ValidationResult

@@ -14,6 +14,8 @@ from .capability import AgentCapability as AgentCapability
 from .capability import CostTier as CostTier
 from .library_agent import PydanticAIAgent as PydanticAIAgent
 from .model_agent import ModelAgent as ModelAgent
+from .output_limit import MESSAGE_TOKENS as MESSAGE_TOKENS
+from .output_limit import limit_within as limit_within
 from .paid_failure import add_paid as add_paid
 from .registry import AgentRegistry as AgentRegistry
 from .sources import MADE_TYPES as MADE_TYPES

@@ -15,12 +15,12 @@ import typer
 from rich.console import Console
 
 import kapelle
-from kapelle import terminal
 from kapelle.agents import AgentRegistry
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput
 from kapelle.ledger import Run, has_ledger, is_postgres_url, ledger_path, open_ledger
 from kapelle.redaction import hide_known
+from kapelle.terminal import terminal
 
 from .logs import LogFormat, LogLevel, start_logging
 

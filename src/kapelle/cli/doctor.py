@@ -29,8 +29,9 @@ from rich.text import Text
 
 import kapelle
 from kapelle.agents import AgentRegistry
-from kapelle.cost import find_unreadable
+from kapelle.engine import assemble_team
 from kapelle.errors import InvalidInput, KapelleError, LedgerCorrupt, NotFound
+from kapelle.learning import find_unreadable, learned_folder
 from kapelle.ledger import (
     Examination,
     Ledger,
@@ -43,8 +44,6 @@ from kapelle.ledger import (
     try_making,
 )
 from kapelle.models import PydanticAIClient, find_model
-from kapelle.team import assemble_team
-from kapelle.terms import learned_folder
 from kapelle.tools import Sandbox
 
 from .app import Db, Json, app, console, db_words

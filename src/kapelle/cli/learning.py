@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from kapelle.cost import ColumnNames, Scale, format_report, read_log, run_savings
-from kapelle.cost import learn as learn_from
 from kapelle.engine import MOST_OUTCOMES
 from kapelle.errors import InvalidInput, NotFound
+from kapelle.evaluation import ColumnNames, Scale, format_report, read_log, run_savings
+from kapelle.learning import learn as learn_from
 from kapelle.ledger import has_ledger, is_postgres_url, ledger_path, open_ledger, printable
 
 from .app import Db, Json, RunId, app, console, engine_of, ledger_file

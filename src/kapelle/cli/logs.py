@@ -12,9 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from kapelle.characters import escape_json
 from kapelle.ledger import printable
-from kapelle.redaction import hide_known_in, hide_secrets
+from kapelle.redaction import escape_json, hide_known_in, hide_secrets
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["text", "json"]

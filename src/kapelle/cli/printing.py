@@ -21,9 +21,8 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from typing import Any, TextIO
 
-from kapelle.characters import escape_json
 from kapelle.ledger import printable
-from kapelle.redaction import hide_known, hide_known_in, hide_secrets
+from kapelle.redaction import escape_json, hide_known, hide_known_in, hide_secrets
 
 
 def say(text: str, *, to: TextIO | None = None, end: str = "\n") -> None:

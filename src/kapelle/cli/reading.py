@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from kapelle import terminal
 from kapelle.errors import InvalidInput
 from kapelle.ledger import has_ledger, ledger_path, open_ledger
+from kapelle.terminal import terminal
 
 from .app import (
     Agents,

@@ -18,14 +18,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from kapelle import terminal
-from kapelle.cost import agents_of, strategy_from_dict
 from kapelle.engine import Engine, Proposal
 from kapelle.errors import InvalidInput
 from kapelle.execution import ExecutionLimits, HedgePolicy, make_backend
 from kapelle.ledger import Event, Run, ledger_path, open_ledger, printable
 from kapelle.planning import PLAN_SUFFIXES, Plan, explain_edges, read_plan_stream, write_plan
 from kapelle.process import drive
+from kapelle.strategies import agents_of, strategy_from_dict
+from kapelle.terminal import terminal
 
 from .app import (
     COMMAND_LINE,

@@ -19,8 +19,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kapelle.agents import AgentRegistry, AgentResult
-from kapelle.cost import VERIFY, Budget, Estimate, Reservation
+from kapelle.allocation import VERIFY
+from kapelle.budget import Budget, Reservation
 from kapelle.errors import BudgetExceeded
+from kapelle.estimates import Estimate
 from kapelle.ledger import NOTHING, Usage
 
 from .result import UnknownCost

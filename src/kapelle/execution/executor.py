@@ -38,26 +38,15 @@ from kapelle.agents import (
     threads_at_work,
     when_threads_end,
 )
-from kapelle.cost import (
-    Accept,
-    Ask,
-    Budget,
-    Check,
-    Checks,
-    Estimate,
-    Examine,
-    Reservation,
-    Verdict,
-    agents_of,
-)
-from kapelle.cost import (
-    Single as OneAgent,
-)
+from kapelle.budget import Budget, Reservation
 from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidGraph, InvalidInput, PlanRejected
+from kapelle.estimates import Estimate
 from kapelle.failures import Failure, FailureKind, sort_failure
 from kapelle.graph import Task, TaskDAG, clone_json_value
 from kapelle.ledger import Journal, Question, Usage, read_usd
 from kapelle.redaction import get_logger
+from kapelle.strategies import Accept, Ask, Check, Checks, Examine, Verdict, agents_of
+from kapelle.strategies import Single as OneAgent
 from kapelle.validation import ApprovedPlan
 
 from .accounts import Accounts

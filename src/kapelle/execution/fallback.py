@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from kapelle.cost import Estimate
+from kapelle.estimates import Estimate
 from kapelle.graph import Task
 
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from kapelle.cost import VERIFY, Verdict, estimate_complexities, strategy_to_dict, task_context
+from kapelle.allocation import VERIFY
+from kapelle.estimates import estimate_complexities
 from kapelle.graph import describe_change
 from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
+from kapelle.strategies import Verdict, strategy_to_dict, task_context
 from kapelle.validation import ApprovedPlan
 
 from .accounts import no_usage

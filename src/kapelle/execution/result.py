@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from kapelle.agents import AgentResult, call_in_thread
-from kapelle.cost import Verdict, read_passed
 from kapelle.errors import (
     AgentFailed,
     AskPerson,
@@ -32,16 +31,7 @@ from kapelle.errors import (
     ModelRefused,
     ModelUnavailable,
 )
-from kapelle.graph import (
-    MAX_READ_CHARS,
-    GraphPatch,
-    Task,
-    TaskDAG,
-    TooLarge,
-    join_surrogates,
-    read_json_value,
-    tell_json_value,
-)
+from kapelle.graph import MAX_READ_CHARS, GraphPatch, Task, TaskDAG, TooLarge, read_json_value, tell_json_value
 from kapelle.ledger import (
     MAX_REPORTED_USD,
     NOTHING,
@@ -52,8 +42,8 @@ from kapelle.ledger import (
     read_usd,
 )
 from kapelle.models import PaidRefusal, PaidReplyInvalid
-from kapelle.redaction import hide_known_in, hide_secrets, mentions_known
-from kapelle.tracebacks import format_traceback
+from kapelle.redaction import format_traceback, hide_known_in, hide_secrets, join_surrogates, mentions_known
+from kapelle.strategies import Verdict, read_passed
 
 from .growth import Reflection
 

@@ -14,16 +14,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from kapelle.agents import AgentResult
-from kapelle.cost import (
+from kapelle.budget import Reservation
+from kapelle.estimates import Estimate
+from kapelle.failures import FailureKind
+from kapelle.graph import Task
+from kapelle.ledger import Usage
+from kapelle.strategies import (
     Accept,
     Answer,
     Ask,
     Cascade,
     Check,
-    Estimate,
     Examine,
     GiveUp,
-    Reservation,
     Single,
     Strategy,
     Verdict,
@@ -32,9 +35,6 @@ from kapelle.cost import (
     next_move,
     task_context,
 )
-from kapelle.failures import FailureKind
-from kapelle.graph import Task
-from kapelle.ledger import Usage
 
 GUARD = Check(kind="well_formed")
 """What every answer must pass where the user has given a validator for its type of task."""

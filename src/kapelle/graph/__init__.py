@@ -5,7 +5,7 @@ Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its me
 `svg` (with `layout`) and `mermaid` draw.
 """
 
-from kapelle.characters import join_surrogates as join_surrogates
+from kapelle.redaction import join_surrogates as join_surrogates
 
 from .captions import title_task as title_task
 from .change import apply_change as apply_change

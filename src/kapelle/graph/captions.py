@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from kapelle.characters import STEERS
-from kapelle.redaction import hide_known
+from kapelle.redaction import STEERS, hide_known
 
 from .references import find_references, is_reference, render_output, split_filled
 from .task import Task

@@ -35,9 +35,9 @@ from xml.sax.xmlreader import InputSource, Locator
 from defusedxml.common import DefusedXmlException
 from defusedxml.expatreader import DefusedExpatParser
 
-from kapelle.characters import escape_xml
 from kapelle.documents import MAX_DOCUMENT_BYTES, parse_json
 from kapelle.errors import InvalidGraph, InvalidPlan
+from kapelle.redaction import escape_xml
 
 from .calls import Call, fits_in_xml, looks_like_call, parse_call, write_call, write_json
 from .limits import MAX_TASKS

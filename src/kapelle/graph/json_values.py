@@ -32,8 +32,8 @@ from typing import Any, TypeVar
 
 import pydantic_core
 
-from kapelle.characters import join_surrogates
 from kapelle.errors import InvalidGraph, InvalidInput
+from kapelle.redaction import join_surrogates
 
 MAX_DEPTH = 50
 """Levels of nesting. Arguments of tools stay in single digits; recursion stays far from Python's limit of 1000."""

@@ -32,7 +32,7 @@ def read_strategy(value: Any, *, place: str) -> dict[str, Any]:
 
     Args:
         value: The plain values, in the short form or the long one, or a value that has them as `to_dict()`, as the
-            strategies of `kapelle.cost` do.
+            strategies of `kapelle.strategies` do.
         place: What the strategy belongs to, for errors.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from kapelle.characters import STEERS
+from kapelle.redaction import STEERS
 
 from .calls import fits_in_xml
 from .captions import STATES, clean_text, cut_text, describe_task, wrap_text

@@ -62,7 +62,7 @@ class Task:
     what the run does."""
     strategy: Any = None
     """How it is to be done, an order that nothing changes; None leaves that to routing. Given as an agent's id, a
-    strategy of `kapelle.cost`, or plain values; kept as a mapping in the one form of `named_strategy`."""
+    strategy of `kapelle.strategies`, or plain values; kept as a mapping in the one form of `named_strategy`."""
     risk: Risk = "low"
     """How much harm a wrong or repeated execution does."""
     on_failure: OnFailure = "skip"

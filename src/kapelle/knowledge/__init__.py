@@ -17,11 +17,3 @@ from .reading import Unreadable as Unreadable
 from .reading import authorize_reading as authorize_reading
 from .reading import look_through as look_through
 from .reading import printable_name as printable_name
-from .words import NUMBER_WORDS as NUMBER_WORDS
-from .words import STOP_WORDS as STOP_WORDS
-from .words import content_words as content_words
-from .words import plain as plain
-from .words import quote_text as quote_text
-from .words import split_words as split_words
-from .words import stem as stem
-from .words import word_set as word_set

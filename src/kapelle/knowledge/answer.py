@@ -14,8 +14,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from kapelle.language import NUMBER_WORDS, STOP_WORDS, plain, split_words, stem, word_set
+
 from .folder_index import Passage
-from .words import NUMBER_WORDS, STOP_WORDS, plain, split_words, stem, word_set
 
 MAX_SENTENCE_CHARS = 1_000
 """What is longer is no sentence but a table or a listing without marks."""

@@ -17,9 +17,9 @@ from operator import attrgetter
 from pathlib import Path
 
 from kapelle.errors import NotFound
+from kapelle.language import content_words
 
 from .reading import FileReader, FoundFile, ReadingLimits, Skipped, Unreadable, look_through
-from .words import content_words
 
 TEXT_ENDINGS = frozenset({".md", ".markdown", ".txt", ".rst", ".html", ".htm"})
 MAX_FILE_BYTES = 5_000_000

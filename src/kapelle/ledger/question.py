@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from kapelle.errors import InvalidInput
-from kapelle.graph import join_surrogates, read_json_value
+from kapelle.graph import read_json_value
+from kapelle.redaction import join_surrogates
 
 from .amounts import format_usd
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from kapelle.characters import show_steering
-from kapelle.redaction import hide_known
+from kapelle.redaction import hide_known, show_steering
 
 
 def printable(text: str) -> str:
     r"""Return the text as it may be shown to people, whoever wrote it: it steers no terminal, and holds no known key.
 
-    Line feeds and tabs stay; the line ends of Windows become line feeds. See `kapelle.characters`, `kapelle.redaction`.
+    Line feeds and tabs stay; the line ends of Windows become line feeds. See `kapelle.redaction`.
 
     >>> printable("\x1b[2J gone?")
     '␛[2J gone?'

@@ -12,12 +12,11 @@ from enum import StrEnum
 from typing import Any, Literal, cast
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.engine import Engine
+from kapelle.engine import AgentLike, Engine, register_agents
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG, escape_braces
 from kapelle.ledger import Run
 from kapelle.planning import Plan
-from kapelle.team import AgentLike, register_agents
 
 from .aggregate import CARD, Aggregator
 from .votes import Consensus, check_agreement, weight_of

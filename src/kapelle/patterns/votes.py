@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kapelle.cost import canonical_answer
 from kapelle.errors import InvalidInput
+from kapelle.strategies import canonical_answer
 
 CERTAIN = 0.95
 """Rates count as if they lay within 1 - CERTAIN .. CERTAIN: a short history is no proof of being always right."""

@@ -1,8 +1,8 @@
 """Planning: a request becomes a graph of tasks, by a file, a model or rules.
 
-Read `planner` first. `rule_planner`, `model_planner` and `gap` each plan a whole request; `htdag` plans level by level;
-`gate` says whether a plan pays; `dependencies` finds which task needs which other's result, `coverage` what of the
-request no task has.
+Read `planner` first. `rule_planner`, `model_planner` and `graph_replies` each plan a whole request; `htdag` plans level
+by level; `gate` says whether a plan pays; `dependencies` finds which task needs which other's result, `coverage` what
+of the request no task has.
 """
 
 from importlib import import_module
@@ -46,14 +46,6 @@ if TYPE_CHECKING:
     from .dependencies import infer_dependencies as infer_dependencies
     from .dependencies import infer_task_dependencies as infer_task_dependencies
     from .edge_reasons import explain_edges as explain_edges
-    from .gap import FUNCTION_TYPES as FUNCTION_TYPES
-    from .gap import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT
-    from .gap import GAP_USER_PROMPT as GAP_USER_PROMPT
-    from .gap import GapReply as GapReply
-    from .gap import GraphPlanner as GraphPlanner
-    from .gap import Reflection as Reflection
-    from .gap import read_reply as read_reply
-    from .gap import stream_tasks as stream_tasks
     from .gate import Decision as Decision
     from .gate import Gate as Gate
     from .gate import GatedPlanner as GatedPlanner
@@ -61,14 +53,24 @@ if TYPE_CHECKING:
     from .gate import judge_request as judge_request
     from .gate import mark_arm as mark_arm
     from .gate import single_plan as single_plan
+    from .graph_replies.planner import GraphPlanner as GraphPlanner
+    from .graph_replies.planner import Reflection as Reflection
+    from .graph_replies.prompts import FUNCTION_TYPES as FUNCTION_TYPES
+    from .graph_replies.prompts import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT
+    from .graph_replies.prompts import GAP_USER_PROMPT as GAP_USER_PROMPT
+    from .graph_replies.reply import GapReply as GapReply
+    from .graph_replies.reply import read_reply as read_reply
+    from .graph_replies.stream import stream_tasks as stream_tasks
 
 # What only some requests need is imported when it is first asked for (PEP 562): together it takes 50 ms.
 _LATER = {
     "explain_edges": "edge_reasons",
     **dict.fromkeys(("BLANK", "Edge", "PlanStep", "ToolSchema"), "dependencies"),
     **dict.fromkeys(("infer_dependencies", "infer_task_dependencies"), "dependencies"),
-    **dict.fromkeys(("FUNCTION_TYPES", "GAP_SYSTEM_PROMPT", "GAP_USER_PROMPT", "GapReply", "GraphPlanner"), "gap"),
-    **dict.fromkeys(("Reflection", "read_reply", "stream_tasks"), "gap"),
+    **dict.fromkeys(
+        ("FUNCTION_TYPES", "GAP_SYSTEM_PROMPT", "GAP_USER_PROMPT", "GapReply", "GraphPlanner"), "graph_replies"
+    ),
+    **dict.fromkeys(("Reflection", "read_reply", "stream_tasks"), "graph_replies"),
     **dict.fromkeys(
         ("Decision", "Gate", "GatedPlanner", "Verdict", "judge_request", "mark_arm", "single_plan"), "gate"
     ),

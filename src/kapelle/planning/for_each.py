@@ -16,9 +16,8 @@ from typing import Any
 from kapelle.agents import AgentCapability, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput
 from kapelle.graph import Filled, Task, render_output, split_filled
-from kapelle.knowledge import quote_text
+from kapelle.language import quote_text, split_listed
 
-from .language import split_listed
 from .rule_planner import FOR_EACH_TYPE, ONE_EACH, RulePlanner
 from .stand_ins import StandIns
 

@@ -22,8 +22,8 @@ from typing import Any, Literal, get_args
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG, escape_braces
+from kapelle.language import parse_facts, split_steps
 
-from .language import parse_facts, split_steps
 from .planner import Plan, Planner
 
 Arm = Literal["plan", "single", "control"]

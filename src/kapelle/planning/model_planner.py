@@ -108,7 +108,7 @@ def read_model_plan(document: Any) -> TaskDAG:
 
 
 def _read_text(text: str, *, is_cut: bool) -> tuple[TaskDAG, tuple[str, ...]]:
-    from .gap.reply import read_reply  # 20 ms, and only a model's plan needs it
+    from .graph_replies.reply import read_reply  # 20 ms, and only a model's plan needs it
 
     reply = read_reply(text, cut_off=is_cut, wanted='plan as JSON, {"tasks": [...]},')
     if reply.graph is None:

@@ -8,8 +8,9 @@ from typing import Protocol, runtime_checkable
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
-from kapelle.graph import TaskDAG, join_surrogates
+from kapelle.graph import TaskDAG
 from kapelle.ledger import NOTHING, RefusedFigure, Usage, read_usage, read_usd
+from kapelle.redaction import join_surrogates
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 
 from kapelle.errors import CannotPlan
-from kapelle.knowledge import quote_text
+from kapelle.language import Fact, parse_facts, quote_text, replace_pronoun, split_items
 
-from .language import Fact, parse_facts, replace_pronoun, split_items
 from .stand_ins import cut_before_stand_in
 
 FIND_VERBS = (

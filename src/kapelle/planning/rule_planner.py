@@ -19,12 +19,21 @@ from typing import Any
 from kapelle.agents import AgentCapability
 from kapelle.errors import CannotPlan
 from kapelle.graph import Task, TaskDAG, escape_braces, find_references
-from kapelle.knowledge import STOP_WORDS, plain, quote_text, split_words, stem, word_set
+from kapelle.language import (
+    STOP_WORDS,
+    find_referent,
+    plain,
+    quote_text,
+    replace_there,
+    split_words,
+    stem,
+    subject_of,
+    word_set,
+)
+from kapelle.language import facts as language
 
-from . import language
 from . import request_shapes as shapes
 from .planner import Plan
-from .pronouns import find_referent, replace_there, subject_of
 from .stand_ins import StandIns, cut_before_stand_in
 
 MAX_REQUEST_CHARS = 20_000

@@ -22,14 +22,14 @@ from .decision import NAMED, Choice, choose_agent, choose_agents
 from .plan import RoutingPlan
 from .rules import RoutingRule, check_rule_ids, default_rules
 
-logger = get_logger(__name__)
+logger = get_logger("kapelle.halo_router")
 
 _NO_PLAN = ("infeasible", "unknown")
 """What an optimiser's `status` says when its assignments are only those it was given."""
 
 
 class OptimizedAssignments(Protocol):
-    """What an optimiser gives back. `kapelle.cost.OptimizedPlan` is one."""
+    """What an optimiser gives back. `kapelle.allocation.OptimizedPlan` is one."""
 
     @property
     def assignments(self) -> Mapping[str, str]: ...
@@ -46,7 +46,7 @@ class OptimizedAssignments(Protocol):
 
 
 class PlanOptimizer(Protocol):
-    """Moves tasks to other agents so that the plan costs less. `kapelle.cost.DAAOOptimizer` is one."""
+    """Moves tasks to other agents so that the plan costs less. `kapelle.allocation.DAAOOptimizer` is one."""
 
     async def optimize_routing_plan(
         self, initial_plan: Any, dag: TaskDAG, constraints: Any = None

@@ -27,7 +27,7 @@ class RoutingPlan:
     """Task id to the reason for its agent, with the runner-up and why it lost."""
     strategies: dict[str, Any] = field(default_factory=dict)
     """Task id to the way in which several agents are asked, where that pays; `assignments` has the first of them. The
-    router hands these on as the optimiser made them: see `kapelle.cost.Strategy`."""
+    router hands these on as the optimiser made them: see `kapelle.strategies.Strategy`."""
     unassigned: dict[str, str] = field(default_factory=dict)
     """Task id to what is missing, and the way out."""
     metadata: dict[str, Any] = field(default_factory=dict)

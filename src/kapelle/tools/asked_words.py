@@ -10,9 +10,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from kapelle.knowledge import STOP_WORDS, split_words, stem, word_set
+from kapelle.language import (
+    LONGEST_PHRASE,
+    STOP_WORDS,
+    Phrase,
+    Token,
+    find_phrase,
+    find_unit,
+    read_tokens,
+    split_words,
+    stem,
+    word_set,
+)
 
-from .question_words import LONGEST_PHRASE, Phrase, Token, find_phrase, find_unit, read_tokens
 from .schema_links import MAX_VALUE_WORDS, LinkedColumn, LinkedTable, SchemaLinks
 
 SIZES = ("superlative", "top", "compare", "how")

@@ -11,10 +11,9 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
 
-from kapelle.knowledge import STOP_WORDS, plain
+from kapelle.language import STOP_WORDS, Phrase, plain
 
 from .asked_words import AskedQuestion, AskedSpan
-from .question_words import Phrase
 from .schema_links import SchemaLinks
 from .select_text import Select, closing
 from .statement import Literal, Statement

@@ -14,11 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kapelle.errors import RefusedQuery
-from kapelle.knowledge import plain, quote_text, split_words, stem, word_set
+from kapelle.language import Phrase, plain, quote_text, split_words, stem, word_set
 
 from .asked_words import SIZES, AskedQuestion, AskedSpan
 from .condition_check import find_wrong_conditions
-from .question_words import Phrase
 from .schema_links import (
     LEAST_OVERLAP,
     LINKING_SECONDS,

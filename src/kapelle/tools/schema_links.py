@@ -14,9 +14,8 @@ from itertools import islice
 from operator import itemgetter
 
 from kapelle.errors import RefusedQuery
-from kapelle.knowledge import split_words, stem
+from kapelle.language import CONCEPTS, DATE_WORDS, UNIT_SUFFIXES, VAGUE_HEADS, split_words, stem, stem_set
 
-from .question_words import CONCEPTS, DATE_WORDS, UNIT_SUFFIXES, VAGUE_HEADS, stem_set
 from .tables import Column, Table, Tables, quote_name
 
 MAX_INDEXED_ROWS = 200_000

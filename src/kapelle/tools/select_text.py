@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 from kapelle.errors import RefusedQuery
-from kapelle.knowledge import quote_text, word_set
+from kapelle.language import quote_text, word_set
 
 MAX_SELECT_CHARS = 4_000
 MAX_SELECTS = 12

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from kapelle.knowledge import split_words
+from kapelle.language import split_words
 
 from .schema_links import SchemaLinks
 

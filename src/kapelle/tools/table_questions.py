@@ -16,10 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from kapelle.knowledge import plain, quote_text, split_words, stem
-
-from .conditions import Found, value_condition, where_sql, where_words
-from .question_words import (
+from kapelle.language import (
     DATE_WORDS,
     LONGEST_PHRASE,
     PIECE_WORDS,
@@ -28,8 +25,14 @@ from .question_words import (
     find_phrase,
     find_unit,
     fits_verb,
+    plain,
+    quote_text,
     read_tokens,
+    split_words,
+    stem,
 )
+
+from .conditions import Found, value_condition, where_sql, where_words
 from .schema_links import MAX_VALUE_WORDS, Join, LinkedColumn, LinkedTable, SchemaLinks, ValueLink, link_schema
 from .spelling import nearest_name
 from .table_plan import Cell, NotUnderstood, Row, TablePlan

@@ -38,8 +38,8 @@ from kapelle.knowledge import (
     authorize_reading,
     look_through,
     printable_name,
-    quote_text,
 )
+from kapelle.language import quote_text
 
 CSV_ENDINGS = frozenset({".csv", ".tsv"})
 DATABASE_ENDINGS = frozenset({".sqlite", ".sqlite3", ".db"})

@@ -13,9 +13,10 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from kapelle.cost import Estimate, Single, Strategy
 from kapelle.errors import InvalidInput
+from kapelle.estimates import Estimate
 from kapelle.graph import TaskDAG
+from kapelle.strategies import Single, Strategy
 
 from .issue import Issue
 

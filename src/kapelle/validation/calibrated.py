@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from kapelle.documents import write_beside_then_rename
 from kapelle.errors import InvalidInput, NotFound
 
-from .durable import write_beside_then_rename
 from .platt import STEEPEST, Calibration, fit_calibration
 from .rates import Rates, names_of, require_outcome
 

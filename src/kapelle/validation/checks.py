@@ -18,10 +18,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kapelle.agents import AgentCapability
-from kapelle.cost import Cascade, CostProfiler, Estimate, Single, Strategy, Vote, agents_of, why_unable
+from kapelle.allocation import why_unable
 from kapelle.errors import InvalidInput
+from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import Task, TaskDAG, find_literals
 from kapelle.routing import RoutingPlan
+from kapelle.strategies import Cascade, Single, Strategy, Vote, agents_of
 
 from .edit import Edit
 from .issue import Issue, Severity
@@ -53,7 +55,7 @@ class Case:
     estimates: Mapping[str, Estimate]
     """For the tasks whose agent can do them."""
     counted: Mapping[str, float]
-    """What each of them counts for where a quality is asked for: see `kapelle.cost.Expectation`."""
+    """What each of them counts for where a quality is asked for: see `kapelle.allocation.Expectation`."""
     cost: float
     seconds: float
     max_budget: float | None = None

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 from kapelle.agents import AgentRegistry
-from kapelle.cost import CostProfiler, Estimate, estimate_complexity
+from kapelle.estimates import CostProfiler, Estimate, estimate_complexity
 from kapelle.graph import Task
 from kapelle.routing import HALORouter
 

@@ -99,7 +99,9 @@ def names_of(features: Mapping[str, Any]) -> tuple[str, str]:
         InvalidInput: one is missing or no text.
     """
     if not isinstance(features, Mapping):
-        raise InvalidInput(f"The features are {features!r:.40}; give a mapping, see kapelle.cost.describe_attempt.")
+        raise InvalidInput(
+            f"The features are {features!r:.40}; give a mapping, see kapelle.allocation.describe_attempt."
+        )
     for name in ("agent", "task_type"):
         value = features.get(name)
         if not (isinstance(value, str) and value):

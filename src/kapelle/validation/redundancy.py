@@ -10,7 +10,7 @@ from typing import Any
 
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task
-from kapelle.knowledge import stem, word_set
+from kapelle.language import stem, word_set
 from kapelle.planning import TaskText, read_task, stems_of
 
 from .edit import Edit, redirect

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from kapelle.cost import Estimate
+from kapelle.estimates import Estimate
 
 from .approved import ApprovedPlan
 from .issue import Issue

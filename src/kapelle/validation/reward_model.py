@@ -21,10 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kapelle.documents import parse_json, read_text
+from kapelle.documents import parse_json, read_text, write_beside_then_rename
 from kapelle.errors import InvalidInput
-
-from .durable import write_beside_then_rename
 
 WEIGHTS = ("success", "quality", "cost", "time")
 STATIC_WEIGHTS = {"success": 0.4, "quality": 0.3, "cost": 0.2, "time": 0.1}

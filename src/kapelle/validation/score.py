@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kapelle.agents import AgentCapability
-from kapelle.cost import CostProfiler, Estimate, estimate_complexities
+from kapelle.estimates import CostProfiler, Estimate, estimate_complexities
 from kapelle.graph import TaskDAG
 
 

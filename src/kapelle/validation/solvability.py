@@ -1,6 +1,6 @@
 """Can this agent do this kind of task? What outcomes say of it, and what becomes of a task that nobody can do.
 
-What is believed of a pair (agent, task type) is what `kapelle.cost.CostProfiler` believes: recent outcomes first,
+What is believed of a pair (agent, task type) is what `kapelle.estimates.CostProfiler` believes: recent outcomes first,
 changes noticed, old ones faded. Bounds are two standard deviations wide. Declarations alone condemn nobody: that takes
 outcomes. And nobody is condemned for good: an agent that fails is passed over where another can do the task, is tried
 where none can, and what speaks against it fades.
@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kapelle.agents import AgentCapability
-from kapelle.cost import CostProfiler
+from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
-from kapelle.knowledge import stem
+from kapelle.language import stem
 from kapelle.planning import split_name
 from kapelle.routing import RoutingPlan
 

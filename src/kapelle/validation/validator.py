@@ -16,10 +16,8 @@ from types import MappingProxyType
 from typing import Any
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.cost import (
-    CostProfiler,
+from kapelle.allocation import (
     DAAOOptimizer,
-    Estimate,
     Expectation,
     OptimizationConstraints,
     StrategySource,
@@ -27,6 +25,7 @@ from kapelle.cost import (
     follow_orders,
 )
 from kapelle.errors import InvalidInput, KapelleError
+from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import MAX_TASKS, TaskDAG
 from kapelle.redaction import get_logger
 from kapelle.routing import HALORouter, RoutingPlan

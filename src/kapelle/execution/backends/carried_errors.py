@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from kapelle.errors import AgentFailed, rebuild_error
-from kapelle.tracebacks import format_traceback
+from kapelle.redaction import format_traceback
 
 MAX_TRACEBACK_CHARS = 20_000
 

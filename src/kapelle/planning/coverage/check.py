@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kapelle.knowledge import STOP_WORDS, plain, split_words, stem
+from kapelle.language import STOP_WORDS, plain, split_words, stem
 
 from .quantities import Quantity, find_quantities
 from .reading import TaskText, is_yes_no_question, stems_of

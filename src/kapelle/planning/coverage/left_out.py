@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from kapelle.graph import TaskDAG
-from kapelle.knowledge import plain, word_set
+from kapelle.language import plain, word_set
 
 from .check import MAX_REQUEST, find_gaps
 from .quantities import find_quantities

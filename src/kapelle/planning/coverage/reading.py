@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kapelle.graph import Task
-from kapelle.knowledge import STOP_WORDS, plain, split_words, stem
+from kapelle.language import STOP_WORDS, plain, split_words, stem
 
 from .quantities import find_quantities
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from kapelle.knowledge import STOP_WORDS, split_words, stem, word_set
+from kapelle.language import STOP_WORDS, split_words, stem, word_set
 
 from .reading import overlap
 from .step import PlanStep, ToolSchema, blank_arguments, count_blanks, literal_arguments

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from kapelle.errors import InvalidGraph
 from kapelle.graph import topological_order
-from kapelle.knowledge import word_set
+from kapelle.language import word_set
 
 from .calls import fill_blanks
 from .explain import explain_text_edge

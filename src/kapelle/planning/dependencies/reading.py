@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
 
-from kapelle.knowledge import STOP_WORDS, plain, stem, word_set
+from kapelle.language import STOP_WORDS, plain, stem, word_set
 
 from .step import BLANK, count_blanks, mark_blanks
 

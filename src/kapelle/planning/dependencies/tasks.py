@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from kapelle.graph import GraphPatch, Task, TaskDAG
-from kapelle.knowledge import word_set
+from kapelle.language import word_set
 
 from .infer import infer_dependencies
 from .reading import ReadStep

@@ -1,0 +1,30 @@
+"""Allocation: who does every task of a plan at least cost within the limits on the whole plan.
+
+`DAAOOptimizer` is the face; `statement` says the problem, `solve` solves it, with the certificate; `frontier` and
+`portfolio` show the choices of one plan and of several. What needs NumPy is imported when it is first asked for.
+"""
+
+from .candidates import VERIFY as VERIFY
+from .candidates import JudgedStrategy as JudgedStrategy
+from .candidates import StrategySource as StrategySource
+from .constraints import OptimizationConstraints as OptimizationConstraints
+from .expectation import Expectation as Expectation
+from .expectation import expect_tasks as expect_tasks
+from .expectation import why_unable as why_unable
+from .exploration import Exploration as Exploration
+from .exploration import Explorer as Explorer
+from .exploration import Move as Move
+from .frontier import Frontier as Frontier
+from .frontier import FrontierPoint as FrontierPoint
+from .frontier import pareto_frontier as pareto_frontier
+from .optimizer import DAAOOptimizer as DAAOOptimizer
+from .orders import follow_orders as follow_orders
+from .orders import ordered_strategy as ordered_strategy
+from .plan import Attempt as Attempt
+from .plan import OptimizedPlan as OptimizedPlan
+from .portfolio import Portfolio as Portfolio
+from .portfolio import optimize_portfolio as optimize_portfolio
+from .reward import Features as Features
+from .reward import RewardModel as RewardModel
+from .reward import describe_attempt as describe_attempt
+from .reward import outcome_value as outcome_value

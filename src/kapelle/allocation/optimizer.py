@@ -1,0 +1,339 @@
+"""DAAOOptimizer: moves the tasks of a routing plan to the agents that do them at least cost within the user's limits.
+
+The name is the documented one. DAAO (arXiv:2509.11079, *Difficulty-Aware Agentic Orchestration*) estimates how hard a
+query is, and routes by it; the assignment of a whole plan as one optimisation is our own. Here the estimates meet the
+problem: `candidates` says who could do what, `statement` what problem that makes, `assignment` what is minimised and
+`solve` how. Runs nothing and spends nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from kapelle.agents import AgentCapability, call_in_thread
+from kapelle.errors import InvalidAgents, InvalidInput
+from kapelle.estimates import CostProfiler, estimate_complexities
+from kapelle.graph import TaskDAG
+from kapelle.redaction import get_logger
+from kapelle.routing import RoutingPlan
+from kapelle.strategies import Single, Strategy, agents_of
+
+from .assignment import Problem
+from .candidates import OptionFinder, StrategySource
+from .constraints import OptimizationConstraints, is_amount
+from .orders import ordered_strategy
+from .plan import Attempt, OptimizedPlan
+from .reward import RewardModel
+from .solve import ONE_IS_ENOUGH, Solution, explain_infeasible, solve, solve_trivially
+from .statement import Statement, Work, describe_untried, has_plan, state_problem
+
+logger = get_logger("kapelle.daao_optimizer")
+
+_INLINE = 200
+"""Candidates in all, up to which solving takes no longer than handing it to another thread is worth."""
+
+AnyPlan = RoutingPlan | OptimizedPlan | Mapping[str, str]
+"""What may be optimised: a plan, or task ids with their agents."""
+
+
+class DAAOOptimizer:
+    """Finds the assignment of a plan's tasks to agents with the least expected cost, within limits on the whole plan.
+
+        minimise    expected cost
+        so that     the tasks' mean chance of success >= min_quality_score, each one's >= min_task_quality
+                    cost <= max_total_cost, critical path <= max_total_time, agents' tasks <= agent_capacity
+                    every agent takes its task: type and skills (the initial agent is always allowed)
+
+    Chances of success count with their lower confidence bounds (see OptimizationConstraints). Where `strategies` knows
+    ways of asking several agents that pay for a type of task, they compete with the agents. Where a `reward` model is
+    given, it says what chance of success an attempt has, from the profiler's estimates and the task's words.
+
+    Among plans of equal cost it prefers quality, then less work in seconds, then the initial agents. Answers are exact
+    up to `gap`, if found in `time_limit_s`; the plan says which. The registry may be replaced while it lives.
+    """
+
+    def __init__(
+        self,
+        cost_profiler: CostProfiler,
+        agent_registry: Mapping[str, AgentCapability],
+        *,
+        strategies: StrategySource | None = None,
+        reward: RewardModel | None = None,
+        time_limit_s: float = 2.0,
+        gap: float = 1e-6,
+    ) -> None:
+        self.cost_profiler = cost_profiler
+        self.agent_registry = agent_registry
+        self.strategies = strategies
+        self.reward = reward
+        self._time_limit_s = time_limit_s
+        self._gap = gap
+
+    async def optimize_routing_plan(
+        self,
+        initial_plan: AnyPlan,
+        dag: TaskDAG,
+        constraints: OptimizationConstraints | None = None,
+        *,
+        pinned: Collection[str] = (),
+    ) -> OptimizedPlan:
+        """Return the cheapest plan within the limits. Tasks that the initial plan leaves out stay out.
+
+        `pinned` tasks keep their agents, as those do that the constraints pin: for a router whose rules chose them.
+        Tasks that name their strategy have that one. What an `OptimizedPlan` knows of tasks that were worked on stays
+        known, and finished ones keep their agents.
+
+        Raises:
+            InvalidInput: the plan or a limit names a task that the graph does not have, or an agent that is not
+                registered.
+        """
+        constraints = constraints or OptimizationConstraints()
+        if pinned:
+            constraints = dataclasses.replace(constraints, pinned={*constraints.pinned, *pinned})
+        return await self._optimize(_work(initial_plan, dag), constraints)
+
+    async def replan_from_feedback(
+        self,
+        current_plan: AnyPlan,
+        dag: TaskDAG,
+        completed_tasks: Collection[str],
+        actual_metrics: Mapping[str, Mapping[str, Any]],
+        constraints: OptimizationConstraints | None = None,
+    ) -> OptimizedPlan:
+        """Learn from what tasks really used, and plan the rest again. Finished tasks keep their agents.
+
+        Metrics are mappings of `tokens_used`, `execution_time` (seconds), `success` and, where known, `cost_usd`. What
+        was used counts against the limits. Metrics of a finished task may be given again with the plan that came of
+        them, and are learned from once; those of a task that is not among `completed_tasks` are a failed attempt, and
+        are to be given once.
+
+        Metrics of a task that a strategy did are those of all agents together, and `by_agent` may hold the metrics of
+        each: what one agent is worth is learned from these, and from nothing where they are missing.
+
+        Raises:
+            InvalidInput: a task is unknown or not assigned, or a metric is malformed. Nothing is learned then.
+        """
+        work = _work(current_plan, dag)
+        finished = work.finished | set(completed_tasks)
+        for task_id in (*completed_tasks, *actual_metrics):
+            if task_id not in work.initial:
+                raise InvalidInput(f"The task {task_id!r} is reported, but the plan does not assign it. Check its id.")
+        reports = {
+            task_id: self._read_report(task_id, work.initial[task_id], metrics)
+            for task_id, metrics in actual_metrics.items()
+        }
+        attempts = dict(work.attempts)
+        news = []
+        for task_id, (total, by_agent) in reports.items():
+            earlier = work.attempts.get(task_id)
+            if earlier is not None and earlier.finished:
+                continue
+            attempt = Attempt(
+                cost_usd=total["cost_usd"],
+                seconds=total["execution_time_seconds"],
+                success=total["success"],
+                finished=task_id in finished,
+            )
+            attempts[task_id] = attempt if earlier is None else earlier.plus(attempt)
+            news += [(task_id, agent, execution) for agent, execution in by_agent.items()]
+        work = dataclasses.replace(work, attempts=attempts, finished=finished)
+        constraints = constraints or OptimizationConstraints()
+        self._check(work, constraints)
+
+        complexities = estimate_complexities(dag)
+        for task_id, agent, execution in news:
+            self.cost_profiler.record_execution(
+                task_id=task_id,
+                agent_name=agent,
+                task_type=dag.tasks[task_id].task_type,
+                complexity=complexities[task_id],
+                **execution,
+            )
+        return await self._optimize(work, constraints)
+
+    def state_problem(
+        self, initial_plan: AnyPlan, dag: TaskDAG, constraints: OptimizationConstraints | None = None
+    ) -> Statement:
+        """Return the problem that a plan poses, unsolved: for those who solve it otherwise, see frontier and portfolio.
+
+        Raises:
+            InvalidInput: as `optimize_routing_plan`.
+        """
+        work, constraints = _work(initial_plan, dag), constraints or OptimizationConstraints()
+        self._check(work, constraints)
+        return state_problem(work, constraints, self._finder(constraints))
+
+    def restate(self, statement: Statement) -> Statement | None:
+        """Return the statement with the benefit of the doubt: agents that were tried too little to be proven good
+        count with what is expected of them, where nobody is proven. None where that changes nothing, or where the
+        constraints ask for a confidence."""
+        constraints = statement.constraints
+        if constraints.confidence is not None:
+            return None
+        begun = state_problem(statement.work, constraints, self._finder(constraints), begin=True)
+        return None if begun.problem == statement.problem else begun
+
+    def _check(self, work: Work, constraints: OptimizationConstraints) -> None:
+        work.check(self.agent_registry)
+        constraints.check_tasks(work.dag.tasks, work.initial)
+        for agent in constraints.agent_capacity:
+            if agent not in self.agent_registry:
+                logger.warning("agent_capacity limits %r, which is not in the registry", agent)
+
+    def _finder(self, constraints: OptimizationConstraints) -> OptionFinder:
+        return OptionFinder(
+            self.cost_profiler, self.agent_registry, self.strategies, constraints.confidence, self.reward
+        )
+
+    async def _optimize(self, work: Work, constraints: OptimizationConstraints) -> OptimizedPlan:
+        self._check(work, constraints)
+        logger.info("Optimizing routing plan: %d tasks", len(work.initial))
+        if logger.isEnabledFor(logging.DEBUG):
+            for task_id, complexity in estimate_complexities(work.dag).items():
+                logger.debug("Task %s complexity: %.1fx", task_id, complexity)
+        statement = state_problem(work, constraints, self._finder(constraints))
+        baseline = statement.problem.totals(statement.initial)
+        logger.info(
+            "Baseline metrics: cost=$%.4f, time=%.1fs, quality=%.3f",
+            baseline.cost,
+            baseline.seconds,
+            statement.quality(statement.initial)[0],
+        )
+
+        solution = await self._solve(statement.problem)
+        extra: dict[str, Any] = {}
+        if not has_plan(solution) and (begun := self.restate(statement)) is not None:
+            again = await self._solve(begun.problem)
+            if has_plan(again):
+                statement, solution = begun, again
+        if solution.status == "infeasible":
+            statement, solution, extra = await self._explain(statement, solution)
+        plan = statement.plan(solution, extra)
+        details = plan.optimization_details
+        logger.info("Optimization complete: saved $%.4f (%.0f%%)", plan.cost_savings, details["savings_pct"])
+        return plan
+
+    async def _solve(self, problem: Problem) -> Solution:
+        solution = solve_trivially(problem)
+        if solution is not None:
+            return solution
+        if sum(len(slot.candidates) for slot in problem.slots) <= _INLINE:
+            return self._solve_now(problem)
+        return await call_in_thread(self._solve_now, problem)
+
+    def _solve_now(self, problem: Problem) -> Solution:
+        return solve(problem, time_limit_s=self._time_limit_s, gap=self._gap)
+
+    async def _explain(self, statement: Statement, solution: Solution) -> tuple[Statement, Solution, dict[str, Any]]:
+        """Say which limits stand in the way; or let the quality give way that nobody asked for."""
+        limits = statement.problem.limits
+        if statement.constraints.min_quality_score is None and limits.min_quality > 0:
+            loose = statement.with_limits(dataclasses.replace(limits, min_quality=0.0))
+            free = await self._solve(loose.problem)
+            if has_plan(free):
+                return await self._give_way(statement, loose, free)
+            statement, solution = loose, free
+        binding, note = await call_in_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
+        if {"min_quality_score", "task_quality"} & binding.keys() and (untried := statement.untried()):
+            note += (
+                " What counts is the lower bound of a chance, and little or nothing was tried of "
+                f"{describe_untried(untried)} Ask for less quality or `confidence`, or let outcomes come in."
+            )
+        logger.info("No plan keeps the limits: %s", binding)
+        extra: dict[str, Any] = {"binding": binding, "binding_note": note}
+        if binding and not note.startswith(ONE_IS_ENOUGH):
+            extra["one_is_enough"] = False
+        if "max_total_cost" in binding:  # whoever tells of it later may have less left than there was here
+            extra["max_total_cost"] = limits.max_cost
+        return statement, solution, extra
+
+    async def _give_way(
+        self, statement: Statement, loose: Statement, free: Solution
+    ) -> tuple[Statement, Solution, dict[str, Any]]:
+        """Return the cheapest plan for which the quality that nobody asked for gives way by as few tenths as it must.
+
+        By less, the whole budget would go into a quality that is a default; all at once, to agents that always fail.
+        """
+        limits = statement.problem.limits
+        binding, _ = await call_in_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
+        missing = binding.get("min_quality_score", limits.min_quality)
+        least = max(0.0, limits.min_quality - math.ceil(10 * missing) / 10)
+        given = statement.with_limits(dataclasses.replace(limits, min_quality=least))
+        solution = await self._solve(given.problem)
+        if not has_plan(solution):
+            given, solution = loose, free
+        note = "Within the other limits no plan is as good as the initial one, so its quality, which nobody asked for, "
+        note += "gives way."
+        return given, solution, {"quality_note": note}
+
+    def _read_report(
+        self, task_id: str, strategy: Strategy, metrics: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        """Return what a task used in all, and what of that is learned about which agent."""
+        where = f"actual_metrics[{task_id!r}]"
+        total = self._read_metrics(where, agents_of(strategy)[0], metrics)
+        if "by_agent" not in metrics:
+            return total, {strategy.agent: total} if isinstance(strategy, Single) else {}
+        by_agent = metrics["by_agent"]
+        if not isinstance(by_agent, Mapping):
+            raise InvalidInput(f"{where}['by_agent'] is {by_agent!r:.80}; give a mapping of agents to their metrics.")
+        for agent in by_agent:
+            if agent not in agents_of(strategy):
+                raise InvalidInput(f"{where}['by_agent'] names {agent!r}, and the task was done by: {strategy}.")
+        return total, {
+            agent: self._read_metrics(f"{where}['by_agent'][{agent!r}]", agent, each)
+            for agent, each in by_agent.items()
+        }
+
+    def _read_metrics(self, where: str, agent: str, metrics: object) -> dict[str, Any]:
+        if not isinstance(metrics, Mapping):
+            raise InvalidInput(f"{where} is {metrics!r:.80}; give a mapping of metrics.")
+        known = {"tokens_used", "execution_time", "success", "cost_usd", "by_agent"}
+        unknown = sorted(set(metrics) - known)
+        if unknown:
+            raise InvalidInput(f"{where} has {unknown[0]!r}; use tokens_used, execution_time, success and cost_usd.")
+        for name in ("tokens_used", "execution_time", "success"):
+            if name not in metrics:
+                raise InvalidInput(f"{where} lacks {name!r}.")
+        for name in ("tokens_used", "execution_time", "cost_usd"):
+            if metrics.get(name) is not None and not is_amount(metrics[name]):
+                raise InvalidInput(f"{where}[{name!r}] is {metrics[name]!r}; it must be finite, zero or more.")
+        if not isinstance(metrics["success"], bool):
+            raise InvalidInput(f"{where}['success'] is {metrics['success']!r}; it must be True or False.")
+
+        cost_usd = metrics.get("cost_usd")
+        if cost_usd is None:
+            capability = self.agent_registry.get(agent)
+            if capability is None:
+                raise InvalidAgents(f"{where} has no cost_usd, and {agent!r} is not registered: its price is unknown.")
+            cost_usd = capability.cost_usd
+            if cost_usd is None:
+                cost_usd = self.cost_profiler.price_tokens(metrics["tokens_used"], capability.cost_tier)
+        return {
+            "tokens_used": metrics["tokens_used"],
+            "execution_time_seconds": float(metrics["execution_time"]),
+            "success": metrics["success"],
+            "cost_usd": float(cost_usd),
+        }
+
+
+def _work(plan: AnyPlan, dag: TaskDAG) -> Work:
+    assignments = plan.assignments if isinstance(plan, (RoutingPlan, OptimizedPlan)) else plan
+    initial: dict[str, Strategy] = {task_id: Single(agent=agent) for task_id, agent in assignments.items()}
+    attempts: Mapping[str, Attempt] = {}
+    if isinstance(plan, OptimizedPlan):
+        attempts = dict(plan.attempts)
+        for task_id, strategy in plan.strategies.items():
+            # Whoever gave the task to another agent since then meant that agent.
+            if initial.get(task_id) == Single(agent=agents_of(strategy)[0]):
+                initial[task_id] = strategy
+    for task in dag:
+        order = ordered_strategy(task)
+        if order is not None and task.task_id in initial:
+            initial[task.task_id] = order
+    finished = frozenset(task_id for task_id, attempt in attempts.items() if attempt.finished)
+    return Work(initial=initial, dag=dag, attempts=attempts, finished=finished)

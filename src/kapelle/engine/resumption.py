@@ -1,0 +1,142 @@
+"""What going on with a run needs to know of it: read from its record alone. Refuses runs that are done. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from kapelle.budget import Amounts
+from kapelle.errors import InvalidInput
+from kapelle.execution import Interruption, find_interruptions, find_open_planning
+from kapelle.graph import Task, TaskDAG
+from kapelle.ledger import Run
+from kapelle.limits import Terms
+from kapelle.planning import Plan
+from kapelle.routing import RoutingPlan
+from kapelle.strategies import agents_of, strategy_from_dict
+
+LEAST_USD = 1e-9
+"""What a budget counts in: sums of floats differ by less."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resumption:
+    """How a run goes on."""
+
+    run: Run
+    terms: Terms
+    """What the user asks of it by now."""
+    changed: Mapping[str, Any]
+    """The terms that are new, and from when on a new deadline counts."""
+    deadline_s: float | None
+    """Seconds that are left."""
+    interruptions: tuple[Interruption, ...]
+    open_planning_usd: float
+    """What was set aside for a planner's call of whose end nobody has told."""
+
+    @property
+    def state(self) -> str:
+        """Where it goes on: `planning` if nothing was approved yet, else `running`."""
+        return "planning" if self.run.approved_at is None else "running"
+
+    @property
+    def spent(self) -> Amounts:
+        """What it has used, what was cut off included: that may all have been charged."""
+        cut_off = sum(one.cost_usd for one in self.interruptions)
+        return Amounts(
+            usd=self.run.cost_usd + cut_off + self.open_planning_usd,
+            tokens=self.run.usage.tokens,
+            calls=self.run.usage.calls,
+        )
+
+    @property
+    def finished(self) -> frozenset[str]:
+        """Tasks of which nothing more will come."""
+        over = {"done"} if self.run.is_tried_again else {"done", "failed", "skipped"}
+        return frozenset(task_id for task_id, task in self.run.tasks.items() if task.state in over)
+
+
+def prepare(run: Run, new: Mapping[str, Any]) -> Resumption:
+    """Return how a run goes on, with new terms where they are given (not None).
+
+    Raises:
+        InvalidInput: it is done, a term is wrong, or its deadline has passed and no new one is given.
+    """
+    if run.approved_at is None and run.graph is None and run.settings.get("given"):
+        raise InvalidInput(
+            f"Run {run.run_id} was cut off before its plan was written down, and the plan was not made by kapelle. "
+            "Nothing has run: run the plan again."
+        )
+    if run.state == "done":
+        raise InvalidInput(f"Run {run.run_id} is done; there is nothing left to do. `kapelle explain` shows it.")
+    names = asdict(Terms())
+    before = {name: value for name, value in run.settings.items() if name in names}
+    changed = {name: value for name, value in new.items() if value is not None}
+    terms = Terms(**{**before, **changed})
+    spent = run.cost_usd
+    if "budget_usd" in changed and changed["budget_usd"] < spent - LEAST_USD:
+        raise InvalidInput(
+            f"Run {run.run_id} has cost ${spent:.4g} already, which is more than the budget of "
+            f"${changed['budget_usd']:.4g} that is given now. Give more: it is for the whole run."
+        )
+    left_s = terms.deadline_s
+    if "deadline_s" in changed:
+        changed["deadline_from_s"] = run.active_seconds
+    elif left_s is not None:
+        left_s -= run.active_seconds - float(run.settings.get("deadline_from_s", 0.0))
+        if left_s <= 0:
+            raise InvalidInput(
+                f"Run {run.run_id} has used the {terms.deadline_s:g} s that it was given. Give it more: "
+                "--deadline SECONDS, or resume(deadline_s=...); they count from now on."
+            )
+    return Resumption(
+        run=run,
+        terms=terms,
+        changed=changed,
+        deadline_s=left_s,
+        interruptions=find_interruptions(run),
+        open_planning_usd=find_open_planning(run),
+    )
+
+
+def recorded_plan(run: Run) -> Plan | None:
+    """Return the plan of a run that was not approved yet; None if nothing was planned."""
+    if run.graph is None:
+        return None
+    return Plan(request=run.request, graph=run.graph, planner=run.planner, notes=run.notes)
+
+
+def recorded_routing(run: Run, able: Mapping[str, Any], finished: frozenset[str]) -> RoutingPlan:
+    """Return who does what in a run, as recorded; tasks still to do whose agents are not `able` by now have nobody."""
+    assert run.graph is not None
+    strategies = {name: strategy_from_dict(way) for name, way in run.strategies.items() if name in run.graph}
+    gone = {
+        name
+        for name in run.graph.tasks
+        if name not in finished and any(agent not in able for agent in _agents(run, name, strategies))
+    }
+    return RoutingPlan(
+        assignments={name: agent for name, agent in run.assignments.items() if name in run.graph and name not in gone},
+        explanations={name: why for name, why in run.explanations.items() if name in run.graph and name not in gone},
+        strategies={name: way for name, way in strategies.items() if name not in gone},
+        metadata={name: run.routing[name] for name in ("pinned", "firm", "features") if name in run.routing},
+    )
+
+
+def part_without_agents(dag: TaskDAG, routing: RoutingPlan) -> TaskDAG:
+    """Return the tasks that nobody has yet, as a graph of their own: edges and inputs to others are left out."""
+    new = {task.task_id: task for task in dag if task.task_id not in routing.assignments}
+
+    def alone(task: Task) -> Task:
+        inside = dict(task.inputs) if task.references <= new.keys() else {}
+        return replace(task, depends_on=tuple(name for name in task.depends_on if name in new), inputs=inside)
+
+    return TaskDAG(alone(task) for task in new.values())
+
+
+def _agents(run: Run, task_id: str, strategies: Mapping[str, Any]) -> tuple[str, ...]:
+    way = strategies.get(task_id)
+    if way is not None:
+        return tuple(agents_of(way))
+    return (run.assignments[task_id],) if task_id in run.assignments else ("",)

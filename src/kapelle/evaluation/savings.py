@@ -1,0 +1,226 @@
+"""The savings report: reads a log, judges it as it deserves, and says what it found. The page to read first.
+
+    read_log -> paired, if every task was seen with every agent     -> looked up
+             -> partial, if most were seen with one                 -> doubly robust estimates
+             -> neither, if no two agents share a task type         -> said so, and what to do
+
+Policies and predictors are given in, so that any of their kind may be judged; without one they are kapelle's own.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kapelle.errors import InvalidInput
+from kapelle.estimates import LoggedTask
+from kapelle.models import PriceTable
+from kapelle.strategies import Strategy, agents_of
+
+from .columns import ColumnNames
+from .log import Log
+from .reading import Scale, read_log
+from .report import SavingsReport
+
+if TYPE_CHECKING:
+    from .full_feedback import FitPolicy
+    from .logged_bandit import FitPredictor
+
+SHARES = (0.95, 0.98, 1.0)
+"""Of today's quality."""
+LEAST_TASKS = 40
+"""Fewer tell nothing: half of them are learned from, and the other half is judged."""
+FEW_TASKS = 200
+MOST_LEARNED = 10_000
+"""Tasks that kapelle's own policy or predictor learns from at a time; of more a random part. All of them are judged."""
+HOW_TO_EXPLORE = (
+    "Give a small share of the traffic, such as 5 %, to an agent drawn at random, whatever the task (`kapelle run "
+    "--explore 0.05` does), and run this again on its log: a few hundred tasks a type are enough."
+)
+
+
+def savings_report(
+    log: Log,
+    *,
+    today: str | None = None,
+    shares: Sequence[float] = SHARES,
+    seed: int = 0,
+    folds: int = 2,
+    resamples: int = 1_000,
+    confidence: float = 0.95,
+    fit_policy: FitPolicy | None = None,
+    fit_predictor: FitPredictor | None = None,
+    tell: Callable[[str], None] = lambda words: None,
+) -> SavingsReport:
+    """Return what routing would have saved on the tasks of this log.
+
+    Args:
+        log: see `read_log`.
+        today: the agent to compare with. By default the best one of a paired log, and in a partial log what was done.
+        shares: of today's quality that are to be kept.
+        seed: decides the folds and the draws; the same log and seed give the same report.
+        folds: how often a policy is learned, each time to be judged on the part that it has not seen.
+        resamples: draws behind an interval.
+        confidence: of the intervals.
+        fit_policy: what learns to choose, for paired logs.
+        fit_predictor: what learns to predict, for partial logs.
+        tell: is told what is being done, in a few words.
+
+    Raises:
+        InvalidInput: the log has one agent, too few tasks, costs nothing, or `today` is not in it.
+    """
+    from .full_feedback import find_paired, judge_paired
+    from .logged_bandit import judge_partial
+
+    _check(log, today, shares, folds, resamples, confidence)
+    common: dict[str, Any] = {
+        "today": today, "shares": tuple(sorted(set(shares))), "folds": folds, "seed": seed, "resamples": resamples,
+        "confidence": confidence, "tell": tell,
+    }  # fmt: skip
+    paired = find_paired(log)
+    if paired is not None and today is not None and today not in paired.agents:
+        raise InvalidInput(f"The agent {today!r} was {paired.left_out_agents[today]}: too few to compare with.")
+    if paired is not None:
+        found: Any = judge_paired(
+            paired, fit=_fit_policy if fit_policy is None else fit_policy, replay=_replay, **common
+        )
+    else:
+        found = judge_partial(log, fit=_fit_predictor if fit_predictor is None else fit_predictor, **common)
+    read: dict[str, Any] = {
+        "source": log.source, "rows": log.rows, "refused": log.refused, "problems": log.problems,
+        "columns": log.columns, "notes": log.notes, "folds": folds, "resamples": resamples, "confidence": confidence,
+        "seed": seed,
+    }  # fmt: skip
+    if isinstance(found, str):
+        return SavingsReport(
+            **read, method="none", tasks=len(log.tasks), agents=log.agents, warnings=(found, HOW_TO_EXPLORE)
+        )
+    warnings = list(found.warnings)
+    if found.tasks < FEW_TASKS:
+        warnings.append(f"{found.tasks} tasks are few; a policy learned from all of them may do better or worse.")
+    own = fit_policy is None if paired is not None else fit_predictor is None
+    if own and found.tasks * (folds - 1) > MOST_LEARNED * folds:
+        read["notes"] = (*log.notes, f"What is learned is learned from {MOST_LEARNED:,} tasks at a time, at random.")
+    if log.refused:
+        warnings.append(f"{log.refused:,} of {log.rows:,} rows were refused as bad, and are in no figure.")
+    return SavingsReport(
+        **read,
+        method="paired" if paired is not None else "doubly robust",
+        tasks=found.tasks,
+        agents=found.agents,
+        today=found.today,
+        targets=found.targets,
+        singles=found.singles,
+        curve=found.curve,
+        by_type=found.by_type,
+        excluded=found.excluded,
+        warnings=tuple(warnings),
+    )
+
+
+def run_savings(
+    path: Path | str | None,
+    *,
+    columns: Sequence[str] = (),
+    quality_scale: str | None = None,
+    today: str | None = None,
+    shares: Sequence[float] = SHARES,
+    seed: int = 0,
+    folds: int = 2,
+    resamples: int = 1_000,
+    plot: Path | None = None,
+    save: Path | None = None,
+    prices: PriceTable | None = None,
+    tell: Callable[[str], None] = lambda words: None,
+) -> SavingsReport:
+    """Read a log, return its report, and write the plot and the learned policy if they are asked for.
+
+    Args:
+        path: the log; None is the default ledger.
+        columns: texts such as `quality=score`.
+        quality_scale: such as `1-5`.
+        plot: a file that ends in .svg or .png.
+        save: where the policy learned from the whole log is kept for use.
+        today, shares, seed, folds, resamples, tell: see `savings_report`.
+
+    Raises:
+        NotFound: there is no such log.
+        InvalidInput: something given is wrong; see `read_log`, `savings_report` and `write_plot`.
+    """
+    from .picture import check_plot_target, write_plot
+
+    names = ColumnNames.parse(columns)
+    scale = None if quality_scale is None else Scale.parse(quality_scale)
+    if plot is not None:
+        check_plot_target(plot)  # before the work, not after it
+    if save is not None and not save.expanduser().parent.is_dir():
+        raise InvalidInput(f"There is no folder {str(save.expanduser().parent)!r} to save {save.name!r} in. Make it.")
+    tell("reading the log")
+    log = read_log(path, columns=names, scale=scale, prices=prices)
+    report = savings_report(log, today=today, shares=shares, seed=seed, folds=folds, resamples=resamples, tell=tell)
+    if plot is not None and report.is_estimated:
+        write_plot(report, plot)
+    if save is not None and report.is_estimated:
+        tell("learning from the whole log")
+        save_policy(log, save, seed=seed)
+    return report
+
+
+def save_policy(log: Log, path: Path, *, seed: int = 0) -> None:
+    """Learn from the whole log and write what was learned: a policy, or from a partial log the predictor alone."""
+    from .full_feedback import find_paired
+
+    paired = find_paired(log)
+    learned: Any = _fit_predictor(log.tasks, seed) if paired is None else _fit_policy(paired.tasks, seed)
+    learned.save(path)
+
+
+def _check(log: Log, today: str | None, shares: Sequence[float], folds: int, resamples: int, confidence: float) -> None:
+    agents = log.agents
+    if len(agents) < 2:
+        raise InvalidInput(
+            f"{log.source} knows one agent, {', '.join(map(repr, agents)) or 'none'}: there is nothing to choose from. "
+            "Log a second one, at a random share of the tasks."
+        )
+    if len(log.tasks) < LEAST_TASKS:
+        raise InvalidInput(f"{log.source} has {len(log.tasks)} tasks; at least {LEAST_TASKS} are needed.")
+    if today is not None and today not in agents:
+        raise InvalidInput(f"There is no agent {today!r} in {log.source}. It has {', '.join(agents[:20])}.")
+    if not shares or not all(math.isfinite(share) and 0 < share <= 1.5 for share in shares):
+        raise InvalidInput("A quality share is a fraction of today's quality, such as 0.95.")
+    if not (2 <= folds <= 20 and resamples >= 100 and 0 < confidence < 1):
+        raise InvalidInput("Give 2 to 20 folds, 100 resamples or more, and a confidence between 0 and 1.")
+    if not any(outcome.cost_usd for outcome in log.as_logged):
+        raise InvalidInput(f"Every row of {log.source} costs nothing, so there is nothing to save. Map a cost column.")
+    if not any(outcome.quality for outcome in log.as_logged):
+        raise InvalidInput(f"Every row of {log.source} has quality 0, so there is nothing to keep. Check the column.")
+
+
+def _fit_policy(tasks: Sequence[LoggedTask], seed: int) -> Any:
+    from .policy import RoutingPolicy
+
+    return RoutingPolicy.fit(_sample(tasks, seed), seed=seed)
+
+
+def _fit_predictor(tasks: Sequence[LoggedTask], seed: int) -> Any:
+    from kapelle.estimates import DifficultyModel
+
+    return DifficultyModel.fit(_sample(tasks, seed), seed=seed)
+
+
+def _sample(tasks: Sequence[LoggedTask], seed: int) -> Sequence[LoggedTask]:
+    if len(tasks) <= MOST_LEARNED:
+        return tasks
+    kept = sorted(random.Random(seed).sample(range(len(tasks)), MOST_LEARNED))
+    return [tasks[index] for index in kept]
+
+
+def _replay(strategy: Strategy, tasks: Sequence[LoggedTask]) -> Any:
+    from kapelle.strategies import LoggedTable, checks_of
+
+    table = LoggedTable.build(tasks, agents=agents_of(strategy), examine=checks_of(strategy))
+    found = table.replay(strategy)
+    return found.quality, found.cost_usd

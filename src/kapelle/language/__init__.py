@@ -1,0 +1,33 @@
+"""Language: the English that is read by rules: words, stems, splits, facts, pronouns, the words of questions. Pure."""
+
+from . import facts as facts
+from .facts import Fact as Fact
+from .facts import parse_facts as parse_facts
+from .facts import replace_pronoun as replace_pronoun
+from .facts import split_items as split_items
+from .facts import split_listed as split_listed
+from .facts import split_steps as split_steps
+from .pronouns import find_referent as find_referent
+from .pronouns import replace_there as replace_there
+from .pronouns import subject_of as subject_of
+from .question_words import CONCEPTS as CONCEPTS
+from .question_words import DATE_WORDS as DATE_WORDS
+from .question_words import LONGEST_PHRASE as LONGEST_PHRASE
+from .question_words import PIECE_WORDS as PIECE_WORDS
+from .question_words import UNIT_SUFFIXES as UNIT_SUFFIXES
+from .question_words import VAGUE_HEADS as VAGUE_HEADS
+from .question_words import Phrase as Phrase
+from .question_words import Token as Token
+from .question_words import find_phrase as find_phrase
+from .question_words import find_unit as find_unit
+from .question_words import fits_verb as fits_verb
+from .question_words import read_tokens as read_tokens
+from .question_words import stem_set as stem_set
+from .words import NUMBER_WORDS as NUMBER_WORDS
+from .words import STOP_WORDS as STOP_WORDS
+from .words import content_words as content_words
+from .words import plain as plain
+from .words import quote_text as quote_text
+from .words import split_words as split_words
+from .words import stem as stem
+from .words import word_set as word_set

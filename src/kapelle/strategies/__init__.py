@@ -1,0 +1,54 @@
+"""Strategies: one agent, a cascade or a vote for a task (strategy), what they check (checks), and which of them pay.
+
+Which pay is read in outcomes (search, strategy_book). What needs NumPy (replay, search) is imported when it is first
+asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .canonical import canonical_answer as canonical_answer
+from .checks import Checks as Checks
+from .checks import Validator as Validator
+from .checks import Verdict as Verdict
+from .checks import read_passed as read_passed
+from .checks import task_context as task_context
+from .strategy import Accept as Accept
+from .strategy import Answer as Answer
+from .strategy import Ask as Ask
+from .strategy import Cascade as Cascade
+from .strategy import Check as Check
+from .strategy import Examine as Examine
+from .strategy import GiveUp as GiveUp
+from .strategy import Single as Single
+from .strategy import Strategy as Strategy
+from .strategy import Vote as Vote
+from .strategy import agents_of as agents_of
+from .strategy import next_move as next_move
+from .strategy import strategy_from_dict as strategy_from_dict
+from .strategy import strategy_to_dict as strategy_to_dict
+from .strategy_book import StrategyBook as StrategyBook
+from .strategy_book import read_outcomes as read_outcomes
+from .strategy_estimate import StrategyEstimate as StrategyEstimate
+
+if TYPE_CHECKING:
+    from .replay import LoggedTable as LoggedTable
+    from .replay import checks_of as checks_of
+    from .search import find_strategies as find_strategies
+
+_LATER = {
+    **dict.fromkeys(
+        (
+            "LoggedTable",
+            "checks_of",
+        ),
+        "replay",
+    ),
+    **dict.fromkeys(("find_strategies",), "search"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)

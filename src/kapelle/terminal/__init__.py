@@ -1,0 +1,3 @@
+"""What a person sees in a terminal."""
+
+from . import terminal as terminal

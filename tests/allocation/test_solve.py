@@ -1,0 +1,185 @@
+"""What plans too large for brute force must still hold: limits kept, bounds true, answers the same every time."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kapelle.allocation import mip
+from kapelle.allocation.assignment import Candidate, Choice, Limits, Problem, Slot, fastest_choice, reduce_problem
+from kapelle.allocation.branch import branch
+from kapelle.allocation.lagrangian import search
+from kapelle.allocation.solve import Solution, explain_infeasible, solve
+from kapelle.allocation.tables import Tables, Timetable
+
+
+def draw_problem(seed: int, tasks: int, agents: int = 6, **limits: object) -> Problem:
+    """Return a problem whose dearer agents are better and faster, some of its candidates strategies of two agents."""
+    rng = random.Random(seed)
+    levels = [rng.random() for _ in range(agents)]
+    slots = []
+    for number in range(tasks):
+        candidates = []
+        for agent, level in enumerate(levels):
+            candidates.append(
+                Candidate(
+                    agent=f"a{agent}",
+                    cost=20 ** (level * rng.uniform(0.7, 1.3)),
+                    seconds=10 * 0.2 ** (level * rng.uniform(0.2, 1.2)),
+                    quality=min(1.0, 0.6 + 0.4 * level * rng.uniform(0.6, 1.2)),
+                    uses=(f"a{agent}", f"a{(agent + 1) % agents}") if rng.random() < 0.3 else (),
+                )
+            )
+        before = tuple(sorted(rng.sample(range(number), min(number, rng.choice((0, 1, 2))))))
+        slots.append(Slot(candidates=tuple(candidates), before=before))
+    return Problem(slots=tuple(slots), limits=Limits(**limits))  # type: ignore[arg-type]  # fields of Limits
+
+
+def draw_tight_problem(seed: int, tasks: int, agents: int = 6) -> Problem:
+    free = draw_problem(seed, tasks, agents)
+    places = {f"a{agent}": 2 + 3 * tasks // agents for agent in range(agents)}
+    fastest = free.totals(fastest_choice(free)).seconds
+    return replace(free, limits=Limits(max_seconds=1.6 * fastest, min_quality=0.8, capacity=places))
+
+
+def solve_whole(problem: Problem) -> tuple[str, Choice | None]:
+    tables = Tables(problem)
+    result = mip.minimize(tables, tables.exists, limits=problem.limits, time_limit_s=20.0)
+    return result.status, result.choice
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("tasks", [12, 30, 60])
+def test_plans_of_all_sizes_cost_what_the_whole_model_says(seed: int, tasks: int) -> None:
+    problem = draw_tight_problem(seed, tasks)
+    status, best = solve_whole(problem)
+    solution = solve(problem, time_limit_s=20.0, gap=1e-6)
+    if best is None:
+        assert (status, solution.status) == ("infeasible", "infeasible")
+        return
+    assert solution.status == "optimal"
+    assert problem.allows(solution.choice)
+    cost = problem.totals(best).cost
+    assert problem.totals(solution.choice).cost == pytest.approx(cost, rel=3e-6)
+    assert solution.lower_bound <= cost * (1 + 1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 25))
+def test_the_lower_bounds_of_all_solvers_are_true(seed: int, tasks: int) -> None:
+    problem = draw_tight_problem(seed, tasks)
+    tables = Tables(problem)
+    alive = tables.useful()
+    found = search(tables, alive)
+    branched = branch(problem, reduce_problem(problem).kept, nodes=300)
+    prices = mip.relax(
+        tables,
+        alive,
+        found.prices,
+        limits=problem.limits,
+        start=found.choice,
+        precision=1e-6,
+        remaining=lambda: 20.0,
+    )
+    _, best = solve_whole(problem)
+    if best is None:
+        return
+    cost = problem.totals(best).cost * (1 + 1e-7)
+    assert found.bound <= cost
+    assert branched.bound <= cost
+    assert prices.bound(tables, prices.reduced(tables, alive)) <= cost
+    for choice in (found.choice, branched.choice):
+        assert choice is None or problem.allows(choice)
+
+
+def test_a_search_that_ends_before_its_node_limit_finds_the_least_cost() -> None:
+    for seed in range(20):
+        problem = draw_tight_problem(seed, 8)
+        branched = branch(problem, reduce_problem(problem).kept, nodes=10**6)
+        assert branched.exhausted
+        status, best = solve_whole(problem)
+        assert (branched.choice is None) == (status == "infeasible")
+        if best is not None and branched.choice is not None:
+            assert problem.totals(branched.choice).cost == pytest.approx(problem.totals(best).cost)
+
+
+@pytest.mark.parametrize("tasks", [10, 40, 150])
+def test_a_plan_is_the_same_every_time(tasks: int) -> None:
+    problem = draw_tight_problem(3, tasks)
+
+    def run() -> Solution:
+        return solve(problem, time_limit_s=1e6, gap=0.005, clock=lambda: 0.0)
+
+    assert run() == run()
+
+
+def test_the_first_plan_is_told_at_once_and_timed_by_the_clock_given() -> None:
+    problem, told = draw_tight_problem(1, 40), list[Choice]()
+    ticks = iter(range(10**6))
+    solution = solve(problem, time_limit_s=1e6, gap=0.01, on_first=told.append, clock=lambda: float(next(ticks)))
+    assert len(told) == 1
+    assert problem.allows(told[0])
+    assert solution.first_cost == problem.totals(told[0]).cost
+    assert solution.first_cost >= problem.totals(solution.choice).cost
+    assert solution.first_plan_s == 1.0
+
+
+def test_a_deadline_that_only_the_fastest_plan_keeps_is_kept() -> None:
+    free = draw_problem(5, 120)
+    fastest = free.totals(fastest_choice(free)).seconds
+    problem = replace(free, limits=Limits(max_seconds=fastest))
+    tables = Tables(problem)
+    found = search(tables, tables.useful())
+    assert found.choice is not None
+    assert problem.allows(found.choice)
+
+
+def test_a_strategy_takes_a_place_of_every_agent_it_may_occupy() -> None:
+    ladder = Candidate(agent="ladder", cost=1.0, seconds=1.0, quality=1.0, uses=("small", "large"))
+    large = Candidate(agent="large", cost=3.0, seconds=1.0, quality=1.0)
+    other = Candidate(agent="other", cost=9.0, seconds=1.0, quality=1.0)
+    slots = tuple(Slot(candidates=(other, large, ladder)) for _ in range(3))
+    problem = Problem(slots=slots, limits=Limits(capacity={"large": 2, "small": 1}))
+    chosen = [slots[0].candidates[at].agent for at in solve(problem, time_limit_s=5.0, gap=0.0).choice]
+    assert sorted(chosen) == ["ladder", "large", "other"]
+
+
+def test_limits_that_cannot_be_kept_name_the_agent_and_the_task() -> None:
+    good, poor = (Candidate(agent=name, cost=1.0, seconds=1.0, quality=q) for name, q in (("ada", 0.9), ("bob", 0.5)))
+    crowded = Problem(
+        slots=(Slot(candidates=(good,)), Slot(candidates=(good,), name="t1")), limits=Limits(capacity={"ada": 1})
+    )
+    assert solve(crowded, time_limit_s=5.0, gap=0.0).status == "infeasible"
+    binding, note = explain_infeasible(crowded, time_limit_s=5.0)
+    assert binding == {"agent_capacity": 1.0, "agent_capacity[ada]": 1.0}
+    assert "agent_capacity[ada] 1" in note
+    picky = Problem(slots=(Slot(candidates=(good,)), Slot(candidates=(poor,), min_quality=0.8)), limits=Limits())
+    assert solve(picky, time_limit_s=5.0, gap=0.0).status == "infeasible"
+    binding, _ = explain_infeasible(picky, time_limit_s=5.0)
+    assert binding == {"task_quality": pytest.approx(0.3), "task_quality[1]": pytest.approx(0.3)}
+
+
+def test_an_explanation_stops_when_its_time_is_up() -> None:
+    problem = draw_tight_problem(2, 30)
+    impossible = replace(problem, limits=replace(problem.limits, min_quality=0.99, max_cost=1.0))
+    ticks = iter(range(0, 10**6, 100))
+    binding, note = explain_infeasible(impossible, time_limit_s=1.0, clock=lambda: float(next(ticks)))
+    assert "must give at least this much" in note
+    assert "max_total_cost" in binding
+
+
+@given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(0, 19), st.integers(0, 5)), max_size=30))
+def test_a_timetable_of_single_changes_is_that_of_the_whole_plan(seed: int, moves: list[tuple[int, int]]) -> None:
+    tables = Tables(draw_problem(seed, 20))
+    seconds = tables.seconds[:, 0].tolist()
+    timetable = Timetable(tables, seconds)
+    for t, at in moves:
+        seconds[t] = float(tables.seconds[t, at])
+        timetable.change(t, seconds[t])
+    assert timetable.heads == tables.heads(seconds)
+    assert timetable.tails == tables.tails(seconds)
+    assert timetable.length() == pytest.approx(tables.critical_path(seconds)[0])

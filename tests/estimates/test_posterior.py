@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kapelle.estimates.posterior import (
+    ORDERED,
+    Effects,
+    Rate,
+    believe_rate,
+    beta_cdf,
+    beta_quantile,
+    expit,
+    logit,
+    order_interval,
+    predict_log,
+    shift_rate,
+    student_quantile,
+)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "beta", "x", "chance"),
+    [
+        (1, 1, 0.3, 0.3),  # uniform
+        (3, 1, 0.5, 0.125),  # x^3
+        (1, 4, 0.2, 1 - 0.8**4),
+        (0.5, 0.5, 0.25, 1 / 3),  # arc sine: 2/pi asin(sqrt x)
+        (2, 2, 0.5, 0.5),
+        (5, 3, 0.6, 0.419904),  # the chance of 5 or more of 7 at 0.6
+    ],
+)
+def test_the_beta_distribution_has_its_known_values(alpha: float, beta: float, x: float, chance: float) -> None:
+    assert beta_cdf(alpha, beta, x) == pytest.approx(chance, abs=1e-10)
+    assert beta_quantile(alpha, beta, chance) == pytest.approx(x, abs=1e-8)
+
+
+@given(st.floats(0.2, 500), st.floats(0.2, 500), st.floats(0.02, 0.98))
+def test_a_quantile_leaves_its_share_below(alpha: float, beta: float, q: float) -> None:
+    assert beta_cdf(alpha, beta, beta_quantile(alpha, beta, q)) == pytest.approx(q, abs=1e-5)
+
+
+@pytest.mark.parametrize("rest", [0.0, 2.220446049250313e-16, 1e-9, 1e-5, 1e-3])
+def test_a_belief_that_is_next_to_certain_has_its_quantile_at_that_end(rest: float) -> None:
+    assert beta_quantile(3.0, rest, 0.1) == pytest.approx(1.0, abs=1e-6)
+    assert beta_quantile(rest, 3.0, 0.1) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("freedom", "quantile"), [(1, 6.313752), (2, 2.919986), (5, 2.015048), (30, 1.697261)])
+def test_student_quantiles_are_those_of_the_tables(freedom: float, quantile: float) -> None:
+    assert student_quantile(freedom, 0.95) == pytest.approx(quantile, abs=1e-5)
+
+
+@given(
+    outcomes=st.lists(st.floats(0, 1), max_size=60),
+    mean=st.floats(0, 1),
+    weight=st.floats(0.1, 20),
+    confidence=st.floats(0.5, 0.99),
+)
+def test_a_lower_bound_never_lies_above_the_mean(
+    outcomes: list[float], mean: float, weight: float, confidence: float
+) -> None:
+    rate = believe_rate(math.fsum(outcomes), len(outcomes), prior_mean=mean, prior_weight=weight, confidence=confidence)
+    assert -1e-9 <= rate.lower <= rate.mean <= 1 + 1e-9
+    assert 0 <= rate.sd <= 0.5
+
+
+def test_more_outcomes_of_the_same_share_raise_the_bound() -> None:
+    bounds = [
+        believe_rate(0.9 * n, n, prior_mean=0.9, prior_weight=2, confidence=0.9).lower for n in (0, 10, 100, 1000)
+    ]
+    assert bounds == sorted(bounds)
+    assert 0.5 < bounds[0] < 0.7
+    assert bounds[-1] > 0.88
+
+
+def test_a_shift_moves_mean_and_bound_and_what_is_unknown_of_it_widens() -> None:
+    rate = Rate(mean=0.8, lower=0.7, sd=0.08)
+    sure = shift_rate(rate, -1.0, shift_sd=0.0, confidence=0.9)
+    assert (logit(sure.mean), logit(sure.lower)) == pytest.approx((logit(0.8) - 1, logit(0.7) - 1))
+    unsure = shift_rate(rate, -1.0, shift_sd=0.5, confidence=0.9)
+    assert unsure.mean == sure.mean
+    assert unsure.lower < sure.lower
+    assert unsure.sd > sure.sd
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=ORDERED, max_size=80))
+def test_an_interval_of_ordered_values_lies_within_them(values: list[float]) -> None:
+    low, high = order_interval(sorted(values))
+    assert min(values) <= low <= high <= max(values)
+
+
+def test_intervals_of_logarithms_shrink_with_what_is_known() -> None:
+    few = predict_log([0.1, -0.1], centre=0.0, centre_weight=0.5, variance=1.0, variance_weight=4)
+    many = predict_log([0.1, -0.1] * 8, centre=0.0, centre_weight=0.5, variance=1.0, variance_weight=4)
+    assert few[0] < many[0] < -0.1 < 0.1 < many[1] < few[1]
+
+
+def test_effects_of_agents_and_types_are_told_apart_and_foretell_a_pair_that_was_never_seen() -> None:
+    rng = random.Random(1)
+    effects = Effects(level=0.0, level_sd=3.0, agent_sd=1.5, type_sd=1.0, pair_sd=0.5)
+    agents = {name: effects.new_agent() for name in ("dear", "cheap")}
+    types = {name: effects.new_type() for name in ("long", "short", "other")}
+    truth = {"dear": 2.0, "cheap": -2.0, "long": 1.0, "short": -1.0, "other": 0.0}
+    pairs = [(agent, kind) for agent in agents for kind in types if (agent, kind) != ("dear", "short")]
+    own = {pair: effects.new_pair() for pair in pairs}
+    for _ in range(300):
+        agent, kind = pair = rng.choice(pairs)
+        log = 5.0 + truth[agent] + truth[kind] + rng.gauss(0, 0.3)
+        effects.observe_amount(agents[agent], types[kind], own[pair], log)
+    assert effects.predict(agents["dear"], types["short"]).mean == pytest.approx(5.0 + 2.0 - 1.0, abs=0.5)
+    assert effects.noise == pytest.approx(0.09, rel=0.5)
+
+
+def test_one_absurd_amount_moves_little() -> None:
+    effects = Effects(level=0.0, level_sd=3.0, agent_sd=1.5, type_sd=1.0, pair_sd=0.5)
+    agent, kind, pair = effects.new_agent(), effects.new_type(), effects.new_pair()
+    for _ in range(50):
+        effects.observe_amount(agent, kind, pair, 0.0)
+    before = effects.predict(agent, kind).mean
+    effects.observe_amount(agent, kind, pair, 30.0)
+    assert abs(effects.predict(agent, kind).mean - before) < 0.5
+
+
+@given(st.floats(0.001, 0.999))
+def test_log_odds_and_chances_are_each_others_inverse(chance: float) -> None:
+    assert expit(logit(chance)) == pytest.approx(chance)

@@ -1,0 +1,70 @@
+"""What was learned is kept beside the ledger, used from there, and never the reason for a failed run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kapelle.errors import InvalidInput
+from kapelle.learning import learn, load_learned
+from kapelle.learning.learned import DIFFICULTY_FILE, STRATEGIES_FILE
+from kapelle.ledger import Outcome
+from kapelle.strategies import Single
+from tests.estimates.test_difficulty import HARD, world
+
+
+def test_what_is_learned_is_found_again(tmp_path: Path) -> None:
+    lessons = learn(world(), tmp_path / "learned")
+    found = load_learned(tmp_path / "learned")
+    assert (lessons.tasks, lessons.agents, lessons.types) == (300, 2, 1)
+    assert found.difficulty is not None
+    assert found.strategies is not None
+    assert found.difficulty.assess(HARD[0], "work").shift("weak") < -1
+    assert {one.strategy for one in found.strategies.for_task("work", ["weak", "strong"])} >= {Single(agent="weak")}
+
+
+def test_the_ledgers_outcomes_are_learned_from() -> None:
+    outcomes = [
+        Outcome(
+            run_id=f"r{number}",
+            task_id="t",
+            task_type="work",
+            agent=agent,
+            success=True,
+            quality=1.0,
+            features={"text": task.text},
+        )
+        for number, task in enumerate(world(30))
+        for agent in task.outcomes
+    ]
+    folder = Path(__file__).parent / "not-written"
+    with pytest.raises(InvalidInput, match="cannot be made"):
+        learn(outcomes, Path(__file__) / folder.name)
+
+
+def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no outcomes to learn from"):
+        learn([], tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}", b'{"format": 99}'])
+def test_damaged_files_are_left_out(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / DIFFICULTY_FILE).write_bytes(content)
+    (tmp_path / STRATEGIES_FILE).write_bytes(content)
+    found = load_learned(tmp_path)
+    assert found.strategies is None
+    assert found.difficulty is not None
+    assert found.difficulty.assess("anything", "work").shift("anyone") == 0.0
+
+
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
+    found = load_learned(tmp_path / "nowhere")
+    assert (found.difficulty, found.strategies) == (None, None)
+    assert load_learned(None) == found
+
+
+def test_answers_that_nothing_measured_teach_nothing_and_the_message_says_what_would(tmp_path: Path) -> None:
+    unchecked = Outcome(run_id="r", task_id="t", task_type="work", agent="a", success=True, features={"text": "x"})
+    with pytest.raises(InvalidInput, match=r"nothing has measured how good any answer was.*kapelle rate"):
+        learn([unchecked] * 30, tmp_path / "learned")
