@@ -44,7 +44,7 @@ WANTED: tuple[dict[str, float], ...] = ({"num_gpus": 1}, {"special": 0.5}, {"num
 """What tasks ask for, in turn."""
 STORE_BYTES = 80 * 2**20
 NOTICED_SOON = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500}
-"""How often the head asks nodes whether they live: Ray takes 20 s to notice that one is dead, and that is not measured."""
+"""How often the head asks nodes whether they live. By itself Ray takes 20 s to notice that one is dead."""
 PATIENCE_S = 30.0
 
 
