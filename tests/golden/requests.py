@@ -101,11 +101,9 @@ class Stage:
         self.lines += _tell_proposal(proposal)
         return proposal
 
-    async def run(
-        self, engine: Engine, request: Any, *, after: Callable[[Any], None] | None = None, **limits: Any
-    ) -> None:
-        """Run a request to its end, and tell it; `after` hears of every event."""
-        await self._tell(lambda: engine.run(request, on_event=after, **limits))
+    async def run(self, engine: Engine, request: Any, **terms: Any) -> None:
+        """Run a request to its end, and tell it."""
+        await self._tell(lambda: engine.run(request, **terms))
 
     async def resume(self, engine: Engine, run_id: str = "last", **limits: Any) -> None:
         """Go on with a run, and tell all of it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench.simulate.play import History, Item, play
@@ -43,8 +42,15 @@ def _tell(history: History) -> Iterator[str]:
 
 def _in_order(items: Sequence[Item]) -> Iterator[Item]:
     """Yield what happened; of agents that are cancelled together, nobody says which hears of it first."""
-    for is_cancelled, together in itertools.groupby(items, lambda item: item.kind == "cancelled"):
-        yield from sorted(together, key=lambda item: (item.at, item.call)) if is_cancelled else together
+    together: list[Item] = []
+    for item in items:
+        if item.kind == "cancelled":
+            together.append(item)
+            continue
+        yield from sorted(together, key=lambda one: (one.at, one.call))
+        together.clear()
+        yield item
+    yield from sorted(together, key=lambda one: (one.at, one.call))
 
 
 def _seen(data: Mapping[str, object]) -> str:
