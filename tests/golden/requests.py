@@ -128,7 +128,7 @@ def _steady(text: str) -> str:
 
 def _tell_proposal(proposal: Proposal) -> Iterator[str]:
     routing, found = proposal.routing, proposal.validation
-    yield f"plan by {proposal.plan.planner} cost_usd={show(plain(proposal.plan.cost_usd))}"
+    yield f"plan by {show(proposal.plan.planner)} cost_usd={show(plain(proposal.plan.cost_usd))}"
     for task in proposal.plan.graph:
         yield f"task {task.task_id} " + " ".join(tell_fields(task.to_dict()))
     for task_id, agent in routing.assignments.items():
@@ -405,7 +405,7 @@ async def votes(stage: Stage) -> None:
 
 async def learned_strategies(stage: Stage) -> None:
     """Strategies and difficulty, learned from the answers of three agents: they compete with single agents."""
-    from kapelle.cost import learn
+    from kapelle.learning import learn
 
     chance = random.Random(7)
     for number in range(240):
