@@ -9,11 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from kapelle.agents import THREAD_NAME
 
 Story = list[str]
+
+ROOT = Path(__file__).parent.parent.parent
 
 LEFT_OUT = ("owner", "traceback")
 """Fields of events and tasks that name this very process, or lines of the source."""
@@ -92,6 +100,7 @@ def plain(value: Any) -> Any:
 
 
 def _steady(text: str) -> str:
+    text = text.replace(str(ROOT), "ROOT")
     return _OWNER.sub("OWNER", _ADDRESS.sub(" at 0x", text))
 
 
@@ -112,3 +121,18 @@ def first_difference(name: str, recorded: Story, now: Story) -> str | None:
                 f"    + {'(it ends here)' if found is None else found}\n"
             )
     return None
+
+
+@contextmanager
+def threads_are_done_at_once() -> Iterator[None]:
+    """Let what runs on kapelle's threads be done where it is asked for: which of two ends first is then no matter."""
+    start = threading.Thread.start
+
+    def at_once(thread: threading.Thread) -> None:
+        if thread.name == THREAD_NAME:
+            thread.run()
+        else:
+            start(thread)
+
+    with mock.patch.object(threading.Thread, "start", at_once):
+        yield
