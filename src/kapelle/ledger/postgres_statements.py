@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from .history import Dialect
-
-if TYPE_CHECKING:
-    pass
-from .postgres_statements import APPEND, FORGET, NOW, POST, POSTED, PROBE, UNUSED
 
 APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 PROBE = "INSERT INTO events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
