@@ -69,21 +69,21 @@ class RunPlaces:
         """Per agent, places that nobody else takes until this run has said that it does not want them."""
         self._held: Counter[str] = Counter()
 
-    def take(self, agent: str, *, wants_more: bool) -> bool:
-        """Take a place; or else stand in line for one, as who wants more than the one that was promised does."""
+    def take(self, agent: str) -> bool:
+        """Take a place, or else stand in line for one."""
         shared = self._shared
         with shared.lock:
-            if was_promised := self.promised[agent] > 0:
+            if self.promised[agent]:
                 self.promised[agent] -= 1
-                is_taken = True
-            elif is_taken := shared.taken[agent] < shared.places_of(agent):
+            elif shared.taken[agent] < shared.places_of(agent):
                 shared.taken[agent] += 1
-            if not is_taken or (was_promised and wants_more):
+            else:
                 line = shared.lines.setdefault(agent, deque())
                 if self not in line:
                     line.append(self)
-        self._held[agent] += is_taken
-        return is_taken
+                return False
+        self._held[agent] += 1
+        return True
 
     def give_back(self, agent: str) -> bool:
         """The call in a place has ended; return whether this run is the next."""
