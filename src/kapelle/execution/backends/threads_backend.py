@@ -108,7 +108,11 @@ class _Call:
 
 async def _wait_threads_end(caller: asyncio.Task[AgentResult]) -> None:
     loop, over = asyncio.get_running_loop(), asyncio.Event()
-    when_threads_end(caller, lambda: loop.call_soon_threadsafe(over.set))
+
+    def tell() -> None:
+        loop.call_soon_threadsafe(over.set)
+
+    when_threads_end(caller, tell)
     await over.wait()
 
 
