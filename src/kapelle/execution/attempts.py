@@ -15,27 +15,20 @@ import random
 from collections import Counter
 from dataclasses import replace
 
-from kapelle.agents import AgentRegistry, AgentResult, is_from_memory
+from kapelle.agents import AgentResult, is_from_memory
 from kapelle.errors import AskPerson
 from kapelle.strategies import Accept, Ask, Examine, Single, Verdict
 from kapelle.validation import ApprovedPlan
 
-from .deadlines import Deadlines
 from .error_reports import read_question
 from .error_texts import MAX_REASON_CHARS
 from .graph_changes import PendingChanges
 from .growth import may_help_anew
-from .journal_writer import JournalWriter
-from .limits import ExecutionLimits
-from .ready import ReadyJobs
+from .owners import Owners
 from .recovery import AskStrategy, Failure, FallbackChooser, LeaveToRival, Retry, TryAgent, recover
-from .reports import HedgeDue, Reports, RetryDue
-from .rests import Rests
+from .reports import HedgeDue, RetryDue
 from .retry import is_repeatable
-from .running import RunningJobs
 from .settlement import LATE_EXPANSION, Ended, Settlement
-from .spending import Spending
-from .tasks import Tasks
 from .work import Attempt, Job, Work
 
 
@@ -43,28 +36,13 @@ class Attempts:
     """The attempts of one execution."""
 
     def __init__(
-        self,
-        run_id: str,
-        *,
-        agents: AgentRegistry,
-        limits: ExecutionLimits,
-        fallbacks: FallbackChooser | None,
-        settlement: Settlement,
-        tasks: Tasks,
-        changes: PendingChanges,
-        ready: ReadyJobs,
-        running: RunningJobs,
-        rests: Rests,
-        spending: Spending,
-        writer: JournalWriter,
-        reports: Reports,
-        deadlines: Deadlines,
+        self, own: Owners, settlement: Settlement, changes: PendingChanges, fallbacks: FallbackChooser | None
     ) -> None:
-        self._run_id, self._agents, self._limits, self._fallbacks = run_id, agents, limits, fallbacks
-        self._settlement, self._tasks, self._changes = settlement, tasks, changes
-        self._ready, self._running = ready, running
-        self._rests, self._spending, self._writer = rests, spending, writer
-        self._reports, self._deadlines = reports, deadlines
+        self._run_id, self._agents, self._limits = own.run_id, own.agents, own.limits
+        self._tasks, self._ready, self._running, self._rests = own.tasks, own.ready, own.running, own.rests
+        self._spending, self._writer = own.spending, own.writer
+        self._reports, self._deadlines = own.reports, own.deadlines
+        self._settlement, self._changes, self._fallbacks = settlement, changes, fallbacks
         self._pausing: dict[int, asyncio.TimerHandle] = {}
         """Failed jobs that are to be made again after a while, by their own id."""
 

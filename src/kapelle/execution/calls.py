@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from kapelle.agents import AgentRegistry, AgentResult, HumanAnswer, PartialText, TaskContext, runs_on_thread
+from kapelle.agents import AgentResult, HumanAnswer, PartialText, TaskContext, runs_on_thread
 from kapelle.errors import AgentFailed
 from kapelle.graph import Task, clone_json_value
 from kapelle.ledger import read_usd
@@ -16,14 +16,10 @@ from kapelle.strategies import Check, Checks, Verdict
 
 from .backends import AsyncioBackend, Backend
 from .contained_calls import call_contained, with_own_tasks
-from .deadlines import Deadlines
 from .error_reports import find_asked, read_failure
 from .error_texts import describe_error
-from .rests import Rests
+from .owners import Owners
 from .results import MAX_LOOP_S, Patience, is_read, read_given, read_on_thread, read_there
-from .running import RunningJobs
-from .spending import Spending
-from .tasks import Tasks
 from .work import Job
 
 logger = get_logger(__name__)
@@ -34,24 +30,17 @@ class Calls:
 
     def __init__(
         self,
-        run_id: str,
-        request: str,
+        own: Owners,
         *,
-        agents: AgentRegistry,
+        request: str,
         backend: Backend,
         checks: Checks,
-        deadlines: Deadlines,
-        tasks: Tasks,
-        running: RunningJobs,
-        rests: Rests,
-        spending: Spending,
         on_text: Callable[[PartialText], None] | None,
     ) -> None:
-        self.run_id = run_id
-        self._request, self._agents, self._backend, self._checks = request, agents, backend, checks
+        self.run_id, self._agents, self._tasks, self._running = own.run_id, own.agents, own.tasks, own.running
+        self._deadlines, self._rests, self._spending = own.deadlines, own.rests, own.spending
+        self._request, self._backend, self._checks, self._on_text = request, backend, checks, on_text
         self._in_loop = isinstance(backend, AsyncioBackend)
-        self._deadlines, self._tasks, self._running = deadlines, tasks, running
-        self._rests, self._spending, self._on_text = rests, spending, on_text
 
     async def ask(self, agent: str, task: Task, context: TaskContext) -> AgentResult:
         """Return what an agent gives, read where its code may run.

@@ -16,17 +16,11 @@ from kapelle.estimates import Estimate
 
 from .attempts import Attempts
 from .calls import Calls
-from .deadlines import Deadlines
 from .graph_changes import PendingChanges
 from .growth import is_grown
-from .journal_writer import JournalWriter
 from .loops import LoopGuard
-from .ready import ReadyJobs
-from .reports import Reports, ThreadsAwaited
-from .rests import Rests
-from .running import RunningJobs
-from .spending import Spending
-from .tasks import Tasks
+from .owners import Owners
+from .reports import ThreadsAwaited
 from .work import Attempt, Job
 
 MIN_BEHIND_S = 60.0
@@ -36,25 +30,12 @@ MIN_BEHIND_S = 60.0
 class Dispatcher:
     """Starts the jobs of one execution."""
 
-    def __init__(
-        self,
-        *,
-        tasks: Tasks,
-        ready: ReadyJobs,
-        running: RunningJobs,
-        rests: Rests,
-        spending: Spending,
-        writer: JournalWriter,
-        deadlines: Deadlines,
-        reports: Reports,
-        calls: Calls,
-        changes: PendingChanges,
-        attempts: Attempts,
-        loops: LoopGuard,
-    ) -> None:
-        self._tasks, self._ready, self._running, self._rests = tasks, ready, running, rests
-        self._spending, self._writer, self._deadlines, self._reports = spending, writer, deadlines, reports
-        self._calls, self._changes, self._attempts, self._loops = calls, changes, attempts, loops
+    def __init__(self, own: Owners, calls: Calls, changes: PendingChanges, attempts: Attempts) -> None:
+        self._tasks, self._ready, self._running, self._rests = own.tasks, own.ready, own.running, own.rests
+        self._spending, self._writer = own.spending, own.writer
+        self._deadlines, self._reports = own.deadlines, own.reports
+        self._calls, self._changes, self._attempts = calls, changes, attempts
+        self._loops = LoopGuard(own.limits.max_same_calls)
         self._awaited: dict[str, asyncio.TimerHandle] = {}
         """Agents all of whose places are taken by threads whose time is over, with when that has been so for long."""
 

@@ -44,7 +44,7 @@ from .graph_changes import PendingChanges, Planning
 from .growth import GraphChanges
 from .journal_writer import JournalWriter
 from .limits import ExecutionLimits
-from .loops import LoopGuard
+from .owners import Owners
 from .places import AgentPlaces
 from .progress import Progress
 from .questions import Questions
@@ -193,87 +193,38 @@ class _Execution:
         earlier: ResumeState,
         on_text: Callable[[PartialText], None] | None,
     ) -> None:
-        run_id, agents = journal.run_id, executor.agents
-        self._plan, self._earlier, self._limits, self._clock = plan, earlier, limits, executor.clock
-        self._reports = reports = Reports()
-        deadlines = Deadlines(limits, agents, executor.timer, earlier.active_s)
+        self._plan, self._earlier, self._clock = plan, earlier, executor.clock
+        agents, reports = executor.agents, Reports()
         spending = Spending(budget, agents)
-        self._writer = writer = JournalWriter(journal, plan, executor.clock, agents.versions)
+        writer = JournalWriter(journal, plan, executor.clock, agents.versions)
         places = executor.places.join(lambda agent: reports.put_from_anywhere(PlaceFree(agent=agent)))
-        self._ready = ready = ReadyJobs(spending.places_of, places)
-        self._running = running = RunningJobs(reports.put_nowait)
-        self._rests = rests = Rests(agents, ready, reports, limits.retry.max_rest_s)
-        questions = Questions(run_id, earlier.questions)
-        self._tasks = tasks = Tasks(
-            plan, earlier=earlier, questions=questions, ready=ready, checks=checks, spending=spending, writer=writer
-        )
-        calls = Calls(
-            run_id,
-            request,
-            agents=agents,
-            backend=executor.backend,
-            checks=checks,
-            deadlines=deadlines,
-            tasks=tasks,
-            running=running,
-            rests=rests,
-            spending=spending,
-            on_text=on_text,
-        )
-        self._changes = PendingChanges(
-            growth,
-            made=earlier.changes,
-            tasks=tasks,
-            calls=calls,
-            spending=spending,
-            writer=writer,
-            reports=reports,
-            timeout_s=limits.task_timeout_s,
-        )
-        self._settlement = Settlement(
-            run_id,
-            ready=ready,
-            running=running,
-            rests=rests,
-            spending=spending,
-            writer=writer,
-            reports=reports,
-            deadlines=deadlines,
-        )
-        self._attempts = Attempts(
-            run_id,
+        ready = ReadyJobs(spending.places_of, places)
+        questions = Questions(journal.run_id, earlier.questions)
+        self._own = own = Owners(
+            run_id=journal.run_id,
             agents=agents,
             limits=limits,
-            fallbacks=fallbacks,
-            settlement=self._settlement,
-            tasks=tasks,
-            changes=self._changes,
-            ready=ready,
-            running=running,
-            rests=rests,
+            deadlines=Deadlines(limits, agents, executor.timer, earlier.active_s),
+            reports=reports,
             spending=spending,
             writer=writer,
-            reports=reports,
-            deadlines=deadlines,
-        )
-        self._dispatcher = Dispatcher(
-            tasks=tasks,
             ready=ready,
-            running=running,
-            rests=rests,
-            spending=spending,
-            writer=writer,
-            deadlines=deadlines,
-            reports=reports,
-            calls=calls,
-            changes=self._changes,
-            attempts=self._attempts,
-            loops=LoopGuard(limits.max_same_calls),
+            running=RunningJobs(reports.put_nowait),
+            rests=Rests(agents, ready, reports, limits.retry.max_rest_s),
+            tasks=Tasks(
+                plan, earlier=earlier, questions=questions, ready=ready, checks=checks, spending=spending, writer=writer
+            ),
         )
+        calls = Calls(own, request=request, backend=executor.backend, checks=checks, on_text=on_text)
+        self._settlement = Settlement(own)
+        self._changes = PendingChanges(own, calls, growth, earlier.changes)
+        self._attempts = Attempts(own, self._settlement, self._changes, fallbacks)
+        self._dispatcher = Dispatcher(own, calls, self._changes, self._attempts)
 
     async def run(self, inbox: Inbox | None, stop_key: str) -> ExecutionResult:
-        tasks, ready, reports, dispatcher = self._tasks, self._ready, self._reports, self._dispatcher
-        deadline_s, alarm = self._limits.deadline_s, None
+        own, dispatcher = self._own, self._dispatcher
+        tasks, ready, reports = own.tasks, own.ready, own.reports
+        deadline_s, alarm = own.limits.deadline_s, None
         if deadline_s is not None:
             alarm = reports.put_later(deadline_s, StopRequested(reason="The deadline was reached."))
         if inbox is not None:
@@ -312,44 +263,43 @@ class _Execution:
         finally:
             if alarm is not None:
                 alarm.cancel()
-            for owner in (self._attempts, self._dispatcher, self._rests, self._settlement, self._running, ready):
-                owner.close()
-            self._changes.close()
+            for one in (self._attempts, dispatcher, self._changes, own.rests, self._settlement, own.running, ready):
+                one.close()
 
     async def _take(self, report: Any, stop_key: str) -> None:
         match report:
             case RetryDue(job=job):
                 self._attempts.retry(job)
             case RestOver(service=service, due=due):
-                self._rests.end(service, due)
+                self._own.rests.end(service, due)
             case OthersMayFollow(job=job):
-                self._rests.let_others_follow(job)
+                self._own.rests.let_others_follow(job)
             case PlaceFree(agent=agent, left_by=left_by):
-                self._ready.offer(agent, left_by)
+                self._own.ready.offer(agent, left_by)
             case ThreadsAwaited(agent=agent):
                 self._dispatcher.stop_waiting_for(agent)
             case HedgeDue(job=job):
                 self._attempts.hedge(job)
             case Planning():
                 await self._changes.take(report)
-                self._ready.retry()
+                self._own.ready.retry()
             case MessagesArrived(messages=messages):
                 for key, message in messages.items():
                     self._on_message(key, message, stop_key)
             case StopRequested():
-                self._tasks.halt = report
+                self._own.tasks.halt = report
 
     def _on_message(self, key: str, message: Mapping[str, Any], stop_key: str) -> None:
         """Somebody answered a question, or wants the run to stop."""
         if key == stop_key:
             by = str(message.get("by") or "a person")[:200]
-            self._tasks.halt = StopRequested(reason=f"It was stopped by {by}.")
+            self._own.tasks.halt = StopRequested(reason=f"It was stopped by {by}.")
         else:
-            self._tasks.on_answer(message, self._clock())
+            self._own.tasks.on_answer(message, self._clock())
 
     def _restore(self) -> None:
         """Begin, or go on where an earlier part of the run has stopped."""
-        earlier, tasks = self._earlier, self._tasks
+        earlier, tasks = self._earlier, self._own.tasks
         tasks.restore(earlier)
         for task_id, reason in earlier.failed.items():  # the run may have been cut off before what follows was decided
             task = tasks.progress.graph[task_id]
@@ -360,20 +310,11 @@ class _Execution:
         tasks.apply_plan(self._plan)
 
     async def _stop(self, request: StopRequested) -> ExecutionResult:
-        tasks = self._tasks
-        was_cancelled = await stop(
-            request.reason,
-            tasks=tasks,
-            running=self._running,
-            changes=self._changes,
-            attempts=self._attempts,
-            writer=self._writer,
-            grace_s=self._limits.grace_s,
-        )
-        if was_cancelled:
+        progress = self._own.tasks.progress
+        if await stop(self._own, self._changes, self._attempts, request.reason):
             raise asyncio.CancelledError  # whoever cancels a run that stops already wants its caller to stop as well
-        outputs = tasks.progress.outputs
-        if all(task_id in outputs for task_id in tasks.progress.graph.tasks):
+        outputs = progress.outputs
+        if all(task_id in outputs for task_id in progress.graph.tasks):
             return ExecutionResult(state="done", stop_reason=None, outputs=outputs)  # there was nothing left to stop
         return ExecutionResult(state=request.state, stop_reason=request.reason, outputs=outputs)
 

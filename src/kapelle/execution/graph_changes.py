@@ -26,12 +26,9 @@ from .contained_calls import call_contained, read_new_plan, read_reflection
 from .error_reports import read_spent
 from .error_texts import MAX_REASON_CHARS
 from .growth import GraphChanges, Reflection, grow, is_same_again, may_replan
-from .journal_writer import JournalWriter
-from .reports import Reports
+from .owners import Owners
 from .retry import is_repeatable
 from .settlement import LATE_EXPANSION
-from .spending import Spending
-from .tasks import Tasks
 from .work import Job, Work
 
 _NO_GROWTH = "It expanded into other tasks, and this run does not let its graph grow."
@@ -53,21 +50,10 @@ class Planning:
 class PendingChanges:
     """The changes that are being made to the graph of one execution."""
 
-    def __init__(
-        self,
-        changes: GraphChanges | None,
-        *,
-        made: int,
-        tasks: Tasks,
-        calls: Calls,
-        spending: Spending,
-        writer: JournalWriter,
-        reports: Reports,
-        timeout_s: float | None,
-    ) -> None:
-        self._changes, self._made, self._timeout_s = changes, made, timeout_s
-        self._tasks, self._calls, self._spending = tasks, calls, spending
-        self._writer, self._reports = writer, reports
+    def __init__(self, own: Owners, calls: Calls, changes: GraphChanges | None, made: int) -> None:
+        self._tasks, self._spending, self._writer, self._reports = own.tasks, own.spending, own.writer, own.reports
+        self._timeout_s = own.limits.task_timeout_s
+        self._calls, self._changes, self._made = calls, changes, made
         self._plannings: list[Planning] = []
 
     def __len__(self) -> int:

@@ -16,15 +16,10 @@ from kapelle.redaction import get_logger
 from kapelle.strategies import Verdict
 
 from .contained_calls import read_verdict
-from .deadlines import Deadlines
 from .error_texts import read_readings, tell_traceback
-from .journal_writer import JournalWriter
-from .ready import ReadyJobs
-from .reports import PlaceFree, Reports
-from .rests import Rests
+from .owners import Owners
+from .reports import PlaceFree
 from .results import read_result
-from .running import RunningJobs
-from .spending import Spending
 from .work import Attempt, Job
 
 failures = get_logger("kapelle.execution")
@@ -56,20 +51,10 @@ class Ended:
 class Settlement:
     """Settles the jobs of one execution."""
 
-    def __init__(
-        self,
-        run_id: str,
-        *,
-        ready: ReadyJobs,
-        running: RunningJobs,
-        rests: Rests,
-        spending: Spending,
-        writer: JournalWriter,
-        reports: Reports,
-        deadlines: Deadlines,
-    ) -> None:
-        self._run_id, self._ready, self._running, self._rests = run_id, ready, running, rests
-        self._spending, self._writer, self._reports, self._deadlines = spending, writer, reports, deadlines
+    def __init__(self, own: Owners) -> None:
+        self._run_id, self._deadlines, self._reports = own.run_id, own.deadlines, own.reports
+        self._ready, self._running, self._rests = own.ready, own.running, own.rests
+        self._spending, self._writer = own.spending, own.writer
 
     def leave(self, job: Job) -> None:
         """A job is under way no more; its place is free, unless a thread of it goes on."""
