@@ -81,7 +81,7 @@ from kapelle.ledger import (
 from kapelle.limits import Terms
 from kapelle.models import ModelClient, PriceTable
 from kapelle.planning import CorrectingPlanner, Plan, Planner, fit_types, read_plan, take_plan
-from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
+from kapelle.routing import HALORouter, RoutedPlan, RoutingRule
 from kapelle.strategies import Checks, Validator, agents_of
 from kapelle.validation import (
     AOPValidator,
@@ -112,7 +112,7 @@ class Proposal:
     """A request as it would be run: the plan, who would do what, and what the validator says. Nothing has run."""
 
     plan: Plan
-    routing: RoutingPlan
+    routing: RoutedPlan
     validation: ValidationResult
 
 
@@ -462,7 +462,7 @@ class Engine:
             task_id, reason = next(iter(proposal.routing.unassigned.items()))
             raise InvalidInput(f"Task {task_id!r} has no agent, so there is nothing to choose between: {reason}")
         constraints = OptimizationConstraints(
-            max_total_time=terms.deadline_s, min_quality_score=terms.min_quality, pinned=proposal.routing.kept
+            max_total_time=terms.deadline_s, min_quality_score=terms.min_quality, pinned=proposal.routing.fixed
         )
         return await call_in_thread(
             pareto_frontier, proposal.routing, proposal.plan.graph, constraints, optimizer=self.optimizer
@@ -575,12 +575,9 @@ class Engine:
         mark = MEMORY_MARK if self.team.has_data else ""
         planning_time = asyncio.timeout(deadline_s)
         try:
-            kept: set[str] = set() if before is None else set(before.routing.get("pinned", ()))
-            if before is not None and before.graph is not None and isinstance(self.router, HALORouter):
-                kept |= self.router.find_pinned(before.graph)  # what the graph has grown by among them
             if approved is None:
                 async with planning_time:
-                    approved = await self._make_plan(words, given, terms, budget, journal, kept)
+                    approved = await self._make_plan(words, given, terms, budget, journal)
             complexities = estimate_complexities(approved.dag)
             left_s = None if deadline_s is None else max(1e-3, deadline_s - (self._timer() - started))
             ending = await self.executor.execute(
@@ -590,11 +587,10 @@ class Engine:
                 checks=self.checks,
                 request=words,
                 limits=replace(self.limits, deadline_s=_least(left_s, self.limits.deadline_s)),
-                growth=self._growth(terms, budget, kept, complexities),
+                growth=self._growth(terms, budget, complexities),
                 fallbacks=NextBest(
                     self.team.registry,
                     self.profiler,
-                    kept=kept,
                     complexities=complexities,
                     router=self.router if isinstance(self.router, HALORouter) else None,
                 ),
@@ -629,7 +625,7 @@ class Engine:
         return _finish(journal, budget, ending.state, ending.stop_reason, mark=mark)
 
     async def _make_plan(
-        self, words: str, given: Plan | None, terms: Terms, budget: Budget, journal: Journal, kept: set[str]
+        self, words: str, given: Plan | None, terms: Terms, budget: Budget, journal: Journal
     ) -> ApprovedPlan:
         """Plan, route and validate a request. Each step is journaled.
 
@@ -644,7 +640,7 @@ class Engine:
         routing = await self._route(plan, terms, budget.left.usd)
         if self.explorer.share and terms.deadline_s is None and terms.min_quality is None:
             # What an unknown agent takes, and whether it succeeds, is just what is unknown.
-            explore(self.explorer, journal.run_id, plan.graph, routing, self.optimizer, budget.left.usd)
+            routing = explore(self.explorer, journal.run_id, plan.graph, routing, self.optimizer, budget.left.usd)
         journal.write("run_routed", routed(routing))
         validation = await self._validate(plan, routing, terms, budget, journal, given=given is not None)
         if validation.approved is None and given is None:
@@ -655,7 +651,6 @@ class Engine:
             journal.write("run_rejected", validated(validation))
             raise PlanRejected(validation.errors)
         journal.write("run_approved", validated(validation))
-        kept.update(routing.metadata.get("pinned", ()))
         return validation.approved
 
     async def _approve_rest(self, going_on: Resumption, budget: Budget) -> ApprovedPlan:
@@ -665,19 +660,14 @@ class Engine:
         """
         run, finished = going_on.run, going_on.finished
         assert run.graph is not None
-        routing = recorded_routing(run, self.team.registry.runnable(), finished)
+        pinned = self.router.find_pinned(run.graph) if isinstance(self.router, HALORouter) else frozenset()
+        routing = recorded_routing(run, self.team.registry.runnable(), finished, pinned)
         recorded = frozenset(routing.assignments)
         part = part_without_agents(run.graph, routing)
         if len(part):
             plan = Plan(request=run.request, graph=part, planner=run.planner)
             found = await self._route(plan, replace(going_on.terms, deadline_s=None), budget.left.usd)
-            routing = replace(
-                routing,
-                assignments={**routing.assignments, **found.assignments},
-                explanations={**routing.explanations, **found.explanations},
-                strategies={**routing.strategies, **found.strategies},
-                unassigned=found.unassigned,
-            )
+            routing = routing.joined(found)
         validation = await self.validator.validate_routing_plan(
             routing, run.graph, finished=finished, approved=recorded
         )
@@ -764,27 +754,27 @@ class Engine:
         budget.commit(reservation, usd=plan.cost_usd, tokens=plan.usage.tokens)
         return replace(plan, notes=(*plan.notes, *self.team.notes))
 
-    async def _route(self, plan: Plan, terms: Terms, left_usd: float) -> RoutingPlan:
+    async def _route(self, plan: Plan, terms: Terms, left_usd: float) -> RoutedPlan:
         constraints = OptimizationConstraints(
             max_total_cost=_finite(left_usd),
             max_total_time=terms.deadline_s,
             min_quality_score=terms.min_quality,
         )
-        routing = await self.router.route_tasks(
-            plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
-        )
-        avoid_hopeless(routing, plan.graph, self.team.registry.runnable(), self.profiler)
-        follow_orders(routing, plan.graph, self.team.registry.runnable())
-        for task_id in routing.unassigned:
-            routing.unassigned[task_id] += self.team.hint_for(plan.graph[task_id])
+        able = self.team.registry.runnable()
+        found = await self.router.route_tasks(plan.graph, available_agents=able, optimization_constraints=constraints)
+        routing = avoid_hopeless(RoutedPlan.of(found), plan.graph, able, self.profiler)
+        routing = follow_orders(routing, plan.graph, able)
+        missing = {}
+        for task_id, why in routing.unassigned.items():
+            missing[task_id] = why + self.team.hint_for(plan.graph[task_id])
             if plan.planner.startswith("file ") and plan.graph[task_id].strategy is not None:
-                routing.unassigned[task_id] += f" It stands in {plan.planner.removeprefix('file ')}."
-        return routing
+                missing[task_id] += f" It stands in {plan.planner.removeprefix('file ')}."
+        return replace(routing, unassigned=missing)
 
     async def _validate(
         self,
         plan: Plan,
-        routing: RoutingPlan,
+        routing: RoutedPlan,
         terms: Terms,
         budget: Budget,
         journal: Journal | None = None,
@@ -811,12 +801,12 @@ class Engine:
     async def _mend(
         self,
         plan: Plan,
-        routing: RoutingPlan,
+        routing: RoutedPlan,
         validation: ValidationResult,
         terms: Terms,
         budget: Budget,
         journal: Journal | None = None,
-    ) -> tuple[Plan, RoutingPlan, ValidationResult]:
+    ) -> tuple[Plan, RoutedPlan, ValidationResult]:
         """Return a refused plan as it is when mended; its cost is what mending cost.
 
         What the words of the request say is missing a model plans once more. If words still find something missing, the
@@ -848,9 +838,9 @@ class Engine:
         notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 
-    def _growth(self, terms: Terms, budget: Budget, kept: set[str], complexities: dict[str, float]) -> Growth:
+    def _growth(self, terms: Terms, budget: Budget, complexities: dict[str, float]) -> Growth:
         return Growth(
-            approver=_Approver(self, terms, budget, kept, complexities),
+            approver=_Approver(self, terms, budget, complexities),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
             replanning_is_priced=self.team.planning_is_priced,
@@ -917,53 +907,42 @@ def _stop_key(events: Iterable[Event]) -> str:
 class _Approver:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
-    def __init__(
-        self, engine: Engine, terms: Terms, budget: Budget, kept: set[str], complexities: dict[str, float]
-    ) -> None:
+    def __init__(self, engine: Engine, terms: Terms, budget: Budget, complexities: dict[str, float]) -> None:
         self._complexities = complexities
         self._engine = engine
         self._terms = terms
         self._budget = budget
-        self._kept = kept
 
     async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
-        known = {task_id: agent for task_id, agent in current.assignments.items() if task_id in dag}
-        part = part_without_agents(dag, RoutingPlan(assignments=known))
-        costs = {task_id: current.estimates[task_id].cost_usd for task_id in known}
+        known = current.routed.only(dag.tasks)
+        part = part_without_agents(dag, known)
+        costs = {task_id: current.estimates[task_id].cost_usd for task_id in known.tasks}
         ahead = sum(cost for task_id, cost in costs.items() if task_id not in begun)
         left = self._budget.left.usd
         plan = Plan(request=current.request or "", graph=part, planner="expansion")
         routing = await self._engine._route(plan, replace(self._terms, deadline_s=None), max(0.0, left - ahead))
-        self._kept.update(routing.metadata.get("pinned", ()))
         self._complexities.update(estimate_complexities(dag))
-        merged = RoutingPlan(
-            assignments={**known, **routing.assignments},
-            explanations={**current.explanations, **routing.explanations},
-            strategies={
-                **{name: way for name, way in current.strategies.items() if name in known},
-                **routing.strategies,
-            },
-            unassigned=routing.unassigned,
-            metadata={"pinned": sorted(self._kept), "firm": sorted(routing.metadata.get("firm", ()))},
-        )
+        merged = known.joined(routing)
         # The validator adds up all tasks of the graph; what has begun has left the budget already. The words of the
         # request are no measure here: they are covered by the task whose place the new ones take.
         able = self._engine.team.registry.runnable()
         # In a resumed run the agents of tasks that are over may be gone: nothing about such a task is wrong.
         gone = {
             name
-            for name in known
+            for name in known.tasks
             if name in begun and any(one not in able for one in agents_of(current.strategy_of(name)))
         }
-        limit = _finite(left + sum(costs[name] for name in known if name in begun and name not in gone))
+        limit = _finite(left + sum(costs[name] for name in known.tasks if name in begun and name not in gone))
         validator = self._engine.validator
-        validation = await validator.validate_routing_plan(merged, dag, max_budget=limit, approved=known, finished=gone)
+        validation = await validator.validate_routing_plan(
+            merged, dag, max_budget=limit, approved=known.tasks, finished=gone
+        )
         if validation.approved is None:
             mended = await validator.repair(
                 merged,
                 dag,
                 max_budget=limit,
-                finished=known,
+                finished=known.tasks,
                 over=gone,
                 available_agents=able,
                 router=self._engine.router,
