@@ -94,7 +94,7 @@ from kapelle.validation import (
     avoid_hopeless,
 )
 
-from .custody import Custody, Heartbeat, ThreadHeartbeat
+from .run_lease import RunLease, Heartbeat, ThreadHeartbeat
 from .event_data import planned, routed, validated
 from .exploring import explore
 from .feedback import find_rated, nothing_to_forget
@@ -560,7 +560,7 @@ class Engine:
         terms: Terms,
         budget: Budget,
         journal: Journal,
-        custody: Custody,
+        custody: RunLease,
         *,
         deadline_s: float | None,
         on_text: Callable[[PartialText], None] | None,
@@ -680,8 +680,8 @@ class Engine:
         backend = self.executor.backend.name
         return {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
 
-    def _custody(self, run_id: str) -> Custody:
-        return Custody(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
+    def _custody(self, run_id: str) -> RunLease:
+        return RunLease(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
 
     def _say(self, question_id: str, value: Any, note: str, by: str, *, kind: str) -> Question:
         value = read_json_value(value)

@@ -103,7 +103,7 @@ class ThreadHeartbeat:
                 one.set_result(None)
 
 
-class Custody:
+class RunLease:
     """Holds the lease of a run from `async with` to its end.
 
     Args:
