@@ -1,16 +1,16 @@
-"""What going on with a run needs to know of it: read from its record alone. Refuses runs that are done. Pure."""
+"""What going on with a run needs to know of it: read from its record alone. Refuses runs that are done."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from kapelle.budget import Amounts
 from kapelle.errors import InvalidInput
-from kapelle.execution import Interruption, find_interruptions, find_open_planning
-from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import Run
+from kapelle.execution import CUT_OFF, Interruption, find_interruptions, find_open_planning
+from kapelle.graph import read_json_value
+from kapelle.ledger import Journal, Run
 from kapelle.limits import Terms
 from kapelle.planning import Plan
 from kapelle.routing import RoutedPlan, RoutedTask
@@ -57,7 +57,7 @@ class Resumption:
         return frozenset(task_id for task_id, task in self.run.tasks.items() if task.state in over)
 
 
-def prepare(run: Run, new: Mapping[str, Any]) -> Resumption:
+def plan_resumption(run: Run, new: Mapping[str, Any]) -> Resumption:
     """Return how a run goes on, with new terms where they are given (not None).
 
     Raises:
@@ -141,12 +141,18 @@ def recorded_routing(
     return RoutedPlan(tasks=tasks)
 
 
-def part_without_agents(dag: TaskDAG, routing: RoutedPlan) -> TaskDAG:
-    """Return the tasks that nobody has yet, as a graph of their own: edges and inputs to others are left out."""
-    new = {task.task_id: task for task in dag if task.task_id not in routing.tasks}
+def write_resumption(journal: Journal, going_on: Resumption, owner: str, ways: Mapping[str, Any]) -> None:
+    """Write down that a run goes on, and first of all what its end had left open.
 
-    def alone(task: Task) -> Task:
-        inside = dict(task.inputs) if task.references <= new.keys() else {}
-        return replace(task, depends_on=tuple(name for name in task.depends_on if name in new), inputs=inside)
-
-    return TaskDAG(alone(task) for task in new.values())
+    Args:
+        ways: How the engine works that goes on with it: see Engine.
+    """
+    before = going_on.run.settings
+    new = {name: value for name, value in ways.items() if name in before and before[name] != value}
+    settings = read_json_value({**going_on.changed, **new})
+    journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})
+    if going_on.open_planning_usd:
+        journal.write("planning_spent", {"reason": CUT_OFF, "planning_cost_usd": going_on.open_planning_usd})
+    for one in going_on.interruptions:
+        charged = {"cost_usd": one.cost_usd, "cost_assumed": True} if one.cost_usd else {}
+        journal.write("task_interrupted", {"reason": CUT_OFF, **charged}, task_id=one.task_id)

@@ -161,6 +161,11 @@ class RunLease:
                 logger.info("Run %s: its lease was not given back: %s", self._run_id, problem)
 
     @property
+    def owner(self) -> str:
+        """The engine that holds it, as the ledger knows it."""
+        return self.lease.owner
+
+    @property
     def is_fresh(self) -> bool:
         """Whether it began so recently that there is nothing to be heard yet."""
         return self._timer() - self._began < self._tick_s
