@@ -14,8 +14,8 @@ import pytest
 
 from kapelle import AskPerson, Engine, Plan, Run, RunBusy, SqliteLedger, Task, TaskDAG, agent
 from kapelle.agents import AgentCapability, AgentResult, PartialText, TaskContext
-from kapelle.engine.run_lease import RunLease, acquire
 from kapelle.engine.resumption import plan_resumption
+from kapelle.engine.run_lease import RunLease, acquire
 from kapelle.errors import AgentFailed, InvalidInput, LeaseLost, NotFound
 from kapelle.ledger import Event, is_dead, this_process
 
