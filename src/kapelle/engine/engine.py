@@ -16,7 +16,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, mak
 from kapelle.graph import read_json_value
 from kapelle.learning import learned_folder, load_learned
 from kapelle.ledger import Event, EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
-from kapelle.limits import Terms
+from kapelle.limits import RunLimits
 from kapelle.models import ModelClient, PriceTable
 from kapelle.planning import Plan, Planner
 from kapelle.routing import HALORouter, RoutingRule
@@ -170,7 +170,7 @@ class Engine(People, Feedback):
 
         Args:
             request: The user's words; or a plan: a file (as a Path), or a Plan.
-            budget_usd, deadline_s, min_quality, max_tokens: See Terms.
+            budget_usd, deadline_s, min_quality, max_tokens: See RunLimits.
             on_event: Called with every event as it happens.
             on_text: Called with pieces of text as models write them.
 
@@ -180,14 +180,14 @@ class Engine(People, Feedback):
             LeaseLost: another engine has taken the run over; this one has stopped.
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
-        terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
+        limits = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
         wanted = read_request(request, self.team)
         check_watcher(on_event)
-        self._check_prices(terms, wanted.given)
+        self._check_prices(limits, wanted.given)
         async with self._lease(self.ledger.new_run_id()) as lease:
             journal = self._journal(lease, on_event)
             settings = {
-                **asdict(terms),
+                **limits.asked(),
                 "model": self.team.model_name,
                 "origin": self.origin,
                 "given": wanted.given is not None,
@@ -195,7 +195,7 @@ class Engine(People, Feedback):
             }
             begun = {"request": wanted.words, "settings": read_json_value(settings), "owner": lease.owner}
             journal.write("run_started", begun)
-            session = self._session(lease, journal, self._preparation(terms, journal), on_text)
+            session = self._session(lease, journal, self._preparation(limits, journal), on_text)
             return await session.conduct(wanted, deadline_s=deadline_s)
 
     async def resume(
@@ -230,9 +230,9 @@ class Engine(People, Feedback):
                 run, {"budget_usd": budget_usd, "deadline_s": deadline_s, "max_tokens": max_tokens}
             )
             wanted = Request(words=run.request, given=recorded_plan(run))
-            self._check_prices(going_on.terms, wanted.given)
+            self._check_prices(going_on.limits, wanted.given)
             journal = self._journal(lease, on_event, run.events)
-            preparation = self._preparation(going_on.terms, journal, going_on.spent)
+            preparation = self._preparation(going_on.limits, journal, going_on.spent)
             session = self._session(lease, journal, preparation, on_text)
             approved = await session.approve_rest(going_on)
             write_resumption(journal, going_on, lease.owner, self._ways())
@@ -287,10 +287,10 @@ class Engine(People, Feedback):
         Raises:
             InvalidInput: the request, a limit or the plan is wrong. A plan that validation refuses is no error here.
         """
-        terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
+        limits = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
         wanted = read_request(request, self.team)
-        self._check_prices(terms, wanted.given)
-        preparation = self._preparation(terms, None)
+        self._check_prices(limits, wanted.given)
+        preparation = self._preparation(limits, None)
         try:
             proposal = await preparation.propose(wanted)
         except KapelleError as error:
@@ -309,13 +309,11 @@ class Engine(People, Feedback):
         Raises:
             InvalidInput: a limit is wrong, or a task of the plan has no agent.
         """
-        terms, routing = Terms(deadline_s=deadline_s, min_quality=min_quality), proposal.routing
+        limits, routing = RunLimits(deadline_s=deadline_s, min_quality=min_quality), proposal.routing
         if routing.unassigned:
             task_id, reason = next(iter(routing.unassigned.items()))
             raise InvalidInput(f"Task {task_id!r} has no agent, so there is nothing to choose between: {reason}")
-        constraints = OptimizationConstraints(
-            max_total_time=terms.deadline_s, min_quality_score=terms.min_quality, pinned=routing.fixed
-        )
+        constraints = OptimizationConstraints.of(limits, pinned=routing.fixed)
         return await call_in_thread(
             pareto_frontier, routing, proposal.plan.graph, constraints, optimizer=self.optimizer
         )
@@ -344,8 +342,8 @@ class Engine(People, Feedback):
             timer=self._timer,
         )
 
-    def _preparation(self, terms: Terms, journal: Journal | None, spent: Amounts | None = None) -> Preparation:
-        budget = Budget(usd=terms.budget_usd, tokens=terms.max_tokens, spent=spent)
+    def _preparation(self, limits: RunLimits, journal: Journal | None, spent: Amounts | None = None) -> Preparation:
+        budget = Budget(usd=limits.budget_usd, tokens=limits.max_tokens, spent=spent)
         return Preparation(
             team=self.team,
             router=self.router,
@@ -355,7 +353,7 @@ class Engine(People, Feedback):
             planner=PlannerCall(
                 planner=self.planner, gated=self._gated, team=self.team, budget=budget, journal=journal
             ),
-            terms=terms,
+            limits=limits,
             budget=budget,
             journal=journal,
         )
@@ -384,6 +382,6 @@ class Engine(People, Feedback):
         backend = self.executor.backend.name
         return {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
 
-    def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
-        if terms.budget_usd is not None:
+    def _check_prices(self, limits: RunLimits, plan: Plan | None) -> None:
+        if limits.budget_usd is not None:
             self.team.check_prices(None if plan is None else plan.graph)

@@ -22,11 +22,11 @@ from kapelle.errors import InvalidPlan, PlanRejected
 from kapelle.estimates import estimate_complexities
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Run, Usage
-from kapelle.limits import Terms
+from kapelle.limits import RunLimits
 from kapelle.planning import Plan
 from kapelle.routing import HALORouter, RoutedPlan
 from kapelle.strategies import agents_of
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, SpentAlready, ValidationResult, avoid_hopeless
+from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult, avoid_hopeless
 
 from .event_data import planned, routed
 from .exploring import explore
@@ -67,13 +67,10 @@ class Version:
     """Who does what by an earlier approval of this run: that stays."""
     finished: frozenset[str] = frozenset()
     """Tasks of which nothing more will come: nothing about them is wrong."""
-    choosing: OptimizationConstraints
+    choosing: RunLimits
     """Within what limits agents are chosen for the tasks that have none yet."""
-    max_budget: float | None = None
-    """Dollars that all tasks of the graph may cost."""
-    spent: SpentAlready | None = None
-    max_time: float | None = None
-    min_quality: float | None = None
+    limits: RunLimits = field(default_factory=RunLimits)
+    """What all tasks of the graph together are held to."""
     covers: str | None = None
     """The words that its tasks have to cover; None where whoever made it knows better than words do."""
     explores_as: str | None = None
@@ -93,27 +90,21 @@ class Version:
         return TaskDAG(alone(task) for task in new.values())
 
 
-def first_version(plan: Plan, terms: Terms, budget: Budget, *, is_given: bool, run_id: str | None = None) -> Version:
+def first_version(plan: Plan, limits: RunLimits, budget: Budget, *, is_given: bool, run_id: str | None) -> Version:
     """Return the first version of a plan, which has to fit into all that the user allows."""
     # What an unknown agent takes, and whether it succeeds, is just what is unknown.
-    may_explore = terms.deadline_s is None and terms.min_quality is None
-    spent = None
-    if terms.budget_usd is not None:
-        spent = SpentAlready(budget_usd=terms.budget_usd, planning_usd=budget.spent.usd)
+    may_explore = limits.deadline_s is None and limits.min_quality is None
     return Version(
         plan=plan,
-        choosing=_constraints(terms, budget.left.usd),
-        max_budget=_finite(budget.left.usd),
-        spent=spent,
-        max_time=terms.deadline_s,
-        min_quality=terms.min_quality,
+        choosing=replace(limits, budget_usd=_finite(budget.left.usd)),
+        limits=limits.after(budget.spent.usd),
         # Whether a plan covers its request is judged by words. Who wrote the plan knows better.
         covers=None if is_given else plan.request,
         explores_as=run_id if may_explore else None,
     )
 
 
-def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], terms: Terms, budget: Budget) -> Version:
+def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], limits: RunLimits, budget: Budget) -> Version:
     """Return what is left of a run's plan, with new agents for tasks whose own are gone.
 
     Its cost is not held against the budget once more: it goes as far as that reaches, and then stops cleanly.
@@ -123,7 +114,7 @@ def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], terms: T
         plan=Plan(request=run.request, graph=run.graph, planner=run.planner),
         known=known,
         finished=finished,
-        choosing=_constraints(replace(terms, deadline_s=None), budget.left.usd),
+        choosing=replace(limits, budget_usd=_finite(budget.left.usd), deadline_s=None),
     )
 
 
@@ -131,7 +122,7 @@ def grown_version(
     dag: TaskDAG,
     current: ApprovedPlan,
     begun: Collection[str],
-    terms: Terms,
+    limits: RunLimits,
     left_usd: float,
     able: Collection[str],
 ) -> Version:
@@ -157,8 +148,8 @@ def grown_version(
         plan=Plan(request=current.request or "", graph=dag, planner="expansion"),
         known=known,
         finished=gone,
-        choosing=_constraints(replace(terms, deadline_s=None), max(0.0, left_usd - ahead)),
-        max_budget=_finite(counted),
+        choosing=replace(limits, budget_usd=_finite(max(0.0, left_usd - ahead)), deadline_s=None),
+        limits=RunLimits(budget_usd=_finite(counted)),
     )
 
 
@@ -172,7 +163,7 @@ class Preparation:
     explorer: Explorer
     validator: AOPValidator
     planner: PlannerCall
-    terms: Terms
+    limits: RunLimits
     budget: Budget
     journal: Journal | None = None
     """Where each step is told of; None tells nobody, and explores nothing."""
@@ -188,7 +179,7 @@ class Preparation:
         if plan is None:
             plan = await self.planner.ask(request.words, gate_key=request.words if run_id is None else run_id)
         self._tell_planned(plan)
-        version = first_version(plan, self.terms, self.budget, is_given=request.given is not None, run_id=run_id)
+        version = first_version(plan, self.limits, self.budget, is_given=request.given is not None, run_id=run_id)
         proposal = await self.prepare(version, on_routed=self._tell_routed)
         if proposal.validation.approved is None and request.given is None:
             proposal = await self._mend_first(proposal)
@@ -212,10 +203,7 @@ class Preparation:
         mended = await self.validator.repair(
             proposal.routing,
             proposal.plan.graph,
-            max_budget=version.max_budget,
-            spent=version.spent,
-            max_time=version.max_time,
-            min_quality=version.min_quality,
+            limits=version.limits,
             finished=version.known.tasks,
             over=version.finished,
             available_agents=self.team.registry.runnable(),
@@ -231,7 +219,8 @@ class Preparation:
         if version.known.tasks and not len(part):
             return version.known
         able = self.team.registry.runnable()
-        found = await self.router.route_tasks(part, available_agents=able, optimization_constraints=version.choosing)
+        within = OptimizationConstraints.of(version.choosing)
+        found = await self.router.route_tasks(part, available_agents=able, optimization_constraints=within)
         routing = avoid_hopeless(RoutedPlan.of(found), part, able, self.optimizer.cost_profiler)
         routing = follow_orders(routing, part, able)
         missing = {}
@@ -250,10 +239,7 @@ class Preparation:
         result = await self.validator.validate_routing_plan(
             routing,
             version.plan.graph,
-            max_budget=version.max_budget,
-            spent=version.spent,
-            max_time=version.max_time,
-            min_quality=version.min_quality,
+            limits=version.limits,
             request=version.covers,
             finished=version.finished,
             approved=version.known.tasks,
@@ -289,7 +275,7 @@ class Preparation:
         return await self.mend(self._first(proposal.plan), proposal)
 
     def _first(self, plan: Plan) -> Version:
-        return first_version(plan, self.terms, self.budget, is_given=False)
+        return first_version(plan, self.limits, self.budget, is_given=False, run_id=None)
 
     def _tell_planned(self, plan: Plan) -> None:
         if self.journal is not None:
@@ -316,18 +302,12 @@ class GrowthApprover:
         """
         one = self.preparation
         able = one.team.registry.runnable()
-        version = grown_version(dag, current, begun, one.terms, one.budget.left.usd, able)
+        version = grown_version(dag, current, begun, one.limits, one.budget.left.usd, able)
         proposal = await one.prepare(version)
         self.complexities.update(estimate_complexities(dag))
         if proposal.validation.approved is None:
             proposal = await one.mend(version, proposal)
         return proposal.approved
-
-
-def _constraints(terms: Terms, left_usd: float) -> OptimizationConstraints:
-    return OptimizationConstraints(
-        max_total_cost=_finite(left_usd), max_total_time=terms.deadline_s, min_quality_score=terms.min_quality
-    )
 
 
 def _by_words(issue: Issue) -> bool:
