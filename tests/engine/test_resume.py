@@ -374,4 +374,4 @@ def test_a_budget_that_is_spent_to_the_last_cent_is_no_reason_to_refuse() -> Non
     run = asyncio.run(engine.run(plan(work("a"), work("b")), budget_usd=1.0))
     spent = replace(run, planning_cost_usd=0.1 + 0.2 - run.cost_usd)  # 0.30000000000000004
     assert spent.cost_usd > 0.3
-    assert plan_resumption(spent, {"budget_usd": 0.3}).limits.budget_usd == 0.3
+    assert plan_resumption(spent, {"budget_usd": 0.3}).terms.budget_usd == 0.3

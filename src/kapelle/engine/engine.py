@@ -180,14 +180,14 @@ class Engine(People, Feedback):
             LeaseLost: another engine has taken the run over; this one has stopped.
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
-        limits = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
+        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
         wanted = read_request(request, self.team)
         check_watcher(on_event)
-        self._check_prices(limits, wanted.given)
+        self._check_prices(terms, wanted.given)
         async with self._lease(self.ledger.new_run_id()) as lease:
             journal = self._journal(lease, on_event)
             settings = {
-                **limits.asked(),
+                **terms.asked(),
                 "model": self.team.model_name,
                 "origin": self.origin,
                 "given": wanted.given is not None,
@@ -195,7 +195,7 @@ class Engine(People, Feedback):
             }
             begun = {"request": wanted.words, "settings": read_json_value(settings), "owner": lease.owner}
             journal.write("run_started", begun)
-            session = self._session(lease, journal, self._preparation(limits, journal), on_text)
+            session = self._session(lease, journal, self._preparation(terms, journal), on_text)
             return await session.conduct(wanted, deadline_s=deadline_s)
 
     async def resume(
@@ -230,9 +230,9 @@ class Engine(People, Feedback):
                 run, {"budget_usd": budget_usd, "deadline_s": deadline_s, "max_tokens": max_tokens}
             )
             wanted = Request(words=run.request, given=recorded_plan(run))
-            self._check_prices(going_on.limits, wanted.given)
+            self._check_prices(going_on.terms, wanted.given)
             journal = self._journal(lease, on_event, run.events)
-            preparation = self._preparation(going_on.limits, journal, going_on.spent)
+            preparation = self._preparation(going_on.terms, journal, going_on.spent)
             session = self._session(lease, journal, preparation, on_text)
             approved = await session.approve_rest(going_on)
             write_resumption(journal, going_on, lease.owner, self._ways())
@@ -287,10 +287,10 @@ class Engine(People, Feedback):
         Raises:
             InvalidInput: the request, a limit or the plan is wrong. A plan that validation refuses is no error here.
         """
-        limits = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
+        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
         wanted = read_request(request, self.team)
-        self._check_prices(limits, wanted.given)
-        preparation = self._preparation(limits, None)
+        self._check_prices(terms, wanted.given)
+        preparation = self._preparation(terms, None)
         try:
             proposal = await preparation.propose(wanted)
         except KapelleError as error:
@@ -309,11 +309,11 @@ class Engine(People, Feedback):
         Raises:
             InvalidInput: a limit is wrong, or a task of the plan has no agent.
         """
-        limits, routing = RunLimits(deadline_s=deadline_s, min_quality=min_quality), proposal.routing
+        terms, routing = RunLimits(deadline_s=deadline_s, min_quality=min_quality), proposal.routing
         if routing.unassigned:
             task_id, reason = next(iter(routing.unassigned.items()))
             raise InvalidInput(f"Task {task_id!r} has no agent, so there is nothing to choose between: {reason}")
-        constraints = OptimizationConstraints.of(limits, pinned=routing.fixed)
+        constraints = OptimizationConstraints.of(terms, pinned=routing.fixed)
         return await call_in_thread(
             pareto_frontier, routing, proposal.plan.graph, constraints, optimizer=self.optimizer
         )
@@ -342,8 +342,8 @@ class Engine(People, Feedback):
             timer=self._timer,
         )
 
-    def _preparation(self, limits: RunLimits, journal: Journal | None, spent: Amounts | None = None) -> Preparation:
-        budget = Budget(usd=limits.budget_usd, tokens=limits.max_tokens, spent=spent)
+    def _preparation(self, terms: RunLimits, journal: Journal | None, spent: Amounts | None = None) -> Preparation:
+        budget = Budget(usd=terms.budget_usd, tokens=terms.max_tokens, spent=spent)
         return Preparation(
             team=self.team,
             router=self.router,
@@ -353,7 +353,7 @@ class Engine(People, Feedback):
             planner=PlannerCall(
                 planner=self.planner, gated=self._gated, team=self.team, budget=budget, journal=journal
             ),
-            limits=limits,
+            terms=terms,
             budget=budget,
             journal=journal,
         )
@@ -382,6 +382,6 @@ class Engine(People, Feedback):
         backend = self.executor.backend.name
         return {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
 
-    def _check_prices(self, limits: RunLimits, plan: Plan | None) -> None:
-        if limits.budget_usd is not None:
+    def _check_prices(self, terms: RunLimits, plan: Plan | None) -> None:
+        if terms.budget_usd is not None:
             self.team.check_prices(None if plan is None else plan.graph)

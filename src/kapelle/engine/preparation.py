@@ -90,21 +90,23 @@ class Version:
         return TaskDAG(alone(task) for task in new.values())
 
 
-def first_version(plan: Plan, limits: RunLimits, budget: Budget, *, is_given: bool, run_id: str | None) -> Version:
+def first_version(
+    plan: Plan, terms: RunLimits, budget: Budget, *, is_given: bool, run_id: str | None = None
+) -> Version:
     """Return the first version of a plan, which has to fit into all that the user allows."""
     # What an unknown agent takes, and whether it succeeds, is just what is unknown.
-    may_explore = limits.deadline_s is None and limits.min_quality is None
+    may_explore = terms.deadline_s is None and terms.min_quality is None
     return Version(
         plan=plan,
-        choosing=replace(limits, budget_usd=_finite(budget.left.usd)),
-        limits=limits.after(budget.spent.usd),
+        choosing=replace(terms, budget_usd=_finite(budget.left.usd)),
+        limits=terms.after(budget.spent.usd),
         # Whether a plan covers its request is judged by words. Who wrote the plan knows better.
         covers=None if is_given else plan.request,
         explores_as=run_id if may_explore else None,
     )
 
 
-def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], limits: RunLimits, budget: Budget) -> Version:
+def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], terms: RunLimits, budget: Budget) -> Version:
     """Return what is left of a run's plan, with new agents for tasks whose own are gone.
 
     Its cost is not held against the budget once more: it goes as far as that reaches, and then stops cleanly.
@@ -114,7 +116,7 @@ def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], limits: 
         plan=Plan(request=run.request, graph=run.graph, planner=run.planner),
         known=known,
         finished=finished,
-        choosing=replace(limits, budget_usd=_finite(budget.left.usd), deadline_s=None),
+        choosing=replace(terms, budget_usd=_finite(budget.left.usd), deadline_s=None),
     )
 
 
@@ -122,7 +124,7 @@ def grown_version(
     dag: TaskDAG,
     current: ApprovedPlan,
     begun: Collection[str],
-    limits: RunLimits,
+    terms: RunLimits,
     left_usd: float,
     able: Collection[str],
 ) -> Version:
@@ -148,7 +150,7 @@ def grown_version(
         plan=Plan(request=current.request or "", graph=dag, planner="expansion"),
         known=known,
         finished=gone,
-        choosing=replace(limits, budget_usd=_finite(max(0.0, left_usd - ahead)), deadline_s=None),
+        choosing=replace(terms, budget_usd=_finite(max(0.0, left_usd - ahead)), deadline_s=None),
         limits=RunLimits(budget_usd=_finite(counted)),
     )
 
@@ -163,7 +165,7 @@ class Preparation:
     explorer: Explorer
     validator: AOPValidator
     planner: PlannerCall
-    limits: RunLimits
+    terms: RunLimits
     budget: Budget
     journal: Journal | None = None
     """Where each step is told of; None tells nobody, and explores nothing."""
@@ -179,7 +181,7 @@ class Preparation:
         if plan is None:
             plan = await self.planner.ask(request.words, gate_key=request.words if run_id is None else run_id)
         self._tell_planned(plan)
-        version = first_version(plan, self.limits, self.budget, is_given=request.given is not None, run_id=run_id)
+        version = first_version(plan, self.terms, self.budget, is_given=request.given is not None, run_id=run_id)
         proposal = await self.prepare(version, on_routed=self._tell_routed)
         if proposal.validation.approved is None and request.given is None:
             proposal = await self._mend_first(proposal)
@@ -275,7 +277,7 @@ class Preparation:
         return await self.mend(self._first(proposal.plan), proposal)
 
     def _first(self, plan: Plan) -> Version:
-        return first_version(plan, self.limits, self.budget, is_given=False, run_id=None)
+        return first_version(plan, self.terms, self.budget, is_given=False)
 
     def _tell_planned(self, plan: Plan) -> None:
         if self.journal is not None:
@@ -302,7 +304,7 @@ class GrowthApprover:
         """
         one = self.preparation
         able = one.team.registry.runnable()
-        version = grown_version(dag, current, begun, one.limits, one.budget.left.usd, able)
+        version = grown_version(dag, current, begun, one.terms, one.budget.left.usd, able)
         proposal = await one.prepare(version)
         self.complexities.update(estimate_complexities(dag))
         if proposal.validation.approved is None:

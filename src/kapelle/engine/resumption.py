@@ -25,10 +25,10 @@ class Resumption:
     """How a run goes on."""
 
     run: Run
-    limits: RunLimits
+    terms: RunLimits
     """What the user asks of it by now."""
     changed: Mapping[str, Any]
-    """The limits that are new, and from when on a new deadline counts."""
+    """The terms that are new, and from when on a new deadline counts."""
     deadline_s: float | None
     """Seconds that are left."""
     interruptions: tuple[Interruption, ...]
@@ -58,10 +58,10 @@ class Resumption:
 
 
 def plan_resumption(run: Run, new: Mapping[str, Any]) -> Resumption:
-    """Return how a run goes on, with new limits where they are given (not None).
+    """Return how a run goes on, with new terms where they are given (not None).
 
     Raises:
-        InvalidInput: it is done, a limit is wrong, or its deadline has passed and no new one is given.
+        InvalidInput: it is done, a term is wrong, or its deadline has passed and no new one is given.
     """
     if run.approved_at is None and run.graph is None and run.settings.get("given"):
         raise InvalidInput(
@@ -73,26 +73,26 @@ def plan_resumption(run: Run, new: Mapping[str, Any]) -> Resumption:
     names = RunLimits().asked()
     before = {name: value for name, value in run.settings.items() if name in names}
     changed = {name: value for name, value in new.items() if value is not None}
-    limits = RunLimits(**{**before, **changed})
+    terms = RunLimits(**{**before, **changed})
     spent = run.cost_usd
     if "budget_usd" in changed and changed["budget_usd"] < spent - LEAST_USD:
         raise InvalidInput(
             f"Run {run.run_id} has cost ${spent:.4g} already, which is more than the budget of "
             f"${changed['budget_usd']:.4g} that is given now. Give more: it is for the whole run."
         )
-    left_s = limits.deadline_s
+    left_s = terms.deadline_s
     if "deadline_s" in changed:
         changed["deadline_from_s"] = run.active_seconds
     elif left_s is not None:
         left_s -= run.active_seconds - float(run.settings.get("deadline_from_s", 0.0))
         if left_s <= 0:
             raise InvalidInput(
-                f"Run {run.run_id} has used the {limits.deadline_s:g} s that it was given. Give it more: "
+                f"Run {run.run_id} has used the {terms.deadline_s:g} s that it was given. Give it more: "
                 "--deadline SECONDS, or resume(deadline_s=...); they count from now on."
             )
     return Resumption(
         run=run,
-        limits=limits,
+        terms=terms,
         changed=changed,
         deadline_s=left_s,
         interruptions=find_interruptions(run),

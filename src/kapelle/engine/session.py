@@ -108,7 +108,7 @@ class Session:
         assert run.graph is not None
         pinned = one.router.find_pinned(run.graph) if isinstance(one.router, HALORouter) else frozenset()
         known = recorded_routing(run, one.team.registry.runnable(), going_on.finished, pinned)
-        version = rest_version(run, known, going_on.finished, one.limits, one.budget)
+        version = rest_version(run, known, going_on.finished, one.terms, one.budget)
         return (await one.prepare(version)).approved
 
     async def _plan(self, request: Request) -> ApprovedPlan:
