@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.allocation import DAAOOptimizer, OptimizationConstraints, OptimizedPlan, describe_attempt
-from kapelle.allocation.candidates import OptionFinder
+from kapelle.allocation import DAAOOptimizer, OptimizationConstraints, OptimizedPlan, PlanEstimates, describe_attempt
 from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.estimates import CostProfiler
 from kapelle.estimates.posterior import logit
@@ -541,8 +540,8 @@ def test_a_reward_model_replaces_what_is_expected_of_agents_and_shifts_its_bound
         profiler.record_execution("t", "cheap", "test", 10, 1.0, False, cost_usd=0.1)
     bounds = []
     for expected in (0.5, 0.9):
-        finder = OptionFinder(profiler, AgentRegistry((CHEAP,)), None, None, Says(cheap=expected))
-        option = finder.alone(CHAIN.tasks["t0"], 1.0, Single(agent="cheap"))
+        estimates = PlanEstimates(profiler, AgentRegistry((CHEAP,)), CHAIN, reward=Says(cheap=expected))
+        option = estimates.alone(CHAIN.tasks["t0"], Single(agent="cheap"))
         assert (option.quality, option.samples) == (expected, 120)
         assert option.lower < option.quality
         bounds.append(logit(option.lower) - logit(option.quality))

@@ -26,6 +26,7 @@ from kapelle.allocation import (
     Explorer,
     Frontier,
     OptimizationConstraints,
+    PlanEstimates,
     follow_orders,
     pareto_frontier,
 )
@@ -40,7 +41,7 @@ from kapelle.errors import (
     NotFound,
     PlanRejected,
 )
-from kapelle.estimates import CostProfiler, estimate_complexities
+from kapelle.estimates import CostProfiler
 from kapelle.execution import (
     CUT_OFF,
     STOP,
@@ -436,10 +437,11 @@ class Engine:
         self._check_prices(terms, given)
         try:
             plan = given if given is not None else await self._plan(words, budget, gate_key=words)
-            routing = await self._route(plan, terms, budget.left.usd)
-            validation = await self._validate(plan, routing, terms, budget, given=given is not None)
+            estimates = self._estimate(plan.graph)
+            routing = await self._route(plan, terms, budget.left.usd, estimates)
+            validation = await self._validate(plan, routing, terms, budget, estimates, given=given is not None)
             if validation.approved is None and given is None:
-                plan, routing, validation = await self._mend(plan, routing, validation, terms, budget)
+                plan, routing, validation = await self._mend(plan, routing, validation, terms, budget, estimates)
         except KapelleError as error:
             error.cost_usd = budget.spent.usd  # all that planning took until then
             raise
@@ -578,7 +580,11 @@ class Engine:
             if approved is None:
                 async with planning_time:
                     approved = await self._make_plan(words, given, terms, budget, journal, kept)
-            complexities = estimate_complexities(approved.dag)
+            fallbacks = NextBest(
+                approved.plan_estimates,
+                kept=kept,
+                router=self.router if isinstance(self.router, HALORouter) else None,
+            )
             left_s = None if deadline_s is None else max(1e-3, deadline_s - (self._timer() - started))
             ending = await self.executor.execute(
                 approved,
@@ -587,14 +593,8 @@ class Engine:
                 checks=self.checks,
                 request=words,
                 limits=replace(self.limits, deadline_s=_least(left_s, self.limits.deadline_s)),
-                growth=self._growth(terms, budget, kept, complexities),
-                fallbacks=NextBest(
-                    self.team.registry,
-                    self.profiler,
-                    kept=kept,
-                    complexities=complexities,
-                    router=self.router if isinstance(self.router, HALORouter) else None,
-                ),
+                growth=self._growth(terms, budget, kept, fallbacks),
+                fallbacks=fallbacks,
                 earlier=None if before is None else Earlier.of(before),
                 inbox=custody,
                 stop_key=_stop_key(() if before is None else before.events),
@@ -638,14 +638,15 @@ class Engine:
         else:
             plan = await self._plan(words, budget, journal, gate_key=journal.run_id)
         journal.write("run_planned", planned(plan))
-        routing = await self._route(plan, terms, budget.left.usd)
+        estimates = self._estimate(plan.graph)
+        routing = await self._route(plan, terms, budget.left.usd, estimates)
         if self.explorer.share and terms.deadline_s is None and terms.min_quality is None:
             # What an unknown agent takes, and whether it succeeds, is just what is unknown.
-            explore(self.explorer, journal.run_id, plan.graph, routing, self.optimizer, budget.left.usd)
+            explore(self.explorer, journal.run_id, routing, estimates, budget.left.usd)
         journal.write("run_routed", routed(routing))
-        validation = await self._validate(plan, routing, terms, budget, journal, given=given is not None)
+        validation = await self._validate(plan, routing, terms, budget, estimates, journal, given=given is not None)
         if validation.approved is None and given is None:
-            plan, routing, validation = await self._mend(plan, routing, validation, terms, budget, journal)
+            plan, routing, validation = await self._mend(plan, routing, validation, terms, budget, estimates, journal)
             journal.write("run_planned", planned(plan))
             journal.write("run_routed", routed(routing))
         if validation.approved is None:
@@ -665,9 +666,11 @@ class Engine:
         routing = recorded_routing(run, self.team.registry.runnable(), finished)
         recorded = frozenset(routing.assignments)
         part = part_without_agents(run.graph, routing)
+        estimates = self._estimate(run.graph)
         if len(part):
             plan = Plan(request=run.request, graph=part, planner=run.planner)
-            found = await self._route(plan, replace(going_on.terms, deadline_s=None), budget.left.usd)
+            terms = replace(going_on.terms, deadline_s=None)
+            found = await self._route(plan, terms, budget.left.usd, estimates.version(part))
             routing = replace(
                 routing,
                 assignments={**routing.assignments, **found.assignments},
@@ -676,7 +679,7 @@ class Engine:
                 unassigned=found.unassigned,
             )
         validation = await self.validator.validate_routing_plan(
-            routing, run.graph, finished=finished, approved=recorded
+            routing, run.graph, finished=finished, approved=recorded, estimates=estimates
         )
         if validation.approved is None:
             raise PlanRejected(validation.errors)
@@ -761,13 +764,26 @@ class Engine:
         budget.commit(reservation, usd=plan.cost_usd, tokens=plan.usage.tokens)
         return replace(plan, notes=(*plan.notes, *self.team.notes))
 
-    async def _route(self, plan: Plan, terms: RunLimits, left_usd: float) -> RoutingPlan:
-        constraints = OptimizationConstraints.of(replace(terms, budget_usd=_finite(left_usd), spent_usd=None))
-        routing = await self.router.route_tasks(
-            plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
+    def _estimate(self, graph: TaskDAG) -> PlanEstimates:
+        """Return what tasks are expected to take; everyone who can do work may be given them."""
+        return PlanEstimates(
+            self.profiler,
+            self.team.registry,
+            graph,
+            choosable=self.team.registry.runnable(),
+            strategies=self.optimizer.strategies,
         )
-        avoid_hopeless(routing, plan.graph, self.team.registry.runnable(), self.profiler)
-        follow_orders(routing, plan.graph, self.team.registry.runnable())
+
+    async def _route(self, plan: Plan, terms: RunLimits, left_usd: float, estimates: PlanEstimates) -> RoutingPlan:
+        constraints = OptimizationConstraints.of(replace(terms, budget_usd=_finite(left_usd), spent_usd=None))
+        known: dict[str, Any] = {}
+        if isinstance(self.router, HALORouter) and self.router.daao_optimizer is self.optimizer:
+            known["estimates"] = estimates  # a router or an optimiser of a user's own need not know of them
+        routing = await self.router.route_tasks(
+            plan.graph, available_agents=estimates.choosable, optimization_constraints=constraints, **known
+        )
+        avoid_hopeless(routing, estimates)
+        follow_orders(routing, plan.graph, estimates.choosable)
         for task_id in routing.unassigned:
             routing.unassigned[task_id] += self.team.hint_for(plan.graph[task_id])
             if plan.planner.startswith("file ") and plan.graph[task_id].strategy is not None:
@@ -780,6 +796,7 @@ class Engine:
         routing: RoutingPlan,
         terms: RunLimits,
         budget: Budget,
+        estimates: PlanEstimates,
         journal: Journal | None = None,
         *,
         given: bool = False,
@@ -790,6 +807,7 @@ class Engine:
             plan.graph,
             limits=terms.after(budget.spent.usd),
             request=None if given else plan.request,
+            estimates=estimates,
         )
         if result.detection_cost_usd:
             budget.commit(budget.reserve(), usd=result.detection_cost_usd)
@@ -805,6 +823,7 @@ class Engine:
         validation: ValidationResult,
         terms: RunLimits,
         budget: Budget,
+        estimates: PlanEstimates,
         journal: Journal | None = None,
     ) -> tuple[Plan, RoutingPlan, ValidationResult]:
         """Return a refused plan as it is when mended; its cost is what mending cost.
@@ -820,8 +839,9 @@ class Engine:
                 again = await self._plan(plan.request, budget, journal, problems=problems)
                 notes = (*again.notes, "Planned once more: a first plan was refused.")
                 plan = replace(again, request=plan.request)
-                routing = await self._route(plan, terms, budget.left.usd)
-                validation = await self._validate(plan, routing, terms, budget, journal)
+                estimates = self._estimate(plan.graph)
+                routing = await self._route(plan, terms, budget.left.usd, estimates)
+                validation = await self._validate(plan, routing, terms, budget, estimates, journal)
         if validation.approved is not None:
             return replace(plan, notes=notes), routing, validation
         notes = (*notes, *(f"It may be incomplete: {issue.message}" for issue in validation.errors if _by_words(issue)))
@@ -831,13 +851,14 @@ class Engine:
             limits=terms.after(budget.spent.usd),
             available_agents=self.team.registry.runnable(),
             router=self.router,
+            estimates=estimates,
         )
         notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 
-    def _growth(self, terms: RunLimits, budget: Budget, kept: set[str], complexities: dict[str, float]) -> Growth:
+    def _growth(self, terms: RunLimits, budget: Budget, kept: set[str], fallbacks: NextBest) -> Growth:
         return Growth(
-            approver=_Approver(self, terms, budget, kept, complexities),
+            approver=_Approver(self, terms, budget, kept, fallbacks),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
             replanning_is_priced=self.team.planning_is_priced,
@@ -904,10 +925,8 @@ def _stop_key(events: Iterable[Event]) -> str:
 class _Approver:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
-    def __init__(
-        self, engine: Engine, terms: RunLimits, budget: Budget, kept: set[str], complexities: dict[str, float]
-    ) -> None:
-        self._complexities = complexities
+    def __init__(self, engine: Engine, terms: RunLimits, budget: Budget, kept: set[str], fallbacks: NextBest) -> None:
+        self._fallbacks = fallbacks
         self._engine = engine
         self._terms = terms
         self._budget = budget
@@ -920,9 +939,11 @@ class _Approver:
         ahead = sum(cost for task_id, cost in costs.items() if task_id not in begun)
         left = self._budget.left.usd
         plan = Plan(request=current.request or "", graph=part, planner="expansion")
-        routing = await self._engine._route(plan, replace(self._terms, deadline_s=None), max(0.0, left - ahead))
+        estimates = current.plan_estimates.version(dag)
+        routing = await self._engine._route(
+            plan, replace(self._terms, deadline_s=None), max(0.0, left - ahead), estimates.version(part)
+        )
         self._kept.update(routing.metadata.get("pinned", ()))
-        self._complexities.update(estimate_complexities(dag))
         merged = RoutingPlan(
             assignments={**known, **routing.assignments},
             explanations={**current.explanations, **routing.explanations},
@@ -944,7 +965,9 @@ class _Approver:
         }
         limit = _finite(left + sum(costs[name] for name in known if name in begun and name not in gone))
         validator = self._engine.validator
-        validation = await validator.validate_routing_plan(merged, dag, max_budget=limit, approved=known, finished=gone)
+        validation = await validator.validate_routing_plan(
+            merged, dag, max_budget=limit, approved=known, finished=gone, estimates=estimates
+        )
         if validation.approved is None:
             mended = await validator.repair(
                 merged,
@@ -954,10 +977,12 @@ class _Approver:
                 over=gone,
                 available_agents=able,
                 router=self._engine.router,
+                estimates=estimates,
             )
             validation = mended.result
         if validation.approved is None:
             raise PlanRejected(validation.errors)
+        self._fallbacks.estimates = validation.approved.plan_estimates
         return validation.approved
 
 

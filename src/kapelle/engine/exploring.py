@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import math
 
-from kapelle.allocation import DAAOOptimizer, Explorer
-from kapelle.estimates import estimate_complexities
-from kapelle.graph import TaskDAG
+from kapelle.allocation import Explorer, PlanEstimates
 from kapelle.routing import RoutingPlan
 
 
 def explore(
     explorer: Explorer,
     run_id: str,
-    dag: TaskDAG,
     routing: RoutingPlan,
-    optimizer: DAAOOptimizer,
+    estimates: PlanEstimates,
     left_usd: float,
 ) -> None:
     """Move tasks of a routed plan, and note with each task how probable its agent was."""
-    profiler, registry = optimizer.cost_profiler, optimizer.agent_registry
-    complexities = estimate_complexities(dag)
+    dag = estimates.dag
     candidates = {
-        task.task_id: {
-            name: profiler.estimate(card, task.task_type, complexities[task.task_id], text=task.description)
-            for name, card in registry.items()
-            if card.takes(task)
-        }
+        task.task_id: estimates.able(task)
         for task in dag
         if task.task_id in routing.assignments and task.task_id not in routing.strategies
     }

@@ -136,6 +136,8 @@ class CostProfiler:
         self._clock = clock
         self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
         self._drifts: deque[Drift] = deque(maxlen=1000)
+        self.revision = 0
+        """Counts what was learned: while it stays, so do all estimates."""
         self._rejected = 0
         self._rejections: deque[str] = deque(maxlen=KEPT_REJECTIONS)
         self._ready: dict[tuple[AgentCapability, str, float, float], Estimate] = {}
@@ -167,6 +169,7 @@ class CostProfiler:
             self._drifts.clear()
             self._rejections.clear()
             self._rejected, self._ready = 0, {}
+            self.revision += 1
         for outcome in outcomes:
             self.record_outcome(outcome)
 
@@ -401,6 +404,7 @@ class CostProfiler:
                 at=at,
                 cost_told=cost_told,
             )
+            self.revision += 1
             if self._ready:
                 self._ready = {}
             if changes:

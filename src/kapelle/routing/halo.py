@@ -10,7 +10,7 @@ roles; it has no rule-based routing. The declarative router with reasons is our 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from kapelle.agents import Agent, AgentCapability, AgentRegistry
@@ -116,6 +116,8 @@ is its trade. No other agent could.
         available_agents: Iterable[str] | None = None,
         optimization_constraints: Any = None,
         agent_creator: AgentCreator | None = None,
+        *,
+        estimates: Any = None,
     ) -> RoutingPlan:
         """Choose an agent for every task of the graph.
 
@@ -124,6 +126,7 @@ is its trade. No other agent could.
             available_agents: Ids of the agents to choose from; None means all.
             optimization_constraints: Handed to the optimiser as it is; none is called without one.
             agent_creator: Beats the one that the router was built with.
+            estimates: What the tasks are expected to take, for an optimiser that takes it; handed on as it is.
 
         Raises:
             InvalidAgents: `available_agents` names an agent that the registry does not have.
@@ -136,8 +139,10 @@ is its trade. No other agent could.
             else:
                 allowed = self._available(available_agents)
                 pinned = plan.kept
+                known = {"pinned": pinned} if pinned else {}
+                known |= {} if estimates is None else {"estimates": estimates}
                 await _optimize(
-                    plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed, pinned
+                    plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed, known
                 )
         self._workload = plan.workload
         return plan
@@ -284,16 +289,16 @@ async def _optimize(
     constraints: Any,
     registry: AgentRegistry,
     available: set[str],
-    pinned: Collection[str],
+    known: Mapping[str, Any],
 ) -> None:
     """Write the optimiser's plan into `plan`; if it fails, or moves a task where it cannot be done, leave `plan` be."""
     try:
-        optimize: Any = optimizer.optimize_routing_plan  # one of a user's own need not know of pins
+        optimize: Any = optimizer.optimize_routing_plan  # one of a user's own need not know of what is `known`
         optimized = await optimize(
             initial_plan=dict(plan.assignments),
             dag=dag,
             constraints=constraints,
-            **({"pinned": pinned} if pinned else {}),
+            **known,
         )
         strategies = getattr(optimized, "strategies", None) or {}
         fault = _find_fault(optimized.assignments, strategies, plan, dag, registry, available)
@@ -328,7 +333,7 @@ async def _optimize(
     for task_id, agent_id in optimized.assignments.items():
         before = plan.assignments[task_id]
         strategy = plan.strategies.get(task_id)
-        if task_id in pinned:
+        if task_id in known.get("pinned", ()):
             continue  # by order, or by a firm rule
         if strategy is not None:
             plan.assignments[task_id] = agent_id

@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from kapelle.allocation import PlanEstimates
 from kapelle.errors import InvalidInput
 from kapelle.estimates import Estimate
 from kapelle.graph import TaskDAG
@@ -52,6 +53,8 @@ class ApprovedPlan:
     """Task id to its strategy, for tasks that may ask more agents than the one they are assigned to."""
     step_estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     """Task id to what each agent of its strategy is expected to take, where there is a strategy."""
+    plan_estimates: PlanEstimates
+    """What it was approved by: what every agent is expected to take, and how complex the tasks are."""
     features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task id to what its outcome is to say besides: whether it explores, and how probable that was."""
     score: float

@@ -18,9 +18,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kapelle.agents import AgentCapability
-from kapelle.allocation import why_unable
+from kapelle.allocation import PlanEstimates, why_unable
 from kapelle.errors import InvalidInput
-from kapelle.estimates import CostProfiler, Estimate
+from kapelle.estimates import Estimate
 from kapelle.graph import Task, TaskDAG, find_literals
 from kapelle.limits import RunLimits
 from kapelle.routing import RoutingPlan
@@ -28,7 +28,7 @@ from kapelle.strategies import Cascade, Single, Strategy, Vote, agents_of
 
 from .edit import Edit
 from .issue import Issue, Severity
-from .solvability import best_agent, judge_pair, rework
+from .solvability import best_agent, rework
 
 MOSTLY = 0.5
 """An agent that answers more seldom mostly fails."""
@@ -43,23 +43,24 @@ class Case:
     plan: RoutingPlan
     dag: TaskDAG
     agents: Mapping[str, AgentCapability]
-    estimates: Mapping[str, Estimate]
+    estimates: PlanEstimates
+    """What the tasks are expected to take of everyone."""
+    expected: Mapping[str, Estimate]
     """For the tasks whose agent can do them."""
     counted: Mapping[str, float]
-    """What each of them counts for where a quality is asked for: see `kapelle.allocation.Expectation`."""
+    """What each of them counts for where a quality is asked for: see `PlanEstimates.counted`."""
     cost: float
     seconds: float
     limits: RunLimits = field(default_factory=RunLimits)
-    profiler: CostProfiler = field(default_factory=CostProfiler)
     available: Collection[str] | None = None
     """The agents that edits may give tasks to; None: all."""
     approved: Collection[str] = ()
     """Tasks that have their agents by an earlier approval."""
 
     @property
-    def staff(self) -> list[AgentCapability]:
+    def staff(self) -> dict[str, AgentCapability]:
         """The agents that edits may give tasks to."""
-        return [a for a in self.agents.values() if self.available is None or a.agent_id in self.available]
+        return {name: card for name, card in self.agents.items() if self.available is None or name in self.available}
 
 
 def find_unassigned(case: Case) -> Iterator[Issue]:
@@ -115,9 +116,9 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
         agent = case.agents.get(case.plan.assignments.get(task.task_id, ""))
         if agent is None or not agent.takes(task):
             continue
-        belief = judge_pair(agent, task.task_type, case.profiler)
-        if belief.is_hopeless:
-            other = best_agent(task, case.staff, case.profiler)
+        known = case.estimates.estimate(task, agent.agent_id)
+        if known.is_hopeless:
+            other = best_agent(task, case.staff, case.estimates)
             if task.task_id in firm and other not in (None, agent.agent_id):
                 continue  # it is asked first, and where it refuses, the other one is
             is_kept = task.task_id in pinned or task.task_id in case.approved or task.strategy is not None
@@ -127,8 +128,8 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
                 task_id=task.task_id,
                 message=(
                     f"Task {task.task_id!r} is assigned to {agent.agent_id!r}, which at {task.task_type!r} is expected "
-                    f"to succeed in {belief.mean:.0%}, at best {belief.upper:.0%}, as learned from {belief.outcomes} "
-                    "outcomes. It is tried all the same."
+                    f"to succeed in {known.success_rate:.0%}, at best {known.success_upper:.0%}, as learned from "
+                    f"{known.samples} outcomes. It is tried all the same."
                 ),
                 way_out=(f"Assign it to {other}" if other is not None else f"Add an agent with {_wanted(task)}")
                 + f"; or, where what failed is mended: {forget_command(agent.agent_id, task.task_type)}",
@@ -165,10 +166,10 @@ def _find_doer(case: Case, task: Task) -> Edit | None:
     """Return the edit that gives a task to the agent that does it best; else describes it again, or splits it."""
     if task.strategy is not None:
         return None  # who does it is an order, which only whoever gave it changes
-    other = best_agent(task, case.staff, case.profiler) or best_agent(
-        task, case.staff, case.profiler, even_hopeless=True
+    other = best_agent(task, case.staff, case.estimates) or best_agent(
+        task, case.staff, case.estimates, even_hopeless=True
     )
-    return _assign(task, other) if other is not None else rework(task, case.staff, case.dag.tasks)
+    return _assign(task, other) if other is not None else rework(task, list(case.staff.values()), case.dag.tasks)
 
 
 def _assign(task: Task, agent_id: str) -> Edit:
@@ -180,8 +181,8 @@ def find_overspending(case: Case) -> Iterator[Issue]:
     left, spent = case.limits.left_usd, case.limits.spent_usd
     if left is None or case.cost <= left * (1 + TOLERANCE):
         return
-    dearest = sorted(case.estimates, key=lambda task_id: -case.estimates[task_id].cost_usd)[:3]
-    where = ", ".join(f"{task_id} ${case.estimates[task_id].cost_usd:.4g}" for task_id in dearest)
+    dearest = sorted(case.expected, key=lambda task_id: -case.expected[task_id].cost_usd)[:3]
+    where = ", ".join(f"{task_id} ${case.expected[task_id].cost_usd:.4g}" for task_id in dearest)
     of_it = f"${left:.4g}"
     if spent:
         of_it = f"${case.limits.budget_usd:.4g}, of which planning took ${spent:.4g} and leaves {of_it}"
@@ -292,18 +293,18 @@ def find_poor_quality(case: Case) -> Iterator[Issue]:
     answer would reach it, that is a warning. What something measured of their answers, and what they declare, counts.
     """
     asked = case.limits.min_quality
-    if asked is None or not case.estimates:
+    if asked is None or not case.expected:
         return
     sure = case.counted
     mean = math.fsum(sure.values()) / len(sure)
     if mean >= asked * (1 - TOLERANCE):
         return
-    answered = {task_id: max(counted, case.estimates[task_id].correctness) for task_id, counted in sure.items()}
-    failing = [task_id for task_id in sure if case.estimates[task_id].completion < 1.0]
+    answered = {task_id: max(counted, case.expected[task_id].correctness) for task_id, counted in sure.items()}
+    failing = [task_id for task_id in sure if case.expected[task_id].completion < 1.0]
     if_answered = math.fsum(answered[task_id] if task_id in failing else sure[task_id] for task_id in sure) / len(sure)
     is_by_failures = if_answered >= asked * (1 - TOLERANCE)
     weakest = min(sure, key=lambda task_id: sure[task_id])
-    known = case.estimates[weakest]
+    known = case.expected[weakest]
     agent_id = case.plan.assignments[weakest]
     learned = (
         f" Where what was learned holds no more: {forget_command(agent_id, case.dag[weakest].task_type)}"
@@ -388,12 +389,12 @@ def _earliest_finishes(case: Case, *, guesses: bool) -> dict[str, float]:
 
 def _seconds(case: Case, task: Task, *, guesses: bool) -> float:
     """Return a task's expected seconds; without guesses, nothing where the agent neither declares nor has a record."""
-    estimate = case.estimates.get(task.task_id)
+    estimate = case.expected.get(task.task_id)
     if estimate is None:
         return 0.0
     agent = case.agents[case.plan.assignments[task.task_id]]
     # What failures took is how long we waited for them, and no proof of how long the work takes.
-    profile = case.profiler.get_profile(agent.agent_id, task.task_type)
+    profile = case.estimates.profiler.get_profile(agent.agent_id, task.task_type)
     is_guess = agent.seconds is None and (profile is None or not profile.successes or estimate.completion < MOSTLY)
     return 0.0 if is_guess and not guesses else estimate.seconds
 

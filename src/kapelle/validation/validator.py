@@ -18,11 +18,11 @@ from typing import Any
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.allocation import (
     DAAOOptimizer,
-    Expectation,
     OptimizationConstraints,
+    PlanEstimates,
     StrategySource,
-    expect_tasks,
     follow_orders,
+    why_unable,
 )
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler, Estimate
@@ -30,6 +30,7 @@ from kapelle.graph import MAX_TASKS, TaskDAG
 from kapelle.limits import MIN_SECONDS, RunLimits, check_limit
 from kapelle.redaction import get_logger
 from kapelle.routing import HALORouter, RoutingPlan
+from kapelle.strategies import Strategy
 
 from . import score
 from .approved import APPROVAL, ApprovedPlan
@@ -89,6 +90,7 @@ class AOPValidator:
         self.weight_time = 0.1
         self.enable_learned_model = enable_learned_model
         self.learned_model = LearnedRewardModel(persistence_path=reward_model_path) if enable_learned_model else None
+        self._expected: _Expected | None = None
 
     async def validate_routing_plan(
         self,
@@ -103,6 +105,7 @@ class AOPValidator:
         available_agents: Collection[str] | None = None,
         finished: Collection[str] = frozenset(),
         approved: Collection[str] = frozenset(),
+        estimates: PlanEstimates | None = None,
     ) -> ValidationResult:
         """Check a plan, and approve it if nothing is wrong.
 
@@ -117,6 +120,7 @@ class AOPValidator:
             finished: Tasks that are done already: they take nothing any more, and nothing about them is wrong.
             approved: Tasks whose agents an earlier approval of this run holds: that one is late for its own deadline
                 by what was learned since then is a warning, so that what a run learns never keeps it from going on.
+            estimates: Those that the plan was made by, of the validator's agents; by default it makes its own.
 
         Raises:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1; or `limits` come with others.
@@ -130,7 +134,7 @@ class AOPValidator:
             finished=frozenset(finished),
             approved=frozenset(approved),
         )
-        result = await self._check(Routed(dag=dag, plan=routing_plan), wanted, found.issues)
+        result = await self._check(Routed(dag=dag, plan=routing_plan), wanted, found.issues, estimates)
         return replace(result, detection_cost_usd=found.cost_usd)
 
     async def repair(
@@ -148,6 +152,7 @@ class AOPValidator:
         available_agents: Collection[str] | None = None,
         router: HALORouter | None = None,
         max_rounds: int = MAX_ROUNDS,
+        estimates: PlanEstimates | None = None,
     ) -> Repair:
         """Apply the edits of what is found wrong, and check the plan again, for at most so many rounds.
 
@@ -155,7 +160,7 @@ class AOPValidator:
         finished tasks are never touched, and the plan and graph that were given stay as they were.
 
         Args:
-            routing_plan, dag, limits, max_budget, max_time, min_quality, request, available_agents: As in
+            routing_plan, dag, limits, max_budget, max_time, min_quality, request, available_agents, estimates: As in
                 `validate_routing_plan`.
             finished: Tasks that began already, and stay as they are.
             over: Of them, those that take nothing any more, and about which nothing is wrong.
@@ -179,7 +184,8 @@ class AOPValidator:
         )
         findings = found.issues
         state = Routed(dag=dag, plan=routing_plan)
-        result = await self._check(state, wanted, findings)
+        estimates = self._estimates(dag, estimates)
+        result = await self._check(state, wanted, findings, estimates)
         applied: list[Edit] = []
         trials = trials_for(len(dag))
         for _ in range(max_rounds):
@@ -191,7 +197,7 @@ class AOPValidator:
                 if tried is None:
                     continue
                 left = tuple(one for one in findings if one.edit is not edit)
-                after = await self._check(tried, wanted, left)
+                after = await self._check(tried, wanted, left, estimates)
                 if is_better(after.issues, result.issues):
                     state, result, findings = tried, after, left
                     applied.append(edit)
@@ -209,7 +215,9 @@ class AOPValidator:
             return Detection()
         return await detect_contained(self.detector, request, dag, self.agent_registry)
 
-    async def _check(self, routed: Routed, wanted: _Wanted, findings: tuple[Issue, ...]) -> ValidationResult:
+    async def _check(
+        self, routed: Routed, wanted: _Wanted, findings: tuple[Issue, ...], known: PlanEstimates | None
+    ) -> ValidationResult:
         dag, routing_plan = routed.dag, routed.plan
         if len(dag) > MAX_TASKS:
             return ValidationResult(passed=False, issues=(too_many_tasks(len(dag)),))
@@ -223,21 +231,21 @@ class AOPValidator:
         settled = (*wanted.finished, *wanted.approved)
         follow_orders(plan, dag, self.agent_registry, only=plan.assignments.keys() - settled)
         dag = dag.sealed()
-        expected = self._expect(plan, dag, least=wanted.limits.min_quality or 0.0)
-        estimates = {task_id: one.estimate for task_id, one in expected.items()}
-        estimates.update(dict.fromkeys(wanted.finished, _NOTHING))
+        expected = self._expect(plan, dag, known)
+        known, ways, least = expected.known, expected.ways, wanted.limits.min_quality or 0.0
+        estimates = {**expected.tasks, **dict.fromkeys(wanted.finished, _NOTHING)}
         cost, doubts = self._settle_cost(plan, score.total_cost(estimates))
         seconds = score.critical_seconds(estimates, dag)
         case = Case(
             plan=plan,
             dag=dag,
             agents=self.agent_registry,
-            estimates=estimates,
-            counted={task_id: one.counted for task_id, one in expected.items()},
+            estimates=known,
+            expected=estimates,
+            counted={name: known.counted(dag[name], way, least) for name, way in ways.items()},
             cost=cost,
             seconds=seconds,
             limits=wanted.limits,
-            profiler=self._profiler(),
             available=wanted.available,
             approved=wanted.approved,
         )
@@ -247,7 +255,9 @@ class AOPValidator:
         said = [one for one in said if one.task_id not in wanted.finished]
         issues = _errors_first(await self._with_edits(wrong, case), said, doubts)
         passed = all(issue.severity != "error" for issue in issues)
+        self._expected = expected
         quality_score = await self._calculate_quality_score(plan, dag)
+        self._expected = None
         approved = None
         if passed:
             approved = ApprovedPlan(
@@ -256,7 +266,8 @@ class AOPValidator:
                 explanations=plan.explanations,
                 estimates=estimates,
                 strategies=plan.strategies,
-                step_estimates={task_id: one.steps for task_id, one in expected.items() if one.steps},
+                step_estimates={name: steps for name, way in ways.items() if (steps := known.steps(dag[name], way))},
+                plan_estimates=known,
                 features=plan.metadata.get("features", {}),
                 score=quality_score,
                 estimated_cost=cost,
@@ -326,18 +337,18 @@ class AOPValidator:
         )
 
     def _estimate_success_probability(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
-        return score.success_rate(self._estimate(routing_plan, dag), dag)
+        return score.success_rate(self._expect(routing_plan, dag).tasks, dag)
 
     def _estimate_quality_score(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
         return score.agent_fit(routing_plan.assignments, dag, self.agent_registry)
 
     def _normalize_cost(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
-        bounds = score.cost_bounds(dag, self.agent_registry, self._profiler())
-        return bounds.position_of(score.total_cost(self._estimate(routing_plan, dag)))
+        expected = self._expect(routing_plan, dag)
+        return score.cost_bounds(expected.known).position_of(score.total_cost(expected.tasks))
 
     def _normalize_time(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
-        bounds = score.time_bounds(dag, self.agent_registry, self._profiler())
-        return bounds.position_of(score.critical_seconds(self._estimate(routing_plan, dag), dag))
+        expected = self._expect(routing_plan, dag)
+        return score.time_bounds(expected.known).position_of(score.critical_seconds(expected.tasks, dag))
 
     async def _with_edits(self, issues: tuple[Issue, ...], case: Case) -> tuple[Issue, ...]:
         """Return the issues, those about limits with the assignment that keeps all limits, if there is one."""
@@ -346,16 +357,25 @@ class AOPValidator:
         edit = await _reassign_within(case)
         return tuple(replace(one, edit=edit) if one.kind in _LIMITS and one.edit is None else one for one in issues)
 
-    def _estimate(self, plan: RoutingPlan, dag: TaskDAG) -> dict[str, Estimate]:
-        return {task_id: one.estimate for task_id, one in self._expect(plan, dag).items()}
+    def _expect(self, plan: RoutingPlan, dag: TaskDAG, known: PlanEstimates | None = None) -> _Expected:
+        """Return what a plan's tasks are expected to take, once for a plan that is being checked."""
+        held = self._expected
+        if held is not None and held.plan is plan and held.dag is dag:
+            return held
+        known, ways, tasks = self._estimates(dag, known), {}, {}
+        for task in dag:
+            if task.task_id in plan.assignments:
+                way = strategy_of(plan, task.task_id)
+                if why_unable(task, way, self.agent_registry) is None:
+                    ways[task.task_id], tasks[task.task_id] = way, known.of(task, way)
+        return _Expected(plan=plan, dag=dag, known=known, ways=ways, tasks=tasks)
 
-    def _expect(self, plan: RoutingPlan, dag: TaskDAG, *, least: float = 0.0) -> dict[str, Expectation]:
-        ways = {task_id: strategy_of(plan, task_id) for task_id in plan.assignments}
-        return expect_tasks(ways, dag, self.agent_registry, self._profiler(), source=self.strategies, least=least)
-
-    def _profiler(self) -> CostProfiler:
+    def _estimates(self, dag: TaskDAG, known: PlanEstimates | None) -> PlanEstimates:
+        if known is not None:
+            return known.version(dag)
         # A profiler without outcomes estimates what agents declare, and else the documented defaults.
-        return self.cost_profiler if self.cost_profiler is not None else CostProfiler()
+        profiler = self.cost_profiler if self.cost_profiler is not None else CostProfiler()
+        return PlanEstimates(profiler, self.agent_registry, dag, strategies=self.strategies)
 
     def _settle_cost(self, plan: RoutingPlan, summed: float) -> tuple[float, tuple[Issue, ...]]:
         """Return the cost to hold against the budget: the sum of our estimates, or the optimiser's figure."""
@@ -379,6 +399,19 @@ class AOPValidator:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Expected:
+    """What the tasks of a plan are expected to take."""
+
+    plan: RoutingPlan
+    dag: TaskDAG
+    known: PlanEstimates
+    ways: Mapping[str, Strategy]
+    """How each task is done whose agents are there and can do it."""
+    tasks: Mapping[str, Estimate]
+    """What each of these is expected to take."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Wanted:
     """What the user allows and asks for, and what of the plan is over already."""
 
@@ -394,13 +427,14 @@ async def _reassign_within(case: Case) -> Edit | None:
 
     The quality that nobody asked for gives way only where the limits cannot be kept with it.
     """
-    optimizer = DAAOOptimizer(case.profiler, {agent.agent_id: agent for agent in case.staff}, time_limit_s=_SOLVER_S)
+    optimizer = DAAOOptimizer(case.estimates.profiler, case.staff, time_limit_s=_SOLVER_S)
+    estimates = case.estimates.among(case.staff)
     asked = case.limits.min_quality
     for quality in (asked,) if asked is not None else (None, 0.0):
         constraints = OptimizationConstraints.of(replace(case.limits, min_quality=quality))
-        assigned = {task: agent for task, agent in case.plan.assignments.items() if task in case.estimates}
+        assigned = {task: agent for task, agent in case.plan.assignments.items() if task in case.expected}
         try:
-            found = await optimizer.optimize_routing_plan(assigned, case.dag, constraints)
+            found = await optimizer.optimize_routing_plan(assigned, case.dag, constraints, estimates=estimates)
         except (
             KapelleError
         ):  # agents that only an assignment names, and the like: what is wrong is said by other issues

@@ -7,11 +7,10 @@ Refuses tasks that the user has given to one agent: that was an order, not advic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from types import MappingProxyType
+from collections.abc import Collection
 
-from kapelle.agents import AgentRegistry
-from kapelle.estimates import CostProfiler, Estimate, estimate_complexity
+from kapelle.allocation import PlanEstimates
+from kapelle.estimates import Estimate
 from kapelle.graph import Task
 from kapelle.routing import HALORouter
 
@@ -19,40 +18,32 @@ from .solvability import best_agent
 
 
 class NextBest:
-    """Chooses the next best agent of a registry for a task.
+    """Chooses the next best agent for a task, by what is known when it is needed.
 
     Args:
-        agents: Of them, those that can be run are chosen from.
+        estimates: Of the graph as it is; those who may be given tasks are chosen from.
         kept: Tasks that stay with their agent. Whoever adds to it later, as a graph grows, is heard.
-        complexities: Task id to how complex it is, where that is known; what is expected grows with it.
         router: Knows the firm rules; without one there are none.
     """
 
     def __init__(
         self,
-        agents: AgentRegistry,
-        profiler: CostProfiler,
+        estimates: PlanEstimates,
         *,
         kept: Collection[str] = frozenset(),
-        complexities: Mapping[str, float] = MappingProxyType({}),
         router: HALORouter | None = None,
     ) -> None:
-        self._all = agents
-        self._profiler = profiler
+        self.estimates = estimates
+        """Replaced when the graph has grown."""
         self._kept = kept
-        self._complexities = complexities
         self._router = router
 
     def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:
         """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
         if task.task_id in self._kept or task.strategy is not None:
             return None
-        others = {agent_id: card for agent_id, card in self._all.runnable().items() if agent_id not in tried}
+        self.estimates = self.estimates.version()
+        others = [agent for agent in self.estimates.choosable if agent not in tried]
         firm = {} if self._router is None else self._router.find_firm([task], others)
-        chosen = firm.get(task.task_id) or best_agent(task, list(others.values()), self._profiler)
-        if chosen is None:
-            return None
-        complexity = self._complexities.get(task.task_id)
-        if complexity is None:  # its place in the graph is not known
-            complexity = estimate_complexity(task.task_type, dependencies=len(task.dependencies))
-        return chosen, self._profiler.estimate(self._all[chosen], task.task_type, complexity, text=task.description)
+        chosen = firm.get(task.task_id) or best_agent(task, others, self.estimates)
+        return None if chosen is None else (chosen, self.estimates.estimate(task, chosen))
