@@ -145,7 +145,8 @@ def test_a_belief_lies_between_its_bounds_and_a_success_never_lowers_it(rate: fl
     for success in seen:
         profiler.record_execution("t", "x", "lookup", 1, 1.0, success, cost_usd=0.0)
     before = profiler.estimate(one, "lookup")
-    assert 0 <= before.success_lower <= before.success_rate <= before.success_upper <= 1
+    least, most = before.success_bounds
+    assert 0 <= least <= before.success_rate <= most <= 1
     profiler.record_execution("t", "x", "lookup", 1, 1.0, True, cost_usd=0.0)
     assert profiler.estimate(one, "lookup").success_rate >= before.success_rate - 1e-12
 

@@ -11,7 +11,7 @@ Source = Literal["declared", "learned", "default"]
 Basis = Literal["declared", "elsewhere", "measured"]
 
 WIDTH = 2.0
-"""Standard deviations between the mean and an upper bound: one in forty lies beyond, were it normal."""
+"""Standard deviations between the mean and a bound: one in forty lies beyond, were it normal."""
 MIN_OUTCOMES = 5
 """Fewer say nothing against an agent."""
 HOPELESS = 0.3
@@ -68,14 +68,16 @@ class Estimate:
         return max(0.0, self.correctness - reach), min(1.0, self.correctness + reach)
 
     @property
-    def success_upper(self) -> float:
-        """Upper bound of the chance of success."""
-        return min(1.0, self.success_rate + WIDTH * self.success_sd)
+    def success_bounds(self) -> tuple[float, float]:
+        """The least and the most that is believed of the chance of success, both as sure: see `success_lower` for the
+        bound that a quality is held to."""
+        reach = WIDTH * self.success_sd
+        return max(0.0, self.success_rate - reach), min(1.0, self.success_rate + reach)
 
     @property
     def is_hopeless(self) -> bool:
         """Whether outcomes say that the agent is not worth trying at such tasks. Declarations alone condemn nobody."""
-        return self.samples >= MIN_OUTCOMES and self.success_upper < HOPELESS
+        return self.samples >= MIN_OUTCOMES and self.success_bounds[1] < HOPELESS
 
     @property
     def is_measured(self) -> bool:

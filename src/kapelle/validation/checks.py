@@ -128,7 +128,7 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
                 task_id=task.task_id,
                 message=(
                     f"Task {task.task_id!r} is assigned to {agent.agent_id!r}, which at {task.task_type!r} is expected "
-                    f"to succeed in {known.success_rate:.0%}, at best {known.success_upper:.0%}, as learned from "
+                    f"to succeed in {known.success_rate:.0%}, at best {known.success_bounds[1]:.0%}, as learned from "
                     f"{known.samples} outcomes. It is tried all the same."
                 ),
                 way_out=(f"Assign it to {other}" if other is not None else f"Add an agent with {_wanted(task)}")

@@ -35,7 +35,7 @@ def best_agent(
     """Return the agent with the best lower bound among those that take the task; on a tie the cheaper one."""
     able = {name: estimates.estimate(task, name) for name in agents if estimates.agents[name].takes(task)}
     fit = [name for name, known in able.items() if even_hopeless or not known.is_hopeless]
-    return min(fit, key=lambda name: (-able[name].success_lower, able[name].cost_usd, name), default=None)
+    return min(fit, key=lambda name: (-able[name].success_bounds[0], able[name].cost_usd, name), default=None)
 
 
 def _more_often_right(task: Task, mine: Estimate, estimates: PlanEstimates) -> str | None:
