@@ -231,8 +231,8 @@ CHILD = """
 import asyncio, sys
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG, agent
 from kapelle.errors import KapelleError
-import kapelle.engine.custody
-kapelle.engine.custody.LEASE_S = float(sys.argv[3])
+import kapelle.engine.run_lease
+kapelle.engine.run_lease.LEASE_S = float(sys.argv[3])
 path, effects = sys.argv[1], sys.argv[2]
 
 @agent(task_types=["work"], cost_usd=0.01)

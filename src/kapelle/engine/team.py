@@ -90,6 +90,13 @@ class Team:
             if wanted is None or any(self.registry[agent_id].takes(task) for task in wanted):
                 raise UnknownPrice(model, agent=agent_id)
 
+    def rules_after(self, own: Iterable[RoutingRule] | None) -> tuple[RoutingRule, ...]:
+        """Return the rules of the user's, and after them those of the team about tasks that they do not speak of."""
+        orders = tuple(own or ())
+        names = {rule.rule_id for rule in orders}
+        least = min((rule.priority for rule in orders), default=0)
+        return (*orders, *(replace(rule, priority=least) for rule in self.rules if rule.rule_id not in names))
+
     def hint_for(self, task: Task) -> str:
         """What else would help where nobody can do a task; empty if nothing comes to mind."""
         if not self.has_data and task.task_type in DATA_TYPES:

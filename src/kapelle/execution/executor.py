@@ -1241,6 +1241,8 @@ class _Execution:
         task = work.task
         if self._fallbacks is None or len(work.fallbacks) >= self._limits.max_fallbacks or not is_repeatable(task):
             return None
+        if self._plan.routed.tasks[task.task_id].pinned:  # who does it is an order of the user's
+            return None
         if task.deadline_s is not None and self._seconds_to(task.deadline_s) == 0.0:
             return None
         found = self._fallbacks.choose_fallback(task, {attempt.agent for attempt in work.attempts})

@@ -1,8 +1,8 @@
 """Who does a task when its strategy came to nothing: the protocol that the executor asks. The validator answers.
 
 A fallback is looked for when it is needed, not before: in a good run that is never, and estimating every agent for
-every task of a large graph takes longer than running it. What it finds is held to what the plan was: the agent can do
-the task, and its cost is reserved before it starts.
+every task of a large graph takes longer than running it. Of pinned tasks it is never asked. What it finds is held to
+what the plan was: the agent can do the task, and its cost is reserved before it starts.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Recorder:
             "text": task.description[:MAX_TEXT_CHARS],
             **_told(work, attempt),
             **arm_of(task),
-            **self._plan.features.get(task.task_id, {}),
+            **self._plan.routed.tasks[task.task_id].features,
         }
         if measured_by is not None:
             features["measured_by"] = measured_by
@@ -180,13 +180,13 @@ def used(attempt: Attempt) -> dict[str, Any]:
 def describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:
     """Return what the journal needs to know of a graph that has changed: what is new."""
     change = describe_change(before.dag, plan.dag)
-    new = [task["task_id"] for task in change["tasks"]]
+    new = {task["task_id"]: plan.routed.tasks[task["task_id"]] for task in change["tasks"]}
     return {
         "change": change,
-        "assignments": {task_id: plan.assignments[task_id] for task_id in new},
-        "explanations": {task_id: plan.explanations.get(task_id, "") for task_id in new},
+        "assignments": {task_id: one.agent for task_id, one in new.items()},
+        "explanations": {task_id: one.reason for task_id, one in new.items()},
         "strategies": {
-            task_id: strategy_to_dict(plan.strategies[task_id]) for task_id in new if task_id in plan.strategies
+            task_id: strategy_to_dict(one.strategy) for task_id, one in new.items() if one.strategy is not None
         },
         "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
     }

@@ -2,7 +2,7 @@
 agent that is most sure to do it, on a tie the cheaper one.
 
 The same judgement that edits a plan (solvability) chooses here, so a fallback is as able as what a plan would have had.
-Refuses tasks that the user has given to one agent: that was an order, not advice.
+Refuses tasks whose plan names a strategy. Nobody asks it for tasks that are pinned (see ApprovedPlan.pinned).
 """
 
 from __future__ import annotations
@@ -22,25 +22,17 @@ class NextBest:
 
     Args:
         estimates: Of the graph as it is; those who may be given tasks are chosen from.
-        kept: Tasks that stay with their agent. Whoever adds to it later, as a graph grows, is heard.
         router: Knows the firm rules; without one there are none.
     """
 
-    def __init__(
-        self,
-        estimates: PlanEstimates,
-        *,
-        kept: Collection[str] = frozenset(),
-        router: HALORouter | None = None,
-    ) -> None:
+    def __init__(self, estimates: PlanEstimates, *, router: HALORouter | None = None) -> None:
         self.estimates = estimates
         """Replaced when the graph has grown."""
-        self._kept = kept
         self._router = router
 
     def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:
         """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
-        if task.task_id in self._kept or task.strategy is not None:
+        if task.strategy is not None:
             return None
         self.estimates = self.estimates.version()
         others = [agent for agent in self.estimates.choosable if agent not in tried]

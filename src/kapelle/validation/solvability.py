@@ -20,9 +20,9 @@ from kapelle.estimates import Estimate
 from kapelle.graph import Task
 from kapelle.language import stem
 from kapelle.planning import split_name
-from kapelle.routing import RoutingPlan
+from kapelle.routing import RoutedPlan, RoutedTask
 
-from .edit import FIGURES, Edit
+from .edit import Edit
 
 _PARTS = re.compile(
     r"(?:(?<!\s)\s+)?(?:,\s*and\s+then\b|(?:,\s*)?\bthen\b|;|,\s*and\b|\.\s(?=[A-Z])|,(?=\s)|\band\b)\s*", re.IGNORECASE
@@ -52,37 +52,34 @@ def _more_often_right(task: Task, mine: Estimate, estimates: PlanEstimates) -> s
     return max(proven, key=lambda name: (proven[name], name), default=None)
 
 
-def avoid_hopeless(plan: RoutingPlan, estimates: PlanEstimates) -> None:
-    """Give tasks of agents that fail at them nearly always to the best other agent, where there is one.
+def avoid_hopeless(plan: RoutedPlan, estimates: PlanEstimates) -> RoutedPlan:
+    """Return the plan in which tasks of agents that fail at them nearly always have the best other one, where there is.
 
     What the user has given to an agent stays with it, and so does a task whose strategy asks several. What a firm rule
     has given stays until measured outcomes prove another agent right more often: that it refuses what it does not know
     is no fault of it.
     """
-    pinned, firm = (frozenset(plan.metadata.get(name, ())) for name in ("pinned", "firm"))
-    for task_id, agent_id in list(plan.assignments.items()):
-        dag, able = estimates.dag, estimates.choosable
-        if agent_id not in able or task_id in pinned or task_id in plan.strategies or task_id not in dag:
+    dag, able = estimates.dag, estimates.choosable
+    moved: dict[str, RoutedTask] = {}
+    for task_id, routed in plan.tasks.items():
+        agent = routed.agent
+        if agent not in able or routed.pinned or routed.strategy is not None or task_id not in dag:
             continue
         task = dag[task_id]
         if task.strategy is not None:
             continue
-        known = estimates.estimate(task, agent_id)
-        if task_id in firm:
+        known = estimates.estimate(task, agent)
+        if routed.firm:
             other = _more_often_right(task, known, estimates)
-            found = f"the answers of {agent_id} were right in {known.correctness:.0%} of {task.task_type!r} "
+            found = f"the answers of {agent} were right in {known.correctness:.0%} of {task.task_type!r} "
             found += f"({known.judged} measured)."
         else:
             other = best_agent(task, able, estimates) if known.is_hopeless else None
-            found = f"{agent_id} is expected to succeed in {known.success_rate:.0%} of {task.task_type!r} "
+            found = f"{agent} is expected to succeed in {known.success_rate:.0%} of {task.task_type!r} "
             found += f"({known.samples} outcomes)."
-        if other is None:
-            continue
-        moved = f"Given to {other}: {found}"
-        plan.assignments[task_id] = other
-        plan.explanations[task_id] = f"{plan.explanations.get(task_id, '')} {moved}".strip()
-        for figure in FIGURES:
-            plan.metadata.pop(figure, None)
+        if other is not None:
+            moved[task_id] = routed.moved(other, f"Given to {other}: {found}")
+    return plan.with_tasks(moved, drop_figures=True)
 
 
 def rework(task: Task, agents: Sequence[AgentCapability], taken: Mapping[str, object]) -> Edit | None:

@@ -29,7 +29,7 @@ from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import MAX_TASKS, TaskDAG
 from kapelle.limits import MIN_SECONDS, RunLimits, check_limit
 from kapelle.redaction import get_logger
-from kapelle.routing import HALORouter, RoutingPlan
+from kapelle.routing import HALORouter, RoutedPlan, RoutingPlan
 from kapelle.strategies import Strategy
 
 from . import score
@@ -94,7 +94,7 @@ class AOPValidator:
 
     async def validate_routing_plan(
         self,
-        routing_plan: RoutingPlan,
+        routing_plan: RoutingPlan | RoutedPlan,
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
@@ -134,12 +134,13 @@ class AOPValidator:
             finished=frozenset(finished),
             approved=frozenset(approved),
         )
-        result = await self._check(Routed(dag=dag, plan=routing_plan), wanted, found.issues, estimates)
+        state = Routed(dag=dag, plan=RoutedPlan.of(routing_plan))
+        result = await self._check(state, wanted, found.issues, estimates)
         return replace(result, detection_cost_usd=found.cost_usd)
 
     async def repair(
         self,
-        routing_plan: RoutingPlan,
+        routing_plan: RoutingPlan | RoutedPlan,
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
@@ -183,7 +184,7 @@ class AOPValidator:
             approved=frozenset(finished),
         )
         findings = found.issues
-        state = Routed(dag=dag, plan=routing_plan)
+        state = Routed(dag=dag, plan=RoutedPlan.of(routing_plan))
         estimates = self._estimates(dag, estimates)
         result = await self._check(state, wanted, findings, estimates)
         applied: list[Edit] = []
@@ -218,18 +219,11 @@ class AOPValidator:
     async def _check(
         self, routed: Routed, wanted: _Wanted, findings: tuple[Issue, ...], known: PlanEstimates | None
     ) -> ValidationResult:
-        dag, routing_plan = routed.dag, routed.plan
+        dag = routed.dag
         if len(dag) > MAX_TASKS:
             return ValidationResult(passed=False, issues=(too_many_tasks(len(dag)),))
-        plan = RoutingPlan(
-            assignments=dict(routing_plan.assignments),
-            explanations=dict(routing_plan.explanations),
-            unassigned=dict(routing_plan.unassigned),
-            strategies=dict(routing_plan.strategies),
-            metadata=dict(routing_plan.metadata),
-        )
         settled = (*wanted.finished, *wanted.approved)
-        follow_orders(plan, dag, self.agent_registry, only=plan.assignments.keys() - settled)
+        plan = follow_orders(routed.plan, dag, self.agent_registry, only=routed.plan.tasks.keys() - settled)
         dag = dag.sealed()
         expected = self._expect(plan, dag, known)
         known, ways, least = expected.known, expected.ways, wanted.limits.min_quality or 0.0
@@ -262,13 +256,10 @@ class AOPValidator:
         if passed:
             approved = ApprovedPlan(
                 dag=dag,
-                assignments=plan.assignments,
-                explanations=plan.explanations,
+                routed=plan,
                 estimates=estimates,
-                strategies=plan.strategies,
                 step_estimates={name: steps for name, way in ways.items() if (steps := known.steps(dag[name], way))},
                 plan_estimates=known,
-                features=plan.metadata.get("features", {}),
                 score=quality_score,
                 estimated_cost=cost,
                 estimated_time=seconds,
@@ -322,7 +313,7 @@ class AOPValidator:
 
     # These five names are documented, and documented code calls and overrides them.
 
-    async def _calculate_quality_score(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    async def _calculate_quality_score(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         success_prob = self._estimate_success_probability(routing_plan, dag)
         quality = self._estimate_quality_score(routing_plan, dag)
         cost = self._normalize_cost(routing_plan, dag)
@@ -336,17 +327,17 @@ class AOPValidator:
             + self.weight_time * (1 - time)
         )
 
-    def _estimate_success_probability(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    def _estimate_success_probability(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         return score.success_rate(self._expect(routing_plan, dag).tasks, dag)
 
-    def _estimate_quality_score(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    def _estimate_quality_score(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         return score.agent_fit(routing_plan.assignments, dag, self.agent_registry)
 
-    def _normalize_cost(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    def _normalize_cost(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         expected = self._expect(routing_plan, dag)
         return score.cost_bounds(expected.known).position_of(score.total_cost(expected.tasks))
 
-    def _normalize_time(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    def _normalize_time(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         expected = self._expect(routing_plan, dag)
         return score.time_bounds(expected.known).position_of(score.critical_seconds(expected.tasks, dag))
 
@@ -357,14 +348,15 @@ class AOPValidator:
         edit = await _reassign_within(case)
         return tuple(replace(one, edit=edit) if one.kind in _LIMITS and one.edit is None else one for one in issues)
 
-    def _expect(self, plan: RoutingPlan, dag: TaskDAG, known: PlanEstimates | None = None) -> _Expected:
+    def _expect(self, given: RoutingPlan | RoutedPlan, dag: TaskDAG, known: PlanEstimates | None = None) -> _Expected:
         """Return what a plan's tasks are expected to take, once for a plan that is being checked."""
         held = self._expected
-        if held is not None and held.plan is plan and held.dag is dag:
+        if held is not None and held.plan is given and held.dag is dag:
             return held
-        known, ways, tasks = self._estimates(dag, known), {}, {}
+        plan, known = RoutedPlan.of(given), self._estimates(dag, known)
+        ways, tasks = {}, {}
         for task in dag:
-            if task.task_id in plan.assignments:
+            if task.task_id in plan.tasks:
                 way = strategy_of(plan, task.task_id)
                 if why_unable(task, way, self.agent_registry) is None:
                     ways[task.task_id], tasks[task.task_id] = way, known.of(task, way)
@@ -377,9 +369,9 @@ class AOPValidator:
         profiler = self.cost_profiler if self.cost_profiler is not None else CostProfiler()
         return PlanEstimates(profiler, self.agent_registry, dag, strategies=self.strategies)
 
-    def _settle_cost(self, plan: RoutingPlan, summed: float) -> tuple[float, tuple[Issue, ...]]:
+    def _settle_cost(self, plan: RoutedPlan, summed: float) -> tuple[float, tuple[Issue, ...]]:
         """Return the cost to hold against the budget: the sum of our estimates, or the optimiser's figure."""
-        stated = plan.metadata.get("estimated_cost")
+        stated = plan.figures.estimated_cost
         if stated is None:
             return summed, ()
         fault = _why_inconsistent(plan, stated)
@@ -402,7 +394,7 @@ class AOPValidator:
 class _Expected:
     """What the tasks of a plan are expected to take."""
 
-    plan: RoutingPlan
+    plan: RoutedPlan
     dag: TaskDAG
     known: PlanEstimates
     ways: Mapping[str, Strategy]
@@ -459,11 +451,11 @@ def _errors_first(*groups: Iterable[Issue]) -> tuple[Issue, ...]:
     return tuple(sorted((one for group in groups for one in group), key=lambda issue: issue.severity != "error"))
 
 
-def _why_inconsistent(plan: RoutingPlan, stated: Any) -> str | None:
+def _why_inconsistent(plan: RoutedPlan, stated: Any) -> str | None:
     """Return what does not fit between the optimiser's figures and the plan, as the end of `estimated_cost ...`."""
     if isinstance(stated, bool) or not isinstance(stated, (int, float)) or not math.isfinite(stated) or stated < 0:
         return f"is {stated!r}, which is no amount"
-    details = plan.metadata.get("optimization_details")
+    details = plan.figures.optimization_details
     workload = details.get("agent_workload") if isinstance(details, Mapping) else None
     if isinstance(workload, Mapping) and {agent: n for agent, n in workload.items() if n} != plan.workload:
         return "was made for other assignments"
