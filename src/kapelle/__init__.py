@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         Task,
         TaskDAG,
     )
+    from kapelle.learning import LearnedRewardModel, TaskOutcome
     from kapelle.ledger import (
         Event,
         Ledger,
@@ -155,10 +156,8 @@ if TYPE_CHECKING:
         ApprovedPlan,
         Edit,
         Issue,
-        LearnedRewardModel,
         ModelDetector,
         Repair,
-        TaskOutcome,
         ValidationResult,
         repair_draft,
         validate_draft,
@@ -371,6 +370,7 @@ _HOMES = {
         "Task",
         "TaskDAG",
     ),
+    "kapelle.learning": ("LearnedRewardModel", "TaskOutcome"),
     "kapelle.ledger": (
         "Event",
         "Ledger",
@@ -437,10 +437,8 @@ _HOMES = {
         "ApprovedPlan",
         "Edit",
         "Issue",
-        "LearnedRewardModel",
         "ModelDetector",
         "Repair",
-        "TaskOutcome",
         "ValidationResult",
         "repair_draft",
         "validate_draft",

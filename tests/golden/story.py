@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
 
 Story = list[str]
@@ -24,6 +25,9 @@ DIGITS = 9
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _OWNER = re.compile(r"[\w.-]+\[[^\]]*\]/\d+@\d*")
+
+HERE = f"{Path(__file__).parents[2]}/"
+"""Where this checkout lies: a file of the project is named from there."""
 
 
 def tell_event(kind: str, task_id: str | None, data: Mapping[str, Any]) -> str:
@@ -59,7 +63,7 @@ def tell_run(run: Any) -> Iterator[str]:
 
 def show(value: Any) -> str:
     """Return a plain value as text: as JSON where that is short, else its beginning and a digest."""
-    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    text = _steady(value) if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
     text = text.replace("\n", " / ").replace('"', "")
     if len(text) <= MAX_SHOWN:
         return text
@@ -92,7 +96,7 @@ def plain(value: Any) -> Any:
 
 
 def _steady(text: str) -> str:
-    return _OWNER.sub("OWNER", _ADDRESS.sub(" at 0x", text))
+    return _OWNER.sub("OWNER", _ADDRESS.sub(" at 0x", text)).replace(HERE, "")
 
 
 def round_figure(value: float) -> float:

@@ -23,7 +23,3 @@ from .plan_estimates import PlanEstimates as PlanEstimates
 from .plan_estimates import why_unable as why_unable
 from .portfolio import Portfolio as Portfolio
 from .portfolio import optimize_portfolio as optimize_portfolio
-from .reward import Features as Features
-from .reward import RewardModel as RewardModel
-from .reward import describe_attempt as describe_attempt
-from .reward import outcome_value as outcome_value

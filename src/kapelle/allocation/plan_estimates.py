@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from kapelle.agents import AgentCapability
-from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate, estimate_complexities, estimate_complexity, logit
 from kapelle.graph import Task, TaskDAG
 from kapelle.strategies import Single, Strategy, agents_of
@@ -35,10 +34,7 @@ from .candidates import (
     measure,
     shifted,
 )
-from .reward import RewardModel, describe_attempt
 
-_Range = tuple[float, float]
-"""The least and the most of some figures."""
 _Kind = tuple[str, frozenset[str], float, str, str]
 """What tasks that are alike to the estimates have in common: type, skills, complexity, words, risk."""
 
@@ -51,7 +47,6 @@ class _Known:
     estimates: dict[tuple[str, str, float, str], Estimate] = field(default_factory=dict)
     singles: dict[tuple[str, _Kind, float | None], Option] = field(default_factory=dict)
     options: dict[tuple[_Kind, float | None], dict[Strategy, Option]] = field(default_factory=dict)
-    ranges: dict[_Kind, tuple[_Range, _Range]] = field(default_factory=dict)
 
 
 class PlanEstimates:
@@ -63,7 +58,6 @@ class PlanEstimates:
         dag: The tasks.
         choosable: The agents that tasks may be given to; by default all.
         strategies: What strategies came to, where that is known.
-        reward: Says what chance of success an attempt has, in place of the profiler.
     """
 
     def __init__(
@@ -74,7 +68,6 @@ class PlanEstimates:
         *,
         choosable: Mapping[str, AgentCapability] | None = None,
         strategies: StrategySource | None = None,
-        reward: RewardModel | None = None,
     ) -> None:
         self.dag = dag
         self.agents = agents
@@ -83,7 +76,6 @@ class PlanEstimates:
         self.complexities: Mapping[str, float] = MappingProxyType(estimate_complexities(dag))
         """Task id to how complex it is, by its type and its place in the graph."""
         self._strategies = strategies
-        self._reward = reward
         self._known = _Known(revision=profiler.revision)
 
     def version(self, dag: TaskDAG | None = None) -> PlanEstimates:
@@ -195,49 +187,17 @@ class PlanEstimates:
         key = (agent, self._kind(task), confidence)
         if key not in self._known.singles:
             estimate = self.estimate(task, agent)
-            quality = estimate.success_rate
             lower, evidence = bound_of(estimate, confidence)
-            if self._reward is not None:
-                quality = self._predict(self._reward, agent, task)
-                # The model says nothing of how sure it is: the bound keeps its distance in log-odds.
-                lower = min(quality, shifted(lower, logit(quality) - logit(estimate.success_rate)))
             self._known.singles[key] = Option(
                 strategy=Single(agent=agent),
                 cost_usd=estimate.cost_usd,
                 seconds=estimate.seconds,
-                quality=quality,
+                quality=estimate.success_rate,
                 lower=lower,
                 evidence=evidence,
                 samples=estimate.judged,
             )
         return self._known.singles[key]
-
-    def _predict(self, reward: RewardModel, agent: str, task: Task) -> float:
-        """Return what the reward model expects of the agent, told what the profiler expects."""
-        key, own = self._kind(task), self.estimate(task, agent)
-        if key not in self._known.ranges:
-            beside = list(self.able(task).values()) or [own]
-            costs, times = [one.cost_usd for one in beside], [one.seconds for one in beside]
-            self._known.ranges[key] = ((min(costs), max(costs)), (min(times), max(times)))
-        costs_of_able, times_of_able = self._known.ranges[key]
-        features = describe_attempt(
-            agent,
-            task.task_type,
-            text=task.description,
-            complexity=self._complexity(task),
-            success_rate=own.success_rate,
-            cost_usd=own.cost_usd,
-            seconds=own.seconds,
-            cost_position=_position(own.cost_usd, costs_of_able),
-            time_position=_position(own.seconds, times_of_able),
-        )
-        quality = reward.predict(features)
-        if not 0 <= quality <= 1:
-            raise InvalidInput(
-                f"The reward model expects {quality!r} of {agent!r} at {task.task_type!r}; it must lie in 0..1. "
-                "Mend the model, or optimise without one."
-            )
-        return quality
 
     def _of_strategies(self, task: Task, able: Sequence[str], confidence: float | None) -> list[Option]:
         if self._strategies is None or task.risk == "high":  # what does harm is not done by several
@@ -309,12 +269,6 @@ def why_unable(task: Task, strategy: Strategy, agents: Mapping[str, AgentCapabil
         if name in doers and (lacking := task.requirements - agent.skills):
             return f"{name!r}, which lacks {', '.join(map(repr, sorted(lacking)))}"
     return None
-
-
-def _position(own: float, beside: _Range) -> float:
-    """Return where a figure lies between the least, 0, and the most, 1; 0 where all are alike."""
-    least, most = beside
-    return min(max((own - least) / (most - least), 0.0), 1.0) if most > least else 0.0
 
 
 def _ratio(here: Sequence[float], there: Sequence[float]) -> float:

@@ -5,8 +5,6 @@
 """
 
 from .approved import ApprovedPlan as ApprovedPlan
-from .calibrated import CalibratedRewardModel as CalibratedRewardModel
-from .calibrated import RewardStatistics as RewardStatistics
 from .detector import Detection as Detection
 from .detector import ModelDetector as ModelDetector
 from .detector import PlanDetector as PlanDetector
@@ -18,12 +16,9 @@ from .edit import Edit as Edit
 from .issue import Issue as Issue
 from .issue import IssueKind as IssueKind
 from .issue import Severity as Severity
-from .learned_reward import LearnedReward as LearnedReward
 from .next_best import NextBest as NextBest
 from .repair import Repair as Repair
 from .result import ValidationResult as ValidationResult
-from .reward_model import LearnedRewardModel as LearnedRewardModel
-from .reward_model import TaskOutcome as TaskOutcome
 from .schemas import ToolSignature as ToolSignature
 from .solvability import avoid_hopeless as avoid_hopeless
 from .validator import AOPValidator as AOPValidator

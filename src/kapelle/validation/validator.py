@@ -27,6 +27,7 @@ from kapelle.allocation import (
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import MAX_TASKS, TaskDAG
+from kapelle.learning import LearnedRewardModel, TaskOutcome
 from kapelle.limits import MIN_SECONDS, RunLimits, check_limit
 from kapelle.redaction import get_logger
 from kapelle.routing import HALORouter, RoutedPlan, RoutingPlan
@@ -42,7 +43,6 @@ from .issue import Issue
 from .redundancy import find_redundant
 from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, is_mendable, trials_for
 from .result import ValidationResult
-from .reward_model import LearnedRewardModel, TaskOutcome
 from .schemas import Tools, as_tools
 
 logger = get_logger(__name__)
@@ -63,7 +63,7 @@ class AOPValidator:
     figure in the plan's metadata is believed if it fits the plan. With one, the sum of its estimates decides.
 
     With `tools`, task types name tools, and tasks have to fit them. With a `detector`, a model looks for what rules
-    cannot see, once a plan.
+    cannot see, once a plan. A `reward_model` weighs the score; `enable_learned_model` makes one of a file.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class AOPValidator:
         tools: Tools = (),
         detector: PlanDetector | None = None,
         strategies: StrategySource | None = None,
+        reward_model: LearnedRewardModel | None = None,
     ) -> None:
         self.agent_registry = agent_registry
         self.cost_profiler = cost_profiler
@@ -88,8 +89,10 @@ class AOPValidator:
         self.weight_quality = 0.3
         self.weight_cost = 0.2
         self.weight_time = 0.1
-        self.enable_learned_model = enable_learned_model
-        self.learned_model = LearnedRewardModel(persistence_path=reward_model_path) if enable_learned_model else None
+        if reward_model is None and enable_learned_model:
+            reward_model = LearnedRewardModel(persistence_path=reward_model_path)
+        self.enable_learned_model = reward_model is not None
+        self.learned_model = reward_model
         self._expected: _Expected | None = None
 
     async def validate_routing_plan(

@@ -1,0 +1,213 @@
+"""What an execution tells its journal: every change to a task, and with the task's end what became of each attempt.
+
+The journal is written before the change takes effect. Fields that hold nothing are left out: a reader takes an absent
+cost for none, and the journal stays small.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from kapelle.allocation import VERIFY
+from kapelle.graph import describe_change
+from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
+from kapelle.strategies import Verdict, strategy_to_dict, task_context
+from kapelle.validation import ApprovedPlan
+
+from .error_texts import MAX_REASON_CHARS
+from .growth import arm_of
+from .spending import no_usage
+from .work import Attempt, Job, Work
+
+MAX_TEXT_CHARS = 2_000
+"""What an outcome keeps of its task's words: how hard a task is, is learned from them."""
+_ASKED_ABOUT = (
+    "asker", "arguments", "agent", "task_type", "description", "inputs", "upstream", "expected_usd", "arguments_hash",
+    "asked_hash",
+)  # fmt: skip
+"""Fields of a question that say what it is about, and are left out where they are empty."""
+
+
+class Recorder:
+    """Writes what happens to tasks into the journal of their run.
+
+    Args:
+        find_versions: Finds out which version of each agent there is; asked once there is an outcome to tell.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        plan: ApprovedPlan,
+        clock: Callable[[], float] = time.time,
+        find_versions: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        self._clock = clock
+        self._journal = journal
+        self._plan = plan
+        self._find_versions = find_versions
+        self._versions: Mapping[str, str] | None = None
+
+    def adopt(self, plan: ApprovedPlan) -> None:
+        """Tell of another plan from now on."""
+        self._plan = plan
+
+    def write(self, kind: EventKind, data: dict[str, Any], task_id: str, outcomes: Sequence[Outcome] = ()) -> None:
+        """Write one event of a task."""
+        self._journal.write(kind, data, task_id=task_id, outcomes=outcomes)
+
+    def task_started(self, job: Job, reserved_usd: float) -> None:
+        """Tell that a task begins, with its first job."""
+        if self._journal.is_off:
+            return
+        self.write("task_started", {"agent": job.agent, **_money(reserved_usd=reserved_usd)}, job.work.task.task_id)
+
+    def attempt_started(self, work: Work, number: int, agent: str, reserved_usd: float) -> None:
+        """Tell that an agent is asked: one of several, or once more."""
+        data = {"attempt": work.earlier + number, "agent": agent, "step": work.step_of(agent)}
+        self.write("attempt_started", {**data, **_money(reserved_usd=reserved_usd)}, work.task.task_id)
+
+    def attempt_finished(self, work: Work, number: int, output: Any = None, **more: Any) -> None:
+        """Tell what an attempt gave, or why it gave nothing."""
+        attempt = work.attempts[number]
+        data = {"attempt": work.earlier + number, **used(attempt), **more}
+        if attempt.reason is None:
+            data["output"] = output
+        else:
+            data["reason"] = attempt.reason
+        self.write("attempt_finished", data, work.task.task_id)
+
+    def attempt_checked(self, job: Job, verdict: Verdict, seconds: float) -> None:
+        """Tell what a check found; an agent that was paid for it is judged as a verifier."""
+        data = {
+            "attempt": job.work.earlier + job.attempt,
+            "check": str(job.check),
+            "passed": verdict.passed,
+            "note": verdict.note[:MAX_REASON_CHARS],
+            **_money(cost_usd=verdict.cost_usd),
+            **_usage(verdict.usage),
+            "seconds": seconds,
+        }
+        is_assumed = job.judge_cost is not None and job.judge_cost[1]
+        if is_assumed:
+            data["cost_assumed"] = True
+        outcomes: list[Outcome] = []
+        if job.agent is not None and job.reservation is not None and self._journal.keeps_outcomes:
+            judge = Attempt(
+                agent=job.agent,
+                step="verifier",
+                reason=None if verdict.passed or verdict.measured else verdict.note,
+                cost_usd=verdict.cost_usd,
+                usage=verdict.usage,
+                cost_assumed=is_assumed,
+                seconds=seconds,
+            )
+            outcomes.append(replace(self._outcome(job.work, judge, None), task_type=VERIFY))
+        self.write("attempt_checked", data, job.work.task.task_id, outcomes)
+
+    def task_asked(self, question: Question, attempt: Attempt | None) -> None:
+        """Tell that a task waits for a person, and what its agent had used until then."""
+        data = {
+            "question_id": question.question_id,
+            "kind": question.kind,
+            "about": question.about,
+            "text": question.text,
+            **({"options": list(question.options)} if question.options else {}),
+            **{name: value for name in _ASKED_ABOUT if (value := getattr(question, name)) not in (None, "", {})},
+            **({} if attempt is None else used(attempt)),
+        }
+        self.write("task_asked", data, question.task_id)
+
+    def outcomes(self, work: Work, accepted: str | None) -> list[Outcome]:
+        """Return what became of every attempt of a task, now that it is known what each was worth."""
+        if not self._journal.keeps_outcomes:
+            return []
+        return [self._outcome(work, attempt, accepted) for attempt in work.attempts if attempt.ended]
+
+    def _outcome(self, work: Work, attempt: Attempt, accepted: str | None) -> Outcome:
+        task = work.task
+        if self._versions is None:
+            self._versions = self._find_versions()
+        quality, measured_by = work.quality_of(attempt, accepted)
+        features = {
+            "complexity": self._plan.plan_estimates.complexities[task.task_id],
+            "dependencies": len(task.dependencies),
+            "text": task.description[:MAX_TEXT_CHARS],
+            **_told(work, attempt),
+            **arm_of(task),
+            **self._plan.routed.tasks[task.task_id].features,
+        }
+        if measured_by is not None:
+            features["measured_by"] = measured_by
+        if attempt.cost_assumed:
+            features["cost_assumed"] = True
+        return Outcome(
+            run_id=self._journal.run_id,
+            task_id=task.task_id,
+            task_type=task.task_type,
+            agent=attempt.agent,
+            step=attempt.step,
+            success=attempt.reason is None and attempt.found_right is not False,
+            quality=quality,
+            usage=attempt.usage,
+            cost_usd=attempt.cost_usd,
+            seconds=attempt.seconds,
+            error=attempt.reason,
+            failure=None if attempt.reason is None else attempt.failure,
+            agent_version=self._versions.get(attempt.agent),
+            features=features,
+            at=self._clock(),
+        )
+
+
+def used(attempt: Attempt) -> dict[str, Any]:
+    """Return what an event says of what an attempt used, and of where it failed."""
+    data = {**_money(cost_usd=attempt.cost_usd), **_usage(attempt.usage), "seconds": attempt.seconds}
+    if attempt.cost_assumed:
+        data["cost_assumed"] = True
+    if attempt.unpriced_model is not None:
+        data["unpriced_model"] = attempt.unpriced_model
+    if attempt.traceback is not None:
+        data["traceback"] = attempt.traceback
+    if attempt.readings:
+        data["readings"] = [dict(one) for one in attempt.readings]
+    return data
+
+
+def describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:
+    """Return what the journal needs to know of a graph that has changed: what is new."""
+    change = describe_change(before.dag, plan.dag)
+    new = {task["task_id"]: plan.routed.tasks[task["task_id"]] for task in change["tasks"]}
+    return {
+        "change": change,
+        "assignments": {task_id: one.agent for task_id, one in new.items()},
+        "explanations": {task_id: one.reason for task_id, one in new.items()},
+        "strategies": {
+            task_id: strategy_to_dict(one.strategy) for task_id, one in new.items() if one.strategy is not None
+        },
+        "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
+    }
+
+
+def _told(work: Work, attempt: Attempt) -> dict[str, Any]:
+    """What an outcome says of an answer that was compared or checked: strategies are found by it."""
+    answer = work.answers.get(attempt.agent)
+    if answer is None:
+        return {}
+    told: dict[str, Any] = {"answer": (answer.canonical or "")[:MAX_TEXT_CHARS]}
+    if found := work.found_by_checks(attempt):
+        told["checks"] = found
+    if context := task_context(work.task)[:MAX_TEXT_CHARS]:
+        told["context"] = context
+    return told
+
+
+def _money(**amounts: float) -> dict[str, float]:
+    return {name: amount for name, amount in amounts.items() if amount}
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {} if no_usage(usage) else {"usage": {name: count for name, count in asdict(usage).items() if count}}
