@@ -44,7 +44,7 @@ from kapelle.redaction import get_logger
 from .drift import Drift
 from .estimate import Estimate as Estimate
 from .estimate import Source as Source
-from .experience import PRIOR_WEIGHT, Experience
+from .experience import PRIOR_WEIGHT, Experience, Success
 from .history import WINDOW, History, Tokens
 from .history import Execution as Execution
 from .history import TaskProfile as TaskProfile
@@ -141,6 +141,7 @@ class CostProfiler:
         self._rejected = 0
         self._rejections: deque[str] = deque(maxlen=KEPT_REJECTIONS)
         self._ready: dict[tuple[AgentCapability, str, float, float], Estimate] = {}
+        self._beliefs: dict[tuple[AgentCapability, str, float], Success] = {}
         self._ready_prices: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -168,7 +169,7 @@ class CostProfiler:
             self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
             self._drifts.clear()
             self._rejections.clear()
-            self._rejected, self._ready = 0, {}
+            self._rejected, self._ready, self._beliefs = 0, {}, {}
             self.revision += 1
         for outcome in outcomes:
             self.record_outcome(outcome)
@@ -325,7 +326,7 @@ class CostProfiler:
             with self._lock:
                 estimate = self._estimate(capability, task_type, complexity, now)
                 if len(self._ready) >= 10_000:
-                    self._ready = {}
+                    self._ready, self._beliefs = {}, {}
                 self._ready[key] = estimate
         if self._difficulty is None or not text:
             return estimate
@@ -406,7 +407,7 @@ class CostProfiler:
             )
             self.revision += 1
             if self._ready:
-                self._ready = {}
+                self._ready, self._beliefs = {}, {}
             if changes:
                 self._drifts.extend(changes)
         for change in changes or ():
@@ -427,14 +428,7 @@ class CostProfiler:
         agent, experience = capability.agent_id, self._experience
         history = experience.histories.get((agent, task_type))
         of_type = experience.types.get(task_type)
-        believed = experience.believe_success(
-            agent,
-            task_type,
-            tier=capability.cost_tier,
-            declared=capability.success_rate,
-            confidence=self.confidence,
-            now=now,
-        )
+        believed = self._believe(capability, task_type, now)
         success = believed.both
         known = history.tokens if history else of_type.tokens if of_type and of_type.tokens.count else None
         usage = _usage(known, capability, complexity)
@@ -481,6 +475,20 @@ class CostProfiler:
             else "declared",
             note=_tell_changes(history),
         )
+
+    def _believe(self, capability: AgentCapability, task_type: str, now: float) -> Success:
+        """Return what is believed of the chance of success, which is the same at any complexity."""
+        key = (capability, task_type, now)
+        if key not in self._beliefs:
+            self._beliefs[key] = self._experience.believe_success(
+                capability.agent_id,
+                task_type,
+                tier=capability.cost_tier,
+                declared=capability.success_rate,
+                confidence=self.confidence,
+                now=now,
+            )
+        return self._beliefs[key]
 
     def _price(self, capability: AgentCapability, known: Tokens | None) -> float:
         """Return the dollars that a task of complexity 1 costs with the agent's model, or else in its tier."""
