@@ -8,52 +8,48 @@ checks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.allocation import (
-    DAAOOptimizer,
-    OptimizationConstraints,
     PlanEstimates,
     StrategySource,
     follow_orders,
     why_unable,
 )
-from kapelle.errors import InvalidInput, KapelleError
+from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import MAX_TASKS, TaskDAG
 from kapelle.learning import LearnedRewardModel, TaskOutcome
-from kapelle.limits import MIN_SECONDS, RunLimits, check_limit
+from kapelle.limits import RunLimits
 from kapelle.redaction import get_logger
 from kapelle.routing import HALORouter, RoutedPlan, RoutingPlan
 from kapelle.strategies import Strategy
 
 from . import score
 from .approved import APPROVAL, ApprovedPlan
-from .checks import Case, find_issues, strategy_of
+from .case import Case, strategy_of
+from .checks import find_issues
 from .content import find_content_issues, too_many_tasks
 from .detector import Detection, PlanDetector, detect_contained
 from .edit import Edit
 from .issue import Issue
+from .reassignment import reassign_within
 from .redundancy import find_redundant
 from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, is_mendable, trials_for
 from .result import ValidationResult
 from .schemas import Tools, as_tools
+from .stated_cost import settle_cost
+from .wanted import Wanted, after_looking, take_limits
 
 logger = get_logger(__name__)
 
 _NOTHING = Estimate(cost_usd=0.0, seconds=0.0, success_rate=1.0, tokens=0, samples=0, source="declared")
 """What a task takes that is done already."""
 _LIMITS = ("budget", "deadline", "quality")
-_SOLVER_S = 1.0
-"""For the assignment that would keep the limits, asked for only when a plan breaks one."""
-AGREEMENT = 0.01
-"""How far, relatively, an optimiser's figure may lie from the sum of our estimates before it is worth a warning."""
 
 
 class AOPValidator:
@@ -128,10 +124,10 @@ class AOPValidator:
         Raises:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1; or `limits` come with others.
         """
-        limits = _take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
+        limits = take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         found = await self._detect(dag, request)
-        wanted = _Wanted(
-            limits=_less(limits, found.cost_usd),
+        wanted = Wanted(
+            limits=after_looking(limits, found.cost_usd),
             request=request,
             available=available_agents,
             finished=frozenset(finished),
@@ -174,13 +170,13 @@ class AOPValidator:
         Raises:
             InvalidInput: a limit is malformed, as in `validate_routing_plan`, or `max_rounds` is negative.
         """
-        limits = _take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
+        limits = take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         if max_rounds < 0:
             raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
         router = router or HALORouter(_registry(self.agent_registry))
         found = await self._detect(dag, request)
-        wanted = _Wanted(
-            limits=_less(limits, found.cost_usd),
+        wanted = Wanted(
+            limits=after_looking(limits, found.cost_usd),
             request=request,
             available=available_agents,
             finished=frozenset(over),
@@ -220,7 +216,7 @@ class AOPValidator:
         return await detect_contained(self.detector, request, dag, self.agent_registry)
 
     async def _check(
-        self, routed: Routed, wanted: _Wanted, findings: tuple[Issue, ...], known: PlanEstimates | None
+        self, routed: Routed, wanted: Wanted, findings: tuple[Issue, ...], known: PlanEstimates | None
     ) -> ValidationResult:
         dag = routed.dag
         if len(dag) > MAX_TASKS:
@@ -231,7 +227,7 @@ class AOPValidator:
         expected = self._expect(plan, dag, known)
         known, ways, least = expected.known, expected.ways, wanted.limits.min_quality or 0.0
         estimates = {**expected.tasks, **dict.fromkeys(wanted.finished, _NOTHING)}
-        cost, doubts = self._settle_cost(plan, score.total_cost(estimates))
+        cost, doubts = settle_cost(plan, score.total_cost(estimates), is_known=self.cost_profiler is not None)
         seconds = score.critical_seconds(estimates, dag)
         case = Case(
             plan=plan,
@@ -348,7 +344,7 @@ class AOPValidator:
         """Return the issues, those about limits with the assignment that keeps all limits, if there is one."""
         if not any(one.severity == "error" and one.kind in _LIMITS for one in issues):
             return issues
-        edit = await _reassign_within(case)
+        edit = await reassign_within(case)
         return tuple(replace(one, edit=edit) if one.kind in _LIMITS and one.edit is None else one for one in issues)
 
     def _expect(self, given: RoutingPlan | RoutedPlan, dag: TaskDAG, known: PlanEstimates | None = None) -> _Expected:
@@ -372,26 +368,6 @@ class AOPValidator:
         profiler = self.cost_profiler if self.cost_profiler is not None else CostProfiler()
         return PlanEstimates(profiler, self.agent_registry, dag, strategies=self.strategies)
 
-    def _settle_cost(self, plan: RoutedPlan, summed: float) -> tuple[float, tuple[Issue, ...]]:
-        """Return the cost to hold against the budget: the sum of our estimates, or the optimiser's figure."""
-        stated = plan.figures.estimated_cost
-        if stated is None:
-            return summed, ()
-        fault = _why_inconsistent(plan, stated)
-        if fault is None and self.cost_profiler is None:
-            return float(stated), ()
-        if fault is None and not math.isclose(stated, summed, rel_tol=AGREEMENT, abs_tol=1e-9):
-            fault = f"is ${stated:.4g}, but the estimates of its tasks sum to ${summed:.4g}"
-        if fault is None:
-            return summed, ()
-        doubt = Issue(
-            kind="estimate",
-            severity="warning",
-            message=f"The optimiser's estimated_cost {fault}; ${summed:.4g} is used.",
-            way_out="Optimise the plan again after changing it, with the profiler that the validator has.",
-        )
-        return summed, (doubt,)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Expected:
@@ -406,88 +382,9 @@ class _Expected:
     """What each of these is expected to take."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Wanted:
-    """What the user allows and asks for, and what of the plan is over already."""
-
-    limits: RunLimits
-    request: str | None
-    available: Collection[str] | None
-    finished: frozenset[str]
-    approved: frozenset[str]
-
-
-async def _reassign_within(case: Case) -> Edit | None:
-    """Return the edit that moves tasks to other agents so that all limits hold together; None where none does.
-
-    The quality that nobody asked for gives way only where the limits cannot be kept with it.
-    """
-    optimizer = DAAOOptimizer(case.estimates.profiler, case.staff, time_limit_s=_SOLVER_S)
-    estimates = case.estimates.among(case.staff)
-    asked = case.limits.min_quality
-    for quality in (asked,) if asked is not None else (None, 0.0):
-        constraints = OptimizationConstraints.of(replace(case.limits, min_quality=quality))
-        assigned = {task: agent for task, agent in case.plan.assignments.items() if task in case.expected}
-        try:
-            found = await optimizer.optimize_routing_plan(assigned, case.dag, constraints, estimates=estimates)
-        except (
-            KapelleError
-        ):  # agents that only an assignment names, and the like: what is wrong is said by other issues
-            return None
-        moved = {task: agent for task, agent in found.assignments.items() if agent != assigned[task]}
-        if moved and found.optimization_details.get("status") in ("optimal", "feasible"):
-            return Edit(
-                summary=(
-                    f"Give {len(moved)} task{'s' if len(moved) > 1 else ''} to other agents: the plan is then expected "
-                    f"to cost ${found.estimated_cost:.4g} and take {found.estimated_time:.4g} s."
-                ),
-                assign=moved,
-            )
-    return None
-
-
 def _registry(agents: Mapping[str, AgentCapability]) -> AgentRegistry:
     return agents if isinstance(agents, AgentRegistry) else AgentRegistry(agents.values())
 
 
 def _errors_first(*groups: Iterable[Issue]) -> tuple[Issue, ...]:
     return tuple(sorted((one for group in groups for one in group), key=lambda issue: issue.severity != "error"))
-
-
-def _why_inconsistent(plan: RoutedPlan, stated: Any) -> str | None:
-    """Return what does not fit between the optimiser's figures and the plan, as the end of `estimated_cost ...`."""
-    if isinstance(stated, bool) or not isinstance(stated, (int, float)) or not math.isfinite(stated) or stated < 0:
-        return f"is {stated!r}, which is no amount"
-    details = plan.figures.optimization_details
-    workload = details.get("agent_workload") if isinstance(details, Mapping) else None
-    if isinstance(workload, Mapping) and {agent: n for agent, n in workload.items() if n} != plan.workload:
-        return "was made for other assignments"
-    return None
-
-
-def _take_limits(
-    limits: RunLimits | None, *, max_budget: float | None, max_time: float | None, min_quality: float | None
-) -> RunLimits:
-    """Return the limits that were given, under whichever names.
-
-    Raises:
-        InvalidInput: they were given under both, or one of them is malformed.
-    """
-    check_limit("max_budget", max_budget)
-    check_limit("max_time", max_time)
-    check_limit("min_quality", min_quality, most=1.0)
-    if limits is None:
-        seconds = None if max_time is None else max(max_time, MIN_SECONDS)
-        return RunLimits(budget_usd=max_budget, deadline_s=seconds, min_quality=min_quality)
-    if (max_budget, max_time, min_quality) != (None, None, None):
-        raise InvalidInput("Give `limits`, or max_budget, max_time and min_quality: one of the two.")
-    return limits
-
-
-def _less(limits: RunLimits, looked_usd: float) -> RunLimits:
-    """Return the limits with what looking at the plan has cost taken from the budget."""
-    if not looked_usd or limits.budget_usd is None:
-        return limits
-    if limits.spent_usd is None:  # the budget of the tasks alone: what is named is what they are left with
-        return replace(limits, budget_usd=max(0.0, limits.budget_usd - looked_usd))
-    return limits.after(looked_usd)
