@@ -5,14 +5,11 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src" / "kapelle"
 ROOMS = (
     "language/[!_]*.py",
-    "planning/rules/request_shapes.py",
-    "planning/rules/rule_planner.py",
-    "planning/rules/for_each.py",
+    "planning/rules/[!_]*.py",
     "planning/dependencies/*.py",
-    "local/table_questions/questions.py",
-    "local/table_questions/schema_links.py",
-    "knowledge/answer.py",
     "planning/coverage/*.py",
+    "local/table_questions/[!_]*.py",
+    "knowledge/answer.py",
 )
 MAX_LINES = 6_060
 """What these rooms held before words had to be accounted for; validation's coverage was one of them. What a question is
