@@ -1,0 +1,198 @@
+"""Holds joins, sums and ranking of a statement against its question: what counts twice, and by what is ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kapelle.language import quote_text
+from kapelle.tools import quote_name
+
+from .asked_words import SIZES
+from .case import Case
+from .select_text import Select
+
+
+def find_wrong_joins(case: Case) -> Iterator[str]:
+    for left, right in case.statement.compared_columns():
+        if not case.held.hold_same(left, right):
+            yield f"{'.'.join(left)} and {'.'.join(right)} do not hold the same things."
+
+
+def find_wrong_sums(case: Case) -> Iterator[str]:
+    statement = case.statement
+    for at, name in statement.calls:
+        if name not in ("count", "sum", "avg"):
+            continue
+        select = statement.select_of(at)
+        tables = [case.links.tables[key] for key in map(case.statement.table_of, select.sources) if key]
+        is_joined = len(select.sources) > 1
+        is_distinct = statement.is_distinct(at)
+        if name == "count" and is_distinct:
+            yield from _check_counted_once(case, at)
+        elif name == "count" and (is_joined or any(table.repeats for table in tables)):
+            label = next((table.label.name for table in tables if table.label is not None), "name")
+            yield f"Rows may count several times. Use COUNT(DISTINCT {label})."
+        elif name != "count" and is_distinct:
+            yield f"{name.upper()}(DISTINCT) leaves out equal numbers of different things."
+        elif name != "count" and any(table.repeats for table in tables):
+            yield "A thing stands in several rows of that table, so its numbers count twice."
+        elif name != "count" and is_joined and _multiplies(case, at, select):
+            yield "The join repeats rows, so numbers count twice. Use IN (SELECT ...) in its place."
+        if name != "count":
+            yield from _check_measure(case, statement.arguments(at))
+
+
+def _check_counted_once(case: Case, at: int) -> Iterator[str]:
+    """Namesakes are several things: they cannot be counted by their name."""
+    statement = case.statement
+    columns = [statement.columns[one] for one in statement.arguments(at) if one in statement.columns]
+    if len(columns) != 1 or not (case.is_asked(columns[0])):
+        yield "COUNT(DISTINCT ...) takes the column that names the things asked for."
+        return
+    table = case.links.tables[columns[0][0]]
+    is_label = table.label is not None and table.label.name == columns[0][1] and columns[0] not in case.asked.columns
+    if is_label and not table.repeats and not case.held.is_unique(columns[0]):
+        yield f"Different things of {table.name} have one name, so names do not count them."
+
+
+def _multiplies(case: Case, at: int, select: Select) -> bool:
+    """Whether a join repeats rows of the table whose numbers are summed. What cannot be told counts as yes."""
+    statement = case.statement
+    sources = {statement.source_of(one) for one in statement.arguments(at) if one in statement.columns}
+    if len(sources) != 1 or "" in sources:
+        return True
+    first = select.clauses["from"][0] - 1
+    last = select.clauses.get("where", select.clauses["from"])[1]
+    parts = [case.changes.get(one, statement.text(one, one + 1)) for one in range(first, last)]
+    alias = quote_name(sources.pop())
+    found = case.held.query(f"SELECT count(*), count(DISTINCT {alias}.rowid) {' '.join(parts)}", 1)
+    return found is None or found.rows[0][0] != found.rows[0][1]
+
+
+def _check_measure(case: Case, positions: range) -> Iterator[str]:
+    """What is ranked or summed must be a number: texts rank by their letters."""
+    statement = case.statement
+    columns = statement.columns_in(positions)
+    is_cast = any(statement.tokens[at].is_word("cast") for at in positions)
+    is_count = any(at in positions and name == "count" for at, name in statement.calls)
+    for column in columns:
+        linked = case.held.linked(column)
+        if linked is None or linked.is_number or is_count:
+            continue
+        if not is_cast:
+            yield (f"{'.'.join(column)} holds texts. Use CAST({column[1]} AS REAL) to rank or sum it.")
+        elif not case.held.holds_numbers(column):
+            yield f"{'.'.join(column)} does not hold numbers alone."
+
+
+def find_wrong_ranking(case: Case) -> Iterator[str]:
+    statement = case.statement
+    for at, name in statement.calls:
+        if name in ("max", "min"):
+            yield from _check_measure(case, statement.arguments(at))
+    for select in statement.selects:
+        order = statement.order(select)
+        if order is None or "limit" not in select.clauses:
+            continue
+        yield from _check_measure(case, range(order[0], order[1]))
+        columns = [statement.columns[at] for at in range(order[0], order[1]) if at in statement.columns]
+        inner = select not in case.statement.outer()
+        if (
+            inner
+            and not order[2]
+            and len(columns) == 1
+            and case.held.has_nulls(columns[0])
+            and not statement.has("null")
+        ):
+            yield f"Rows without {columns[0][1]} come first. Add {columns[0][1]} IS NOT NULL."
+    yield from _check_extremes(case)
+    yield from _check_ranked_by(case)
+    yield from _check_size_is_clear(case)
+
+
+def _check_ranked_by(case: Case) -> Iterator[str]:
+    """What is ranked by must be named, or meant by a word such as `longest`; what follows that word beats this."""
+    ranked = _ranked(case)
+    for _, column in ranked:
+        if column is not None and column not in case.asked.columns:
+            yield f"It ranks by {'.'.join(column)}, which the question does not say."
+    for span in case.asked.spans:
+        if span.phrase is None or span.phrase.kind not in ("superlative", "top"):
+            continue
+        after = case.asked.find_after(span)
+        if after is None or not after.columns or not all(one.is_number for one in after.columns):
+            continue
+        wanted = set(after.columns)
+        if (more := case.asked.find_after(after)) is not None and case.asked.is_next(after, more):
+            wanted |= set(more.columns)  # "the lowest population density"
+        if case.asked.is_next(span, after) and not any(
+            direction == span.phrase.value and column is not None and case.held.linked(column) in wanted
+            for direction, column in ranked
+        ):
+            yield f"It does not rank by {quote_text(after.text)}, of which the question speaks."
+
+
+def _ranked(case: Case) -> list[tuple[str, tuple[str, str] | None]]:
+    """The directions and columns that are ranked by; None where it is a count or an expression."""
+    statement = case.statement
+    places: list[tuple[str, range]] = []
+    for at, name in statement.calls:
+        if name in ("max", "min"):
+            places.append(("desc" if name == "max" else "asc", statement.arguments(at)))
+    for select in statement.selects:
+        order = statement.order(select)
+        if order is not None and "limit" in select.clauses:
+            places.append(("desc" if order[2] else "asc", range(order[0], order[1])))
+    found: list[tuple[str, tuple[str, str] | None]] = []
+    for direction, positions in places:
+        counts = any(at in positions and name == "count" for at, name in statement.calls)
+        columns = statement.columns_in(positions)
+        found += [(direction, column) for column in columns] if columns and not counts else [(direction, None)]
+    return found
+
+
+def _check_extremes(case: Case) -> Iterator[str]:
+    """`x = (SELECT max(x) ...)` must filter alike inside and outside: else others of that size are found too."""
+    tokens, statement = case.statement.tokens, case.statement
+    for select in statement.selects:
+        start = select.clauses["select"][0] - 1
+        if select.parent is None or start < 2 or not tokens[start - 1].is_mark("("):
+            continue
+        if not any(name in ("max", "min") and select.holds(at) == "select" for at, name in statement.calls):
+            continue
+        if not tokens[start - 2].is_mark("=", "=="):
+            continue
+        inside = sorted(one.value for one in statement.literals if statement.select_of(one.position) is select)
+        outside = sorted(one.value for one in statement.literals if statement.select_of(one.position) is select.parent)
+        if inside != outside:
+            yield ("Filter alike inside and outside of the select with MAX or MIN, or use ORDER BY ... LIMIT 1.")
+
+
+def _check_size_is_clear(case: Case) -> Iterator[str]:
+    """ "Largest" by area or by population: where a table has both, the question has to say which."""
+    ranks = [span for span in case.asked.spans if span.phrase is not None and span.phrase.kind in SIZES]
+    named = {
+        (column.table, column.name)
+        for span in case.asked.spans
+        if span.phrase is None
+        and (
+            case.asked.words[span.start - 1 : span.start] in (["by"], ["in"])
+            or any(rank.start == span.start + len(span.words) for rank in ranks)
+            or any(case.asked.find_after(rank) == span and case.asked.is_next(rank, span) for rank in ranks)
+        )
+        for column in span.columns
+    }
+    for phrase in case.asked.phrases:
+        concepts = phrase.concept.split()
+        if len(concepts) < 2 or phrase.kind not in SIZES:
+            continue
+        for table in case.read:
+            fitting = [
+                column
+                for column in case.links.tables[table].columns
+                if column.is_number and column.concepts & set(concepts)
+            ]
+            used = [one for one in fitting if (one.table, one.name) in case.statement.columns.values()]
+            if used and len(fitting) > 1 and not any((one.table, one.name) in named for one in used):
+                names = " or ".join(one.name for one in fitting)
+                yield f"The question does not say whether {names} is meant."
