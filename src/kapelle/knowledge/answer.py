@@ -11,10 +11,10 @@ different things are all returned. Knows nothing of meaning: other words for the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kapelle.language import NUMBER_WORDS, STOP_WORDS, plain, split_words, stem, word_set
+from kapelle.language import NUMBER_WORDS, STOP_WORDS, find_sentences, plain, split_words, stem, word_set
 
 from .folder_index import Passage
 
@@ -59,10 +59,11 @@ def find_answer(question: str, passages: Sequence[Passage]) -> Answer | None:
         return None
     fits: list[tuple[float, frozenset[str], Answer]] = []
     for passage in passages:
-        for sentence, line in _sentences(passage):
+        for sentence, start in find_sentences(passage.text, MAX_SENTENCE_CHARS):
             if (fit := _fit(wanted, sentence, passage.heading)) is not None:
                 rank, claim, value = fit
                 subject = passage.heading.split(" > ")[0]
+                line = passage.first_line + passage.text.count("\n", 0, start)
                 answer = Answer(sentence=sentence, value=value, subject=subject, file=passage.file, line=line)
                 fits.append((rank, claim, answer))
     if not fits:
@@ -426,27 +427,3 @@ def _governors(words: Sequence[str]) -> dict[str, str]:
             before -= 1
         found.setdefault(stem(word), words[before] if before >= 0 and words[before] in _GOVERNS else "")
     return found
-
-
-_ABBREVIATIONS = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Dr|St|Mt|vs|e\.g|i\.e|approx|No|ca)\.$")
-
-
-def _sentences(passage: Passage) -> Iterator[tuple[str, int]]:
-    """Yield the sentences of a passage, each on one line, with the number of the line that it begins on."""
-    text = passage.text
-    start = 0
-    ends = [match.end(1) for match in re.finditer(r"([.!?][\"')\]”’]*)(?=\s|$)", text)]
-    ends += [
-        match.start()
-        for match in re.finditer(r"\n(?=[^\S\n]{0,99}(?:(?:[-*+|]|\d{1,9}[.)])\s|\W{0,4}\w[\w ]{0,40}:))", text)
-    ]
-    for end in sorted({*ends, len(text)}):
-        if end < len(text) and _ABBREVIATIONS.search(text, max(start, end - 10), end):
-            continue
-        part = text[start:end]
-        sentence = re.sub(r"^(?:[-*+]|\d+[.)])\s+", "", " ".join(part.split()))
-        # A row of a Markdown table is no sentence.
-        if 0 < len(sentence) <= MAX_SENTENCE_CHARS and not sentence.startswith("|"):
-            lead = len(part) - len(part.lstrip())
-            yield sentence, passage.first_line + text.count("\n", 0, start + lead)
-        start = end

@@ -27,6 +27,7 @@ NUMBER_WORDS |= {word: number for number, word in enumerate(_SMALL.split())}
 """Numbers below a hundred that are one word."""
 
 _WORD = re.compile(r"[^\W_]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 _ENDINGS = ("ations", "ation", "ences", "ence", "ances", "ance", "ments", "ment", "ings", "ing", "ents", "ent", "ants")
 _SHORT_ENDINGS = ("ant", "ed", "es", "ly", "e", "s")
@@ -77,6 +78,11 @@ def stem(word: str) -> str:
 def stems_of(text: str) -> frozenset[str]:
     """Return the stems of the words that carry meaning."""
     return frozenset(stem(word) for word in split_words(text) if word not in STOP_WORDS)
+
+
+def split_name(name: str) -> str:
+    """Return a name of code as words: `getFilmDetails` and `get_film_details` as `get Film Details`."""
+    return _HUMP.sub(" ", name).replace("_", " ").replace("-", " ").replace(".", " ")
 
 
 def quote_text(text: str, most_chars: int = 80) -> str:

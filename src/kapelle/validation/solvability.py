@@ -19,8 +19,7 @@ from dataclasses import dataclass, replace
 from kapelle.agents import AgentCapability
 from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
-from kapelle.language import stem
-from kapelle.planning import split_name
+from kapelle.language import split_name, stem
 from kapelle.routing import RoutingPlan
 
 from .edit import FIGURES, Edit

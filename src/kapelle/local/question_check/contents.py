@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kapelle.errors import RefusedQuery
 from kapelle.language import split_words
-from kapelle.local.table_questions import LEAST_OVERLAP, LINKING_SECONDS, LinkedColumn, SchemaLinks, ValueLink
+from kapelle.local.table_questions import LINKING_SECONDS, MIN_OVERLAP, LinkedColumn, SchemaLinks, ValueLink
 from kapelle.tools import TableResult, Tables, quote_name, quote_value
 
 MAX_COMPARISONS = 400
@@ -57,7 +57,7 @@ class Contents:
 
     def hold_same(self, column: tuple[str, str], other: tuple[str, str]) -> bool:
         shared, one, two = self._shared(column, other)
-        return 0 < shared >= LEAST_OVERLAP * min(one, two)
+        return 0 < shared >= MIN_OVERLAP * min(one, two)
 
     def _shared(self, column: tuple[str, str], other: tuple[str, str]) -> tuple[int, int, int]:
         """How many different values two columns share, and how many each has; none where that cannot be told."""
