@@ -162,13 +162,9 @@ class SchemaLinks:
             found.update(dict.fromkeys(column for _, column in sorted(more, key=itemgetter(0))))
         return tuple(found)
 
-    def join(self, table: str, other: str, *, to_one: bool = False) -> Join | None:
+    def join(self, table: str, other: str) -> Join | None:
         """Return the one way to get from a table to another, or None when there is none or more than one."""
-        ways = [
-            join
-            for join in self.joins
-            if join.column.table == table and join.to.table == other and (join.to_one or not to_one)
-        ]
+        ways = [join for join in self.joins if join.column.table == table and join.to.table == other]
         return ways[0] if len(ways) == 1 else None
 
 

@@ -74,6 +74,7 @@ def _is_condition(asked: Asked, mention: Mention) -> bool:
 
 
 def _infer_target(asked: Asked) -> LinkedTable:
+    tables = asked.links.tables.values()
     ranked = asked.superlative.wanted if asked.superlative is not None else None
     aggregated, ordered = asked.aggregate[1] if asked.aggregate else None, asked.order[0] if asked.order else None
     said = [*asked.outputs, aggregated, ordered, ranked, asked.group, asked.different]
@@ -81,16 +82,12 @@ def _infer_target(asked: Asked) -> LinkedTable:
     wanted = [one for one in (*said, *(one.wanted for one in asked.filters)) if one is not None]
     who = next(asked.words.each("verb"), NOTHING).phrase
     if not any(said) and who is not None and (asked.values or asked.filters):
-        people = (
-            one for one in asked.links.tables.values() if one.label and fits_verb(who, one.label.stems + one.stems)
-        )
+        people = (one for one in tables if one.label and fits_verb(who, one.label.stems + one.stems))
         wanted += [Wanted(text="who", columns=tuple(one.label for one in people if one.label))]
         said = [*wanted]
     if not any(said):
         raise Unsure("The question names no table and no column. Say what you want to know of which table.")
-    fitting = [
-        table for table in asked.links.tables.values() if all(candidates(one, table, asked.chosen) for one in wanted)
-    ]
+    fitting = [table for table in tables if all(candidates(one, table, asked.chosen) for one in wanted)]
     if asked.values:
         found = [asked.bound.get(mention.place, mention.values) for mention, _ in asked.values]
         hold = [one for one in fitting if all(any(link.column.table == one.name for link in links) for links in found)]

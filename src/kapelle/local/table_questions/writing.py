@@ -44,21 +44,19 @@ class Writing:
         if function in ("sum", "avg") and column.stems[0] in ("averag", "average", "avg", "mean", "median"):
             raise Unsure(f"{column.name!r} holds averages already, which have no {AGGREGATE_NAMES[function]}.")
         ways = ("different", "rows") if self.meant.group is None else ()  # it may stand in one group twice
-        if self.meant.target.repeats and function in ("sum", "avg") and self.meant.chosen not in ways:
-            said = (
-                f"A thing stands in several rows of {self.meant.target.name!r}, so its {column.name} would count twice."
-            )
+        table = self.meant.target
+        if table.repeats and function in ("sum", "avg") and self.meant.chosen not in ways:
+            said = f"A thing stands in several rows of {table.name!r}, so its {column.name} would count twice."
             raise Unsure(f"{said} Ask for that of one thing, or send SQL.", ways)
         return column
 
     def counted(self, prefix: str = "") -> str:
-        if self.meant.target.may_repeat and self.meant.chosen not in ("different", "rows"):
-            said = (
-                f"A name stands in several rows of {self.meant.target.name!r}. Ask for the different ones, or the rows."
-            )
+        table = self.meant.target
+        if table.may_repeat and self.meant.chosen not in ("different", "rows"):
+            said = f"A name stands in several rows of {table.name!r}. Ask for the different ones, or the rows."
             raise Unsure(said, ("different", "rows"))
-        if (self.meant.target.repeats or self.meant.chosen == "different") and self.meant.target.label is not None:
-            return f"count(DISTINCT {prefix}{quote_name(self.meant.target.label.name)})"
+        if (table.repeats or self.meant.chosen == "different") and table.label is not None:
+            return f"count(DISTINCT {prefix}{quote_name(table.label.name)})"
         return "count(*)"
 
     def done(

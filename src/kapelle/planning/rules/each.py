@@ -20,9 +20,7 @@ from .draft import COMPARE, FOR_EACH_TYPE, KNOWN, LOOKUP, ONE_EACH, TABLE, Draft
 
 def is_about_each(draft: Draft, step: language.Step) -> bool:
     """Whether a step asks something of each thing that a question for several found: "and their capitals"."""
-    listed = len(draft.last) == 1 and (
-        shapes.LISTS.match(draft.asked) or re.match(r"list\b", draft.asked, re.IGNORECASE)
-    )
+    listed = len(draft.last) == 1 and shapes.LISTS.match(draft.asked)
     if not listed or FOR_EACH_TYPE not in draft.task_types or shapes.THEIRS.search(step.text) is None:
         return False
     return find_referent(step.text, draft.asked) == "found" and not any(
@@ -120,7 +118,7 @@ def _means_last(draft: Draft, items_text: str) -> bool:
 def _open_last(draft: Draft, step: language.Step) -> None:
     """Take what the step before finds as the items."""
     grows = [task for task in draft.last if draft.body(task)]
-    listed = shapes.LISTS.match(draft.asked) or re.match(r"list\b", draft.asked, re.IGNORECASE)
+    listed = shapes.LISTS.match(draft.asked)
     if len(draft.last) == 1 and (grows or listed) and FOR_EACH_TYPE in draft.task_types:
         draft.each_of = draft.last[0]
     elif len(draft.last) < 2 or grows or find_referent("its", draft.asked) == "subject":
@@ -190,7 +188,6 @@ def repeat(draft: Draft, items: Iterable[str], step: language.Step) -> None:
 
 
 def joins(draft: Draft, step: language.Step) -> bool:
-    joins = any(
-        pattern.match(step.text) for pattern in (shapes.WRITING, shapes.SUMMING, shapes.COMPARING, shapes.ADDING)
-    )
-    return joins and not draft.files_in(step.text)
+    """Whether a step puts together what was found before it, rather than asks for something."""
+    patterns = (shapes.WRITING, shapes.SUMMING, shapes.COMPARING, shapes.ADDING)
+    return any(pattern.match(step.text) for pattern in patterns) and not draft.files_in(step.text)

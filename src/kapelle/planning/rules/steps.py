@@ -50,10 +50,8 @@ def add(draft: Draft, step: language.Step) -> None:
             repeat(draft, draft.each, step)
             return
         if draft.each_of is not None:
-            draft.last = (
-                *(() if draft.last == (draft.each_of,) else draft.last),
-                repeat_task(draft, draft.each_of, step),
-            )
+            before = () if draft.last == (draft.each_of,) else draft.last
+            draft.last = (*before, repeat_task(draft, draft.each_of, step))
             return
     draft.each, draft.each_of = (), None
     if is_about_each(draft, step):
@@ -203,7 +201,7 @@ def _is_for_tables(draft: Draft, text: str, step: language.Step) -> bool:
     if draft.answers_from_tables is not None:
         patterns = (shapes.TABLE_WORDS, shapes.SUPERLATIVE)
         asks = any(pattern.search(text) for pattern in patterns) or shapes.LISTS.match(text) is not None
-        asks = asks or re.match(r"list\b|.*\ball\b", text, re.IGNORECASE) is not None
+        asks = asks or re.match(r".*\ball\b", text, re.IGNORECASE) is not None
         return asks and draft.known_to_tables(shapes.without_verb(text))
     return bool(shapes.TABLE_WORDS.search(text))
 
