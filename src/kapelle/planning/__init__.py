@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from .gate import Decision as Decision
     from .gate import Gate as Gate
     from .gate import GatedPlanner as GatedPlanner
-    from .gate import Verdict as Verdict
+    from .gate import Judgement as Judgement
     from .gate import judge_request as judge_request
-    from .gate import mark_arm as mark_arm
+    from .gate import mark_mode as mark_mode
     from .gate import single_plan as single_plan
     from .graph_replies.planner import GraphPlanner as GraphPlanner
     from .graph_replies.planner import Reflection as Reflection
@@ -69,7 +69,7 @@ _LATER = {
     ),
     **dict.fromkeys(("Reflection", "read_reply", "stream_tasks"), "graph_replies"),
     **dict.fromkeys(
-        ("Decision", "Gate", "GatedPlanner", "Verdict", "judge_request", "mark_arm", "single_plan"), "gate"
+        ("Decision", "Gate", "GatedPlanner", "Judgement", "judge_request", "mark_mode", "single_plan"), "gate"
     ),
 }
 

@@ -6,6 +6,8 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.errors import InvalidInput
-from kapelle.validation import LearnedRewardModel, TaskOutcome
+from kapelle.learning import LearnedRewardModel, TaskOutcome
 
 STATIC = (0.4, 0.3, 0.2, 0.1)
 
@@ -111,12 +113,43 @@ outcomes = st.builds(
 
 @settings(max_examples=40, deadline=None)  # every example runs the whole search
 @given(st.lists(outcomes, min_size=10, max_size=20), st.sampled_from([0.1, 1.0]))
-def test_weights_stay_normalised_and_not_negative(rows: list[TaskOutcome], learning_rate: float) -> None:
+def test_weights_stay_normalised_and_none_is_nothing(rows: list[TaskOutcome], learning_rate: float) -> None:
     model = LearnedRewardModel(learning_rate=learning_rate)
     for row in rows:
         model.record_outcome(row)
-        assert min(model.weights.values()) >= 0
+        assert min(model.weights.values()) > 0.009
+        assert max(model.weights.values()) < 1
         assert sum(model.weights.values()) == pytest.approx(1.0)
+
+
+@settings(max_examples=40, deadline=None)  # as above
+@given(st.lists(outcomes, min_size=10, max_size=60), st.sampled_from([0.1, 1.0]), shares)
+def test_without_a_measured_score_cost_and_time_weigh_what_they_did_and_a_dearer_plan_scores_less(
+    rows: list[TaskOutcome], learning_rate: float, time: float
+) -> None:
+    model = LearnedRewardModel(learning_rate=learning_rate)
+    for row in rows:
+        model.record_outcome(replace(row, actual_score=None))
+    weights = model.weights
+    assert (weights["cost"], weights["time"]) == pytest.approx((0.2, 0.1))
+    assert sum(weights.values()) == pytest.approx(1.0)
+    assert all(0 < weight < 1 for weight in weights.values())
+    scores = [model.predict_quality(0.9, 0.8, cost, time) for cost in (0.0, 0.01, 0.5, 1.0)]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) == 4
+
+
+def test_a_thousand_documented_calls_leave_a_dear_plan_worth_less() -> None:
+    model = LearnedRewardModel()
+    for number in range(1000):
+        predicted = model.predict_quality(success_prob=0.85, quality=0.82, cost=0.5, time=0.2)
+        model.record_outcome(
+            outcome(quality=(0.88, 0.6, 0.95)[number % 3], cost=0.45, time=0.18, predicted_score=predicted)
+        )
+    assert model.predict_quality(0.9, 0.9, 0.01, 0.5) - model.predict_quality(0.9, 0.9, 1.0, 0.5) == pytest.approx(
+        0.99 * 0.2
+    )
+    assert model.weights["quality"] > 0.3  # what was delivered followed it
 
 
 @settings(max_examples=40, deadline=None)  # every example runs the whole search
@@ -125,8 +158,18 @@ def test_an_update_never_raises_the_error_on_what_it_has_seen(rows: list[TaskOut
     model = LearnedRewardModel()
     for row in rows:
         model.record_outcome(row)
-    seen = [(row.success, row.quality, row.cost, row.time, row.observed_score) for row in rows]
-    assert mean_error(list(model.weights.values()), seen) <= mean_error(STATIC, seen) + 1e-9
+
+    def error(weights: Sequence[float]) -> float:
+        both = weights[0] + weights[1]
+        alone = [one / both for one in weights[:2]]
+        return sum(
+            abs(score(alone, (row.success, row.quality)) - row.success * row.quality)
+            if row.actual_score is None
+            else abs(score(weights, (row.success, row.quality, 1 - row.cost, 1 - row.time)) - row.actual_score)
+            for row in rows
+        )
+
+    assert error(list(model.weights.values())) <= error(STATIC) + 1e-9
 
 
 @given(shares, shares, shares, shares)
@@ -177,6 +220,59 @@ def test_learning_goes_on_after_a_restart_as_if_there_had_been_none(tmp_path: Pa
         )
         resumed.record_outcome(row)
     assert resumed.weights == pytest.approx(whole.weights)
+
+
+def test_several_models_with_one_file_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    models = [LearnedRewardModel(persistence_path=path) for _ in range(3)]
+    for turn in range(4):
+        for number, model in enumerate(models):
+            model.record_outcome(outcome(agent_name=f"agent{number}", quality=0.2 * turn))
+            if turn % 2:
+                model.save()
+    for model in models:
+        model.save()
+    kept = LearnedRewardModel(persistence_path=path).get_statistics()
+    assert kept["total_outcomes"] == 12
+    assert set(kept["agent_success_rates"]) == {"agent0", "agent1", "agent2"}
+    assert models[-1].get_statistics() == kept
+
+
+def test_threads_that_write_one_file_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    models = [LearnedRewardModel(persistence_path=path) for _ in range(4)]
+
+    def learn(model: LearnedRewardModel) -> None:
+        for _ in range(5):
+            model.record_outcome(outcome())
+            model.save()
+
+    with ThreadPoolExecutor(len(models)) as pool:
+        list(pool.map(learn, models * 2))
+    assert LearnedRewardModel(persistence_path=path).get_statistics()["total_outcomes"] == 40
+
+
+def test_a_file_that_is_damaged_by_now_stays_and_nothing_learned_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    model = LearnedRewardModel(persistence_path=path)
+    model.record_outcome(outcome())
+    path.write_text("{half a file")
+    with pytest.raises(InvalidInput, match="move it away"):
+        model.save()
+    assert path.read_text() == "{half a file"
+    path.unlink()
+    model.save()
+    assert LearnedRewardModel(persistence_path=path).get_statistics()["total_outcomes"] == 1
+
+
+def test_a_file_of_before_is_read_with_no_weight_at_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "model.json"
+    weights = {"success": 0.0, "quality": 1.0, "cost": 0.0, "time": 0.0}
+    path.write_text(damaged(weights=weights, total_outcomes=2, window=[[1, 0.8, 0.5, 0.5, 0.8], [1, 0.8, 0.5, 0.5, 1]]))
+    model = LearnedRewardModel(persistence_path=path)
+    assert min(model.weights.values()) > 0.009
+    model.save()
+    assert [row[-1] for row in json.loads(path.read_text())["window"]] == [None, 1.0]
 
 
 def damaged(**changes: Any) -> str:
