@@ -25,7 +25,7 @@ MAX_PARTS = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class FoundAnswer:
     """A sentence that answers a question, and where it stands."""
 
     sentence: str
@@ -35,7 +35,7 @@ class Answer:
     """The heading that the sentence stands under, for sentences that only say "it"."""
     file: str
     line: int
-    others: tuple[Answer, ...] = ()
+    others: tuple[FoundAnswer, ...] = ()
     """Sentences that answer the question too, and say something else."""
 
     @property
@@ -44,7 +44,7 @@ class Answer:
         return f"{self.file}:{self.line}"
 
 
-def find_answer(question: str, passages: Sequence[Passage]) -> Answer | None:
+def find_answer(question: str, passages: Sequence[Passage]) -> FoundAnswer | None:
     """Return the sentence of the passages that answers the question best, or None when none does.
 
     >>> note = Passage(file="france.md", first_line=3, last_line=3, heading="France", text="Its capital is Paris.")
@@ -57,14 +57,14 @@ def find_answer(question: str, passages: Sequence[Passage]) -> Answer | None:
     wanted = _Question.read(question)
     if not wanted.words:
         return None
-    fits: list[tuple[float, frozenset[str], Answer]] = []
+    fits: list[tuple[float, frozenset[str], FoundAnswer]] = []
     for passage in passages:
         for sentence, start in find_sentences(passage.text, MAX_SENTENCE_CHARS):
             if (fit := _fit(wanted, sentence, passage.heading)) is not None:
                 rank, claim, value = fit
                 subject = passage.heading.split(" > ")[0]
                 line = passage.first_line + passage.text.count("\n", 0, start)
-                answer = Answer(sentence=sentence, value=value, subject=subject, file=passage.file, line=line)
+                answer = FoundAnswer(sentence=sentence, value=value, subject=subject, file=passage.file, line=line)
                 fits.append((rank, claim, answer))
     if not fits:
         return None

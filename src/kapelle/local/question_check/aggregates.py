@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from .asked_words import AskedQuestion
-from .case import Case
+from .case import SelectCase
 from .select_text import COMPARES, Select, closing
 from .statement import Statement
 
@@ -14,7 +14,7 @@ _MIN_DIGITS = 2
 _AGGREGATES = ("avg", "min", "max", "sum", "count")
 
 
-def find_wrong_aggregates(case: Case) -> Iterator[str]:
+def find_wrong_aggregates(case: SelectCase) -> Iterator[str]:
     """Return what is wrong with what is counted, summed, averaged and grouped, one sentence each."""
     statement, is_unique = case.statement, case.held.is_unique
     yield from _rounded(statement)

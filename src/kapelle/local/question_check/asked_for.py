@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from kapelle.language import quote_text
 
 from .asked_words import AskedSpan
-from .case import Case
+from .case import SelectCase
 from .select_text import closing
 
 
-def find_other_numbers(case: Case) -> Iterator[str]:
+def find_other_numbers(case: SelectCase) -> Iterator[str]:
     for unclear in case.asked.find_unclear_numbers():
         yield f"{quote_text(unclear)} may be read in two ways. Ask with both numbers in full."
     for literal in case.statement.literals:
@@ -34,7 +34,7 @@ def find_other_numbers(case: Case) -> Iterator[str]:
         yield f"The number {literal.value} is not in the question."
 
 
-def find_unasked_constructs(case: Case) -> Iterator[str]:
+def find_unasked_constructs(case: SelectCase) -> Iterator[str]:
     asked, statement = case.asked, case.statement
     names = {name for _, name in statement.calls}
     ranks = (
@@ -71,7 +71,7 @@ def find_unasked_constructs(case: Case) -> Iterator[str]:
         yield "It has OR, which the question does not."
 
 
-def find_wrong_negations(case: Case) -> Iterator[str]:
+def find_wrong_negations(case: SelectCase) -> Iterator[str]:
     """What is negated must be what the question negates, and all else must not be."""
     tokens, asked = case.statement.tokens, case.asked
     after = [(span, asked.find_after(span)) for span in asked.negations]
@@ -94,7 +94,7 @@ def find_wrong_negations(case: Case) -> Iterator[str]:
             yield "The question does not negate what NOT or EXCEPT leaves out."
 
 
-def _negated_selects(case: Case) -> list[tuple[int, int]]:
+def _negated_selects(case: SelectCase) -> list[tuple[int, int]]:
     """First token and the one after the last of selects whose rows are left out."""
     tokens = case.statement.tokens
     found = []
@@ -107,11 +107,11 @@ def _negated_selects(case: Case) -> list[tuple[int, int]]:
     return found
 
 
-def _is_in_negated(case: Case, position: int) -> bool:
+def _is_in_negated(case: SelectCase, position: int) -> bool:
     return any(first <= position < end for first, end in _negated_selects(case))
 
 
-def _stands_in(case: Case, span: AskedSpan, first: int, end: int) -> bool:
+def _stands_in(case: SelectCase, span: AskedSpan, first: int, end: int) -> bool:
     """Whether some tokens speak of what a span means."""
     columns = case.statement.columns_in(range(first, end))
     values = {case.final(one) for one in case.statement.literals if first <= one.position < end}
@@ -134,7 +134,7 @@ def _stands_in(case: Case, span: AskedSpan, first: int, end: int) -> bool:
     )
 
 
-def find_wrong_outputs(case: Case, *, is_right_so_far: bool) -> Iterator[str]:
+def find_wrong_outputs(case: SelectCase, *, is_right_so_far: bool) -> Iterator[str]:
     """What is shown must be asked for; where all else is right, what is asked for must be shown too."""
     others = list(_others_shown(case))
     yield from others
@@ -150,7 +150,7 @@ def find_wrong_outputs(case: Case, *, is_right_so_far: bool) -> Iterator[str]:
         yield f"The question asks for {quote_text(wanted.text)}, and it shows something else."
 
 
-def _others_shown(case: Case) -> Iterator[str]:
+def _others_shown(case: SelectCase) -> Iterator[str]:
     statement = case.statement
     for select in statement.outer():
         for first, end in statement.outputs(select):

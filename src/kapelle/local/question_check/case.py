@@ -9,14 +9,14 @@ from kapelle.local.table_questions import LinkedTable, SchemaLinks
 
 from .asked_words import AskedQuestion
 from .contents import Contents
-from .statement import Literal, Statement
+from .statement import SqlLiteral, Statement
 
 SAYS_YES = word_set("yes true y t 1")
 SAYS_NO = word_set("no false n f 0")
 
 
 @dataclass
-class Case:
+class SelectCase:
     """One statement for one question."""
 
     statement: Statement
@@ -30,7 +30,7 @@ class Case:
     notes: list[str] = field(default_factory=list)
     """What was mended."""
 
-    def final(self, literal: Literal) -> str:
+    def final(self, literal: SqlLiteral) -> str:
         changed = self.changes.get(literal.position)
         return changed[1:-1].replace("''", "'") if changed is not None and changed.startswith("'") else literal.value
 

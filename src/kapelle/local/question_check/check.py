@@ -21,7 +21,7 @@ from kapelle.tools import TableResult, Tables, quote_name, quote_value
 from .aggregates import find_wrong_aggregates
 from .asked_for import find_other_numbers, find_unasked_constructs, find_wrong_negations, find_wrong_outputs
 from .asked_words import AskedQuestion
-from .case import Case
+from .case import SelectCase
 from .conditions import find_unjoined, find_wrong_conditions
 from .contents import Contents
 from .select_text import FUNCTIONS, closing, names_given, read_selects, read_tokens_of
@@ -80,7 +80,7 @@ def check_select(
     """
     try:
         asked, statement = AskedQuestion(question, links, values), Statement.read(sql, links)
-        return _check(Case(statement=statement, asked=asked, links=links, held=Contents(tables, links)), only)
+        return _check(SelectCase(statement=statement, asked=asked, links=links, held=Contents(tables, links)), only)
     except RefusedQuery as error:
         raise DoesNotFit([str(error)]) from error
 
@@ -111,7 +111,7 @@ def run_select(select: CheckedSelect, *, tables: Tables, links: SchemaLinks) -> 
     return result
 
 
-def _check(case: Case, only: str | None) -> CheckedSelect:
+def _check(case: SelectCase, only: str | None) -> CheckedSelect:
     tables = case.held.tables
     tables.reads(case.statement.sql)  # SQLite names what is not there
     _raise([*_find_odd_constructs(case), *find_wrong_values(case)])
@@ -139,7 +139,7 @@ def _raise(problems: Sequence[str]) -> None:
         raise DoesNotFit(problems)
 
 
-def _rewritten(case: Case) -> str:
+def _rewritten(case: SelectCase) -> str:
     """The statement without comments, with what was mended."""
     tokens, sql = case.statement.tokens, case.statement.sql
     parts: list[str] = []
@@ -149,7 +149,7 @@ def _rewritten(case: Case) -> str:
     return "".join(parts)
 
 
-def _find_odd_constructs(case: Case) -> Iterator[str]:
+def _find_odd_constructs(case: SelectCase) -> Iterator[str]:
     """What no check reads, or SQLite would guess."""
     statement = case.statement
     for position, name in statement.calls:
@@ -172,14 +172,14 @@ def _find_odd_constructs(case: Case) -> Iterator[str]:
         yield "UNION ALL is not used here. Write UNION."
 
 
-def _count_arguments(case: Case, position: int) -> int:
+def _count_arguments(case: SelectCase, position: int) -> int:
     tokens = case.statement.tokens
     end = closing(tokens, position + 1, len(tokens))
     depth = tokens[position].depth + 1
     return 1 + sum(tokens[at].is_mark(",") and tokens[at].depth == depth for at in range(position, end))
 
 
-def _with_ties(sql: str, case: Case) -> str:
+def _with_ties(sql: str, case: SelectCase) -> str:
     """The statement with all that share the last place that it shows, where one place is asked for."""
     tokens = read_tokens_of(sql)
     statement = Statement.read(sql, case.links)

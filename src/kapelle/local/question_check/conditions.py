@@ -15,9 +15,9 @@ from kapelle.language import STOP_WORDS, Phrase, plain
 from kapelle.local.table_questions import SchemaLinks
 
 from .asked_words import AskedQuestion, AskedSpan
-from .case import SAYS_NO, Case
+from .case import SAYS_NO, SelectCase
 from .select_text import COMPARES, Select, closing
-from .statement import Literal, Statement
+from .statement import SqlLiteral, Statement
 
 _BETWEEN_BOTH = frozenset({"and", "both", "also", "a", "an", "the", "in", "of", "from", "through", "to"})
 """Words between two things of which both are asked for."""
@@ -36,7 +36,7 @@ _NO = SAYS_NO - {"0"}
 _SIZES_OF = ("avg", "min", "max", "sum")
 
 
-def find_wrong_conditions(case: Case) -> Iterator[str]:
+def find_wrong_conditions(case: SelectCase) -> Iterator[str]:
     """Return what is wrong with what rows must be, one sentence each, for who wrote the statement."""
     statement, asked = case.statement, case.asked
     yield from _mixed(statement)
@@ -149,7 +149,7 @@ def _either_for_both(
             )
 
 
-def _names_rows(column: tuple[str, str], literal: Literal, asked: AskedQuestion) -> bool:
+def _names_rows(column: tuple[str, str], literal: SqlLiteral, asked: AskedQuestion) -> bool:
     linked = asked.links.tables[column[0]].column(column[1])
     return column != literal.column and linked is not None and not linked.is_number
 

@@ -27,7 +27,7 @@ _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Literal:
+class SqlLiteral:
     """A text or number in the statement, and what it is compared with."""
 
     position: int
@@ -55,7 +55,7 @@ class Statement:
     links: SchemaLinks
     columns: dict[int, tuple[str, str]] = field(default_factory=dict)
     """Which column a token names, by its position."""
-    literals: list[Literal] = field(default_factory=list)
+    literals: list[SqlLiteral] = field(default_factory=list)
     calls: list[tuple[int, str]] = field(default_factory=list)
     """Functions, with the position of their name."""
     unknown: list[int] = field(default_factory=list)
@@ -228,7 +228,7 @@ class Statement:
             if is_text or token.kind == "number":
                 operator, column, function, is_negated = self._compared(at)
                 self.literals.append(
-                    Literal(
+                    SqlLiteral(
                         position=at,
                         value=token.text,
                         is_text=is_text,

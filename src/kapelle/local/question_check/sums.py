@@ -8,17 +8,17 @@ from kapelle.language import quote_text
 from kapelle.tools import quote_name
 
 from .asked_words import SIZES
-from .case import Case
+from .case import SelectCase
 from .select_text import Select
 
 
-def find_wrong_joins(case: Case) -> Iterator[str]:
+def find_wrong_joins(case: SelectCase) -> Iterator[str]:
     for left, right in case.statement.compared_columns():
         if not case.held.hold_same(left, right):
             yield f"{'.'.join(left)} and {'.'.join(right)} do not hold the same things."
 
 
-def find_wrong_sums(case: Case) -> Iterator[str]:
+def find_wrong_sums(case: SelectCase) -> Iterator[str]:
     statement = case.statement
     for at, name in statement.calls:
         if name not in ("count", "sum", "avg"):
@@ -42,7 +42,7 @@ def find_wrong_sums(case: Case) -> Iterator[str]:
             yield from _check_measure(case, statement.arguments(at))
 
 
-def _check_counted_once(case: Case, at: int) -> Iterator[str]:
+def _check_counted_once(case: SelectCase, at: int) -> Iterator[str]:
     """Namesakes are several things: they cannot be counted by their name."""
     statement = case.statement
     columns = [statement.columns[one] for one in statement.arguments(at) if one in statement.columns]
@@ -55,7 +55,7 @@ def _check_counted_once(case: Case, at: int) -> Iterator[str]:
         yield f"Different things of {table.name} have one name, so names do not count them."
 
 
-def _multiplies(case: Case, at: int, select: Select) -> bool:
+def _multiplies(case: SelectCase, at: int, select: Select) -> bool:
     """Whether a join repeats rows of the table whose numbers are summed. What cannot be told counts as yes."""
     statement = case.statement
     sources = {statement.source_of(one) for one in statement.arguments(at) if one in statement.columns}
@@ -69,7 +69,7 @@ def _multiplies(case: Case, at: int, select: Select) -> bool:
     return found is None or found.rows[0][0] != found.rows[0][1]
 
 
-def _check_measure(case: Case, positions: range) -> Iterator[str]:
+def _check_measure(case: SelectCase, positions: range) -> Iterator[str]:
     """What is ranked or summed must be a number: texts rank by their letters."""
     statement = case.statement
     columns = statement.columns_in(positions)
@@ -85,7 +85,7 @@ def _check_measure(case: Case, positions: range) -> Iterator[str]:
             yield f"{'.'.join(column)} does not hold numbers alone."
 
 
-def find_wrong_ranking(case: Case) -> Iterator[str]:
+def find_wrong_ranking(case: SelectCase) -> Iterator[str]:
     statement = case.statement
     for at, name in statement.calls:
         if name in ("max", "min"):
@@ -110,7 +110,7 @@ def find_wrong_ranking(case: Case) -> Iterator[str]:
     yield from _check_size_is_clear(case)
 
 
-def _check_ranked_by(case: Case) -> Iterator[str]:
+def _check_ranked_by(case: SelectCase) -> Iterator[str]:
     """What is ranked by must be named, or meant by a word such as `longest`; what follows that word beats this."""
     ranked = _ranked(case)
     for _, column in ranked:
@@ -132,7 +132,7 @@ def _check_ranked_by(case: Case) -> Iterator[str]:
             yield f"It does not rank by {quote_text(after.text)}, of which the question speaks."
 
 
-def _ranked(case: Case) -> list[tuple[str, tuple[str, str] | None]]:
+def _ranked(case: SelectCase) -> list[tuple[str, tuple[str, str] | None]]:
     """The directions and columns that are ranked by; None where it is a count or an expression."""
     statement = case.statement
     places: list[tuple[str, range]] = []
@@ -151,7 +151,7 @@ def _ranked(case: Case) -> list[tuple[str, tuple[str, str] | None]]:
     return found
 
 
-def _check_extremes(case: Case) -> Iterator[str]:
+def _check_extremes(case: SelectCase) -> Iterator[str]:
     """`x = (SELECT max(x) ...)` must filter alike inside and outside: else others of that size are found too."""
     tokens, statement = case.statement.tokens, case.statement
     for select in statement.selects:
@@ -168,7 +168,7 @@ def _check_extremes(case: Case) -> Iterator[str]:
             yield ("Filter alike inside and outside of the select with MAX or MIN, or use ORDER BY ... LIMIT 1.")
 
 
-def _check_size_is_clear(case: Case) -> Iterator[str]:
+def _check_size_is_clear(case: SelectCase) -> Iterator[str]:
     """ "Largest" by area or by population: where a table has both, the question has to say which."""
     ranks = [span for span in case.asked.spans if span.phrase is not None and span.phrase.kind in SIZES]
     named = {

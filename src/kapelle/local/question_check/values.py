@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from kapelle.language import plain, quote_text, split_words
 from kapelle.tools import quote_name, quote_value
 
-from .case import SAYS_NO, SAYS_YES, Case
-from .statement import Literal
+from .case import SAYS_NO, SAYS_YES, SelectCase
+from .statement import SqlLiteral
 
 MAX_LIKE_MATCHES = 1_000
 
 
-def find_wrong_values(case: Case) -> Iterator[str]:
+def find_wrong_values(case: SelectCase) -> Iterator[str]:
     for literal in case.statement.literals:
         if literal.is_text:
             yield from _check_text(case, literal)
@@ -22,12 +22,12 @@ def find_wrong_values(case: Case) -> Iterator[str]:
     yield from (f"The value {quote_text(value)} of the question is not in it." for value in given)
 
 
-def _holds_value(case: Case, value: str) -> bool:
+def _holds_value(case: SelectCase, value: str) -> bool:
     words = split_words(value)
     return any(split_words(literal.value) == words for literal in case.statement.literals)
 
 
-def _check_text(case: Case, literal: Literal) -> Iterator[str]:
+def _check_text(case: SelectCase, literal: SqlLiteral) -> Iterator[str]:
     said = quote_value(literal.value)
     if literal.function in ("strftime", "trim") and not literal.operator:
         if literal.function == "strftime" and not re.fullmatch(r"%[Ymd](?:-%[md]){0,2}", literal.value):
@@ -49,7 +49,7 @@ def _check_text(case: Case, literal: Literal) -> Iterator[str]:
         yield from _check_equal(case, literal, literal.column)
 
 
-def _check_equal(case: Case, literal: Literal, column: tuple[str, str]) -> Iterator[str]:
+def _check_equal(case: SelectCase, literal: SqlLiteral, column: tuple[str, str]) -> Iterator[str]:
     name, said = ".".join(column), quote_value(literal.value)
     linked = case.held.linked(column)
     stored = case.held.stored(column, literal.value)
@@ -84,7 +84,7 @@ def _check_equal(case: Case, literal: Literal, column: tuple[str, str]) -> Itera
         yield (f"{said} is a value of {', '.join(others[:4])}, and the question does not say that {name} is meant.")
 
 
-def _check_like(case: Case, literal: Literal, column: tuple[str, str]) -> Iterator[str]:
+def _check_like(case: SelectCase, literal: SqlLiteral, column: tuple[str, str]) -> Iterator[str]:
     name, said = ".".join(column), quote_value(literal.value)
     bare = literal.value.strip("%; ")
     if not split_words(bare) or "%" in bare or "_" in bare or not case.asked.says(bare):
@@ -115,7 +115,7 @@ def _check_like(case: Case, literal: Literal, column: tuple[str, str]) -> Iterat
         yield f"{said} also finds other words in {name}."
 
 
-def _check_polarity(case: Case, literal: Literal, column: tuple[str, str]) -> Iterator[str]:
+def _check_polarity(case: SelectCase, literal: SqlLiteral, column: tuple[str, str]) -> Iterator[str]:
     """A value that the question does not name: only the yes or no of a column that it does name."""
     word = plain(literal.value.strip())
     if column not in case.asked.columns or word not in SAYS_YES | SAYS_NO or literal.operator not in ("=", "=="):
@@ -127,7 +127,7 @@ def _check_polarity(case: Case, literal: Literal, column: tuple[str, str]) -> It
         )
 
 
-def _is_meant(case: Case, value: str, column: tuple[str, str]) -> bool:
+def _is_meant(case: SelectCase, value: str, column: tuple[str, str]) -> bool:
     """Whether the question tells that a value is meant as one of this column, where others hold it too."""
     holders = {(link.column.table, link.column.name) for link in case.held.links_of(value)} | {column}
     beside = case.asked.find_table_beside(value)
@@ -145,7 +145,7 @@ def _is_meant(case: Case, value: str, column: tuple[str, str]) -> bool:
     return column[0] in case.asked.tables or _is_named_by_columns(case, column[0]) or case.holds_named(column)
 
 
-def _is_named_by_columns(case: Case, table: str) -> bool:
+def _is_named_by_columns(case: SelectCase, table: str) -> bool:
     """Whether the question names a column that this table alone has."""
     named = [column for column in case.asked.columns if column[0] == table]
     return any(all(other[0] == table for other in case.asked.columns if other[1] == name) for _, name in named)

@@ -10,17 +10,17 @@ from kapelle.language import Phrase, quote_text, stem
 from kapelle.tools import quote_name, quote_value
 
 from .asked_words import AskedSpan
-from .case import Case
-from .statement import Literal
+from .case import SelectCase
+from .statement import SqlLiteral
 
 
-def find_unused_words(case: Case) -> Iterator[str]:
+def find_unused_words(case: SelectCase) -> Iterator[str]:
     left = case.asked.unaccounted(partial(_accounts_for, case))
     if left:
         yield f"It does not use {', '.join(map(quote_text, left[:6]))} of the question."
 
 
-def _accounts_for(case: Case, span: AskedSpan) -> bool:
+def _accounts_for(case: SelectCase, span: AskedSpan) -> bool:
     statement = case.statement
     literals = {case.final(literal) for literal in statement.literals}
     if span.values & literals or any(value in literal for value in span.values for literal in case.likes()):
@@ -39,7 +39,7 @@ def _accounts_for(case: Case, span: AskedSpan) -> bool:
     return span.is_stop
 
 
-def _accounts_for_phrase(case: Case, span: AskedSpan) -> bool:
+def _accounts_for_phrase(case: SelectCase, span: AskedSpan) -> bool:
     assert span.phrase is not None
     phrase, names = span.phrase, {name for _, name in case.statement.calls}
     named = {(one.table, one.name) for said in case.asked.spans if said.phrase is None for one in said.columns}
@@ -83,7 +83,7 @@ def _accounts_for_phrase(case: Case, span: AskedSpan) -> bool:
     return "or" not in span.words or case.statement.has("or", "in", "union")
 
 
-def _goes_with(case: Case, phrase: Phrase) -> bool:
+def _goes_with(case: SelectCase, phrase: Phrase) -> bool:
     """Whether a column or table that is used is of the kind that a verb goes with: "flows through" a country."""
     wanted = {stem(word) for word in phrase.concept.split()}
     if phrase.value or not wanted:
@@ -102,21 +102,21 @@ def _goes_with(case: Case, phrase: Phrase) -> bool:
     return False
 
 
-def _uses_number_after(case: Case, span: AskedSpan) -> bool:
+def _uses_number_after(case: SelectCase, span: AskedSpan) -> bool:
     """Whether "how many" is about a column of numbers, as in "how many people live in"."""
     after = case.asked.find_after(span)
     used = set(case.statement.columns.values())
     return after is not None and any(one.is_number and (one.table, one.name) in used for one in after.columns)
 
 
-def _numbers_used(case: Case) -> set[float]:
+def _numbers_used(case: SelectCase) -> set[float]:
     found = {literal.number for literal in case.statement.literals}
     bare = (literal.value.strip("%- ") for literal in case.statement.literals if literal.is_text)
     found |= {float(text) for text in bare if re.fullmatch(r"\d{1,18}(?:\.\d{1,18})?", text)}
     return {number for number in found if number is not None}
 
 
-def find_idle_tables(case: Case) -> Iterator[str]:
+def find_idle_tables(case: SelectCase) -> Iterator[str]:
     """Each table must be named, have a column that is named, or be the way between two tables that are."""
     for table in case.read - case.asked.tables:
         used = {column for column in set(case.statement.columns.values()) if column[0] == table}
@@ -133,7 +133,7 @@ def find_idle_tables(case: Case) -> Iterator[str]:
             yield f"It reads {table}, of which the question does not speak."
 
 
-def _links_things(case: Case, table: str) -> bool:
+def _links_things(case: SelectCase, table: str) -> bool:
     """Whether a table says which things of two kinds go together, and the question speaks of both kinds."""
     linked = case.links.tables[table]
     used = {name for of, name in case.statement.columns.values() if of == table}
@@ -150,7 +150,7 @@ def _links_things(case: Case, table: str) -> bool:
     return any(not one & two for one in spoken for two in spoken)
 
 
-def _is_one_row(case: Case, literal: Literal, table: str) -> bool:
+def _is_one_row(case: SelectCase, literal: SqlLiteral, table: str) -> bool:
     """Whether a value is the name of one row of a table, so that naming it names the table."""
     column = (table, case.held.label(table) or "")
     if literal.column != column or case.links.tables[table].repeats:
@@ -160,7 +160,7 @@ def _is_one_row(case: Case, literal: Literal, table: str) -> bool:
     return found is not None and len(found.rows) == 1
 
 
-def _check_repeated(case: Case, table: str) -> Iterator[str]:
+def _check_repeated(case: SelectCase, table: str) -> Iterator[str]:
     """ "Borders a state that borders" takes the table of borders twice."""
     starts: dict[str, set[int]] = {}
     for span in case.asked.spans:
@@ -176,7 +176,7 @@ def _check_repeated(case: Case, table: str) -> Iterator[str]:
         yield f"The question speaks of {table} {said} times, and the query does not."
 
 
-def _nesting(case: Case, table: str) -> int:
+def _nesting(case: SelectCase, table: str) -> int:
     """How many selects of a table stand within each other."""
     most = 0
     for select in case.statement.selects:
@@ -188,7 +188,7 @@ def _nesting(case: Case, table: str) -> int:
     return most
 
 
-def _is_only_here(case: Case, column: tuple[str, str]) -> bool:
+def _is_only_here(case: SelectCase, column: tuple[str, str]) -> bool:
     """Whether no table that is named has a column of this name too."""
     return not any(
         (linked := case.links.tables[table].column(column[1])) is not None and linked.table != column[0]
