@@ -32,11 +32,13 @@ from .question_words import stem_set as stem_set
 from .sentences import find_sentences as find_sentences
 from .sentences import is_yes_no_question as is_yes_no_question
 from .sentences import split_sentences as split_sentences
+from .words import MIN_ROOT as MIN_ROOT
 from .words import NUMBER_WORDS as NUMBER_WORDS
 from .words import STOP_WORDS as STOP_WORDS
 from .words import content_words as content_words
 from .words import plain as plain
 from .words import quote_text as quote_text
+from .words import root as root
 from .words import split_name as split_name
 from .words import split_words as split_words
 from .words import stem as stem

@@ -30,6 +30,8 @@ _WORD = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 _ENDINGS = ("ations", "ation", "ences", "ence", "ances", "ance", "ments", "ment", "ings", "ing", "ents", "ent", "ants")
+_FAMILY = re.compile(r"(?:isation|ization|isons?|ations?|ions?|ings?|ers?|ors?|ise|ize|ies|sis|ate|ed|es|e|s|y)\Z")
+MIN_ROOT = 4
 _SHORT_ENDINGS = ("ant", "ed", "es", "ly", "e", "s")
 
 
@@ -73,6 +75,16 @@ def stem(word: str) -> str:
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):
             return word[: -len(ending)]
     return word
+
+
+def root(word: str) -> str:
+    """Return what a family of words shares, cut further than a stem; a word that would be cut too short stays whole.
+
+    >>> [root(word) for word in ("comparison", "comparing", "compares", "sums")]
+    ['compar', 'compar', 'compar', 'sums']
+    """
+    cut = _FAMILY.sub("", word)
+    return cut if len(cut) >= MIN_ROOT else word
 
 
 def stems_of(text: str) -> frozenset[str]:

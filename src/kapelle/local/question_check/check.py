@@ -18,15 +18,13 @@ from kapelle.language import quote_text
 from kapelle.local.table_questions import SchemaLinks
 from kapelle.tools import TableResult, Tables, quote_name, quote_value
 
-from .aggregates import find_wrong_aggregates
 from .asked_for import find_other_numbers, find_unasked_constructs, find_wrong_negations, find_wrong_outputs
 from .asked_words import AskedQuestion
-from .case import SelectCase
+from .case import Contents, SelectCase
 from .conditions import find_unjoined, find_wrong_conditions
-from .contents import Contents
 from .select_text import FUNCTIONS, closing, names_given, read_selects, read_tokens_of
 from .statement import Statement
-from .sums import find_wrong_joins, find_wrong_ranking, find_wrong_sums
+from .sums import find_wrong_aggregates, find_wrong_joins, find_wrong_ranking, find_wrong_sums
 from .values import find_wrong_values
 from .words import find_idle_tables, find_unused_words
 

@@ -2,7 +2,7 @@
 
 `check` sees that every value and number of a question is used. A statement may use them all and still join them
 wrongly: OR for "and", OR and AND without brackets, a number compared with another column than the question says. How
-the parts are joined is judged here; what they speak of is not, and what is counted and grouped `aggregates` judges.
+the parts are joined is judged here; what they speak of is not, and what is counted and grouped `sums` judges.
 """
 
 from __future__ import annotations

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from kapelle.tools import quote_name
 
-from .conditions import Found, where_sql, where_words
-from .filters import find_conditions
+from .conditions import find_conditions
 from .read import Unsure
 from .schema_links import Join, LinkedColumn
 from .table_plan import TablePlan
 from .understood import Superlative, Wanted
-from .writing import AGGREGATE_NAMES, Writing
+from .writing import AGGREGATE_NAMES, Found, Writing, where_sql, where_words
 
 
 def write_superlative(writing: Writing, ranks: Superlative, found: Found) -> TablePlan:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kapelle.language import LONGEST_PHRASE, Phrase, Token, find_phrase, find_unit, plain, quote_text, read_tokens
+from kapelle.language import (
+    LONGEST_PHRASE,
+    Phrase,
+    Token,
+    find_phrase,
+    find_unit,
+    plain,
+    quote_text,
+    read_tokens,
+    split_words,
+)
 
 from .schema_links import LinkedColumn, LinkedTable, SchemaLinks, ValueLink
-from .spelling import nearest_name
 
+MAX_COMPARED_CHARS = 60
+MAX_COMPARED_WORDS = 20_000
 _YES_OR_NO = re.compile(
     r"\s*(?:(?:is|are|was|were)\b(?! there\b)|(?:does|did|has|have|will)\b|(?:do|can|could)\b(?! (?:you|i|we)\b))",
     re.IGNORECASE,
@@ -141,7 +153,7 @@ def read_words(question: str, links: SchemaLinks, values: Sequence[str] = ()) ->
     if unknown:
         distinct = list(dict.fromkeys(unknown))
         said = ", ".join(quote_text(word) for word in distinct[:5]) + (" and more" if len(distinct) > 5 else "")
-        near = nearest_name(distinct[0].lower(), links)
+        near = _nearest_name(distinct[0].lower(), links)
         hint = f" Did you mean {near!r}?" if near else ""
         raise Unsure(f"Nothing in the tables is called {said}.{hint} Use the names of tables, columns and values.")
     for place, mention in enumerate(mentions):
@@ -205,3 +217,19 @@ def _mention(
     if table or columns or values:
         return Mention(text=text, table=table, columns=columns, values=values)
     return None
+
+
+def _nearest_name(word: str, links: SchemaLinks) -> str:
+    """Return the name of the tables that has this word, else the word of theirs that is spelt most like it.
+
+    Empty when none is, or too many would have to be compared.
+    """
+    names = (name for table in links.tables.values() for name in (table.name, *(one.name for one in table.columns)))
+    whole = {one: name for name in names for one in split_words(name.replace("_", " "))}
+    if word in whole:
+        return whole[word]  # "fee": fee_in_chf
+    words = set(whole) | {words[0] for words in links.values if len(words) == 1}
+    # What differs by more letters cannot be alike enough.
+    alike = [one for one in words if 2 * min(len(one), len(word)) >= 0.8 * (len(one) + len(word))]
+    is_short = len(word) <= MAX_COMPARED_CHARS and len(alike) <= MAX_COMPARED_WORDS
+    return next(iter(difflib.get_close_matches(word, sorted(alike), n=1, cutoff=0.8) if is_short else ()), "")

@@ -7,13 +7,12 @@ from dataclasses import replace
 from kapelle.language import fits_verb
 from kapelle.tools import quote_name
 
-from .conditions import Found, value_condition, where_sql, where_words
-from .filters import choose, find_conditions
+from .conditions import choose, find_conditions
 from .rank import write_group, write_superlative
 from .read import Unsure
 from .table_plan import Cell, TablePlan
 from .understood import Understood, candidates
-from .writing import AGGREGATE_NAMES, Writing
+from .writing import AGGREGATE_NAMES, Found, Writing, value_condition, where_sql, where_words
 
 _PARTICIPLES = ("living", "working", "based", "located", "situated", "found", "spoken", "used")
 
