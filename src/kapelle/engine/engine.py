@@ -45,11 +45,11 @@ from kapelle.execution import (
     CUT_OFF,
     STOP,
     Backend,
-    Earlier,
     ExecutionLimits,
     Executor,
-    Growth,
+    GraphChanges,
     Reflector,
+    ResumeState,
     compose_answer,
     error_text,
     make_backend,
@@ -595,7 +595,7 @@ class Engine:
                     complexities=complexities,
                     router=self.router if isinstance(self.router, HALORouter) else None,
                 ),
-                earlier=None if before is None else Earlier.of(before),
+                earlier=None if before is None else ResumeState.of(before),
                 inbox=custody,
                 stop_key=_stop_key(() if before is None else before.events),
                 on_text=on_text,
@@ -835,8 +835,8 @@ class Engine:
         notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 
-    def _growth(self, terms: RunLimits, budget: Budget, kept: set[str], complexities: dict[str, float]) -> Growth:
-        return Growth(
+    def _growth(self, terms: RunLimits, budget: Budget, kept: set[str], complexities: dict[str, float]) -> GraphChanges:
+        return GraphChanges(
             approver=_Approver(self, terms, budget, kept, complexities),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,

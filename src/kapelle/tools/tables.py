@@ -5,7 +5,7 @@ process that may be killed has looked at them (see kapelle.knowledge.reading): w
 left out and named. A query is untrusted: it must be one statement that only reads. SQLite's authorizer decides that,
 not a look at the text; a progress handler ends what takes too long or too much memory, and SQLite's own limits end
 what builds giant values. Files are read again when they have changed. Turns no questions into SQL: see
-kapelle.local.table_questions.
+table_questions.
 """
 
 from __future__ import annotations
@@ -26,11 +26,16 @@ from pathlib import Path
 from typing import Any
 
 from kapelle.errors import NotFound, RefusedQuery
-from kapelle.knowledge import FileReader, FoundFile, ReadingLimits, authorize_reading, look_through
+from kapelle.knowledge import (
+    FileReader,
+    FoundFile,
+    ReadingLimits,
+    authorize_reading,
+    look_through,
+)
 from kapelle.language import quote_text
 
-from .loading import (
-    CSV_ENDINGS,
+from .table_loading import (
     DATABASE_ENDINGS,
     MAX_QUERY_CHARS,
     MAX_VALUE_BYTES,
@@ -41,6 +46,7 @@ from .loading import (
     is_database,
 )
 
+CSV_ENDINGS = frozenset({".csv", ".tsv"})
 MAX_FILE_BYTES = 600_000_000
 MAX_FOLDER_BYTES = 1_000_000_000
 MAX_FILES = 500
@@ -255,6 +261,17 @@ class Tables:
         shown = [f"{table.name}({', '.join(column.name for column in table.columns[:12])})" for table in self._tables]
         more = f" and {len(shown) - 20} more" if len(shown) > 20 else ""
         return f"There are: {'; '.join(shown[:20])}{more}." if shown else "There are no tables."
+
+
+def quote_value(value: str | int | float) -> str:
+    """Return a value as an SQL literal; a text can hold anything.
+
+    >>> quote_value("Cote d'Ivoire")
+    "'Cote d''Ivoire'"
+    """
+    if isinstance(value, str):
+        return "'" + value.replace("\0", "").replace("'", "''") + "'"
+    return repr(value) if math.isfinite(value) else "NULL"
 
 
 class _Watch:

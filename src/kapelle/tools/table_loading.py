@@ -1,14 +1,9 @@
-"""Loads the table files of a folder into one SQLite database: CSV and TSV by their cells, SQLite files attached.
-
-A file that cannot be read within limits is left out and named, and leaves nothing behind. Guesses no types: that is
-done where files are read (see kapelle.knowledge.reading).
-"""
+"""Loads the files of a folder into one database in memory: names, types, and what was left out."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
-import math
 import re
 import sqlite3
 from array import array
@@ -17,10 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kapelle.knowledge import FoundFile, Skipped, Unreadable, printable_name
+from kapelle.knowledge import (
+    FoundFile,
+    Skipped,
+    Unreadable,
+    printable_name,
+)
 
-CSV_ENDINGS = frozenset({".csv", ".tsv"})
 DATABASE_ENDINGS = frozenset({".sqlite", ".sqlite3", ".db"})
+
+
 MAX_COLUMNS = 5_000
 """Of all tables together: what a word of a question is held against."""
 MAX_CELLS = 100_000_000
@@ -31,8 +32,8 @@ MAX_QUERY_CHARS = 100_000
 MAX_VALUE_BYTES = 250_000
 """Functions such as `replace` take quadratic time, and the watch cannot interrupt one call: this keeps a call short."""
 
+
 ColumnKind = Literal["integer", "real", "text"]
-SkippedTable = Skipped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +62,54 @@ class Table:
     def column(self, name: str) -> Column | None:
         """Return the column of that name, or None."""
         return next((column for column in self.columns if column.name == name), None)
+
+
+SkippedTable = Skipped
+
+
+def quote_name(name: str) -> str:
+    """Return a name as SQL takes it, whatever it holds.
+
+    >>> quote_name("area km2")
+    '"area km2"'
+    """
+    return '"' + name.replace("\0", "").replace('"', '""') + '"'
+
+
+def _limit(store: sqlite3.Connection) -> None:
+    store.execute("PRAGMA trusted_schema = OFF")
+    store.execute("PRAGMA cell_size_check = ON")
+    store.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+    store.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 4 * MAX_QUERY_CHARS)
+    store.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
+    store.setlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 50)
+    store.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000)
+
+
+def is_database(found: FoundFile) -> bool:
+    return found.ending in DATABASE_ENDINGS
+
+
+class Lines:
+    """On which line of its file each row begins; holds only where a line's number less the row's changes."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._from_row = array("I")
+        self._shift = array("I")
+
+    def extend(self, lines: list[int]) -> None:
+        """Take in the lines of the next rows."""
+        is_steady = len(lines) > 1 and lines[-1] - lines[0] == len(lines) - 1
+        for row, line in enumerate(lines[:1] if is_steady else lines, start=self.rows + 1):
+            if not self._shift or line - row != self._shift[-1]:
+                self._from_row.append(row)
+                self._shift.append(line - row)
+        self.rows += len(lines)
+
+    def line_of(self, row: int) -> int:
+        """Return the line of a row; the first is row 1."""
+        return row + self._shift[bisect.bisect_right(self._from_row, row) - 1]
 
 
 class Loading:
@@ -191,72 +240,6 @@ class Loading:
         return free
 
 
-class Lines:
-    """On which line of its file each row begins; holds only where a line's number less the row's changes."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self._from_row = array("I")
-        self._shift = array("I")
-
-    def extend(self, lines: list[int]) -> None:
-        """Take in the lines of the next rows."""
-        is_steady = len(lines) > 1 and lines[-1] - lines[0] == len(lines) - 1
-        for row, line in enumerate(lines[:1] if is_steady else lines, start=self.rows + 1):
-            if not self._shift or line - row != self._shift[-1]:
-                self._from_row.append(row)
-                self._shift.append(line - row)
-        self.rows += len(lines)
-
-    def line_of(self, row: int) -> int:
-        """Return the line of a row; the first is row 1."""
-        return row + self._shift[bisect.bisect_right(self._from_row, row) - 1]
-
-
-def is_database(found: FoundFile) -> bool:
-    return found.ending in DATABASE_ENDINGS
-
-
-def _limit(store: sqlite3.Connection) -> None:
-    store.execute("PRAGMA trusted_schema = OFF")
-    store.execute("PRAGMA cell_size_check = ON")
-    store.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
-    store.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, 4 * MAX_QUERY_CHARS)
-    store.setlimit(sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200)
-    store.setlimit(sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 50)
-    store.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000)
-
-
-def _declared_kind(declared: str) -> ColumnKind:
-    # SQLite's rules of affinity: https://www.sqlite.org/datatype3.html#determination_of_column_affinity
-    upper = declared.upper()
-    if "INT" in upper:
-        return "integer"
-    if any(word in upper for word in ("CHAR", "CLOB", "TEXT", "BLOB")) or not upper:
-        return "text"
-    return "real"
-
-
-def quote_name(name: str) -> str:
-    """Return a name as SQL takes it, whatever it holds.
-
-    >>> quote_name("area km2")
-    '"area km2"'
-    """
-    return '"' + name.replace("\0", "").replace('"', '""') + '"'
-
-
-def quote_value(value: str | int | float) -> str:
-    """Return a value as an SQL literal; a text can hold anything.
-
-    >>> quote_value("Cote d'Ivoire")
-    "'Cote d''Ivoire'"
-    """
-    if isinstance(value, str):
-        return "'" + value.replace("\0", "").replace("'", "''") + "'"
-    return repr(value) if math.isfinite(value) else "NULL"
-
-
 def safe_names(labels: Sequence[str]) -> list[str]:
     """Return a plain SQL name for every label, all different.
 
@@ -275,3 +258,13 @@ def safe_names(labels: Sequence[str]) -> list[str]:
             number += 1
         names[free], numbers[name] = None, number
     return list(names)
+
+
+def _declared_kind(declared: str) -> ColumnKind:
+    # SQLite's rules of affinity: https://www.sqlite.org/datatype3.html#determination_of_column_affinity
+    upper = declared.upper()
+    if "INT" in upper:
+        return "integer"
+    if any(word in upper for word in ("CHAR", "CLOB", "TEXT", "BLOB")) or not upper:
+        return "text"
+    return "real"
