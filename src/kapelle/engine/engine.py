@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kapelle.agents import MEMORY_MARK, AgentRegistry, PartialText, call_in_thread
 from kapelle.allocation import (
@@ -98,8 +98,12 @@ from .custody import Custody, Heartbeat, ThreadHeartbeat
 from .event_data import planned, routed, validated
 from .exploring import explore
 from .feedback import find_rated, nothing_to_forget
+from .reflecting import Reflecting
 from .resumption import Resumption, part_without_agents, prepare, recorded_plan, recorded_routing
 from .team import HARMLESS_TYPES, AgentLike, Team, assemble_team, register_agents
+
+if TYPE_CHECKING:
+    from kapelle.planning import GraphPlanner
 
 MOST_OUTCOMES = 50_000
 """The newest outcomes, which estimates are learned from when an engine starts: half a second's worth."""
@@ -128,7 +132,10 @@ class Engine:
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Orders of who does what. They go before the rules by which a folder is asked first.
-        reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
+        reflector: Looks at what each task gave, and may change what has not begun: a Reflector, or a GraphPlanner,
+            whose model is then asked.
+        reflect: Whether the model looks at what each task gave, and may change what has not begun: a set number of
+            times at most, each within the budget.
         validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
             False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
             anything else fails its tasks.
@@ -166,7 +173,8 @@ class Engine:
         planner: Planner | None = None,
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
-        reflector: Reflector | None = None,
+        reflector: Reflector | GraphPlanner | None = None,
+        reflect: bool = False,
         validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
@@ -207,7 +215,7 @@ class Engine:
         )
         self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
         self.explorer = Explorer(share=explore)
-        self.reflector = reflector
+        self.reflection = Reflecting.of(reflector, reflect, self.team, environ)
         self.checks = Checks(validators=validators if validators is not None else {})
         self.limits = limits or ExecutionLimits.with_room_for_calls(self.team.call_timeout_s)
         self.origin = dict(origin or {})
@@ -268,7 +276,7 @@ class Engine:
                     "model": self.team.model_name,
                     "origin": self.origin,
                     "given": given is not None,
-                    **self._ways(),
+                    **{name: value for name, value in self._ways().items() if name != "reflect" or value},
                 }
             )
             journal.write("run_started", {"request": words, "settings": settings, "owner": custody.lease.owner})
@@ -590,7 +598,7 @@ class Engine:
                 checks=self.checks,
                 request=words,
                 limits=replace(self.limits, deadline_s=_least(left_s, self.limits.deadline_s)),
-                growth=self._growth(terms, budget, kept, complexities),
+                growth=self._growth(words, before, terms, budget, kept, complexities),
                 fallbacks=NextBest(
                     self.team.registry,
                     self.profiler,
@@ -688,7 +696,8 @@ class Engine:
     def _ways(self) -> dict[str, Any]:
         """How this engine works, for whoever makes another one to go on with its runs."""
         backend = self.executor.backend.name
-        return {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
+        ways = {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
+        return {**ways, "reflect": self.reflection.is_asked_for}
 
     def _custody(self, run_id: str) -> Custody:
         return Custody(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
@@ -848,16 +857,28 @@ class Engine:
         notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 
-    def _growth(self, terms: Terms, budget: Budget, kept: set[str], complexities: dict[str, float]) -> Growth:
+    def _growth(
+        self,
+        words: str,
+        before: Run | None,
+        terms: Terms,
+        budget: Budget,
+        kept: set[str],
+        complexities: dict[str, float],
+    ) -> Growth:
         return Growth(
             approver=_Approver(self, terms, budget, kept, complexities),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
             replanning_is_priced=self.team.planning_is_priced,
             replanning_tokens=self.team.planning_tokens,
-            reflector=self.reflector,
-            reflection_cost_usd=self.team.planning_cost_usd,
-            reflection_tokens=self.team.planning_tokens,
+            reflector=self.reflection.reflector_for(
+                words, self.team.registry.runnable(), {} if before is None else before.results
+            ),
+            reflection_cost_usd=self.reflection.cost_usd,
+            reflection_is_priced=self.reflection.is_priced,
+            reflection_tokens=self.reflection.tokens,
+            max_reflections=self.reflection.max_reflections,
         )
 
 
@@ -898,7 +919,7 @@ def _finish(journal: Journal, budget: Budget, state: RunState, stop_reason: str 
 
 def _write_resumption(journal: Journal, going_on: Resumption, owner: str, ways: Mapping[str, Any]) -> None:
     """Write down that a run goes on, and first of all what its end had left open."""
-    before = going_on.run.settings
+    before = {"reflect": False, **going_on.run.settings}
     new = {name: value for name, value in ways.items() if name in before and before[name] != value}
     settings = read_json_value({**going_on.changed, **new})
     journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})

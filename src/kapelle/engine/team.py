@@ -61,6 +61,8 @@ class Team:
     rules: tuple[RoutingRule, ...]
     model_name: str | None
     """`provider:name`; None without a model."""
+    client: ModelClient | None = None
+    """That model."""
     model_note: str
     """Which model was found and where, in a line for people."""
     planning_cost_usd: float = 0.0
@@ -181,7 +183,7 @@ def assemble_team(
         writes=WRITTEN_TYPES,
     )
     planner = HTDAGPlanner(with_rules, lambda: team.registry)
-    price = _try_price(client, environ, PLANNING_TOKENS)
+    price = price_of_planning(client, environ)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(
         registry=own.merged(registry.without(own)).with_prices(prices),
@@ -191,6 +193,7 @@ def assemble_team(
         replanner=planner,
         rules=rules,
         model_name=client.model,
+        client=client,
         model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
         planning_cost_usd=price or 0.0,
         planning_is_priced=price is not None,
@@ -333,6 +336,11 @@ def _try_price(client: ModelClient, environ: Mapping[str, str], tokens: tuple[in
         )
     except UnknownPrice:
         return None
+
+
+def price_of_planning(client: ModelClient, environ: Mapping[str, str]) -> float | None:
+    """Dollars to set aside for a plan, or for a look at one; None where no table knows the model."""
+    return _try_price(client, environ, PLANNING_TOKENS)
 
 
 def _data_rules(own: AgentRegistry, local: list[AgentCapability]) -> Iterator[RoutingRule]:

@@ -42,7 +42,7 @@ from kapelle.budget import Budget, Reservation
 from kapelle.errors import AgentFailed, AskPerson, BudgetExceeded, InvalidGraph, InvalidInput, PlanRejected
 from kapelle.estimates import Estimate
 from kapelle.failures import Failure, FailureKind, sort_failure
-from kapelle.graph import Task, TaskDAG, clone_json_value
+from kapelle.graph import GraphPatch, Task, TaskDAG, clone_json_value
 from kapelle.ledger import Journal, Question, Usage, read_usd
 from kapelle.redaction import get_logger
 from kapelle.strategies import Accept, Ask, Check, Checks, Examine, Verdict, agents_of
@@ -113,7 +113,11 @@ class Growth:
     reflector: Reflector | None = None
     reflection_cost_usd: float = 0.0
     """Dollars to set aside for looking at one task's output."""
+    reflection_is_priced: bool = True
+    """Whether that is its price. Without one nobody is asked once nothing is left of a budget."""
     reflection_tokens: int = 0
+    max_reflections: int | None = None
+    """After how many outputs it is asked; None for all."""
     limits: GrowthLimits = field(default_factory=GrowthLimits)
 
 
@@ -360,6 +364,7 @@ class _Execution:
         self._replanning: dict[str, _Replanning] = {}
         """Failed tasks whose work is being planned anew."""
         self._reflecting: set[_Reflecting] = set()
+        self._reflections = 0
         self._told = dict(earlier.attempts)
         """Per task, how many attempts the journal tells of that belong to no work of now."""
         self._replaced = set(earlier.replaced)
@@ -1447,6 +1452,10 @@ class _Execution:
         assert growth.reflector is not None
         if self._changes >= growth.limits.max_changes or self._is_too_late_to_plan:
             return
+        if growth.max_reflections is not None and self._reflections >= growth.max_reflections:
+            return
+        if not growth.reflection_is_priced and self._budget.left.usd <= 0:
+            return
         try:
             reservation = self._budget.reserve(usd=growth.reflection_cost_usd, tokens=growth.reflection_tokens)
         except BudgetExceeded:
@@ -1454,6 +1463,7 @@ class _Execution:
         if reservation.usd:
             started = {"replaces": task.task_id, "reserved_usd": reservation.usd}
             self._journal.write("planning_started", started)
+        self._reflections += 1
         thought = _Reflecting(task=task, reservation=reservation)
         seen = (task.copied(), clone_json_value(output), self._progress.graph.copied())
         thought.work = asyncio.create_task(call_contained("The reflector", growth.reflector.reflect, *seen))
@@ -1471,9 +1481,10 @@ class _Execution:
         cost = self._settle_planning(thought, thought.work, found, failed=why is not None)
         place = {"replaces": thought.task.task_id}
         plan, problem = None, None if why is None else f"Reflecting failed: {why}"
-        if found is not None:
+        patch = None if found is None else found.patch
+        if patch is not None:
             try:
-                plan, problem = await self._approve_patch(found)
+                plan, problem = await self._approve_patch(patch)
             except BaseException:  # the run is being stopped, or ends with an error: what was used is written first
                 self._journal.write("planning_spent", {**place, "reason": LATE_EXPANSION, **cost})
                 raise
@@ -1481,7 +1492,7 @@ class _Execution:
             data = {**place, "reason": f"After {thought.task.task_id}: {found.reason}"[:MAX_REASON_CHARS]}
             self._journal.write("graph_patched", {**data, **describe_growth(self._plan, plan), **cost})
             self._adopt(plan)
-        elif problem is not None or reserved:
+        elif problem is not None or reserved or found is not None:
             reason = (problem or "Nothing is to change.")[:MAX_REASON_CHARS]
             self._journal.write("planning_spent", {**place, "reason": reason, **cost})
         self._ready.retry()
@@ -1512,12 +1523,12 @@ class _Execution:
         self._budget.commit(one.reservation, usd=spent, tokens=usage.tokens)
         return {"planning_cost_usd": spent, "planning_usage": asdict(usage)}
 
-    async def _approve_patch(self, found: Reflection) -> tuple[ApprovedPlan | None, str | None]:
+    async def _approve_patch(self, patch: GraphPatch) -> tuple[ApprovedPlan | None, str | None]:
         """Return the approved plan in which the patch is applied to what has not begun, or why there is none."""
         assert self._growth is not None
         begun = self._begun
         try:
-            dag = self._progress.graph.patched(found.patch, finished=begun)
+            dag = self._progress.graph.patched(patch, finished=begun)
             self._expect_new_names(dag)
             if len(dag) > self._growth.limits.max_tasks:
                 return None, f"The change was refused: it makes more than {self._growth.limits.max_tasks} tasks."
@@ -1527,7 +1538,7 @@ class _Execution:
         except InvalidInput as error:
             return None, f"The change was refused: {error}"
         if begun != self._begun:  # something began while it was approved
-            touched = set(found.patch.touched) & self._begun
+            touched = set(patch.touched) & self._begun
             if touched:
                 return None, f"The change was refused: {', '.join(sorted(touched))} began meanwhile."
         self._changes += 1

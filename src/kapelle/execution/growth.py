@@ -16,7 +16,7 @@ from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import InvalidGraph, InvalidInput
 from kapelle.failures import FailureKind
 from kapelle.graph import GraphPatch, Task, TaskDAG, rename_references
-from kapelle.ledger import Usage
+from kapelle.planning import Reflection as Reflection
 from kapelle.validation import ApprovedPlan
 
 _RISKS = ("low", "medium", "high")
@@ -73,16 +73,6 @@ class Reflector(Protocol):
         It is asked beside the run, which goes on meanwhile: a change that touches what has begun by then is refused.
         """
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reflection:
-    """A change to the rest of a plan, and why."""
-
-    patch: GraphPatch
-    reason: str
-    usage: Usage = Usage()
-    cost_usd: float = 0.0
 
 
 def needs_some(task: Task) -> bool:

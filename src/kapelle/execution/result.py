@@ -249,7 +249,7 @@ def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection |
         return None, f"It gave a {type(found).__name__} instead of a Reflection."
     try:
         cost_usd, usage = read_usd(found.cost_usd, by="The reflector"), read_usage(found.usage, by="The reflector")
-        if not _is_patch(found.patch):
+        if found.patch is not None and not _is_patch(found.patch):
             return None, "Its patch is no GraphPatch of tasks."
         return Reflection(patch=found.patch, reason=_plain_text(found.reason), usage=usage, cost_usd=cost_usd), None
     except BaseException as problem:  # as above

@@ -35,6 +35,7 @@ from .planner import PaidInvalidPlan as PaidInvalidPlan
 from .planner import PartPlanner as PartPlanner
 from .planner import Plan as Plan
 from .planner import Planner as Planner
+from .planner import Reflection as Reflection
 from .planner import take_plan as take_plan
 from .rule_planner import RulePlanner as RulePlanner
 
@@ -54,13 +55,12 @@ if TYPE_CHECKING:
     from .gate import mark_mode as mark_mode
     from .gate import single_plan as single_plan
     from .graph_replies.planner import GraphPlanner as GraphPlanner
-    from .graph_replies.planner import Reflection as Reflection
     from .graph_replies.prompts import FUNCTION_TYPES as FUNCTION_TYPES
     from .graph_replies.prompts import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT
     from .graph_replies.prompts import GAP_USER_PROMPT as GAP_USER_PROMPT
+    from .graph_replies.reflector import GraphReflector as GraphReflector
     from .graph_replies.reply import GapReply as GapReply
     from .graph_replies.reply import read_reply as read_reply
-    from .graph_replies.stream import stream_tasks as stream_tasks
 
 # What only some requests need is imported when it is first asked for (PEP 562): together it takes 50 ms.
 _LATER = {
@@ -70,7 +70,7 @@ _LATER = {
     **dict.fromkeys(
         ("FUNCTION_TYPES", "GAP_SYSTEM_PROMPT", "GAP_USER_PROMPT", "GapReply", "GraphPlanner"), "graph_replies"
     ),
-    **dict.fromkeys(("Reflection", "read_reply", "stream_tasks"), "graph_replies"),
+    **dict.fromkeys(("GraphReflector", "read_reply"), "graph_replies"),
     **dict.fromkeys(
         ("Decision", "Gate", "GatedPlanner", "Judgement", "judge_request", "mark_mode", "single_plan"), "gate"
     ),

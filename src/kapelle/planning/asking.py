@@ -119,7 +119,7 @@ class Conversation:
             text = "\n".join(_write_call(call.name, call.arguments) for call in reply.tool_calls)
         return text, reply.finish_reason == "length", ""
 
-    async def call(self, *, on_text: Callable[[str], None] | None = None) -> ModelReply:
+    async def call(self) -> ModelReply:
         """Return the next reply; whatever it cost is added up, also where it raises."""
         request = ModelRequest(
             messages=tuple(self.messages),
@@ -129,14 +129,14 @@ class Conversation:
             max_output_tokens=MAX_PLAN_TOKENS,
         )
         try:
-            reply = await self.client.complete(request, on_text=on_text)
+            reply = await self.client.complete(request)
         except PaidReplyInvalid as error:
             self._pay(error.reply)
             raise
         except KapelleError as error:
             if type(error) is ModelRefused and self.plain_schema is not None and not error.cost_usd:
                 self.schema, self.plain_schema = self.plain_schema, None
-                return await self.call(on_text=on_text)
+                return await self.call()
             raise (add_paid(error, self.cost_usd, self.usage) if self.usage.calls else error) from error
         self._pay(reply)
         return reply

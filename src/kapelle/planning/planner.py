@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
-from kapelle.graph import TaskDAG
+from kapelle.graph import GraphPatch, TaskDAG
 from kapelle.ledger import NOTHING, RefusedFigure, Usage, read_usage, read_usd
 from kapelle.redaction import join_surrogates
 
@@ -23,6 +23,19 @@ class Plan:
     """Who planned, for people: `rules`, `model openai:...`, `file plan.yaml`."""
     notes: tuple[str, ...] = ()
     """What the user should know about how the request was understood."""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reflection:
+    """A change to the rest of a plan that is under way, and why."""
+
+    patch: GraphPatch | None
+    """What to change; None to go on as planned."""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    """What was mended in a model's reply."""
     usage: Usage = Usage()
     cost_usd: float = 0.0
 
