@@ -27,6 +27,7 @@ from kapelle.planning import (
     RulePlanner,
 )
 from kapelle.routing import RoutingRule
+from kapelle.validation import mend_draft
 
 if TYPE_CHECKING:
     from kapelle.planning import GatedPlanner
@@ -221,7 +222,7 @@ def _level_planner(client: ModelClient, environ: Mapping[str, str]) -> Planner:
     wanted = environ.get("KAPELLE_PLANNER", "").strip() or "structured"
     if wanted not in ("structured", "graph"):
         raise InvalidInput(f"KAPELLE_PLANNER={wanted!r:.40} is no planner. Use 'structured' or 'graph'.")
-    return GraphPlanner(client) if wanted == "graph" else ModelPlanner(client)
+    return GraphPlanner(client, mend=mend_draft) if wanted == "graph" else ModelPlanner(client, mend=mend_draft)
 
 
 def _control_share(environ: Mapping[str, str]) -> float:

@@ -31,6 +31,7 @@ from .plan_file import read_plan as read_plan
 from .plan_file import read_plan_stream as read_plan_stream
 from .plan_file import write_plan as write_plan
 from .planner import CorrectingPlanner as CorrectingPlanner
+from .planner import DraftMender as DraftMender
 from .planner import PaidInvalidPlan as PaidInvalidPlan
 from .planner import PartPlanner as PartPlanner
 from .planner import Plan as Plan

@@ -14,10 +14,11 @@ from typing import Any, Generic, TypeVar
 
 from kapelle.agents import add_paid
 from kapelle.errors import InvalidGraph, InvalidPlan, KapelleError, ModelRefused, ModelReplyInvalid
+from kapelle.graph import TaskDAG
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient, ModelReply, ModelRequest, PaidReplyCut, PaidReplyInvalid
 
-from .planner import PaidInvalidPlan
+from .planner import DraftMender, PaidInvalidPlan
 
 MAX_PLANNED_TASKS = 50
 """What one call may plan. A longer list is a model that lost its way, not a plan."""
@@ -157,6 +158,12 @@ def check_count(count: int) -> None:
     """
     if count > MAX_PLANNED_TASKS:
         raise InvalidPlan(f"{count} tasks are planned; at most {MAX_PLANNED_TASKS} are allowed.")
+
+
+def mend_graph(graph: TaskDAG, mend: DraftMender | None) -> tuple[TaskDAG, tuple[str, ...]]:
+    """Return a model's plan with what is wrong with it mended, and a note on each change."""
+    mended = None if mend is None else mend(graph)
+    return (graph, ()) if mended is None or not mended[1] else mended
 
 
 def note_missing(missing: Sequence[str]) -> tuple[str, ...]:

@@ -16,21 +16,27 @@ from kapelle.errors import InvalidPlan
 from kapelle.graph import TaskDAG
 from kapelle.models import Message, ModelClient
 
-from .asking import Conversation, Read, check_count, describe_problems, note_missing
+from .asking import Conversation, Read, check_count, describe_problems, mend_graph, note_missing
 from .coverage import find_left_out
 from .fit import fit_to_agents
 from .plan_schema import plan_schema
-from .planner import Plan
+from .planner import DraftMender, Plan
 
 PLAN_SCHEMA: Mapping[str, Any] = plan_schema({}, by_position=False)
 """A plan for agents of any type, as the strict modes of providers take it."""
 
 
 class ModelPlanner:
-    """Plans with one structured call to a model."""
+    """Plans with one structured call to a model.
 
-    def __init__(self, client: ModelClient) -> None:
+    Args:
+        client: The model.
+        mend: Mends what it planned where that is possible without asking it again.
+    """
+
+    def __init__(self, client: ModelClient, *, mend: DraftMender | None = None) -> None:
         self._client = client
+        self._mend = mend
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         """Return the model's plan.
@@ -75,12 +81,13 @@ class ModelPlanner:
         )
 
         def read(text: str, is_cut: bool) -> Read[tuple[TaskDAG, tuple[str, ...]]]:
-            graph, notes = _read_text(text, is_cut=is_cut)
+            graph, notes = _read_text(text, is_cut=is_cut, mend=self._mend)
             graph, fitted = fit_to_agents(graph, agents)
             graph, mended = mend_edges(graph, request)
             # Of a part, what is left out may well be done by the others.
+            graph, repaired = mend_graph(graph, self._mend)
             missing = () if parts else find_left_out(request, graph)
-            return Read(value=(graph, (*notes, *fitted, *mended)), missing=missing)
+            return Read(value=(graph, (*notes, *fitted, *mended, *repaired)), missing=missing)
 
         found = await talk.ask(
             read,
@@ -107,10 +114,10 @@ def read_model_plan(document: Any) -> TaskDAG:
     return _read_text(json.dumps(document), is_cut=False)[0]
 
 
-def _read_text(text: str, *, is_cut: bool) -> tuple[TaskDAG, tuple[str, ...]]:
+def _read_text(text: str, *, is_cut: bool, mend: DraftMender | None = None) -> tuple[TaskDAG, tuple[str, ...]]:
     from .graph_replies.reply import read_reply  # 20 ms, and only a model's plan needs it
 
-    reply = read_reply(text, cut_off=is_cut, wanted='plan as JSON, {"tasks": [...]},')
+    reply = read_reply(text, cut_off=is_cut, wanted='plan as JSON, {"tasks": [...]},', mend=mend)
     if reply.graph is None:
         raise InvalidPlan("There is an answer, but no plan. Nothing has run yet: plan, even if it is one task.")
     check_count(len(reply.graph))

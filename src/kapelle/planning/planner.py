@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
-from kapelle.graph import GraphPatch, TaskDAG
+from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import NOTHING, RefusedFigure, Usage, read_usage, read_usd
 from kapelle.redaction import join_surrogates
 
@@ -81,6 +81,15 @@ class PaidInvalidPlan(InvalidPlan):
         self.usage: Usage = read_usage(usage)
         self.cost_usd = read_usd(cost_usd)
         super().__init__(message, place="model reply")
+
+
+class DraftMender(Protocol):
+    """Mends a plan that a model wrote, for nothing, before the model is paid to write another: see validation."""
+
+    def __call__(self, tasks: Iterable[Task]) -> tuple[TaskDAG, tuple[str, ...]] | None:
+        """Return the graph of tasks that need be none, and a sentence on each change; None where the model must say
+        what it meant."""
+        ...
 
 
 @runtime_checkable

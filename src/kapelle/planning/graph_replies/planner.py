@@ -13,10 +13,18 @@ from kapelle.errors import InvalidPlan
 from kapelle.graph import TaskDAG
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient
-from kapelle.planning.asking import MAX_PLANNED_TASKS, Conversation, Read, check_count, describe_problems, note_missing
+from kapelle.planning.asking import (
+    MAX_PLANNED_TASKS,
+    Conversation,
+    Read,
+    check_count,
+    describe_problems,
+    mend_graph,
+    note_missing,
+)
 from kapelle.planning.coverage import find_left_out
 from kapelle.planning.fit import fit_to_agents
-from kapelle.planning.planner import Plan, Reflection
+from kapelle.planning.planner import DraftMender, Plan, Reflection
 
 from .prompts import GAP_SYSTEM_PROMPT, GAP_USER_PROMPT, describe_functions, describe_reflection, fill, read_prompt
 from .reply import GapReply, read_reply
@@ -28,10 +36,18 @@ class GraphPlanner:
     Args:
         client: The model.
         on_paid: Called with the usage and dollars of every reply as it comes.
+        mend: Mends what it planned where that is possible without asking it again.
     """
 
-    def __init__(self, client: ModelClient, *, on_paid: Callable[[Usage, float], None] | None = None) -> None:
+    def __init__(
+        self,
+        client: ModelClient,
+        *,
+        on_paid: Callable[[Usage, float], None] | None = None,
+        mend: DraftMender | None = None,
+    ) -> None:
         self.client = client
+        self._mend = mend
         self._on_paid = on_paid
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
@@ -54,9 +70,10 @@ class GraphPlanner:
         talk = self._talk(messages)
 
         def read(text: str, is_cut: bool) -> Read[tuple[GapReply, TaskDAG, tuple[str, ...]]]:
-            reply = read_reply(text, cut_off=is_cut)
+            reply = read_reply(text, cut_off=is_cut, mend=self._mend)
             graph, notes = fit_to_agents(_check_size(reply), agents)
-            return Read(value=(reply, graph, notes), missing=find_left_out(request, graph))
+            graph, repaired = mend_graph(graph, self._mend)
+            return Read(value=(reply, graph, (*notes, *repaired)), missing=find_left_out(request, graph))
 
         found = await talk.ask(read, wanted="<graph>", again=_again("<graph>"))
         reply, graph, notes = found.value

@@ -20,13 +20,14 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from kapelle.errors import InvalidGraph, InvalidPlan
+from kapelle.errors import CycleFound, InvalidGraph, InvalidPlan, UnknownTask
 from kapelle.graph import GraphPatch, Task, TaskDAG
+from kapelle.planning.planner import DraftMender
 
 from .json_plan import JsonPlan, find_json_plans
 from .lines import find_lines
 from .markup import FoundGraph, FoundPatch, Markup, MarkupReader
-from .nodes import Node, Repairs, make_tasks, tidy_node
+from .nodes import Node, Repairs, make_drafts, make_tasks, tidy_node
 from .plan_repair import mend_nodes
 from .yaml_plan import find_yaml_plans
 
@@ -65,6 +66,7 @@ def read_reply(
     finished: Collection[str] = (),
     cut_off: bool = False,
     wanted: str = "<graph>",
+    mend: DraftMender | None = None,
 ) -> GapReply:
     """Return what a model replied.
 
@@ -75,6 +77,7 @@ def read_reply(
         finished: The tasks of `current` that ran already; they stay as they are.
         cut_off: The provider says that the reply was too long, so that the end is missing.
         wanted: What a plan was asked for as, for the error where there is none.
+        mend: Mends tasks that wait for each other, or for none that is there, where it can.
 
     Raises:
         InvalidPlan: there is no plan, patch or answer in it, or what it means is not clear; the message says where, and
@@ -91,7 +94,7 @@ def read_reply(
     if len(text) > MAX_REPLY_CHARS:
         raise InvalidPlan(f"The reply has {len(text):,} characters; at most {MAX_REPLY_CHARS:,} are read. Be shorter.")
     text = text.encode("utf-8", "replace").decode("utf-8")  # halves of characters could not be stored or printed
-    reading = _Reading(current=current, finished=frozenset(finished), cut_off=cut_off, wanted=wanted)
+    reading = _Reading(current=current, finished=frozenset(finished), cut_off=cut_off, wanted=wanted, mend=mend)
     try:
         return reading.read(text)
     except InvalidPlan:
@@ -113,8 +116,17 @@ def read_nodes(nodes: list[Node], repairs: Repairs, *, known: Iterable[str] | No
 class _Reading:
     """One reply being read."""
 
-    def __init__(self, *, current: TaskDAG | None, finished: frozenset[str], cut_off: bool, wanted: str) -> None:
+    def __init__(
+        self,
+        *,
+        current: TaskDAG | None,
+        finished: frozenset[str],
+        cut_off: bool,
+        wanted: str,
+        mend: DraftMender | None,
+    ) -> None:
         self._current = current
+        self._mend = mend
         self._finished = finished
         self._cut_off = cut_off
         self._wanted = wanted if current is None else "<patch>"
@@ -261,12 +273,11 @@ class _Reading:
         if nodes is not None:
             if not nodes:
                 raise InvalidPlan("The plan has no tasks. Give at least one.")
-            known = self._current.tasks if self._current is not None else None
-            made = [task for tasks in read_nodes(nodes, self._repairs, known=known) for task in tasks]
             if self._current is None:
-                graph = TaskDAG(made, version=_read_version(version))
+                graph = self._graph_of(nodes, version)
             else:
-                patch = self._difference(made)
+                made = read_nodes(nodes, self._repairs, known=self._current.tasks)
+                patch = self._difference([task for tasks in made for task in tasks])
         return GapReply(
             think=sections.section("think"),
             graph=graph,
@@ -276,6 +287,21 @@ class _Reading:
             answer=sections.section("answer"),
             repairs=self._repairs.notes(),
         )
+
+    def _graph_of(self, nodes: list[Node], version: str | None) -> TaskDAG:
+        try:
+            made = [task for tasks in read_nodes(nodes, self._repairs) for task in tasks]
+        except InvalidPlan as error:
+            if self._mend is None or not isinstance(error.__cause__, (UnknownTask, CycleFound)):
+                raise
+            drafts = make_drafts(nodes)
+            mended = None if drafts is None else self._mend(drafts)
+            if mended is None:
+                raise
+            for what in mended[1]:
+                self._repairs.note(what.removesuffix("."))
+            return mended[0]
+        return TaskDAG(made, version=_read_version(version))
 
     def _difference(self, made: list[Task]) -> GraphPatch | None:
         """The patch that leads from the current plan to the graph of these tasks. What has run stays."""
