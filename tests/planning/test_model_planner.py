@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from kapelle.agents import AgentRegistry
 from kapelle.errors import InvalidInput, InvalidPlan, ModelUnavailable
-from kapelle.planning import GraphPlanner, ModelPlanner, Plan, read_model_plan
+from kapelle.planning import GraphPlanner, ModelPlanner, Plan, read_reply
 from kapelle.testing import ScriptedModel
 from kapelle.validation import mend_draft
 
@@ -113,7 +114,7 @@ def test_an_edge_that_the_words_need_and_the_model_forgot_is_added_with_a_note()
 
 def test_a_plan_of_hundreds_of_tasks_is_refused() -> None:
     with pytest.raises(InvalidPlan, match="at most 50"):
-        read_model_plan({"tasks": [task(f"s{n}") for n in range(51)]})
+        plan(ScriptedModel([{"tasks": [task(f"s{n}") for n in range(51)]}] * 2))
 
 
 JSON = st.recursive(
@@ -130,6 +131,6 @@ JSON = st.recursive(
 @settings(max_examples=300, deadline=None)
 def test_any_reply_is_a_graph_or_a_clear_error(reply: Any) -> None:
     try:
-        read_model_plan(reply)
+        read_reply(json.dumps(reply), mend=mend_draft)
     except InvalidInput as error:
         assert str(error)  # noqa: PT017 - either outcome is right; no other exception is

@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from kapelle.agents import AgentResult, call_in_thread
 from kapelle.errors import (
@@ -256,7 +256,7 @@ def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection |
         return None, describe_error(problem)
 
 
-def _is_patch(patch: object) -> bool:
+def _is_patch(patch: object) -> TypeGuard[GraphPatch]:
     if type(patch) is not GraphPatch:
         return False
     tasks = (*patch.add, *patch.replace, *(task for parts in patch.expand.values() for task in parts))

@@ -21,9 +21,7 @@ from .for_each import ForEachAgent as ForEachAgent
 from .for_each import read_items as read_items
 from .htdag import EXPAND_TYPE as EXPAND_TYPE
 from .htdag import HTDAGPlanner as HTDAGPlanner
-from .model_planner import PLAN_SCHEMA as PLAN_SCHEMA
 from .model_planner import ModelPlanner as ModelPlanner
-from .model_planner import read_model_plan as read_model_plan
 from .over_tables import OverTables as OverTables
 from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
 from .plan_file import parse_plan as parse_plan

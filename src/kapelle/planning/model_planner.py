@@ -1,7 +1,7 @@
 """Asks a model for the plan as JSON: a schema forbids what it can, and what comes back is read with patience.
 
 What comes back is untrusted: it becomes a TaskDAG, which validates itself, or an error. See `asking` for second calls,
-`gap.reply` for what is forgiven, `fit` for types and skills.
+`graph_replies.reply` for what is forgiven, `fit` for types and skills.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from .coverage import find_left_out
 from .fit import fit_to_agents
 from .plan_schema import plan_schema
 from .planner import DraftMender, Plan
-
-PLAN_SCHEMA: Mapping[str, Any] = plan_schema({}, by_position=False)
-"""A plan for agents of any type, as the strict modes of providers take it."""
 
 
 class ModelPlanner:
@@ -103,15 +100,6 @@ class ModelPlanner:
             usage=talk.usage,
             cost_usd=talk.cost_usd,
         )
-
-
-def read_model_plan(document: Any) -> TaskDAG:
-    """Return the graph in a model's reply that was parsed already.
-
-    Raises:
-        InvalidPlan, InvalidGraph: the reply is malformed; the message says where, for the model as well.
-    """
-    return _read_text(json.dumps(document), is_cut=False)[0]
 
 
 def _read_text(text: str, *, is_cut: bool, mend: DraftMender | None = None) -> tuple[TaskDAG, tuple[str, ...]]:
