@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan

@@ -24,8 +24,8 @@ from typing import Any
 from kapelle.errors import InvalidPlan
 from kapelle.graph import names_a_part
 
+from .found import SECTIONS, FoundPatch
 from .loose_json import JsonObject, LooseJson
-from .markup import SECTIONS, FoundPatch
 from .nodes import Node, Repairs, is_whole_call
 
 _LISTS = (

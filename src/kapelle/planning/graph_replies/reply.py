@@ -24,9 +24,10 @@ from kapelle.errors import CycleFound, InvalidGraph, InvalidPlan, UnknownTask
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.planning.planner import DraftMender
 
+from .found import FoundGraph, FoundPatch, Markup
 from .json_plan import JsonPlan, find_json_plans
 from .lines import find_lines
-from .markup import FoundGraph, FoundPatch, Markup, MarkupReader
+from .markup import read_markup
 from .nodes import Node, Repairs, make_drafts, make_tasks, tidy_node
 from .plan_repair import mend_nodes
 from .yaml_plan import find_yaml_plans
@@ -196,14 +197,12 @@ class _Reading:
         return plans[0]
 
     def _read_markup(self, text: str) -> Markup:
-        reader = MarkupReader(cut_off=self._cut_off)
-        markup = reader.close(text)
+        markup = read_markup(text, cut_off=self._cut_off)
         if any(graph.nodes for graph in markup.graphs) or markup.patches:
             return markup
         thoughts = markup.sections.get("think", [])
         if len(thoughts) == 1 and ("<node" in thoughts[0] or "<patch" in thoughts[0]):
-            inner = MarkupReader(cut_off=self._cut_off, first_line=markup.think_line)
-            drafts = inner.close(thoughts[0])
+            drafts = read_markup(thoughts[0], cut_off=self._cut_off, first_line=markup.think_line)
             if any(graph.nodes for graph in drafts.graphs) or drafts.patches:
                 missing = markup.think_is_open
                 markup.repairs.note("A missing </think> was added" if missing else "The plan stood inside of <think>")
@@ -278,6 +277,9 @@ class _Reading:
             else:
                 made = read_nodes(nodes, self._repairs, known=self._current.tasks)
                 patch = self._difference([task for tasks in made for task in tasks])
+        return self._said(sections, graph=graph, patch=patch)
+
+    def _said(self, sections: Markup, *, graph: TaskDAG | None = None, patch: GraphPatch | None = None) -> GapReply:
         return GapReply(
             think=sections.section("think"),
             graph=graph,
@@ -342,15 +344,8 @@ class _Reading:
                 expand[node.task_id] = tuple(tasks)
         for task_id, nodes in found.expand.items():
             expand[task_id] = tuple(task for _ in nodes for task in next(per_node)[1])
-        patch = self._checked(GraphPatch(add=tuple(add), remove=tuple(removed), replace=tuple(replaced), expand=expand))
-        return GapReply(
-            think=sections.section("think"),
-            patch=patch,
-            reflection=sections.section("reflection"),
-            observation=sections.section("observation"),
-            answer=sections.section("answer"),
-            repairs=self._repairs.notes(),
-        )
+        patch = GraphPatch(add=tuple(add), remove=tuple(removed), replace=tuple(replaced), expand=expand)
+        return self._said(sections, patch=self._checked(patch))
 
     def _checked(self, patch: GraphPatch) -> GraphPatch | None:
         """The patch, if it changes anything and fits the plan."""
