@@ -28,7 +28,6 @@ from .json_fields import (
 from .json_order import (
     add_edge,
     add_edges,
-    depends_of,
     first_of,
     last_of,
     put_in_order,
@@ -152,13 +151,13 @@ class ListReader:
 
         firsts = {group.name: first_of(group.nodes) for group in self._groups}
         for node in nodes:
-            depends = depends_of(node)
+            depends = node.depends
             if any(name in groups for name in depends):
                 node.attributes["depends"] = ",".join(dict.fromkeys(one for name in depends for one in meant(name)))
         for group in self._groups:
             awaited = [one for name in group.depends for one in meant(name)]
             for node in firsts[group.name] if awaited else ():
-                node.attributes["depends"] = ",".join(dict.fromkeys([*depends_of(node), *awaited]))
+                node.attributes["depends"] = ",".join(dict.fromkeys([*node.depends, *awaited]))
             self._repairs.note(f"The group {group.title[:60]!r} was taken apart into its tasks")
         alone = {name: last_of(group.nodes) for name, group in groups.items()}
         rename(nodes, {name: last[0] for name, last in alone.items() if len(last) == 1}, ids=False)

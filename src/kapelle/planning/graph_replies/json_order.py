@@ -24,7 +24,7 @@ _EDGE_TEXT = re.compile(r"\s*([\w-]{1,128}?)\s*-{1,9}>\s*([\w-]+)\s*")
 def put_in_order(nodes: list[Node], around: Mapping[str, Any], repairs: Repairs) -> None:
     """Give tasks that wait for nothing what a list of ids beside them says."""
     own = {node.task_id: node for node in nodes}
-    if any(depends_of(node) or _refers(node, set(own)) for node in nodes):
+    if any(node.depends or _refers(node, set(own)) for node in nodes):
         return
     for name in ORDERS:
         levels = _read_levels(around.get(name))
@@ -48,7 +48,7 @@ def refuse_unread_order(nodes: Sequence[Node], around: Mapping[str, Any]) -> Non
     for name, item in around.items():
         if "answer" in name and isinstance(item, str) and any(f"{{{one}" in item for one in own):
             raise InvalidPlan(f"{name!r} says what to do with a task's result. Write it as a task.", place="the reply")
-    if len(own) < 2 or any(depends_of(node) or _refers(node, own) for node in nodes):
+    if len(own) < 2 or any(node.depends or _refers(node, own) for node in nodes):
         return
     ids = "|".join(map(re.escape, sorted(own)))
     flows = re.compile(rf"\b(?:{ids})\b\s*(?:-+>|=+>|→|>+)\s*\b(?:{ids})\b")
@@ -84,26 +84,22 @@ def _read_levels(value: Any) -> list[list[str]]:
     return [[clean_id(str(word)) for word in level] for level in levels if level]
 
 
-def depends_of(node: Node) -> list[str]:
-    return [name for name in node.attributes.get("depends", "").split(",") if name]
-
-
 def first_of(nodes: Sequence[Node]) -> list[Node]:
     """The nodes that wait for no other of these."""
     own = {node.task_id for node in nodes}
-    return [node for node in nodes if not own.intersection(depends_of(node)) and not _refers(node, own)]
+    return [node for node in nodes if not own.intersection(node.depends) and not _refers(node, own)]
 
 
 def last_of(nodes: Sequence[Node]) -> list[str]:
     """The ids of the nodes that no other of these waits for."""
     own = {node.task_id for node in nodes}
-    awaited = {name for node in nodes for name in (*depends_of(node), *_refers(node, own))}
+    awaited = {name for node in nodes for name in (*node.depends, *_refers(node, own))}
     return [node.task_id for node in nodes if node.task_id not in awaited]
 
 
 def waits_outside(nodes: Sequence[Node]) -> bool:
     own = {node.task_id for node in nodes}
-    return any(name not in own for node in nodes for name in depends_of(node))
+    return any(name not in own for node in nodes for name in node.depends)
 
 
 def _refers(node: Node, ids: set[str]) -> set[str]:
@@ -120,7 +116,7 @@ def rename(nodes: Sequence[Node], names: Mapping[str, str], *, ids: bool = True)
         if ids:
             node.attributes["id"] = names.get(node.task_id, node.task_id)
         if "depends" in node.attributes:
-            node.attributes["depends"] = ",".join(names.get(name, name) for name in depends_of(node))
+            node.attributes["depends"] = ",".join(names.get(name, name) for name in node.depends)
         node.text = named.sub(lambda match: "{" + names[match[1]], node.text)
         if "inputs" in node.attributes:
             node.attributes["inputs"] = named.sub(lambda match: "{" + names[match[1]], node.attributes["inputs"])
@@ -157,8 +153,8 @@ def add_edge(nodes: list[Node], before: str, after: str, *, line: int) -> None:
             f"An edge leads to {after!r}, which is not among the tasks. Add it, or remove the edge.",
             place=f"line {line}",
         )
-    if before not in depends_of(node):
-        node.attributes["depends"] = ",".join([*depends_of(node), before])
+    if before not in node.depends:
+        node.attributes["depends"] = ",".join([*node.depends, before])
 
 
 def read_edges(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

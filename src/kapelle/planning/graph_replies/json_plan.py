@@ -62,6 +62,11 @@ class JsonPlan:
     is_final: bool = False
     """Whether the words before it say that it replaces what came before."""
 
+    @property
+    def has_work(self) -> bool:
+        """Whether it says what to do, and not only what was thought."""
+        return self.nodes is not None or self.patch is not None or bool(self.xml or self.lone)
+
 
 def find_json_plans(text: str, repairs: Repairs) -> list[JsonPlan]:
     """Return the plans and patches among the JSON values in a text, prose and fences around them left aside.
@@ -81,7 +86,7 @@ def find_json_plans(text: str, repairs: Repairs) -> list[JsonPlan]:
             value, position = LooseJson(text, start.start(), line, repairs).read()
         except InvalidPlan:
             if (
-                any(map(_has_work, found))
+                any(plan.has_work for plan in found)
                 and not any(plan.lone for plan in found)
                 and not _TALKS_OF_TASKS.search(text, start.start())
             ):
@@ -112,10 +117,6 @@ def _joined(found: list[JsonPlan], repairs: Repairs) -> list[JsonPlan]:
     first.nodes, first.lone = ListReader(repairs).read_nodes(items, f"line {first.line}"), []
     first.is_open = True
     return [plan for plan in found if plan is first or plan not in lone]
-
-
-def _has_work(plan: JsonPlan) -> bool:
-    return plan.nodes is not None or plan.patch is not None or bool(plan.xml or plan.lone)
 
 
 class _Reader:
@@ -225,7 +226,7 @@ class _Reader:
             if isinstance(item, list) and not any(looks_like_task(part) or find_group(part) for part in item):
                 item = item[0] if len(item) == 1 else None
             inner = self.read(item, line)
-            if inner is not None and _has_work(inner):
+            if inner is not None and inner.has_work:
                 found[name] = inner
         return found
 

@@ -51,6 +51,11 @@ class Node:
         return self.attributes.get("id", "").strip()
 
     @property
+    def depends(self) -> list[str]:
+        """The ids in its list of them."""
+        return [name for name in self.attributes.get("depends", "").split(",") if name]
+
+    @property
     def place(self) -> str:
         """Where it stands, for errors."""
         return f"line {self.line}, node {self.task_id!r}"

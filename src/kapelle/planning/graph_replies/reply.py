@@ -24,6 +24,7 @@ from kapelle.errors import CycleFound, InvalidGraph, InvalidPlan, UnknownTask
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.planning.planner import DraftMender
 
+from .changes import find_difference, read_patch
 from .found import FoundGraph, FoundPatch, Markup
 from .json_plan import JsonPlan, find_json_plans
 from .lines import find_lines
@@ -149,7 +150,7 @@ class _Reading:
             rest = html.unescape(rest)
             self._repairs.note("Quotes that were written for HTML were read as quotes")
         plans = find_json_plans(rest, self._repairs) or find_yaml_plans(rest, self._repairs)
-        if not any(map(_has_work, plans)) and rest != text:
+        if not any(plan.has_work for plan in plans) and rest != text:
             plans = find_json_plans(text, self._repairs) or plans  # only the thoughts hold one
         if plans:
             return self._from_json(plans)
@@ -187,7 +188,7 @@ class _Reading:
             return None
         repairs = Repairs()
         try:
-            plans = [plan for plan in find_json_plans(text, repairs) if _has_work(plan)]
+            plans = [plan for plan in find_json_plans(text, repairs) if plan.has_work]
         except InvalidPlan:
             return None
         if len(plans) != 1 or not (starts_so or plans[0].xml):
@@ -242,7 +243,7 @@ class _Reading:
         return first
 
     def _from_json(self, plans: list[JsonPlan]) -> GapReply:
-        work = [plan for plan in plans if _has_work(plan)]
+        work = [plan for plan in plans if plan.has_work]
         if not work:
             sections = _joined_sections(plans)
             if sections.section("answer"):
@@ -276,7 +277,7 @@ class _Reading:
                 graph = self._graph_of(nodes, version)
             else:
                 made = read_nodes(nodes, self._repairs, known=self._current.tasks)
-                patch = self._difference([task for tasks in made for task in tasks])
+                patch = find_difference([task for tasks in made for task in tasks], self._current, self._finished)
         return self._said(sections, graph=graph, patch=patch)
 
     def _said(self, sections: Markup, *, graph: TaskDAG | None = None, patch: GraphPatch | None = None) -> GapReply:
@@ -305,24 +306,6 @@ class _Reading:
             return mended[0]
         return TaskDAG(made, version=_read_version(version))
 
-    def _difference(self, made: list[Task]) -> GraphPatch | None:
-        """The patch that leads from the current plan to the graph of these tasks. What has run stays."""
-        assert self._current is not None
-        old = self._current.tasks
-        new = {task.task_id: task for task in made}
-        left_out = [task_id for task_id in old if task_id not in new and task_id not in self._finished]
-        if left_out:
-            raise InvalidPlan(
-                f"The new graph leaves out {left_out[0]!r}, which has not run. "
-                f'Repeat it, or send a patch with <remove id="{left_out[0]}"/>.'
-            )
-        return self._checked(
-            GraphPatch(
-                add=tuple(task for task_id, task in new.items() if task_id not in old),
-                replace=tuple(task for task_id, task in new.items() if task_id in old and old[task_id] != task),
-            )
-        )
-
     def _patched(self, found: FoundPatch, sections: Markup) -> GapReply:
         self._refuse_cut_off()
         if self._current is None:
@@ -330,30 +313,8 @@ class _Reading:
                 "A patch changes a plan, and there is none yet. Send the whole plan as one <graph>.",
                 place=f"line {found.line}",
             )
-        removed = [task_id.strip().lstrip("#") for task_id in found.remove]
         made = read_nodes(found.nodes, self._repairs, known=self._current.tasks) if found.nodes else []
-        per_node = iter(zip(found.nodes, made, strict=True))
-        add = [task for _ in found.add for task in next(per_node)[1]]
-        replaced: list[Task] = []
-        expand: dict[str, tuple[Task, ...]] = {}
-        for _ in found.replace:
-            node, tasks = next(per_node)
-            if len(tasks) == 1 and tasks[0].task_id == node.task_id:
-                replaced += tasks
-            else:  # it became several searches
-                expand[node.task_id] = tuple(tasks)
-        for task_id, nodes in found.expand.items():
-            expand[task_id] = tuple(task for _ in nodes for task in next(per_node)[1])
-        patch = GraphPatch(add=tuple(add), remove=tuple(removed), replace=tuple(replaced), expand=expand)
-        return self._said(sections, patch=self._checked(patch))
-
-    def _checked(self, patch: GraphPatch) -> GraphPatch | None:
-        """The patch, if it changes anything and fits the plan."""
-        assert self._current is not None
-        if not (patch.add or patch.remove or patch.replace or patch.expand):
-            return None
-        self._current.patched(patch, finished=self._finished)
-        return patch
+        return self._said(sections, patch=read_patch(found, made, self._current, self._finished))
 
     def _refuse_cut_off(self) -> None:
         if self._cut_off:
@@ -388,10 +349,6 @@ def _joined_sections(plans: list[JsonPlan]) -> Markup:
         for name, text in plan.sections.items():
             joined.sections.setdefault(name, []).append(text)
     return joined
-
-
-def _has_work(plan: JsonPlan) -> bool:
-    return plan.nodes is not None or plan.patch is not None or bool(plan.xml)
 
 
 def _said(plan: JsonPlan) -> object:
