@@ -1,6 +1,6 @@
 """Planning: a request becomes a graph of tasks, by a file, a model or rules.
 
-Read `planner` first. `rule_planner`, `model_planner` and `graph_replies` each plan a whole request; `htdag` plans level
+Read `planner` first. `rules`, `model_planner` and `graph_replies` each plan a whole request; `htdag` plans level
 by level; `gate` says whether a plan pays; `dependencies` finds which task needs which other's result, `coverage` what
 of the request no task has.
 """
@@ -13,12 +13,8 @@ from .coverage import find_gaps as find_gaps
 from .coverage import is_yes_no_question as is_yes_no_question
 from .coverage import read_task as read_task
 from .coverage import split_name as split_name
-from .coverage import stems_of as stems_of
 from .fallback import FallbackPlanner as FallbackPlanner
 from .fit import fit_types as fit_types
-from .for_each import FOR_EACH_CARD as FOR_EACH_CARD
-from .for_each import ForEachAgent as ForEachAgent
-from .for_each import read_items as read_items
 from .htdag import EXPAND_TYPE as EXPAND_TYPE
 from .htdag import HTDAGPlanner as HTDAGPlanner
 from .model_planner import ModelPlanner as ModelPlanner
@@ -36,7 +32,10 @@ from .planner import Plan as Plan
 from .planner import Planner as Planner
 from .planner import Reflection as Reflection
 from .planner import take_plan as take_plan
-from .rule_planner import RulePlanner as RulePlanner
+from .rules import FOR_EACH_CARD as FOR_EACH_CARD
+from .rules import ForEachAgent as ForEachAgent
+from .rules import RulePlanner as RulePlanner
+from .rules import read_items as read_items
 
 if TYPE_CHECKING:
     from .dependencies import BLANK as BLANK
