@@ -22,5 +22,6 @@ from .orders import follow_orders as follow_orders
 from .orders import ordered_strategy as ordered_strategy
 from .plan import Attempt as Attempt
 from .plan import OptimizedPlan as OptimizedPlan
+from .policy import ChoicePolicy as ChoicePolicy
 from .portfolio import Portfolio as Portfolio
 from .portfolio import optimize_portfolio as optimize_portfolio

@@ -134,7 +134,8 @@ class Engine:
             anything else fails its tasks.
         explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
-        learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
+        learned: A folder with what `kapelle learn` made of outcomes, or the file of a policy that `kapelle savings
+            --save` wrote; by default the folder beside the ledger.
         backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
         limits: How long a task may take, how often it is tried again, whether stragglers get a rival; by default a task
             has five minutes, or the time of two calls of the model where these may take longer.
@@ -196,7 +197,9 @@ class Engine:
         self.planner: Planner = planner or self.team.planner
         self._gated = self.team.gated if planner is None else None
         # The router knows everyone, so that it can say who could do a task if only a model were there.
-        self.optimizer = DAAOOptimizer(self.profiler, registry.runnable(), strategies=known.strategies)
+        self.optimizer = DAAOOptimizer(
+            self.profiler, registry.runnable(), strategies=known.strategies, policy=known.policy
+        )
         self.router = HALORouter(
             registry,
             rules=_before_folder_rules(rules, self.team.rules),

@@ -330,7 +330,10 @@ async def _optimize(
         strategy = plan.strategies.get(task_id)
         if task_id in pinned:
             continue  # by order, or by a firm rule
-        if strategy is not None:
+        if (reason := details.get("reasons", {}).get(task_id)) is not None:
+            plan.assignments[task_id] = agent_id
+            plan.explanations[task_id] += f" {reason}"
+        elif strategy is not None:
             plan.assignments[task_id] = agent_id
             plan.explanations[task_id] += f" Done as {strategy} by the cost optimiser{gain}."
         elif agent_id != before:
