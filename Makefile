@@ -9,7 +9,7 @@ SMALL_MODEL := $(wildcard $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kapelle/models/
 ITSELF := $(if $(SMALL_MODEL),.[bench-llm],.)
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-local-llm check bench clean
+.PHONY: help demo quick test test-thorough test-local-llm coverage check bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,8 +29,21 @@ endif
 demo: $(READY)  ## Run real requests over examples/atlas: no key, no network
 	@$(BIN)/python examples/atlas/demo.py
 
+# Tests share the processors: PROCESSES=4 takes four, PROCESSES=0 none but pytest's own.
+PROCESSES ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
+
+quick: $(READY)  ## Run the tests that take no time, of every folder: under a minute
+	@KAPELLE_TEST_LLM=0 KAPELLE_TEST_SCALE=0.02 $(PYTEST) -m 'not slow'
+
 test: $(READY)  ## Run the tests
-	@$(BIN)/python -m pytest
+	@KAPELLE_TEST_LLM=$(or $(KAPELLE_TEST_LLM),0) $(PYTEST)
+
+test-thorough: $(READY)  ## Run the tests with all the cases that are drawn by chance, and the small language model if it is there
+	@KAPELLE_TEST_SCALE=$(or $(KAPELLE_TEST_SCALE),1) $(PYTEST)
+
+coverage: $(READY)  ## Run the tests, and print which share of the source's lines they run
+	@KAPELLE_TEST_LLM=0 $(PYTEST) --cov=kapelle --cov-report=term:skip-covered
 
 test-local-llm: $(READY)  ## Fetch a small language model (93 MB) and a server for it (34 MB), and run the tests that ask it
 ifneq ($(UV),)

@@ -1,19 +1,38 @@
-"""What every test shares: no key, no model and no ledger of the machine it runs on."""
+"""What every test shares: no key, no model and no ledger of the machine it runs on; and how many cases it tries."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
+
+from tests.scale import scaled
+
+LEAST_EXAMPLES = 15
+"""Fewer show little more than that a test runs."""
 
 # Speed is measured in bench/, so a slow machine fails no test. In CI the cases are the same every time; elsewhere they
 # are new ones, and what they find is a test to write.
 settings.register_profile(
-    "kapelle", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=bool(os.environ.get("CI"))
+    "kapelle",
+    deadline=None,
+    max_examples=scaled(100, least=LEAST_EXAMPLES),
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("kapelle")
+
+# Several processes share the processors: in each, arithmetic keeps to one thread, or they wait for one another.
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+# Many tests start Python anew. Each start takes twice as long where no bytecode may be kept.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +42,31 @@ def offline_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith("KAPELLE_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("KAPELLE_DB", str(tmp_path / "ledger.sqlite"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Scale what hypothesis tries; where processes share the tests, put first what takes longest."""
+    functions = {id(found): found for item in items if is_hypothesis_test(found := getattr(item, "obj", None))}
+    for function in functions.values():
+        _scale_examples(function)
+    if hasattr(config, "workerinput"):
+        from tests.parallel import put_longest_first
+
+        put_longest_first(items)
+
+
+def _scale_examples(function: Any) -> None:
+    """Scale the number of examples that a test's own decorator counts; the profile's is scaled already."""
+    said = function._hypothesis_internal_use_settings  # hypothesis has no other place where it could be said anew
+    assert settings.default is not None
+    if said.max_examples != settings.default.max_examples:
+        count = scaled(said.max_examples, least=LEAST_EXAMPLES)
+        function._hypothesis_internal_use_settings = settings(said, max_examples=count)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Say which tests stay together where several processes share them."""
+    from tests.parallel import Together
+
+    return Together(config, log)

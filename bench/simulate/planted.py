@@ -63,7 +63,7 @@ BUGS = (
     ),
     Planted(
         name="what is set aside is forgotten",
-        file="cost/budget.py",
+        file="budget/budget.py",
         right="left = max(0, cap - self._spent[place] - self._reserved[place])\n                if",
         wrong="left = max(0, cap - self._spent[place])\n                if",
     ),
@@ -87,13 +87,13 @@ BUGS = (
     ),
     Planted(
         name="a vote takes the first answer, whatever most agree on",
-        file="cost/strategy.py",
+        file="strategies/strategy.py",
         right="first = next(agent for agent in agents if seen[agent].canonical == best)",
         wrong="first = next(agent for agent in agents if not seen[agent].failed)",
     ),
     Planted(
         name="what was set aside is charged, whatever an agent reports",
-        file="execution/accounts.py",
+        file="execution/spending.py",
         right="return result.cost_usd, False",
         wrong="return job.reservation.usd, False",
     ),
@@ -105,7 +105,7 @@ BUGS = (
     ),
     Planted(
         name="a rival that lost is not cancelled",
-        file="execution/underway.py",
+        file="execution/running.py",
         right="            self._abandoned.add(job.running)\n            job.running.cancel()",
         wrong="            self._abandoned.add(job.running)",
     ),
@@ -123,13 +123,13 @@ BUGS = (
     ),
     Planted(
         name="a run is not resumed that has anything left to do",
-        file="engine.py",
+        file="engine/engine.py",
         right="finished=finished, approved=recorded\n        )\n        if validation.approved is None:",
         wrong="finished=finished, approved=recorded\n        )\n        if validation.approved is not None:",
     ),
     Planted(
         name="all ask an agent at once whose price nobody knows",
-        file="execution/accounts.py",
+        file="execution/spending.py",
         right="return min(places, 1 + self._answered.get(agent, 0))",
         wrong="return places",
     ),

@@ -102,7 +102,7 @@ if TYPE_CHECKING:
         open_ledger,
     )
     from kapelle.limits import (
-        Terms,
+        RunLimits,
     )
     from kapelle.models import (
         Message,
@@ -256,6 +256,7 @@ __all__ = [
     "RulePlanner",
     "Run",
     "RunBusy",
+    "RunLimits",
     "Single",
     "SqliteLedger",
     "StepResult",
@@ -265,7 +266,6 @@ __all__ = [
     "TaskDAG",
     "TaskOutcome",
     "TaskRun",
-    "Terms",
     "ToolCall",
     "ToolDefinition",
     "TryAgain",
@@ -384,7 +384,7 @@ _HOMES = {
         "ledger_path",
         "open_ledger",
     ),
-    "kapelle.limits": ("Terms",),
+    "kapelle.limits": ("RunLimits",),
     "kapelle.models": (
         "Message",
         "ModelClient",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +38,18 @@ def world(count: int = 300, *, seed: int = 0, partial: bool = False) -> list[Log
     return tasks
 
 
+@cache
+def of_the_world() -> DifficultyModel:
+    """Return what is learned of the world; to be asked only: who tells it more takes a copy."""
+    return DifficultyModel.fit(world())
+
+
 def ask(text: str) -> LoggedTask:
     return LoggedTask(task_id="new", text=text, task_type="work")
 
 
 def test_it_knows_what_is_hard_and_for_whom() -> None:
-    model = DifficultyModel.fit(world())
+    model = of_the_world()
     easy, hard = model.assess(EASY[0], "work"), model.assess(HARD[0], "work")
     assert easy.level < 0.2 < hard.level
     assert hard.shift("weak") < -1 < hard.shift("strong")
@@ -69,7 +77,7 @@ def test_what_was_predicted_unseen_is_as_honest_as_on_new_tasks() -> None:
 
 
 def test_costs_follow_the_lengths_of_texts() -> None:
-    model = DifficultyModel.fit(world())
+    model = of_the_world()
     predicted = model.predict([ask("x" * 20), ask("x" * 200)]).cost_usd
     assert predicted[1, 0] == pytest.approx(0.2, rel=0.05)
     assert predicted[0, 0] < predicted[1, 0] / 5
@@ -82,7 +90,7 @@ def test_an_agent_that_was_given_easy_tasks_only_is_not_taken_for_a_good_one() -
 
 
 def test_outcomes_move_later_predictions_and_new_agents_join_in() -> None:
-    model = DifficultyModel.fit(world())
+    model = copy.deepcopy(of_the_world())
     before = model.predict([ask(EASY[0])])
     for number in range(60):
         outcomes = {
@@ -114,7 +122,7 @@ MODEL = DifficultyModel.fit(world(120))
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
-    model = DifficultyModel.fit(world())
+    model = copy.deepcopy(of_the_world())
     model.observe(world(1, seed=9)[0])
     model.save(tmp_path / "m.npz")
     loaded = DifficultyModel.load(tmp_path / "m.npz")

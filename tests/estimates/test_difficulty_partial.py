@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from functools import cache
 
 import pytest
 
@@ -26,6 +28,12 @@ def log(*, worse: float, seed: int = 0) -> list[LoggedTask]:
     return tasks
 
 
+@cache
+def equally_good() -> DifficultyModel:
+    """Return what is learned where neither is worse; to be asked only: who tells it more takes a copy."""
+    return DifficultyModel.fit(log(worse=0.0))
+
+
 def quality(model: DifficultyModel, text: str) -> dict[str, float]:
     """Return the mean of what is expected of each agent at tasks of these words."""
     tasks = [LoggedTask(task_id="", text=f"{text}, case {number}") for number in range(101, 999, 7)]
@@ -34,7 +42,7 @@ def quality(model: DifficultyModel, text: str) -> dict[str, float]:
 
 
 def test_an_agent_that_is_handed_the_easy_tasks_is_not_taken_for_a_better_one() -> None:
-    model = DifficultyModel.fit(log(worse=0.0))
+    model = equally_good()
     for text, truth in ((EASY, 0.9), (HARD, 0.4)):
         for agent, found in quality(model, text).items():
             assert found == pytest.approx(truth, abs=0.1), f"{agent} at {text!r}"
@@ -54,7 +62,7 @@ def test_the_worse_of_two_agents_is_found_though_its_tasks_went_better() -> None
 
 
 def test_words_tell_hard_tasks_apart_though_no_type_does() -> None:
-    model = DifficultyModel.fit(log(worse=0.0))
+    model = equally_good()
     easy, hard = (model.assess(f"{text}, case 345", "task") for text in (EASY, HARD))
     assert easy.level < 0.3 < hard.level
     assert hard.shift("brave") < 0 < easy.shift("brave")
@@ -62,7 +70,7 @@ def test_words_tell_hard_tasks_apart_though_no_type_does() -> None:
 
 
 def test_a_price_that_rises_is_followed_and_one_slip_of_the_log_is_not() -> None:
-    model = DifficultyModel.fit(log(worse=0.0))
+    model = copy.deepcopy(equally_good())
     task = LoggedTask(task_id="", text=EASY, outcomes={"brave": LoggedOutcome(quality=1, cost_usd=0.003)})
     slip = LoggedTask(task_id="", text=EASY, outcomes={"brave": LoggedOutcome(quality=1, cost_usd=50.0)})
     brave = model.agents.index("brave")

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from kapelle import Engine, Plan, Run, SqliteLedger, Task, TaskDAG, agent
 from kapelle.agents import AgentResult
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 from kapelle.execution import ExecutionLimits, RetryPolicy
-from kapelle.ledger import PostgresLedger
+from kapelle.ledger import PostgresLedger, connection
 from tests.ledger.postgres_server import PostgresServer
 
 
@@ -159,7 +160,10 @@ def test_a_full_disk_ends_the_run_with_a_clear_error_and_what_was_written_stays(
     assert (run.state, run.tasks["a"].output[:1], run.tasks["c"].output) == ("done", "a", "now")
 
 
-def test_a_database_that_is_locked_for_too_long_ends_the_run_and_it_goes_on_later(tmp_path: Path) -> None:
+def test_a_database_that_is_locked_for_too_long_ends_the_run_and_it_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.1)
     path = tmp_path / "l.sqlite"
     blocker: list[sqlite3.Connection] = []
 
@@ -193,7 +197,8 @@ def test_a_database_that_is_gone_is_said_and_no_new_one_takes_its_place(tmp_path
         go(engine_with(deletes, path), work("a"), work("b", "a"), work("c", "b"))
 
 
-def test_a_server_that_goes_away_ends_the_run_and_it_goes_on_when_it_is_back() -> None:
+def test_a_server_that_goes_away_ends_the_run_and_it_goes_on_when_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.2)
     with PostgresServer() as server:
 
         async def stops(task: Task) -> str:
@@ -228,22 +233,22 @@ def test_a_clock_that_jumps_back_harms_no_run(tmp_path: Path) -> None:
 
 
 CHILD = """
-import asyncio, sys
+import asyncio, sys, time
+from pathlib import Path
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG, agent
 from kapelle.errors import KapelleError
-import kapelle.engine.custody
-kapelle.engine.custody.LEASE_S = float(sys.argv[3])
-path, effects = sys.argv[1], sys.argv[2]
+path, effects, ahead_s = sys.argv[1], sys.argv[2], float(sys.argv[3])
 
 @agent(task_types=["work"], cost_usd=0.01)
 async def worker(task):
     with open(effects, "a") as lines:
         lines.write(task.task_id + "\\n")
-    await asyncio.sleep(0.4)
+    while task.task_id not in Path(effects + ".let").read_text():
+        await asyncio.sleep(0.01)
     return task.task_id
 
 async def whole():
-    engine = Engine([worker], model="none", ledger=SqliteLedger(path))
+    engine = Engine([worker], model="none", ledger=SqliteLedger(path, clock=lambda: time.time() + ahead_s))
     print("ready", flush=True)
     sys.stdin.readline()
     if sys.argv[4] == "run":
@@ -259,12 +264,17 @@ except KapelleError as error:
 """
 
 
-def child(path: Path, what: str, lease_s: float = 30.0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, str(path / "l.sqlite"), str(path / "effects"), str(lease_s), what]
+def child(path: Path, what: str, ahead_s: float = 0.0) -> subprocess.Popen[str]:
+    """Start an engine whose clock is ahead by so much; its tasks go on where `let_finish` lets them."""
+    command = [sys.executable, "-c", CHILD, str(path / "l.sqlite"), str(path / "effects"), str(ahead_s), what]
     started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ)
     assert started.stdout is not None
     assert started.stdout.readline() == "ready\n"
     return started
+
+
+def let_finish(path: Path, *tasks: str) -> None:
+    (path / "effects.let").write_text(" ".join(tasks))
 
 
 def begin(process: subprocess.Popen[str]) -> None:
@@ -274,15 +284,20 @@ def begin(process: subprocess.Popen[str]) -> None:
 
 
 def wait_for_effects(path: Path, count: int) -> None:
+    wait_until(lambda: (path / "effects").exists() and len((path / "effects").read_text().split()) >= count)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
     give_up = time.monotonic() + 30
     while time.monotonic() < give_up:
-        if (path / "effects").exists() and len((path / "effects").read_text().split()) >= count:
+        if holds():
             return
         time.sleep(0.01)
     raise AssertionError("the run did not get that far")
 
 
 def test_of_two_that_resume_at_once_exactly_one_works(tmp_path: Path) -> None:
+    let_finish(tmp_path, "t0")
     first = child(tmp_path, "run")
     begin(first)
     wait_for_effects(tmp_path, 2)
@@ -291,6 +306,8 @@ def test_of_two_that_resume_at_once_exactly_one_works(tmp_path: Path) -> None:
     both = [child(tmp_path, "resume"), child(tmp_path, "resume")]
     for one in both:
         begin(one)
+    wait_until(lambda: any(one.poll() is not None for one in both))
+    let_finish(tmp_path, "t0", "t1", "t2", "t3", "t4")
     ends = sorted(one.communicate(timeout=60)[0].split()[-1] for one in both)
     assert ends == ["RunBusy", "done"]
     effects = (tmp_path / "effects").read_text().split()
@@ -299,12 +316,13 @@ def test_of_two_that_resume_at_once_exactly_one_works(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_was_paused_and_overtaken_finishes_nothing(tmp_path: Path) -> None:
-    paused = child(tmp_path, "run", lease_s=0.6)
+    let_finish(tmp_path, "t0")
+    paused = child(tmp_path, "run")
     begin(paused)
     wait_for_effects(tmp_path, 2)
     os.kill(paused.pid, signal.SIGSTOP)  # as a laptop that sleeps: its lease runs out
-    time.sleep(0.8)
-    other = child(tmp_path, "resume")
+    let_finish(tmp_path, "t0", "t1", "t2", "t3", "t4")
+    other = child(tmp_path, "resume", ahead_s=3600.0)
     begin(other)
     assert other.communicate(timeout=60)[0].split()[-1] == "done"
     os.kill(paused.pid, signal.SIGCONT)

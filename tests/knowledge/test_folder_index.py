@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from kapelle.errors import NotFound
 from kapelle.knowledge import FolderIndex
+from tests.scale import scaled
 
 NOTE = "# France\n\nIts capital is Paris.\n\n## Rivers\n\nThe Loire is long.\nThe Seine is shorter.\n"
 
@@ -99,7 +100,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_no_query_text_breaks_the_search(tmp_path: Path) -> None:
     with FolderIndex(write(tmp_path, france__md=NOTE)) as index:
 
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=scaled(150, least=15), deadline=None)
         @given(st.text() | st.text(alphabet='"*()^:+-AND OR NOT NEAR text heading', max_size=40))
         def search(query: str) -> None:
             for found in index.search(query):
@@ -110,7 +111,7 @@ def test_no_query_text_breaks_the_search(tmp_path: Path) -> None:
 
 
 def test_every_line_of_a_file_is_in_a_passage_or_a_heading(tmp_path: Path) -> None:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=scaled(60, least=15), deadline=None)
     @given(st.lists(st.sampled_from(["", "# T", "## U", "word", "- item", "===", "---", "```", "a b c"]), max_size=15))
     def check(lines: list[str]) -> None:
         folder = tmp_path / "each"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -87,7 +86,7 @@ def test_of_two_that_want_a_run_at_once_one_has_it(store: Store) -> None:
     store.open().close()
     code = (
         "import sys; from kapelle.ledger import open_ledger; from kapelle.errors import RunBusy\n"
-        "ledger = open_ledger(sys.argv[1]); sys.stdin.readline(); won = 0\n"
+        "ledger = open_ledger(sys.argv[1]); print('ready', flush=True); sys.stdin.readline(); won = 0\n"
         "for n in range(40):\n"
         "    try: ledger.acquire_lease(f'run{n}', sys.argv[2], 600); won += 1\n"
         "    except RunBusy: pass\n"
@@ -103,7 +102,9 @@ def test_of_two_that_want_a_run_at_once_one_has_it(store: Store) -> None:
         )
         for name in ("one", "two")
     ]
-    time.sleep(0.5)
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
     for child in children:
         assert child.stdin is not None
         child.stdin.write("\n")

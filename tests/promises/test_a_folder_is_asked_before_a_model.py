@@ -7,7 +7,7 @@ folder does not answer the model may; then the answer says that it comes from th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from kapelle.agents import MADE_TYPES, MEMORY_MARK, AgentResult, ModelAgent, Tas
 from kapelle.execution import Reflection
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import Outcome, Run
+from kapelle.local import LocalFolder
 from kapelle.models import ModelReply, ModelRequest
 from kapelle.planning import Plan
 from kapelle.routing import RoutingRule
@@ -38,6 +39,15 @@ QUESTIONS = {
     "calculate": "12% of 340",
 }
 KINDS = (*QUESTIONS, "compare", "combine", "join")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _the_atlas_is_read_once() -> Iterator[None]:
+    """What is asked here is who answers, a few hundred times over the same folder; each engine would read it anew."""
+    atlas, open_folder = LocalFolder(ATLAS), LocalFolder.of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalFolder, "of", lambda folder: atlas if folder == ATLAS else open_folder(folder))
+        yield
 
 
 class Parrot:

@@ -37,10 +37,12 @@ WORDS = {"REQUEST|FILE": COMPARE, "RUN": "last", "QUESTION|RUN": "last", "VALUE"
 """What stands for an argument that must be given."""
 
 
+@functools.cache
 def params(name: str) -> list[Any]:
     return list(typer.main.get_command(cli.app).commands[name].params)  # type: ignore[attr-defined]  # a group
 
 
+@functools.cache
 def takes_number(name: str, option: str) -> bool:
     hints = get_type_hints(COMMANDS[name].callback)
     return bool({int, float} & {hints.get(option), *get_args(hints.get(option))})

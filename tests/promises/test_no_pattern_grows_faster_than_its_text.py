@@ -13,7 +13,7 @@ import itertools
 import pkgutil
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -83,11 +83,11 @@ def resolve(node: ast.expr, module: ModuleType) -> Any:
         return "word"
 
 
-def uses_of_names(trees: dict[ModuleType, ast.Module]) -> dict[str, set[str]]:
+def uses_of_names(nodes: Mapping[ModuleType, Sequence[ast.AST]]) -> dict[str, set[str]]:
     """Return by which methods the patterns of a name are used, anywhere."""
     uses: dict[str, set[str]] = {}
-    for module, tree in trees.items():
-        for node in ast.walk(tree):
+    for module, found in nodes.items():
+        for node in found:
             if isinstance(node, ast.Attribute) and node.attr in SCANNING + ANCHORED:
                 name = getattr(node.value, "id", None) or getattr(node.value, "attr", None)
                 if name is not None:
@@ -96,12 +96,16 @@ def uses_of_names(trees: dict[ModuleType, ast.Module]) -> dict[str, set[str]]:
 
 
 def collect() -> list[Case]:
-    trees = {
-        module: ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    nodes = {
+        module: [
+            node
+            for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")))
+            if isinstance(node, (ast.Attribute, ast.Call))
+        ]
         for module in modules()
         if str(module.__file__).endswith(".py")
     }
-    uses = uses_of_names(trees)
+    uses = uses_of_names(nodes)
     found: dict[tuple[str, int], Case] = {}
 
     def add(place: str, pattern: re.Pattern[str], used: frozenset[str]) -> None:
@@ -109,7 +113,7 @@ def collect() -> list[Case]:
         before = found[key].uses if key in found else frozenset[str]()
         found[key] = Case(place=found[key].place if key in found else place, pattern=pattern, uses=before | used)
 
-    for module, tree in trees.items():
+    for module, written in nodes.items():
         where = module.__name__.removeprefix("kapelle.")
         for name, value in vars(module).items():
             for pattern in patterns_in(value):
@@ -120,7 +124,7 @@ def collect() -> list[Case]:
                         uses.get(f"{module.__name__ if name.startswith('_') else ''}:{name}", SCANNING + ANCHORED)
                     ),
                 )
-        for node in ast.walk(tree):
+        for node in written:
             if not (
                 isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)

@@ -626,7 +626,8 @@ def why_not(way: Way) -> str | None:
     return None
 
 
-def sampled_ways(seed: int = 1) -> list[Way]:
+@cache
+def sampled_ways(seed: int = 1) -> tuple[Way, ...]:
     """Return ways such that every two lines of different tables meet, where they can: the same ones every time."""
     chance = random.Random(seed)
     ways = [way for way in map(Way._make, itertools.product(*FACTORS)) if why_not(way) is None]
@@ -643,13 +644,14 @@ def sampled_ways(seed: int = 1) -> list[Way]:
         best = max(tried, key=lambda way: (len(meetings[way] & wanted), way))
         chosen.append(best)
         wanted -= meetings[best]
-    return chosen
+    return tuple(chosen)
 
 
-def ray_ways(seed: int = 1) -> list[Way]:
+@cache
+def ray_ways(seed: int = 1) -> tuple[Way, ...]:
     """Return a few ways on Ray."""
     if not HAS_RAY:
-        return []
+        return ()
     ways = [way._replace(backend="ray") for way in sampled_ways(seed)]
     ways = [way for way in dict.fromkeys(ways) if why_not(way) is None]
     chosen: list[Way] = []
@@ -659,7 +661,7 @@ def ray_ways(seed: int = 1) -> list[Way]:
         if len(new) == 3 and len(chosen) < RAY_WAYS:
             chosen.append(way)
             seen |= new
-    return chosen
+    return tuple(chosen)
 
 
 def _meetings(way: Way) -> set[tuple[int, str, int, str]]:

@@ -17,6 +17,7 @@ from bench.simulate.planted import BUGS, ROOT, Planted, plant
 from bench.simulate.play import History, Item, play
 from bench.simulate.shrink import as_script, shrink
 from bench.simulate.world import Act, AgentSpec, Session, TaskSpec, World, draw_world
+from tests.scale import scaled
 from tests.simulate.worlds import WORLDS
 
 
@@ -28,7 +29,7 @@ def _collections_are_quick() -> Iterator[None]:
     gc.unfreeze()
 
 
-SEEDS = int(os.environ.get("KAPELLE_SIMULATED_SEEDS", "300"))
+SEEDS = int(os.environ.get("KAPELLE_SIMULATED_SEEDS") or scaled(750, least=20))
 
 
 @pytest.mark.parametrize("part", range(10))

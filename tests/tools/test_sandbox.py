@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kapelle.errors import AgentFailed, InvalidInput, KapelleError, RefusedQuery
 from kapelle.tools import Sandbox, SandboxLimits
+from tests.scale import scaled
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_threads_share_the_pool(sandbox: Sandbox) -> None:
 
 
 def test_no_text_does_anything_but_run_or_be_refused(sandbox: Sandbox) -> None:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=scaled(60, least=15), deadline=None)
     @given(st.text(max_size=60))
     def run(code: str) -> None:
         with contextlib.suppress(KapelleError):

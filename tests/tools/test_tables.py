@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kapelle.errors import NotFound, RefusedQuery
 from kapelle.knowledge.reading.number_cells import MISSING, Mark, read_number
 from kapelle.tools import Tables
+from tests.scale import scaled
 
 COUNTRIES = "Country,Population,Area (km2),Code\nFrance,68000000,644000.5,01\nPeru,34000000,,02\n"
 
@@ -181,7 +182,7 @@ def test_no_query_text_changes_the_tables_or_raises_anything_but_a_refusal(table
     before = tables.query(everything).rows
     schema = tables.query("SELECT count(*) FROM sqlite_schema").rows
 
-    @settings(max_examples=250, deadline=None)
+    @settings(max_examples=scaled(250, least=15), deadline=None)
     @given(st.text(max_size=60) | st.lists(WORDS, max_size=12).map(" ".join))
     def ask(sql: str) -> None:
         with contextlib.suppress(RefusedQuery):
@@ -198,7 +199,7 @@ CELLS = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_siz
 
 
 def test_loading_a_table_loses_no_row_and_no_text(tmp_path: Path) -> None:
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=scaled(120, least=15), deadline=None)
     @given(st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=6))
     def load(rows: list[list[str]]) -> None:
         path = tmp_path / "table.csv"

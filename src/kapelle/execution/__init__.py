@@ -5,6 +5,8 @@ from .backends import AsyncioBackend as AsyncioBackend
 from .backends import Backend as Backend
 from .backends import ThreadsBackend as ThreadsBackend
 from .backends import make_backend as make_backend
+from .error_reports import read_spent as read_spent
+from .error_texts import error_text as error_text
 from .executor import STOP as STOP
 from .executor import Ending as Ending
 from .executor import Executor as Executor
@@ -18,8 +20,6 @@ from .growth import Reflector as Reflector
 from .growth import Replanner as Replanner
 from .limits import ExecutionLimits as ExecutionLimits
 from .limits import HedgePolicy as HedgePolicy
-from .result import error_text as error_text
-from .result import read_spent as read_spent
 from .resume import CUT_OFF as CUT_OFF
 from .resume import Earlier as Earlier
 from .resume import Interruption as Interruption

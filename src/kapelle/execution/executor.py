@@ -49,8 +49,10 @@ from kapelle.strategies import Accept, Ask, Check, Checks, Examine, Verdict, age
 from kapelle.strategies import Single as OneAgent
 from kapelle.validation import ApprovedPlan
 
-from .accounts import Accounts
 from .backends import AsyncioBackend, Backend
+from .contained_calls import call_contained, read_new_plan, read_reflection, read_verdict, with_own_tasks
+from .error_reports import find_asked, read_failure, read_question, read_spent
+from .error_texts import MAX_REASON_CHARS, describe_error, read_readings, tell_traceback
 from .fallback import FallbackChooser
 from .growth import (
     GrowthLimits,
@@ -64,37 +66,17 @@ from .growth import (
     may_help_anew,
     may_replan,
 )
+from .journal_writer import Recorder, describe_growth, used
 from .limits import ExecutionLimits
 from .loops import LoopGuard
-from .people import Given, Questions, why_rejected
 from .progress import Consequences, Progress
+from .questions import Given, Questions, why_rejected
 from .ready import ReadyJobs, rank_tasks
-from .recorder import Recorder, describe_growth, used
-from .result import (
-    MAX_LOOP_S,
-    MAX_REASON_CHARS,
-    Patience,
-    call_contained,
-    describe_error,
-    find_asked,
-    is_read,
-    read_failure,
-    read_given,
-    read_new_plan,
-    read_on_thread,
-    read_question,
-    read_readings,
-    read_reflection,
-    read_result,
-    read_spent,
-    read_there,
-    read_verdict,
-    tell_traceback,
-    with_own_tasks,
-)
+from .results import MAX_LOOP_S, Patience, is_read, read_given, read_on_thread, read_result, read_there
 from .resume import Earlier
 from .retry import is_repeatable
-from .underway import Reports, UnderWay
+from .running import Reports, UnderWay
+from .spending import Accounts
 from .watching import contained
 from .work import Attempt, Job, Work
 

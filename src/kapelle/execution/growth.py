@@ -132,7 +132,7 @@ def _asked(task: Task) -> tuple[str, object, str]:
 
 
 def arm_of(task: Task) -> dict[str, Any]:
-    """What a task's metadata say of the planning arm that its request runs on (see planning, `Gate`)."""
+    """What a task's metadata say of the planning mode in which its request runs (see planning, `Gate`)."""
     return {name: value for name, value in task.metadata.items() if name == "arm" or name.startswith("gate_")}
 
 

@@ -5,7 +5,6 @@
 """
 
 from .approved import ApprovedPlan as ApprovedPlan
-from .checks import SpentAlready as SpentAlready
 from .detector import Detection as Detection
 from .detector import ModelDetector as ModelDetector
 from .detector import PlanDetector as PlanDetector

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from kapelle.agents import THREAD_NAME, Agent, AgentResult, TaskContext, carried, count_thread, when_threads_end
-from kapelle.execution.result import Patience, read_there
+from kapelle.execution.results import Patience, read_there
 from kapelle.graph import Task
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from .schema_links import LinkedTable, SchemaLinks
+from kapelle.local.table_questions import LinkedTable, SchemaLinks
+
 from .select_text import FUNCTIONS, KEYWORDS, Select, SqlToken, names_given, read_selects, read_tokens_of
 
 _COMPARES = ("=", "==", "<>", "!=", "<", ">", "<=", ">=")

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from bench.sql import is_right
 from kapelle import Engine, SqliteLedger
-from kapelle.tools import NotUnderstood, TablePlan, TableQuestions, Tables
+from kapelle.local.table_questions import NotUnderstood, TablePlan, TableQuestions
+from kapelle.tools import Tables
 
 from .question_folders import ANSWERED, EITHER, FOLDERS, READINGS, REFUSED
 

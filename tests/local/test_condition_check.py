@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from kapelle.tools import DoesNotFit, SchemaLinks, Tables, check_select, find_unknown_words, link_schema, run_select
+from kapelle.local.question_check import DoesNotFit, check_select, find_unknown_words, run_select
+from kapelle.local.table_questions import SchemaLinks, link_schema
+from kapelle.tools import Tables
 
 FILES = {
     "orders.csv": """order_id,customer,product,quantity,price,order_date,status,city

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
 
 from kapelle.language import STOP_WORDS, Phrase, plain
+from kapelle.local.table_questions import SchemaLinks
 
 from .asked_words import AskedQuestion, AskedSpan
-from .schema_links import SchemaLinks
 from .select_text import Select, closing
 from .statement import Literal, Statement
 

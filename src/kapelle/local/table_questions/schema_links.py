@@ -15,8 +15,7 @@ from operator import itemgetter
 
 from kapelle.errors import RefusedQuery
 from kapelle.language import CONCEPTS, DATE_WORDS, UNIT_SUFFIXES, VAGUE_HEADS, split_words, stem, stem_set
-
-from .tables import Column, Table, Tables, quote_name
+from kapelle.tools import Column, Table, Tables, quote_name
 
 MAX_INDEXED_ROWS = 200_000
 """Of one table."""

@@ -251,7 +251,8 @@ def find_files(text: str, known: Sequence[str] = ()) -> list[str]:
     """
     found: dict[int, str] = {}
     # Longer names first, and each place once: "semi colon.csv" is not "colon.csv".
-    names = sorted({(name, file) for file in known for name in (file, file.rpartition("/")[2])}, key=_longest_first)
+    names = sorted({(name, file) for file in known for name in (file, file.rpartition("/")[2])})
+    names.sort(key=lambda named: -len(named[0]))
     lower = text.lower()
     for name, file in names:
         if name.lower() not in lower:  # a folder has thousands of files, and a pattern for each takes seconds
@@ -269,10 +270,6 @@ def file_ending(text: str) -> str:
     """Return the ending of a text that is the name of a file, such as `.csv`; empty for other texts."""
     found = re.search(rf"{_ENDING}$", text, re.IGNORECASE)
     return "" if found is None else found[0]
-
-
-def _longest_first(named: tuple[str, str]) -> tuple[int, tuple[str, str]]:
-    return -len(named[0]), named
 
 
 def with_owner(text: str, owner: str) -> str:

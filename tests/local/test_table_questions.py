@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kapelle.tools import NotUnderstood, TablePlan, TableQuestions, Tables
+from kapelle.local.table_questions import NotUnderstood, TablePlan, TableQuestions
+from kapelle.tools import Tables
 
 ATLAS = Path(__file__).parents[2] / "examples" / "atlas" / "data"
 TABLES = Tables(ATLAS)

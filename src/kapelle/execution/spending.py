@@ -25,7 +25,7 @@ from kapelle.errors import BudgetExceeded
 from kapelle.estimates import Estimate
 from kapelle.ledger import NOTHING, Usage
 
-from .result import UnknownCost
+from .error_reports import UnknownCost
 from .work import Attempt, Job
 
 DOUBT = 10.0

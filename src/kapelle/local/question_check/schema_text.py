@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterable, Sequence
 
 from kapelle.errors import RefusedQuery
+from kapelle.local.table_questions import LINKING_SECONDS, LinkedColumn, LinkedTable, SchemaLinks
+from kapelle.tools import Tables, quote_name
 
 from .asked_words import AskedQuestion
-from .schema_links import LINKING_SECONDS, LinkedColumn, LinkedTable, SchemaLinks
 from .select_text import KEYWORDS
-from .tables import Tables, quote_name
 
 MAX_SCHEMA_CHARS = 6_000
 MAX_COLUMNS_SHOWN = 30

@@ -14,7 +14,7 @@ from typing import Any
 
 from kapelle.redaction import get_logger
 
-from .result import describe_error
+from .error_texts import describe_error
 from .work import Job
 
 logger = get_logger(__name__)

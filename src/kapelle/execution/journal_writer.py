@@ -18,9 +18,9 @@ from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
 from kapelle.strategies import Verdict, strategy_to_dict, task_context
 from kapelle.validation import ApprovedPlan
 
-from .accounts import no_usage
+from .error_texts import MAX_REASON_CHARS
 from .growth import arm_of
-from .result import MAX_REASON_CHARS
+from .spending import no_usage
 from .work import Attempt, Job, Work
 
 MAX_TEXT_CHARS = 2_000

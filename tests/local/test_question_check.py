@@ -8,17 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kapelle.tools import (
-    DoesNotFit,
-    SchemaLinks,
-    Tables,
-    check_select,
-    describe_schema,
-    find_unknown_words,
-    link_schema,
-    run_select,
-)
-from kapelle.tools.schema_text import MAX_SCHEMA_CHARS
+from kapelle.local.question_check import DoesNotFit, check_select, describe_schema, find_unknown_words, run_select
+from kapelle.local.question_check.schema_text import MAX_SCHEMA_CHARS
+from kapelle.local.table_questions import SchemaLinks, link_schema
+from kapelle.tools import Tables
 
 FILES = {
     "staff.csv": """name,department,salary,remote,city

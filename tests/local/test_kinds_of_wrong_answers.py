@@ -7,7 +7,8 @@ import pytest
 
 from kapelle import Engine, SqliteLedger
 from kapelle.ledger import Run
-from kapelle.tools import NotUnderstood, TablePlan, TableQuestions, Tables
+from kapelle.local.table_questions import NotUnderstood, TablePlan, TableQuestions
+from kapelle.tools import Tables
 
 FILES = {
     "tickets.csv": "ticket,priority,satisfaction,status\nT-1,low,5,open\nT-2,high,2,closed\nT-3,low,1,open\n",

@@ -22,8 +22,7 @@ from kapelle.language import (
     stem,
     word_set,
 )
-
-from .schema_links import MAX_VALUE_WORDS, LinkedColumn, LinkedTable, SchemaLinks
+from kapelle.local.table_questions import MAX_VALUE_WORDS, LinkedColumn, LinkedTable, SchemaLinks
 
 SIZES = ("superlative", "top", "compare", "how")
 """What ranks or compares by a column of numbers that a word such as `longest` implies."""

@@ -31,12 +31,12 @@ from kapelle.language import (
     split_words,
     stem,
 )
+from kapelle.tools import Tables, quote_name, quote_value
 
 from .conditions import Found, value_condition, where_sql, where_words
 from .schema_links import MAX_VALUE_WORDS, Join, LinkedColumn, LinkedTable, SchemaLinks, ValueLink, link_schema
 from .spelling import nearest_name
 from .table_plan import Cell, NotUnderstood, Row, TablePlan
-from .tables import Tables, quote_name, quote_value
 
 MAX_QUESTION_CHARS = 2_000
 MAX_READINGS = 4

@@ -16,24 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kapelle import language
 from kapelle.agents import AgentCapability
 from kapelle.errors import CannotPlan
 from kapelle.graph import Task, TaskDAG, escape_braces, find_references
-from kapelle.language import (
-    STOP_WORDS,
-    find_referent,
-    plain,
-    quote_text,
-    replace_there,
-    split_words,
-    stem,
-    subject_of,
-    word_set,
-)
-from kapelle.language import facts as language
+from kapelle.language import STOP_WORDS, find_referent, plain, quote_text, split_words, stem, word_set
+from kapelle.planning.planner import Plan
 
 from . import request_shapes as shapes
-from .planner import Plan
 from .stand_ins import StandIns, cut_before_stand_in
 
 MAX_REQUEST_CHARS = 20_000
@@ -245,10 +235,10 @@ class _Draft:
         if self.owners:
             self.last = self.owners
             return step
-        subject = subject_of(self.asked)
+        subject = language.subject_of(self.asked)
         if not subject:
             raise _refusal(step.text, "it is not clear what this refers to. Put the name in its place.")
-        text = language.replace_pronoun(replace_there(step.text, subject), subject)
+        text = language.replace_pronoun(language.replace_there(step.text, subject), subject)
         return language.Step(text=text, follows=step.follows)
 
     def finish(self) -> TaskDAG:
@@ -640,13 +630,10 @@ class _Draft:
     def _verb(self, text: str) -> str | None:
         """The task type whose name the text begins with, unless it is a word for looking things up."""
         words = text.lower()
+        looks_up = {*shapes.FIND_VERBS, "answer", "support"}
         for kind in sorted({*self.task_types} - {*_PLANNING}, key=len, reverse=True):
             verb = kind.replace("_", " ").lower()
-            if re.match(rf"{re.escape(verb)}\b(?!\s+of\b)", words) and verb not in (
-                *shapes.FIND_VERBS,
-                "answer",
-                "support",
-            ):
+            if verb not in looks_up and re.match(rf"{re.escape(verb)}\b(?!\s+of\b)", words):
                 return kind
         return None
 

@@ -15,10 +15,7 @@ from dataclasses import dataclass
 
 from kapelle.errors import RefusedQuery
 from kapelle.language import Phrase, plain, quote_text, split_words, stem, word_set
-
-from .asked_words import SIZES, AskedQuestion, AskedSpan
-from .condition_check import find_wrong_conditions
-from .schema_links import (
+from kapelle.local.table_questions import (
     LEAST_OVERLAP,
     LINKING_SECONDS,
     LinkedColumn,
@@ -26,9 +23,12 @@ from .schema_links import (
     SchemaLinks,
     ValueLink,
 )
+from kapelle.tools import TableResult, Tables, quote_name, quote_value
+
+from .asked_words import SIZES, AskedQuestion, AskedSpan
+from .conditions import find_wrong_conditions
 from .select_text import FUNCTIONS, Select, closing, names_given, read_selects, read_tokens_of
 from .statement import Literal, Statement
-from .tables import TableResult, Tables, quote_name, quote_value
 
 MAX_ROWS = 1_000
 MAX_TIES = 50

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kapelle.tools import quote_name, quote_value
+
 from .schema_links import ValueLink
-from .tables import quote_name, quote_value
 
 Found = list[tuple[str, str]]
 """Conditions as SQL and as words; without words where others say it already."""
