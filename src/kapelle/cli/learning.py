@@ -14,7 +14,7 @@ from kapelle.evaluation import MAX_LEDGER_ROWS, ColumnNames, Scale, format_repor
 from kapelle.learning import learn as learn_from
 from kapelle.ledger import has_ledger, is_postgres_url, ledger_path, open_ledger, printable
 
-from .app import Db, Json, RunId, app, console, engine_of, ledger_file
+from .app import Db, Json, RewardModel, RunId, app, console, engine_of, ledger_file
 from .asking import who
 from .printing import print_json, say
 
@@ -121,6 +121,7 @@ def rate(
         list[str], typer.Argument(metavar="[TASK] good|bad|0..1", help="Which task, if not the last; and how good.")
     ],
     db: Db = None,
+    reward_model: RewardModel = None,
     as_json: Json = False,
 ) -> None:
     """Say how good an answer was, also days later: estimates learn from it. Said again, the last word counts."""
@@ -129,7 +130,7 @@ def rate(
     value, task_id = _read_rating(words[-1]), words[0] if len(words) == 2 else None
     with open_ledger(ledger_path(db), read_only=True) as ledger:
         run = ledger.run(run_id)  # before an engine makes a ledger where there is none
-    with engine_of(None, None, "none", db) as engine:
+    with engine_of(None, None, "none", db, reward_model=reward_model) as engine:
         rated = engine.rate(run.run_id, task_id, value, by=who())
     if as_json:
         print_json({"run_id": run.run_id, "tasks": rated, "quality": value, "measured_by": "person"})

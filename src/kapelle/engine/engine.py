@@ -56,12 +56,13 @@ from kapelle.execution import (
     read_spent,
 )
 from kapelle.graph import TaskDAG, read_json_value
-from kapelle.learning import learned_folder, load_learned
+from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
 from kapelle.ledger import (
     Event,
     EventWatcher,
     Journal,
     Ledger,
+    Outcome,
     Question,
     RefusedFigure,
     Run,
@@ -135,6 +136,8 @@ class Engine:
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
         learned: A folder with what `kapelle learn` made of outcomes, or the file of a policy that `kapelle savings
             --save` wrote; by default the folder beside the ledger.
+        reward_model: Weighs the score of plans, and learns from what validators, checks and people measured in runs: a
+            LearnedRewardModel, or the file of one, which may be new.
         backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
         limits: How long a task may take, how often it is tried again, whether stragglers get a rival; by default a task
             has five minutes, or the time of two calls of the model where these may take longer.
@@ -170,6 +173,7 @@ class Engine:
         validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
+        reward_model: LearnedRewardModel | Path | str | None = None,
         backend: str | Backend = "asyncio",
         limits: ExecutionLimits | None = None,
         attended: bool = False,
@@ -207,7 +211,12 @@ class Engine:
             daao_optimizer=self.optimizer,
             pin_rules=rules is not None,  # the user's own rules are orders, and the others only advice
         )
-        self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
+        if isinstance(reward_model, (str, Path)):
+            reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
+        self.validator = AOPValidator(
+            registry, self.profiler, detector=detector, strategies=known.strategies, reward_model=reward_model
+        )
+        self._rewards = None if reward_model is None else RewardFeed(reward_model, self.profiler, registry)
         self.explorer = Explorer(share=explore)
         self.reflector = reflector
         self.checks = Checks(validators=validators if validators is not None else {})
@@ -261,7 +270,7 @@ class Engine:
                 custody.lease.run_id,
                 lease=custody.lease,
                 on_event=on_event,
-                on_outcome=self.profiler.record_outcome,
+                on_outcome=self._learn_from,
                 timer=self._timer,
             )
             settings = read_json_value(
@@ -318,7 +327,7 @@ class Engine:
                 lease=custody.lease,
                 events=run.events,
                 on_event=on_event,
-                on_outcome=self.profiler.record_outcome,
+                on_outcome=self._learn_from,
                 timer=self._timer,
             )
             _write_resumption(journal, going_on, custody.lease.owner, self._ways())
@@ -498,6 +507,7 @@ class Engine:
         ]
         for row in rows:
             self.ledger.record(row)
+            self._reward(run, row)
         self._relearn()
         return [row.task_id for row in rows]
 
@@ -539,6 +549,24 @@ class Engine:
             self.ledger.record(row)
             self._relearn()
         return count
+
+    def _learn_from(self, outcome: Outcome) -> None:
+        if self._rewards is not None:
+            self._rewards.take(outcome)
+        self.profiler.record_outcome(outcome)
+
+    def _reward(self, run: Run, rating: Outcome) -> None:
+        """Let the reward model learn from a rating, with what the answer took."""
+        if self._rewards is not None and run.graph is not None:
+            task = run.graph[rating.task_id]
+            features = {
+                **rating.features,
+                "complexity": estimate_complexities(run.graph)[rating.task_id],
+                "text": task.description,
+            }
+            done = run.tasks[rating.task_id]
+            self._rewards.take(replace(rating, cost_usd=done.cost_usd, seconds=done.seconds, features=features))
+            self._rewards.save()
 
     def _relearn(self) -> None:
         self.profiler.relearn(self.ledger.outcomes(limit=MOST_OUTCOMES))
@@ -622,6 +650,9 @@ class Engine:
                 with suppress(Exception):  # a class of somebody else's may take no such thing
                     setattr(error, name, value)
             raise  # what ran is cut off, as by a crash: what becomes of it is said when the run is resumed
+        finally:
+            if self._rewards is not None:
+                self._rewards.save()
         if ending.state == "waiting":
             overrun_usd = journal.run().overrun_usd + budget.own_overrun_usd
             journal.write("run_waiting", {"overrun_usd": overrun_usd} if overrun_usd else None)

@@ -7,5 +7,6 @@ from .learned import find_unreadable as find_unreadable
 from .learned import learn as learn
 from .learned import learned_folder as learned_folder
 from .learned import load_learned as load_learned
+from .reward_feed import RewardFeed as RewardFeed
 from .reward_model import LearnedRewardModel as LearnedRewardModel
 from .reward_model import TaskOutcome as TaskOutcome
