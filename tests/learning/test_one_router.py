@@ -135,3 +135,16 @@ def test_a_policy_that_cannot_be_read_fails_no_run(tmp_path: Path, content: byte
     (tmp_path / "policy.npz").write_bytes(content)
     task = LoggedTask(task_id="t", text="work", task_type="work")
     assert run(engine(tmp_path), [task]).state == "done"
+
+
+def test_an_agent_that_is_known_to_be_broken_by_now_is_passed_over(tmp_path: Path) -> None:
+    tasks = [replace(task, task_id=f"t{number}") for number, task in enumerate(world(200, seed=3))]
+    learn(tasks, tmp_path, keep=0.97)
+    ledger = SqliteLedger(":memory:")
+    for number in range(60):
+        ledger.record(
+            Outcome(run_id=f"r{number}", task_id="t", task_type="work", agent="weak", success=False, failure="bug")
+        )
+    now = Engine(agents=[weak, strong], model="none", ledger=ledger, learned=tmp_path)
+    assert "weak" in run(engine(tmp_path), tasks[:20]).assignments.values()
+    assert set(run(now, tasks[:20]).assignments.values()) == {"strong"}

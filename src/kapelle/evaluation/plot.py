@@ -174,7 +174,7 @@ class _Picture:
         routed = [target.routed for target in self._report.targets]
         marks = [(1.0, 1.0), *(_place(one) for one in (*self._singles, *routed, *self._oracle))]
         to_pixels = self._axes.transData.transform
-        taken = [_around(*to_pixels(mark), 8.0) for mark in marks]
+        taken = [_around(x, y, 8.0) for x, y in map(to_pixels, marks)]
         paths = [[to_pixels(_place(one)) for one in path] for path in (self._report.curve, self._hull, self._oracle)]
         lines = [point for path in paths for point in _along(path)]
         box = self._axes.get_window_extent()

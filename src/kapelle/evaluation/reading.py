@@ -28,7 +28,7 @@ from .columns import NAMES, ColumnNames, find_columns
 from .ledger_log import read_ledger
 from .log import MAX_LISTED, Log, RowProblem, mean_outcome
 from .records import Record, find_kind, read_csv, read_csv_header, read_json_lines
-from .row_figures import BadRow, Rate, Scale, read_name, read_number, read_quality, read_words
+from .row_figures import BadRow, Scale, TokenPrices, read_name, read_number, read_quality, read_words
 
 _TYPE = "task"
 """The type of every task in a log that tells none."""
@@ -92,7 +92,7 @@ class _Reader:
         self._rows = 0
         self._repeats = 0
         self._notes: list[str] = []
-        self._rates: dict[str, Rate] = {}
+        self._rates: dict[str, TokenPrices] = {}
 
     def find(self, header: list[str], *, where: str, nested: bool = False) -> None:
         """Settle which column is what."""
@@ -260,7 +260,7 @@ class _Reader:
         try:
             rate = self._rates.get(model)
             if rate is None:
-                rate = self._rates[model] = Rate(self._prices, model)
+                rate = self._rates[model] = TokenPrices(self._prices, model)
             return rate.cost_usd(*counts)
         except UnknownPrice:
             raise BadRow(

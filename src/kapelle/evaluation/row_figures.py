@@ -104,7 +104,7 @@ def read_words(fields: Mapping[str, Any], column: str | None) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
-class Rate:
+class TokenPrices:
     """What a model's tokens cost. Most prices are per token, and then are asked for once and not for every row."""
 
     def __init__(self, prices: PriceTable, model: str) -> None:
