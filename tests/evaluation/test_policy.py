@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,12 +82,6 @@ def test_a_strategy_competes_like_an_agent_and_everyone_asked_is_paid() -> None:
     assert set(policy.choose(tasks, policy.point(1.0))) == {cascade}
     assert reached.quality == 1.0
     assert reached.cost_usd == pytest.approx(0.01 + 67 / 200, abs=0.01)
-
-
-def test_a_saved_policy_chooses_the_same(tmp_path: Path) -> None:
-    POLICY.save(tmp_path / "p.npz")
-    loaded = RoutingPolicy.load(tmp_path / "p.npz")
-    assert loaded.choose(TEST, loaded.point(0.95)) == POLICY.choose(TEST, POLICY.point(0.95))
 
 
 def test_too_few_tasks_or_agents_are_refused() -> None:

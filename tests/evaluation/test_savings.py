@@ -17,7 +17,7 @@ from kapelle.estimates.logged import LoggedTask
 from kapelle.evaluation import SavingsReport, run_savings, savings_report
 from kapelle.evaluation.baselines import Hindsight, cheapest_mix, cheapest_single
 from kapelle.evaluation.folds import group_tasks, split_tasks
-from kapelle.evaluation.policy import RoutingPolicy
+from kapelle.evaluation.learned_policy import LearnedPolicy
 from kapelle.strategies.strategy import Cascade, Check, Single, Strategy
 from tests.evaluation.worlds import (
     COST,
@@ -263,6 +263,6 @@ def test_a_file_becomes_a_report_a_picture_and_a_policy_for_use(tmp_path: Path) 
     report = run_savings(path, plot=tmp_path / "curve.svg", save=tmp_path / "policy", resamples=100)
     assert report.method == "paired"
     assert (tmp_path / "curve.svg").stat().st_size > 1_000
-    policy = RoutingPolicy.load(tmp_path / "policy")
-    chosen = policy.choose([make_task(1, "hard", {})], policy.point(1.0))
-    assert str(chosen[0]) in {"small", "large"}
+    (choice,) = LearnedPolicy.load(tmp_path / "policy").choose([make_task(1, "hard", {})])
+    assert choice is not None
+    assert choice.strategy == Single(agent="large")
