@@ -57,7 +57,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _scale_examples(function: Any) -> None:
     """Scale the number of examples that a test's own decorator counts; the profile's is scaled already."""
-    said = function._hypothesis_internal_use_settings  # hypothesis has no other place where it could be said anew
+    # Hypothesis has no other place where it could be said anew. A machine of states has the profile's.
+    said = getattr(function, "_hypothesis_internal_use_settings", None) or settings.default
     assert settings.default is not None
     if said.max_examples != settings.default.max_examples:
         count = scaled(said.max_examples, least=LEAST_EXAMPLES)
