@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ settings.load_profile("kapelle")
 # Several processes share the processors: in each, arithmetic keeps to one thread, or they wait for one another.
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+
+# A shell that starts the tests in the background lets them, and whatever they start, ignore an interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Many tests start Python anew. Each start takes twice as long where no bytecode may be kept.
 sys.dont_write_bytecode = False
