@@ -34,7 +34,7 @@ PROCESSES ?= auto
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
 
 quick: $(READY)  ## Run the tests that take no time, of every folder: under a minute
-	@KAPELLE_TEST_LLM=0 KAPELLE_TEST_SCALE=0.02 $(PYTEST) -m 'not slow'
+	@KAPELLE_TEST_LLM=0 KAPELLE_TEST_SCALE=0.02 $(PYTEST) --quick
 
 test: $(READY)  ## Run the tests
 	@KAPELLE_TEST_LLM=$(or $(KAPELLE_TEST_LLM),0) $(PYTEST)

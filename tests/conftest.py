@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 
 from tests.scale import scaled
 
+QUICK_CASES = 4
+"""So many cases of a test are enough where it is to be quick."""
 LEAST_EXAMPLES = 15
 """Fewer show little more than that a test runs."""
 
@@ -49,15 +53,34 @@ def offline_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("KAPELLE_DB", str(tmp_path / "ledger.sqlite"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take --quick."""
+    parser.addoption("--quick", action="store_true", help="no slow test, and of a test with many cases a few")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Scale what hypothesis tries; where processes share the tests, put first what takes longest."""
+    """Scale what hypothesis tries; with --quick leave out what is slow; put first what takes longest."""
     functions = {id(found): found for item in items if is_hypothesis_test(found := getattr(item, "obj", None))}
     for function in functions.values():
         _scale_examples(function)
+    if config.getoption("quick"):
+        quick = set(_quick_ones(items))
+        config.hook.pytest_deselected(items=[item for item in items if item not in quick])
+        items[:] = [item for item in items if item in quick]
     if hasattr(config, "workerinput"):
         from tests.parallel import put_longest_first
 
         put_longest_first(items)
+
+
+def _quick_ones(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield the tests that are not marked as slow: of each, some of its cases, from the first to the last."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("slow") is None:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for found in cases.values():
+        yield from found[:: math.ceil(len(found) / QUICK_CASES)]
 
 
 def _scale_examples(function: Any) -> None:

@@ -78,6 +78,7 @@ def test_tasks_that_could_do_harm_stay(fields: dict[str, object]) -> None:
     assert Explorer(share=1.0).explore("r", dag, {"t": "a"}, {"t": able}, left_usd=math.inf) == {}
 
 
+@pytest.mark.slow
 def test_what_is_said_of_the_probability_is_what_happens() -> None:
     able, explorer = {"a": estimate(0.7, sd=0.1), "b": estimate(0.6, sd=0.2)}, Explorer(share=0.5)
     runs = [f"r{n}" for n in range(1500)]

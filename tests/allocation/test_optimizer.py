@@ -549,6 +549,7 @@ def test_a_reward_model_replaces_what_is_expected_of_agents_and_shifts_its_bound
     assert bounds[0] == pytest.approx(bounds[1])
 
 
+@pytest.mark.slow
 def test_either_reward_model_that_learned_moves_the_tasks_that_an_agent_fails_at() -> None:
     profiler, calibrated, documented = CostProfiler(), CalibratedRewardModel(), LearnedReward()
     for number in range(300):

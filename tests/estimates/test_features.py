@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ def test_the_same_seed_describes_alike_and_what_was_saved_too() -> None:
     assert np.array_equal(features.describe(TALES), restored.describe(TALES))
 
 
+@pytest.mark.slow
 def test_hashes_do_not_depend_on_the_process() -> None:
     code = (
         "from kapelle.estimates.features import *; print(hash_words('one two two', 'x').tolist(), hash_letters('abcd'))"

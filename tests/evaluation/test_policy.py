@@ -74,6 +74,7 @@ def test_where_one_agent_is_cheapest_and_best_it_does_everything() -> None:
     assert set(policy.choose(tasks, policy.point(0.95))) == {Single(agent="good")}
 
 
+@pytest.mark.slow
 def test_a_strategy_competes_like_an_agent_and_everyone_asked_is_paid() -> None:
     tasks = [
         LoggedTask(

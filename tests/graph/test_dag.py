@@ -248,6 +248,7 @@ def test_values_that_describe_no_graph_are_refused(values: dict[str, object]) ->
         TaskDAG.from_dict(values)
 
 
+@pytest.mark.slow
 def test_a_long_chain_needs_no_recursion() -> None:
     size = 20_000
     dag = TaskDAG(task(f"t{number}", *([f"t{number - 1}"] if number else [])) for number in range(size))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import combinations, pairwise
 from xml.etree.ElementTree import Element
 
+import pytest
 from defusedxml.ElementTree import fromstring
 from hypothesis import given
 
@@ -110,6 +111,7 @@ def test_long_texts_are_cut_and_kept_in_the_tooltip() -> None:
     assert words in (next(root.iter(f"{SVG}title")).text or "")
 
 
+@pytest.mark.slow
 def test_pictures_are_made_of_a_thousand_tasks() -> None:
     chain = [task(f"t{number}", *{"t0", f"t{number - 1}"} if number else ()) for number in range(1000)]
     row = [task(f"t{number}") for number in range(1000)]

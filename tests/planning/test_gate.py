@@ -82,6 +82,7 @@ def test_one_more_part_never_makes_a_plan_less_worth() -> None:
     assert scores == sorted(scores)
 
 
+@pytest.mark.slow
 def test_the_same_key_draws_the_same_arm_and_the_share_is_kept() -> None:
     gate = Gate(control_share=0.05)
     arms = [gate.decide(CAPITALS, key=f"run-{number}").arm for number in range(4000)]

@@ -32,6 +32,7 @@ def _collections_are_quick() -> Iterator[None]:
 SEEDS = int(os.environ.get("KAPELLE_SIMULATED_SEEDS") or scaled(750, least=20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
 def test_the_engine_keeps_the_rules_in_every_world(part: int) -> None:
     for seed in range(part, SEEDS, 10):

@@ -73,6 +73,7 @@ def test_it_comes_close_to_the_true_chances(taught: CalibratedRewardModel) -> No
         assert taught.predict({**features, "cost_position": POSITIONS[agent]}) == pytest.approx(truth, abs=0.12)
 
 
+@pytest.mark.slow
 def test_one_outcome_after_another_comes_near_to_fitting_all_at_once() -> None:
     online, rows = CalibratedRewardModel(), tiny_world(400, seed=3)
     for features, outcome in rows:
@@ -93,6 +94,7 @@ def test_both_models_are_reward_models() -> None:
     assert isinstance(LearnedReward(), RewardModel)
 
 
+@pytest.mark.slow
 def test_few_outcomes_move_it_little_from_the_rate_of_all() -> None:
     model = CalibratedRewardModel()
     assert model.predict(describe_attempt("scout", "search")) == pytest.approx(0.5)
