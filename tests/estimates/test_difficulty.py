@@ -139,6 +139,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]
 
 
+@pytest.mark.slow
 def test_the_same_tasks_and_seed_give_the_same_model() -> None:
     one, other = DifficultyModel.fit(world(), seed=5), DifficultyModel.fit(world(), seed=5)
     assert (one.predict([ask(HARD[0])]).quality == other.predict([ask(HARD[0])]).quality).all()

@@ -30,6 +30,7 @@ def mean(tasks: list[LoggedTask], agent: str) -> tuple[float, float]:
     return float(quality.mean()), float(cost.mean())
 
 
+@pytest.mark.slow
 def test_easy_tasks_go_to_the_cheap_agent_and_hard_ones_to_the_strong() -> None:
     tasks = [
         LoggedTask(task_id="e", text=EASY[1], task_type="work"),

@@ -184,6 +184,7 @@ def test_doubly_robust_intervals_hold_the_truth_and_naive_means_do_not(fit: type
     assert naive["small"] == 0  # it was given the easy tasks
 
 
+@pytest.mark.slow
 def test_what_routing_is_said_to_reach_in_a_partial_log_is_what_it_reaches() -> None:
     world = make_world(4_000, seed=7)
     report = judge(hide(world, {"easy": 0.7, "hard": 0.7}, seed=8))

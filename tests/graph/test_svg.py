@@ -86,6 +86,7 @@ def test_crossings_that_need_not_be_are_avoided() -> None:
     assert (top["a"] < top["b"]) == (top["d"] < top["c"])
 
 
+@pytest.mark.slow
 @given(full_graphs())
 def test_every_graph_makes_a_picture_whatever_its_texts(dag: TaskDAG) -> None:
     status = dict.fromkeys(dag.tasks, "<odd> & \x00")

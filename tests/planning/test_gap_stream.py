@@ -99,6 +99,7 @@ def test_what_contradicts_the_tasks_that_were_handed_on_is_an_error(text: str, t
         streamed(cut(text, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["<", ">", "<node id='a'>", "<!--", "x > y ", '<node id="', "<node id='a' b='>"])
 def test_a_hostile_stream_comes_to_an_end(piece: str) -> None:
     with pytest.raises(InvalidPlan):
