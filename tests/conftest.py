@@ -8,11 +8,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
+from kapelle.process import signals
 from tests.scale import scaled
 
 QUICK_CASES = 4
@@ -46,11 +47,17 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 @pytest.fixture(autouse=True)
 def offline_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the user's keys, models and ledger; every test has an empty ledger of its own."""
+    """Hide the user's keys, models and ledger; every test has an empty ledger of its own, and none ends the tests."""
     for name in list(os.environ):
         if name.endswith(("_API_KEY", "_BASE_URL")) or name.startswith("KAPELLE_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("KAPELLE_DB", str(tmp_path / "ledger.sqlite"))
+    monkeypatch.setattr(signals, "_end", _leave)
+
+
+def _leave(code: int) -> NoReturn:
+    """In the place of what ends a program that leaves threads behind: the tests go on."""
+    raise SystemExit(code)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

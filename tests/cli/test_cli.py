@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from kapelle import cli
 from kapelle.ledger import SqliteLedger, ledger_path
-from kapelle.process import signals
 from tests.models.openai_server import OpenAIServer, chat, failure, raw
 
 ROOT = Path(__file__).parents[2]
@@ -36,11 +35,6 @@ class Outcome:
 @pytest.fixture
 def kapelle(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
     """Return a function that runs a command as a shell would, and gives its exit code and output."""
-
-    def end(code: int) -> NoReturn:
-        raise SystemExit(code)
-
-    monkeypatch.setattr(signals, "_end", end)  # while a thread is about to end, a program would end at once
 
     def run(*words: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["kapelle", *words])
