@@ -58,6 +58,7 @@ def test_a_share_of_zero_changes_nothing() -> None:
     assert Explorer().explore("r", DAG, {"t": "a"}, {"t": able}, left_usd=math.inf) == {}
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 2)), min_size=2, max_size=5),
     st.floats(0, 3),

@@ -373,6 +373,7 @@ def test_a_word_about_nothing_says_the_way_out(kapelle: Any, words: list[str], m
     assert (done.code, message in done.err) == (2, True), done.err
 
 
+@pytest.mark.slow
 def test_forgetting_is_counted_first_and_leaves_the_run_as_it_was(kapelle: Any) -> None:
     kapelle("run", COMPARE, "--data", ATLAS)
     before = kapelle("explain", "last").out

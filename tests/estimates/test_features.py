@@ -15,6 +15,7 @@ SUMS = [f"What is {a} plus {a * 7}? Show each step." for a in range(30)]
 TALES = [f"Tell a tale of the {color} fox and the sleeping river." for color in ("red", "old", "sly", "wet")] * 8
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_any_text_has_finite_numbers_and_always_as_many(text: str, context: str) -> None:
     assert np.isfinite(form_of(text, context)).all()

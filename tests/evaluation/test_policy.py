@@ -42,6 +42,7 @@ def test_easy_tasks_go_to_the_cheap_agent_and_hard_ones_to_the_strong() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.9, 0.95, 0.98])
 def test_the_quality_that_was_promised_is_reached_for_much_less(share: float) -> None:
     best_quality, best_cost = mean(TEST, "strong")

@@ -161,6 +161,7 @@ def test_the_topological_order_respects_edges_and_keeps_the_order_of_insertion(d
     assert TaskDAG(dag[task_id] for task_id in order).topological_order() == order
 
 
+@pytest.mark.slow
 @given(plain_graphs(), st.randoms(use_true_random=False))
 def test_ready_tasks_drain_the_graph(dag: TaskDAG, random: Random) -> None:
     done: list[str] = []

@@ -121,6 +121,7 @@ JSON_DAMAGE: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", JSON_DAMAGE.values(), ids=JSON_DAMAGE)
 @given(graph=plausible_graphs())
 @settings(max_examples=25, deadline=None)

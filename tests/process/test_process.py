@@ -80,6 +80,7 @@ def test_a_signal_leaves_a_clean_run(tmp_path: Path, function: str, number: sign
     assert ended(tmp_path) == {"run": "stopped", "a": "cancelled", "b": "skipped"}
 
 
+@pytest.mark.slow
 def test_an_agent_that_ends_the_program_ends_its_task_only(tmp_path: Path) -> None:
     with start(tmp_path, "leave", "--json") as process:
         out, _ = process.communicate(timeout=30)

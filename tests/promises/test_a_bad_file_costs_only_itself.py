@@ -139,6 +139,7 @@ def test_who_used_up_the_folders_time_is_said_and_good_files_are_read_all_the_sa
     assert all(one.endswith("the files before it used up the rest of the folder's time") for one in said[2::2]), said
 
 
+@pytest.mark.slow
 def test_a_folder_of_bad_files_alone_is_given_up(tmp_path: Path) -> None:
     slow = tmp_path / "slow.csv"
     slow.write_text(EMPTY_CELLS)

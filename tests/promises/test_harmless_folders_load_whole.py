@@ -108,6 +108,7 @@ def test_a_large_file_that_there_is_no_room_for_is_not_read_to_its_end(tmp_path:
     assert rows == 100_000
 
 
+@pytest.mark.slow
 def test_small_notes_are_read_before_large_ones_that_take_the_time(tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / f"a{number}.html").write_text("<b></b>" * 600_000)

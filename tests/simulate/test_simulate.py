@@ -45,6 +45,7 @@ def test_a_world_that_failed_once_fails_no_more(name: str) -> None:
     assert check(WORLDS[name]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 17, 48, 101, 245, 991])
 def test_a_world_is_repeatable_to_the_event(seed: int) -> None:
     world = draw_world(seed)

@@ -49,6 +49,7 @@ def taught() -> CalibratedRewardModel:
     return CalibratedRewardModel.fit(tiny_world(800, seed=1))
 
 
+@pytest.mark.slow
 def test_it_beats_static_weights_by_more_than_the_wanted_share(taught: CalibratedRewardModel) -> None:
     seen, held_out = tiny_world(800, seed=1), tiny_world(400, seed=2)
     outcomes = [outcome for _, outcome in held_out]
