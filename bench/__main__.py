@@ -12,13 +12,14 @@ BENCHMARKS = (
     "graph",
     "optimizer",
     "overhead",
+    "flow",
     "simulate",
     "crash",
     "ray_nodes",
     "budget",
     "words",
 )
-ON_RECORDED_DATA = ("plans", "gate", "faults", "routing", "estimates", "reward", "makespan", "sql")
+ON_RECORDED_DATA = ("plans", "gate", "faults", "routing", "estimates", "makespan", "sql")
 """They need public data that is not in the repository, and say where they look for it."""
 WITH_TARGETS = ("untrusted", "tables")
 """They end with an error, or a figure above zero, where a target is missed."""

@@ -1,14 +1,14 @@
-"""How well the gate reads from a request's words how far it can be taken apart, against recorded plans.
+"""How well the gate tells from a request's length whether it can be taken apart, against recorded plans.
 
     python -m bench.gate [--data FOLDER] [--part dev|test] [--json]
 
 `parallelqa` gives the number of parallel branches, `nestful`, `strategyqa` and `worfbench` the steps and edges of a
-gold plan: its breadth is the widest level, its depth the longest path. Requests that one step answers, which the gate
-should decline, are those of one gold step, and `geography`, where one SQL query answers each question; all others
-should be taken apart (by that measure: nobody has run these plans, so whether they would pay is not known). Baselines
-in the same run: judging by the number of words, and taking everything apart.
+gold plan. Requests that one step answers, which the gate should decline, are those of one gold step, and `geography`,
+where one SQL query answers each question; all others should be taken apart (by that measure: nobody has run these
+plans, so whether they would pay is not known). Baselines in the same run: other numbers of words, and taking everything
+apart.
 
-Rows are `dev` or `test` by a hash of their request. The gate's words and weights were set by looking at `dev` alone.
+Rows are `dev` or `test` by a hash of their request.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 
-from kapelle.graph import Task, TaskDAG
 from kapelle.planning import judge_request
 
 SETS = {
@@ -44,12 +43,10 @@ HIDDEN = ("strategyqa", "wikihow")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A request, and what its gold plan says."""
+    """A request, and how many steps its gold plan has."""
 
     request: str
     steps: int
-    breadth: int
-    depth: int
 
 
 def main() -> None:
@@ -72,13 +69,10 @@ def main() -> None:
     if options.json:
         print(json.dumps({"part": options.part, "sets": result, "decisions": decisions}))
         return
-    columns = {"rows": 6, "breadth": 9, "parts": 8, "words": 8, "depth": 8, "planned": 9, "single declined": 17}
-    print(f"{options.part:<12}" + "".join(f"{name:>{width}}" for name, width in columns.items()))
+    print(f"{options.part:<12}{'rows':>6}{'planned':>9}{'single declined':>17}")
     for name, found in result.items():
         declined = f"{found['single_declined']} of {found['single']}"
-        shown = {**found, "planned": f"{found['planned']:.1%}", "single declined": declined}
-        print(f"{name:<12}" + "".join(f"{shown[column]:>{width}}" for column, width in columns.items()))
-    print("Correlations (Spearman) of the judged breadth, parts and depth with the gold; words: with the gold breadth.")
+        print(f"{name:<12}{found['rows']:>6}{found['planned']:>9.1%}{declined:>17}")
     lines = [(f"{sets}: {name}", found) for sets, deciders in decisions.items() for name, found in deciders.items()]
     for name, found in lines:
         print(f"{name:<38} balanced accuracy {found['balanced']:.3f}  planned of several steps {found['planned']:.1%}"
@@ -97,34 +91,23 @@ def read_rows(path: Path, part: str) -> Iterator[Row]:
 
 
 def read_row(request: str, row: dict[str, Any]) -> Row:
-    """Return a row with the shape of its gold plan."""
+    """Return a row with the length of its gold plan."""
     if "branch" in row:
-        return Row(request=request, steps=row["branch"] + 1, breadth=row["branch"], depth=2)
+        return Row(request=request, steps=row["branch"] + 1)
     if "sql" in row:
-        return Row(request=request, steps=1, breadth=1, depth=1)
-    before: dict[str, list[str]] = {}
-    for one, other in row["edges"]:
-        before.setdefault(other, []).append(one)
-    ids = dict.fromkeys(step["id"] for step in row["steps"])  # some gold plans name a step twice
-    graph = TaskDAG(Task(task_id=step, task_type="step", depends_on=tuple(before.get(step, ()))) for step in ids)
-    levels = graph.levels()
-    return Row(request=request, steps=len(graph), breadth=max(map(len, levels)), depth=len(levels))
+        return Row(request=request, steps=1)
+    return Row(request=request, steps=len({step["id"] for step in row["steps"]}))  # some name a step twice
 
 
 def measure(rows: Sequence[Row]) -> dict[str, Any]:
     """Compare the judgements of one set with its gold plans."""
-    verdicts = [judge_request(row.request) for row in rows]
-    single = [verdict for verdict, row in zip(verdicts, rows, strict=True) if row.steps == 1]
-    breadth = [row.breadth for row in rows]
+    planned = [judge_request(row.request).decompose for row in rows]
+    single = [not chosen for chosen, row in zip(planned, rows, strict=True) if row.steps == 1]
     return {
         "rows": len(rows),
-        "breadth": correlate(breadth, [verdict.breadth for verdict in verdicts]),
-        "parts": correlate([row.steps for row in rows], [verdict.parts for verdict in verdicts]),
-        "words": correlate(breadth, [len(row.request.split()) for row in rows]),
-        "depth": correlate([row.depth for row in rows], [verdict.depth for verdict in verdicts]),
-        "planned": float(np.mean([verdict.decompose for verdict in verdicts])),
+        "planned": float(np.mean(planned)),
         "single": len(single),
-        "single_declined": sum(not verdict.decompose for verdict in single),
+        "single_declined": sum(single),
     }
 
 
@@ -134,7 +117,7 @@ def decide_all(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     words = np.array([len(row.request.split()) for row in rows])
     deciders = {
         "gate": np.array([judge_request(row.request).decompose for row in rows]),
-        "more than 12 words": words > 12,
+        "more than 8 words": words > 8,
         "more than 20 words": words > 20,
         "always": np.ones(len(rows), dtype=bool),
     }
@@ -143,20 +126,6 @@ def decide_all(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
         planned, declined = float(chosen[several].mean()), float((~chosen[~several]).mean())
         result[name] = {"planned": planned, "declined": declined, "balanced": (planned + declined) / 2}
     return result
-
-
-def correlate(gold: Sequence[float], judged: Sequence[float]) -> str:
-    """Spearman's correlation as a text; a dash where one side never varies."""
-    if len(set(gold)) < 2 or len(set(judged)) < 2:
-        return "-"
-    return f"{np.corrcoef(ranks(gold), ranks(judged))[0, 1]:.2f}"
-
-
-def ranks(values: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The ranks of values; equal ones share their mean."""
-    _, inverse, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray((ends - (counts - 1) / 2)[inverse], dtype=np.float64)
 
 
 if __name__ == "__main__":

@@ -31,8 +31,9 @@ from typing import Any
 
 from kapelle import Engine, SqliteLedger
 from kapelle.errors import KapelleError
+from kapelle.local.table_questions import TablePlan, TableQuestions
 from kapelle.models import ModelClient, find_model
-from kapelle.tools import TablePlan, TableQuestions, Tables
+from kapelle.tools import Tables
 
 from .sql_model import RememberingModel, ask_bare, ask_checked
 

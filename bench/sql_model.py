@@ -11,10 +11,12 @@ from kapelle.agents import TaskContext
 from kapelle.errors import CannotAnswer, RefusedQuery
 from kapelle.graph import Task
 from kapelle.ledger import NOTHING, Usage
+from kapelle.local.question_check import DoesNotFit
 from kapelle.local.sql import SqlAgent
 from kapelle.local.sql_writer import MAX_OUTPUT_TOKENS, SQL_SCHEMA, SqlWritingAgent, read_sql_reply, write_prompt
+from kapelle.local.table_questions import TableQuestions, link_schema
 from kapelle.models import ModelClient, ModelReply, ModelRequest, PaidReplyInvalid
-from kapelle.tools import DoesNotFit, TableQuestions, Tables, link_schema
+from kapelle.tools import Tables
 
 MAX_ROWS = 10_000
 

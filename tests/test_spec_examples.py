@@ -33,11 +33,12 @@ from kapelle.allocation import DAAOOptimizer, OptimizationConstraints, Optimized
 from kapelle.errors import InvalidGraph
 from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
+from kapelle.learning import LearnedRewardModel, TaskOutcome
 from kapelle.ledger import Run
 from kapelle.planning import FUNCTION_TYPES, GAP_SYSTEM_PROMPT, GAP_USER_PROMPT, Plan, read_reply
 from kapelle.routing import HALORouter, RoutingPlan
 from kapelle.testing import ScriptedModel
-from kapelle.validation import AOPValidator, LearnedRewardModel, TaskOutcome
+from kapelle.validation import AOPValidator
 
 FOLDER = Path(__file__).parent / "spec"
 HOMES = {
@@ -45,11 +46,11 @@ HOMES = {
     "CostProfiler": "kapelle.estimates",
     "DAAOOptimizer": "kapelle.allocation",
     "HALORouter": "kapelle.routing",
-    "LearnedRewardModel": "kapelle.validation",
+    "LearnedRewardModel": "kapelle.learning",
     "OptimizationConstraints": "kapelle.allocation",
     "Task": "kapelle.graph",
     "TaskDAG": "kapelle.graph",
-    "TaskOutcome": "kapelle.validation",
+    "TaskOutcome": "kapelle.learning",
 }
 """Where a name lives as long as the root package does not export it."""
 

@@ -39,7 +39,7 @@ from kapelle.errors import (
 )
 from kapelle.execution import ExecutionLimits, HedgePolicy, Reflection, RetryPolicy
 from kapelle.graph import GraphPatch, Task, TaskDAG
-from kapelle.ledger import Event, Lease, Ledger, Run, SqliteLedger, Usage, answer_message
+from kapelle.ledger import Event, Lease, Ledger, Outcome, Run, SqliteLedger, Usage, answer_message
 from kapelle.routing import RoutingPlan
 from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 from kapelle.testing import LoopHeartbeat, VirtualClock
@@ -81,6 +81,8 @@ class History:
     items: list[Item] = field(default_factory=list)
     run: Run | None = None
     """As the ledger tells it in the end."""
+    outcomes: tuple[Outcome, ...] = ()
+    """What is learned from it."""
     complaints: list[str] = field(default_factory=list)
     """What asyncio complained of: exceptions that nobody retrieved."""
 
@@ -135,6 +137,7 @@ class _Player:
             self.note("over", -1, data={"raised": "Stuck", "text": f"it did not end within {LONGEST_S:g} s"})
         with suppress(KapelleError):
             self.history.run = self.store.run(RUN_ID)
+            self.history.outcomes = self.store.outcomes()
 
     async def _sessions(self) -> None:
         budget, resumes, deadline = self.world.budget_usd, self.world.resumes, self.world.deadline_s

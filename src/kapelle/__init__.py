@@ -87,6 +87,7 @@ if TYPE_CHECKING:
         Task,
         TaskDAG,
     )
+    from kapelle.learning import LearnedRewardModel, TaskOutcome
     from kapelle.ledger import (
         Event,
         Ledger,
@@ -101,7 +102,7 @@ if TYPE_CHECKING:
         open_ledger,
     )
     from kapelle.limits import (
-        Terms,
+        RunLimits,
     )
     from kapelle.models import (
         Message,
@@ -155,10 +156,8 @@ if TYPE_CHECKING:
         ApprovedPlan,
         Edit,
         Issue,
-        LearnedRewardModel,
         ModelDetector,
         Repair,
-        TaskOutcome,
         ValidationResult,
         repair_draft,
         validate_draft,
@@ -257,6 +256,7 @@ __all__ = [
     "RulePlanner",
     "Run",
     "RunBusy",
+    "RunLimits",
     "Single",
     "SqliteLedger",
     "StepResult",
@@ -266,7 +266,6 @@ __all__ = [
     "TaskDAG",
     "TaskOutcome",
     "TaskRun",
-    "Terms",
     "ToolCall",
     "ToolDefinition",
     "TryAgain",
@@ -371,6 +370,7 @@ _HOMES = {
         "Task",
         "TaskDAG",
     ),
+    "kapelle.learning": ("LearnedRewardModel", "TaskOutcome"),
     "kapelle.ledger": (
         "Event",
         "Ledger",
@@ -384,7 +384,7 @@ _HOMES = {
         "ledger_path",
         "open_ledger",
     ),
-    "kapelle.limits": ("Terms",),
+    "kapelle.limits": ("RunLimits",),
     "kapelle.models": (
         "Message",
         "ModelClient",
@@ -437,10 +437,8 @@ _HOMES = {
         "ApprovedPlan",
         "Edit",
         "Issue",
-        "LearnedRewardModel",
         "ModelDetector",
         "Repair",
-        "TaskOutcome",
         "ValidationResult",
         "repair_draft",
         "validate_draft",

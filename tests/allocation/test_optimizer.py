@@ -10,16 +10,13 @@ from typing import Any
 import pytest
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.allocation import DAAOOptimizer, OptimizationConstraints, OptimizedPlan, describe_attempt
-from kapelle.allocation.candidates import OptionFinder
+from kapelle.allocation import DAAOOptimizer, OptimizationConstraints, OptimizedPlan
 from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.estimates import CostProfiler
-from kapelle.estimates.posterior import logit
 from kapelle.graph import Task, TaskDAG
 from kapelle.routing import HALORouter, RoutingPlan
 from kapelle.strategies.search import StrategyEstimate
 from kapelle.strategies.strategy import Cascade, Check, Single, Strategy, Vote, agents_of
-from kapelle.validation import CalibratedRewardModel, LearnedReward
 
 CHAIN = TaskDAG([Task(task_id=f"t{i}", task_type="test", depends_on=(f"t{i - 1}",) if i else ()) for i in range(3)])
 WIDE = TaskDAG([Task(task_id=f"t{i}", task_type="test") for i in range(3)])
@@ -510,70 +507,3 @@ def test_where_nobody_was_tried_what_is_declared_decides_and_a_greater_claim_is_
     daao = optimizer(modest, boaster)
     assert optimize(daao, all_to("boaster"), min_quality_score=0.5).assignments == all_to("modest")
     assert optimize(daao, all_to("modest"), min_quality_score=0.95).assignments == all_to("boaster")
-
-
-class Says:
-    """A reward model that expects of each agent what it was told, and keeps what it was asked."""
-
-    def __init__(self, **expected: float) -> None:
-        self.expected = expected
-        self.asked: dict[str, Mapping[str, Any]] = {}
-
-    def predict(self, features: Mapping[str, Any]) -> float:
-        self.asked[features["agent"]] = features
-        return self.expected[features["agent"]]
-
-    def observe(self, features: Mapping[str, Any], outcome: float) -> None:
-        raise AssertionError("optimising teaches nothing")
-
-
-def test_a_reward_model_replaces_what_is_expected_of_agents_and_shifts_its_bound() -> None:
-    says = Says(cheap=0.5, fast=0.95, safe=0.97)
-    daao = DAAOOptimizer(CostProfiler(), AgentRegistry((CHEAP, FAST, SAFE)), reward=says)
-    assert optimize(optimizer(), all_to("safe"), min_quality_score=0.85).assignments == all_to("cheap")
-    assert optimize(daao, all_to("safe"), min_quality_score=0.85).assignments == all_to("fast")
-    positions = {name: (row["cost_position"], row["time_position"]) for name, row in says.asked.items()}
-    assert positions == {"cheap": (0.0, 1.0), "fast": (pytest.approx(4 / 9), 0.0), "safe": (1.0, 1.0)}
-
-    profiler = CostProfiler()
-    for _ in range(60):
-        profiler.record_execution("t", "cheap", "test", 10, 1.0, True, cost_usd=0.1)
-        profiler.record_execution("t", "cheap", "test", 10, 1.0, False, cost_usd=0.1)
-    bounds = []
-    for expected in (0.5, 0.9):
-        finder = OptionFinder(profiler, AgentRegistry((CHEAP,)), None, None, Says(cheap=expected))
-        option = finder.alone(CHAIN.tasks["t0"], 1.0, Single(agent="cheap"))
-        assert (option.quality, option.samples) == (expected, 120)
-        assert option.lower < option.quality
-        bounds.append(logit(option.lower) - logit(option.quality))
-    assert bounds[0] == pytest.approx(bounds[1])
-
-
-@pytest.mark.slow
-def test_either_reward_model_that_learned_moves_the_tasks_that_an_agent_fails_at() -> None:
-    profiler, calibrated, documented = CostProfiler(), CalibratedRewardModel(), LearnedReward()
-    for number in range(300):
-        # each agent does well at one half of the tasks, which only the words tell apart
-        name, half = ("cheap", "safe")[number % 2], ("river", "bridge")[number // 2 % 2]
-        success = (name == "cheap") == (half == "river")
-        before = profiler.estimate({"cheap": CHEAP, "safe": SAFE}[name], "test", 1.0)
-        features = describe_attempt(
-            name, "test", text=f"Paint a {half}", success_rate=before.success_rate, cost_position=float(name == "safe")
-        )
-        calibrated.observe(features, float(success))
-        documented.observe(features, float(success))
-        profiler.record_execution("t", name, "test", 10, 10.0, success, cost_usd=0.1 if name == "cheap" else 1.0)
-    tasks = [Task(task_id=half, task_type="test", description=f"Paint a {half}") for half in ("river", "bridge")]
-    dag, registry = TaskDAG(tasks), AgentRegistry((CHEAP, SAFE))
-    plan = optimize(DAAOOptimizer(profiler, registry, reward=calibrated), all_to("safe", dag), dag)
-    assert plan.assignments == {"river": "cheap", "bridge": "safe"}
-    # the documented one knows nothing of words: to it both agents are alike, and the cheap one does all
-    plan = optimize(DAAOOptimizer(profiler, registry, reward=documented), all_to("safe", dag), dag)
-    assert plan.assignments == all_to("cheap", dag)
-    assert 0.3 < plan.quality_score < 0.7
-
-
-def test_a_reward_model_that_predicts_no_chance_is_refused_by_the_agents_name() -> None:
-    daao = DAAOOptimizer(CostProfiler(), AgentRegistry((CHEAP,)), reward=Says(cheap=math.nan))
-    with pytest.raises(InvalidInput, match="expects nan of 'cheap' at 'test'"):
-        optimize(daao, all_to("cheap"))

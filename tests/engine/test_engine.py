@@ -470,7 +470,9 @@ def test_a_graph_whose_function_nobody_takes_runs_over_a_folder_with_a_note(tmp_
 def test_a_skill_that_nobody_has_does_not_lose_the_run() -> None:
     odd = {"tasks": [planned("s1", "lookup"), {**planned("s2", "write", "s1"), "requires": ["telepathy"]}]}
     model = ScriptedModel([odd, "Paris", "It is Paris."], cost_usd=0.01)
-    run = go(with_model(model), "Find the capital and write about it, then translate it", budget_usd=1.0)
+    run = go(
+        with_model(model), "Find the capital of France and write about it, and then translate all of it", budget_usd=1.0
+    )
     assert any("telepathy" in note for note in run.notes)
     assert run.graph is not None
     assert run.graph["s2"].requirements == frozenset()

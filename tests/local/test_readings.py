@@ -14,7 +14,7 @@ from kapelle.errors import AskPerson, CannotAnswer
 from kapelle.graph import Task
 from kapelle.local import local_agents
 from kapelle.local.sql import choose_reading
-from kapelle.tools import TablePlan
+from kapelle.local.table_questions import TablePlan
 
 QUESTION = "What is the price of Tea?"
 NET, GROSS = "The net_price of products where product is 'Tea'", "The gross_price of products where product is 'Tea'"

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG
-from kapelle.planning import Gate, GatedPlanner, Plan, judge_request, mark_arm, single_plan
+from kapelle.planning import Gate, GatedPlanner, Plan, judge_request, mark_mode, single_plan
+from kapelle.planning.gate import MAX_SINGLE_WORDS
 
-CAPITALS = "What are the populations of the capitals of France and Germany?"
+CAPITALS = "What are the populations of the capitals of France, Germany, Italy, Spain and Poland?"
 
 
 class TwoTasks:
@@ -26,20 +27,18 @@ class TwoTasks:
 
 
 @pytest.mark.parametrize(
-    ("request_text", "breadth", "depth"),
+    "request_text",
     [
-        (CAPITALS, 2, 2),
-        ("Compare the GDP of China, India and Indonesia.", 3, 2),
-        ("Find the longest river of Europe, then translate its name into Latin, then write a poem about it.", 1, 3),
-        ("If Mount Everest were 10% taller and K2 20% shorter, which one would be taller?", 2, 2),
-        ("Book a flight to Rome; send the invoice to Ann; update the calendar.", 3, 1),
+        CAPITALS,
+        "Find the longest river of Europe, then translate its name into Latin, then write a poem about it.",
+        "If Mount Everest were 10% taller and K2 20% shorter, which one would be taller?",
+        "a " * 200_000,
     ],
 )
-def test_what_has_parts_or_steps_is_worth_a_plan(request_text: str, breadth: int, depth: int) -> None:
-    verdict = judge_request(request_text)
-    assert verdict.decompose, verdict
-    assert (verdict.breadth, verdict.depth) == (breadth, depth)
-    assert verdict.reason.startswith("taking it apart pays: ")
+def test_what_has_many_words_is_worth_a_plan(request_text: str) -> None:
+    judgement = judge_request(request_text)
+    assert judgement.decompose, judgement
+    assert judgement.reason.startswith("taking it apart may pay: ")
 
 
 @pytest.mark.parametrize(
@@ -51,51 +50,35 @@ def test_what_has_parts_or_steps_is_worth_a_plan(request_text: str, breadth: int
         "   \n",
         "Translate 'good morning' into German.",
         "Who was Ada Lovelace?",
+        " ".join(["word"] * MAX_SINGLE_WORDS),
     ],
 )
-def test_one_thing_is_not_taken_apart(request_text: str) -> None:
-    verdict = judge_request(request_text)
-    assert not verdict.decompose
-    assert "it asks for one thing" in verdict.reason
+def test_what_is_short_is_not_taken_apart(request_text: str) -> None:
+    judgement = judge_request(request_text)
+    assert not judgement.decompose
+    assert "it is short" in judgement.reason
 
 
-@given(st.text(max_size=200) | st.lists(st.sampled_from([CAPITALS, "and", "then", "its", ",", ";"])).map(" ".join))
+@given(st.text(max_size=200), st.text(max_size=20))
 @settings(max_examples=200, deadline=None)
-def test_any_text_is_judged_by_figures_that_make_sense(text: str) -> None:
-    verdict = judge_request(text)
-    assert verdict == judge_request(text)
-    assert min(verdict.parts, verdict.breadth, verdict.depth) >= 1
-    assert 0 <= verdict.difficulty <= 1
-    assert verdict.decompose == (verdict.score > 0)
-
-
-@pytest.mark.parametrize(
-    "piece", ["A", "a ", "The A of the ", ", and ", "\n- x", "the a of ", "'s a", "1,", "'", '"', "of the a "]
-)
-def test_long_requests_are_judged_by_their_beginning(piece: str) -> None:
-    assert judge_request(piece * 200_000).breadth >= 1
-
-
-def test_one_more_part_never_makes_a_plan_less_worth() -> None:
-    things = ["France", "Germany", "Italy", "Spain", "Poland"]
-    scores = [judge_request(f"Compare the areas of {', '.join(things[:n])} and Malta").score for n in range(1, 6)]
-    assert scores == sorted(scores)
+def test_one_more_word_never_makes_a_plan_less_worth(text: str, more: str) -> None:
+    assert judge_request(f"{text} {more}").decompose >= judge_request(text).decompose
 
 
 @pytest.mark.slow
-def test_the_same_key_draws_the_same_arm_and_the_share_is_kept() -> None:
+def test_the_same_key_draws_the_same_mode_and_the_share_is_kept() -> None:
     gate = Gate(control_share=0.05)
-    arms = [gate.decide(CAPITALS, key=f"run-{number}").arm for number in range(4000)]
-    assert arms == [Gate(control_share=0.05).decide(CAPITALS, key=f"run-{number}").arm for number in range(4000)]
-    assert set(arms) == {"plan", "control"}
-    assert 0.04 < arms.count("control") / len(arms) < 0.06
-    assert arms != [Gate(control_share=0.05, salt="x").decide(CAPITALS, key=f"run-{n}").arm for n in range(4000)]
+    modes = [gate.decide(CAPITALS, key=f"run-{number}").mode for number in range(4000)]
+    assert modes == [Gate(control_share=0.05).decide(CAPITALS, key=f"run-{number}").mode for number in range(4000)]
+    assert set(modes) == {"plan", "control"}
+    assert 0.04 < modes.count("control") / len(modes) < 0.06
+    assert modes != [Gate(control_share=0.05, salt="x").decide(CAPITALS, key=f"run-{n}").mode for n in range(4000)]
 
 
 def test_what_is_declined_is_never_a_control() -> None:
-    assert Gate(control_share=1.0).decide("Hello!", key="k").arm == "single"
-    assert Gate(control_share=1.0).decide(CAPITALS, key="k").arm == "control"
-    assert Gate(control_share=0.0).decide(CAPITALS, key="k").arm == "plan"
+    assert Gate(control_share=1.0).decide("Hello!", key="k").mode == "single"
+    assert Gate(control_share=1.0).decide(CAPITALS, key="k").mode == "control"
+    assert Gate(control_share=0.0).decide(CAPITALS, key="k").mode == "plan"
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), "half"])
@@ -109,11 +92,11 @@ def test_a_single_plan_is_one_task_that_says_why() -> None:
     plan = single_plan(f"{CAPITALS} {{x}}", decision)
     (task,) = plan.graph
     assert task.resolved({}).inputs["request"] == f"{CAPITALS} {{x}}"
-    assert (task.metadata["arm"], task.metadata["gate_breadth"]) == ("control", 2.0)
+    assert (task.metadata["arm"], task.metadata["gate_words"]) == ("control", 15.0)
     assert "drawn as a control (100%" in plan.notes[0]
 
 
-def test_a_planned_graph_carries_its_arm_and_stays_what_it_was() -> None:
+def test_a_planned_graph_carries_its_mode_and_stays_what_it_was() -> None:
     planner = TwoTasks()
     plan = asyncio.run(GatedPlanner(planner, Gate(control_share=0.0)).plan(CAPITALS, {}))
     assert (len(plan.graph), plan.graph.version, plan.cost_usd, planner.calls) == (2, 3, 0.01, 1)
@@ -127,7 +110,7 @@ def test_a_declined_request_costs_no_planning() -> None:
     plan = asyncio.run(gated.plan("Hello!", AgentRegistry.default()))
     assert (len(plan.graph), plan.cost_usd, planner.calls) == (1, 0.0, 0)
     assert plan.graph["s1"].task_type == "write"
-    assert plan.graph["s1"].metadata["arm_reason"] == "one agent does it as well: it asks for one thing"
+    assert plan.graph["s1"].metadata["arm_reason"] == "one agent does it as well: it is short"
 
 
 def test_where_no_agent_takes_a_whole_request_it_is_planned() -> None:
@@ -138,7 +121,7 @@ def test_where_no_agent_takes_a_whole_request_it_is_planned() -> None:
     assert "no agent takes a whole request" in plan.graph["s1"].metadata["arm_reason"]
 
 
-def test_marking_an_arm_twice_keeps_the_last() -> None:
+def test_marking_a_mode_twice_keeps_the_last() -> None:
     gate = Gate(control_share=0.0)
     plan = single_plan("Hello!", gate.decide("Hello!", key="k"))
-    assert mark_arm(plan, gate.decide(CAPITALS, key="k")).graph["s1"].metadata["arm"] == "plan"
+    assert mark_mode(plan, gate.decide(CAPITALS, key="k")).graph["s1"].metadata["arm"] == "plan"

@@ -6,7 +6,7 @@ import pytest
 
 from kapelle.language.facts import MAX_FACT_DEPTH, parse_facts, replace_pronoun, split_owned, split_steps
 from kapelle.language.pronouns import find_referent, subject_of
-from kapelle.planning.request_shapes import find_files, read_comparison, to_plural
+from kapelle.planning.rules.request_shapes import find_files, read_comparison, to_plural
 
 
 @pytest.mark.parametrize(

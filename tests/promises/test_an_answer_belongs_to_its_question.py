@@ -23,10 +23,10 @@ from kapelle import AskPerson, Engine, HumanAnswer, Plan, Run, SqliteLedger, Tas
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput, NotFound
 from kapelle.execution import ExecutionLimits, RetryPolicy, make_backend
-from kapelle.execution.people import Given, Questions
+from kapelle.execution.questions import Given, Questions
 from kapelle.graph import GraphPatch
 from kapelle.ledger import Ledger, describe_question, hash_asked
-from kapelle.redaction.secrets import remember
+from kapelle.redaction.known import remember
 from kapelle.routing import RoutingPlan
 from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 

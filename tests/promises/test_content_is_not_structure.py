@@ -28,7 +28,7 @@ from kapelle.local import local_agents
 from kapelle.patterns import AgentOrchestrator
 from kapelle.planning import ForEachAgent, HTDAGPlanner, ModelPlanner, Plan, RulePlanner, read_items
 from kapelle.planning.plan_file import parse_plan, write_plan
-from kapelle.planning.stand_ins import StandIns
+from kapelle.planning.rules.stand_ins import StandIns
 from kapelle.testing import ScriptedModel
 
 ITEMS = {

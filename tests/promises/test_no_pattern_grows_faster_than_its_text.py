@@ -13,7 +13,7 @@ import itertools
 import pkgutil
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -83,7 +83,7 @@ def resolve(node: ast.expr, module: ModuleType) -> Any:
         return "word"
 
 
-def uses_of_names(nodes: dict[ModuleType, list[ast.AST]]) -> dict[str, set[str]]:
+def uses_of_names(nodes: Mapping[ModuleType, Sequence[ast.AST]]) -> dict[str, set[str]]:
     """Return by which methods the patterns of a name are used, anywhere."""
     uses: dict[str, set[str]] = {}
     for module, found in nodes.items():

@@ -200,7 +200,7 @@ REQUESTS = st.none() | st.sampled_from(["Is 20 more than 5?", "Find 30 hotels in
 
 @pytest.mark.slow
 @settings(max_examples=60, deadline=None)
-@given(full_graphs(), st.data(), REQUESTS, st.none() | st.floats(0, 10), st.none() | st.floats(0, 20))
+@given(full_graphs(), st.data(), REQUESTS, st.none() | st.floats(0, 10), st.none() | st.floats(1e-3, 20))
 def test_repair_ends_with_fewer_errors_within_the_same_limits(
     dag: TaskDAG, data: st.DataObject, request: str | None, budget: float | None, seconds: float | None
 ) -> None:

@@ -24,7 +24,3 @@ from .plan import Attempt as Attempt
 from .plan import OptimizedPlan as OptimizedPlan
 from .portfolio import Portfolio as Portfolio
 from .portfolio import optimize_portfolio as optimize_portfolio
-from .reward import Features as Features
-from .reward import RewardModel as RewardModel
-from .reward import describe_attempt as describe_attempt
-from .reward import outcome_value as outcome_value

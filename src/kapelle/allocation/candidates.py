@@ -1,8 +1,7 @@
 """Who may do a task, and what each of them is expected to take: every agent that can, and the strategies that pay.
 
 The estimates come from the profiler; those of strategies from whoever judged them on outcomes (a StrategySource). Both
-are brought to one scale here, so that they may be compared. Where a reward model is given, it says what an agent's
-success is expected to be, and the profiler's bound shifts along. Decides nothing: see optimizer.
+are brought to one scale here, so that they may be compared. Decides nothing: see optimizer.
 
 Quality is counted in one of three ways (`measure`), all of them per task, so that a plan's quality stays a sum:
 
@@ -23,17 +22,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from kapelle.agents import AgentCapability
-from kapelle.errors import InvalidInput
 from kapelle.estimates import DEFAULT_SUCCESS_RATE, CostProfiler, Estimate, beta_quantile, expit, logit
 from kapelle.graph import Task
 from kapelle.strategies import Cascade, Single, Strategy, Vote, agents_of
 
 from .assignment import Candidate
 from .plan import Attempt
-from .reward import RewardModel, describe_attempt
-
-_Range = tuple[float, float]
-"""The least and the most of some figures."""
 
 Counting = Literal["proven", "beginning", "relative"]
 """How quality is counted: see above."""
@@ -115,15 +109,12 @@ class OptionFinder:
         registry: Mapping[str, AgentCapability],
         strategies: StrategySource | None,
         confidence: float | None,
-        reward: RewardModel | None = None,
     ) -> None:
         self._profiler = profiler
         self._registry = registry
         self._strategies = strategies
         self._confidence = confidence
-        self._reward = reward
         self._estimates: dict[tuple[str, str, float, str], Estimate] = {}
-        self._ranges: dict[tuple[str, frozenset[str], float, str], tuple[_Range, _Range]] = {}
         self._singles: dict[tuple[str, str, frozenset[str], float, str], Option] = {}
         self._options: dict[tuple[str, frozenset[str], float, str, str], dict[Strategy, Option]] = {}
 
@@ -155,17 +146,12 @@ class OptionFinder:
         key = (agent, task.task_type, task.requirements, complexity, task.description)
         if key not in self._singles:
             estimate = self._estimate(agent, task, complexity)
-            quality = estimate.success_rate
             lower, evidence = _bound(estimate, self._confidence)
-            if self._reward is not None:
-                quality = self._predict(self._reward, agent, task, complexity)
-                # The model says nothing of how sure it is: the bound keeps its distance in log-odds.
-                lower = min(quality, _shifted(lower, logit(quality) - logit(estimate.success_rate)))
             self._singles[key] = Option(
                 strategy=Single(agent=agent),
                 cost_usd=estimate.cost_usd,
                 seconds=estimate.seconds,
-                quality=quality,
+                quality=estimate.success_rate,
                 lower=lower,
                 evidence=evidence,
                 samples=estimate.judged,
@@ -179,35 +165,6 @@ class OptionFinder:
                 self._registry[agent], task.task_type, complexity, text=task.description
             )
         return self._estimates[key]
-
-    def _predict(self, reward: RewardModel, agent: str, task: Task, complexity: float) -> float:
-        """Return what the reward model expects of the agent, told what the profiler expects."""
-        key = (task.task_type, task.requirements, complexity, task.description)
-        own = self._estimate(agent, task, complexity)
-        if key not in self._ranges:
-            able = [name for name, capability in self._registry.items() if capability.takes(task)]
-            beside = [self._estimate(name, task, complexity) for name in able] or [own]
-            costs, times = [one.cost_usd for one in beside], [one.seconds for one in beside]
-            self._ranges[key] = ((min(costs), max(costs)), (min(times), max(times)))
-        costs_of_able, times_of_able = self._ranges[key]
-        features = describe_attempt(
-            agent,
-            task.task_type,
-            text=task.description,
-            complexity=complexity,
-            success_rate=own.success_rate,
-            cost_usd=own.cost_usd,
-            seconds=own.seconds,
-            cost_position=_position(own.cost_usd, costs_of_able),
-            time_position=_position(own.seconds, times_of_able),
-        )
-        quality = reward.predict(features)
-        if not 0 <= quality <= 1:
-            raise InvalidInput(
-                f"The reward model expects {quality!r} of {agent!r} at {task.task_type!r}; it must lie in 0..1. "
-                "Mend the model, or optimise without one."
-            )
-        return quality
 
     def _of_strategies(self, task: Task, complexity: float, able: Sequence[str]) -> list[Option]:
         if self._strategies is None or task.risk == "high":  # what does harm is not done by several
@@ -343,12 +300,6 @@ def _evidence(mean: float, sd: float) -> float:
     if sd <= 0:
         return math.inf
     return mean * (1 - mean) / sd**2 - 1 if 0 < mean < 1 else 1 / sd
-
-
-def _position(own: float, beside: _Range) -> float:
-    """Return where a figure lies between the least, 0, and the most, 1; 0 where all are alike."""
-    least, most = beside
-    return min(max((own - least) / (most - least), 0.0), 1.0) if most > least else 0.0
 
 
 def _ratio(here: Sequence[float], there: Sequence[float]) -> float:

@@ -1,5 +1,8 @@
 """OptimizationConstraints: what the user asks of a whole plan. A value; it is checked here, and kept elsewhere.
 
+It is the documented form in which an optimiser takes `RunLimits`, with what only choosing agents knows of: capacities,
+single tasks, pins. `OptimizationConstraints.of` makes one of the limits of a run.
+
 What speaks of tasks can only be checked against a graph: see `check_tasks`. Refuses to guess what a malformed limit
 may have meant.
 """
@@ -9,9 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TypeGuard
+from typing import Self, TypeGuard
 
 from kapelle.errors import InvalidInput
+from kapelle.limits import RunLimits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +35,7 @@ class OptimizationConstraints:
     max_total_time: float | None = None
     """Seconds along the critical path: the longest chain of tasks, if nothing has to queue."""
     min_quality_score: float | None = None
-    """The least share of tasks that succeed, over the plan.
+    """The least share of the plan's tasks that is expected to succeed, counted by lower confidence bounds.
 
     None asks for 0.85 as expected, or for what the initial plan reaches where that is less; and of work that is done
     by agents who are proven that good, also that the lower bound falls no further than that. So nobody's tasks go to
@@ -76,6 +80,16 @@ class OptimizationConstraints:
             raise InvalidInput(f"pinned is {self.pinned!r:.80}; give the ids of tasks.")
         object.__setattr__(self, "agent_capacity", dict(self.agent_capacity))
         object.__setattr__(self, "pinned", frozenset(self.pinned))
+
+    @classmethod
+    def of(cls, limits: RunLimits, *, pinned: Collection[str] = frozenset()) -> Self:
+        """Return what the limits of a run ask of its plan."""
+        return cls(
+            max_total_cost=limits.left_usd,
+            max_total_time=limits.deadline_s,
+            min_quality_score=limits.min_quality,
+            pinned=pinned,
+        )
 
     def check_tasks(self, known: Collection[str], assigned: Collection[str]) -> None:
         """Check the tasks that are named against those of a graph, and of a plan for it.

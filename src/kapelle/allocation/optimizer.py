@@ -27,7 +27,6 @@ from .candidates import OptionFinder, StrategySource
 from .constraints import OptimizationConstraints, is_amount
 from .orders import ordered_strategy
 from .plan import Attempt, OptimizedPlan
-from .reward import RewardModel
 from .solve import ONE_IS_ENOUGH, Solution, explain_infeasible, solve, solve_trivially
 from .statement import Statement, Work, describe_untried, has_plan, state_problem
 
@@ -49,8 +48,7 @@ class DAAOOptimizer:
                     every agent takes its task: type and skills (the initial agent is always allowed)
 
     Chances of success count with their lower confidence bounds (see OptimizationConstraints). Where `strategies` knows
-    ways of asking several agents that pay for a type of task, they compete with the agents. Where a `reward` model is
-    given, it says what chance of success an attempt has, from the profiler's estimates and the task's words.
+    ways of asking several agents that pay for a type of task, they compete with the agents.
 
     Among plans of equal cost it prefers quality, then less work in seconds, then the initial agents. Answers are exact
     up to `gap`, if found in `time_limit_s`; the plan says which. The registry may be replaced while it lives.
@@ -62,14 +60,12 @@ class DAAOOptimizer:
         agent_registry: Mapping[str, AgentCapability],
         *,
         strategies: StrategySource | None = None,
-        reward: RewardModel | None = None,
         time_limit_s: float = 2.0,
         gap: float = 1e-6,
     ) -> None:
         self.cost_profiler = cost_profiler
         self.agent_registry = agent_registry
         self.strategies = strategies
-        self.reward = reward
         self._time_limit_s = time_limit_s
         self._gap = gap
 
@@ -185,9 +181,7 @@ class DAAOOptimizer:
                 logger.warning("agent_capacity limits %r, which is not in the registry", agent)
 
     def _finder(self, constraints: OptimizationConstraints) -> OptionFinder:
-        return OptionFinder(
-            self.cost_profiler, self.agent_registry, self.strategies, constraints.confidence, self.reward
-        )
+        return OptionFinder(self.cost_profiler, self.agent_registry, self.strategies, constraints.confidence)
 
     async def _optimize(self, work: Work, constraints: OptimizationConstraints) -> OptimizedPlan:
         self._check(work, constraints)

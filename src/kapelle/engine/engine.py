@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,11 +45,11 @@ from kapelle.execution import (
     CUT_OFF,
     STOP,
     Backend,
-    Earlier,
     ExecutionLimits,
     Executor,
-    Growth,
+    GraphChanges,
     Reflector,
+    ResumeState,
     compose_answer,
     error_text,
     make_backend,
@@ -78,7 +78,7 @@ from kapelle.ledger import (
     read_usd,
     show_figure,
 )
-from kapelle.limits import Terms
+from kapelle.limits import RunLimits
 from kapelle.models import ModelClient, PriceTable
 from kapelle.planning import CorrectingPlanner, Plan, Planner, fit_types, read_plan, take_plan
 from kapelle.routing import HALORouter, RoutingPlan, RoutingRule
@@ -89,7 +89,6 @@ from kapelle.validation import (
     Issue,
     NextBest,
     PlanDetector,
-    SpentAlready,
     ValidationResult,
     avoid_hopeless,
 )
@@ -238,7 +237,7 @@ class Engine:
 
         Args:
             request: The user's words; or a plan: a file (as a Path), or a Plan.
-            budget_usd, deadline_s, min_quality, max_tokens: See Terms.
+            budget_usd, deadline_s, min_quality, max_tokens: See RunLimits.
             on_event: Called with every event as it happens.
             on_text: Called with pieces of text as models write them.
 
@@ -248,7 +247,7 @@ class Engine:
             LeaseLost: another engine has taken the run over; this one has stopped.
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
-        terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
+        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
         given = self._take_given(request)
         words = given.request if given is not None else _check_words(request)
         _check_watcher(on_event)
@@ -264,7 +263,7 @@ class Engine:
             )
             settings = read_json_value(
                 {
-                    **asdict(terms),
+                    **terms.asked(),
                     "model": self.team.model_name,
                     "origin": self.origin,
                     "given": given is not None,
@@ -430,7 +429,7 @@ class Engine:
         Raises:
             InvalidInput: the request, a limit or the plan is wrong. A plan that validation refuses is no error here.
         """
-        terms = Terms(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
+        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
         budget = Budget(usd=budget_usd)
         given = self._take_given(request)
         words = "" if given is not None else _check_words(request)
@@ -457,13 +456,11 @@ class Engine:
         Raises:
             InvalidInput: a limit is wrong, or a task of the plan has no agent.
         """
-        terms = Terms(deadline_s=deadline_s, min_quality=min_quality)
+        terms = RunLimits(deadline_s=deadline_s, min_quality=min_quality)
         if proposal.routing.unassigned:
             task_id, reason = next(iter(proposal.routing.unassigned.items()))
             raise InvalidInput(f"Task {task_id!r} has no agent, so there is nothing to choose between: {reason}")
-        constraints = OptimizationConstraints(
-            max_total_time=terms.deadline_s, min_quality_score=terms.min_quality, pinned=proposal.routing.kept
-        )
+        constraints = OptimizationConstraints.of(terms, pinned=proposal.routing.kept)
         return await call_in_thread(
             pareto_frontier, proposal.routing, proposal.plan.graph, constraints, optimizer=self.optimizer
         )
@@ -557,7 +554,7 @@ class Engine:
         self,
         words: str,
         given: Plan | None,
-        terms: Terms,
+        terms: RunLimits,
         budget: Budget,
         journal: Journal,
         custody: Custody,
@@ -598,7 +595,7 @@ class Engine:
                     complexities=complexities,
                     router=self.router if isinstance(self.router, HALORouter) else None,
                 ),
-                earlier=None if before is None else Earlier.of(before),
+                earlier=None if before is None else ResumeState.of(before),
                 inbox=custody,
                 stop_key=_stop_key(() if before is None else before.events),
                 on_text=on_text,
@@ -629,7 +626,7 @@ class Engine:
         return _finish(journal, budget, ending.state, ending.stop_reason, mark=mark)
 
     async def _make_plan(
-        self, words: str, given: Plan | None, terms: Terms, budget: Budget, journal: Journal, kept: set[str]
+        self, words: str, given: Plan | None, terms: RunLimits, budget: Budget, journal: Journal, kept: set[str]
     ) -> ApprovedPlan:
         """Plan, route and validate a request. Each step is journaled.
 
@@ -717,7 +714,7 @@ class Engine:
         graph, notes = fit_types(given.graph, self.team.registry.runnable(), among=HARMLESS_TYPES)
         return replace(given, graph=graph, notes=(*given.notes, *notes))
 
-    def _check_prices(self, terms: Terms, plan: Plan | None) -> None:
+    def _check_prices(self, terms: RunLimits, plan: Plan | None) -> None:
         if terms.budget_usd is not None:
             self.team.check_prices(None if plan is None else plan.graph)
 
@@ -764,12 +761,8 @@ class Engine:
         budget.commit(reservation, usd=plan.cost_usd, tokens=plan.usage.tokens)
         return replace(plan, notes=(*plan.notes, *self.team.notes))
 
-    async def _route(self, plan: Plan, terms: Terms, left_usd: float) -> RoutingPlan:
-        constraints = OptimizationConstraints(
-            max_total_cost=_finite(left_usd),
-            max_total_time=terms.deadline_s,
-            min_quality_score=terms.min_quality,
-        )
+    async def _route(self, plan: Plan, terms: RunLimits, left_usd: float) -> RoutingPlan:
+        constraints = OptimizationConstraints.of(replace(terms, budget_usd=_finite(left_usd), spent_usd=None))
         routing = await self.router.route_tasks(
             plan.graph, available_agents=self.team.registry.runnable(), optimization_constraints=constraints
         )
@@ -785,7 +778,7 @@ class Engine:
         self,
         plan: Plan,
         routing: RoutingPlan,
-        terms: Terms,
+        terms: RunLimits,
         budget: Budget,
         journal: Journal | None = None,
         *,
@@ -795,10 +788,7 @@ class Engine:
         result = await self.validator.validate_routing_plan(
             routing,
             plan.graph,
-            max_budget=_finite(budget.left.usd),
-            spent=_spent_already(terms, budget),
-            max_time=terms.deadline_s,
-            min_quality=terms.min_quality,
+            limits=terms.after(budget.spent.usd),
             request=None if given else plan.request,
         )
         if result.detection_cost_usd:
@@ -813,7 +803,7 @@ class Engine:
         plan: Plan,
         routing: RoutingPlan,
         validation: ValidationResult,
-        terms: Terms,
+        terms: RunLimits,
         budget: Budget,
         journal: Journal | None = None,
     ) -> tuple[Plan, RoutingPlan, ValidationResult]:
@@ -838,18 +828,15 @@ class Engine:
         mended = await self.validator.repair(
             routing,
             plan.graph,
-            max_budget=_finite(budget.left.usd),
-            spent=_spent_already(terms, budget),
-            max_time=terms.deadline_s,
-            min_quality=terms.min_quality,
+            limits=terms.after(budget.spent.usd),
             available_agents=self.team.registry.runnable(),
             router=self.router,
         )
         notes = (*notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         return replace(plan, graph=mended.dag, notes=notes), mended.routing_plan, mended.result
 
-    def _growth(self, terms: Terms, budget: Budget, kept: set[str], complexities: dict[str, float]) -> Growth:
-        return Growth(
+    def _growth(self, terms: RunLimits, budget: Budget, kept: set[str], complexities: dict[str, float]) -> GraphChanges:
+        return GraphChanges(
             approver=_Approver(self, terms, budget, kept, complexities),
             replanner=self.team.replanner,
             replanning_cost_usd=self.team.planning_cost_usd,
@@ -918,7 +905,7 @@ class _Approver:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
     def __init__(
-        self, engine: Engine, terms: Terms, budget: Budget, kept: set[str], complexities: dict[str, float]
+        self, engine: Engine, terms: RunLimits, budget: Budget, kept: set[str], complexities: dict[str, float]
     ) -> None:
         self._complexities = complexities
         self._engine = engine
@@ -1000,12 +987,6 @@ def _check_no_loop(name: str) -> None:
 
 def _least(*limits: float | None) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _spent_already(terms: Terms, budget: Budget) -> SpentAlready | None:
-    if terms.budget_usd is None:
-        return None
-    return SpentAlready(budget_usd=terms.budget_usd, planning_usd=budget.spent.usd)
 
 
 def _finite(amount: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kapelle.budget import Amounts
@@ -11,7 +11,7 @@ from kapelle.errors import InvalidInput
 from kapelle.execution import Interruption, find_interruptions, find_open_planning
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Run
-from kapelle.limits import Terms
+from kapelle.limits import RunLimits
 from kapelle.planning import Plan
 from kapelle.routing import RoutingPlan
 from kapelle.strategies import agents_of, strategy_from_dict
@@ -25,7 +25,7 @@ class Resumption:
     """How a run goes on."""
 
     run: Run
-    terms: Terms
+    terms: RunLimits
     """What the user asks of it by now."""
     changed: Mapping[str, Any]
     """The terms that are new, and from when on a new deadline counts."""
@@ -70,10 +70,10 @@ def prepare(run: Run, new: Mapping[str, Any]) -> Resumption:
         )
     if run.state == "done":
         raise InvalidInput(f"Run {run.run_id} is done; there is nothing left to do. `kapelle explain` shows it.")
-    names = asdict(Terms())
+    names = RunLimits().asked()
     before = {name: value for name, value in run.settings.items() if name in names}
     changed = {name: value for name, value in new.items() if value is not None}
-    terms = Terms(**{**before, **changed})
+    terms = RunLimits(**{**before, **changed})
     spent = run.cost_usd
     if "budget_usd" in changed and changed["budget_usd"] < spent - LEAST_USD:
         raise InvalidInput(

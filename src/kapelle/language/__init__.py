@@ -1,12 +1,16 @@
 """Language: the English that is read by rules: words, stems, splits, facts, pronouns, the words of questions. Pure."""
 
-from . import facts as facts
+from .facts import MAX_FACT_DEPTH as MAX_FACT_DEPTH
 from .facts import Fact as Fact
+from .facts import Step as Step
+from .facts import is_singular as is_singular
 from .facts import parse_facts as parse_facts
 from .facts import replace_pronoun as replace_pronoun
 from .facts import split_items as split_items
 from .facts import split_listed as split_listed
+from .facts import split_owned as split_owned
 from .facts import split_steps as split_steps
+from .facts import without_article as without_article
 from .pronouns import find_referent as find_referent
 from .pronouns import replace_there as replace_there
 from .pronouns import subject_of as subject_of
@@ -30,4 +34,5 @@ from .words import plain as plain
 from .words import quote_text as quote_text
 from .words import split_words as split_words
 from .words import stem as stem
+from .words import stems_of as stems_of
 from .words import word_set as word_set

@@ -74,6 +74,11 @@ def stem(word: str) -> str:
     return word
 
 
+def stems_of(text: str) -> frozenset[str]:
+    """Return the stems of the words that carry meaning."""
+    return frozenset(stem(word) for word in split_words(text) if word not in STOP_WORDS)
+
+
 def quote_text(text: str, most_chars: int = 80) -> str:
     """Return what somebody wrote in quotes, for a message, cut where it is long.
 

@@ -1,3 +1,5 @@
 """Limits: what a user allows a run, checked once."""
 
-from .run_limits import Terms as Terms
+from .run_limits import MIN_SECONDS as MIN_SECONDS
+from .run_limits import RunLimits as RunLimits
+from .run_limits import check_limit as check_limit

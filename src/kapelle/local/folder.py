@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kapelle.knowledge import FolderIndex, SkippedFile
-from kapelle.tools import SkippedTable, TableQuestions, Tables
+from kapelle.tools import SkippedTable, Tables
+
+from .table_questions import TableQuestions
 
 MAX_NAMED_FILES = 3
 

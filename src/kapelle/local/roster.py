@@ -10,13 +10,14 @@ from kapelle.agents import MEMORY_MARK, Agent, AgentCapability, TaskContext
 from kapelle.errors import CannotAnswer, KapelleError
 from kapelle.graph import Task
 from kapelle.models import ModelClient
-from kapelle.tools import NotUnderstood, Sandbox, TablePlan
+from kapelle.tools import Sandbox
 
 from .folder import LocalFolder
 from .python import PythonAgent
 from .search import FolderSearchAgent
 from .sql import SqlAgent
 from .sql_writer import FolderAgent, SqlWritingAgent
+from .table_questions import NotUnderstood, TablePlan
 from .writer import WriterAgent
 
 

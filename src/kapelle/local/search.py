@@ -11,11 +11,12 @@ from kapelle.errors import CannotAnswer, RefusedQuery
 from kapelle.graph import Task
 from kapelle.knowledge import Answer, FolderIndex, Passage, find_answer, unsaid_words
 from kapelle.language import quote_text, split_words, word_set
-from kapelle.tools import NotUnderstood, Row, TablePlan, TableQuestions, Tables, quote_name, quote_value
+from kapelle.tools import Tables, quote_name, quote_value
 
 from .folder import find_left_out, left_out, name_left_out
 from .inputs import find_data, read_text, require_text, show_cell
 from .sql import choose_reading, describe_result
+from .table_questions import NotUnderstood, Row, TablePlan, TableQuestions
 
 _ASKED = ("query", "question", "request")
 PASSAGES = 8

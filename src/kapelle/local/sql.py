@@ -10,10 +10,11 @@ from kapelle.agents import AgentResult, TaskContext, call_in_thread
 from kapelle.errors import AskPerson, CannotAnswer
 from kapelle.graph import Filled, Task
 from kapelle.language import quote_text, split_words, word_set
-from kapelle.tools import NotUnderstood, Table, TablePlan, TableQuestions, TableResult, Tables, quote_name
+from kapelle.tools import Table, TableResult, Tables, quote_name
 
 from .folder import find_left_out, name_left_out
 from .inputs import as_text, find_data, read_parts, read_text, require_text, show_cell
+from .table_questions import NotUnderstood, TablePlan, TableQuestions
 
 ASKED = ("question", "query", "request")
 MAX_SHOWN_ROWS = 50

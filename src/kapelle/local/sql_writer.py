@@ -2,7 +2,7 @@
 
 The rules go first, always: what they answer, or what the folder's documents answer, costs nothing and reaches no model.
 The model is asked for one SELECT over the described tables, at temperature 0, and told once what is wrong with it. What
-it writes is held against the question before it is run and believed (see `kapelle.tools.question_check`), and is run
+it writes is held against the question before it is run and believed (see `kapelle.local.question_check`), and is run
 where every query of a folder is. Where it does not fit, the question is refused as it would be without a model.
 """
 
@@ -23,23 +23,12 @@ from kapelle.graph import Task
 from kapelle.language import content_words, quote_text, split_words
 from kapelle.ledger import NOTHING, Usage
 from kapelle.models import Message, ModelClient, ModelReply, ModelRequest, PaidReplyCut, PaidReplyInvalid, bound_tokens
-from kapelle.tools import (
-    CheckedSelect,
-    DoesNotFit,
-    NotUnderstood,
-    SchemaLinks,
-    TableQuestions,
-    TableResult,
-    Tables,
-    check_select,
-    describe_schema,
-    find_unknown_words,
-    link_schema,
-    run_select,
-)
+from kapelle.tools import TableResult, Tables
 
 from .inputs import find_data, read_text
+from .question_check import CheckedSelect, DoesNotFit, check_select, describe_schema, find_unknown_words, run_select
 from .sql import ASKED, describe_result, find_table
+from .table_questions import NotUnderstood, SchemaLinks, TableQuestions, link_schema
 
 MAX_OUTPUT_TOKENS = 1_024
 """A SELECT has a few hundred; models that think first need more."""

@@ -1,6 +1,6 @@
 """Planning: a request becomes a graph of tasks, by a file, a model or rules.
 
-Read `planner` first. `rule_planner`, `model_planner` and `graph_replies` each plan a whole request; `htdag` plans level
+Read `planner` first. `rules`, `model_planner` and `graph_replies` each plan a whole request; `htdag` plans level
 by level; `gate` says whether a plan pays; `dependencies` finds which task needs which other's result, `coverage` what
 of the request no task has.
 """
@@ -13,12 +13,8 @@ from .coverage import find_gaps as find_gaps
 from .coverage import is_yes_no_question as is_yes_no_question
 from .coverage import read_task as read_task
 from .coverage import split_name as split_name
-from .coverage import stems_of as stems_of
 from .fallback import FallbackPlanner as FallbackPlanner
 from .fit import fit_types as fit_types
-from .for_each import FOR_EACH_CARD as FOR_EACH_CARD
-from .for_each import ForEachAgent as ForEachAgent
-from .for_each import read_items as read_items
 from .htdag import EXPAND_TYPE as EXPAND_TYPE
 from .htdag import HTDAGPlanner as HTDAGPlanner
 from .model_planner import PLAN_SCHEMA as PLAN_SCHEMA
@@ -36,7 +32,10 @@ from .planner import PartPlanner as PartPlanner
 from .planner import Plan as Plan
 from .planner import Planner as Planner
 from .planner import take_plan as take_plan
-from .rule_planner import RulePlanner as RulePlanner
+from .rules import FOR_EACH_CARD as FOR_EACH_CARD
+from .rules import ForEachAgent as ForEachAgent
+from .rules import RulePlanner as RulePlanner
+from .rules import read_items as read_items
 
 if TYPE_CHECKING:
     from .dependencies import BLANK as BLANK
@@ -49,9 +48,9 @@ if TYPE_CHECKING:
     from .gate import Decision as Decision
     from .gate import Gate as Gate
     from .gate import GatedPlanner as GatedPlanner
-    from .gate import Verdict as Verdict
+    from .gate import Judgement as Judgement
     from .gate import judge_request as judge_request
-    from .gate import mark_arm as mark_arm
+    from .gate import mark_mode as mark_mode
     from .gate import single_plan as single_plan
     from .graph_replies.planner import GraphPlanner as GraphPlanner
     from .graph_replies.planner import Reflection as Reflection
@@ -72,7 +71,7 @@ _LATER = {
     ),
     **dict.fromkeys(("Reflection", "read_reply", "stream_tasks"), "graph_replies"),
     **dict.fromkeys(
-        ("Decision", "Gate", "GatedPlanner", "Verdict", "judge_request", "mark_arm", "single_plan"), "gate"
+        ("Decision", "Gate", "GatedPlanner", "Judgement", "judge_request", "mark_mode", "single_plan"), "gate"
     ),
 }
 

@@ -17,7 +17,7 @@ from kapelle.errors import AgentFailed, InvalidInput
 from kapelle.graph import Task, render_output
 
 from .planner import CorrectingPlanner, PaidInvalidPlan, PartPlanner, Plan, Planner
-from .rule_planner import RulePlanner
+from .rules import RulePlanner
 
 EXPAND_TYPE = "expand"
 MAX_RESULT_CHARS = 2_000

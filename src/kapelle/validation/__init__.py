@@ -5,9 +5,6 @@
 """
 
 from .approved import ApprovedPlan as ApprovedPlan
-from .calibrated import CalibratedRewardModel as CalibratedRewardModel
-from .calibrated import RewardStatistics as RewardStatistics
-from .checks import SpentAlready as SpentAlready
 from .detector import Detection as Detection
 from .detector import ModelDetector as ModelDetector
 from .detector import PlanDetector as PlanDetector
@@ -20,11 +17,8 @@ from .fallback import NextBest as NextBest
 from .issue import Issue as Issue
 from .issue import IssueKind as IssueKind
 from .issue import Severity as Severity
-from .learned_reward import LearnedReward as LearnedReward
 from .repair import Repair as Repair
 from .result import ValidationResult as ValidationResult
-from .reward_model import LearnedRewardModel as LearnedRewardModel
-from .reward_model import TaskOutcome as TaskOutcome
 from .schemas import ToolSignature as ToolSignature
 from .solvability import Belief as Belief
 from .solvability import avoid_hopeless as avoid_hopeless

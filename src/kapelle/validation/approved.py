@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from kapelle.errors import InvalidInput
 from kapelle.estimates import Estimate
 from kapelle.graph import TaskDAG
+from kapelle.limits import RunLimits
 from kapelle.strategies import Single, Strategy
 
 from .issue import Issue
@@ -59,12 +60,8 @@ class ApprovedPlan:
     """Dollars for all tasks."""
     estimated_time: float
     """Seconds along the critical path."""
-    max_budget: float | None = None
-    """Dollars that the plan was approved for; None: no limit was given."""
-    max_time: float | None = None
-    """Seconds that the plan was approved for."""
-    min_quality: float | None = None
-    """Share of successes that the plan was approved for."""
+    limits: RunLimits = field(default_factory=RunLimits)
+    """What the plan was approved for."""
     request: str | None = None
     """The user's words, where they were given."""
     warnings: tuple[Issue, ...] = ()
@@ -78,6 +75,21 @@ class ApprovedPlan:
         put(self, "dag", self.dag.sealed())
         for name in ("assignments", "explanations", "estimates", "strategies", "step_estimates", "features"):
             put(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def max_budget(self) -> float | None:
+        """Dollars that the tasks were approved for; None: no limit was given."""
+        return self.limits.left_usd
+
+    @property
+    def max_time(self) -> float | None:
+        """Seconds that the plan was approved for."""
+        return self.limits.deadline_s
+
+    @property
+    def min_quality(self) -> float | None:
+        """The least share of tasks expected to succeed that it was approved for: see RunLimits."""
+        return self.limits.min_quality
 
     def strategy_of(self, task_id: str) -> Strategy:
         """Return how a task gets its answer."""

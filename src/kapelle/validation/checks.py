@@ -22,6 +22,7 @@ from kapelle.allocation import why_unable
 from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import Task, TaskDAG, find_literals
+from kapelle.limits import RunLimits
 from kapelle.routing import RoutingPlan
 from kapelle.strategies import Cascade, Single, Strategy, Vote, agents_of
 
@@ -33,16 +34,6 @@ MOSTLY = 0.5
 """An agent that answers more seldom mostly fails."""
 TOLERANCE = 1e-9
 """Relative room for rounding: a plan that was optimised to a limit keeps it."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpentAlready:
-    """What is gone of a budget before any task runs, so that a refusal can name it and the amounts add up."""
-
-    budget_usd: float
-    """What the user gave for the whole run."""
-    planning_usd: float
-    """What planning, looking at the plan included, has taken of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,12 +49,7 @@ class Case:
     """What each of them counts for where a quality is asked for: see `kapelle.allocation.Expectation`."""
     cost: float
     seconds: float
-    max_budget: float | None = None
-    """Dollars that the tasks may cost."""
-    spent: SpentAlready | None = None
-    """What was spent of the budget before them, where that is known."""
-    max_time: float | None = None
-    min_quality: float | None = None
+    limits: RunLimits = field(default_factory=RunLimits)
     profiler: CostProfiler = field(default_factory=CostProfiler)
     available: Collection[str] | None = None
     """The agents that edits may give tasks to; None: all."""
@@ -191,14 +177,14 @@ def _assign(task: Task, agent_id: str) -> Edit:
 
 def find_overspending(case: Case) -> Iterator[Issue]:
     """The budget holds the expected cost."""
-    if case.max_budget is None or case.cost <= case.max_budget * (1 + TOLERANCE):
+    left, spent = case.limits.left_usd, case.limits.spent_usd
+    if left is None or case.cost <= left * (1 + TOLERANCE):
         return
     dearest = sorted(case.estimates, key=lambda task_id: -case.estimates[task_id].cost_usd)[:3]
     where = ", ".join(f"{task_id} ${case.estimates[task_id].cost_usd:.4g}" for task_id in dearest)
-    spent = case.spent
-    of_it = f"${case.max_budget:.4g}"
-    if spent is not None and spent.planning_usd > 0:
-        of_it = f"${spent.budget_usd:.4g}, of which planning took ${spent.planning_usd:.4g} and leaves {of_it}"
+    of_it = f"${left:.4g}"
+    if spent:
+        of_it = f"${case.limits.budget_usd:.4g}, of which planning took ${spent:.4g} and leaves {of_it}"
     yield Issue(
         kind="budget",
         severity="error",
@@ -206,17 +192,17 @@ def find_overspending(case: Case) -> Iterator[Issue]:
             f"The plan is expected to cost ${case.cost:.4g}, and the budget is {of_it}"
             + (f"; dearest: {where}." if where else ".")
         ),
-        way_out=_relaxations(case) or f"{_raise_budget(case, case.cost)}, or ask for less quality.",
+        way_out=_relaxations(case) or f"{_raise_budget(case.limits, case.cost)}, or ask for less quality.",
     )
 
 
-def _raise_budget(case: Case, needed: float) -> str:
+def _raise_budget(limits: RunLimits, needed: float) -> str:
     """Say by how much to raise the budget, and to what, so that it holds tasks that cost this much."""
-    assert case.max_budget is not None
-    if case.spent is None:
-        return f"Raise the budget by ${_round_up(needed - case.max_budget):.10g}"
-    more = _round_up(case.spent.planning_usd + needed - case.spent.budget_usd)
-    return f"Raise the budget by ${more:.10g} to ${case.spent.budget_usd + more:.10g}"
+    assert limits.budget_usd is not None
+    more = _round_up((limits.spent_usd or 0.0) + needed - limits.budget_usd)
+    if limits.spent_usd is None:  # it is that of some tasks: the user gave another one
+        return f"Raise the budget by ${more:.10g}"
+    return f"Raise the budget by ${more:.10g} to ${limits.budget_usd + more:.10g}"
 
 
 def _round_up(amount: float) -> float:
@@ -242,9 +228,10 @@ def _relaxations(case: Case) -> str:
         "task_quality": "ask for {:.3g} less of single tasks",
     }
     ways = [words[limit].format(amount) for limit, amount in binding.items() if limit in words]
-    if "max_total_cost" in binding and case.max_budget is not None:
+    left = case.limits.left_usd
+    if "max_total_cost" in binding and left is not None:
         # Agents were chosen before the plan was looked at, for what was left then.
-        by = _raise_budget(case, details.get("max_total_cost", case.max_budget) + binding["max_total_cost"])
+        by = _raise_budget(case.limits, details.get("max_total_cost", left) + binding["max_total_cost"])
         ways.insert(0, by[0].lower() + by[1:])
     if not ways:
         return ""
@@ -257,17 +244,17 @@ def _relaxations(case: Case) -> str:
 
 def find_lateness(case: Case) -> Iterator[Issue]:
     """The critical path fits into the time, and every task can be done by its own deadline."""
-    if case.max_time is None and all(task.deadline_s is None for task in case.dag):
+    due = case.limits.deadline_s
+    if due is None and all(task.deadline_s is None for task in case.dag):
         return
     expected = _earliest_finishes(case, guesses=True)
     proven = _earliest_finishes(case, guesses=False)
-    if case.max_time is not None and case.seconds > case.max_time * (1 + TOLERANCE):
+    if due is not None and case.seconds > due * (1 + TOLERANCE):
         path = case.dag.critical_path({task.task_id: _seconds(case, task, guesses=True) for task in case.dag}).tasks
         yield _late(
             None,
-            f"The plan is expected to take {case.seconds:.4g} s along {' -> '.join(path)}, and the time is "
-            f"{case.max_time:.4g} s",
-            is_proven=max(proven.values(), default=0.0) > case.max_time * (1 + TOLERANCE),
+            f"The plan is expected to take {case.seconds:.4g} s along {' -> '.join(path)}, and the time is {due:.4g} s",
+            is_proven=max(proven.values(), default=0.0) > due * (1 + TOLERANCE),
         )
     for task in case.dag:
         if task.deadline_s is not None and expected[task.task_id] > task.deadline_s * (1 + TOLERANCE):
@@ -304,16 +291,17 @@ def find_poor_quality(case: Case) -> Iterator[Issue]:
     Failures of the past alone refuse nothing: where only they keep a plan from what is asked for, and agents that
     answer would reach it, that is a warning. What something measured of their answers, and what they declare, counts.
     """
-    if case.min_quality is None or not case.estimates:
+    asked = case.limits.min_quality
+    if asked is None or not case.estimates:
         return
     sure = case.counted
     mean = math.fsum(sure.values()) / len(sure)
-    if mean >= case.min_quality * (1 - TOLERANCE):
+    if mean >= asked * (1 - TOLERANCE):
         return
     answered = {task_id: max(counted, case.estimates[task_id].correctness) for task_id, counted in sure.items()}
     failing = [task_id for task_id in sure if case.estimates[task_id].completion < 1.0]
     if_answered = math.fsum(answered[task_id] if task_id in failing else sure[task_id] for task_id in sure) / len(sure)
-    is_by_failures = if_answered >= case.min_quality * (1 - TOLERANCE)
+    is_by_failures = if_answered >= asked * (1 - TOLERANCE)
     weakest = min(sure, key=lambda task_id: sure[task_id])
     known = case.estimates[weakest]
     agent_id = case.plan.assignments[weakest]
@@ -327,7 +315,7 @@ def find_poor_quality(case: Case) -> Iterator[Issue]:
         severity="warning" if is_by_failures else "error",
         task_id=weakest,
         message=(
-            f"{mean:.1%} of the tasks are expected to succeed, and {case.min_quality:.1%} are asked for; the "
+            f"{mean:.1%} of the tasks are expected to succeed, and {asked:.1%} are asked for; the "
             f"weakest is {weakest!r} at {agent_id} with {sure[weakest]:.1%} (lower bound "
             f"{known.success_lower:.1%}, mean {known.success_rate:.1%}, of {known.samples} outcomes; "
             f"{known.tell_success()})."

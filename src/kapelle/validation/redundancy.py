@@ -10,8 +10,8 @@ from typing import Any
 
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task
-from kapelle.language import stem, word_set
-from kapelle.planning import TaskText, read_task, stems_of
+from kapelle.language import stem, stems_of, word_set
+from kapelle.planning import TaskText, read_task
 
 from .edit import Edit, redirect
 from .issue import Issue, Severity

@@ -27,12 +27,14 @@ from kapelle.allocation import (
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import MAX_TASKS, TaskDAG
+from kapelle.learning import LearnedRewardModel, TaskOutcome
+from kapelle.limits import MIN_SECONDS, RunLimits, check_limit
 from kapelle.redaction import get_logger
 from kapelle.routing import HALORouter, RoutingPlan
 
 from . import score
 from .approved import APPROVAL, ApprovedPlan
-from .checks import Case, SpentAlready, find_issues, strategy_of
+from .checks import Case, find_issues, strategy_of
 from .content import find_content_issues, too_many_tasks
 from .detector import Detection, PlanDetector, detect_contained
 from .edit import Edit
@@ -40,7 +42,6 @@ from .issue import Issue
 from .redundancy import find_redundant
 from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, is_mendable, trials_for
 from .result import ValidationResult
-from .reward_model import LearnedRewardModel, TaskOutcome
 from .schemas import Tools, as_tools
 
 logger = get_logger(__name__)
@@ -61,7 +62,7 @@ class AOPValidator:
     figure in the plan's metadata is believed if it fits the plan. With one, the sum of its estimates decides.
 
     With `tools`, task types name tools, and tasks have to fit them. With a `detector`, a model looks for what rules
-    cannot see, once a plan.
+    cannot see, once a plan. A `reward_model` weighs the score; `enable_learned_model` makes one of a file.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class AOPValidator:
         tools: Tools = (),
         detector: PlanDetector | None = None,
         strategies: StrategySource | None = None,
+        reward_model: LearnedRewardModel | None = None,
     ) -> None:
         self.agent_registry = agent_registry
         self.cost_profiler = cost_profiler
@@ -86,8 +88,10 @@ class AOPValidator:
         self.weight_quality = 0.3
         self.weight_cost = 0.2
         self.weight_time = 0.1
-        self.enable_learned_model = enable_learned_model
-        self.learned_model = LearnedRewardModel(persistence_path=reward_model_path) if enable_learned_model else None
+        if reward_model is None and enable_learned_model:
+            reward_model = LearnedRewardModel(persistence_path=reward_model_path)
+        self.enable_learned_model = reward_model is not None
+        self.learned_model = reward_model
 
     async def validate_routing_plan(
         self,
@@ -95,7 +99,7 @@ class AOPValidator:
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
-        spent: SpentAlready | None = None,
+        limits: RunLimits | None = None,
         max_time: float | None = None,
         min_quality: float | None = None,
         request: str | None = None,
@@ -108,10 +112,9 @@ class AOPValidator:
         Args:
             routing_plan: Who is to do what. It is copied: changing it afterwards changes no approval.
             dag: The tasks.
-            max_budget: Dollars that the whole may cost; what looking at the plan costs is taken from it.
-            spent: What was spent of the user's budget before, so that a refusal names it.
-            max_time: Seconds that the critical path may take.
-            min_quality: Share of tasks in 0..1 that must be expected to succeed.
+            limits: What the user allows the run; what looking at the plan costs is taken from its budget.
+            max_budget, max_time, min_quality: The documented names of limits: dollars that the tasks may cost, seconds
+                that the critical path may take, and `RunLimits.min_quality`. For those who have no `limits`.
             request: The user's words: the tasks have to cover them. Kept with the approved plan.
             available_agents: Ids of the agents that edits may give tasks to; None means all.
             finished: Tasks that are done already: they take nothing any more, and nothing about them is wrong.
@@ -119,22 +122,18 @@ class AOPValidator:
                 by what was learned since then is a warning, so that what a run learns never keeps it from going on.
 
         Raises:
-            InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1.
+            InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1; or `limits` come with others.
         """
-        _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
-        terms = _Terms(
-            max_budget,
-            max_time,
-            min_quality,
-            request,
-            available_agents,
-            frozenset(finished),
-            frozenset(approved),
-            spent,
-        )
+        limits = _take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         found = await self._detect(dag, request)
-        terms = terms.less(found.cost_usd)
-        result = await self._check(Routed(dag=dag, plan=routing_plan), terms, found.issues)
+        wanted = _Wanted(
+            limits=_less(limits, found.cost_usd),
+            request=request,
+            available=available_agents,
+            finished=frozenset(finished),
+            approved=frozenset(approved),
+        )
+        result = await self._check(Routed(dag=dag, plan=routing_plan), wanted, found.issues)
         return replace(result, detection_cost_usd=found.cost_usd)
 
     async def repair(
@@ -143,7 +142,7 @@ class AOPValidator:
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
-        spent: SpentAlready | None = None,
+        limits: RunLimits | None = None,
         max_time: float | None = None,
         min_quality: float | None = None,
         request: str | None = None,
@@ -159,7 +158,7 @@ class AOPValidator:
         finished tasks are never touched, and the plan and graph that were given stay as they were.
 
         Args:
-            routing_plan, dag, max_budget, spent, max_time, min_quality, request, available_agents: As in
+            routing_plan, dag, limits, max_budget, max_time, min_quality, request, available_agents: As in
                 `validate_routing_plan`.
             finished: Tasks that began already, and stay as they are.
             over: Of them, those that take nothing any more, and about which nothing is wrong.
@@ -169,18 +168,21 @@ class AOPValidator:
         Raises:
             InvalidInput: a limit is malformed, as in `validate_routing_plan`, or `max_rounds` is negative.
         """
-        _check_limits(max_budget=max_budget, max_time=max_time, min_quality=min_quality)
+        limits = _take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         if max_rounds < 0:
             raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
-        terms = _Terms(
-            max_budget, max_time, min_quality, request, available_agents, frozenset(over), frozenset(finished), spent
-        )
         router = router or HALORouter(_registry(self.agent_registry))
         found = await self._detect(dag, request)
-        terms = terms.less(found.cost_usd)
+        wanted = _Wanted(
+            limits=_less(limits, found.cost_usd),
+            request=request,
+            available=available_agents,
+            finished=frozenset(over),
+            approved=frozenset(finished),
+        )
         findings = found.issues
         state = Routed(dag=dag, plan=routing_plan)
-        result = await self._check(state, terms, findings)
+        result = await self._check(state, wanted, findings)
         applied: list[Edit] = []
         trials = trials_for(len(dag))
         for _ in range(max_rounds):
@@ -192,7 +194,7 @@ class AOPValidator:
                 if tried is None:
                     continue
                 left = tuple(one for one in findings if one.edit is not edit)
-                after = await self._check(tried, terms, left)
+                after = await self._check(tried, wanted, left)
                 if is_better(after.issues, result.issues):
                     state, result, findings = tried, after, left
                     applied.append(edit)
@@ -210,7 +212,7 @@ class AOPValidator:
             return Detection()
         return await detect_contained(self.detector, request, dag, self.agent_registry)
 
-    async def _check(self, routed: Routed, terms: _Terms, findings: tuple[Issue, ...]) -> ValidationResult:
+    async def _check(self, routed: Routed, wanted: _Wanted, findings: tuple[Issue, ...]) -> ValidationResult:
         dag, routing_plan = routed.dag, routed.plan
         if len(dag) > MAX_TASKS:
             return ValidationResult(passed=False, issues=(too_many_tasks(len(dag)),))
@@ -221,12 +223,12 @@ class AOPValidator:
             strategies=dict(routing_plan.strategies),
             metadata=dict(routing_plan.metadata),
         )
-        settled = (*terms.finished, *terms.approved)
+        settled = (*wanted.finished, *wanted.approved)
         follow_orders(plan, dag, self.agent_registry, only=plan.assignments.keys() - settled)
         dag = dag.sealed()
-        expected = self._expect(plan, dag, least=terms.min_quality or 0.0)
+        expected = self._expect(plan, dag, least=wanted.limits.min_quality or 0.0)
         estimates = {task_id: one.estimate for task_id, one in expected.items()}
-        estimates.update(dict.fromkeys(terms.finished, _NOTHING))
+        estimates.update(dict.fromkeys(wanted.finished, _NOTHING))
         cost, doubts = self._settle_cost(plan, score.total_cost(estimates))
         seconds = score.critical_seconds(estimates, dag)
         case = Case(
@@ -237,18 +239,15 @@ class AOPValidator:
             counted={task_id: one.counted for task_id, one in expected.items()},
             cost=cost,
             seconds=seconds,
-            max_budget=terms.max_budget,
-            spent=terms.spent,
-            max_time=terms.max_time,
-            min_quality=terms.min_quality,
+            limits=wanted.limits,
             profiler=self._profiler(),
-            available=terms.available,
-            approved=terms.approved,
+            available=wanted.available,
+            approved=wanted.approved,
         )
-        said = find_content_issues(tuple(dag), terms.request, self.tools, self.agent_registry)
+        said = find_content_issues(tuple(dag), wanted.request, self.tools, self.agent_registry)
         said += [*find_redundant(tuple(dag)), *findings]
-        wrong = tuple(one for one in find_issues(case) if one.task_id not in terms.finished)
-        said = [one for one in said if one.task_id not in terms.finished]
+        wrong = tuple(one for one in find_issues(case) if one.task_id not in wanted.finished)
+        said = [one for one in said if one.task_id not in wanted.finished]
         issues = _errors_first(await self._with_edits(wrong, case), said, doubts)
         passed = all(issue.severity != "error" for issue in issues)
         quality_score = await self._calculate_quality_score(plan, dag)
@@ -265,10 +264,8 @@ class AOPValidator:
                 score=quality_score,
                 estimated_cost=cost,
                 estimated_time=seconds,
-                max_budget=terms.max_budget,
-                max_time=terms.max_time,
-                min_quality=terms.min_quality,
-                request=terms.request,
+                limits=wanted.limits,
+                request=wanted.request,
                 warnings=issues,
                 approval=APPROVAL,
             )
@@ -384,27 +381,15 @@ class AOPValidator:
         return summed, (doubt,)
 
 
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What the user allows and asks for."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Wanted:
+    """What the user allows and asks for, and what of the plan is over already."""
 
-    max_budget: float | None
-    max_time: float | None
-    min_quality: float | None
+    limits: RunLimits
     request: str | None
     available: Collection[str] | None
-    finished: frozenset[str] = frozenset()
-    approved: frozenset[str] = frozenset()
-    spent: SpentAlready | None = None
-
-    def less(self, looked_usd: float) -> _Terms:
-        """Return the terms with what looking at the plan has cost taken from the budget."""
-        if not looked_usd or self.max_budget is None:
-            return self
-        spent = self.spent
-        if spent is not None:
-            spent = replace(spent, planning_usd=spent.planning_usd + looked_usd)
-        return replace(self, max_budget=max(0.0, self.max_budget - looked_usd), spent=spent)
+    finished: frozenset[str]
+    approved: frozenset[str]
 
 
 async def _reassign_within(case: Case) -> Edit | None:
@@ -413,11 +398,9 @@ async def _reassign_within(case: Case) -> Edit | None:
     The quality that nobody asked for gives way only where the limits cannot be kept with it.
     """
     optimizer = DAAOOptimizer(case.profiler, {agent.agent_id: agent for agent in case.staff}, time_limit_s=_SOLVER_S)
-    wanted = (case.min_quality,) if case.min_quality is not None else (None, 0.0)
-    for quality in wanted:
-        constraints = OptimizationConstraints(
-            max_total_cost=case.max_budget, max_total_time=case.max_time, min_quality_score=quality
-        )
+    asked = case.limits.min_quality
+    for quality in (asked,) if asked is not None else (None, 0.0):
+        constraints = OptimizationConstraints.of(replace(case.limits, min_quality=quality))
         assigned = {task: agent for task, agent in case.plan.assignments.items() if task in case.estimates}
         try:
             found = await optimizer.optimize_routing_plan(assigned, case.dag, constraints)
@@ -456,11 +439,29 @@ def _why_inconsistent(plan: RoutingPlan, stated: Any) -> str | None:
     return None
 
 
-def _check_limits(**limits: float | None) -> None:
-    for name, value in limits.items():
-        highest = 1.0 if name == "min_quality" else math.inf
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= highest:
-            wanted = "a share in 0..1" if highest == 1.0 else "zero or more"
-            raise InvalidInput(f"{name} is {value!r}; give {wanted}, or None for no limit.")
+def _take_limits(
+    limits: RunLimits | None, *, max_budget: float | None, max_time: float | None, min_quality: float | None
+) -> RunLimits:
+    """Return the limits that were given, under whichever names.
+
+    Raises:
+        InvalidInput: they were given under both, or one of them is malformed.
+    """
+    check_limit("max_budget", max_budget)
+    check_limit("max_time", max_time)
+    check_limit("min_quality", min_quality, most=1.0)
+    if limits is None:
+        seconds = None if max_time is None else max(max_time, MIN_SECONDS)
+        return RunLimits(budget_usd=max_budget, deadline_s=seconds, min_quality=min_quality)
+    if (max_budget, max_time, min_quality) != (None, None, None):
+        raise InvalidInput("Give `limits`, or max_budget, max_time and min_quality: one of the two.")
+    return limits
+
+
+def _less(limits: RunLimits, looked_usd: float) -> RunLimits:
+    """Return the limits with what looking at the plan has cost taken from the budget."""
+    if not looked_usd or limits.budget_usd is None:
+        return limits
+    if limits.spent_usd is None:  # the budget of the tasks alone: what is named is what they are left with
+        return replace(limits, budget_usd=max(0.0, limits.budget_usd - looked_usd))
+    return limits.after(looked_usd)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from kapelle.agents import THREAD_NAME, Agent, AgentResult, TaskContext, carried, count_thread, when_threads_end
-from kapelle.execution.result import Patience, read_there
+from kapelle.execution.results import Patience, read_there
 from kapelle.graph import Task
 
 
@@ -107,9 +107,13 @@ class _Call:
 
 
 async def _wait_threads_end(caller: asyncio.Task[AgentResult]) -> None:
-    over = asyncio.get_running_loop().create_future()
-    when_threads_end(caller, lambda: over.set_result(None))
-    await over
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell() -> None:
+        loop.call_soon_threadsafe(over.set)
+
+    when_threads_end(caller, tell)
+    await over.wait()
 
 
 def _told_in(loop: asyncio.AbstractEventLoop, context: TaskContext) -> TaskContext:

@@ -9,4 +9,3 @@ from .reading import TaskText as TaskText
 from .reading import is_yes_no_question as is_yes_no_question
 from .reading import read_task as read_task
 from .reading import split_name as split_name
-from .reading import stems_of as stems_of

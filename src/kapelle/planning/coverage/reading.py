@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kapelle.graph import Task
-from kapelle.language import STOP_WORDS, plain, split_words, stem
+from kapelle.language import plain, stems_of
 
 from .quantities import find_quantities
 
@@ -62,11 +62,6 @@ def read_task(task: Task, tool_words: str = "") -> TaskText:
         quantities=quantities,
         plain=plain(text),
     )
-
-
-def stems_of(text: str) -> frozenset[str]:
-    """Return the stems of the words that carry meaning."""
-    return frozenset(stem(word) for word in split_words(text) if word not in STOP_WORDS)
 
 
 def split_name(name: str) -> str:

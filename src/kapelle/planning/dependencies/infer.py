@@ -19,7 +19,6 @@ from kapelle.graph import topological_order
 from kapelle.language import word_set
 
 from .calls import fill_blanks
-from .explain import explain_text_edge
 from .scorer import load_weights, score_edges
 from .step import Edge, EdgeKind, PlanStep, ToolSchema, find_referred
 from .text_plan import Sources, TextPlan
@@ -37,6 +36,9 @@ _RESULT = re.compile(r"\bthe\s+(?:result|answer|output)s?\b", re.IGNORECASE)
 NEAR_BEGINNING = 8
 """Words among which a pronoun has no other noun to point to than one of a step before."""
 _FLOWS = ("reference", "argument", "blank")
+# Of the kinds of answer that are called otherwise than "a number", "a place".
+_ASKED = {"reason": "how or why", "yes": "yes or no", "thing": "something"}
+_SAID = {"then": "'then'", "after": "'after', 'once'", "last": "'finally'", "if": "'if'"}
 _OWN_NAME = re.compile(r"[\"'“]|(?<=[a-z,] )[A-Z]\w")
 
 
@@ -113,10 +115,33 @@ def _infer_texts(
         surest = plan.family == "blanks" and source in scored.surest(target) and target not in decided
         if probability < weights.threshold and not surest:
             continue
-        kind, reason = explain_text_edge(plan, source, target, [step.id for step in steps])
+        kind, reason = _explain(plan, source, target, [step.id for step in steps])
         confidence = round(min(probability, 0.999), 3)
         edges[source, target] = _edge(steps, (source, target), reason, confidence, kind)
     return edges
+
+
+def _explain(plan: TextPlan, source: int, target: int, ids: Sequence[str]) -> tuple[EdgeKind, str]:
+    """Return where an edge comes from, and why."""
+    here, there, name = plan.steps[target], plan.steps[source], ids[source]
+    if plan.family == "blanks":
+        blanks = "its blank stands" if here.blanks == 1 else f"its {here.blanks} blanks stand"
+        if there.asked_noun and there.asked_noun in here.stems:
+            return "blank", f"{blanks} for an answer, and it names what {name} asks for"
+        wants = "it compares answers" if here.compares and here.blanks > 1 else f"{blanks} for an answer"
+        return "blank", f"{wants}, and {name} asks for {_ASKED.get(there.asks, f'a {there.asks}')}"
+    if here.names & there.names:
+        return "usual", f"both speak of {min(here.names & there.names)!r}"
+    known = here.definite & there.stems
+    if known:
+        return "usual", f"it speaks of something from {name} as known: {', '.join(sorted(known)[:3])}"
+    if here.refers_back and source == target - 1:
+        return "usual", f"its words point back to {name}"
+    if plan.family == "errands" and (word := plan.request.connectives[target]) in ("then", "after", "last", "if"):
+        return "usual", f"the request says so ({_SAID[word]})"
+    if here.lead in ("then", "after", "last", "done"):
+        return "usual", f"it begins with {here.words[0]!r}"
+    return "usual", f"such steps usually wait for {'the one before' if source == target - 1 else 'that one'}"
 
 
 def _infer_words(

@@ -1,0 +1,15 @@
+"""Questions in plain words about the tables of a folder, as SQL by rules: no model, no guess. Read `questions`."""
+
+from .questions import TableQuestions as TableQuestions
+from .schema_links import LEAST_OVERLAP as LEAST_OVERLAP
+from .schema_links import LINKING_SECONDS as LINKING_SECONDS
+from .schema_links import MAX_VALUE_WORDS as MAX_VALUE_WORDS
+from .schema_links import LinkedColumn as LinkedColumn
+from .schema_links import LinkedTable as LinkedTable
+from .schema_links import SchemaLinks as SchemaLinks
+from .schema_links import ValueLink as ValueLink
+from .schema_links import link_schema as link_schema
+from .table_plan import Cell as Cell
+from .table_plan import NotUnderstood as NotUnderstood
+from .table_plan import Row as Row
+from .table_plan import TablePlan as TablePlan
