@@ -93,9 +93,9 @@ def _quick_ones(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 def _scale_examples(function: Any) -> None:
     """Scale the number of examples that a test's own decorator counts; the profile's is scaled already."""
     # Hypothesis has no other place where it could be said anew. A machine of states has the profile's.
-    said = getattr(function, "_hypothesis_internal_use_settings", None) or settings.default
-    assert settings.default is not None
-    if said.max_examples != settings.default.max_examples:
+    said: settings | None = getattr(function, "_hypothesis_internal_use_settings", None)
+    profile = settings.default
+    if said is not None and profile is not None and said.max_examples != profile.max_examples:
         count = scaled(said.max_examples, least=LEAST_EXAMPLES)
         function._hypothesis_internal_use_settings = settings(said, max_examples=count)
 
