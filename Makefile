@@ -29,8 +29,8 @@ endif
 demo: $(READY)  ## Run real requests over examples/atlas: no key, no network
 	@$(BIN)/python examples/atlas/demo.py
 
-# Tests share the processors: PROCESSES=4 takes four, PROCESSES=0 none but pytest's own.
-PROCESSES ?= auto
+# Tests share the processors, all that there are: PROCESSES=4 takes four, PROCESSES=0 none but pytest's own.
+PROCESSES ?= logical
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
 
 quick: $(READY)  ## Run the tests that take no time, of every folder: under a minute
