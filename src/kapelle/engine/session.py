@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from kapelle.agents import MEMORY_MARK, PartialText
 from kapelle.errors import LeaseLost, LedgerBusy, PlanRejected
-from kapelle.estimates import estimate_complexities
 from kapelle.execution import (
     ExecutionLimits,
     ExecutionResult,
@@ -130,7 +129,8 @@ class Session:
     ) -> ExecutionResult:
         """Run the tasks of an approved plan, and those that it grows by."""
         one, team = self.preparation, self.preparation.team
-        complexities = estimate_complexities(approved.dag)
+        router = one.router if isinstance(one.router, HALORouter) else None
+        fallbacks = NextBest(approved.plan_estimates, router=router)
         deadlines = [limit for limit in (left_s, self.limits.deadline_s) if limit is not None]
         return await self.executor.execute(
             approved,
@@ -140,7 +140,7 @@ class Session:
             request=words,
             limits=replace(self.limits, deadline_s=min(deadlines, default=None)),
             growth=GraphChanges(
-                approver=GrowthApprover(preparation=one, complexities=complexities),
+                approver=GrowthApprover(preparation=one, fallbacks=fallbacks),
                 replanner=team.replanner,
                 replanning_cost_usd=team.planning_cost_usd,
                 replanning_is_priced=team.planning_is_priced,
@@ -149,12 +149,7 @@ class Session:
                 reflection_cost_usd=team.planning_cost_usd,
                 reflection_tokens=team.planning_tokens,
             ),
-            fallbacks=NextBest(
-                team.registry,
-                one.optimizer.cost_profiler,
-                complexities=complexities,
-                router=one.router if isinstance(one.router, HALORouter) else None,
-            ),
+            fallbacks=fallbacks,
             earlier=None if before is None else ResumeState.of(before),
             inbox=self.lease,
             stop_key=stop_key(() if before is None else before.events),
