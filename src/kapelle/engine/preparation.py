@@ -26,7 +26,7 @@ from kapelle.limits import RunLimits
 from kapelle.planning import Plan
 from kapelle.routing import HALORouter, RoutedPlan
 from kapelle.strategies import agents_of
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, NextBest, ValidationResult, avoid_hopeless
+from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult, avoid_hopeless
 
 from .event_data import planned, routed
 from .exploring import explore
@@ -322,8 +322,6 @@ class GrowthApprover:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
     preparation: Preparation
-    fallbacks: NextBest
-    """Told what the graph has become."""
 
     async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
         """Return the approved plan for the grown graph; what `current` assigns stays assigned.
@@ -337,7 +335,6 @@ class GrowthApprover:
         proposal = await one.prepare(version)
         if proposal.validation.approved is None:
             proposal = await one.mend(version, proposal)
-        self.fallbacks.estimates = proposal.approved.plan_estimates
         return proposal.approved
 
 
