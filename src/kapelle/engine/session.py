@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from kapelle.agents import MEMORY_MARK, PartialText
 from kapelle.errors import LeaseLost, LedgerBusy, PlanRejected
 from kapelle.execution import (
-    Earlier,
-    Ending,
     ExecutionLimits,
+    ExecutionResult,
     Executor,
-    Growth,
+    GraphChanges,
     Reflector,
+    ResumeState,
     compose_answer,
     error_text,
 )
@@ -124,7 +124,9 @@ class Session:
         self.journal.write("run_approved", data)
         return proposal.validation.approved
 
-    async def _execute(self, approved: ApprovedPlan, words: str, left_s: float | None, before: Run | None) -> Ending:
+    async def _execute(
+        self, approved: ApprovedPlan, words: str, left_s: float | None, before: Run | None
+    ) -> ExecutionResult:
         """Run the tasks of an approved plan, and those that it grows by."""
         one, team = self.preparation, self.preparation.team
         router = one.router if isinstance(one.router, HALORouter) else None
@@ -137,7 +139,7 @@ class Session:
             checks=self.checks,
             request=words,
             limits=replace(self.limits, deadline_s=min(deadlines, default=None)),
-            growth=Growth(
+            growth=GraphChanges(
                 approver=GrowthApprover(preparation=one, fallbacks=fallbacks),
                 replanner=team.replanner,
                 replanning_cost_usd=team.planning_cost_usd,
@@ -148,13 +150,13 @@ class Session:
                 reflection_tokens=team.planning_tokens,
             ),
             fallbacks=fallbacks,
-            earlier=None if before is None else Earlier.of(before),
+            earlier=None if before is None else ResumeState.of(before),
             inbox=self.lease,
             stop_key=stop_key(() if before is None else before.events),
             on_text=self.on_text,
         )
 
-    def _end(self, ending: Ending) -> Run:
+    def _end(self, ending: ExecutionResult) -> Run:
         if ending.state != "waiting":
             return self._finish(ending.state, ending.stop_reason)
         overrun_usd = self.journal.run().overrun_usd + self.preparation.budget.own_overrun_usd
