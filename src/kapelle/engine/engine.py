@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kapelle.agents import AgentRegistry, PartialText, call_in_thread
 from kapelle.allocation import DAAOOptimizer, Explorer, Frontier, OptimizationConstraints, pareto_frontier
@@ -27,7 +27,7 @@ from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler
 from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, make_backend
 from kapelle.graph import read_json_value
-from kapelle.learning import learned_folder, load_learned
+from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
 from kapelle.ledger import Event, EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
 from kapelle.limits import RunLimits
 from kapelle.models import ModelClient, PriceTable
@@ -40,12 +40,16 @@ from .feedback import MAX_OUTCOMES, Feedback
 from .people import People
 from .planner_call import PlannerCall
 from .preparation import Preparation, Proposal
+from .reflecting import Reflecting
 from .request import Request, check_no_loop, check_watcher, read_request
 from .resumption import plan_resumption, recorded_plan, write_resumption
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
 from .streaming import stream_run
 from .team import AgentLike, Team, assemble_team, register_agents
+
+if TYPE_CHECKING:
+    from kapelle.planning import GraphPlanner
 
 
 class Engine(People, Feedback):
@@ -60,13 +64,19 @@ class Engine(People, Feedback):
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Orders of who does what. They go before the rules by which a folder is asked first.
-        reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
+        reflector: Looks at what each task gave, and may change what has not begun: a Reflector, or a GraphPlanner,
+            whose model is then asked.
+        reflect: Whether the model looks at what each task gave, and may change what has not begun: a set number of
+            times at most, each within the budget.
         validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
             False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
             anything else fails its tasks.
         explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
-        learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
+        learned: A folder with what `kapelle learn` made of outcomes, or the file of a policy that `kapelle savings
+            --save` wrote; by default the folder beside the ledger.
+        reward_model: Weighs the score of plans, and learns from what validators, checks and people measured in runs: a
+            LearnedRewardModel, or the file of one, which may be new.
         backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
         limits: How long a task may take, how often it is tried again, whether stragglers get a rival; by default a task
             has five minutes, or the time of two calls of the model where these may take longer.
@@ -98,10 +108,12 @@ class Engine(People, Feedback):
         planner: Planner | None = None,
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
-        reflector: Reflector | None = None,
+        reflector: Reflector | GraphPlanner | None = None,
+        reflect: bool = False,
         validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
+        reward_model: LearnedRewardModel | Path | str | None = None,
         backend: str | Backend = "asyncio",
         limits: ExecutionLimits | None = None,
         attended: bool = False,
@@ -128,7 +140,9 @@ class Engine(People, Feedback):
         self.planner: Planner = planner or self.team.planner
         self._gated = self.team.gated if planner is None else None
         # The router knows everyone, so that it can say who could do a task if only a model were there.
-        self.optimizer = DAAOOptimizer(self.profiler, registry.runnable(), strategies=known.strategies)
+        self.optimizer = DAAOOptimizer(
+            self.profiler, registry.runnable(), strategies=known.strategies, policy=known.policy
+        )
         self.router = HALORouter(
             registry,
             rules=self.team.rules_after(rules),
@@ -137,9 +151,14 @@ class Engine(People, Feedback):
             daao_optimizer=self.optimizer,
             pin_rules=rules is not None,  # the user's own rules are orders, and the others only advice
         )
-        self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
+        if isinstance(reward_model, (str, Path)):
+            reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
+        self.validator = AOPValidator(
+            registry, self.profiler, detector=detector, strategies=known.strategies, reward_model=reward_model
+        )
+        self.rewards = None if reward_model is None else RewardFeed(reward_model, self.profiler, registry)
         self.explorer = Explorer(share=explore)
-        self.reflector = reflector
+        self.reflection = Reflecting.of(reflector, reflect, self.team, environ)
         self.checks = Checks(validators=validators if validators is not None else {})
         self.limits = limits or ExecutionLimits.with_room_for_calls(self.team.call_timeout_s)
         self.origin = dict(origin or {})
@@ -191,7 +210,7 @@ class Engine(People, Feedback):
                 "model": self.team.model_name,
                 "origin": self.origin,
                 "given": wanted.given is not None,
-                **self._ways(),
+                **{name: value for name, value in self._ways().items() if name != "reflect" or value},
             }
             begun = {"request": wanted.words, "settings": read_json_value(settings), "owner": lease.owner}
             journal.write("run_started", begun)
@@ -338,7 +357,7 @@ class Engine(People, Feedback):
             lease=lease.lease,
             events=events,
             on_event=on_event,
-            on_outcome=self.profiler.record_outcome,  # what is learned, the next choice knows
+            on_outcome=self._learn_from,  # what is learned, the next choice knows
             timer=self._timer,
         )
 
@@ -371,7 +390,8 @@ class Engine(People, Feedback):
             executor=self.executor,
             checks=self.checks,
             limits=self.limits,
-            reflector=self.reflector,
+            reflection=self.reflection,
+            rewards=self.rewards,
             lease=lease,
             timer=self._timer,
             on_text=on_text,
@@ -380,7 +400,8 @@ class Engine(People, Feedback):
     def _ways(self) -> dict[str, Any]:
         """How this engine works, for whoever makes another one to go on with its runs."""
         backend = self.executor.backend.name
-        return {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
+        ways = {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
+        return {**ways, "reflect": self.reflection.is_asked_for}
 
     def _check_prices(self, terms: RunLimits, plan: Plan | None) -> None:
         if terms.budget_usd is not None:

@@ -19,11 +19,11 @@ from kapelle.execution import (
     ExecutionResult,
     Executor,
     GraphChanges,
-    Reflector,
     ResumeState,
     compose_answer,
     error_text,
 )
+from kapelle.learning import RewardFeed
 from kapelle.ledger import Journal, Run, RunState
 from kapelle.routing import HALORouter
 from kapelle.strategies import Checks
@@ -32,6 +32,7 @@ from kapelle.validation import ApprovedPlan, NextBest
 from .event_data import validated
 from .people import stop_key
 from .preparation import GrowthApprover, Preparation, rest_version
+from .reflecting import Reflecting
 from .request import Request
 from .resumption import Resumption, recorded_routing
 from .run_lease import RunLease
@@ -46,7 +47,8 @@ class Session:
     executor: Executor
     checks: Checks
     limits: ExecutionLimits
-    reflector: Reflector | None
+    reflection: Reflecting
+    rewards: RewardFeed | None
     lease: RunLease
     timer: Callable[[], float]
     on_text: Callable[[PartialText], None] | None
@@ -93,6 +95,9 @@ class Session:
                 with suppress(Exception):  # a class of somebody else's may take no such thing
                     setattr(error, name, value)
             raise  # what ran is cut off, as by a crash: what becomes of it is said when the run is resumed
+        finally:
+            if self.rewards is not None:
+                self.rewards.save()
         return self._end(ending)
 
     async def approve_rest(self, going_on: Resumption) -> ApprovedPlan | None:
@@ -145,9 +150,13 @@ class Session:
                 replanning_cost_usd=team.planning_cost_usd,
                 replanning_is_priced=team.planning_is_priced,
                 replanning_tokens=team.planning_tokens,
-                reflector=self.reflector,
-                reflection_cost_usd=team.planning_cost_usd,
-                reflection_tokens=team.planning_tokens,
+                reflector=self.reflection.reflector_for(
+                    words, team.registry.runnable(), {} if before is None else before.results
+                ),
+                reflection_cost_usd=self.reflection.cost_usd,
+                reflection_is_priced=self.reflection.is_priced,
+                reflection_tokens=self.reflection.tokens,
+                max_reflections=self.reflection.max_reflections,
             ),
             fallbacks=fallbacks,
             earlier=None if before is None else ResumeState.of(before),

@@ -10,6 +10,7 @@ from .detector import ModelDetector as ModelDetector
 from .detector import PlanDetector as PlanDetector
 from .draft import DraftRepair as DraftRepair
 from .draft import PlanDraft as PlanDraft
+from .draft import mend_draft as mend_draft
 from .draft import repair_draft as repair_draft
 from .draft import validate_draft as validate_draft
 from .edit import Edit as Edit

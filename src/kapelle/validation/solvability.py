@@ -18,8 +18,7 @@ from kapelle.agents import AgentCapability
 from kapelle.allocation import PlanEstimates
 from kapelle.estimates import Estimate
 from kapelle.graph import Task
-from kapelle.language import stem
-from kapelle.planning import split_name
+from kapelle.language import split_name, stem
 from kapelle.routing import RoutedPlan, RoutedTask
 
 from .edit import Edit
