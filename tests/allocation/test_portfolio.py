@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.allocation import DAAOOptimizer, OptimizationConstraints
-from kapelle.allocation.portfolio import Item, Portfolio, optimize_portfolio
+from kapelle.allocation.portfolio import Item, JointPlan, optimize_portfolio
 from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
@@ -160,7 +160,7 @@ def least_cost(daao: DAAOOptimizer, items: dict[str, Item], shared: Optimization
     return None if best is None or (shared.max_total_cost or best) < best - 1e-9 else best
 
 
-def check(found: Portfolio, items: dict[str, Item], shared: OptimizationConstraints) -> None:
+def check(found: JointPlan, items: dict[str, Item], shared: OptimizationConstraints) -> None:
     """Hold plans against every limit."""
     assert found.total_cost <= (shared.max_total_cost or found.total_cost) + 1e-9
     for who, most in shared.agent_capacity.items():

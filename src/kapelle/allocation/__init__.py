@@ -22,5 +22,5 @@ from .plan import OptimizedPlan as OptimizedPlan
 from .plan_estimates import PlanEstimates as PlanEstimates
 from .plan_estimates import why_unable as why_unable
 from .policy import ChoicePolicy as ChoicePolicy
-from .portfolio import Portfolio as Portfolio
+from .portfolio import JointPlan as JointPlan
 from .portfolio import optimize_portfolio as optimize_portfolio

@@ -2,7 +2,8 @@
 
 from .engine import Engine as Engine
 from .feedback import MAX_OUTCOMES as MAX_OUTCOMES
-from .preparation import Proposal as Proposal
+from .proposal import Proposal as Proposal
 from .team import AgentLike as AgentLike
 from .team import assemble_team as assemble_team
 from .team import register_agents as register_agents
+from .together import JointProposal as JointProposal
