@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,6 +57,10 @@ from .app import (
 )
 from .asking import ask_here, can_ask
 from .printing import WithoutSecrets, complain, print_json, say
+from .together import Together, check_together, code_of, joint_to_json, plan_together, show_together
+
+INTERRUPTED = 130
+"""The exit code of a run that a signal stopped."""
 
 
 @app.command(
@@ -64,11 +69,12 @@ from .printing import WithoutSecrets, complain, print_json, say
 )
 def run(
     request: Annotated[
-        str,
+        list[str],
         typer.Argument(
             metavar="REQUEST|FILE", help="What you want, in words; or a plan file (.xml, .yaml, .json; - is stdin)."
         ),
     ],
+    together: Together = False,
     data: Data = None,
     budget: Budget = None,
     deadline: Deadline = None,
@@ -93,6 +99,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Plan a request and run it."""
+    check_together(request, together, output=output, svg=svg, max_tokens=max_tokens, explore=explore)
     check_targets(output, svg)
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality, "max_tokens": max_tokens}
     options: dict[str, Any] = {
@@ -104,7 +111,11 @@ def run(
     }
     with engine_of(agents, data, model, db, attended=_is_attended(as_json), **options) as engine:
         shown = _Shown(as_json=as_json, output=output, svg=svg, sql=sql, db=db)
-        code = _run_and_show(engine, Start(request=read_request(request)), terms, shown)
+        if together:
+            terms.pop("max_tokens")
+            code = _run_together(engine, [read_request(one) for one in request], terms, shown)
+        else:
+            code = _run_and_show(engine, Start(request=read_request(request[0])), terms, shown)
     raise typer.Exit(code)
 
 
@@ -162,8 +173,9 @@ def resume(
 )
 def plan(
     request: Annotated[
-        str, typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file (- is stdin).")
+        list[str], typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file (- is stdin).")
     ],
+    together: Together = False,
     data: Data = None,
     budget: Budget = None,
     deadline: Deadline = None,
@@ -186,12 +198,20 @@ def plan(
 ) -> None:
     """Show what a request would become, without running it; with --edit, change it and then run it."""
     out = console()
+    alone = {"svg": svg, "edit": edit, "yaml": as_yaml, "xml": xml, "mermaid": mermaid, "frontier": frontier}
+    check_together(request, together, **alone)
     check_targets(svg)
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality}
     attended = edit and _is_attended(as_json)
     options: dict[str, Any] = {"attended": attended, "reward_model": reward_model}
     with engine_of(agents, data, model, db, reads_only=not edit, **options) as engine:
-        proposal = drive(engine.plan(read_request(request), **terms))
+        if together:
+            found = plan_together(engine, [read_request(one) for one in request], terms)
+            if not as_json:
+                raise typer.Exit(show_together(out, found))
+            print_json(joint_to_json(found, proposal_to_json))
+            raise typer.Exit(code_of(found))
+        proposal = drive(engine.plan(read_request(request[0]), **terms))
         if edit:
             proposal = _edit(engine, proposal, terms, out)
             if proposal.validation.passed:
@@ -253,7 +273,7 @@ class _Shown:
 class Start:
     """What to run: a request, or a run to go on with."""
 
-    request: str | Path | Plan = ""
+    request: str | Path | Plan | Proposal = ""
     resume: str | None = None
 
 
@@ -307,12 +327,51 @@ def go_on(
         return _run_and_show(engine, Start(resume=before.run_id), terms, shown)
 
 
+def _run_together(engine: Engine, requests: Sequence[str | Path | Plan], terms: dict[str, Any], shown: _Shown) -> int:
+    """Plan several requests together, run them one after the other, show each, and return the highest exit code.
+
+    The limits of each are those of its proposal. One that fails keeps none of the others from running.
+    """
+    found = plan_together(engine, requests, terms)
+    if not found.passed:
+        if not shown.as_json:
+            return show_together(console(), found)
+        print_json(joint_to_json(found, proposal_to_json))
+        return code_of(found)
+    runs, codes = [], []
+    for proposal in found.proposals:
+        run, code = _run_to_end(engine, Start(request=proposal), {}, shown)
+        runs.append(run)
+        codes.append(code)
+        if not shown.as_json:
+            _show_run(engine, run, shown)
+        if code == INTERRUPTED:
+            break
+    if shown.as_json:
+        print_json({"runs": [run_to_json(run) for run in runs]})
+    return max(codes)
+
+
 def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _Shown) -> int:
-    """Run a request or go on with a run, show it, and return the exit code.
+    """Run a request or go on with a run, show it, and return the exit code."""
+    run, code = _run_to_end(engine, start, terms, shown)
+    if shown.as_json:
+        print_json(run_to_json(run))
+    else:
+        _show_run(engine, run, shown)
+    # The answer is out; now it cannot be lost with a file that cannot be written.
+    draw(run, shown.svg)
+    if shown.output is not None and run.answer:
+        write_file(shown.output, run.answer + "\n")
+    return code
+
+
+def _run_to_end(engine: Engine, start: Start, terms: dict[str, Any], shown: _Shown) -> tuple[Run, int]:
+    """Run a request or go on with a run; return it, and the exit code.
 
     Where a person sits at the terminal, what the run asks is asked there, and it goes on.
     """
-    out, err = console(), console(stderr=True)
+    err = console(stderr=True)
     if not shown.as_json:
         err.print(printable(engine.team.model_note), style="dim", markup=False, highlight=False)
     left_open: set[str] = set()
@@ -327,23 +386,18 @@ def _run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: _S
             interrupted = True
             break
         start, terms = Start(resume=run.run_id), {}
-    if shown.as_json:
-        print_json(run_to_json(run))
-    else:
-        more = db_words(shown.db, getattr(engine.ledger, "path", shown.db))
-        terminal.show_run(err, run, more=more)
-        if run.answer:
-            terminal.show_answer(out, run.answer)
-        terminal.show_understood(err, run, sql=shown.sql, more=more)
-        if not engine.team.has_data:
-            terminal.show_memory(err, run)
-    # The answer is out; now it cannot be lost with a file that cannot be written.
-    draw(run, shown.svg)
-    if shown.output is not None and run.answer:
-        write_file(shown.output, run.answer + "\n")
-    if interrupted:
-        return 130
-    return {"done": 0, "waiting": 3}.get(run.state, 1)
+    return run, INTERRUPTED if interrupted else {"done": 0, "waiting": 3}.get(run.state, 1)
+
+
+def _show_run(engine: Engine, run: Run, shown: _Shown) -> None:
+    out, err = console(), console(stderr=True)
+    more = db_words(shown.db, getattr(engine.ledger, "path", shown.db))
+    terminal.show_run(err, run, more=more)
+    if run.answer:
+        terminal.show_answer(out, run.answer)
+    terminal.show_understood(err, run, sql=shown.sql, more=more)
+    if not engine.team.has_data:
+        terminal.show_memory(err, run)
 
 
 def _drive(engine: Engine, start: Start, terms: dict[str, Any], err: Console, *, quiet: bool) -> tuple[Run, bool]:

@@ -161,7 +161,8 @@ class Together:
 
     async def _settle(self, alone: Proposal, assigned: OptimizedPlan, share: RunLimits) -> Proposal:
         """Return a proposal as it was assigned together with the others, validated for its share."""
-        routed = alone.routing.follow(assigned)
+        found = assigned.optimization_details["status"] not in ("infeasible", "unknown")
+        routed = alone.routing.follow(assigned) if found else alone.routing
         request = Request(words=alone.plan.request, given=alone.plan, routed=routed)
         return await self._preparation(share, None).propose(request)
 

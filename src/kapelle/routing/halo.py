@@ -306,7 +306,7 @@ async def _optimize(
         return replace(plan, optimizer_error=f"{type(error).__name__}: {error}")
     followed = plan.follow(optimized)
     if followed.optimizer_error is not None:
-        logger.info("The cost optimiser found no plan within the limits: %s", followed.optimizer_error)
+        logger.info("The cost optimiser's answer: %s; the plan stands as routed.", followed.optimizer_error)
     return followed
 
 
