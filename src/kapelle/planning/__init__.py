@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .coverage import TaskText as TaskText
 from .coverage import find_gaps as find_gaps
-from .coverage import is_yes_no_question as is_yes_no_question
 from .coverage import read_task as read_task
-from .coverage import split_name as split_name
 from .fallback import FallbackPlanner as FallbackPlanner
 from .fit import fit_types as fit_types
 from .htdag import EXPAND_TYPE as EXPAND_TYPE

@@ -14,14 +14,12 @@ from .draft import mend_draft as mend_draft
 from .draft import repair_draft as repair_draft
 from .draft import validate_draft as validate_draft
 from .edit import Edit as Edit
-from .fallback import NextBest as NextBest
 from .issue import Issue as Issue
 from .issue import IssueKind as IssueKind
 from .issue import Severity as Severity
+from .next_best import NextBest as NextBest
 from .repair import Repair as Repair
 from .result import ValidationResult as ValidationResult
 from .schemas import ToolSignature as ToolSignature
-from .solvability import Belief as Belief
 from .solvability import avoid_hopeless as avoid_hopeless
-from .solvability import judge_pair as judge_pair
 from .validator import AOPValidator as AOPValidator
