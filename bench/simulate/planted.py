@@ -142,7 +142,7 @@ BUGS = (
     Planted(
         name="all come back at once after a rest",
         file="execution/dispatch.py",
-        right="        self._rests.go_first(job)\n",
+        right="        if self._rests.first:\n            self._rests.go_first(job)\n",
         wrong="",
     ),
 )
