@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from kapelle.errors import InvalidInput
 from kapelle.estimates import LoggedOutcome, LoggedTask
-from kapelle.estimates.difficulty import DifficultyModel, write_arrays
+from kapelle.estimates.arrays import write_arrays
+from kapelle.estimates.difficulty import DifficultyModel
 
 EASY = ("add two small numbers", "say the capital of a country", "name a colour")
 HARD = ("prove a theorem of topology", "schedule forty nurses", "translate a legal contract")

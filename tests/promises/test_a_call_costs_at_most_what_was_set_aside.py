@@ -21,7 +21,7 @@ from pydantic_ai.usage import RequestUsage
 
 from kapelle import AgentCapability, Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import Agent, ModelAgent, PydanticAIAgent, TaskContext
-from kapelle.agents.output_limit import BUDGETED_OUTPUT_TOKENS, LEAST_OUTPUT_TOKENS, OUTPUT_TOKENS
+from kapelle.agents.output_limit import BUDGETED_OUTPUT_TOKENS, MIN_OUTPUT_TOKENS, OUTPUT_TOKENS
 from kapelle.errors import CallTooDear, ReplyCut
 from kapelle.failures.sorting import sort_failure
 from kapelle.ledger import Usage
@@ -176,7 +176,7 @@ def test_the_limit_reaches_the_server() -> None:
 
         asyncio.run(whole())
     limit = server.requests[0].body["max_tokens"]
-    assert LEAST_OUTPUT_TOKENS <= limit < 0.05 / PRICE.output_usd * 1e6
+    assert MIN_OUTPUT_TOKENS <= limit < 0.05 / PRICE.output_usd * 1e6
 
 
 @given(text=st.text(max_size=300))

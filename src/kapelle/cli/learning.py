@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kapelle.engine import MOST_OUTCOMES
+from kapelle.engine import MAX_OUTCOMES
 from kapelle.errors import InvalidInput, NotFound
 from kapelle.evaluation import ColumnNames, Scale, format_report, read_log, run_savings
 from kapelle.learning import learn as learn_from
@@ -91,7 +91,7 @@ def learn(
     with console(stderr=True).status("learning"):
         if log is None:
             with open_ledger(path, read_only=True) as ledger:
-                lessons = learn_from(ledger.outcomes(limit=MOST_OUTCOMES), folder)
+                lessons = learn_from(ledger.outcomes(limit=MAX_OUTCOMES), folder)
         else:
             scale = None if quality_scale is None else Scale.parse(quality_scale)
             lessons = learn_from(read_log(log, columns=ColumnNames.parse(column or ()), scale=scale).tasks, folder)

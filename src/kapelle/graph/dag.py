@@ -91,7 +91,9 @@ class TaskDAG:
             self._successors[other].append(number)
 
     def sealed(self) -> TaskDAG:
-        """Return a copy that refuses `add_task`; approved plans hold one."""
+        """Return the graph such that it refuses `add_task`: a copy, unless it does already. Approved plans hold one."""
+        if self._sealed:
+            return self
         copy = TaskDAG(self._tasks.values(), version=self._version)
         copy._sealed = True
         return copy
@@ -216,7 +218,7 @@ class TaskDAG:
 
     def to_xml(self) -> str:
         """Return the graph as the `<graph>` element of graph plans; `from_xml` gives back the same tasks."""
-        from .graph_xml import write_graph  # XML and what it needs takes 60 ms to import
+        from .xml_writing import write_graph
 
         return write_graph(self, self._version)
 
