@@ -169,6 +169,7 @@ def test_a_run_made_in_python_goes_on_with_agents_from_a_file(place: Path, kapel
     assert (settings()["backend"], settings()["hedge"]) == ("threads", True)
 
 
+@pytest.mark.slow
 def test_a_run_of_local_agents_made_in_python_goes_on_as_it_is(kapelle: Any) -> None:
     with open_ledger(ledger_path()) as ledger:
         engine = Engine(data=ATLAS, model="none", ledger=ledger, environ={}, origin={"data": ATLAS})
@@ -200,6 +201,7 @@ def reads() -> str:
     return str(json.loads(found.stdout)["runs"][0]["state"])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_reads_as_interrupted_and_goes_on(place: Path, kapelle: Any) -> None:
     kill_one(place)
     assert reads() == "interrupted"

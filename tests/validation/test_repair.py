@@ -199,6 +199,7 @@ def test_malformed_limits_are_refused() -> None:
 REQUESTS = st.none() | st.sampled_from(["Is 20 more than 5?", "Find 30 hotels in Rome. Then write a 'Summary' of it."])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(full_graphs(), st.data(), REQUESTS, st.none() | st.floats(0, 10), st.none() | st.floats(1e-3, 20))
 def test_repair_ends_with_fewer_errors_within_the_same_limits(

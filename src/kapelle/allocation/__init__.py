@@ -21,5 +21,6 @@ from .plan import Attempt as Attempt
 from .plan import OptimizedPlan as OptimizedPlan
 from .plan_estimates import PlanEstimates as PlanEstimates
 from .plan_estimates import why_unable as why_unable
+from .policy import ChoicePolicy as ChoicePolicy
 from .portfolio import Portfolio as Portfolio
 from .portfolio import optimize_portfolio as optimize_portfolio

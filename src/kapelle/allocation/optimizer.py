@@ -28,6 +28,7 @@ from .constraints import OptimizationConstraints, is_amount
 from .orders import ordered_strategy
 from .plan import Attempt, OptimizedPlan
 from .plan_estimates import PlanEstimates
+from .policy import ChoicePolicy, PolicyProposal, propose
 from .solve import ONE_IS_ENOUGH, Solution, explain_infeasible, solve, solve_trivially
 from .statement import Statement, Work, describe_untried, has_plan, state_problem
 
@@ -48,6 +49,8 @@ class DAAOOptimizer:
                     cost <= max_total_cost, critical path <= max_total_time, agents' tasks <= agent_capacity
                     every agent takes its task: type and skills (the initial agent is always allowed)
 
+    Where a `policy` has learned from a log who does which task, its choices stand as long as they keep the limits that
+    were asked for, and the rest of the plan is optimised around them; where they do not, as if there were none.
     Chances of success count with their lower confidence bounds (see OptimizationConstraints). Where `strategies` knows
     ways of asking several agents that pay for a type of task, they compete with the agents.
 
@@ -61,12 +64,14 @@ class DAAOOptimizer:
         agent_registry: Mapping[str, AgentCapability],
         *,
         strategies: StrategySource | None = None,
+        policy: ChoicePolicy | None = None,
         time_limit_s: float = 2.0,
         gap: float = 1e-6,
     ) -> None:
         self.cost_profiler = cost_profiler
         self.agent_registry = agent_registry
         self.strategies = strategies
+        self.policy = policy
         self._time_limit_s = time_limit_s
         self._gap = gap
 
@@ -205,6 +210,11 @@ class DAAOOptimizer:
             statement.quality(statement.initial)[0],
         )
 
+        if self.policy is not None:
+            proposals = propose(self.policy, work, constraints, self.agent_registry)
+            led = await self._follow(proposals, statement) if proposals else None
+            if led is not None:
+                return led
         solution = await self._solve(statement.problem)
         extra: dict[str, Any] = {}
         if not has_plan(solution) and (begun := self.restate(statement)) is not None:
@@ -217,6 +227,22 @@ class DAAOOptimizer:
         details = plan.optimization_details
         logger.info("Optimization complete: saved $%.4f (%.0f%%)", plan.cost_savings, details["savings_pct"])
         return plan
+
+    async def _follow(self, proposals: Mapping[str, PolicyProposal], statement: Statement) -> OptimizedPlan | None:
+        """Return the cheapest plan that does as the policy proposes; None where no such plan keeps the limits."""
+        work, constraints = statement.work, statement.constraints
+        strategies = {task_id: one.strategy for task_id, one in proposals.items()}
+        led = state_problem(
+            dataclasses.replace(work, initial={**work.initial, **strategies}),
+            dataclasses.replace(constraints, pinned={*constraints.pinned, *proposals}),
+            statement.estimates,
+        )
+        solution = await self._solve(led.problem)
+        if not has_plan(solution):
+            logger.info("What the learned policy proposes breaks a limit, so the plan is optimised without it.")
+            return None
+        reasons = {task_id: one.reason for task_id, one in proposals.items()}
+        return led.plan(solution, {"reasons": reasons}, baseline=statement)
 
     async def _solve(self, problem: Problem) -> Solution:
         solution = solve_trivially(problem)

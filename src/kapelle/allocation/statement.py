@@ -93,15 +93,19 @@ class Statement:
         share = sum(known) / len(known) if known else 1.0
         return share, share
 
-    def plan(self, solution: Solution, extra: Mapping[str, Any] | None = None) -> OptimizedPlan:
-        """Return what a solution means; `extra` are further details."""
-        problem, choice, assigned = self.problem, solution.choice, self.work.initial
-        totals, baseline = problem.totals(choice), problem.totals(self.initial)
+    def plan(
+        self, solution: Solution, extra: Mapping[str, Any] | None = None, *, baseline: Statement | None = None
+    ) -> OptimizedPlan:
+        """Return what a solution means; `extra` are further details, `baseline` has the plan to compare with, by
+        default the initial one."""
+        before = self if baseline is None else baseline
+        problem, choice, assigned = self.problem, solution.choice, before.work.initial
+        totals, usual = problem.totals(choice), before.problem.totals(before.initial)
         quality, lower = self.quality(choice)
-        baseline_quality, baseline_lower = self.quality(self.initial)
+        baseline_quality, baseline_lower = before.quality(before.initial)
         kept = has_plan(solution)
         bound = min(solution.lower_bound, totals.cost) if kept else solution.lower_bound
-        savings = baseline.cost - totals.cost
+        savings = usual.cost - totals.cost
 
         strategies = dict(assigned)
         for task_id, options, at in zip(self.order, self.options, choice, strict=True):
@@ -113,11 +117,11 @@ class Statement:
             workload[agent] = workload.get(agent, 0) + 1
         details: dict[str, Any] = {
             "status": solution.status if assigned else "empty",
-            "baseline_cost": baseline.cost,
-            "baseline_time": baseline.seconds,
+            "baseline_cost": usual.cost,
+            "baseline_time": usual.seconds,
             "baseline_quality": baseline_quality,
             "baseline_quality_lower": baseline_lower,
-            "savings_pct": 100 * savings / baseline.cost if baseline.cost > 0 else 0.0,
+            "savings_pct": 100 * savings / usual.cost if usual.cost > 0 else 0.0,
             "solver": solution.solver,
             "lower_bound": bound,
             "gap": ((totals.cost - bound) / totals.cost if totals.cost > 0 else 0.0) if kept else None,
@@ -127,9 +131,9 @@ class Statement:
             "agent_workload": workload,
             "completed_tasks": len(self.work.finished),
             "moved_tasks": {
-                task_id: (agents_of(before)[0], agents[task_id])
-                for task_id, before in assigned.items()
-                if agents[task_id] != agents_of(before)[0]
+                task_id: (agents_of(first)[0], agents[task_id])
+                for task_id, first in assigned.items()
+                if agents[task_id] != agents_of(first)[0]
             },
         }
         if chosen := self._why_strategies(choice):

@@ -41,6 +41,7 @@ from .app import (
     Model,
     Output,
     Quality,
+    RewardModel,
     RunId,
     Sql,
     Svg,
@@ -85,6 +86,7 @@ def run(
         bool,
         typer.Option("--reflect", help="Let the model look at what each task gave, and change what has not begun."),
     ] = False,
+    reward_model: RewardModel = None,
     output: Output = None,
     svg: Svg = None,
     sql: Sql = False,
@@ -93,7 +95,13 @@ def run(
     """Plan a request and run it."""
     check_targets(output, svg)
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality, "max_tokens": max_tokens}
-    options: dict[str, Any] = {"explore": explore, "backend": backend, "limits": _limits(hedge), "reflect": reflect}
+    options: dict[str, Any] = {
+        "explore": explore,
+        "backend": backend,
+        "limits": _limits(hedge),
+        "reflect": reflect,
+        "reward_model": reward_model,
+    }
     with engine_of(agents, data, model, db, attended=_is_attended(as_json), **options) as engine:
         shown = _Shown(as_json=as_json, output=output, svg=svg, sql=sql, db=db)
         code = _run_and_show(engine, Start(request=read_request(request)), terms, shown)
@@ -163,6 +171,7 @@ def plan(
     model: Model = None,
     agents: Agents = None,
     db: Db = None,
+    reward_model: RewardModel = None,
     svg: Svg = None,
     edit: Annotated[bool, typer.Option("--edit", help="Open the plan in your editor, check it, and run it.")] = False,
     as_yaml: Annotated[
@@ -180,7 +189,8 @@ def plan(
     check_targets(svg)
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality}
     attended = edit and _is_attended(as_json)
-    with engine_of(agents, data, model, db, reads_only=not edit, attended=attended) as engine:
+    options: dict[str, Any] = {"attended": attended, "reward_model": reward_model}
+    with engine_of(agents, data, model, db, reads_only=not edit, **options) as engine:
         proposal = drive(engine.plan(read_request(request), **terms))
         if edit:
             proposal = _edit(engine, proposal, terms, out)

@@ -27,7 +27,7 @@ from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler
 from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, make_backend
 from kapelle.graph import read_json_value
-from kapelle.learning import learned_folder, load_learned
+from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
 from kapelle.ledger import Event, EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
 from kapelle.limits import RunLimits
 from kapelle.models import ModelClient, PriceTable
@@ -73,7 +73,10 @@ class Engine(People, Feedback):
             anything else fails its tasks.
         explore: The share of tasks, 0 to 1, that may go to agents of which little is known, to learn of them: within
             the budget, never where there is a deadline or a quality is asked for. See Explorer; 0 is off.
-        learned: A folder with what `kapelle learn` made of outcomes; by default the one beside the ledger.
+        learned: A folder with what `kapelle learn` made of outcomes, or the file of a policy that `kapelle savings
+            --save` wrote; by default the folder beside the ledger.
+        reward_model: Weighs the score of plans, and learns from what validators, checks and people measured in runs: a
+            LearnedRewardModel, or the file of one, which may be new.
         backend: Where agents run: `asyncio`, `threads`, `ray`, or a Backend.
         limits: How long a task may take, how often it is tried again, whether stragglers get a rival; by default a task
             has five minutes, or the time of two calls of the model where these may take longer.
@@ -110,6 +113,7 @@ class Engine(People, Feedback):
         validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
+        reward_model: LearnedRewardModel | Path | str | None = None,
         backend: str | Backend = "asyncio",
         limits: ExecutionLimits | None = None,
         attended: bool = False,
@@ -136,7 +140,9 @@ class Engine(People, Feedback):
         self.planner: Planner = planner or self.team.planner
         self._gated = self.team.gated if planner is None else None
         # The router knows everyone, so that it can say who could do a task if only a model were there.
-        self.optimizer = DAAOOptimizer(self.profiler, registry.runnable(), strategies=known.strategies)
+        self.optimizer = DAAOOptimizer(
+            self.profiler, registry.runnable(), strategies=known.strategies, policy=known.policy
+        )
         self.router = HALORouter(
             registry,
             rules=self.team.rules_after(rules),
@@ -145,7 +151,12 @@ class Engine(People, Feedback):
             daao_optimizer=self.optimizer,
             pin_rules=rules is not None,  # the user's own rules are orders, and the others only advice
         )
-        self.validator = AOPValidator(registry, self.profiler, detector=detector, strategies=known.strategies)
+        if isinstance(reward_model, (str, Path)):
+            reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
+        self.validator = AOPValidator(
+            registry, self.profiler, detector=detector, strategies=known.strategies, reward_model=reward_model
+        )
+        self.rewards = None if reward_model is None else RewardFeed(reward_model, self.profiler, registry)
         self.explorer = Explorer(share=explore)
         self.reflection = Reflecting.of(reflector, reflect, self.team, environ)
         self.checks = Checks(validators=validators if validators is not None else {})
@@ -346,7 +357,7 @@ class Engine(People, Feedback):
             lease=lease.lease,
             events=events,
             on_event=on_event,
-            on_outcome=self.profiler.record_outcome,  # what is learned, the next choice knows
+            on_outcome=self._learn_from,  # what is learned, the next choice knows
             timer=self._timer,
         )
 
@@ -380,6 +391,7 @@ class Engine(People, Feedback):
             checks=self.checks,
             limits=self.limits,
             reflection=self.reflection,
+            rewards=self.rewards,
             lease=lease,
             timer=self._timer,
             on_text=on_text,

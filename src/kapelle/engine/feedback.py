@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kapelle.errors import InvalidInput, NotFound
-from kapelle.estimates import CostProfiler
+from kapelle.estimates import CostProfiler, estimate_complexities
+from kapelle.learning import RewardFeed
 from kapelle.ledger import (
     Ledger,
     Outcome,
@@ -32,6 +34,8 @@ class Feedback:
 
     ledger: Ledger
     profiler: CostProfiler
+    rewards: RewardFeed | None
+    """What teaches the engine's reward model, where it has one."""
 
     def rate(self, run_id: str, task_id: str | None = None, value: float | bool = 1.0, *, by: str = "") -> list[str]:
         """Say how good the answer to a task was, or the answer of a whole run: that of its last tasks. Also days later.
@@ -63,6 +67,7 @@ class Feedback:
         ]
         for row in rows:
             self.ledger.record(row)
+            self._reward(run, row)
         self._relearn()
         return [row.task_id for row in rows]
 
@@ -104,6 +109,24 @@ class Feedback:
             self.ledger.record(row)
             self._relearn()
         return count
+
+    def _learn_from(self, outcome: Outcome) -> None:
+        if self.rewards is not None:
+            self.rewards.take(outcome)
+        self.profiler.record_outcome(outcome)
+
+    def _reward(self, run: Run, rating: Outcome) -> None:
+        """Let the reward model learn from a rating, with what the answer took."""
+        if self.rewards is not None and run.graph is not None:
+            task = run.graph[rating.task_id]
+            features = {
+                **rating.features,
+                "complexity": estimate_complexities(run.graph)[rating.task_id],
+                "text": task.description,
+            }
+            done = run.tasks[rating.task_id]
+            self.rewards.take(replace(rating, cost_usd=done.cost_usd, seconds=done.seconds, features=features))
+            self.rewards.save()
 
     def _relearn(self) -> None:
         self.profiler.relearn(self.ledger.outcomes(limit=MAX_OUTCOMES))

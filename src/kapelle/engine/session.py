@@ -23,6 +23,7 @@ from kapelle.execution import (
     compose_answer,
     error_text,
 )
+from kapelle.learning import RewardFeed
 from kapelle.ledger import Journal, Run, RunState
 from kapelle.routing import HALORouter
 from kapelle.strategies import Checks
@@ -47,6 +48,7 @@ class Session:
     checks: Checks
     limits: ExecutionLimits
     reflection: Reflecting
+    rewards: RewardFeed | None
     lease: RunLease
     timer: Callable[[], float]
     on_text: Callable[[PartialText], None] | None
@@ -93,6 +95,9 @@ class Session:
                 with suppress(Exception):  # a class of somebody else's may take no such thing
                     setattr(error, name, value)
             raise  # what ran is cut off, as by a crash: what becomes of it is said when the run is resumed
+        finally:
+            if self.rewards is not None:
+                self.rewards.save()
         return self._end(ending)
 
     async def approve_rest(self, going_on: Resumption) -> ApprovedPlan | None:

@@ -327,12 +327,15 @@ async def _optimize(
         if optimized.cost_savings > 0
         else ", so that the plan keeps its constraints"
     )
+    reasons = details.get("reasons", {})
     moved: dict[str, RoutedTask] = {}
     for task_id, agent_id in optimized.assignments.items():
         task, strategy = plan.tasks[task_id], strategies.get(task_id)
         if task_id in pinned:  # by order, or by a firm rule
             if strategy is not None:
                 moved[task_id] = replace(task, strategy=strategy)
+        elif (reason := reasons.get(task_id)) is not None:
+            moved[task_id] = task.moved(agent_id, reason, strategy=strategy)
         elif strategy is not None:
             why = f"Done as {strategy} by the cost optimiser{gain}."
             moved[task_id] = task.moved(agent_id, why, strategy=strategy)
