@@ -26,7 +26,7 @@ from kapelle.limits import RunLimits
 from kapelle.planning import Plan
 from kapelle.routing import HALORouter, RoutedPlan
 from kapelle.strategies import agents_of
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, NextBest, ValidationResult, avoid_hopeless
+from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult, avoid_hopeless
 
 from .event_data import planned, routed
 from .exploring import explore
@@ -186,13 +186,13 @@ class Preparation:
         plan = request.given
         if plan is None:
             plan = await self.planner.ask(request.words, gate_key=request.words if run_id is None else run_id)
-        self._tell_planned(plan)
+        self._write_planned(plan)
         version = first_version(plan, self.terms, self.budget, is_given=request.given is not None, run_id=run_id)
-        proposal = await self.prepare(version, on_routed=self._tell_routed)
+        proposal = await self.prepare(version, on_routed=self._write_routed)
         if proposal.validation.approved is None and request.given is None:
             proposal = await self._mend_first(proposal)
-            self._tell_planned(proposal.plan)
-            self._tell_routed(proposal.routing)
+            self._write_planned(proposal.plan)
+            self._write_routed(proposal.routing)
         return proposal
 
     async def prepare(self, version: Version, *, on_routed: Callable[[RoutedPlan], None] | None = None) -> Proposal:
@@ -308,11 +308,11 @@ class Preparation:
     def _first(self, plan: Plan) -> Version:
         return first_version(plan, self.terms, self.budget, is_given=False)
 
-    def _tell_planned(self, plan: Plan) -> None:
+    def _write_planned(self, plan: Plan) -> None:
         if self.journal is not None:
             self.journal.write("run_planned", planned(plan))
 
-    def _tell_routed(self, routing: RoutedPlan) -> None:
+    def _write_routed(self, routing: RoutedPlan) -> None:
         if self.journal is not None:
             self.journal.write("run_routed", routed(routing))
 
@@ -322,8 +322,6 @@ class GrowthApprover:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
     preparation: Preparation
-    fallbacks: NextBest
-    """Told what the graph has become."""
 
     async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
         """Return the approved plan for the grown graph; what `current` assigns stays assigned.
@@ -337,7 +335,6 @@ class GrowthApprover:
         proposal = await one.prepare(version)
         if proposal.validation.approved is None:
             proposal = await one.mend(version, proposal)
-        self.fallbacks.estimates = proposal.approved.plan_estimates
         return proposal.approved
 
 

@@ -259,9 +259,11 @@ class Attempts:
             return None
         if not is_repeatable(task) or self._deadlines.has_passed(task):
             return None
-        if self._tasks.plan.routed.tasks[task.task_id].pinned:  # who does it is an order of the user's
+        plan = self._tasks.plan
+        if plan.routed.tasks[task.task_id].pinned:  # who does it is an order of the user's
             return None
-        found = self._fallbacks.choose_fallback(task, {attempt.agent for attempt in work.attempts})
+        tried = {attempt.agent for attempt in work.attempts}
+        found = self._fallbacks.choose_fallback(task, tried, plan.plan_estimates)
         if found is None:
             return None
         failed = FailedAttempt(task=task, is_spent=True, candidate=found, left_usd=self._spending.left_usd)

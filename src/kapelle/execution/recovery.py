@@ -19,6 +19,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from kapelle.allocation import PlanEstimates
 from kapelle.estimates import Estimate
 from kapelle.graph import Task
 
@@ -33,8 +34,11 @@ class FallbackChooser(Protocol):
     the plan was: the agent can do the task, and its cost is reserved before it starts.
     """
 
-    def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:
-        """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
+    def choose_fallback(self, task: Task, tried: Collection[str], plan: PlanEstimates) -> tuple[str, Estimate] | None:
+        """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is.
+
+        `plan` is what the tasks of the graph, as it is now, are expected to take.
+        """
         ...
 
 
