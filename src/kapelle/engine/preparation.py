@@ -72,7 +72,7 @@ class Version:
     choosing: RunLimits
     """Within what limits agents are chosen for the tasks that have none yet."""
     limits: RunLimits = field(default_factory=RunLimits)
-    """What all tasks of the graph are held to."""
+    """What all tasks of the graph together are held to."""
     estimates: PlanEstimates | None = None
     """Those of an earlier version of the graph, where there was one."""
     covers: str | None = None
@@ -121,7 +121,7 @@ def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], terms: R
         plan=Plan(request=run.request, graph=run.graph, planner=run.planner),
         known=known,
         finished=finished,
-        choosing=_unhurried(terms, budget.left.usd),
+        choosing=replace(terms, budget_usd=_finite(budget.left.usd), deadline_s=None),
     )
 
 
@@ -155,7 +155,7 @@ def grown_version(
         plan=Plan(request=current.request or "", graph=dag, planner="expansion"),
         known=known,
         finished=gone,
-        choosing=_unhurried(terms, max(0.0, left_usd - ahead)),
+        choosing=replace(terms, budget_usd=_finite(max(0.0, left_usd - ahead)), deadline_s=None),
         limits=RunLimits(budget_usd=_finite(counted)),
         estimates=current.plan_estimates,
     )
@@ -336,11 +336,6 @@ class GrowthApprover:
         if proposal.validation.approved is None:
             proposal = await one.mend(version, proposal)
         return proposal.approved
-
-
-def _unhurried(terms: RunLimits, left_usd: float) -> RunLimits:
-    """Return the limits on tasks that come later: a run's deadline is not theirs alone, and stops it in any case."""
-    return replace(terms, budget_usd=_finite(left_usd), spent_usd=None, deadline_s=None)
 
 
 def _by_words(issue: Issue) -> bool:
