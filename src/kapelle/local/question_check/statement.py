@@ -16,6 +16,7 @@ from .select_text import (
     FUNCTIONS,
     KEYWORDS,
     Select,
+    Source,
     SqlToken,
     closing,
     names_given,
@@ -175,9 +176,10 @@ class Statement:
             found |= {at for at in range(first, end) if self.select_of(at) is select}
         return found
 
-    def table_of(self, source: object) -> str:
-        table = getattr(source, "table", "")
-        return next((name for name in self.links.tables if name.lower() == table.lower()), "")
+    def table_of(self, source: Source) -> str:
+        """The table of a source as it is known; empty for a select in parentheses."""
+        table = self._table(source.table)
+        return table.name if table is not None else ""
 
     # -- reading it
 
