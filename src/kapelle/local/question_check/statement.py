@@ -43,7 +43,7 @@ class SqlLiteral:
 
     @property
     def number(self) -> float | None:
-        return float(self.value) if re.fullmatch(r"\d{1,18}(?:\.\d{1,18})?", self.value) else None
+        return read_number(self.value)
 
 
 @dataclass(slots=True)
@@ -304,3 +304,8 @@ class Statement:
         before = self.tokens[opening - 1] if opening else None
         named = before is not None and before.kind == "word" and before.text in FUNCTIONS | {"cast"}
         return before.text if before is not None and named else "("
+
+
+def read_number(text: str) -> float | None:
+    """Return the number that a text is; None for any other."""
+    return float(text) if re.fullmatch(r"\d{1,18}(?:\.\d{1,18})?", text) else None
