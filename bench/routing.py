@@ -37,7 +37,8 @@ from kapelle.estimates.features import TextFeatures
 from kapelle.estimates.logged import LoggedTask
 from kapelle.evaluation import read_log
 from kapelle.evaluation.curve import Curve, OperatingPoint, choose_columns, upper_hull
-from kapelle.evaluation.policy import RoutingPolicy, common_agents, draw_for
+from kapelle.evaluation.learned_policy import draws_for
+from kapelle.evaluation.policy import RoutingPolicy, common_agents
 
 Doubles = NDArray[np.float64]
 
@@ -173,7 +174,7 @@ def measure(train: Rows, test: Rows, *, seed: int) -> dict[str, Any]:
         return reached.quality, reached.cost_usd
 
     curve = [base.entry(share, *route(policy.point(share))) for share in SHARES]
-    at_equal_cost = base.entry(1.0, *route(policy.point_at_cost(policy.best_cost_usd)))
+    at_equal_cost = base.entry(1.0, *route(policy.curve.at_cost(policy.best_cost_usd)))
     deciding = time.perf_counter() - fitted
     return {
         "agents": len(agents),
@@ -217,7 +218,7 @@ def baselines(
     quality, cost = matrices(learned, agents)
     test_quality, test_cost = matrices(judged, agents)
     target = quality.mean(axis=0)[best_single(quality, cost)]
-    drawn = np.array([draw_for(task) for task in judged])
+    drawn = draws_for(judged)
     rows = np.arange(len(judged))
     sizes, test_sizes = _lengths(learned), _lengths(judged)
     prices = np.linalg.lstsq(sizes, cost, rcond=None)[0]

@@ -173,7 +173,7 @@ def test_attempts_in_the_ledger_add_up_and_the_last_one_counts(tmp_path: Path) -
     common: dict[str, Any] = {"run_id": "r", "task_type": "sums", "usage": Usage(), "features": {"text": "add"}}
     with SqliteLedger(path) as ledger:
         ledger.record(Outcome(**common, task_id="1", agent="small", success=False, cost_usd=0.1))
-        ledger.record(Outcome(**common, task_id="1", agent="small", success=True, cost_usd=0.2))
+        ledger.record(Outcome(**common, task_id="1", agent="small", success=True, quality=1.0, cost_usd=0.2))
         ledger.record(Outcome(**common, task_id="2", agent="small", success=False, cost_usd=0.1))
         ledger.record(Outcome(**common, task_id="2", agent="large", success=True, quality=0.9, cost_usd=1.0))
     log = read_log(path)
@@ -183,6 +183,20 @@ def test_attempts_in_the_ledger_add_up_and_the_last_one_counts(tmp_path: Path) -
     assert set(second.outcomes) == {"small", "large"}
     assert log.as_logged[1].cost_usd == pytest.approx(1.1)
     assert log.as_logged[1].quality == 0.9
+
+
+def test_what_nothing_measured_in_the_ledger_is_left_out_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    common: dict[str, Any] = {"run_id": "r", "task_type": "sums", "usage": Usage(), "agent": "small", "success": True}
+    with SqliteLedger(path) as ledger:
+        ledger.record(Outcome(**common, task_id="1"))
+    with pytest.raises(InvalidInput, match=r"nothing has measured.*kapelle rate"):
+        read_log(path)
+    with SqliteLedger(path) as ledger:
+        ledger.record(Outcome(**common, task_id="2", quality=0.5))
+    log = read_log(path)
+    assert ([task.task_id for task in log.tasks], log.as_logged[0].quality) == (["r/2"], 0.5)
+    assert any("1 of 2 outcomes were: those are left out" in note for note in log.notes)
 
 
 @pytest.mark.parametrize(

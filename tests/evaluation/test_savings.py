@@ -17,7 +17,7 @@ from kapelle.estimates.logged import LoggedTask
 from kapelle.evaluation import SavingsReport, run_savings, savings_report
 from kapelle.evaluation.baselines import Hindsight, cheapest_mix, cheapest_single
 from kapelle.evaluation.folds import group_tasks, split_tasks
-from kapelle.evaluation.policy import RoutingPolicy
+from kapelle.evaluation.learned_policy import LearnedPolicy
 from kapelle.strategies.strategy import Cascade, Check, Single, Strategy
 from tests.evaluation.worlds import (
     COST,
@@ -164,6 +164,7 @@ def test_a_cascade_costs_what_its_parts_cost_where_they_are_asked() -> None:
     assert unkept.targets[0].routed.saving.value == pytest.approx(0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", [TypeMeans, Ignorant])
 def test_doubly_robust_intervals_hold_the_truth_and_naive_means_do_not(fit: type[TypeMeans]) -> None:
     shown = {"easy": 0.2, "hard": 0.8}
@@ -183,6 +184,7 @@ def test_doubly_robust_intervals_hold_the_truth_and_naive_means_do_not(fit: type
     assert naive["small"] == 0  # it was given the easy tasks
 
 
+@pytest.mark.slow
 def test_what_routing_is_said_to_reach_in_a_partial_log_is_what_it_reaches() -> None:
     world = make_world(4_000, seed=7)
     report = judge(hide(world, {"easy": 0.7, "hard": 0.7}, seed=8))
@@ -251,6 +253,7 @@ def test_a_log_of_one_agent_of_few_tasks_or_without_cost_is_refused() -> None:
             judge(tasks)
 
 
+@pytest.mark.slow
 def test_a_file_becomes_a_report_a_picture_and_a_policy_for_use(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     rows = [
@@ -263,6 +266,6 @@ def test_a_file_becomes_a_report_a_picture_and_a_policy_for_use(tmp_path: Path) 
     report = run_savings(path, plot=tmp_path / "curve.svg", save=tmp_path / "policy", resamples=100)
     assert report.method == "paired"
     assert (tmp_path / "curve.svg").stat().st_size > 1_000
-    policy = RoutingPolicy.load(tmp_path / "policy")
-    chosen = policy.choose([make_task(1, "hard", {})], policy.point(1.0))
-    assert str(chosen[0]) in {"small", "large"}
+    (choice,) = LearnedPolicy.load(tmp_path / "policy").choose([make_task(1, "hard", {})])
+    assert choice is not None
+    assert choice.strategy == Single(agent="large")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kapelle.estimates.logged import LoggedOutcome, LoggedTask
 from kapelle.evaluation import Log
-from kapelle.evaluation.reading import mean_outcome
+from kapelle.evaluation.log import mean_outcome
 from kapelle.strategies.strategy import Single, Strategy
 
 Array = npt.NDArray[Any]

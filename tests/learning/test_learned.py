@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kapelle.errors import InvalidInput
+from kapelle.graph import Task
 from kapelle.learning import learn, load_learned
-from kapelle.learning.learned import DIFFICULTY_FILE, STRATEGIES_FILE
+from kapelle.learning.learned import DIFFICULTY_FILE, POLICY_FILE, STRATEGIES_FILE
 from kapelle.ledger import Outcome
 from kapelle.strategies import Single
 from tests.estimates.test_difficulty import HARD, world
 
 
+@pytest.mark.slow
 def test_what_is_learned_is_found_again(tmp_path: Path) -> None:
     lessons = learn(world(), tmp_path / "learned")
     found = load_learned(tmp_path / "learned")
@@ -52,15 +55,18 @@ def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:
 def test_damaged_files_are_left_out(tmp_path: Path, content: bytes) -> None:
     (tmp_path / DIFFICULTY_FILE).write_bytes(content)
     (tmp_path / STRATEGIES_FILE).write_bytes(content)
+    (tmp_path / POLICY_FILE).write_bytes(content)
     found = load_learned(tmp_path)
     assert found.strategies is None
     assert found.difficulty is not None
+    assert found.policy is not None
+    assert found.policy.propose([Task(task_id="t", task_type="work")], lambda task, strategy: True) == {}
     assert found.difficulty.assess("anything", "work").shift("anyone") == 0.0
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     found = load_learned(tmp_path / "nowhere")
-    assert (found.difficulty, found.strategies) == (None, None)
+    assert (found.difficulty, found.strategies, found.policy) == (None, None, None)
     assert load_learned(None) == found
 
 
@@ -68,3 +74,19 @@ def test_answers_that_nothing_measured_teach_nothing_and_the_message_says_what_w
     unchecked = Outcome(run_id="r", task_id="t", task_type="work", agent="a", success=True, features={"text": "x"})
     with pytest.raises(InvalidInput, match=r"nothing has measured how good any answer was.*kapelle rate"):
         learn([unchecked] * 30, tmp_path / "learned")
+
+
+def test_a_log_that_allows_no_choice_leaves_no_policy_of_before_and_says_why(tmp_path: Path) -> None:
+    assert (learn(world(), tmp_path).policy, (tmp_path / POLICY_FILE).is_file()) == (
+        "Runs choose as `kapelle savings` says for 1 of today's quality.",
+        True,
+    )
+    alone = [replace(task, outcomes={"weak": task.outcomes["weak"]}) for task in world()]
+    assert "knows one agent" in learn(alone, tmp_path).policy
+    assert not (tmp_path / POLICY_FILE).exists()
+
+
+@pytest.mark.parametrize("keep", [0, -1, 2, True, float("nan")])
+def test_a_share_to_keep_that_is_none_is_refused(tmp_path: Path, keep: float) -> None:
+    with pytest.raises(InvalidInput, match="share of today's quality"):
+        learn(world(60), tmp_path, keep=keep)

@@ -271,8 +271,9 @@ def test_a_file_of_before_is_read_with_no_weight_at_nothing(tmp_path: Path) -> N
     path.write_text(damaged(weights=weights, total_outcomes=2, window=[[1, 0.8, 0.5, 0.5, 0.8], [1, 0.8, 0.5, 0.5, 1]]))
     model = LearnedRewardModel(persistence_path=path)
     assert min(model.weights.values()) > 0.009
+    model.record_outcome(outcome(actual_score=0.5))
     model.save()
-    assert [row[-1] for row in json.loads(path.read_text())["window"]] == [None, 1.0]
+    assert [row[-1] for row in json.loads(path.read_text())["window"]] == [None, 1.0, 0.5]
 
 
 def damaged(**changes: Any) -> str:

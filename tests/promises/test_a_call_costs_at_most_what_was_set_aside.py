@@ -105,6 +105,7 @@ def test_a_models_agent_never_costs_more_than_was_set_aside(reserved_usd: float,
     assert found.cost_usd == pytest.approx(client.spent_usd)
 
 
+@pytest.mark.slow
 @given(reserved_usd=st.floats(min_value=0.0, max_value=3.0))
 def test_an_agent_of_pydantic_ai_never_costs_more_than_was_set_aside(reserved_usd: float) -> None:
     agent, asked = greedy_library_agent()

@@ -49,6 +49,10 @@ Model = Annotated[
 Db = Annotated[
     str | None, typer.Option("--db", help="Ledger: a file, or postgresql://... Default: KAPELLE_DB, else your data.")
 ]
+RewardModel = Annotated[
+    Path | None,
+    typer.Option("--reward-model", help="File of a reward model: weighs plans, and learns of runs."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Budget = Annotated[float | None, typer.Option("--budget", help="Dollars that the run may cost, planning included.")]
 Deadline = Annotated[float | None, typer.Option("--deadline", help="Seconds that the run may take.")]

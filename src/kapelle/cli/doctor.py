@@ -61,7 +61,7 @@ EXTRAS = {
     "google": "google.genai",
     "postgres": "psycopg",
     "ray": "ray",
-    "plot": "resvg_py",
+    "plot": "matplotlib",
 }
 """Optional parts, and the module that each brings."""
 _SHOWN = 5

@@ -9,13 +9,12 @@ from typing import Annotated
 
 import typer
 
-from kapelle.engine import MOST_OUTCOMES
 from kapelle.errors import InvalidInput, NotFound
-from kapelle.evaluation import ColumnNames, Scale, format_report, read_log, run_savings
+from kapelle.evaluation import MAX_LEDGER_ROWS, ColumnNames, Scale, format_report, read_log, run_savings
 from kapelle.learning import learn as learn_from
 from kapelle.ledger import has_ledger, is_postgres_url, ledger_path, open_ledger, printable
 
-from .app import Db, Json, RunId, app, console, engine_of, ledger_file
+from .app import Db, Json, RewardModel, RunId, app, console, engine_of, ledger_file
 from .asking import who
 from .printing import print_json, say
 
@@ -47,7 +46,7 @@ def savings(
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw cost and quality into this .svg or .png.")] = None,
     save: Annotated[
-        Path | None, typer.Option("--save", help="Write the policy that was learned into this file.")
+        Path | None, typer.Option("--save", help="Write what was learned into this file, for Engine(learned=FILE).")
     ] = None,
     db: Db = None,
     seed: Annotated[int, typer.Option("--seed", help="For what is drawn by chance.")] = 0,
@@ -82,25 +81,33 @@ def learn(
     quality_scale: Annotated[
         str | None, typer.Option("--quality-scale", help="What the log's quality is measured on, such as 1-5.")
     ] = None,
+    keep: Annotated[
+        float, typer.Option("--keep", help="Share of today's quality that runs are to keep, as for `kapelle savings`.")
+    ] = 1.0,
+    today: Annotated[
+        str | None, typer.Option("--today", help="The agent that does everything today, as for `kapelle savings`.")
+    ] = None,
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Learn from outcomes how hard tasks are and which strategies pay; later runs with this ledger use it."""
+    """Learn from outcomes how hard tasks are, what pays and who does what; later runs with this ledger use it."""
     path = ledger_file(db)
     folder = Path(f"{Path(path).expanduser()}.learned")
     with console(stderr=True).status("learning"):
         if log is None:
             with open_ledger(path, read_only=True) as ledger:
-                lessons = learn_from(ledger.outcomes(limit=MOST_OUTCOMES), folder)
+                learned = learn_from(ledger.outcomes(limit=MAX_LEDGER_ROWS), folder, keep=keep, today=today)
         else:
             scale = None if quality_scale is None else Scale.parse(quality_scale)
-            lessons = learn_from(read_log(log, columns=ColumnNames.parse(column or ()), scale=scale).tasks, folder)
+            found = read_log(log, columns=ColumnNames.parse(column or ()), scale=scale)
+            learned = learn_from(found, folder, keep=keep, today=today)
     if as_json:
-        print_json({**asdict(lessons), "folder": str(folder)})
+        print_json({**asdict(learned), "folder": str(folder)})
         return
-    say(f"Learned from {lessons.tasks:,} tasks of {lessons.types} types and {lessons.agents} agents.")
-    for task_type, note in sorted(lessons.notes.items()):
+    say(f"Learned from {learned.tasks:,} tasks of {learned.types} types and {learned.agents} agents.")
+    for task_type, note in sorted(learned.notes.items()):
         say(f"  {task_type}: {note}")
+    say(learned.policy)
     say(f"Runs with this ledger use it from now on: {folder}")
 
 
@@ -114,6 +121,7 @@ def rate(
         list[str], typer.Argument(metavar="[TASK] good|bad|0..1", help="Which task, if not the last; and how good.")
     ],
     db: Db = None,
+    reward_model: RewardModel = None,
     as_json: Json = False,
 ) -> None:
     """Say how good an answer was, also days later: estimates learn from it. Said again, the last word counts."""
@@ -122,7 +130,7 @@ def rate(
     value, task_id = _read_rating(words[-1]), words[0] if len(words) == 2 else None
     with open_ledger(ledger_path(db), read_only=True) as ledger:
         run = ledger.run(run_id)  # before an engine makes a ledger where there is none
-    with engine_of(None, None, "none", db) as engine:
+    with engine_of(None, None, "none", db, reward_model=reward_model) as engine:
         rated = engine.rate(run.run_id, task_id, value, by=who())
     if as_json:
         print_json({"run_id": run.run_id, "tasks": rated, "quality": value, "measured_by": "person"})

@@ -4,18 +4,37 @@
 different rows always. NumPy is loaded only when figures are made.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .columns import ColumnNames as ColumnNames
+from .ledger_log import MAX_LEDGER_ROWS as MAX_LEDGER_ROWS
+from .ledger_log import log_of_outcomes as log_of_outcomes
 from .log import Log as Log
 from .log import RowProblem as RowProblem
+from .log import log_of_tasks as log_of_tasks
 from .picture import write_plot as write_plot
 from .plot import draw_curve as draw_curve
-from .reading import Scale as Scale
 from .reading import read_log as read_log
 from .report import Interval as Interval
 from .report import Judged as Judged
 from .report import SavingsReport as SavingsReport
 from .report import Target as Target
 from .report import Today as Today
+from .row_figures import Scale as Scale
 from .savings import run_savings as run_savings
 from .savings import savings_report as savings_report
+from .savings import settle_policy as settle_policy
 from .text import format_report as format_report
+
+if TYPE_CHECKING:
+    from .learned_policy import LearnedPolicy as LearnedPolicy
+    from .policy import RoutingPolicy as RoutingPolicy
+
+_LATER = {"LearnedPolicy": "learned_policy", "RoutingPolicy": "policy"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)

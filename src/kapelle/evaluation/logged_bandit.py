@@ -11,7 +11,7 @@ has not seen the task (cross-fitting: Chernozhukov et al., 2018). Propensities a
 is assumed is this: within a type, who got a task depended on nothing that also decides how it went, beyond what the
 text tells. A check of the lengths of texts can refute that, and nothing in a log can prove it.
 
-Where an agent was seen too seldom within a type (LEAST_SEEN, LEAST_SHARE) it is never chosen there: the estimate would
+Where an agent was seen too seldom within a type (MIN_SEEN, MIN_SHARE) it is never chosen there: the estimate would
 rest on a handful of tasks. Where that leaves fewer than two agents, the task is left as it was logged. What hindsight
 could reach is not told by such a log at all.
 """
@@ -20,8 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,19 +28,17 @@ import numpy.typing as npt
 from kapelle.estimates import LoggedOutcome, LoggedTask
 
 from .baselines import best_single, cheapest_mix, cheapest_single
+from .doubly_robust import Predictor, Scores, score
 from .folds import group_tasks, split_tasks
 from .full_feedback import Findings, middle, name_mixes
 from .log import Log
+from .overlap import MIN_SEEN, MIN_SHARE, Overlap, find_overlap, find_uneven, tell_excluded
 from .report import AS_LOGGED, Judged, Target, Today
 from .resampling import Resampler
 from .scoring import Judge, shares_by_type, thin_out
 
 Array = npt.NDArray[Any]
 
-LEAST_SEEN = 20
-"""Tasks of a type that an agent must have been seen with, to be chosen there."""
-LEAST_SHARE = 0.02
-"""Of the tasks of a type. It bounds the weight of a task at 1 / LEAST_SHARE = 50: no propensity is taken as lower."""
 FOR_ALL = 0.9
 """An agent counts as an answer for all tasks if it may be chosen for this share of them; the rest stays as logged."""
 FEW_EFFECTIVE = 100
@@ -49,120 +46,44 @@ FEW_EFFECTIVE = 100
 PRICES = (*np.geomspace(1e-3, 10.0, 41).tolist(), 0.0)
 """Of quality: how much of it today's mean cost is worth. Each is a policy, choosing the most quality less cost."""
 _INNER_FOLDS = 2
-_UNEVEN = 0.25
-"""Standardised difference of two means beyond which groups are called unlike (Stuart, 2010)."""
-_UNLIKELY = 4.0
-"""Standard errors; with it chance alone hardly ever calls groups unlike, however many pairs are compared."""
-
-
-class Predicted(Protocol):
-    """Predictions for some tasks; see `kapelle.estimates.difficulty.Prediction`."""
-
-    @property
-    def agents(self) -> Sequence[str]:
-        """The columns."""
-
-    @property
-    def quality(self) -> Array:
-        """Tasks by agents, 0..1."""
-
-    @property
-    def cost_usd(self) -> Array:
-        """Tasks by agents."""
-
-
-class Predictor(Protocol):
-    """What tells beforehand how agents fare; see `kapelle.estimates.DifficultyModel`."""
-
-    def predict(self, tasks: Sequence[LoggedTask]) -> Predicted:
-        """Return the predictions, without a look at the outcomes."""
-
 
 FitPredictor = Callable[[Sequence[LoggedTask], int], Predictor]
 """Tasks and seed to a predictor."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Overlap:
-    """Who was seen where, and how often."""
+class Way:
+    """A policy that may be judged: a price of quality, in today's mean cost; or one column for all tasks."""
 
-    agents: tuple[str, ...]
-    seen: Array
-    """Tasks by agents, true where there is an outcome."""
-    propensity: Array
-    """Tasks by agents: the share of the task's type that was seen with the agent, at least LEAST_SHARE."""
-    allowed: Array
-    """Tasks by agents: whether the agent may be chosen."""
+    price: float = 0.0
+    column: int | None = None
 
-    @property
-    def choosable(self) -> Array:
-        """For each task, whether there are two agents or more to choose from."""
-        return np.asarray(self.allowed.sum(axis=1) >= 2)
-
-
-def find_overlap(tasks: Sequence[LoggedTask], agents: Sequence[str]) -> Overlap:
-    """Return who was seen where. Looks at no quality and no cost."""
-    seen = np.array([[agent in task.outcomes for agent in agents] for task in tasks])
-    _, kinds = np.unique([task.task_type for task in tasks], return_inverse=True)
-    sizes = np.bincount(kinds)
-    counts = np.array([np.bincount(kinds, weights=seen[:, column]) for column in range(len(agents))]).T
-    share = counts / sizes[:, None]
-    return Overlap(
-        agents=tuple(agents),
-        seen=seen,
-        propensity=np.maximum(share, LEAST_SHARE)[kinds],
-        allowed=((counts >= LEAST_SEEN) & (share >= LEAST_SHARE))[kinds],
-    )
+    def choose(self, scores: Scores, mean_cost: float) -> Array:
+        """Return the column for each task."""
+        return scores.decide(self.price, mean_cost) if self.column is None else scores.always(self.column)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Scores:
-    """Doubly robust scores of some tasks; the last column is the task as it was logged."""
+class Settled:
+    """What a partial log says of tasks to come."""
 
-    quality: Array
-    cost: Array
-    predicted_quality: Array
-    predicted_cost: Array
-    allowed: Array
-    weights: Array
-
-    def decide(self, price: float, mean_cost: float) -> Array:
-        """Return for each task the column of the most predicted quality less cost, or the last where none may be."""
-        worth = self.predicted_quality - price * self.predicted_cost / mean_cost
-        choice = np.where(self.allowed, worth, -np.inf).argmax(axis=1)
-        return np.asarray(np.where(self.allowed.sum(axis=1) >= 2, choice, self.allowed.shape[1]))
-
-    def always(self, column: int) -> Array:
-        """Return one agent for each task, and the task as logged where that agent may not be chosen."""
-        keep = self.allowed.shape[1]
-        if column == keep:
-            return np.full(len(self.allowed), keep)
-        return np.asarray(np.where(self.allowed[:, column], column, keep))
+    price_per_usd: float
+    """Units of quality that a dollar must buy."""
+    allowed: Mapping[str, frozenset[str]]
+    """Task type to the agents that may be chosen for it; the others, and types that are not here, stay as they are."""
+    predictor: Any
+    """Learned from the whole log."""
 
 
-def score(
-    overlap: Overlap, rows: Array, observed: Mapping[str, Array], logged: Mapping[str, Array], predicted: Predicted
-) -> Scores:
-    """Return the scores of these rows."""
-    agents = overlap.agents
-    columns = [list(predicted.agents).index(agent) if agent in predicted.agents else -1 for agent in agents]
-    known = np.array([column >= 0 for column in columns])
-    seen, chance = overlap.seen[rows], overlap.propensity[rows]
-    scored, guesses = {}, {}
-    for name, values in (("quality", predicted.quality), ("cost", predicted.cost_usd)):
-        guess = np.where(known, np.nan_to_num(np.asarray(values, dtype=float)[:, columns]), 0.0)
-        guess = np.clip(guess, 0.0, 1.0 if name == "quality" else None)
-        error = np.where(seen, observed[name][rows] - guess, 0.0)
-        scored[name] = np.column_stack([guess + error / chance, logged[name][rows]])
-        guesses[name] = guess
-    return Scores(
-        quality=scored["quality"],
-        cost=scored["cost"],
-        predicted_quality=guesses["quality"],
-        predicted_cost=guesses["cost"],
-        allowed=overlap.allowed[rows] & known,
-        weights=np.column_stack([np.where(seen, 1 / chance, 0.0), np.ones(len(rows))]),
-    )
+def settle_partial(log: Log, *, share: float, today: str | None, fit: FitPredictor, seed: int) -> Settled:
+    """Return the cheapest way that keeps this share of today's quality, chosen as `judge_partial` does for every fold.
+
+    It allows nothing where that is to leave all tasks as they were logged.
+    """
+    overlap = find_overlap(log.tasks, log.agents)
+    if not overlap.choosable.any():
+        return Settled(price_per_usd=0.0, allowed={}, predictor=None)
+    return _Estimate(log, overlap, {}, today, (share,), 2, seed, fit, lambda words: None).settle()
 
 
 def judge_partial(
@@ -181,10 +102,10 @@ def judge_partial(
     tasks = log.tasks
     agents = log.agents
     overlap = find_overlap(tasks, agents)
-    excluded = _tell_excluded(tasks, overlap)
+    excluded = tell_excluded(tasks, overlap)
     if not overlap.choosable.any():
         return (
-            f"No task type was seen with two agents often enough ({LEAST_SEEN} tasks and {LEAST_SHARE:.0%} of the type "
+            f"No task type was seen with two agents often enough ({MIN_SEEN} tasks and {MIN_SHARE:.0%} of the type "
             "each). What an agent would have made of tasks that it was never given is not in this log, and no "
             "arithmetic gets it out."
         )
@@ -227,6 +148,25 @@ class _Estimate:
         # Who may stand for all tasks. Depends on who was seen where alone, never on how it went.
         self._for_all = [column for column in range(self._keep) if overlap.allowed[:, column].mean() >= FOR_ALL]
 
+    def settle(self) -> Settled:
+        """Return what the whole log settles for the first of the shares: see `settle_partial`."""
+        learned = self._score_unseen(np.arange(len(self._tasks)))
+        now = self._keep if self._today is None else self._agents.index(self._today)
+        today = float(_picked(learned.quality, learned.always(now)).mean())
+        way = self._find_way(learned, self._shares[0] * today)
+        allowed: dict[str, frozenset[str]] = {}
+        for task, row in zip(self._tasks, self._overlap.allowed, strict=True):
+            if task.task_type in allowed:
+                continue
+            columns = np.flatnonzero(row) if way.column is None else [way.column]
+            names = frozenset(self._agents[at] for at in columns if at < self._keep and row[at])
+            allowed[task.task_type] = names if way.column is not None or len(names) > 1 else frozenset()
+        return Settled(
+            price_per_usd=way.price / self._mean_cost,
+            allowed={task_type: names for task_type, names in allowed.items() if names},
+            predictor=self._fit(self._tasks, self._seed),
+        )
+
     def judge(self, resamples: int, confidence: float) -> Findings:
         count = len(self._tasks)
         fold_of = split_tasks(self._tasks, self._groups, folds=self._folds, seed=self._seed)
@@ -255,7 +195,7 @@ class _Estimate:
             now = self._now(columns)
             for share in self._shares:
                 target = share * float(means["quality"][now])
-                chosen[share][test] = self._choose(learned, judged, target)
+                chosen[share][test] = self._find_way(learned, target).choose(judged, self._mean_cost)
                 at = cheapest_single(means["quality"][:-1], means["cost"][:-1], target)
                 single[share].append((test, None if at is None else columns[at]))
                 mix = cheapest_mix(means["quality"][:-1], means["cost"][:-1], target)
@@ -283,17 +223,17 @@ class _Estimate:
         fields = ("quality", "cost", "predicted_quality", "predicted_cost", "allowed", "weights")
         return Scores(**{name: np.concatenate([getattr(part, name) for part in parts])[order] for name in fields})
 
-    def _choose(self, learned: Scores, judged: Scores, target: float) -> Array:
-        """Return the choices, for the judged tasks, of the cheapest policy that reaches the target on the learned."""
-        ways: list[Callable[[Scores], Array]] = [
-            *(partial(_decide, price=price, mean_cost=self._mean_cost) for price in PRICES),
-            *(partial(_always, column=column) for column in (*self._for_all, self._keep)),
+    def _find_way(self, learned: Scores, target: float) -> Way:
+        """Return the cheapest way that reaches the target on the tasks that were learned from."""
+        ways = [
+            *(Way(price=price) for price in PRICES),
+            *(Way(column=column) for column in (*self._for_all, self._keep)),
         ]
-        choices = [way(learned) for way in ways]
+        choices = [way.choose(learned, self._mean_cost) for way in ways]
         quality = np.array([_picked(learned.quality, choice).mean() for choice in choices])
         cost = np.array([_picked(learned.cost, choice).mean() for choice in choices])
         best = cheapest_single(quality, cost, target)
-        return ways[best_single(quality, cost) if best is None else best](judged)
+        return ways[best_single(quality, cost) if best is None else best]
 
     def _report(
         self,
@@ -388,58 +328,6 @@ class _Estimate:
         return warnings
 
 
-def find_uneven(tasks: Sequence[LoggedTask], overlap: Overlap) -> str | None:
-    """Return a warning if, within a type, an agent was given texts of other lengths than the rest; None if not."""
-    lengths = np.log1p([len(task.text) for task in tasks])
-    types = np.array([task.task_type for task in tasks])
-    worst: tuple[float, str, str, str] | None = None
-    for task_type in np.unique(types):
-        inside = types == task_type
-        for column, agent in enumerate(overlap.agents):
-            given, others = (lengths[inside & (overlap.seen[:, column] == has)] for has in (True, False))
-            if min(len(given), len(others)) < LEAST_SEEN:
-                continue
-            difference = float(given.mean() - others.mean())
-            spread = float(np.sqrt((given.var() + others.var()) / 2))
-            error = float(np.sqrt(given.var() / len(given) + others.var() / len(others)))
-            if abs(difference) > max(_UNEVEN * spread, _UNLIKELY * error) and (
-                worst is None or abs(difference) > worst[0]
-            ):
-                worst = (abs(difference), agent, str(task_type), "longer" if difference > 0 else "shorter")
-    if worst is None:
-        return None
-    _, agent, task_type, how = worst
-    return (
-        f"Within the type {task_type!r} {agent!r} was given {how} texts than the others. Who got a task depended on "
-        "more than its type, so the estimates now lean on the predictions alone. Log a random share to be sure."
-    )
-
-
-def _decide(scores: Scores, *, price: float, mean_cost: float) -> Array:
-    return scores.decide(price, mean_cost)
-
-
-def _always(scores: Scores, *, column: int) -> Array:
-    return scores.always(column)
-
-
 def _picked(values: Array, choice: Array) -> Array:
     picked: Array = values[np.arange(len(values)), choice]
     return picked
-
-
-def _tell_excluded(tasks: Sequence[LoggedTask], overlap: Overlap) -> dict[str, str]:
-    told = {}
-    types = np.array([task.task_type for task in tasks])
-    for column, agent in enumerate(overlap.agents):
-        allowed = overlap.allowed[:, column]
-        seen = int(overlap.seen[:, column].sum())
-        if not allowed.any():
-            told[agent] = f"left out: seen with {seen:,} of {len(tasks):,} tasks, in no type often enough"
-        elif not allowed.all():
-            lacking = sorted(set(types[~allowed].tolist()))
-            shown = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
-            told[agent] = (
-                f"not chosen for {shown} ({1 - allowed.mean():.0%} of the tasks), where it was seen too seldom"
-            )
-    return told

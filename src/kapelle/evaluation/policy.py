@@ -14,17 +14,15 @@ NumPy is imported; load this lazily. Spends nothing, and never looks at the outc
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kapelle.errors import InvalidInput
-from kapelle.estimates import DifficultyModel, Embed, LoggedOutcome, LoggedTask, read_arrays, write_arrays
+from kapelle.estimates import DifficultyModel, Embed, LoggedOutcome, LoggedTask
 from kapelle.strategies import (
     Checks,
     LoggedTable,
@@ -32,21 +30,20 @@ from kapelle.strategies import (
     Strategy,
     agents_of,
     find_strategies,
-    strategy_from_dict,
     strategy_to_dict,
 )
 
 from .curve import Curve, OperatingPoint, choose_columns
+from .learned_policy import LearnedPolicy, draws_for
 
 Doubles = NDArray[np.float64]
 
-FEWEST_TASKS = 40
+MIN_TASKS = 40
 """Tasks below which a policy learned from them would be an accident."""
 SAFETY_SHARE = 0.05
 """Of the saving: what keeping a promise of equal quality may cost."""
-MOST_STRATEGIES = 40
+MAX_STRATEGIES = 40
 """Strategies that compete with the agents: the ones that gain most."""
-_MIX = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +67,7 @@ class RoutingPolicy:
         best_quality: float,
         best_cost_usd: float,
     ) -> None:
-        """Use `fit` or `load`."""
+        """Use `fit`."""
         self.strategies = tuple(strategies)
         """In the order of the model's columns."""
         self.best_quality = best_quality
@@ -104,9 +101,9 @@ class RoutingPolicy:
             InvalidInput: there are too few tasks, or no two agents tried all of them.
         """
         agents = common_agents(tasks)
-        if len(tasks) < FEWEST_TASKS or len(agents) < 2:
+        if len(tasks) < MIN_TASKS or len(agents) < 2:
             raise InvalidInput(
-                f"A policy is learned from {FEWEST_TASKS} tasks or more that two agents or more have tried; there are "
+                f"A policy is learned from {MIN_TASKS} tasks or more that two agents or more have tried; there are "
                 f"{len(tasks)} tasks, and {', '.join(agents) or 'nobody'} tried all of them. Log more."
             )
         columns: dict[str, Strategy] = {agent: Single(agent=agent) for agent in agents}
@@ -146,13 +143,19 @@ class RoutingPolicy:
         safe = self.curve.at_quality(quality_share * self.best_quality + point.quality_error)
         return min((affordable, safe), key=lambda one: one.expected_cost_usd)
 
-    def point_at_cost(self, cost_usd: float) -> OperatingPoint:
-        """Return the point of the highest quality whose mean cost is no more than this, on the tasks learned from."""
-        return self.curve.at_cost(cost_usd)
-
     def choose(self, tasks: Sequence[LoggedTask], point: OperatingPoint) -> list[Strategy]:
         """Return a strategy for every task, by what is known before anyone tries it."""
         return [self.strategies[column] for column in self._columns(tasks, point)]
+
+    def settle(self, quality_share: float) -> LearnedPolicy:
+        """Return what runs obey that are to keep this share of the best agent's quality: one point of the curve."""
+        names = frozenset(self._model.agents)
+        return LearnedPolicy(
+            model=self._model,
+            strategies=self.strategies,
+            point=self.point(quality_share),
+            allowed=dict.fromkeys(self._model.types, names),
+        )
 
     def reached(self, tasks: Sequence[LoggedTask], point: OperatingPoint, *, checks: Checks | None = None) -> Reached:
         """Return what the outcomes of these tasks say of the choices; each agent that would be asked is paid.
@@ -173,46 +176,9 @@ class RoutingPolicy:
             )
         return Reached(quality=float(quality.mean()), cost_usd=float(cost.mean()), tasks=len(tasks))
 
-    def save(self, path: Path | str) -> None:
-        """Write the policy; the file appears whole or not at all.
-
-        Raises:
-            InvalidInput: the file cannot be written.
-        """
-        about, arrays = self._model.to_arrays()
-        about["policy"] = {
-            "strategies": [strategy_to_dict(strategy) for strategy in self.strategies],
-            "best": [self.best_quality, self.best_cost_usd],
-        }
-        write_arrays(path, about, {**arrays, "curve": self.curve.points})
-
-    @classmethod
-    def load(cls, path: Path | str, *, embed: Embed | None = None) -> Self:
-        """Read a policy that `save` wrote.
-
-        Raises:
-            InvalidInput: there is no such file, or it is no policy, damaged, or of a newer version.
-        """
-        about, arrays = read_arrays(path)
-        try:
-            policy = about["policy"]
-            model = DifficultyModel.from_arrays(about, arrays, embed=embed)
-            strategies = [strategy_from_dict(one) for one in policy["strategies"]]  # type: ignore[index]  # or KeyError
-            curve = np.array(arrays["curve"], dtype=np.float64)
-            best = [float(value) for value in policy["best"]]  # type: ignore[index]  # or KeyError
-            fits = len(strategies) == len(model.agents) and curve.ndim == 2 and curve.shape[1] == 4 and len(curve) > 0
-            if not (fits and np.isfinite(curve).all() and np.isfinite(best).all() and len(best) == 2):
-                raise ValueError("its parts do not fit")
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise InvalidInput(f"{str(path)!r} is damaged or no policy ({error}). Learn it again.") from error
-        return cls(
-            model=model, strategies=strategies, curve=Curve(points=curve), best_quality=best[0], best_cost_usd=best[1]
-        )
-
     def _columns(self, tasks: Sequence[LoggedTask], point: OperatingPoint) -> NDArray[np.intp]:
         predicted = self._model.predict(tasks)
-        drawn = np.array([draw_for(task) for task in tasks])
-        return choose_columns(predicted.quality, predicted.cost_usd, point, drawn)
+        return choose_columns(predicted.quality, predicted.cost_usd, point, draws_for(tasks))
 
 
 def common_agents(tasks: Sequence[LoggedTask]) -> tuple[str, ...]:
@@ -239,7 +205,7 @@ def _worthwhile(
     if not any(task.outcomes[agent].output is not None for task in tasks for agent in agents):
         return []
     found = find_strategies(tasks, agents, checks=checks, seed=seed)
-    best = sorted(found, key=lambda one: -one.gain)[:MOST_STRATEGIES]
+    best = sorted(found, key=lambda one: -one.gain)[:MAX_STRATEGIES]
     return [one.strategy for one in best]
 
 
@@ -285,8 +251,3 @@ def _best_single(quality: Doubles, cost: Doubles, single: Sequence[bool]) -> int
     means = np.where(single, quality.mean(axis=0), -np.inf)
     # Of equals the cheaper one.
     return int(np.lexsort((cost.mean(axis=0), -means))[0])
-
-
-def draw_for(task: LoggedTask) -> float:
-    """Return a number from 0 to 1 for a task: the same in every process, and even over tasks."""
-    return (zlib.crc32(f"{task.task_id}\n{task.text}".encode("utf-8", "replace")) % _MIX) / _MIX

@@ -14,8 +14,6 @@ then it is the columns or the scale that are wrong, and not the rows.
 from __future__ import annotations
 
 import json
-import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,54 +21,17 @@ from typing import Any
 
 from kapelle.errors import InvalidInput, UnknownPrice
 from kapelle.estimates import LoggedOutcome, LoggedTask
-from kapelle.ledger import SqliteLedger, Usage, ledger_path, printable
+from kapelle.ledger import ledger_path, printable
 from kapelle.models import PriceTable
 
 from .columns import NAMES, ColumnNames, find_columns
-from .log import MOST_LISTED, Log, RowProblem
+from .ledger_log import read_ledger
+from .log import MAX_LISTED, Log, RowProblem, mean_outcome
 from .records import Record, find_kind, read_csv, read_csv_header, read_json_lines
+from .row_figures import BadRow, Scale, TokenPrices, read_name, read_number, read_quality, read_words
 
-MOST_LEDGER_ROWS = 1_000_000
-"""Outcomes that are read from a ledger, the newest."""
-_TRUE = frozenset({"true", "yes", "y", "pass", "passed", "correct", "success", "ok"})
-_FALSE = frozenset({"false", "no", "n", "fail", "failed", "incorrect", "wrong", "failure", "error"})
-_SCALE = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:-|\.\.|:|to)\s*(-?\d+(?:\.\d+)?)\s*")
 _TYPE = "task"
 """The type of every task in a log that tells none."""
-_NAME_CHARS = 200
-_FEW, _MANY = 1_000, 1_000_000
-"""Tokens, below and above every step at which providers raise their prices."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scale:
-    """What the log's quality is measured on; it becomes 0..1.
-
-    Raises:
-        InvalidInput: the ends are not finite, or not in order.
-    """
-
-    low: float = 0.0
-    high: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise InvalidInput(f"A scale goes from a smaller to a larger number, not from {self.low} to {self.high}.")
-
-    @classmethod
-    def parse(cls, text: str) -> Scale:
-        """Return the scale that `1-5`, `0..100` or `100` (from 0) tells.
-
-        >>> Scale.parse("1-5")
-        Scale(low=1.0, high=5.0)
-        """
-        match = _SCALE.fullmatch(text)
-        if match:
-            return cls(low=float(match[1]), high=float(match[2]))
-        try:
-            return cls(high=float(text))
-        except ValueError:
-            raise InvalidInput(f"{text!r:.40} is no scale. Write its ends, for instance 1-5 or 0-100.") from None
 
 
 def read_log(
@@ -97,7 +58,7 @@ def read_log(
     file = Path(ledger_path() if path is None else path).expanduser()
     kind = "ledger" if path is None else find_kind(file)
     if kind == "ledger":
-        return _read_ledger(file)
+        return read_ledger(file)
     reader = _Reader(source=str(path), columns=columns, scale=scale, prices=prices)
     if kind == "csv":
         header, _ = read_csv_header(file)
@@ -116,10 +77,6 @@ class _Task:
     seen: dict[str, list[LoggedOutcome]] = field(default_factory=dict)
 
 
-class _BadRow(Exception):
-    """Why a row is refused."""
-
-
 class _Reader:
     """Gathers rows into tasks. Holds one task once, however many rows it has."""
 
@@ -135,7 +92,7 @@ class _Reader:
         self._rows = 0
         self._repeats = 0
         self._notes: list[str] = []
-        self._rates: dict[str, _Rate] = {}
+        self._rates: dict[str, TokenPrices] = {}
 
     def find(self, header: list[str], *, where: str, nested: bool = False) -> None:
         """Settle which column is what."""
@@ -185,15 +142,15 @@ class _Reader:
                 continue
             try:
                 task = self._task(record)
-            except _BadRow as error:
+            except BadRow as error:
                 self._refuse(record.line, str(error), rows=len(outcomes))
                 continue
             for agent, fields in outcomes.items():
                 try:
                     if not isinstance(fields, dict):
-                        raise _BadRow("the outcome is no object")
-                    self._add(task, _name(agent, "agent"), self._outcome(fields, inner_columns(fields), agent))
-                except _BadRow as error:
+                        raise BadRow("the outcome is no object")
+                    self._add(task, read_name(agent, "agent"), self._outcome(fields, inner_columns(fields), agent))
+                except BadRow as error:
                     self._refuse(record.line, f"{printable(str(agent))[:60]}: {error}")
 
     def read_flat(self, records: Iterable[Record | RowProblem]) -> None:
@@ -204,10 +161,10 @@ class _Reader:
                 self._refuse(record.line, record.reason)
                 continue
             try:
-                agent = _name(record.fields.get(columns["agent"]), "agent")
+                agent = read_name(record.fields.get(columns["agent"]), "agent")
                 outcome = self._outcome(record.fields, columns, agent)
                 self._add(self._task(record), agent, outcome)
-            except _BadRow as error:
+            except BadRow as error:
                 self._refuse(record.line, str(error))
 
     def finish(self) -> Log:
@@ -248,7 +205,7 @@ class _Reader:
     def _refuse(self, line: int, reason: str, *, rows: int = 1) -> None:
         self._rows += rows
         self._refused += rows
-        if len(self._problems) < MOST_LISTED:
+        if len(self._problems) < MAX_LISTED:
             self._problems.append(RowProblem(line=line, reason=printable(reason)[:300]))
 
     def _add(self, task: _Task, agent: str, outcome: LoggedOutcome) -> None:
@@ -259,31 +216,31 @@ class _Reader:
 
     def _task(self, record: Record) -> _Task:
         fields, columns = record.fields, self._columns
-        text = _words(fields, columns.get("text"))
-        task_type = _name(fields.get(columns["task_type"]), "task_type") if "task_type" in columns else _TYPE
+        text = read_words(fields, columns.get("text"))
+        task_type = read_name(fields.get(columns["task_type"]), "task_type") if "task_type" in columns else _TYPE
         key: object
         if "task_id" in columns:
-            key = _name(fields.get(columns["task_id"]), "task_id")
+            key = read_name(fields.get(columns["task_id"]), "task_id")
         else:
             key = (task_type, text) if text else record.line
         known = self._tasks.get(key)
         if known is None:
-            known = _Task(text=text, task_type=task_type, context=_words(fields, columns.get("context")))
+            known = _Task(text=text, task_type=task_type, context=read_words(fields, columns.get("context")))
             self._tasks[key] = known
         elif known.task_type != task_type or (text and known.text and known.text != text):
-            raise _BadRow(
+            raise BadRow(
                 f"task {key!r:.60} has another text or type here than in an earlier row; give every task its own id"
             )
         return known
 
     def _outcome(self, fields: Mapping[str, Any], columns: Mapping[str, str], agent: str) -> LoggedOutcome:
-        quality = _quality(fields.get(columns.get("quality", "quality")), self._scale)
+        quality = read_quality(fields.get(columns.get("quality", "quality")), self._scale)
         cost = fields.get(columns["cost_usd"]) if "cost_usd" in columns else None
         given = cost is not None and cost != ""
-        cost_usd = _number(cost, "cost_usd") if given else self._priced(fields, columns, agent)
+        cost_usd = read_number(cost, "cost_usd") if given else self._priced(fields, columns, agent)
         seconds = 0.0
         if "seconds" in columns and fields.get(columns["seconds"]) not in (None, ""):
-            seconds = _number(fields[columns["seconds"]], "seconds")
+            seconds = read_number(fields[columns["seconds"]], "seconds")
             seconds /= 1000.0 if columns["seconds"].lower().endswith("_ms") else 1.0
         output = fields.get(columns["output"]) if "output" in columns else None
         if output is not None and not isinstance(output, str):
@@ -292,51 +249,23 @@ class _Reader:
 
     def _priced(self, fields: Mapping[str, Any], columns: Mapping[str, str], agent: str) -> float:
         counts = [
-            int(_number(fields.get(columns[name]), name)) if name in columns and fields.get(columns[name]) else 0
+            int(read_number(fields.get(columns[name]), name)) if name in columns and fields.get(columns[name]) else 0
             for name in ("input_tokens", "cached_tokens", "output_tokens")
         ]
         if not any(counts):
-            raise _BadRow("has no cost_usd, and no tokens that a price table could price")
+            raise BadRow("has no cost_usd, and no tokens that a price table could price")
         model = str(fields.get(columns["model"]) or agent) if "model" in columns else agent
         if counts[1] > counts[0]:
-            raise _BadRow(f"{counts[1]} cached tokens are more than all input tokens, {counts[0]}")
+            raise BadRow(f"{counts[1]} cached tokens are more than all input tokens, {counts[0]}")
         try:
             rate = self._rates.get(model)
             if rate is None:
-                rate = self._rates[model] = _Rate(self._prices, model)
+                rate = self._rates[model] = TokenPrices(self._prices, model)
             return rate.cost_usd(*counts)
         except UnknownPrice:
-            raise _BadRow(
+            raise BadRow(
                 f"no price is known for the model {model!r:.60}; add it to a price file named in KAPELLE_PRICES"
             ) from None
-
-
-class _Rate:
-    """What a model's tokens cost. Most prices are per token, and then are asked for once and not for every row."""
-
-    def __init__(self, prices: PriceTable, model: str) -> None:
-        self._prices = prices
-        # A bare name is looked up among all providers.
-        self._model = model if ":" in model else f"openai-compatible:{model}"
-        # Some prices rise with the length of the input; those are asked for row by row.
-        kinds = ((1, 0, 0), (1, 1, 0), (1, 0, 1))
-        few, many = ([self._ask(*(size * part for part in kind)) for kind in kinds] for size in (_FEW, _MANY))
-        self._is_flat = all(
-            math.isclose(one * _MANY, other * _FEW, rel_tol=1e-9) for one, other in zip(few, many, strict=True)
-        )
-        fresh, cached, both = (price / _MANY for price in many)
-        self._per_token = (fresh, cached, both - fresh)
-
-    def cost_usd(self, tokens: int, cached: int, output: int) -> float:
-        """Return the dollars of a call."""
-        if not self._is_flat or max(tokens, output) > _MANY:
-            return self._ask(tokens, cached, output)
-        fresh_usd, cached_usd, output_usd = self._per_token
-        return (tokens - cached) * fresh_usd + cached * cached_usd + output * output_usd
-
-    def _ask(self, tokens: int, cached: int, output: int) -> float:
-        usage = Usage(input_tokens=tokens, cached_tokens=cached, output_tokens=output)
-        return self._prices.cost_usd(self._model, usage)
 
 
 def inner_columns(fields: Mapping[str, Any]) -> dict[str, str]:
@@ -347,109 +276,6 @@ def inner_columns(fields: Mapping[str, Any]) -> dict[str, str]:
         if column is not None:
             found[name] = column
     return found
-
-
-def mean_outcome(seen: list[LoggedOutcome]) -> LoggedOutcome:
-    """Return the mean of several outcomes, with the first answer that there is."""
-    if len(seen) == 1:
-        return seen[0]
-    count = len(seen)
-    return LoggedOutcome(
-        quality=min(1.0, math.fsum(one.quality for one in seen) / count),
-        cost_usd=math.fsum(one.cost_usd for one in seen) / count,
-        seconds=math.fsum(one.seconds for one in seen) / count,
-        output=next((one.output for one in seen if one.output is not None), None),
-    )
-
-
-def _read_ledger(file: Path) -> Log:
-    with SqliteLedger(file, read_only=True) as ledger:
-        outcomes = ledger.outcomes(limit=MOST_LEDGER_ROWS)
-    if not outcomes:
-        raise InvalidInput(f"The ledger {str(file)!r} has no outcomes yet. Run something first, or name a log.")
-    attempts: dict[tuple[str, str], list[Any]] = {}
-    for outcome in outcomes:
-        attempts.setdefault((outcome.run_id, outcome.task_id), []).append(outcome)
-    tasks, logged = [], []
-    for (run_id, task_id), tried in attempts.items():
-        by_agent: dict[str, list[Any]] = {}
-        for outcome in tried:
-            by_agent.setdefault(outcome.agent, []).append(outcome)
-        tasks.append(
-            LoggedTask(
-                task_id=f"{run_id}/{task_id}",
-                text=_words(tried[0].features, "text"),
-                task_type=tried[0].task_type,
-                context=_words(tried[0].features, "context"),
-                outcomes={agent: _added_up(of) for agent, of in by_agent.items()},
-            )
-        )
-        logged.append(_added_up(tried))
-    notes = [] if any(task.text for task in tasks) else ["The ledger keeps no texts: routing can go by type alone."]
-    unchecked = sum(one.success and one.quality is None for one in outcomes)
-    if unchecked:
-        notes.append(
-            f"Nothing measured how right {unchecked:,} of {len(outcomes):,} outcomes were: those count as right. Give "
-            "validators, or rate answers with `kapelle rate`."
-        )
-    return Log(source=str(file), tasks=tuple(tasks), as_logged=tuple(logged), rows=len(outcomes), notes=tuple(notes))
-
-
-def _added_up(tried: list[Any]) -> LoggedOutcome:
-    last = tried[-1]
-    return LoggedOutcome(
-        quality=float(last.success) if last.quality is None else last.quality,
-        cost_usd=math.fsum(one.cost_usd for one in tried),
-        seconds=math.fsum(one.seconds for one in tried),
-    )
-
-
-def _quality(value: object, scale: Scale) -> float:
-    if isinstance(value, bool):
-        return float(value)
-    if isinstance(value, str) and value.strip().lower() in _TRUE | _FALSE:
-        return float(value.strip().lower() in _TRUE)
-    number = _number(value, "quality", least=-math.inf)
-    if not scale.low <= number <= scale.high:
-        raise _BadRow(f"quality is {number:g}, outside of {scale.low:g} to {scale.high:g}")
-    return (number - scale.low) / (scale.high - scale.low)
-
-
-def _number(value: object, name: str, *, least: float = 0.0) -> float:
-    if value is None or value == "":
-        raise _BadRow(f"{name} is missing")
-    try:
-        if isinstance(value, str):
-            number = float(value.strip().removeprefix("$"))
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            number = float(value)
-        else:
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise _BadRow(f"{name} is {value!r:.40}, which is no number") from None
-    if not math.isfinite(number):
-        raise _BadRow(f"{name} is {number}, which is not finite")
-    if number < least:
-        raise _BadRow(f"{name} is {number:g}, which is negative")
-    return number
-
-
-def _name(value: object, what: str) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not value.strip():
-        raise _BadRow(f"the {what} is missing")
-    name = printable(" ".join(value.split()))
-    if len(name) > _NAME_CHARS:
-        raise _BadRow(f"the {what} is longer than {_NAME_CHARS} characters: {name[:40]!r}...")
-    return name
-
-
-def _words(fields: Mapping[str, Any], column: str | None) -> str:
-    value = fields.get(column) if column is not None else None
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def _chain(early: list[Record | RowProblem], rest: Iterator[Record | RowProblem]) -> Iterator[Record | RowProblem]:

@@ -1,6 +1,6 @@
 """Intervals from resampling (the bootstrap of Efron, 1979): how far a figure would move with other tasks of the kind.
 
-Tasks with the same text are drawn together, since they are not independent. Beyond MOST_BLOCKS of them they are put
+Tasks with the same text are drawn together, since they are not independent. Beyond MAX_BLOCKS of them they are put
 into as many blocks at random, and blocks are drawn: the spread is the same, whatever the size of the log.
 
 What is resampled are the judged tasks; the policies stay as they were learned. So an interval holds the chance of which
@@ -19,7 +19,7 @@ from .report import Interval
 
 Array = npt.NDArray[Any]
 
-MOST_BLOCKS = 2_000
+MAX_BLOCKS = 2_000
 
 
 class Resampler:
@@ -37,9 +37,9 @@ class Resampler:
         chance = np.random.default_rng(seed)
         _, numbers = np.unique(np.asarray(groups), return_inverse=True)
         count = int(numbers.max()) + 1
-        if count > MOST_BLOCKS:
-            numbers = (chance.permutation(count) % MOST_BLOCKS)[numbers]
-            count = MOST_BLOCKS
+        if count > MAX_BLOCKS:
+            numbers = (chance.permutation(count) % MAX_BLOCKS)[numbers]
+            count = MAX_BLOCKS
         self._blocks = numbers
         self._count = count
         self._tails = ((1 - confidence) / 2 * 100, (1 + confidence) / 2 * 100)

@@ -18,23 +18,25 @@ from typing import TYPE_CHECKING, Any
 from kapelle.errors import InvalidInput
 from kapelle.estimates import LoggedTask
 from kapelle.models import PriceTable
-from kapelle.strategies import Strategy, agents_of
+from kapelle.strategies import Single, Strategy, agents_of
 
 from .columns import ColumnNames
 from .log import Log
-from .reading import Scale, read_log
+from .reading import read_log
 from .report import SavingsReport
+from .row_figures import Scale
 
 if TYPE_CHECKING:
-    from .full_feedback import FitPolicy
+    from .full_feedback import FitPolicy, PairedTasks
+    from .learned_policy import LearnedPolicy
     from .logged_bandit import FitPredictor
 
 SHARES = (0.95, 0.98, 1.0)
 """Of today's quality."""
-LEAST_TASKS = 40
+MIN_TASKS = 40
 """Fewer tell nothing: half of them are learned from, and the other half is judged."""
 FEW_TASKS = 200
-MOST_LEARNED = 10_000
+MAX_LEARNED = 10_000
 """Tasks that kapelle's own policy or predictor learns from at a time; of more a random part. All of them are judged."""
 HOW_TO_EXPLORE = (
     "Give a small share of the traffic, such as 5 %, to an agent drawn at random, whatever the task (`kapelle run "
@@ -102,8 +104,8 @@ def savings_report(
     if found.tasks < FEW_TASKS:
         warnings.append(f"{found.tasks} tasks are few; a policy learned from all of them may do better or worse.")
     own = fit_policy is None if paired is not None else fit_predictor is None
-    if own and found.tasks * (folds - 1) > MOST_LEARNED * folds:
-        read["notes"] = (*log.notes, f"What is learned is learned from {MOST_LEARNED:,} tasks at a time, at random.")
+    if own and found.tasks * (folds - 1) > MAX_LEARNED * folds:
+        read["notes"] = (*log.notes, f"What is learned is learned from {MAX_LEARNED:,} tasks at a time, at random.")
     if log.refused:
         warnings.append(f"{log.refused:,} of {log.rows:,} rows were refused as bad, and are in no figure.")
     return SavingsReport(
@@ -143,7 +145,8 @@ def run_savings(
         columns: texts such as `quality=score`.
         quality_scale: such as `1-5`.
         plot: a file that ends in .svg or .png.
-        save: where the policy learned from the whole log is kept for use.
+        save: where the policy learned from the whole log is kept, which keeps the largest of the shares: an engine
+            obeys it, `Engine(learned=FILE)`.
         today, shares, seed, folds, resamples, tell: see `savings_report`.
 
     Raises:
@@ -165,17 +168,59 @@ def run_savings(
         write_plot(report, plot)
     if save is not None and report.is_estimated:
         tell("learning from the whole log")
-        save_policy(log, save, seed=seed)
+        policy = settle_policy(log, share=max(shares), today=today, seed=seed)
+        if isinstance(policy, str):
+            raise InvalidInput(f"There is no policy to save. {policy}")
+        policy.save(save)
     return report
 
 
-def save_policy(log: Log, path: Path, *, seed: int = 0) -> None:
-    """Learn from the whole log and write what was learned: a policy, or from a partial log the predictor alone."""
-    from .full_feedback import find_paired
+def settle_policy(log: Log, *, share: float = 1.0, today: str | None = None, seed: int = 0) -> LearnedPolicy | str:
+    """Return what runs obey that are to do as the report says: learned as there, and from the whole log.
 
+    Args:
+        log: as for `savings_report`.
+        share: of today's quality that is to be kept.
+        today: the agent to compare with, as in `savings_report`.
+        seed: decides what is drawn.
+
+    Returns:
+        The policy, or in words why this log has none to give.
+    """
+    from .curve import OperatingPoint
+    from .full_feedback import find_paired
+    from .learned_policy import LearnedPolicy
+    from .logged_bandit import settle_partial
+
+    try:
+        _check(log, today, (share,), folds=2, resamples=100, confidence=0.95)
+    except InvalidInput as error:
+        return str(error)
     paired = find_paired(log)
-    learned: Any = _fit_predictor(log.tasks, seed) if paired is None else _fit_policy(paired.tasks, seed)
-    learned.save(path)
+    if paired is not None:
+        if today is not None and today not in paired.agents:
+            return f"The agent {today!r} was {paired.left_out_agents[today]}: too few to compare with."
+        policy: LearnedPolicy = _fit_policy(paired.tasks, seed).settle(share * _share_of_best(paired, today))
+        return policy
+    settled = settle_partial(log, share=share, today=today, fit=_fit_predictor, seed=seed)
+    if not settled.allowed:
+        return "Within no task type is there a cheaper choice that this log proves as good. " + HOW_TO_EXPLORE
+    model = settled.predictor
+    price = settled.price_per_usd
+    return LearnedPolicy(
+        model=model,
+        strategies=[Single(agent=agent) for agent in model.agents],
+        point=OperatingPoint(price=price, other_price=price, share=1.0, expected_quality=0.0, expected_cost_usd=0.0),
+        allowed=settled.allowed,
+    )
+
+
+def _share_of_best(paired: PairedTasks, today: str | None) -> float:
+    """Return today's quality as a share of the best agent's, which a policy's aims are shares of."""
+    if today is None:
+        return 1.0
+    means = {agent: math.fsum(task.outcomes[agent].quality for task in paired.tasks) for agent in paired.agents}
+    return means[today] / max(means.values())
 
 
 def _check(log: Log, today: str | None, shares: Sequence[float], folds: int, resamples: int, confidence: float) -> None:
@@ -185,8 +230,8 @@ def _check(log: Log, today: str | None, shares: Sequence[float], folds: int, res
             f"{log.source} knows one agent, {', '.join(map(repr, agents)) or 'none'}: there is nothing to choose from. "
             "Log a second one, at a random share of the tasks."
         )
-    if len(log.tasks) < LEAST_TASKS:
-        raise InvalidInput(f"{log.source} has {len(log.tasks)} tasks; at least {LEAST_TASKS} are needed.")
+    if len(log.tasks) < MIN_TASKS:
+        raise InvalidInput(f"{log.source} has {len(log.tasks)} tasks; at least {MIN_TASKS} are needed.")
     if today is not None and today not in agents:
         raise InvalidInput(f"There is no agent {today!r} in {log.source}. It has {', '.join(agents[:20])}.")
     if not shares or not all(math.isfinite(share) and 0 < share <= 1.5 for share in shares):
@@ -212,9 +257,9 @@ def _fit_predictor(tasks: Sequence[LoggedTask], seed: int) -> Any:
 
 
 def _sample(tasks: Sequence[LoggedTask], seed: int) -> Sequence[LoggedTask]:
-    if len(tasks) <= MOST_LEARNED:
+    if len(tasks) <= MAX_LEARNED:
         return tasks
-    kept = sorted(random.Random(seed).sample(range(len(tasks)), MOST_LEARNED))
+    kept = sorted(random.Random(seed).sample(range(len(tasks)), MAX_LEARNED))
     return [tasks[index] for index in kept]
 
 

@@ -10,9 +10,9 @@ from kapelle.ledger import format_usd, printable
 from .report import Interval, Judged, SavingsReport
 
 WIDTH = 100
-_MOST_TYPES = 12
-_MOST_SINGLES = 10
-_MOST_PROBLEMS = 5
+_MAX_TYPES = 12
+_MAX_SINGLES = 10
+_MAX_PROBLEMS = 5
 _NAME_WIDTH = 30
 
 
@@ -103,7 +103,7 @@ def _singles(report: SavingsReport) -> str:
         return ""
     rows = [("one agent for all tasks", "cost of today's", "quality", "interval")]
     shown = report.singles
-    if len(shown) > _MOST_SINGLES:
+    if len(shown) > _MAX_SINGLES:
         shown = tuple(judged for judged in shown if not any(_beats(other, judged) for other in shown))
     rows += [
         (
@@ -134,10 +134,10 @@ def _strategy(report: SavingsReport) -> str:
     if len(report.by_type) > 1:
         share = sorted(target.quality_share for target in report.targets)[len(report.targets) // 2]
         lines.append(f"By task type, at {100 * share:g} %")
-        for task_type, uses in list(report.by_type.items())[:_MOST_TYPES]:
+        for task_type, uses in list(report.by_type.items())[:_MAX_TYPES]:
             lines += _fill(f"  {_cut(task_type)}: {_uses(uses, most=3)}", later="      ")
-        if len(report.by_type) > _MOST_TYPES:
-            lines.append(f"  and {len(report.by_type) - _MOST_TYPES} more types")
+        if len(report.by_type) > _MAX_TYPES:
+            lines.append(f"  and {len(report.by_type) - _MAX_TYPES} more types")
     return "\n".join(lines)
 
 
@@ -151,9 +151,9 @@ def _footnotes(report: SavingsReport) -> str:
         lines += _fill(printable(note))
     if report.problems:
         lines.append("Refused rows:")
-        lines += [f"  line {one.line:,}: {printable(one.reason)[:80]}" for one in report.problems[:_MOST_PROBLEMS]]
-        if report.refused > _MOST_PROBLEMS:
-            lines.append(f"  and {report.refused - _MOST_PROBLEMS:,} more (--json lists them)")
+        lines += [f"  line {one.line:,}: {printable(one.reason)[:80]}" for one in report.problems[:_MAX_PROBLEMS]]
+        if report.refused > _MAX_PROBLEMS:
+            lines.append(f"  and {report.refused - _MAX_PROBLEMS:,} more (--json lists them)")
     if report.is_estimated:
         lines += _fill(
             f"Dollars are of this log. Intervals: {report.resamples:,} resamples of the judged tasks, seed "

@@ -259,6 +259,8 @@ class Attempts:
             return None
         if not is_repeatable(task) or self._deadlines.has_passed(task):
             return None
+        if self._tasks.plan.routed.tasks[task.task_id].pinned:  # who does it is an order of the user's
+            return None
         found = self._fallbacks.choose_fallback(task, {attempt.agent for attempt in work.attempts})
         if found is None:
             return None

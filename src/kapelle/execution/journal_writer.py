@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from kapelle.allocation import VERIFY
-from kapelle.estimates import estimate_complexities
 from kapelle.graph import describe_change
 from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
 from kapelle.strategies import Accept, Verdict, strategy_to_dict, task_context
@@ -49,13 +48,12 @@ class JournalWriter:
         self._clock = clock
         self._journal = journal
         self._plan = plan
-        self._complexities: Mapping[str, float] | None = None
         self._find_versions = find_versions
         self._versions: Mapping[str, str] | None = None
 
     def apply_plan(self, plan: ApprovedPlan) -> None:
         """Tell of another plan from now on."""
-        self._plan, self._complexities = plan, None
+        self._plan = plan
 
     def task_started(self, job: Job, reserved_usd: float) -> None:
         """Tell that a task begins, with its first job."""
@@ -214,18 +212,16 @@ class JournalWriter:
 
     def _outcome(self, work: Work, attempt: Attempt, accepted: str | None) -> Outcome:
         task = work.task
-        if self._complexities is None:
-            self._complexities = estimate_complexities(self._plan.dag)
         if self._versions is None:
             self._versions = self._find_versions()
         quality, measured_by = work.quality_of(attempt, accepted)
         features = {
-            "complexity": self._complexities[task.task_id],
+            "complexity": self._plan.plan_estimates.complexities[task.task_id],
             "dependencies": len(task.dependencies),
             "text": task.description[:MAX_TEXT_CHARS],
             **_told(work, attempt),
             **arm_of(task),
-            **self._plan.features.get(task.task_id, {}),
+            **self._plan.routed.tasks[task.task_id].features,
         }
         if measured_by is not None:
             features["measured_by"] = measured_by
@@ -267,13 +263,13 @@ def _used(attempt: Attempt) -> dict[str, Any]:
 def _describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:
     """Return what the journal needs to know of a graph that has changed: what is new."""
     change = describe_change(before.dag, plan.dag)
-    new = [task["task_id"] for task in change["tasks"]]
+    new = {task["task_id"]: plan.routed.tasks[task["task_id"]] for task in change["tasks"]}
     return {
         "change": change,
-        "assignments": {task_id: plan.assignments[task_id] for task_id in new},
-        "explanations": {task_id: plan.explanations.get(task_id, "") for task_id in new},
+        "assignments": {task_id: one.agent for task_id, one in new.items()},
+        "explanations": {task_id: one.reason for task_id, one in new.items()},
         "strategies": {
-            task_id: strategy_to_dict(plan.strategies[task_id]) for task_id in new if task_id in plan.strategies
+            task_id: strategy_to_dict(one.strategy) for task_id, one in new.items() if one.strategy is not None
         },
         "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
     }

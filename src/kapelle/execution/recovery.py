@@ -29,8 +29,8 @@ class FallbackChooser(Protocol):
     """Chooses the next best agent for a task.
 
     It is asked when a fallback is needed, not before: in a good run that is never, and estimating every agent for every
-    task of a large graph takes longer than running it. What it finds is held to what the plan was: the agent can do the
-    task, and its cost is reserved before it starts.
+    task of a large graph takes longer than running it. Of pinned tasks it is never asked. What it finds is held to what
+    the plan was: the agent can do the task, and its cost is reserved before it starts.
     """
 
     def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:

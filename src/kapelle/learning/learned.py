@@ -1,30 +1,36 @@
-"""What was learned from outcomes and is kept beside the ledger: how hard tasks are, and which strategies pay.
+"""What was learned from outcomes and is kept beside the ledger: how hard tasks are, what pays, and who does what.
 
 The ledger stays the one record; these files are made from it, may be deleted at any time, and are made again by
-`kapelle learn`. A file that cannot be read is told of and left out: nobody's run fails for it.
+`kapelle learn`. A file that cannot be read is told of and left out: nobody's run fails for it. The policy is the one
+that `kapelle savings` judges (see evaluation); runs obey it where no limit and no order of the user's is against it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapelle.errors import InvalidInput
 from kapelle.estimates import LoggedTask
+from kapelle.graph import Task
 from kapelle.ledger import Ledger, Outcome, is_postgres_url
 from kapelle.redaction import get_logger
-from kapelle.strategies import Checks, Single, StrategyBook, read_outcomes
+from kapelle.strategies import Checks, Single, Strategy, StrategyBook
 
 if TYPE_CHECKING:
     from kapelle.estimates import Difficulty, DifficultyModel
+    from kapelle.evaluation import LearnedPolicy, Log
 
 logger = get_logger(__name__)
 
 DIFFICULTY_FILE = "difficulty.npz"
 STRATEGIES_FILE = "strategies.json"
+POLICY_FILE = "policy.npz"
+MAX_KEEP = 1.5
+"""As in `kapelle savings`: more than today's quality may be there to be had."""
 _REMEMBERED = 4_096
 """Tasks whose difficulty is remembered: every agent's estimate asks for it."""
 
@@ -64,15 +70,57 @@ class RememberedDifficulty:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Learned:
+class ProposedChoice:
+    """What the policy has a task done by, and why."""
+
+    strategy: Strategy
+    reason: str
+
+
+class RememberedPolicy:
+    """Proposes who does tasks, by the learned policy. Its file is read when it is first asked."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._policy: LearnedPolicy | None = None
+        self._failed = False
+
+    def propose(self, tasks: Sequence[Task], may: Callable[[Task, Strategy], bool]) -> Mapping[str, ProposedChoice]:
+        """Return a choice by task id for those tasks of which the log knows enough; `may` says what can be used."""
+        from kapelle.evaluation import LearnedPolicy  # with NumPy, as above
+
+        if self._policy is None and not self._failed:
+            try:
+                self._policy = LearnedPolicy.load(self._path)
+            except InvalidInput as error:
+                logger.warning("The learned policy is not taken into account: %s", error)
+                self._failed = True
+        if self._policy is None:
+            return {}
+        asked = [LoggedTask(task_id=one.task_id, text=one.description, task_type=one.task_type) for one in tasks]
+        choices = self._policy.choose(asked, lambda number, strategy: may(tasks[number], strategy))
+        return {
+            task.task_id: ProposedChoice(
+                strategy=choice.strategy,
+                reason=f"Done by {choice.strategy}, as the learned policy has it: {choice.quality:.0%} right expected "
+                f"for ${choice.cost_usd:.4g}, by the words of the task.",
+            )
+            for task, choice in zip(tasks, choices, strict=True)
+            if choice is not None
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearnedModels:
     """What an engine starts with."""
 
     difficulty: RememberedDifficulty | None = None
     strategies: StrategyBook | None = None
+    policy: RememberedPolicy | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lessons:
+class LearningReport:
     """What was learned, told in figures."""
 
     tasks: int
@@ -82,30 +130,38 @@ class Lessons:
     """That pay, over all types."""
     notes: dict[str, str]
     """Task type to what came of the search for strategies."""
+    policy: str
+    """What runs do from now on, or why there is no policy, as a sentence."""
 
 
-def learn(source: Iterable[Outcome] | Iterable[LoggedTask], folder: Path, *, seed: int = 0) -> Lessons:
-    """Learn difficulty and strategies from outcomes of the ledger or from logged tasks, and write them to a folder.
+def learn(
+    source: Log | Iterable[Outcome] | Iterable[LoggedTask],
+    folder: Path,
+    *,
+    keep: float = 1.0,
+    today: str | None = None,
+    seed: int = 0,
+) -> LearningReport:
+    """Learn difficulty, strategies and the policy of runs from a log or from outcomes, and write them to a folder.
+
+    Args:
+        source: what `read_log` gave; or outcomes of a ledger, or logged tasks.
+        folder: where the files go.
+        keep: the share of today's quality that runs are to keep, as `kapelle savings` counts it.
+        today: the agent to compare with, as for `kapelle savings`.
+        seed: decides what is drawn.
 
     Raises:
-        InvalidInput: there is nothing to learn from, or the folder cannot be written.
+        InvalidInput: there is nothing to learn from, `keep` is no share, or the folder cannot be written.
     """
     from kapelle.estimates import DifficultyModel
+    from kapelle.evaluation import settle_policy
 
-    rows = list(source)
-    checks: Checks | None = None
-    tasks = [row for row in rows if isinstance(row, LoggedTask)]
-    if not tasks:
-        found, checks = read_outcomes([row for row in rows if isinstance(row, Outcome)], None)
-        tasks = list(found)
-    tasks = [task for task in tasks if task.outcomes]
-    if not tasks:
-        unmeasured = (
-            ": nothing has measured how good any answer was. Give validators, rate answers (kapelle rate RUN good)"
-        )
-        raise InvalidInput(
-            f"There are no outcomes to learn from yet{unmeasured if rows else '. Run something first'}, or give a log."
-        )
+    if isinstance(keep, bool) or not 0 < keep <= MAX_KEEP:
+        raise InvalidInput(f"keep is {keep!r:.40}; give a share of today's quality, such as 0.98.")
+    log, checks = _read(source)
+    tasks = log.tasks
+    policy = settle_policy(log, share=keep, today=today, seed=seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -115,23 +171,44 @@ def learn(source: Iterable[Outcome] | Iterable[LoggedTask], folder: Path, *, see
     book = StrategyBook.from_tasks(tasks, checks=checks, seed=seed)
     DifficultyModel.fit([task for task in tasks if task.text], seed=seed).save(folder / DIFFICULTY_FILE)
     book.save(folder / STRATEGIES_FILE)
-    return Lessons(
+    if isinstance(policy, str):
+        (folder / POLICY_FILE).unlink(missing_ok=True)  # one of before would be of another log
+    else:
+        policy.save(folder / POLICY_FILE)
+    return LearningReport(
         tasks=len(tasks),
         agents=len({agent for task in tasks for agent in task.outcomes}),
         types=len({task.task_type for task in tasks}),
         strategies=sum(not isinstance(one.strategy, Single) for kept in book.entries.values() for one in kept),
         notes=dict(book.notes),
+        policy=f"There is no policy: {policy}"
+        if isinstance(policy, str)
+        else f"Runs choose as `kapelle savings` says for {keep:.4g} of today's quality.",
     )
+
+
+def _read(source: Log | Iterable[Outcome] | Iterable[LoggedTask]) -> tuple[Log, Checks | None]:
+    from kapelle.evaluation import Log, log_of_outcomes, log_of_tasks
+
+    if isinstance(source, Log):
+        return source, None
+    rows = list(source)
+    tasks = [row for row in rows if isinstance(row, LoggedTask)]
+    if tasks:
+        return log_of_tasks(tasks, source="The log"), None
+    return log_of_outcomes([row for row in rows if isinstance(row, Outcome)], source="The ledger")
 
 
 def find_unreadable(folder: Path) -> tuple[str, ...]:
     """Return what `load_learned` would leave out of what a folder holds, each with the reason in words."""
     from kapelle.estimates import DifficultyModel
+    from kapelle.evaluation import LearnedPolicy
 
     problems: list[str] = []
     readers: tuple[tuple[str, Callable[[Path], object]], ...] = (
         (STRATEGIES_FILE, StrategyBook.load),
         (DIFFICULTY_FILE, DifficultyModel.load),
+        (POLICY_FILE, LearnedPolicy.load),
     )
     for name, read in readers:
         try:
@@ -142,18 +219,27 @@ def find_unreadable(folder: Path) -> tuple[str, ...]:
     return tuple(problems)
 
 
-def load_learned(folder: Path | None) -> Learned:
-    """Return what a folder holds of it; what is not there or cannot be read is left out."""
-    if folder is None:
-        return Learned()
+def load_learned(place: Path | None) -> LearnedModels:
+    """Return what a folder holds of it, or the policy that a file is; what is not there or cannot be read is left out.
+
+    A file is what `kapelle savings --save` writes.
+    """
+    if place is None:
+        return LearnedModels()
+    if place.is_file():
+        return LearnedModels(policy=RememberedPolicy(place))
     book: StrategyBook | None = None
-    strategies, difficulty = folder / STRATEGIES_FILE, folder / DIFFICULTY_FILE
+    strategies, difficulty, policy = place / STRATEGIES_FILE, place / DIFFICULTY_FILE, place / POLICY_FILE
     if strategies.is_file():
         try:
             book = StrategyBook.load(strategies)
         except InvalidInput as error:
             logger.warning("Strategies are not taken into account: %s", error)
-    return Learned(difficulty=RememberedDifficulty(difficulty) if difficulty.is_file() else None, strategies=book)
+    return LearnedModels(
+        difficulty=RememberedDifficulty(difficulty) if difficulty.is_file() else None,
+        strategies=book,
+        policy=RememberedPolicy(policy) if policy.is_file() else None,
+    )
 
 
 def learned_folder(ledger: Ledger) -> Path | None:

@@ -152,8 +152,8 @@ class LearnedRewardModel:
             InvalidInput: it cannot be written, or is damaged by now; it is as it was, and nothing learned is lost.
         """
         path = self.persistence_path
-        if path is None:
-            return
+        if path is None or (self._written is not None and not self._unsaved and path.exists()):
+            return  # nothing is new
         with self._lock, _locked_folder(path):
             now = _content(path)
             if now is not None and now != self._written:
