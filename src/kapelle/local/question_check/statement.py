@@ -47,7 +47,7 @@ class SqlLiteral:
 
 
 @dataclass(slots=True)
-class Statement:
+class SqlStatement:
     """A statement, as far as checks look into it."""
 
     sql: str
@@ -63,7 +63,7 @@ class Statement:
     """Names that are neither tables nor columns nor given."""
 
     @classmethod
-    def read(cls, sql: str, links: SchemaLinks) -> Statement:
+    def read(cls, sql: str, links: SchemaLinks) -> SqlStatement:
         tokens = read_tokens_of(sql)
         statement = cls(sql=sql, tokens=tokens, selects=read_selects(tokens), links=links)
         statement._name()
