@@ -17,7 +17,7 @@ from kapelle.strategies import Accept, Verdict, strategy_to_dict, task_context
 from kapelle.validation import ApprovedPlan
 
 from .error_texts import MAX_REASON_CHARS
-from .growth import arm_of
+from .growth import mode_of
 from .spending import no_usage
 from .work import Attempt, Job, Work
 
@@ -221,7 +221,7 @@ class JournalWriter:
             "dependencies": len(task.dependencies),
             "text": task.description[:MAX_TEXT_CHARS],
             **_told(work, attempt),
-            **arm_of(task),
+            **mode_of(task),
             **self._plan.routed.tasks[task.task_id].features,
         }
         if measured_by is not None:
