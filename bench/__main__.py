@@ -12,6 +12,7 @@ BENCHMARKS = (
     "graph",
     "optimizer",
     "overhead",
+    "flow",
     "simulate",
     "crash",
     "ray_nodes",

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import kapelle.engine.custody
+import kapelle.engine.run_lease
 from kapelle import Engine, Plan
 from kapelle.errors import InvalidInput, NotFound, PlanRejected
 from kapelle.ledger import Event, Run, open_ledger
@@ -173,7 +173,7 @@ class _Victim:
             quiet = os.open(os.devnull, os.O_WRONLY)
             for stream in (1, 2):  # also what libraries print without Python
                 os.dup2(quiet, stream)
-            kapelle.engine.custody.TICK_S = TICK_S
+            kapelle.engine.run_lease.TICK_S = TICK_S
             with open_ledger(self._location) as ledger:
                 engine = make_engine(self._world, effects, ledger, self._plot.backend)
 

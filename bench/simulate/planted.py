@@ -51,15 +51,15 @@ BUGS = (
     ),
     Planted(
         name="a report of a job that was given up is taken in",
-        file="execution/executor.py",
-        right="        if job not in self._underway:\n            return  #",
+        file="execution/attempts.py",
+        right="        if job not in self._running:\n            return  #",
         wrong="        #",
     ),
     Planted(
         name="a rival that could not be paid stays",
-        file="execution/executor.py",
-        right="                    job.work.waiting.remove(job)\n                    _part(job)",
-        wrong="                    _part(job)",
+        file="execution/dispatch.py",
+        right="                job.work.waiting.remove(job)\n                job.part()",
+        wrong="                job.part()",
     ),
     Planted(
         name="what is set aside is forgotten",
@@ -75,7 +75,7 @@ BUGS = (
     ),
     Planted(
         name="a task of high risk runs again unasked after a crash",
-        file="execution/executor.py",
+        file="execution/tasks.py",
         right="for task_id, why in earlier.at_risk.items():",
         wrong="for task_id, why in ():",
     ),
@@ -111,15 +111,15 @@ BUGS = (
     ),
     Planted(
         name="nothing starts while anything is under way",
-        file="execution/executor.py",
-        right="while self._halt is None and (job := self._ready.pop()) is not None:",
-        wrong="while self._halt is None and not self._is_busy and (job := self._ready.pop()) is not None:",
+        file="execution/dispatch.py",
+        right="while self._tasks.halt is None and (job := self._ready.pop()) is not None:",
+        wrong="while self._tasks.halt is None and not self.is_busy and (job := self._ready.pop()) is not None:",
     ),
     Planted(
         name="no other agent is tried where there is a budget",
-        file="execution/executor.py",
-        right="if self._fallbacks is None or len",
-        wrong="if self._budget.left.usd < 1e9 or self._fallbacks is None or len",
+        file="execution/attempts.py",
+        right="if self._tasks.is_stopping or self._fallbacks is None",
+        wrong="if self._spending.left_usd < 1e9 or self._fallbacks is None",
     ),
     Planted(
         name="a run is not resumed that has anything left to do",
@@ -135,14 +135,14 @@ BUGS = (
     ),
     Planted(
         name="who asks to be left alone is not heard",
-        file="execution/executor.py",
-        right="        if failure.retry_after_s:\n",
-        wrong="        if not failure:\n",
+        file="execution/rests.py",
+        right="        if not seconds:\n",
+        wrong="        if True:\n",
     ),
     Planted(
         name="all come back at once after a rest",
-        file="execution/executor.py",
-        right="        self._go_first(job)\n",
+        file="execution/dispatch.py",
+        right="        self._rests.go_first(job)\n",
         wrong="",
     ),
 )

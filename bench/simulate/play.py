@@ -1,4 +1,4 @@
-"""Plays a world: the real engine, executor, ledger, budget, custody and resume, on a virtual clock.
+"""Plays a world: the real engine, executor, ledger, budget, lease and resume, on a virtual clock.
 
 What is not real are the agents, the people, the router (the world says who does what), the time, and the faults: the
 ledger that an engine sees refuses, stays silent or dies with its process when the world says so. A dead process has an
@@ -23,7 +23,7 @@ from typing import Any, Literal, cast
 from unittest import mock
 
 import kapelle.allocation.optimizer
-import kapelle.engine.custody
+import kapelle.engine.run_lease
 from kapelle import Engine, Plan
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
 from kapelle.errors import (
@@ -99,7 +99,7 @@ def play(world: World) -> History:
     history = History(world=world)
     clock = VirtualClock()
     logging.disable(logging.CRITICAL)
-    kapelle.engine.custody._numbers = itertools.count(
+    kapelle.engine.run_lease._numbers = itertools.count(
         1
     )  # of the engines of a process: here every world is a process of its own
     try:
@@ -107,7 +107,7 @@ def play(world: World) -> History:
             clock.run(_Player(world, history, clock).whole())
     finally:
         logging.disable(logging.NOTSET)
-        kapelle.engine.custody._held.clear()
+        kapelle.engine.run_lease._held.clear()
     return history
 
 
@@ -211,7 +211,7 @@ class _Player:
         work.add_done_callback(lambda done: self._over(number, done))
         overtaken = trouble.overtaken_at_s
         await asyncio.wait(
-            {work}, timeout=None if overtaken is None else overtaken + kapelle.engine.custody.LEASE_S * 1.5
+            {work}, timeout=None if overtaken is None else overtaken + kapelle.engine.run_lease.LEASE_S * 1.5
         )
         for timer in timers:
             timer.cancel()
@@ -220,7 +220,7 @@ class _Player:
         if not work.done():
             return None, work
         if ledger.is_dead and trouble.is_far:
-            kapelle.engine.custody._held.add(ledger.owner)
+            kapelle.engine.run_lease._held.add(ledger.owner)
         return _outcome(work), None
 
     def _over(self, number: int, work: asyncio.Task[Run]) -> None:

@@ -76,11 +76,11 @@ def test_a_thread_whose_caller_was_given_up_counts_until_it_ends(backend: str, w
         await asyncio.to_thread(begun.wait)
         job.cancel()
         await asyncio.wait({job})
-        over = asyncio.Event()
+        over, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def ended() -> None:
             told.append("ended")
-            over.set()
+            loop.call_soon_threadsafe(over.set)
 
         when_threads_end(job, ended)
         before, early = threads_at_work(job), list(told)

@@ -14,8 +14,8 @@ import pytest
 
 from kapelle import AskPerson, Engine, Plan, Run, RunBusy, SqliteLedger, Task, TaskDAG, agent
 from kapelle.agents import AgentCapability, AgentResult, PartialText, TaskContext
-from kapelle.engine.custody import Custody, acquire
-from kapelle.engine.resumption import prepare
+from kapelle.engine.resumption import plan_resumption
+from kapelle.engine.run_lease import RunLease, acquire
 from kapelle.errors import AgentFailed, InvalidInput, LeaseLost, NotFound
 from kapelle.ledger import Event, is_dead, this_process
 
@@ -283,7 +283,7 @@ def test_an_engine_that_was_overtaken_writes_nothing_more(tmp_path: Path) -> Non
     assert (run.state, run.tasks["a"].state) == ("running", "running")
 
 
-def test_custody_is_taken_from_the_dead_at_once(tmp_path: Path) -> None:
+def test_a_lease_is_taken_from_the_dead_at_once(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path / "l")
     child = os.fork()
     if child == 0:
@@ -293,10 +293,10 @@ def test_custody_is_taken_from_the_dead_at_once(tmp_path: Path) -> None:
         finally:
             os._exit(0)
     os.waitpid(child, 0)
-    custody = Custody(ledger, "r1")
-    assert custody.lease.fence == 2
+    held = RunLease(ledger, "r1")
+    assert held.lease.fence == 2
     with pytest.raises(RunBusy):
-        Custody(ledger, "r1")
+        RunLease(ledger, "r1")
     assert not is_dead(this_process())
     assert not is_dead("a friend")
 
@@ -374,4 +374,4 @@ def test_a_budget_that_is_spent_to_the_last_cent_is_no_reason_to_refuse() -> Non
     run = asyncio.run(engine.run(plan(work("a"), work("b")), budget_usd=1.0))
     spent = replace(run, planning_cost_usd=0.1 + 0.2 - run.cost_usd)  # 0.30000000000000004
     assert spent.cost_usd > 0.3
-    assert prepare(spent, {"budget_usd": 0.3}).terms.budget_usd == 0.3
+    assert plan_resumption(spent, {"budget_usd": 0.3}).terms.budget_usd == 0.3

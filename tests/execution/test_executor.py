@@ -14,7 +14,7 @@ from kapelle.agents import AgentCapability, AgentRegistry, AgentResult
 from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, InvalidInput
 from kapelle.estimates import CostProfiler
-from kapelle.execution import Ending, ExecutionLimits, Executor
+from kapelle.execution import ExecutionLimits, ExecutionResult, Executor
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Run, SqliteLedger
 from kapelle.routing import HALORouter
@@ -41,13 +41,13 @@ def execute(
     limits: ExecutionLimits | None = None,
     clock: VirtualClock | None = None,
     **card: Any,
-) -> tuple[Ending, Run]:
+) -> tuple[ExecutionResult, Run]:
     """Run tasks of the type `work` with one agent, and return how it ended and what the journal tells."""
     clock = clock or VirtualClock()
     registry = AgentRegistry([agent.card("worker", "work", **card)], runners={"worker": agent})
     dag = TaskDAG(tasks)
 
-    async def whole() -> tuple[Ending, Run]:
+    async def whole() -> tuple[ExecutionResult, Run]:
         with SqliteLedger(clock=clock) as ledger:
             journal = Journal(ledger, "r1")
             journal.write("run_started", {"request": "test"})

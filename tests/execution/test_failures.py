@@ -14,7 +14,7 @@ from kapelle.agents import AgentRegistry, AgentResult
 from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, InvalidInput, TryAgain
 from kapelle.estimates import CostProfiler
-from kapelle.execution import Ending, ExecutionLimits, Executor, HedgePolicy, RetryPolicy
+from kapelle.execution import ExecutionLimits, ExecutionResult, Executor, HedgePolicy, RetryPolicy
 from kapelle.execution.loops import LoopGuard
 from kapelle.execution.progress import Progress
 from kapelle.graph import Task, TaskDAG
@@ -39,13 +39,13 @@ def execute(
     fallbacks: bool = True,
     known: Sequence[Outcome] = (),
     **card: Any,
-) -> tuple[Ending, Run]:
+) -> tuple[ExecutionResult, Run]:
     """Run tasks with the first agent; the others are there to fall back on."""
     clock = VirtualClock()
     registry = AgentRegistry([one.card(name, "work", **card) for name, one in agents.items()], runners=dict(agents))
     dag, profiler = TaskDAG(tasks), CostProfiler.from_outcomes(known, agents=registry.values())
 
-    async def whole() -> tuple[Ending, Run]:
+    async def whole() -> tuple[ExecutionResult, Run]:
         routing = await HALORouter(registry).route_tasks(dag)
         routing.assignments.update(dict.fromkeys(dag.tasks, next(iter(agents))))
         result = await AOPValidator(registry, profiler).validate_routing_plan(routing, dag)

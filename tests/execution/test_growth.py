@@ -20,7 +20,7 @@ from kapelle.errors import (
     ReplyCut,
 )
 from kapelle.estimates import CostProfiler
-from kapelle.execution import Ending, Executor, Growth, GrowthLimits
+from kapelle.execution import ExecutionResult, Executor, GraphChanges, GrowthLimits
 from kapelle.execution.growth import grow
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Run, SqliteLedger
@@ -69,18 +69,18 @@ def execute(
     replanner: Anew | None = None,
     limits: GrowthLimits | None = None,
     budget: Budget | None = None,
-) -> tuple[Ending, Run]:
+) -> tuple[ExecutionResult, Run]:
     agent, clock = ScriptedAgent(outputs, seconds=1), VirtualClock()
     registry = AgentRegistry([agent.card("worker", "work")], runners={"worker": agent})
 
-    async def whole() -> tuple[Ending, Run]:
+    async def whole() -> tuple[ExecutionResult, Run]:
         dag, approver = TaskDAG(tasks), Approver(registry)
         journal = Journal(SqliteLedger(clock=clock), "r1")
         journal.write("run_started", {"request": "test"})
         journal.write("run_planned", {"graph": dag.to_dict(), "planner": "test"})
         plan = await approver.approve(dag, None, ())
         journal.write("run_approved", {"estimates": {}, "issues": []})
-        growth = Growth(
+        growth = GraphChanges(
             approver=approver, replanner=replanner, replanning_cost_usd=0.05, limits=limits or GrowthLimits()
         )
         ending = await Executor(registry, timer=clock).execute(plan, journal, budget=budget or Budget(), growth=growth)

@@ -13,7 +13,7 @@ from kapelle.agents import AgentRegistry, AgentResult
 from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, AskPerson, TryAgain
 from kapelle.estimates import CostProfiler
-from kapelle.execution import Ending, ExecutionLimits, Executor
+from kapelle.execution import ExecutionLimits, ExecutionResult, Executor
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome, Run, SqliteLedger
 from kapelle.routing import RoutingPlan
@@ -35,7 +35,7 @@ def run_task(
     limits: ExecutionLimits | None = None,
     seconds: Mapping[str, float] | None = None,
     **fields: Any,
-) -> tuple[Ending, Run, tuple[Outcome, ...]]:
+) -> tuple[ExecutionResult, Run, tuple[Outcome, ...]]:
     """Run one task of the type `sum` by a strategy, each agent giving its answer."""
     clock = VirtualClock()
     agents = {
@@ -54,7 +54,7 @@ def run_task(
     )
     last = next(name for name in answers if name != "judge")
 
-    async def whole() -> tuple[Ending, Run, tuple[Outcome, ...]]:
+    async def whole() -> tuple[ExecutionResult, Run, tuple[Outcome, ...]]:
         with SqliteLedger(clock=clock) as ledger:
             journal = Journal(ledger, "r1")
             journal.write("run_started", {"request": "test"})

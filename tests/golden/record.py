@@ -13,12 +13,17 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from .commands import tell_commands
 from .requests import tell_requests
 from .story import Story
 from .worlds import tell_worlds
 
 FOLDER = Path(__file__).parent
-TELLERS: Mapping[str, Callable[[], dict[str, Story]]] = {"worlds": tell_worlds, "requests": tell_requests}
+TELLERS: Mapping[str, Callable[[], dict[str, Story]]] = {
+    "worlds": tell_worlds,
+    "requests": tell_requests,
+    "commands": tell_commands,
+}
 
 
 def main() -> None:

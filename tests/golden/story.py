@@ -9,12 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from kapelle.agents import THREAD_NAME
 
 Story = list[str]
+
+ROOT = Path(__file__).parent.parent.parent
 
 LEFT_OUT = ("owner", "traceback")
 """Fields of events and tasks that name this very process, or lines of the source."""
@@ -25,9 +32,6 @@ DIGITS = 9
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _OWNER = re.compile(r"[\w.-]+\[[^\]]*\]/\d+@\d*")
-
-HERE = f"{Path(__file__).parents[2]}/"
-"""Where this checkout lies: a file of the project is named from there."""
 
 
 def tell_event(kind: str, task_id: str | None, data: Mapping[str, Any]) -> str:
@@ -63,7 +67,7 @@ def tell_run(run: Any) -> Iterator[str]:
 
 def show(value: Any) -> str:
     """Return a plain value as text: as JSON where that is short, else its beginning and a digest."""
-    text = _steady(value) if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
     text = text.replace("\n", " / ").replace('"', "")
     if len(text) <= MAX_SHOWN:
         return text
@@ -96,7 +100,8 @@ def plain(value: Any) -> Any:
 
 
 def _steady(text: str) -> str:
-    return _OWNER.sub("OWNER", _ADDRESS.sub(" at 0x", text)).replace(HERE, "")
+    text = text.replace(str(ROOT), "ROOT")
+    return _OWNER.sub("OWNER", _ADDRESS.sub(" at 0x", text))
 
 
 def round_figure(value: float) -> float:
@@ -116,3 +121,18 @@ def first_difference(name: str, recorded: Story, now: Story) -> str | None:
                 f"    + {'(it ends here)' if found is None else found}\n"
             )
     return None
+
+
+@contextmanager
+def threads_are_done_at_once() -> Iterator[None]:
+    """Let what runs on kapelle's threads be done where it is asked for: which of two ends first is then no matter."""
+    start = threading.Thread.start
+
+    def at_once(thread: threading.Thread) -> None:
+        if thread.name == THREAD_NAME:
+            thread.run()
+        else:
+            start(thread)
+
+    with mock.patch.object(threading.Thread, "start", at_once):
+        yield

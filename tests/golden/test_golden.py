@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.golden.commands import tell_commands
 from tests.golden.record import read_stories
 from tests.golden.requests import STORIES, tell_requests
 from tests.golden.story import Story, first_difference
@@ -39,6 +40,12 @@ def test_simulated_worlds_go_as_they_went(part: int) -> None:
 @pytest.mark.parametrize("name", STORIES)
 def test_requests_go_as_they_went(name: str) -> None:
     expect_same(read_stories("requests"), tell_requests([name]))
+
+
+def test_commands_say_what_they_said() -> None:
+    recorded, now = read_stories("commands"), tell_commands()
+    expect_same(recorded, now)
+    assert list(recorded) == list(now)
 
 
 def test_every_story_is_recorded() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-import kapelle.engine.custody
+import kapelle.engine.run_lease
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import AgentRegistry
-from kapelle.engine.custody import Custody
+from kapelle.engine.run_lease import RunLease
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy
 from kapelle.ledger import Lease
 from kapelle.testing import LoopHeartbeat, ScriptedAgent, VirtualClock
@@ -53,7 +53,7 @@ def test_a_lease_is_renewed_while_agents_fill_the_pool_of_threads() -> None:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(1))
         stuck = [asyncio.create_task(asyncio.to_thread(gate.wait)) for _ in range(20)]
-        async with Custody(ledger, "r1", lease_s=0.03, tick_s=0.005):
+        async with RunLease(ledger, "r1", lease_s=0.03, tick_s=0.005):
             await _turns_until(lambda: ledger.renewals >= 3)
         gate.set()
         await asyncio.gather(*stuck)
@@ -71,7 +71,7 @@ def test_a_lease_is_renewed_while_an_agent_blocks_the_event_loop() -> None:
     ledger = WatchedLedger()
 
     async def whole() -> None:
-        async with Custody(ledger, "r1", lease_s=0.03, tick_s=0.005):
+        async with RunLease(ledger, "r1", lease_s=0.03, tick_s=0.005):
             for _ in range(3):
                 assert ledger.renewed.acquire(timeout=60)  # the loop does nothing else meanwhile
 
@@ -97,8 +97,8 @@ def test_a_renewal_that_fails_is_tried_again_and_the_lease_is_given_back(
     ledger = WatchedLedger(failure, failure, clock=clock)
 
     async def whole() -> None:
-        async with Custody(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock):
-            await clock.sleep(kapelle.engine.custody.LEASE_S * 3)
+        async with RunLease(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock):
+            await clock.sleep(kapelle.engine.run_lease.LEASE_S * 3)
 
     with caplog.at_level(logging.CRITICAL, logger="kapelle"):
         clock.run(whole())
@@ -124,7 +124,7 @@ def test_an_inbox_that_takes_long_to_read_delays_no_renewal(failure: Exception |
         def inbox(self, run_id: str) -> Any:
             self.looks += 1
             if self.looks == 10:  # when the lease is due, after a third of its time
-                clock.advance(kapelle.engine.custody.LEASE_S * 0.8)
+                clock.advance(kapelle.engine.run_lease.LEASE_S * 0.8)
             if failure is not None:
                 raise failure
             return super().inbox(run_id)
@@ -132,13 +132,13 @@ def test_an_inbox_that_takes_long_to_read_delays_no_renewal(failure: Exception |
     ledger = Slow(clock=clock)
 
     async def whole() -> None:
-        async with Custody(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock) as custody:
-            custody.listen(lambda messages: None)
-            await clock.sleep(kapelle.engine.custody.LEASE_S * 10)
+        async with RunLease(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock) as held:
+            held.listen(lambda messages: None)
+            await clock.sleep(kapelle.engine.run_lease.LEASE_S * 10)
 
     clock.run(whole())
     assert ledger.renewals >= 20
-    assert max(late) < kapelle.engine.custody.LEASE_S
+    assert max(late) < kapelle.engine.run_lease.LEASE_S
 
 
 def test_a_lease_that_is_lost_is_not_asked_for_again() -> None:
@@ -146,8 +146,8 @@ def test_a_lease_that_is_lost_is_not_asked_for_again() -> None:
     ledger = WatchedLedger(LeaseLost("r1", fence=1, current=2, owner="another"), clock=clock)
 
     async def whole() -> None:
-        async with Custody(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock):
-            await clock.sleep(kapelle.engine.custody.LEASE_S * 3)
+        async with RunLease(ledger, "r1", heartbeat=LoopHeartbeat(), timer=clock):
+            await clock.sleep(kapelle.engine.run_lease.LEASE_S * 3)
 
     clock.run(whole())
     assert ledger.renewals == 0
@@ -176,14 +176,14 @@ def test_a_run_ends_well_though_its_store_was_out_of_order_for_a_while(failures:
 def test_a_beat_that_nobody_waits_for_any_more_harms_nobody() -> None:
     async def whole() -> None:
         ledger = WatchedLedger()
-        custody = Custody(ledger, "r1", tick_s=60)
-        async with custody:
-            asking = asyncio.create_task(custody.fetch())
+        held = RunLease(ledger, "r1", tick_s=60)
+        async with held:
+            asking = asyncio.create_task(held.fetch())
             await asyncio.sleep(0)
             asking.cancel()
             await asyncio.wait({asking})
             assert asking.cancelled()
-            await custody.fetch()
+            await held.fetch()
         assert ledger.released == 1
 
     asyncio.run(whole())

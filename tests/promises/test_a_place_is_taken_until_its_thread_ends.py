@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kapelle import AgentCapability, Engine, Plan, Run, SqliteLedger, Task, TaskDAG
-from kapelle.execution import ExecutionLimits, RetryPolicy, executor
+from kapelle.execution import ExecutionLimits, RetryPolicy, dispatch
 
 WAYS = [("asyncio", "function"), ("threads", "function"), ("threads", "async function that blocks")]
 
@@ -84,7 +84,7 @@ def test_no_more_run_at_once_than_there_are_places(backend: str, way: str, place
 
 @pytest.mark.parametrize(("backend", "way"), WAYS)
 def test_a_thread_that_never_ends_holds_up_no_run(backend: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "MIN_BEHIND_S", 0.05)
+    monkeypatch.setattr(dispatch, "MIN_BEHIND_S", 0.05)
     slow = Slow()
     graph = TaskDAG(
         [

@@ -26,7 +26,7 @@ from kapelle.execution import ExecutionLimits, RetryPolicy, make_backend
 from kapelle.execution.questions import Given, Questions
 from kapelle.graph import GraphPatch
 from kapelle.ledger import Ledger, describe_question, hash_asked
-from kapelle.redaction.secrets import remember
+from kapelle.redaction.known import remember
 from kapelle.routing import RoutingPlan
 from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 

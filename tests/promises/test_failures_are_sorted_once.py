@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kapelle import errors
-from kapelle.failures.sorting import LONGEST_WAIT_S, Failure, read_retry_after, sort_failure
+from kapelle.failures.error_parts import LONGEST_WAIT_S, read_retry_after
+from kapelle.failures.sorting import Failure, sort_failure
 from kapelle.models import ModelReply, PaidRefusal, PaidReplyCut, PaidReplyInvalid
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)

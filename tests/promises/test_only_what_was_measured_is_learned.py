@@ -17,6 +17,7 @@ from kapelle.errors import AgentFailed, InvalidInput, NotFound
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.execution import ExecutionLimits
 from kapelle.ledger import Event, Outcome
+from kapelle.routing import RoutingPlan
 from kapelle.strategies import Verdict, Vote
 
 CARD = AgentCapability(agent_id="one", task_types=("work",), cost_usd=0.0, seconds=1.0)
@@ -90,16 +91,12 @@ def test_agreement_measures_who_voted() -> None:
     cards = [replace(CARD, agent_id=name) for name in ("a", "b", "c")]
     answers = {"a": Says("Paris"), "b": Says("Paris"), "c": Says("Rome")}
     engine = Engine(AgentRegistry(cards, runners=answers), model="none", ledger=SqliteLedger(), environ={})
-    vote = {name: Vote(agents=("a", "b", "c")) for name in ("t",)}
 
-    async def route(plan: Plan, *rest: Any) -> Any:
-        routing = await Engine._route(engine, plan, *rest)
-        routing.strategies.update(vote)
-        routing.assignments["t"] = "a"
-        routing.metadata.clear()
-        return routing
+    class Votes:
+        async def route_tasks(self, dag: TaskDAG, **_: Any) -> RoutingPlan:
+            return RoutingPlan(assignments={"t": "a"}, strategies={"t": Vote(agents=("a", "b", "c"))})
 
-    engine._route = route  # type: ignore[method-assign, assignment]
+    engine.router = Votes()  # type: ignore[assignment]  # it stands in for the whole of routing
     for _ in range(10):
         asyncio.run(engine.run(plan_of("t")))
     right, wrong = (engine.profiler.estimate(card, "work") for card in (cards[0], cards[2]))

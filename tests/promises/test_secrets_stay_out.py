@@ -31,7 +31,8 @@ from kapelle.errors import AgentFailed, InvalidInput, KapelleError, LedgerBusy, 
 from kapelle.execution import RetryPolicy
 from kapelle.ledger import Outcome, PostgresLedger, has_ledger, ledger_path, open_ledger
 from kapelle.models import Message, ModelRequest, PriceTable, PydanticAIClient, describe_model, find_model
-from kapelle.redaction.secrets import get_logger, hide_known, hide_secrets, remember
+from kapelle.redaction.known import hide_known, remember
+from kapelle.redaction.secrets import get_logger, hide_secrets
 from tests.ledger.conftest import postgres, postgres_store, store  # noqa: F401 - fixtures
 from tests.ledger.stores import Store
 

@@ -19,7 +19,7 @@ from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Event, EventKind, Question, Run, RunSummary, printable, rebuild_run
 from kapelle.planning import Plan
-from kapelle.routing import RoutingPlan
+from kapelle.routing import RoutedPlan
 from kapelle.terminal import terminal
 from kapelle.validation import ValidationResult
 
@@ -75,7 +75,7 @@ def live_table(console: Console, count: int, *, text: str = "find a capital") ->
 
 def proposal(text: str) -> Proposal:
     dag = TaskDAG([Task(task_id="a", task_type="lookup", description=text)])
-    routing = RoutingPlan(assignments={}, explanations={}, unassigned={"a": text})
+    routing = RoutedPlan(unassigned={"a": text})
     plan = Plan(request=text, graph=dag, planner=text, notes=(text,))
     return Proposal(plan=plan, routing=routing, validation=ValidationResult(passed=False))
 

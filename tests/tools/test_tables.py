@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.errors import NotFound, RefusedQuery
-from kapelle.knowledge.reading.number_cells import MISSING, Mark, read_number
+from kapelle.knowledge.reading.number_text import MISSING, Mark, read_number
 from kapelle.tools import Tables
 from tests.scale import scaled
 

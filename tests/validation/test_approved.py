@@ -50,7 +50,7 @@ def test_nothing_else_can_construct_one() -> None:
 
 def test_an_approved_plan_cannot_be_replaced_in_part() -> None:
     with pytest.raises(InvalidInput, match="Only the validator"):
-        dataclasses.replace(approve(), assignments={"a": "someone_else"})
+        dataclasses.replace(approve(), score=1.0)
 
 
 def test_a_copy_is_the_plan_itself() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG
+from kapelle import Task, TaskDAG
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
 from kapelle.estimates import CostProfiler
-from kapelle.routing import RoutingPlan, RoutingRule
+from kapelle.routing import RoutingPlan
 from kapelle.validation import AOPValidator, NextBest, judge_pair
 
 
@@ -84,44 +84,3 @@ def test_without_its_place_in_the_graph_a_task_is_as_complex_as_its_type_and_dep
     found = NextBest(registry(one), CostProfiler()).choose_fallback(task, {"one"})
     assert found is not None
     assert found[1] == CostProfiler().estimate(one, "research", 2.0 * 1.2)
-
-
-def test_a_task_that_is_pinned_later_stays_with_its_agent() -> None:
-    kept: set[str] = set()
-    chooser = NextBest(registry(card("two")), CostProfiler(), kept=kept)
-    assert chooser.choose_fallback(TASK, {"one"}) is not None
-    kept.add("a")
-    assert chooser.choose_fallback(TASK, {"one"}) is None
-
-
-class Grows:
-    """The task `grow` becomes one that fails."""
-
-    async def run(self, task: Task, context: TaskContext) -> AgentResult:
-        if task.task_id == "grow":
-            return AgentResult(output=None, expansion=TaskDAG([Task(task_id="x", task_type="work")]))
-        raise ValueError("no")
-
-
-@pytest.mark.parametrize("resumed", [False, True])
-def test_a_rule_is_an_order_for_what_a_graph_grows_by_too(resumed: bool) -> None:
-    asked: list[str] = []
-
-    class Other:
-        async def run(self, task: Task, context: TaskContext) -> AgentResult:
-            asked.append(task.task_id)
-            return AgentResult(output="by the other one")
-
-    cards = (card("one", task_types=("work", "grow"), cost_usd=0.001), card("two", cost_usd=0.001))
-    engine = Engine(
-        AgentRegistry(cards, runners={"one": Grows(), "two": Other()}),
-        model="none",
-        ledger=SqliteLedger(),
-        environ={},
-        rules=[RoutingRule(rule_id="mine", task_types=("work",), agent_id="one")],
-    )
-    plan = Plan(request="x", graph=TaskDAG([Task(task_id="grow", task_type="grow")]), planner="me")
-    run = asyncio.run(engine.run(plan))
-    if resumed:
-        run = asyncio.run(engine.resume(run.run_id))
-    assert (run.tasks["grow-x"].state, asked) == ("failed", [])

@@ -11,7 +11,6 @@ import asyncio
 import copy
 import functools
 import inspect
-from collections.abc import AsyncIterable, Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from kapelle.errors import (
@@ -26,19 +25,15 @@ from kapelle.errors import (
 from kapelle.failures import sort_failure
 from kapelle.graph import Task, read_json_value
 from kapelle.models import (
-    Ending,
     PriceTable,
     RunCost,
-    ThoughtReader,
     bound_tokens,
     explain_failure,
     find_price_name,
     find_unpriced,
     is_known_to_leave_tags_open,
     known_models,
-    measure_messages,
     mend_model,
-    read_ending,
     read_run_cost,
     strip_thoughts,
 )
@@ -52,6 +47,7 @@ from .prompt import task_prompt
 
 if TYPE_CHECKING:
     from pydantic_ai import RunContext
+from .library_replies import Teller, can_stream, ending_of, is_cancelled, is_open_call, last_reply, next_input
 
 _OF_SERVICES = frozenset({"provider", "timeout", "refused", "quota", "content", "reply"})
 """Kinds of failures that a service has, rather than somebody's code."""
@@ -124,14 +120,14 @@ class PydanticAIAgent:
             options["deps"] = await self._deps_for(task, context)
         if context.tell is not None and self._can_stream():
             holds_back = is_known_to_leave_tags_open(self._name())
-            options["event_stream_handler"] = _Teller(context.tell, waits=self._has_tools(), holds_back=holds_back)
+            options["event_stream_handler"] = Teller(context.tell, waits=self._has_tools(), holds_back=holds_back)
         with capture_run_messages() as messages:
             try:
                 result = await self._agent.run(task_prompt(task, context), **options)
             except GeneratorExit:
                 raise
             except BaseException as error:
-                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                if isinstance(error, asyncio.CancelledError) and is_cancelled():
                     raise  # what it used until then nobody can ask for any more: all that was set aside is charged
                 cost = self._note(read_run_cost(messages, used, self._table(), declared=self._declared()))
                 failed = self._failure(error, cost, messages, context)
@@ -148,8 +144,8 @@ class PydanticAIAgent:
         Raises:
             AgentFailed: it is no whole answer, or cannot be written down. The error tells what it cost.
         """
-        last = _last_reply(messages)
-        ending = None if last is None else _ending(last)
+        last = last_reply(messages)
+        ending = None if last is None else ending_of(last)
         where = f"The model {(last.model_name if last is not None else None)!r}"
         if isinstance(output, str):
             output = strip_thoughts(output)
@@ -187,11 +183,11 @@ class PydanticAIAgent:
 
         if isinstance(error, KapelleError):  # a tool's own, a question to a person among them
             return add_paid(error, cost.cost_usd, cost.usage) if cost.usage.calls else error
-        last = _last_reply(messages)
-        if isinstance(error, theirs.UnexpectedModelBehavior) and last is not None and _ending(last) == "cut":
+        last = last_reply(messages)
+        if isinstance(error, theirs.UnexpectedModelBehavior) and last is not None and ending_of(last) == "cut":
             words = f"{self._name()} was cut off at its limit: {error} Raise max_tokens in its model_settings."
             return add_paid(ReplyCut(words), cost.cost_usd, cost.usage)
-        is_open = _is_open(messages)
+        is_open = is_open_call(messages)
         if isinstance(error, Exception) and (
             isinstance(error, theirs.ModelAPIError | theirs.ContentFilterError)
             or (is_open and sort_failure(error).kind in _OF_SERVICES)
@@ -224,7 +220,7 @@ class PydanticAIAgent:
         if priced is not None:
             name, base_url = priced
             is_free = self._table().estimate_usd(name, input_tokens=1, output_tokens=1, base_url=base_url) == 0
-            read = _next_input(run.messages) + self._measure_tools()
+            read = next_input(run.messages) + self._measure_tools()
 
             def afford(usd: float, most: int) -> int:
                 return self._table().affordable_tokens(
@@ -333,102 +329,4 @@ class PydanticAIAgent:
         """Whether the text of its answer can be shown as it is written."""
         if not self._is_text() or getattr(self._agent, "event_stream_handler", None) is not None:
             return False  # it has a listener of its own
-        return _can_stream(self._own_model())
-
-
-def _can_stream(model: Any) -> bool:
-    from pydantic_ai.models import Model
-    from pydantic_ai.models.fallback import FallbackModel
-    from pydantic_ai.models.function import FunctionModel
-    from pydantic_ai.models.wrapper import WrapperModel
-
-    if isinstance(model, WrapperModel):
-        return _can_stream(model.wrapped)
-    if isinstance(model, FallbackModel):
-        return all(map(_can_stream, model.models))
-    if isinstance(model, FunctionModel):
-        return model.stream_function is not None
-    if isinstance(model, Model):
-        return type(model).request_stream is not Model.request_stream
-    return isinstance(model, str)
-
-
-class _Teller:
-    """Passes on the text of an answer as it is written; that of a reply which calls a tool is none.
-
-    Args:
-        waits: Whether to wait for a reply's end, because only then it is known that it called none.
-        holds_back: See ThoughtReader.
-    """
-
-    def __init__(self, tell: Callable[[str], None], *, waits: bool, holds_back: bool) -> None:
-        self._tell, self._waits, self._holds_back = tell, waits, holds_back
-
-    async def __call__(self, run: RunContext[Any], events: AsyncIterable[Any]) -> None:
-        from pydantic_ai.messages import (
-            PartDeltaEvent,
-            PartStartEvent,
-            TextPart,
-            TextPartDelta,
-            ToolCallPart,
-        )
-
-        thoughts = ThoughtReader(holds_back=self._holds_back)
-        pieces: list[str] = []
-        is_answer = True
-        async for event in events:
-            piece = ""
-            if isinstance(event, PartStartEvent) and isinstance(event.part, TextPart):
-                piece = event.part.content
-            elif isinstance(event, PartStartEvent) and isinstance(event.part, ToolCallPart):
-                is_answer = False
-            elif isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta):
-                piece = event.delta.content_delta
-            if piece := thoughts.take(piece) if piece else "":
-                pieces.append(piece)
-            if is_answer and not self._waits:
-                self._pass_on(pieces)
-        pieces.append(thoughts.finish())
-        if is_answer:
-            self._pass_on(pieces)
-
-    def _pass_on(self, pieces: list[str]) -> None:
-        for piece in filter(None, pieces):
-            self._tell(piece)
-        pieces.clear()
-
-
-def _last_reply(messages: list[Any]) -> Any:
-    return next((message for message in reversed(messages) if message.kind == "response"), None)
-
-
-def _is_open(messages: list[Any]) -> bool:
-    """Whether the last request has got no reply, or only a part of one, which did not say what it used."""
-    if not messages:
-        return False
-    last = messages[-1]
-    if last.kind == "request":
-        return getattr(last, "state", "complete") == "complete"  # an interrupted one was still being made
-    is_part = getattr(last, "state", "complete") != "complete"
-    return is_part and not (last.usage.input_tokens or last.usage.output_tokens)
-
-
-def _ending(reply: Any) -> Ending:
-    return read_ending(reply.finish_reason, reply.provider_details)
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody cancelled the task that runs now: a tool may raise the same error on its own."""
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
-
-
-def _next_input(messages: list[Any]) -> int:
-    """About the most tokens that the next request reads, by what the last one did."""
-    measured = measure_messages(messages) + MESSAGE_TOKENS * len(messages)
-    for place in range(len(messages) - 1, -1, -1):
-        if messages[place].kind == "response":
-            told = messages[place].usage
-            seen: int = told.input_tokens + told.output_tokens
-            return max(measured, seen + measure_messages(messages[place + 1 :]))
-    return measured
+        return can_stream(self._own_model())

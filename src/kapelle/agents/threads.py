@@ -23,9 +23,10 @@ _T = TypeVar("_T")
 
 
 class _AtWork:
-    """The threads that an asyncio task has started and that have not ended. Changed in its event loop only."""
+    """The threads that an asyncio task has started and that have not ended. Changed under its lock."""
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.count = 0
         self.waiting: list[Callable[[], None]] = []
 
@@ -40,34 +41,34 @@ def threads_at_work(caller: asyncio.Task[Any]) -> int:
 
 
 def when_threads_end(caller: asyncio.Task[Any], tell: Callable[[], None]) -> None:
-    """Call `tell` in the event loop once no thread that a task has started is at work any more; at once if none is."""
+    """Call `tell` once no thread that a task has started is at work any more; at once if none is.
+
+    It is called in the thread that ends last, and so also where the task's event loop is long closed.
+    """
     found = _AT_WORK.get(caller)
-    if found is None or not found.count:
-        tell()
-    else:
-        found.waiting.append(tell)
+    if found is not None:
+        with found.lock:
+            if found.count:
+                found.waiting.append(tell)
+                return
+    tell()
 
 
 def count_thread() -> Callable[[], None]:
     """Count a thread that the task which runs now starts; return what to call, in that thread, when it has ended."""
-    loop, caller = asyncio.get_running_loop(), asyncio.current_task()
+    caller = asyncio.current_task()
     if caller is None:
         return lambda: None
     mine = _AT_WORK.setdefault(caller, _AtWork())
-    mine.count += 1
-
-    def leave() -> None:
-        mine.count -= 1
-        if not mine.count:
-            waiting, mine.waiting = mine.waiting, []
-            for tell in waiting:
-                tell()
+    with mine.lock:
+        mine.count += 1
 
     def ended() -> None:
-        try:
-            loop.call_soon_threadsafe(leave)
-        except RuntimeError:  # the loop was closed meanwhile: nobody counts any more
-            return
+        with mine.lock:
+            mine.count -= 1
+            waiting, mine.waiting = ([], mine.waiting) if mine.count else (mine.waiting, [])
+        for tell in waiting:
+            tell()
 
     return ended
 

@@ -85,10 +85,10 @@ class Explorer:
         candidates: Mapping[str, Mapping[str, Estimate]],
         *,
         left_usd: float,
-        kept: Collection[str] = frozenset(),
+        pinned: Collection[str] = frozenset(),
     ) -> dict[str, Move]:
         """Return the tasks that go elsewhere; the arguments are those of `decide`."""
-        return dict(self.decide(run_id, dag, assignments, candidates, left_usd=left_usd, kept=kept).moves)
+        return dict(self.decide(run_id, dag, assignments, candidates, left_usd=left_usd, pinned=pinned).moves)
 
     def decide(
         self,
@@ -98,7 +98,7 @@ class Explorer:
         candidates: Mapping[str, Mapping[str, Estimate]],
         *,
         left_usd: float,
-        kept: Collection[str] = frozenset(),
+        pinned: Collection[str] = frozenset(),
     ) -> Exploration:
         """Return the tasks that go elsewhere, and how probable it was that the others would not.
 
@@ -108,14 +108,14 @@ class Explorer:
             assignments: Task to the plan's agent.
             candidates: Task to every agent that can do it, with what it is expected to take; the plan's among them.
             left_usd: What the budget leaves beyond the plan's own expected cost; `inf` where there is none.
-            kept: Tasks that stay, whatever is drawn: pinned ones, for instance.
+            pinned: Tasks that stay, whatever is drawn.
         """
         moves: dict[str, Move] = {}
         stays: dict[str, float] = {}
         for task in dag if self.share else ():
             task_id = task.task_id
             able, mine = candidates.get(task_id, {}), assignments.get(task_id)
-            if mine is None or not self.may_move(task, able, mine, kept):
+            if mine is None or not self.may_move(task, able, mine, pinned):
                 continue
             chance = random.Random(f"{self.seed} {run_id} {task_id}")
             explores = chance.random() < self.share
@@ -141,10 +141,10 @@ class Explorer:
         return Exploration(moves=moves, stays=stays)
 
     def may_move(
-        self, task: Task, able: Mapping[str, Estimate], mine: str, kept: Collection[str] = frozenset()
+        self, task: Task, able: Mapping[str, Estimate], mine: str, pinned: Collection[str] = frozenset()
     ) -> bool:
         """Return whether a task may go to another agent at all."""
-        harmless = task.risk != "high" and task.deadline_s is None and task.task_id not in kept
+        harmless = task.risk != "high" and task.deadline_s is None and task.task_id not in pinned
         return bool(self.share) and harmless and mine in able and len(able) > 1
 
     def propensity_of_staying(self, able: Mapping[str, Estimate], mine: str, run_id: str, task_id: str) -> float:

@@ -19,7 +19,7 @@ from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.estimates import CostProfiler, estimate_complexities
 from kapelle.graph import TaskDAG
 from kapelle.redaction import get_logger
-from kapelle.routing import RoutingPlan
+from kapelle.routing import RoutedPlan, RoutingPlan
 from kapelle.strategies import Single, Strategy, agents_of
 
 from .assignment import Problem
@@ -36,7 +36,7 @@ logger = get_logger("kapelle.daao_optimizer")
 _INLINE = 200
 """Candidates in all, up to which solving takes no longer than handing it to another thread is worth."""
 
-AnyPlan = RoutingPlan | OptimizedPlan | Mapping[str, str]
+AnyPlan = RoutingPlan | RoutedPlan | OptimizedPlan | Mapping[str, str]
 """What may be optimised: a plan, or task ids with their agents."""
 
 
@@ -345,7 +345,7 @@ class DAAOOptimizer:
 
 
 def _work(plan: AnyPlan, dag: TaskDAG) -> Work:
-    assignments = plan.assignments if isinstance(plan, (RoutingPlan, OptimizedPlan)) else plan
+    assignments = plan.assignments if isinstance(plan, (RoutingPlan, RoutedPlan, OptimizedPlan)) else plan
     initial: dict[str, Strategy] = {task_id: Single(agent=agent) for task_id, agent in assignments.items()}
     attempts: Mapping[str, Attempt] = {}
     if isinstance(plan, OptimizedPlan):

@@ -6,10 +6,11 @@ Whoever routes, optimises, explores or repairs may know nothing of orders; what 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from kapelle.agents import AgentCapability
 from kapelle.graph import Task, TaskDAG
-from kapelle.routing import RoutingPlan
+from kapelle.routing import RoutedPlan, RoutedTask
 from kapelle.strategies import Single, Strategy, agents_of, strategy_from_dict
 
 from .expectation import why_unable
@@ -21,9 +22,9 @@ def ordered_strategy(task: Task) -> Strategy | None:
 
 
 def follow_orders(
-    plan: RoutingPlan, dag: TaskDAG, agents: Mapping[str, AgentCapability], *, only: Collection[str] | None = None
-) -> None:
-    """Write the strategies that tasks name into a routing plan, and pin them.
+    plan: RoutedPlan, dag: TaskDAG, agents: Mapping[str, AgentCapability], *, only: Collection[str] | None = None
+) -> RoutedPlan:
+    """Return a routed plan with the strategies that tasks name, and these pinned.
 
     A task whose order cannot be followed is left unassigned, with what is wrong and the way out.
 
@@ -31,32 +32,25 @@ def follow_orders(
         agents: Everyone who can be asked, by id.
         only: The tasks that are looked at; None: all.
     """
+    followed: dict[str, RoutedTask] = {}
+    refused: dict[str, str] = {}
     for task in dag:
         order = ordered_strategy(task)
         if order is None or (only is not None and task.task_id not in only):
             continue
         fault = _why_impossible(task, order, agents)
-        if fault is None:
-            _follow(plan, task.task_id, order)
+        if fault is not None:
+            refused[task.task_id] = f"The plan orders {str(order)!r}: {fault}"
             continue
-        for known in (plan.assignments, plan.explanations, plan.strategies):
-            known.pop(task.task_id, None)
-        plan.metadata.pop("estimated_cost", None)  # that was with it
-        plan.unassigned[task.task_id] = f"The plan orders {str(order)!r}: {fault}"
-
-
-def _follow(plan: RoutingPlan, task_id: str, order: Strategy) -> None:
-    first = agents_of(order)[0]
-    plan.explanations[task_id] = f"The plan orders it: {order}."
-    plan.assignments[task_id] = first
-    plan.unassigned.pop(task_id, None)
-    if isinstance(order, Single):
-        plan.strategies.pop(task_id, None)
-    else:
-        plan.strategies[task_id] = order
-    pinned = plan.metadata.get("pinned", ())
-    if task_id not in pinned:
-        plan.metadata["pinned"] = [*pinned, task_id]
+        known = plan.tasks.get(task.task_id) or RoutedTask(agent="")
+        followed[task.task_id] = replace(
+            known,
+            agent=agents_of(order)[0],
+            reason=f"The plan orders it: {order}.",
+            strategy=None if isinstance(order, Single) else order,
+            pinned=True,
+        )
+    return plan.with_tasks(followed).without(refused)
 
 
 def _why_impossible(task: Task, order: Strategy, agents: Mapping[str, AgentCapability]) -> str | None:

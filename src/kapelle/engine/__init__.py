@@ -1,8 +1,8 @@
 """The engine: a request all the way through. Read `engine` first."""
 
-from .engine import MOST_OUTCOMES as MOST_OUTCOMES
 from .engine import Engine as Engine
-from .engine import Proposal as Proposal
+from .feedback import MAX_OUTCOMES as MAX_OUTCOMES
+from .preparation import Proposal as Proposal
 from .team import AgentLike as AgentLike
 from .team import assemble_team as assemble_team
 from .team import register_agents as register_agents

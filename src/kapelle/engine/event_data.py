@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from kapelle.planning import Plan
-from kapelle.routing import RoutingPlan
+from kapelle.routing import RoutedPlan
 from kapelle.strategies import strategy_to_dict
 from kapelle.validation import ValidationResult
 
@@ -22,14 +22,14 @@ def planned(plan: Plan) -> dict[str, Any]:
     }
 
 
-def routed(routing: RoutingPlan) -> dict[str, Any]:
+def routed(routing: RoutedPlan) -> dict[str, Any]:
     """What `run_routed` holds."""
     return {
         "assignments": dict(routing.assignments),
         "explanations": dict(routing.explanations),
         "strategies": {task_id: strategy_to_dict(one) for task_id, one in routing.strategies.items()},
         "unassigned": dict(routing.unassigned),
-        "metadata": _plain(dict(routing.metadata)),
+        "metadata": _plain(routing.metadata),
     }
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from kapelle.allocation import DAAOOptimizer, Explorer
 from kapelle.estimates import estimate_complexities
 from kapelle.graph import TaskDAG
-from kapelle.routing import RoutingPlan
+from kapelle.routing import RoutedPlan
 
 
 def explore(
-    explorer: Explorer,
-    run_id: str,
-    dag: TaskDAG,
-    routing: RoutingPlan,
-    optimizer: DAAOOptimizer,
-    left_usd: float,
-) -> None:
-    """Move tasks of a routed plan, and note with each task how probable its agent was."""
+    explorer: Explorer, run_id: str, dag: TaskDAG, routing: RoutedPlan, optimizer: DAAOOptimizer, left_usd: float
+) -> RoutedPlan:
+    """Return the plan in which some tasks go elsewhere, and each that might says how probable its agent was."""
     profiler, registry = optimizer.cost_profiler, optimizer.agent_registry
     complexities = estimate_complexities(dag)
     candidates = {
@@ -28,28 +24,28 @@ def explore(
             if card.takes(task)
         }
         for task in dag
-        if task.task_id in routing.assignments and task.task_id not in routing.strategies
+        if task.task_id in routing.tasks and routing.tasks[task.task_id].strategy is None
     }
     planned = math.fsum(
-        able[agent].cost_usd
-        for task_id, agent in routing.assignments.items()
-        if agent in (able := candidates.get(task_id, {}))
+        able[routed.agent].cost_usd
+        for task_id, routed in routing.tasks.items()
+        if routed.agent in (able := candidates.get(task_id, {}))
     )
-    spent = float(routing.metadata.get("estimated_cost", planned))
-    done = explorer.decide(
+    stated = routing.figures.estimated_cost
+    spent = float(planned if stated is None else stated)
+    found = explorer.decide(
         run_id,
         dag,
         routing.assignments,
         candidates,
         left_usd=max(0.0, left_usd - max(spent, planned)),
-        kept=routing.kept,
+        pinned=routing.fixed,
     )
-    features = routing.metadata.setdefault("features", {})
-    features.update({task_id: {"propensity": chance} for task_id, chance in done.stays.items()})
-    for task_id, move in done.moves.items():
-        features[task_id] = {"propensity": move.propensity, "explored": True}
-        routing.explanations[task_id] = f"{routing.explanations.get(task_id, '')} {move.reason}".strip()
-        routing.assignments[task_id] = move.agent
-    if done.moves and "estimated_cost" in routing.metadata:
-        extra = math.fsum(move.extra_cost_usd for move in done.moves.values())
-        routing.metadata["estimated_cost"] = spent + extra
+    tasks = {name: replace(routing.tasks[name], propensity=chance) for name, chance in found.stays.items()}
+    for name, move in found.moves.items():
+        tasks[name] = routing.tasks[name].moved(move.agent, move.reason, propensity=move.propensity, explored=True)
+    explored = routing.with_tasks(tasks)
+    if not found.moves or stated is None:
+        return explored
+    cost = spent + math.fsum(move.extra_cost_usd for move in found.moves.values())
+    return replace(explored, figures=replace(explored.figures, estimated_cost=cost))

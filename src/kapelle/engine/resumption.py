@@ -1,19 +1,19 @@
-"""What going on with a run needs to know of it: read from its record alone. Refuses runs that are done. Pure."""
+"""What going on with a run needs to know of it: read from its record alone. Refuses runs that are done."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kapelle.budget import Amounts
 from kapelle.errors import InvalidInput
-from kapelle.execution import Interruption, find_interruptions, find_open_planning
-from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import Run
+from kapelle.execution import CUT_OFF, Interruption, find_interruptions, find_open_planning
+from kapelle.graph import read_json_value
+from kapelle.ledger import Journal, Run
 from kapelle.limits import RunLimits
 from kapelle.planning import Plan
-from kapelle.routing import RoutingPlan
+from kapelle.routing import RoutedPlan, RoutedTask
 from kapelle.strategies import agents_of, strategy_from_dict
 
 LEAST_USD = 1e-9
@@ -57,7 +57,7 @@ class Resumption:
         return frozenset(task_id for task_id, task in self.run.tasks.items() if task.state in over)
 
 
-def prepare(run: Run, new: Mapping[str, Any]) -> Resumption:
+def plan_resumption(run: Run, new: Mapping[str, Any]) -> Resumption:
     """Return how a run goes on, with new terms where they are given (not None).
 
     Raises:
@@ -107,36 +107,52 @@ def recorded_plan(run: Run) -> Plan | None:
     return Plan(request=run.request, graph=run.graph, planner=run.planner, notes=run.notes)
 
 
-def recorded_routing(run: Run, able: Mapping[str, Any], finished: frozenset[str]) -> RoutingPlan:
-    """Return who does what in a run, as recorded; tasks still to do whose agents are not `able` by now have nobody."""
+def recorded_routing(
+    run: Run, able: Collection[str], finished: Collection[str], pinned: Collection[str] = frozenset()
+) -> RoutedPlan:
+    """Return who does what in a run, as recorded; tasks still to do whose agents are not `able` by now have nobody.
+
+    Args:
+        pinned: Tasks whose agent is an order of the user's, besides those of which the record says so.
+    """
     assert run.graph is not None
-    strategies = {name: strategy_from_dict(way) for name, way in run.strategies.items() if name in run.graph}
-    gone = {
-        name
-        for name in run.graph.tasks
-        if name not in finished and any(agent not in able for agent in _agents(run, name, strategies))
-    }
-    return RoutingPlan(
-        assignments={name: agent for name, agent in run.assignments.items() if name in run.graph and name not in gone},
-        explanations={name: why for name, why in run.explanations.items() if name in run.graph and name not in gone},
-        strategies={name: way for name, way in strategies.items() if name not in gone},
-        metadata={name: run.routing[name] for name in ("pinned", "firm", "features") if name in run.routing},
-    )
+    said: Mapping[str, Any] = run.routing
+    pinned, firm = {*said.get("pinned", ()), *pinned}, frozenset(said.get("firm", ()))
+    features = said.get("features", {})
+    tasks = {}
+    for name, agent in run.assignments.items():
+        if name not in run.graph:
+            continue
+        way = run.strategies.get(name)
+        strategy = None if way is None else strategy_from_dict(way)
+        agents = (agent,) if strategy is None else agents_of(strategy)
+        if name not in finished and any(one not in able for one in agents):
+            continue
+        drawn = features.get(name, {})
+        tasks[name] = RoutedTask(
+            agent=agent,
+            reason=run.explanations.get(name, ""),
+            strategy=strategy,
+            pinned=name in pinned,
+            firm=name in firm,
+            propensity=drawn.get("propensity"),
+            explored=bool(drawn.get("explored", False)),
+        )
+    return RoutedPlan(tasks=tasks)
 
 
-def part_without_agents(dag: TaskDAG, routing: RoutingPlan) -> TaskDAG:
-    """Return the tasks that nobody has yet, as a graph of their own: edges and inputs to others are left out."""
-    new = {task.task_id: task for task in dag if task.task_id not in routing.assignments}
+def write_resumption(journal: Journal, going_on: Resumption, owner: str, ways: Mapping[str, Any]) -> None:
+    """Write down that a run goes on, and first of all what its end had left open.
 
-    def alone(task: Task) -> Task:
-        inside = dict(task.inputs) if task.references <= new.keys() else {}
-        return replace(task, depends_on=tuple(name for name in task.depends_on if name in new), inputs=inside)
-
-    return TaskDAG(alone(task) for task in new.values())
-
-
-def _agents(run: Run, task_id: str, strategies: Mapping[str, Any]) -> tuple[str, ...]:
-    way = strategies.get(task_id)
-    if way is not None:
-        return tuple(agents_of(way))
-    return (run.assignments[task_id],) if task_id in run.assignments else ("",)
+    Args:
+        ways: How the engine works that goes on with it: see Engine.
+    """
+    before = going_on.run.settings
+    new = {name: value for name, value in ways.items() if name in before and before[name] != value}
+    settings = read_json_value({**going_on.changed, **new})
+    journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})
+    if going_on.open_planning_usd:
+        journal.write("planning_spent", {"reason": CUT_OFF, "planning_cost_usd": going_on.open_planning_usd})
+    for one in going_on.interruptions:
+        charged = {"cost_usd": one.cost_usd, "cost_assumed": True} if one.cost_usd else {}
+        journal.write("task_interrupted", {"reason": CUT_OFF, **charged}, task_id=one.task_id)

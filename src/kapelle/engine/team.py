@@ -29,6 +29,7 @@ from kapelle.planning import (
 from kapelle.routing import RoutingRule
 
 if TYPE_CHECKING:
+    from kapelle.local import LocalFolder
     from kapelle.planning import GatedPlanner
 
 AgentLike = RegisteredAgent | Agent | Callable[..., Any] | tuple[AgentCapability, Any]
@@ -90,6 +91,13 @@ class Team:
             if wanted is None or any(self.registry[agent_id].takes(task) for task in wanted):
                 raise UnknownPrice(model, agent=agent_id)
 
+    def rules_after(self, own: Iterable[RoutingRule] | None) -> tuple[RoutingRule, ...]:
+        """Return the rules of the user's, and after them those of the team about tasks that they do not speak of."""
+        orders = tuple(own or ())
+        names = {rule.rule_id for rule in orders}
+        least = min((rule.priority for rule in orders), default=0)
+        return (*orders, *(replace(rule, priority=least) for rule in self.rules if rule.rule_id not in names))
+
     def hint_for(self, task: Task) -> str:
         """What else would help where nobody can do a task; empty if nothing comes to mind."""
         if not self.has_data and task.task_type in DATA_TYPES:
@@ -114,45 +122,17 @@ def assemble_team(
         NotFound: the data folder does not exist.
         InvalidInput: the model or its settings in the environment are wrong.
     """
-    # 40 ms, and no one else needs it
-    from kapelle.local import (
-        LocalFolder,
-        folder_answers,
-        folder_files,
-        local_agents,
-        refuses_table_questions,
-        skipped_files,
-        table_notes,
-        understands_table_questions,
-    )
+    from kapelle.local import LocalFolder, refuses_table_questions  # 40 ms, and no one else needs it
 
     prices = PriceTable.from_environment(environ)
     unpriced = own.with_prices(prices).find_unpriced()
     folder = LocalFolder.of(_check_folder(data))
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
-    local = local_agents(folder, client, attended=attended)
-    if client is not None:
-        local = [(_beside_a_model(card, has_data=folder is not None), runner) for card, runner in local]
-    for card in (*(card for card, _ in local), FOR_EACH_CARD):
-        if card.agent_id in own:
-            raise InvalidAgents(f"Your agent {card.agent_id!r} has the id of one of kapelle's own. Rename it.")
-    registry = AgentRegistry()
-    if client is None:
-        registry = registry.merged(AgentRegistry.default())  # known to planning and routing, though nothing runs them
-    else:
-        roster = _with_model(_beside(own, AgentRegistry.default()), client, environ, has_data=folder is not None)
-        registry = registry.merged(roster)
+    local = _local_agents(own, folder, client, attended=attended)
+    registry = _roster(own, client, environ, has_data=folder is not None)
     for capability, runner in local:
         registry = registry.with_agent(capability, runner)
-    answers_from_tables = understands_table_questions(folder)
-    if answers_from_tables is None and folder is not None and not any(_asks_tables(card) for card in own.values()):
-        answers_from_tables = _no_tables  # "how many days of leave" is then for the documents
-    rule_planner = RulePlanner(
-        answers_from_tables=answers_from_tables,
-        files=folder_files(folder),
-    )
-    skipped = tuple(f"{left.file} was left out: {left.reason}" for left in skipped_files(folder))
-    notes = (*skipped, *table_notes(folder))
+    rule_planner = _rule_planner(own, folder)
     # Planning agents need to know who is there, themselves included: they ask when they are asked.
     registry = registry.with_agent(FOR_EACH_CARD, ForEachAgent(rule_planner, lambda: team.registry))
     rules = tuple(_data_rules(own, [capability for capability, _ in local])) if folder is not None else ()
@@ -165,29 +145,18 @@ def assemble_team(
             model_note="No model is configured: requests are split by rules, and agents that need none do the work.",
             unpriced=unpriced,
             has_data=folder is not None,
-            notes=notes,
+            notes=_notes_on(folder),
         )
         return team
-    from kapelle.planning import Gate, GatedPlanner  # only where a model plans
-
     share = _control_share(environ)
-    with_rules = FallbackPlanner(
-        _level_planner(client, environ),
-        rule_planner,
-        # Who says how the model is to plan wants it to plan.
-        answers=None if environ.get("KAPELLE_PLANNER", "").strip() else folder_answers(folder),
-        kinds=HARMLESS_TYPES.union(FOR_EACH_CARD.task_types),
-        asks_folder=DATA_TYPES if folder is not None else (),
-        writes=WRITTEN_TYPES,
-    )
-    planner = HTDAGPlanner(with_rules, lambda: team.registry)
+    planner = _model_planner(client, rule_planner, folder, environ, lambda: team.registry)
     price = _try_price(client, environ, PLANNING_TOKENS)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(
         registry=own.merged(registry.without(own)).with_prices(prices),
-        # One agent gets a request whole only where no agent of the user's own, and no folder, could be wanted for it.
         planner=planner,
-        gated=None if own or folder is not None else GatedPlanner(planner, Gate(control_share=share)),
+        # One agent gets a request whole only where no agent of the user's own, and no folder, could be wanted for it.
+        gated=None if own or folder is not None else _gated(planner, share),
         replanner=planner,
         rules=rules,
         model_name=client.model,
@@ -198,9 +167,78 @@ def assemble_team(
         call_timeout_s=getattr(client, "timeout_s", None),
         unpriced=unpriced,
         has_data=folder is not None,
-        notes=notes,
+        notes=_notes_on(folder),
     )
     return team
+
+
+def _local_agents(
+    own: AgentRegistry, folder: LocalFolder | None, client: ModelClient | None, *, attended: bool
+) -> list[tuple[AgentCapability, Agent]]:
+    """The agents that need no model, as far as they are wanted beside one."""
+    from kapelle.local import local_agents
+
+    local = local_agents(folder, client, attended=attended)
+    if client is not None:
+        local = [(_beside_a_model(card, has_data=folder is not None), runner) for card, runner in local]
+    for card in (*(card for card, _ in local), FOR_EACH_CARD):
+        if card.agent_id in own:
+            raise InvalidAgents(f"Your agent {card.agent_id!r} has the id of one of kapelle's own. Rename it.")
+    return local
+
+
+def _roster(
+    own: AgentRegistry, client: ModelClient | None, environ: Mapping[str, str], *, has_data: bool
+) -> AgentRegistry:
+    """The documented agents; without a model they are known to planning and routing, though nothing runs them."""
+    if client is None:
+        return AgentRegistry.default()
+    return _with_model(_beside(own, AgentRegistry.default()), client, environ, has_data=has_data)
+
+
+def _rule_planner(own: AgentRegistry, folder: LocalFolder | None) -> RulePlanner:
+    from kapelle.local import folder_files, understands_table_questions
+
+    answers = understands_table_questions(folder)
+    if answers is None and folder is not None and not any(_asks_tables(card) for card in own.values()):
+        answers = _no_tables  # "how many days of leave" is then for the documents
+    return RulePlanner(answers_from_tables=answers, files=folder_files(folder))
+
+
+def _model_planner(
+    client: ModelClient,
+    rule_planner: RulePlanner,
+    folder: LocalFolder | None,
+    environ: Mapping[str, str],
+    everyone: Callable[[], AgentRegistry],
+) -> HTDAGPlanner:
+    """Who plans with a model: rules first, where they understand a request to its last word and the folder answers."""
+    from kapelle.local import folder_answers
+
+    with_rules = FallbackPlanner(
+        _level_planner(client, environ),
+        rule_planner,
+        # Who says how the model is to plan wants it to plan.
+        answers=None if environ.get("KAPELLE_PLANNER", "").strip() else folder_answers(folder),
+        kinds=HARMLESS_TYPES.union(FOR_EACH_CARD.task_types),
+        asks_folder=DATA_TYPES if folder is not None else (),
+        writes=WRITTEN_TYPES,
+    )
+    return HTDAGPlanner(with_rules, everyone)
+
+
+def _gated(planner: HTDAGPlanner, share: float) -> GatedPlanner:
+    from kapelle.planning import Gate, GatedPlanner  # only where a model plans
+
+    return GatedPlanner(planner, Gate(control_share=share))
+
+
+def _notes_on(folder: LocalFolder | None) -> tuple[str, ...]:
+    """What the user should know of the folder."""
+    from kapelle.local import skipped_files, table_notes
+
+    skipped = tuple(f"{left.file} was left out: {left.reason}" for left in skipped_files(folder))
+    return (*skipped, *table_notes(folder))
 
 
 def _asks_tables(card: AgentCapability) -> bool:

@@ -8,11 +8,10 @@ from .backends import make_backend as make_backend
 from .error_reports import read_spent as read_spent
 from .error_texts import error_text as error_text
 from .executor import STOP as STOP
-from .executor import Ending as Ending
+from .executor import ExecutionResult as ExecutionResult
 from .executor import Executor as Executor
-from .executor import Growth as Growth
 from .executor import Inbox as Inbox
-from .fallback import FallbackChooser as FallbackChooser
+from .growth import GraphChanges as GraphChanges
 from .growth import GrowthLimits as GrowthLimits
 from .growth import PlanApprover as PlanApprover
 from .growth import Reflection as Reflection
@@ -20,9 +19,10 @@ from .growth import Reflector as Reflector
 from .growth import Replanner as Replanner
 from .limits import ExecutionLimits as ExecutionLimits
 from .limits import HedgePolicy as HedgePolicy
+from .recovery import FallbackChooser as FallbackChooser
 from .resume import CUT_OFF as CUT_OFF
-from .resume import Earlier as Earlier
 from .resume import Interruption as Interruption
+from .resume import ResumeState as ResumeState
 from .resume import find_interruptions as find_interruptions
 from .resume import find_open_planning as find_open_planning
 from .retry import RetryPolicy as RetryPolicy

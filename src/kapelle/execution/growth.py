@@ -9,7 +9,7 @@ replaces, and depth, size and the number of changes have limits.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from kapelle.agents import AgentResult, TaskContext
@@ -83,6 +83,24 @@ class Reflection:
     reason: str
     usage: Usage = Usage()
     cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraphChanges:
+    """Who approves what a graph grows into, who plans anew, and how far it may go."""
+
+    approver: PlanApprover
+    replanner: Replanner | None = None
+    replanning_cost_usd: float = 0.0
+    """Dollars to set aside for planning the work of one failed task anew."""
+    replanning_is_priced: bool = True
+    """Whether that is its price. Without one nobody is asked once nothing is left of a budget."""
+    replanning_tokens: int = 0
+    reflector: Reflector | None = None
+    reflection_cost_usd: float = 0.0
+    """Dollars to set aside for looking at one task's output."""
+    reflection_tokens: int = 0
+    limits: GrowthLimits = field(default_factory=GrowthLimits)
 
 
 def needs_some(task: Task) -> bool:

@@ -1,4 +1,4 @@
-"""What an execution tells its journal: every change to a task, and with the task's end what became of each attempt.
+"""All that an execution writes: every change to a task or its graph, and with a task's end what became of each attempt.
 
 The journal is written before the change takes effect. Fields that hold nothing are left out: a reader takes an absent
 cost for none, and the journal stays small.
@@ -6,7 +6,6 @@ cost for none, and the journal stays small.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -15,7 +14,7 @@ from kapelle.allocation import VERIFY
 from kapelle.estimates import estimate_complexities
 from kapelle.graph import describe_change
 from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
-from kapelle.strategies import Verdict, strategy_to_dict, task_context
+from kapelle.strategies import Accept, Verdict, strategy_to_dict, task_context
 from kapelle.validation import ApprovedPlan
 
 from .error_texts import MAX_REASON_CHARS
@@ -32,10 +31,11 @@ _ASKED_ABOUT = (
 """Fields of a question that say what it is about, and are left out where they are empty."""
 
 
-class Recorder:
-    """Writes what happens to tasks into the journal of their run.
+class JournalWriter:
+    """Writes what happens in a run into its journal.
 
     Args:
+        clock: What time it is, in seconds since the epoch.
         find_versions: Finds out which version of each agent there is; asked once there is an outcome to tell.
     """
 
@@ -43,7 +43,7 @@ class Recorder:
         self,
         journal: Journal,
         plan: ApprovedPlan,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
         find_versions: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._clock = clock
@@ -53,34 +53,35 @@ class Recorder:
         self._find_versions = find_versions
         self._versions: Mapping[str, str] | None = None
 
-    def adopt(self, plan: ApprovedPlan) -> None:
+    def apply_plan(self, plan: ApprovedPlan) -> None:
         """Tell of another plan from now on."""
         self._plan, self._complexities = plan, None
-
-    def write(self, kind: EventKind, data: dict[str, Any], task_id: str, outcomes: Sequence[Outcome] = ()) -> None:
-        """Write one event of a task."""
-        self._journal.write(kind, data, task_id=task_id, outcomes=outcomes)
 
     def task_started(self, job: Job, reserved_usd: float) -> None:
         """Tell that a task begins, with its first job."""
         if self._journal.is_off:
             return
-        self.write("task_started", {"agent": job.agent, **_money(reserved_usd=reserved_usd)}, job.work.task.task_id)
+        self._write("task_started", {"agent": job.agent, **_money(reserved_usd=reserved_usd)}, job.work.task.task_id)
 
     def attempt_started(self, work: Work, number: int, agent: str, reserved_usd: float) -> None:
         """Tell that an agent is asked: one of several, or once more."""
         data = {"attempt": work.earlier + number, "agent": agent, "step": work.step_of(agent)}
-        self.write("attempt_started", {**data, **_money(reserved_usd=reserved_usd)}, work.task.task_id)
+        self._write("attempt_started", {**data, **_money(reserved_usd=reserved_usd)}, work.task.task_id)
 
-    def attempt_finished(self, work: Work, number: int, output: Any = None, **more: Any) -> None:
+    def attempt_finished(self, work: Work, number: int, **more: Any) -> None:
         """Tell what an attempt gave, or why it gave nothing."""
         attempt = work.attempts[number]
-        data = {"attempt": work.earlier + number, **used(attempt), **more}
+        data = {"attempt": work.earlier + number, **_used(attempt), **more}
         if attempt.reason is None:
-            data["output"] = output
+            data["output"] = None if attempt.result is None else attempt.result.output
         else:
             data["reason"] = attempt.reason
-        self.write("attempt_finished", data, work.task.task_id)
+        self._write("attempt_finished", data, work.task.task_id)
+
+    def check_started(self, job: Job, reserved_usd: float) -> None:
+        """Tell that an agent is asked to examine what another gave."""
+        data = {"attempt": job.work.earlier + job.attempt, "check": str(job.check), "reserved_usd": reserved_usd}
+        self._write("check_started", data, job.work.task.task_id)
 
     def attempt_checked(self, job: Job, verdict: Verdict, seconds: float) -> None:
         """Tell what a check found; an agent that was paid for it is judged as a verifier."""
@@ -108,7 +109,57 @@ class Recorder:
                 seconds=seconds,
             )
             outcomes.append(replace(self._outcome(job.work, judge, None), task_type=VERIFY))
-        self.write("attempt_checked", data, job.work.task.task_id, outcomes)
+        self._write("attempt_checked", data, job.work.task.task_id, outcomes)
+
+    def task_finished(
+        self, work: Work, attempt: Attempt, accepted: Accept | None, seconds: float, *, by_heart: bool
+    ) -> None:
+        """Tell that a task is done: with what its strategy has accepted or, where that is None, its only attempt."""
+        if not self._journal.keeps_outcomes:
+            return
+        assert attempt.result is not None
+        if accepted is None:
+            by, quality = None, attempt.result.quality
+            data, decision = ({} if self._journal.is_off else _used(attempt)), {}
+        else:
+            by, quality = accepted.agent, work.quality_of(attempt, accepted.agent)[0]
+            data, decision = {"agent": by}, {"decision": accepted.reason, "seconds": seconds}
+        data["output"] = attempt.result.output
+        if quality is not None:
+            data["quality"] = quality
+        if by_heart:
+            data["from_memory"] = True
+        self._write("task_finished", {**data, **decision}, work.task.task_id, self._outcomes(work, by))
+
+    def task_failed(
+        self, work: Work, reason: str, *, attempt: Attempt | None = None, seconds: float | None = None
+    ) -> None:
+        """Tell that a task has failed: with its only attempt, after so many seconds of several, or before it began."""
+        data: dict[str, Any] = {} if attempt is None else _used(attempt)
+        data["reason"] = reason
+        if seconds is not None:
+            data["seconds"] = seconds
+        if kinds := work.failures():
+            data["failures"] = kinds
+        self._write("task_failed", data, work.task.task_id, self._outcomes(work, None))
+
+    def task_rejected(self, task_id: str, reason: str) -> None:
+        """Tell that a person has said no to a task."""
+        self._write("task_failed", {"reason": reason}, task_id)
+
+    def task_skipped(self, task_id: str, reason: str, **by_stop: bool) -> None:
+        """Tell that a task will not begin."""
+        self._write("task_skipped", {"reason": reason, **by_stop}, task_id)
+
+    def task_cancelled(
+        self, work: Work, reason: str, *, attempt: Attempt | None = None, seconds: float | None = None
+    ) -> None:
+        """Tell that a task was stopped: in its only attempt, or after so many seconds of several."""
+        data = {"reason": reason, **({} if seconds is None else {"seconds": seconds}), "by_stop": True}
+        if attempt is not None:
+            self._write("task_cancelled", {**data, **_used(attempt)}, work.task.task_id)
+        else:
+            self._write("task_cancelled", data, work.task.task_id, self._outcomes(work, None))
 
     def task_asked(self, question: Question, attempt: Attempt | None) -> None:
         """Tell that a task waits for a person, and what its agent had used until then."""
@@ -119,11 +170,43 @@ class Recorder:
             "text": question.text,
             **({"options": list(question.options)} if question.options else {}),
             **{name: value for name in _ASKED_ABOUT if (value := getattr(question, name)) not in (None, "", {})},
-            **({} if attempt is None else used(attempt)),
+            **({} if attempt is None else _used(attempt)),
         }
-        self.write("task_asked", data, question.task_id)
+        self._write("task_asked", data, question.task_id)
 
-    def outcomes(self, work: Work, accepted: str | None) -> list[Outcome]:
+    def question_answered(self, question: Question) -> None:
+        """Tell what a person has answered."""
+        data = {"question_id": question.question_id, "answer": question.answer, "note": question.note}
+        self._write("question_answered", {**data, "by": question.by}, question.task_id)
+
+    def task_expanded(self, work: Work, plan: ApprovedPlan, *, attempt: Attempt | None) -> None:
+        """Tell that other tasks take the place of one, in another plan; `attempt` is its only one."""
+        data = {**({} if attempt is None else _used(attempt)), **_describe_growth(self._plan, plan)}
+        self._write("task_expanded", data, work.task.task_id, self._outcomes(work, None))
+
+    def planning_started(self, task_id: str, reserved_usd: float) -> None:
+        """Tell that the work of a task is planned anew, or what it gave is looked at."""
+        self._journal.write("planning_started", {"replaces": task_id, "reserved_usd": reserved_usd})
+
+    def planning_ended(self, task_id: str, reason: str, cost_usd: float, usage: Usage) -> None:
+        """Tell what that has cost, where nothing has come of it."""
+        data = {"replaces": task_id, "reason": reason, **_planning(cost_usd, usage)}
+        self._journal.write("planning_spent", data)
+
+    def planning_stopped(self, task_id: str, reason: str, cost_usd: float) -> None:
+        """Tell that it was cut off, and what is charged for it."""
+        data = {"replaces": task_id, "reason": reason, "by_stop": True, "planning_cost_usd": cost_usd}
+        self._journal.write("planning_spent", data)
+
+    def graph_patched(self, task_id: str, reason: str, plan: ApprovedPlan, cost_usd: float, usage: Usage) -> None:
+        """Tell that it has given another plan."""
+        data = {"replaces": task_id, "reason": reason, **_describe_growth(self._plan, plan)}
+        self._journal.write("graph_patched", {**data, **_planning(cost_usd, usage)})
+
+    def _write(self, kind: EventKind, data: dict[str, Any], task_id: str, outcomes: Sequence[Outcome] = ()) -> None:
+        self._journal.write(kind, data, task_id=task_id, outcomes=outcomes)
+
+    def _outcomes(self, work: Work, accepted: str | None) -> list[Outcome]:
         """Return what became of every attempt of a task, now that it is known what each was worth."""
         if not self._journal.keeps_outcomes:
             return []
@@ -142,7 +225,7 @@ class Recorder:
             "text": task.description[:MAX_TEXT_CHARS],
             **_told(work, attempt),
             **arm_of(task),
-            **self._plan.features.get(task.task_id, {}),
+            **self._plan.routed.tasks[task.task_id].features,
         }
         if measured_by is not None:
             features["measured_by"] = measured_by
@@ -167,7 +250,7 @@ class Recorder:
         )
 
 
-def used(attempt: Attempt) -> dict[str, Any]:
+def _used(attempt: Attempt) -> dict[str, Any]:
     """Return what an event says of what an attempt used, and of where it failed."""
     data = {**_money(cost_usd=attempt.cost_usd), **_usage(attempt.usage), "seconds": attempt.seconds}
     if attempt.cost_assumed:
@@ -181,16 +264,16 @@ def used(attempt: Attempt) -> dict[str, Any]:
     return data
 
 
-def describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:
+def _describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]:
     """Return what the journal needs to know of a graph that has changed: what is new."""
     change = describe_change(before.dag, plan.dag)
-    new = [task["task_id"] for task in change["tasks"]]
+    new = {task["task_id"]: plan.routed.tasks[task["task_id"]] for task in change["tasks"]}
     return {
         "change": change,
-        "assignments": {task_id: plan.assignments[task_id] for task_id in new},
-        "explanations": {task_id: plan.explanations.get(task_id, "") for task_id in new},
+        "assignments": {task_id: one.agent for task_id, one in new.items()},
+        "explanations": {task_id: one.reason for task_id, one in new.items()},
         "strategies": {
-            task_id: strategy_to_dict(plan.strategies[task_id]) for task_id in new if task_id in plan.strategies
+            task_id: strategy_to_dict(one.strategy) for task_id, one in new.items() if one.strategy is not None
         },
         "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
     }
@@ -207,6 +290,10 @@ def _told(work: Work, attempt: Attempt) -> dict[str, Any]:
     if context := task_context(work.task)[:MAX_TEXT_CHARS]:
         told["context"] = context
     return told
+
+
+def _planning(cost_usd: float, usage: Usage) -> dict[str, Any]:
+    return {"planning_cost_usd": cost_usd, "planning_usage": asdict(usage)}
 
 
 def _money(**amounts: float) -> dict[str, float]:

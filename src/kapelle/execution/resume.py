@@ -32,7 +32,7 @@ class Interruption:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Earlier:
+class ResumeState:
     """What the earlier part of a run has left."""
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Earlier:
     """How often its graph has changed."""
 
     @classmethod
-    def of(cls, run: Run) -> Earlier:
+    def of(cls, run: Run) -> ResumeState:
         """Return what a run has left, once it was resumed and its interruptions are written down."""
         tasks = run.tasks
         graph = run.graph

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -20,39 +19,7 @@ from .work import Job
 logger = get_logger(__name__)
 
 
-class Reports:
-    """A queue with one reader: asyncio's own, which has many, costs four times as much, and every task passes here."""
-
-    def __init__(self) -> None:
-        self._reports: deque[Any] = deque()
-        self._waiting: asyncio.Future[None] | None = None
-
-    def put_nowait(self, report: Any) -> None:
-        """Add a report; in the event loop only."""
-        self._reports.append(report)
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    def empty(self) -> bool:
-        """Whether there is none."""
-        return not self._reports
-
-    def get_nowait(self) -> Any:
-        """Return the oldest report, which must be there."""
-        return self._reports.popleft()
-
-    async def get(self) -> Any:
-        """Return the oldest report, as soon as there is one."""
-        while not self._reports:
-            self._waiting = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
-        return self._reports.popleft()
-
-
-class UnderWay:
+class RunningJobs:
     """The jobs that run now.
 
     Args:
@@ -118,10 +85,7 @@ class UnderWay:
         return False
 
     def close(self) -> None:
-        """Let nothing outlive the run: not an agent whose time was over, and none if the journal cannot be written."""
-        for job in self:
-            self.leave(job)
-            self.give_up(job, "The run has ended.")
+        """Let nothing outlive the run: not even an agent whose time was over."""
         for work in self._abandoned:
             work.cancel()
         if self._alarm is not None:

@@ -1,4 +1,4 @@
-"""What jobs may cost, and what they did: every job's money is set aside before it starts and settled when it ends.
+"""All that an execution does with its budget: money is set aside before anything starts, and settled when it ends.
 
 Set aside is the most that the agent says a call can cost, where it knows (a model with a price and a limit of tokens);
 else what 95 % of such jobs cost at most where that was learned; else what is expected (the bounds of an unknown agent
@@ -24,9 +24,11 @@ from kapelle.budget import Budget, Reservation
 from kapelle.errors import BudgetExceeded
 from kapelle.estimates import Estimate
 from kapelle.ledger import NOTHING, Usage
+from kapelle.strategies import Verdict
 
 from .error_reports import UnknownCost
-from .work import Attempt, Job
+from .growth import Reflection
+from .work import Job
 
 DOUBT = 10.0
 """A declared price that no attempt has confirmed may be wrong by this factor: so many attempts at once must fit."""
@@ -48,13 +50,14 @@ class _Seen:
         return self.total_usd / self.told
 
 
-class Accounts:
-    """Settles jobs with a budget."""
+class Spending:
+    """Sets aside and settles what the jobs of a run, and changes to its graph, cost."""
 
     def __init__(self, budget: Budget, agents: AgentRegistry) -> None:
-        self.budget = budget
+        self._budget = budget
         self._agents = agents
-        self._is_capped = budget.cap_usd is not None
+        self.is_capped = budget.cap_usd is not None
+        """Whether dollars are limited."""
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._answered: dict[str, int] = {}
         """Per agent, attempts that ended with an answer."""
@@ -62,6 +65,13 @@ class Accounts:
         """Agents that have told in this run what they cost."""
         self._known: set[str] = set()
         """Agents that told in earlier runs what they cost."""
+        self._planning_costs = False
+        """Whether planning anew, or looking at outputs, has told of costs in this run."""
+
+    @property
+    def left_usd(self) -> float:
+        """The dollars that nothing is set aside for."""
+        return self._budget.left.usd
 
     def expect(self, estimates: Iterable[tuple[str, Estimate]]) -> None:
         """Take note of what is known of agents from earlier runs."""
@@ -70,19 +80,19 @@ class Accounts:
     def places_of(self, agent: str) -> int:
         """Return how many jobs an agent may do at the same time, as far as money decides."""
         places = self._agents[agent].max_concurrency
-        if not self._is_capped or agent in self._known:
+        if not self.is_capped or agent in self._known:
             return places
         if self._is_unpriced(agent):
             return min(places, 1 + self._answered.get(agent, 0))
         price = self._agents[agent].cost_usd
         if not price or self._answered.get(agent) or agent in self._told or self._is_bounded(agent):
             return places
-        at_once = self.budget.left.usd / (DOUBT * price)
+        at_once = self.left_usd / (DOUBT * price)
         return places if at_once >= places else max(1, int(at_once))
 
     def is_untried(self, agent: str | None) -> bool:
         """Whether nobody knows what an agent costs, and dollars are limited: one of these is tried at a time."""
-        if agent is None or not self._is_capped or agent in self._known or self._answered.get(agent):
+        if agent is None or not self.is_capped or agent in self._known or self._answered.get(agent):
             return False
         return self._is_unpriced(agent)
 
@@ -98,50 +108,101 @@ class Accounts:
         """
         expected = job.expected
         if expected is None:
-            return self.budget.reserve()
+            return self._budget.reserve()
         seen = self._seen.get(_key(job))
         cost_usd, tokens = expected.cost_usd, expected.tokens
         if seen is not None and seen.told:
             cost_usd, tokens = max(cost_usd, seen.mean_usd), max(tokens, seen.most_tokens)
-        if self._is_capped and self.budget.usd_is_spent and not self._is_free(job, seen):
+        if self.is_capped and self._budget.usd_is_spent and not self._is_free(job, seen):
             raise BudgetExceeded("usd", wanted=cost_usd, left=0.0)
-        if self._is_capped and not alone and seen is not None and seen.told and cost_usd > expected.cost_usd:
+        if self.is_capped and not alone and seen is not None and seen.told and cost_usd > expected.cost_usd:
             short_usd = sum(_short_usd(other, cost_usd) for other in underway if _is_like(other, job))
-            if (left_usd := self.budget.left.usd) < cost_usd + short_usd and short_usd:
+            if (left_usd := self.left_usd) < cost_usd + short_usd and short_usd:
                 raise BudgetExceeded("usd", wanted=cost_usd, left=max(0.0, left_usd - short_usd))
         most_usd = self._most_usd(job, expected, seen)
         if most_usd > cost_usd:
             try:
-                return self.budget.reserve(usd=most_usd, tokens=tokens, seconds=expected.seconds)
+                return self._budget.reserve(usd=most_usd, tokens=tokens, seconds=expected.seconds)
             except BudgetExceeded:
                 if not alone:
                     raise
             if job.most_usd is not None:  # it is told how much there is, and keeps to that
-                cost_usd = max(cost_usd, min(most_usd, self.budget.left.usd))
-        return self.budget.reserve(usd=cost_usd, tokens=tokens, seconds=expected.seconds)
+                cost_usd = max(cost_usd, min(most_usd, self.left_usd))
+        return self._budget.reserve(usd=cost_usd, tokens=tokens, seconds=expected.seconds)
 
-    def charge(self, job: Job, result: AgentResult | None, expected: Estimate, seconds: float) -> Attempt:
-        """Settle an attempt that has ended, and return it with what it used.
+    def release(self, reservation: Reservation) -> None:
+        """What money was set aside for does not happen."""
+        self._budget.release(reservation)
+
+    def charge(self, job: Job, result: AgentResult | None, seconds: float, *, is_cut_off: bool = False) -> None:
+        """Settle an attempt that has ended, and note what it used.
 
         Charged is what it reported, whether it succeeded or failed. Where nothing is reported it is the agent's
         declared price, for a failed call may have been billed; where it declared none, what was expected of a call that
         succeeded, and all that was set aside for one that failed, marked as assumed. What is known to have reached
-        somebody who bills, and what was reported but could not be read, is charged all that was set aside, marked as
-        assumed.
+        somebody who bills, what was reported but could not be read, and what was cut off is charged all that was set
+        aside, marked as assumed.
         """
         assert job.reservation is not None
         attempt = job.work.attempts[job.attempt]
         attempt.seconds = seconds
+        if is_cut_off:
+            self._budget.commit(job.reservation, seconds=seconds)
+            attempt.cost_usd = job.reservation.usd
+            attempt.cost_assumed = attempt.cost_usd > 0
+            return
         usage = attempt.usage if result is None else result.usage
-        cost_usd, is_assumed = self.cost_of(job, result, expected)
+        cost_usd, is_assumed = self.cost_of(job, result)
         attempt.cost_assumed = attempt.cost_assumed or is_assumed
         if is_assumed and result is not None:
             attempt.unpriced_model = result.unpriced_model
-        self.budget.commit(job.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
+        self._budget.commit(job.reservation, usd=cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds)
         attempt.cost_usd, attempt.usage = cost_usd, usage
-        return attempt
 
-    def cost_of(self, job: Job, result: AgentResult | None, expected: Estimate) -> tuple[float, bool]:
+    def charge_check(self, job: Job, verdict: Verdict, seconds: float, *, answered: bool) -> None:
+        """Settle a check that has ended, and learn from what its agent took."""
+        assert job.reservation is not None
+        usage = verdict.usage
+        self._budget.commit(
+            job.reservation, usd=verdict.cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds
+        )
+        if job.agent is not None:
+            told = None if job.judge_cost is None or job.judge_cost[1] else job.judge_cost[0]
+            self.learn(job, AgentResult(output=None, cost_usd=told, usage=usage), answered=answered)
+
+    def reserve_planning(self, usd: float, tokens: int, *, is_priced: bool = True) -> Reservation | None:
+        """Set aside what planning anew, or looking at an output, costs; None where the budget does not hold it.
+
+        Once all that planning takes is spent, what has cost nothing so far goes on.
+        """
+        if self._planning_costs and (self._budget.usd_is_spent or self._budget.left.tokens <= 0):
+            return None
+        if not is_priced and self.left_usd <= 0:
+            return None
+        try:
+            return self._budget.reserve(usd=usd, tokens=tokens)
+        except BudgetExceeded:
+            return None
+
+    def charge_planning(
+        self, reservation: Reservation, told: AgentResult | Reflection | None, *, failed: bool
+    ) -> tuple[float, Usage]:
+        """Settle planning that has ended, and return what it took; where it failed and tells none, all that was set
+        aside."""
+        spent = 0.0 if told is None else told.cost_usd
+        if spent is None or (failed and told is None):
+            spent = reservation.usd if failed else 0.0
+        usage = Usage() if told is None else told.usage
+        self._planning_costs = self._planning_costs or bool(spent or usage.tokens)
+        self._budget.commit(reservation, usd=spent, tokens=usage.tokens)
+        return spent, usage
+
+    def charge_cut_off_planning(self, reservation: Reservation) -> float:
+        """Settle planning that was cut off with all that was set aside for it, and return that."""
+        self._budget.commit(reservation)
+        return reservation.usd
+
+    def cost_of(self, job: Job, result: AgentResult | None) -> tuple[float, bool]:
         """Return what an agent's call has cost, and whether that is only assumed: see `charge`."""
         assert job.agent is not None
         assert job.reservation is not None
@@ -158,7 +219,8 @@ class Accounts:
             return price, False
         if result is None:  # it failed, and may have been billed
             return job.reservation.usd, job.reservation.usd > 0
-        seen = self._seen.get(_key(job))
+        assert job.expected is not None
+        expected, seen = job.expected, self._seen.get(_key(job))
         cost_usd = expected.cost_usd if seen is None or not seen.told else max(expected.cost_usd, seen.mean_usd)
         return cost_usd, cost_usd > 0 or not no_usage(usage)
 
@@ -175,16 +237,6 @@ class Accounts:
             seen.most_usd = max(seen.most_usd, result.cost_usd)
         if result is not None:
             seen.most_tokens = max(seen.most_tokens, result.usage.tokens)
-
-    def charge_unknown(self, job: Job, seconds: float) -> float:
-        """Settle a job that was cut off: what it has cost is unknown, so all that was set aside is charged."""
-        assert job.reservation is not None
-        self.budget.commit(job.reservation, seconds=seconds)
-        cost_usd = job.reservation.usd
-        if job.check is None:
-            attempt = job.work.attempts[job.attempt]
-            attempt.cost_usd, attempt.cost_assumed, attempt.seconds = cost_usd, cost_usd > 0, seconds
-        return cost_usd
 
     def _is_unpriced(self, agent: str) -> bool:
         """Whether an agent neither declares what a task costs, nor names the model whose price would tell."""

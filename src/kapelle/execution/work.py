@@ -56,6 +56,8 @@ class Job:
     most_usd: float | None = None
     """What it costs at most, by the agent itself; None where it does not know."""
     reservation: Reservation | None = None
+    has_place: bool = False
+    """Whether it has one of its agent's places."""
     started: float = 0.0
     running: asyncio.Task[Any] | None = None
     seconds: float = math.inf
@@ -70,6 +72,18 @@ class Job:
     """What the agent that makes a check has cost, and whether that is only assumed; None until it has ended."""
     expired: str | None = None
     """Why its time was over, if it was; then what it still reports no longer counts."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it has ended with, if that was an error, and in time."""
+        assert self.running is not None
+        return None if self.expired is not None or self.running.cancelled() else self.running.exception()
+
+    def part(self) -> None:
+        """Two attempts at the same answer are rivals no more: one of them decides."""
+        if self.rival is not None:
+            self.rival.rival = None
+            self.rival = None
 
 
 @dataclass(kw_only=True, slots=True)

@@ -13,13 +13,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-import math
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from kapelle.errors import (
@@ -34,6 +30,19 @@ from kapelle.errors import (
     ModelTimeout,
     QuotaExceeded,
     TryAgain,
+)
+
+from .error_parts import (
+    MOST_MEMBERS,
+    asked_wait_s,
+    bounded,
+    chain_of,
+    class_names,
+    find_codes,
+    find_headers,
+    find_status,
+    pairs_of,
+    text_of,
 )
 
 FailureKind = Literal[
@@ -55,18 +64,12 @@ it. `bad_input`: what it was given is wrong. `provider`: a service or a worker i
 what it is about. `reply`: a reply that is empty, cut or cannot be read. `timeout`: it took too long. `budget`: a limit
 of the user's. `bug`: everything else that code raises."""
 
-LONGEST_WAIT_S = 86_400.0
-"""A wait that is asked for is cut to a day: a longer one is a clock that goes wrong, or a server that means "never"."""
 
 _PASSING_STATUSES = frozenset({408, 409, 425, 429})
 """Beside 5xx: timeout, conflict (OpenAI's lock timeout), too early, too many. The list is that of the OpenAI SDK."""
 
 _LASTING_STATUSES = frozenset({501, 505})
 """The 5xx that say what a server cannot do, rather than how it is."""
-
-_LONGEST_CHAIN = 8
-_MOST_MEMBERS = 100
-_LONGEST_TEXT = 2_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,36 +95,8 @@ def sort_failure(error: BaseException | None) -> Failure:
         return Failure(kind="bug")
 
 
-def read_retry_after(headers: object, *, now: datetime | None = None) -> float | None:
-    """Return the seconds that a reply's headers ask to wait; None where they do not, or not in words that make sense.
-
-    `retry-after-ms` in milliseconds, `Retry-After` in seconds or as a date. At most a day is asked for. A date that is
-    over says nothing: one of the clocks goes wrong.
-
-    >>> read_retry_after({"Retry-After": "1.5"}), read_retry_after({"Retry-After": "soon"})
-    (1.5, None)
-    """
-    found: dict[str, str] = {}
-    for name, value in _pairs(headers):
-        found.setdefault(name, value)
-    milliseconds = _number(found.get("retry-after-ms"))
-    if milliseconds is not None:
-        return min(milliseconds / 1000.0, LONGEST_WAIT_S)
-    asked = found.get("retry-after")
-    seconds = _number(asked)
-    if seconds is not None or asked is None:
-        return None if seconds is None else min(seconds, LONGEST_WAIT_S)
-    try:
-        due = parsedate_to_datetime(asked[:100])
-        due = due.replace(tzinfo=UTC) if due.tzinfo is None else due
-        wait_s = (due - (now or datetime.now(UTC))).total_seconds()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return min(wait_s, LONGEST_WAIT_S) if wait_s >= 0 else None
-
-
 def _sort_own(error: KapelleError) -> Failure:
-    wait_s = _bounded(error.retry_after_s)
+    wait_s = bounded(error.retry_after_s)
     if isinstance(error, TryAgain):
         kind: FailureKind = "timeout" if isinstance(error, ModelTimeout) else "provider"
         return Failure(kind=kind, may_pass=True, retry_after_s=wait_s)
@@ -135,24 +110,24 @@ class _Looks:
     """How many errors of groups are still looked at: groups that share their members unfold without end."""
 
     def __init__(self) -> None:
-        self.left = _MOST_MEMBERS
+        self.left = MOST_MEMBERS
 
 
 def _sort_foreign(error: BaseException | None, looks: _Looks) -> Failure:
     vague: Failure | None = None
-    for link in _chain(error):
+    for link in chain_of(error):
         if isinstance(link, KapelleError):
             return vague or _sort_own(link)
         if isinstance(link, BaseExceptionGroup):
             return vague or _sort_group(link, looks)
         # A class may say less than the cause that carries the headers.
-        wait_s = next((wait for cause in _chain(link) if (wait := _asked_wait_s(cause)) is not None), None)
+        wait_s = next((wait for cause in chain_of(link) if (wait := asked_wait_s(cause)) is not None), None)
         found = _by_words(link, asked_to_wait=wait_s is not None) or _by_status(link) or _by_class(link)
         if found is None and vague is not None and isinstance(link, (json.JSONDecodeError, UnicodeDecodeError)):
             return Failure(kind="reply")
         if found is not None:
             return replace(found, retry_after_s=wait_s)
-        if vague is None and _names(link) & _VAGUE:
+        if vague is None and class_names(link) & _VAGUE:
             vague = replace(_PASSES, retry_after_s=wait_s)
     return vague or Failure(kind="bug")
 
@@ -166,7 +141,7 @@ def _sort_group(group: BaseExceptionGroup[Any], looks: _Looks) -> Failure:
         looks.left -= 1
         failures.append(_sort_foreign(error, looks))
     # Of models that stand in for each other one is enough; of tasks that belong together each has to end well.
-    needs_all = "FallbackExceptionGroup" not in _names(group)
+    needs_all = "FallbackExceptionGroup" not in class_names(group)
     wanted = next((f for f in failures if f.may_pass != needs_all), None)
     if wanted is not None and needs_all:
         return wanted
@@ -177,16 +152,16 @@ def _sort_group(group: BaseExceptionGroup[Any], looks: _Looks) -> Failure:
 
 def _by_words(error: BaseException, *, asked_to_wait: bool) -> Failure | None:
     """What the provider's own code or words say, which is more than its status does: quotas are 429, 403 and 400."""
-    status = _status(error)
-    names = _names(error)
+    status = find_status(error)
+    names = class_names(error)
     if status is None and not (names & _WITH_A_BODY):
         return None
-    codes = _codes(error)
+    codes = find_codes(error)
     if status == 402 or codes & _QUOTA_CODES:
         return Failure(kind="quota")
     if codes & _CONTENT_CODES:
         return Failure(kind="content")
-    words = _text(error)
+    words = text_of(error)
     if status is None or 400 <= status < 500:
         if any(phrase in words for phrase in _QUOTA_PHRASES):
             return Failure(kind="quota")
@@ -201,12 +176,12 @@ def _by_words(error: BaseException, *, asked_to_wait: bool) -> Failure | None:
 
 
 def _by_status(error: BaseException) -> Failure | None:
-    status = _status(error)
+    status = find_status(error)
     if status is None or not 400 <= status < 600:
         return None
     passes = (status in _PASSING_STATUSES or status >= 500) and status not in _LASTING_STATUSES
     # OpenAI and Anthropic say it outright, and their libraries go by it.
-    told = dict(_pairs(_headers(error))).get("x-should-retry", "").strip().lower()
+    told = dict(pairs_of(find_headers(error))).get("x-should-retry", "").strip().lower()
     if told in ("true", "false"):
         passes = told == "true"
     if not passes:
@@ -215,7 +190,7 @@ def _by_status(error: BaseException) -> Failure | None:
 
 
 def _by_class(error: BaseException) -> Failure | None:
-    names = _names(error)
+    names = class_names(error)
     for known, failure in _CLASSES:
         if names & known:
             return failure
@@ -231,126 +206,6 @@ def _by_class(error: BaseException) -> Failure | None:
     if isinstance(error, OSError) and error.errno in _NETWORK_ERRORS:
         return Failure(kind="provider", may_pass=True)
     return None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those it was raised from. What was merely being handled says nothing about it."""
-    for _ in range(_LONGEST_CHAIN):
-        if error is None:
-            return
-        yield error
-        reason = _look(error, "reason")  # urllib's URLError holds its cause there
-        error = error.__cause__ or (reason if isinstance(reason, BaseException) else None)
-
-
-def _asked_wait_s(error: BaseException) -> float | None:
-    wait_s = read_retry_after(_headers(error))
-    if wait_s is None:
-        wait_s = _bounded(_look(error, "retry_after_s"))
-    if wait_s is None:
-        wait_s = _bounded(_look(error, "retry_after"))
-    if wait_s is None:
-        wait_s = _google_wait_s(error)
-    return wait_s
-
-
-def _google_wait_s(error: BaseException) -> float | None:
-    """Google asks in the body: `google.rpc.RetryInfo` with a `retryDelay` such as `37s`."""
-    for body in _bodies(error):
-        details = body.get("details")
-        for detail in details[:50] if isinstance(details, list) else ():
-            delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
-            if isinstance(delay, str) and delay.endswith("s"):
-                return _bounded(_number(delay[:-1]))
-    return None
-
-
-def _status(error: BaseException) -> int | None:
-    response = _look(error, "response")
-    places = [_look(error, "status_code"), _look(error, "code"), _look(error, "status"), _look(error, "http_status")]
-    if isinstance(response, Mapping):  # botocore's
-        metadata = response.get("ResponseMetadata")
-        places.append(metadata.get("HTTPStatusCode") if isinstance(metadata, Mapping) else None)
-    elif response is not None:
-        places += [_look(response, "status_code"), _look(response, "status")]
-    for value in places:
-        if isinstance(value, int) and not isinstance(value, bool) and 100 <= value < 600:
-            return int(value)
-    return None
-
-
-def _headers(error: BaseException) -> object:
-    own = _look(error, "headers")
-    return own if own is not None else _look(_look(error, "response"), "headers")
-
-
-def _codes(error: BaseException) -> set[str]:
-    """The provider's words for what went wrong, in lower case: `insufficient_quota`, `RESOURCE_EXHAUSTED`."""
-    found: list[object] = [
-        _look(error, name) for name in ("code", "type", "status", "provider_error_code", "provider_error_type")
-    ]
-    for body in _bodies(error):
-        found += [body.get(name) for name in ("code", "type", "status", "Code", "reason")]
-        inner = body.get("innererror")
-        found.append(inner.get("code") if isinstance(inner, Mapping) else None)
-    return {value[:100].lower() for value in found if isinstance(value, str)}
-
-
-def _bodies(error: BaseException) -> Iterator[Mapping[str, Any]]:
-    for name in ("body", "details", "error", "response", "response_json"):
-        body = _look(error, name)
-        if isinstance(body, Mapping):
-            yield body
-            for key in ("error", "Error"):
-                inner = body.get(key)
-                if isinstance(inner, Mapping):
-                    yield inner
-
-
-def _text(error: BaseException) -> str:
-    try:
-        parts = [str(error)[:_LONGEST_TEXT]]
-    except BaseException:  # it has no words
-        parts = []
-    parts += [message[:_LONGEST_TEXT] for body in _bodies(error) if isinstance(message := body.get("message"), str)]
-    return " ".join(parts).lower()
-
-
-def _names(error: BaseException) -> frozenset[str]:
-    return frozenset(kind.__name__ for kind in type(error).__mro__)
-
-
-def _look(thing: object, name: str) -> Any:
-    try:
-        return getattr(thing, name, None)
-    except BaseException:  # a property of somebody's class
-        return None
-
-
-def _pairs(headers: object) -> Iterator[tuple[str, str]]:
-    """Yield headers as (name in lower case, value), whatever holds them."""
-    items: Any = headers
-    try:
-        for name, value in items.items() if hasattr(items, "items") else items:
-            name = name.decode("latin-1") if isinstance(name, bytes) else str(name)
-            value = value.decode("latin-1") if isinstance(value, bytes) else str(value)
-            yield name.lower(), value
-    except Exception:  # whatever holds them is somebody's own; what was read until then counts
-        return
-
-
-def _number(text: object) -> float | None:
-    try:
-        value = float(text) if isinstance(text, str) and len(text) < 40 else math.nan
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def _bounded(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        return None
-    return min(float(value), LONGEST_WAIT_S)
 
 
 _KINDS: dict[FailureKind, tuple[type[BaseException], ...]] = {

@@ -216,7 +216,7 @@ class TaskDAG:
 
     def to_xml(self) -> str:
         """Return the graph as the `<graph>` element of graph plans; `from_xml` gives back the same tasks."""
-        from .graph_xml import write_graph  # XML and what it needs takes 60 ms to import
+        from .xml_writing import write_graph
 
         return write_graph(self, self._version)
 

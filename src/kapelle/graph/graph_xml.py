@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from xml.sax import SAXParseException
@@ -37,9 +37,8 @@ from defusedxml.expatreader import DefusedExpatParser
 
 from kapelle.documents import MAX_DOCUMENT_BYTES, parse_json
 from kapelle.errors import InvalidGraph, InvalidPlan
-from kapelle.redaction import escape_xml
 
-from .calls import Call, fits_in_xml, looks_like_call, parse_call, write_call, write_json
+from .calls import Call, looks_like_call, parse_call
 from .limits import MAX_TASKS
 from .patch import redirect_dependents
 from .task import Task
@@ -64,9 +63,9 @@ _ATTRIBUTES = (
     "inputs",
     "metadata",
 )
-_PARALLEL_TYPE = "search"
+PARALLEL_TYPE = "search"
 _LONE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9a-fA-F]+);)")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 
 def parse_graph(text: str) -> tuple[list[Task], int]:
@@ -87,12 +86,6 @@ def parse_graph(text: str) -> tuple[list[Task], int]:
         if made[0].task_id != node.task_id:
             parts[node.task_id] = [task.task_id for task in made]
     return redirect_dependents(tasks, parts), version
-
-
-def write_graph(tasks: Iterable[Task], version: int) -> str:
-    """Return the `<graph>` element from which `parse_graph` reads the same tasks."""
-    attribute = f' version="{version}"' if version != 1 else ""
-    return "\n".join([f"<graph{attribute}>", *map(_write_node, tasks), "</graph>"])
 
 
 @dataclass(kw_only=True, slots=True)
@@ -376,7 +369,7 @@ def _read_strategy(attributes: Mapping[str, str]) -> Any:
 
 def _split_query(task: Task, call: Call | None) -> list[str]:
     """Return the queries of parallel searches, or nothing for any other task."""
-    if call is None or call.function != _PARALLEL_TYPE or call.query is None or "|" not in call.query:
+    if call is None or call.function != PARALLEL_TYPE or call.query is None or "|" not in call.query:
         return []
     return [query.strip() for query in call.query.split("|") if query.strip()]
 
@@ -389,78 +382,3 @@ def _free_names(task_id: str, count: int, taken: set[str]) -> list[str]:
         if taken.isdisjoint(names):
             return names
         separator += "_"
-
-
-def _write_node(task: Task) -> str:
-    call = _write_task_call(task)
-    text = call if call is not None else task.description if _stands_as_text(task.description) else ""
-    attributes = dict(_find_attributes(task, call))
-    if task.description and task.description != text:
-        if fits_in_xml(task.description):
-            attributes["description"] = task.description
-        else:
-            attributes["escaped_description"] = write_json(task.description)
-    opening = "".join(f" {name}={_quote(value)}" for name, value in attributes.items())
-    return f"  <node{opening}>{_escape(text, '&<>')}</node>" if text else f"  <node{opening}/>"
-
-
-def _write_task_call(task: Task) -> str | None:
-    if task.description and not task.inputs:
-        return None  # a description reads better than an empty call
-    query = task.inputs.get("query")
-    literal_query = task.task_type == _PARALLEL_TYPE and isinstance(query, str) and "|" in query
-    return write_call(task.task_type, task.inputs, literal_query=literal_query)
-
-
-def _find_attributes(task: Task, call: str | None) -> Iterator[tuple[str, str]]:
-    yield "id", task.task_id
-    if call is None:
-        yield "type", task.task_type
-    if task.depends_on:
-        yield "depends", ",".join(task.depends_on)
-    if task.requirements:
-        yield "requires", _write_requirements(sorted(task.requirements))
-    if task.priority:
-        yield "priority", str(task.priority)
-    if task.deadline_s is not None:
-        yield "deadline", repr(task.deadline_s).removesuffix(".0")
-    if task.timeout_s is not None:
-        yield "timeout", repr(task.timeout_s).removesuffix(".0")
-    if task.retries is not None:
-        yield "retries", str(task.retries)
-    if task.strategy is not None:
-        yield "strategy", write_json(task.strategy)
-    if task.risk != "low":
-        yield "risk", task.risk
-    if task.on_failure != "skip":
-        yield "on_failure", task.on_failure
-    if task.needs != "all":
-        yield "needs", task.needs
-    if task.approval:
-        yield "approval", "true"
-    if call is None and task.inputs:
-        yield "inputs", write_json(task.inputs)
-    if task.metadata:
-        yield "metadata", write_json(task.metadata)
-
-
-def _write_requirements(skills: list[str]) -> str:
-    plain = all(skill == skill.strip() and "," not in skill and fits_in_xml(skill) for skill in skills)
-    return ",".join(skills) if plain and not skills[0].startswith("[") else write_json(skills)
-
-
-def _stands_as_text(description: str) -> bool:
-    """Say whether the text of a node gives back this description: whitespace at its ends and "\\r" get lost there."""
-    same = description == description.strip() and "\r" not in description
-    return same and fits_in_xml(description) and not looks_like_call(description)
-
-
-def _quote(value: str) -> str:
-    escaped = _escape(value, "&<\n\r\t")  # readers turn bare line breaks in attributes into spaces
-    return f"'{escaped}'" if '"' in escaped and "'" not in escaped else '"' + escaped.replace('"', "&quot;") + '"'
-
-
-def _escape(text: str, characters: str) -> str:
-    for character in characters:
-        text = text.replace(character, _ENTITIES[character])
-    return escape_xml(text)

@@ -51,13 +51,13 @@ from .question import is_cut as is_cut
 from .question import make_question_id as make_question_id
 from .rebuild import RunBuilder as RunBuilder
 from .rebuild import rebuild_run as rebuild_run
-from .run import AttemptRun as AttemptRun
 from .run import Run as Run
-from .run import TaskRun as TaskRun
 from .run import cited_files as cited_files
 from .run import tell_understood as tell_understood
 from .sqlite import SqliteLedger as SqliteLedger
 from .sqlite import ledger_path as ledger_path
+from .task_run import AttemptRun as AttemptRun
+from .task_run import TaskRun as TaskRun
 from .text import printable as printable
 from .usage import NOTHING as NOTHING
 from .usage import Usage as Usage

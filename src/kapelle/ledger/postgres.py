@@ -28,7 +28,7 @@ from .chain import hash_content, head_mismatch
 from .collect import OLD_RUNS, Collected
 from .event import Event, EventKind
 from .examine import Examination
-from .history import Dialect, History
+from .history import History
 from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
 from .ledger import RunSummary, make_run_id
@@ -49,11 +49,9 @@ from .run import Run
 
 if TYPE_CHECKING:
     import psycopg
+from .postgres_statements import APPEND, DIALECT, FORGET, NOW, POST, POSTED, PROBE, UNUSED
 
 _RETRY_S = 0.05
-_APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-_PROBE = "INSERT INTO events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
-_NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 Result = TypeVar("Result")
 
@@ -99,7 +97,7 @@ class PostgresLedger:
         self._known: dict[str, int] = {}
         """The last place of every run under way that this ledger has written."""
         self._unsure: dict[str, _Unsure] = {}
-        self._history = History(self._read, _DIALECT)
+        self._history = History(self._read, DIALECT)
         self._driver = import_driver()
         self._connection: psycopg.Connection[Any] | None = self._open()
 
@@ -162,7 +160,7 @@ class PostgresLedger:
             hashed = hash_content(run_id, unsure.at, kind, task_id, text, large)
             values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, known, apart, hashed)
             try:
-                seq: int = self._write(lambda connection: connection.execute(_APPEND, values).fetchall()[0][0])
+                seq: int = self._write(lambda connection: connection.execute(APPEND, values).fetchall()[0][0])
             except (InvalidInput, LeaseLost, LedgerCorrupt):
                 del self._unsure[run_id]  # the server answered: it is not written
                 raise
@@ -216,9 +214,9 @@ class PostgresLedger:
         with self._lock:
             stamp = self._stamp()
             values = (run_id, key, self._clock(), json.dumps(keep_message(data)), stamp)
-            self._write(lambda connection: connection.execute(_POST, values))
+            self._write(lambda connection: connection.execute(POST, values))
             # Sent again after its reply was lost, it finds itself.
-            ((first,),) = self._perform(lambda connection: connection.execute(_POSTED, (run_id, key)).fetchall())
+            ((first,),) = self._perform(lambda connection: connection.execute(POSTED, (run_id, key)).fetchall())
         if first != stamp:
             raise already_said(run_id, key)
 
@@ -237,7 +235,7 @@ class PostgresLedger:
             with connection.transaction():
                 found = _count_old(connection, before)
                 if not dry_run and found.runs:
-                    for statement in _FORGET:
+                    for statement in FORGET:
                         connection.execute(statement.encode())
                 return found
 
@@ -273,7 +271,7 @@ class PostgresLedger:
         """Return who looks for what is wrong with this ledger, as `kapelle doctor` does."""
 
         def now() -> float:
-            ((found,),) = self._read(_NOW, ())
+            ((found,),) = self._read(NOW, ())
             return float(found)
 
         return Examination(self._history, now, newest_version=len(MIGRATIONS), try_write=self._try_write)
@@ -289,7 +287,7 @@ class PostgresLedger:
             with connection.transaction():
                 # Two statements: the time must be taken after the wait for the lock.
                 connection.execute("SELECT kapelle.lock_run(%s)", (run_id,))
-                ((now,),) = connection.execute(_NOW).fetchall()
+                ((now,),) = connection.execute(NOW).fetchall()
                 return change(lambda sql, values: _rows(connection, sql, values), now)
 
         with self._lock:
@@ -340,7 +338,7 @@ class PostgresLedger:
         connection = connect(self._url)
         try:
             with connection.transaction(force_rollback=True):
-                connection.execute(_PROBE)
+                connection.execute(PROBE)
         except self._driver.Error as error:
             raise refusal(error, self.path) from error
         finally:
@@ -367,22 +365,6 @@ class PostgresLedger:
         return connection
 
 
-_POST = "INSERT INTO inbox (run_id, key, at, data, stamp) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
-_POSTED = "SELECT stamp FROM inbox WHERE run_id = %s AND key = %s"
-_UNUSED = "WHERE hash NOT IN (SELECT hash FROM event_blobs WHERE run_id NOT IN (SELECT run_id FROM old_runs))"
-_FORGET = (
-    # First, for appends lock the head of their run before its events: whoever waits for the other, none does for both.
-    "DELETE FROM chains WHERE run_id IN (SELECT run_id FROM old_runs)",
-    # Nobody appends meanwhile, so no event comes to refer to what goes. Readers go on.
-    "LOCK TABLE events, event_blobs, blobs IN SHARE ROW EXCLUSIVE MODE",
-    "ALTER TABLE events DISABLE TRIGGER events_are_kept",
-    f"DELETE FROM blobs {_UNUSED}",  # noqa: S608 - our own constant
-    *(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM old_runs)"  # noqa: S608 - our own names
-      for table in ("event_blobs", "events", "inbox", "leases")),
-    "ALTER TABLE events ENABLE TRIGGER events_are_kept",
-)  # fmt: skip
-
-
 def _count_old(connection: psycopg.Connection[Any], before: float) -> Collected:
     old = OLD_RUNS.replace("?", "%s")
     connection.execute(f"CREATE TEMP TABLE old_runs ON COMMIT DROP AS {old}".encode(), (before,))
@@ -391,7 +373,7 @@ def _count_old(connection: psycopg.Connection[Any], before: float) -> Collected:
         "WHERE run_id IN (SELECT run_id FROM old_runs)"
     ).fetchall()[0]
     blobs, blob_chars = connection.execute(
-        f"SELECT count(*), coalesce(sum(length(text)), 0) FROM blobs {_UNUSED}".encode()  # noqa: S608 - our constant
+        f"SELECT count(*), coalesce(sum(length(text)), 0) FROM blobs {UNUSED}".encode()  # noqa: S608 - our constant
     ).fetchall()[0]
     return Collected(runs=runs, events=events, blobs=blobs, bytes_freed=int(chars + blob_chars))
 
@@ -415,11 +397,3 @@ def _lease_lost(error: psycopg.Error) -> LeaseLost:
     """Read what `kapelle.append` says of the lease that is the current one."""
     found = json.loads(error.diag.message_detail or "{}")
     return LeaseLost(found["run_id"], fence=found["shown"], current=found["fence"], owner=found["owner"])
-
-
-def _pick(column: str, names: Sequence[str]) -> str:
-    """Return SQL for fields of an event's data: see Dialect."""
-    return "pick({}, {})".format(column, ", ".join(f"'{name}'" for name in names))
-
-
-_DIALECT = Dialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)", raw="{}")

@@ -14,7 +14,8 @@ from kapelle.errors import LedgerCorrupt
 from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, TRIED_AGAIN, Event, EventKind
 from .fields import Fields, place_of
 from .question import Question
-from .run import AttemptRun, Run, TaskRun, notes_on_answer
+from .run import Run, notes_on_answer
+from .task_run import AttemptRun, TaskRun
 
 
 def rebuild_run(events: Iterable[Event]) -> Run:

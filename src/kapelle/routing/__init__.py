@@ -7,6 +7,9 @@ from .halo import AgentCreator as AgentCreator
 from .halo import HALORouter as HALORouter
 from .halo import OptimizedAssignments as OptimizedAssignments
 from .halo import PlanOptimizer as PlanOptimizer
+from .plan import OptimizedFigures as OptimizedFigures
+from .plan import RoutedPlan as RoutedPlan
+from .plan import RoutedTask as RoutedTask
 from .plan import RoutingPlan as RoutingPlan
 from .rules import RoutingRule as RoutingRule
 from .rules import default_rules as default_rules

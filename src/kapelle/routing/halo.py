@@ -10,7 +10,8 @@ roles; it has no rule-based routing. The declarative router with reasons is our 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from kapelle.agents import Agent, AgentCapability, AgentRegistry
@@ -19,7 +20,7 @@ from kapelle.graph import Task, TaskDAG
 from kapelle.redaction import get_logger
 
 from .decision import NAMED, Choice, choose_agent, choose_agents
-from .plan import RoutingPlan
+from .plan import OptimizedFigures, RoutedPlan, RoutedTask, RoutingPlan, agents_named
 from .rules import RoutingRule, check_rule_ids, default_rules
 
 logger = get_logger("kapelle.halo_router")
@@ -130,17 +131,16 @@ is its trade. No other agent could.
         """
         levels = [[dag[task_id] for task_id in level] for level in dag.levels()]
         plan = await self._route(levels, available_agents, agent_creator or self.agent_creator)
-        if self.enable_cost_optimization and plan.assignments:
+        if self.enable_cost_optimization and plan.tasks:
             if self.daao_optimizer is None:
                 logger.info("Cost optimisation is enabled, but no optimiser was given; the plan stands as routed.")
             else:
                 allowed = self._available(available_agents)
-                pinned = plan.kept
-                await _optimize(
-                    plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed, pinned
+                plan = await _optimize(
+                    plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed
                 )
         self._workload = plan.workload
-        return plan
+        return plan.opened()
 
     async def route_batch(self, tasks: Sequence[Task]) -> RoutingPlan:
         """Choose agents for tasks that do not depend on each other, and would run at the same time.
@@ -161,7 +161,7 @@ is its trade. No other agent could.
                 )
         plan = await self._route([tasks], None, self.agent_creator)
         self._workload = plan.workload
-        return plan
+        return plan.opened()
 
     def find_pinned(self, tasks: Iterable[Task]) -> frozenset[str]:
         """Return the ids of those whose agent is an order of the user's: it is named in the plan, or by a rule."""
@@ -232,10 +232,11 @@ is its trade. No other agent could.
         levels: Sequence[Sequence[Task]],
         available_agents: Iterable[str] | None,
         agent_creator: AgentCreator | None,
-    ) -> RoutingPlan:
+    ) -> RoutedPlan:
         available = self._available(available_agents)
         tasks = {task.task_id: task for level in levels for task in level}
-        plan = RoutingPlan()
+        routed: dict[str, RoutedTask] = {}
+        unassigned: dict[str, str] = {}
         for choice in choose_agents(levels, self.agent_registry, self.rules, available):
             agent_id, explanation = choice.agent_id, choice.explanation
             if agent_id is None and agent_creator is not None:
@@ -243,15 +244,13 @@ is its trade. No other agent could.
                     tasks[choice.task_id], agent_creator, available, explanation
                 )
             if agent_id is None:
-                plan.unassigned[choice.task_id] = explanation
-            else:
-                plan.assignments[choice.task_id] = agent_id
-                plan.explanations[choice.task_id] = explanation
-            if self._is_order(choice):
-                plan.metadata.setdefault("pinned", []).append(choice.task_id)
-            elif self._is_firm(choice):
-                plan.metadata.setdefault("firm", []).append(choice.task_id)
-        return plan
+                unassigned[choice.task_id] = explanation
+                continue
+            pinned = self._is_order(choice)
+            routed[choice.task_id] = RoutedTask(
+                agent=agent_id, reason=explanation, pinned=pinned, firm=not pinned and self._is_firm(choice)
+            )
+        return RoutedPlan(tasks=routed, unassigned=unassigned)
 
     async def _find_or_create(
         self, task: Task, agent_creator: AgentCreator, available: set[str], missing: str
@@ -278,15 +277,15 @@ is its trade. No other agent could.
 
 
 async def _optimize(
-    plan: RoutingPlan,
+    plan: RoutedPlan,
     dag: TaskDAG,
     optimizer: PlanOptimizer,
     constraints: Any,
     registry: AgentRegistry,
     available: set[str],
-    pinned: Collection[str],
-) -> None:
-    """Write the optimiser's plan into `plan`; if it fails, or moves a task where it cannot be done, leave `plan` be."""
+) -> RoutedPlan:
+    """Return the optimiser's plan; the one given if it fails, or moves a task where it cannot be done."""
+    pinned = plan.fixed
     try:
         optimize: Any = optimizer.optimize_routing_plan  # one of a user's own need not know of pins
         optimized = await optimize(
@@ -301,10 +300,9 @@ async def _optimize(
             raise InvalidAgents(fault)
     except Exception as error:  # documented: the baseline stands whatever happens in the optimiser
         logger.warning("The cost optimiser failed, so the plan stands as routed: %s", error)
-        plan.metadata["daao_error"] = f"{type(error).__name__}: {error}"
-        return
+        return replace(plan, optimizer_error=f"{type(error).__name__}: {error}")
     details = dict(optimized.optimization_details)
-    plan.metadata.update(
+    figures = OptimizedFigures(
         cost_savings=optimized.cost_savings,
         estimated_cost=optimized.estimated_cost,
         baseline_cost=details.get("baseline_cost", optimized.estimated_cost + optimized.cost_savings),
@@ -315,36 +313,35 @@ async def _optimize(
     if details.get("status") in _NO_PLAN:
         # The figures are those of the plan as routed: the validator holds them against the same limits.
         obstacle = details.get("binding") or details.get("missed")
-        plan.metadata["daao_error"] = f"{details['status']}: no plan was found within the limits ({obstacle})"
         logger.info("The cost optimiser found no plan within the limits (%s); the plan stands as routed.", obstacle)
-        return
-    plan.metadata["daao_optimized"] = True
-    plan.strategies.update(strategies)
+        why = f"{details['status']}: no plan was found within the limits ({obstacle})"
+        return replace(plan, figures=figures, optimizer_error=why)
     gain = (
         f": the plan as a whole is expected to cost ${optimized.cost_savings:.4f} less"
         if optimized.cost_savings > 0
         else ", so that the plan keeps its constraints"
     )
+    reasons = details.get("reasons", {})
+    moved: dict[str, RoutedTask] = {}
     for task_id, agent_id in optimized.assignments.items():
-        before = plan.assignments[task_id]
-        strategy = plan.strategies.get(task_id)
-        if task_id in pinned:
-            continue  # by order, or by a firm rule
-        if (reason := details.get("reasons", {}).get(task_id)) is not None:
-            plan.assignments[task_id] = agent_id
-            plan.explanations[task_id] += f" {reason}"
+        task, strategy = plan.tasks[task_id], strategies.get(task_id)
+        if task_id in pinned:  # by order, or by a firm rule
+            if strategy is not None:
+                moved[task_id] = replace(task, strategy=strategy)
+        elif task_id in reasons:
+            moved[task_id] = task.moved(agent_id, reasons[task_id], strategy=strategy)
         elif strategy is not None:
-            plan.assignments[task_id] = agent_id
-            plan.explanations[task_id] += f" Done as {strategy} by the cost optimiser{gain}."
-        elif agent_id != before:
-            plan.assignments[task_id] = agent_id
-            plan.explanations[task_id] += f" Moved from {before} to {agent_id} by the cost optimiser{gain}."
+            why = f"Done as {strategy} by the cost optimiser{gain}."
+            moved[task_id] = task.moved(agent_id, why, strategy=strategy)
+        elif agent_id != task.agent:
+            moved[task_id] = task.moved(agent_id, f"Moved from {task.agent} to {agent_id} by the cost optimiser{gain}.")
+    return replace(plan.with_tasks(moved), figures=replace(figures, daao_optimized=True))
 
 
 def _find_fault(
     assignments: Mapping[str, str],
     strategies: Mapping[str, Any],
-    plan: RoutingPlan,
+    plan: RoutedPlan,
     dag: TaskDAG,
     registry: AgentRegistry,
     available: set[str],
@@ -352,7 +349,7 @@ def _find_fault(
     if set(assignments) != set(plan.assignments):
         return "the optimiser gave back another set of tasks than it was given"
     for task_id, strategy in strategies.items():
-        absent = sorted(set(_agents_of(strategy)) - available)
+        absent = sorted(set(agents_named(strategy)) - available)
         if absent:
             return f"the optimiser has task {task_id!r} done as {strategy}, and {absent[0]!r} is not available"
     for task_id, agent_id in assignments.items():
@@ -363,20 +360,6 @@ def _find_fault(
         if not registry[agent_id].takes(dag[task_id]):
             return f"the optimiser moved task {task_id!r} to {agent_id!r}, which cannot do it"
     return None
-
-
-def _agents_of(strategy: Any) -> tuple[str, ...]:
-    """Return the agents that a strategy names, whatever its class: routing stands left of cost, and knows none."""
-    found: list[str] = []
-    for name in getattr(strategy, "__dataclass_fields__", ()):
-        value = getattr(strategy, name)
-        if name in ("agent", "cheap") and isinstance(value, str):
-            found.append(value)
-        elif name == "agents":
-            found += value
-        elif hasattr(value, "__dataclass_fields__"):
-            found += _agents_of(value)
-    return tuple(found)
 
 
 def _why_not_registered(task: Task, capability: AgentCapability, registry: AgentRegistry) -> str | None:

@@ -1,17 +1,23 @@
-"""A routing plan: which agent does which task, why, and what is missing where none can. Proves nothing."""
+"""A routed plan: which agent does which task, why, and what is missing where none can. Proves nothing.
+
+`RoutedPlan` is what the stages hand on: typed and frozen, a change is another value. `RoutingPlan` is the documented
+face of it, with open dicts, for whoever routes or changes a plan by hand; `RoutedPlan.of` and `opened` turn one into
+the other. What a plan is approved with is the validator's (see `kapelle.validation.ApprovedPlan`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoutingPlan:
-    """Which agent does which task, and why.
+    """Which agent does which task, and why, as documented code reads and writes it.
 
-    The fields are fixed but the dicts are open, because documented code writes into them; what freezes a plan is the
-    validator, which copies them.
+    The fields are fixed but the dicts are open; what freezes a plan is `RoutedPlan.of`, which the validator calls.
 
     >>> plan = RoutingPlan(unassigned={"ship": "no agent takes 'deploy'"})
     >>> plan.is_complete
@@ -31,8 +37,7 @@ class RoutingPlan:
     unassigned: dict[str, str] = field(default_factory=dict)
     """Task id to what is missing, and the way out."""
     metadata: dict[str, Any] = field(default_factory=dict)
-    """What the cost optimiser made of the plan: `daao_optimized`, `cost_savings`, `estimated_cost`, `baseline_cost`,
-    `estimated_time`, `quality_score`, `optimization_details`; or `daao_error`, where it failed."""
+    """What else is known of the plan: `RoutedPlan.metadata`."""
 
     @property
     def is_complete(self) -> bool:
@@ -40,14 +45,229 @@ class RoutingPlan:
         return all(task_id in self.assignments for task_id in self.unassigned)
 
     @property
-    def kept(self) -> frozenset[str]:
-        """The tasks that no optimiser and no exploration moves: `pinned` by order of the user's, `firm` by a rule."""
-        return frozenset((*self.metadata.get("pinned", ()), *self.metadata.get("firm", ())))
+    def workload(self) -> dict[str, int]:
+        """How many tasks each agent of the plan has."""
+        return _count(self.assignments.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoutedTask:
+    """Who does a task, and why."""
+
+    agent: str
+    reason: str = ""
+    """With the runner-up, and why it lost."""
+    strategy: Any = None
+    """How several agents are asked, `agent` first, where that pays: a `kapelle.strategies.Strategy`."""
+    pinned: bool = False
+    """Whether its agent is an order of the user's: nothing moves it, and no other agent is its fallback."""
+    firm: bool = False
+    """Whether a firm rule chose its agent: no optimiser and no exploration moves it (see RoutingRule)."""
+    propensity: float | None = None
+    """How probable its agent was, where the task might have explored."""
+    explored: bool = False
+    """Whether it went to its agent to learn of it."""
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """What its outcomes say besides, where it might have explored."""
+        drawn = {} if self.propensity is None else {"propensity": self.propensity}
+        return {**drawn, "explored": True} if self.explored else drawn
+
+    def moved(self, agent: str, why: str, **changes: Any) -> RoutedTask:
+        """Return the task with another agent, for one more reason. What was drawn for the agent before goes."""
+        changes = {"propensity": None, "explored": False, **changes}
+        return replace(self, agent=agent, reason=f"{self.reason} {why}".strip(), **changes)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizedFigures:
+    """What an optimiser says of the assignment that it made, and of no other one. Whoever optimises may say anything:
+    the validator holds it against its own estimates."""
+
+    cost_savings: Any = None
+    estimated_cost: Any = None
+    baseline_cost: Any = None
+    estimated_time: Any = None
+    quality_score: Any = None
+    optimization_details: Any = None
+    daao_optimized: Any = None
+    """True where the plan is the optimiser's, and not only weighed by it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is said, under the documented keys."""
+        return {name: value for name in _FIGURES if (value := getattr(self, name)) is not None}
+
+
+_FIGURES = tuple(OptimizedFigures.__dataclass_fields__)
+_KNOWN = frozenset((*_FIGURES, "pinned", "firm", "features", "daao_error"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoutedPlan:
+    """Which agent does which task, and why: one value for each task.
+
+    >>> plan = RoutedPlan(tasks={"ship": RoutedTask(agent="ann", reason="She asked for it.", pinned=True)})
+    >>> plan.assignments, plan.metadata
+    (mappingproxy({'ship': 'ann'}), {'pinned': ['ship']})
+    """
+
+    tasks: Mapping[str, RoutedTask] = field(default_factory=dict)
+    """By task id, for the tasks that have an agent."""
+    unassigned: Mapping[str, str] = field(default_factory=dict)
+    """Task id to what is missing, and the way out."""
+    figures: OptimizedFigures = OptimizedFigures()
+    """What the cost optimiser made of the plan."""
+    optimizer_error: str | None = None
+    """Why the plan stands as routed, where the cost optimiser failed."""
+    remarks: Mapping[str, Any] = field(default_factory=dict)
+    """What a router of the user's own says besides, under keys of its own."""
+    assignments: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    """Task id to agent id."""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "assignments", MappingProxyType({name: task.agent for name, task in self.tasks.items()}))
+        for name in ("tasks", "unassigned", "remarks"):
+            put(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @classmethod
+    def of(cls, plan: RoutingPlan | RoutedPlan) -> RoutedPlan:
+        """Return a plan as it is now. A strategy whose first agent is not the assigned one is stale, and goes: whoever
+        gave the task to another agent since then meant that agent."""
+        if isinstance(plan, RoutedPlan):
+            return plan
+        said = plan.metadata
+        pinned, firm = (frozenset(said.get(name, ())) for name in ("pinned", "firm"))
+        features: Mapping[str, Mapping[str, Any]] = said.get("features", {})
+        tasks = {}
+        for name, agent in plan.assignments.items():
+            strategy, known = plan.strategies.get(name), features.get(name, {})
+            tasks[name] = RoutedTask(
+                agent=agent,
+                reason=plan.explanations.get(name, ""),
+                strategy=None if agents_named(strategy)[:1] not in ((), (agent,)) else strategy,
+                pinned=name in pinned,
+                firm=name in firm,
+                propensity=known.get("propensity"),
+                explored=bool(known.get("explored", False)),
+            )
+        return cls(
+            tasks=tasks,
+            unassigned=dict(plan.unassigned),
+            figures=OptimizedFigures(**{name: said[name] for name in _FIGURES if name in said}),
+            optimizer_error=said.get("daao_error"),
+            remarks={name: value for name, value in said.items() if name not in _KNOWN},
+        )
+
+    def opened(self) -> RoutingPlan:
+        """Return the documented form, whose dicts are open."""
+        return RoutingPlan(
+            assignments=dict(self.assignments),
+            explanations=dict(self.explanations),
+            strategies=dict(self.strategies),
+            unassigned=dict(self.unassigned),
+            metadata=self.metadata,
+        )
+
+    def with_tasks(self, tasks: Mapping[str, RoutedTask], *, drop_figures: bool = False) -> RoutedPlan:
+        """Return the plan in which these tasks are done so; `drop_figures` where it is the optimiser's no longer."""
+        if not tasks:
+            return self
+        return replace(
+            self,
+            tasks={**self.tasks, **tasks},
+            unassigned={name: why for name, why in self.unassigned.items() if name not in tasks},
+            figures=OptimizedFigures() if drop_figures else self.figures,
+        )
+
+    def without(self, unassigned: Mapping[str, str]) -> RoutedPlan:
+        """Return the plan in which nobody does these tasks, for these reasons; what it would cost is open then."""
+        if not unassigned:
+            return self
+        return replace(
+            self,
+            tasks={name: task for name, task in self.tasks.items() if name not in unassigned},
+            unassigned={**self.unassigned, **unassigned},
+            figures=replace(self.figures, estimated_cost=None),
+        )
+
+    def only(self, names: Collection[str]) -> RoutedPlan:
+        """Return what is known of some tasks, without figures: these were of the whole."""
+        return RoutedPlan(tasks={name: task for name, task in self.tasks.items() if name in names})
+
+    def joined(self, new: RoutedPlan) -> RoutedPlan:
+        """Return this plan with the tasks of another one, which says who is missing."""
+        return RoutedPlan(tasks={**self.tasks, **new.tasks}, unassigned=new.unassigned)
+
+    @property
+    def explanations(self) -> Mapping[str, str]:
+        """Task id to the reason for its agent."""
+        return MappingProxyType({name: task.reason for name, task in self.tasks.items() if task.reason})
+
+    @property
+    def strategies(self) -> Mapping[str, Any]:
+        """Task id to its strategy, for tasks that may ask several agents."""
+        found = {name: task.strategy for name, task in self.tasks.items() if task.strategy is not None}
+        return MappingProxyType(found)
+
+    @property
+    def pinned(self) -> frozenset[str]:
+        """The tasks whose agent is an order of the user's."""
+        return frozenset(name for name, task in self.tasks.items() if task.pinned)
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """The tasks that no optimiser and no exploration moves: by order of the user's, or by a firm rule."""
+        return frozenset(name for name, task in self.tasks.items() if task.pinned or task.firm)
+
+    @property
+    def features(self) -> dict[str, dict[str, Any]]:
+        """Task id to what its outcomes say besides: whether it explores, and how probable that was."""
+        return {name: task.features for name, task in self.tasks.items() if task.features}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every task that was routed has an agent."""
+        return all(task_id in self.tasks for task_id in self.unassigned)
 
     @property
     def workload(self) -> dict[str, int]:
         """How many tasks each agent of the plan has."""
-        counts: dict[str, int] = {}
-        for agent_id in self.assignments.values():
-            counts[agent_id] = counts.get(agent_id, 0) + 1
-        return counts
+        return _count(self.assignments.values())
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What else is known of the plan, under the documented keys.
+
+        What the cost optimiser made of it: `daao_optimized`, `cost_savings`, `estimated_cost`, `baseline_cost`,
+        `estimated_time`, `quality_score`, `optimization_details`; or `daao_error`, where it failed. Which tasks keep
+        their agents: `pinned`, `firm`. What exploration drew: `features`.
+        """
+        said = {name: [task_id for task_id, one in self.tasks.items() if getattr(one, name)] for name in _MARKS}
+        derived = {**said, **self.figures.to_dict(), "daao_error": self.optimizer_error, "features": self.features}
+        return {**self.remarks, **{name: value for name, value in derived.items() if value not in (None, [], {})}}
+
+
+_MARKS = ("pinned", "firm")
+
+
+def agents_named(strategy: Any) -> tuple[str, ...]:
+    """Return the agents that a strategy names, whatever its class: routing stands left of them, and knows none."""
+    found: list[str] = []
+    for name in getattr(strategy, "__dataclass_fields__", ()):
+        value = getattr(strategy, name)
+        if name in ("agent", "cheap") and isinstance(value, str):
+            found.append(value)
+        elif name == "agents":
+            found += value
+        elif hasattr(value, "__dataclass_fields__"):
+            found += agents_named(value)
+    return tuple(found)
+
+
+def _count(agents: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for agent in agents:
+        counts[agent] = counts.get(agent, 0) + 1
+    return counts

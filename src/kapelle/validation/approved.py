@@ -17,6 +17,7 @@ from kapelle.errors import InvalidInput
 from kapelle.estimates import Estimate
 from kapelle.graph import TaskDAG
 from kapelle.limits import RunLimits
+from kapelle.routing import RoutedPlan
 from kapelle.strategies import Single, Strategy
 
 from .issue import Issue
@@ -42,18 +43,12 @@ class ApprovedPlan:
 
     dag: TaskDAG
     """Sealed: a change is a new version, and needs a new approval."""
-    assignments: Mapping[str, str]
-    """Task id to agent id, for every task."""
-    explanations: Mapping[str, str]
-    """Task id to the reason for its agent, where the routing gave one."""
+    routed: RoutedPlan
+    """Who does each task, and why."""
     estimates: Mapping[str, Estimate]
     """Task id to what the task is expected to take, for every task."""
-    strategies: Mapping[str, Strategy] = field(default_factory=dict)
-    """Task id to its strategy, for tasks that may ask more agents than the one they are assigned to."""
     step_estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     """Task id to what each agent of its strategy is expected to take, where there is a strategy."""
-    features: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Task id to what its outcome is to say besides: whether it explores, and how probable that was."""
     score: float
     """The validator's score in 0..1."""
     estimated_cost: float
@@ -73,8 +68,23 @@ class ApprovedPlan:
             raise InvalidInput(f"Only the validator makes an ApprovedPlan. {_WAY_OUT}")
         put = object.__setattr__
         put(self, "dag", self.dag.sealed())
-        for name in ("assignments", "explanations", "estimates", "strategies", "step_estimates", "features"):
+        for name in ("estimates", "step_estimates"):
             put(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    @property
+    def assignments(self) -> Mapping[str, str]:
+        """Task id to agent id, for every task."""
+        return self.routed.assignments
+
+    @property
+    def explanations(self) -> Mapping[str, str]:
+        """Task id to the reason for its agent, where the routing gave one."""
+        return self.routed.explanations
+
+    @property
+    def strategies(self) -> Mapping[str, Strategy]:
+        """Task id to its strategy, for tasks that may ask more agents than the one they are assigned to."""
+        return self.routed.strategies
 
     @property
     def max_budget(self) -> float | None:
@@ -93,7 +103,9 @@ class ApprovedPlan:
 
     def strategy_of(self, task_id: str) -> Strategy:
         """Return how a task gets its answer."""
-        return self.strategies.get(task_id) or _single(self.assignments[task_id])
+        routed = self.routed.tasks[task_id]
+        strategy: Strategy | None = routed.strategy
+        return strategy or _single(routed.agent)
 
     def step_estimate(self, task_id: str, agent: str) -> Estimate:
         """Return what one agent of a task's strategy is expected to take."""

@@ -23,8 +23,8 @@ from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import Task, TaskDAG, find_literals
 from kapelle.limits import RunLimits
-from kapelle.routing import RoutingPlan
-from kapelle.strategies import Cascade, Single, Strategy, Vote, agents_of
+from kapelle.routing import RoutedPlan
+from kapelle.strategies import Cascade, Single, Strategy, Vote
 
 from .edit import Edit
 from .issue import Issue, Severity
@@ -40,7 +40,7 @@ TOLERANCE = 1e-9
 class Case:
     """What is checked: the plan, what it was made for, and what it is expected to take."""
 
-    plan: RoutingPlan
+    plan: RoutedPlan
     dag: TaskDAG
     agents: Mapping[str, AgentCapability]
     estimates: Mapping[str, Estimate]
@@ -110,17 +110,17 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
 
     No error: the world, or the agent, may be mended, and nothing but another try could tell.
     """
-    pinned, firm = (frozenset(case.plan.metadata.get(name, ())) for name in ("pinned", "firm"))
     for task in case.dag:
-        agent = case.agents.get(case.plan.assignments.get(task.task_id, ""))
-        if agent is None or not agent.takes(task):
+        routed = case.plan.tasks.get(task.task_id)
+        agent = None if routed is None else case.agents.get(routed.agent)
+        if routed is None or agent is None or not agent.takes(task):
             continue
         belief = judge_pair(agent, task.task_type, case.profiler)
         if belief.is_hopeless:
             other = best_agent(task, case.staff, case.profiler)
-            if task.task_id in firm and other not in (None, agent.agent_id):
+            if routed.firm and other not in (None, agent.agent_id):
                 continue  # it is asked first, and where it refuses, the other one is
-            is_kept = task.task_id in pinned or task.task_id in case.approved or task.strategy is not None
+            is_kept = routed.pinned or task.task_id in case.approved or task.strategy is not None
             yield Issue(
                 kind="solvable",
                 severity="warning",
@@ -215,7 +215,7 @@ def _round_up(amount: float) -> float:
 
 def _relaxations(case: Case) -> str:
     """What the cost optimiser says would make room, if it was asked and found no plan; else nothing."""
-    details = case.plan.metadata.get("optimization_details")
+    details = case.plan.figures.optimization_details
     if not isinstance(details, Mapping):
         return ""
     binding = details.get("binding")
@@ -337,19 +337,19 @@ CHECKS = (
 )
 
 
-def strategy_of(plan: RoutingPlan, task_id: str) -> Strategy:
-    """Return how a plan has a task done. A strategy whose first agent is not the assigned one is stale, and none.
+def strategy_of(plan: RoutedPlan, task_id: str) -> Strategy:
+    """Return how a plan has a task done.
 
     Raises:
         InvalidInput: the plan holds something else where a strategy must be.
     """
-    given = plan.strategies.get(task_id)
+    routed = plan.tasks[task_id]
+    given = routed.strategy
     if given is not None and not isinstance(given, (Single, Cascade, Vote)):
         raise InvalidInput(
             f"strategies[{task_id!r}] is {given!r:.80}; give a Single, a Cascade or a Vote, or leave it out."
         )
-    agent = plan.assignments[task_id]
-    return given if given is not None and agents_of(given)[0] == agent else Single(agent=agent)
+    return Single(agent=routed.agent) if given is None else given
 
 
 def find_issues(case: Case) -> tuple[Issue, ...]:

@@ -14,17 +14,6 @@ from typing import Any, Self
 from kapelle.errors import InvalidGraph
 from kapelle.graph import GraphPatch, Reference, Task, replace_references
 
-FIGURES = (
-    "daao_optimized",
-    "estimated_cost",
-    "estimated_time",
-    "quality_score",
-    "cost_savings",
-    "baseline_cost",
-    "optimization_details",
-)
-"""What a routed plan's metadata say of its assignment, and of no other one."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:

@@ -2,7 +2,7 @@
 agent that is most sure to do it, on a tie the cheaper one.
 
 The same judgement that edits a plan (solvability) chooses here, so a fallback is as able as what a plan would have had.
-Refuses tasks that the user has given to one agent: that was an order, not advice.
+Refuses tasks whose plan names a strategy. Nobody asks it for tasks that are pinned (see ApprovedPlan.pinned).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ class NextBest:
 
     Args:
         agents: Of them, those that can be run are chosen from.
-        kept: Tasks that stay with their agent. Whoever adds to it later, as a graph grows, is heard.
         complexities: Task id to how complex it is, where that is known; what is expected grows with it.
         router: Knows the firm rules; without one there are none.
     """
@@ -33,19 +32,17 @@ class NextBest:
         agents: AgentRegistry,
         profiler: CostProfiler,
         *,
-        kept: Collection[str] = frozenset(),
         complexities: Mapping[str, float] = MappingProxyType({}),
         router: HALORouter | None = None,
     ) -> None:
         self._all = agents
         self._profiler = profiler
-        self._kept = kept
         self._complexities = complexities
         self._router = router
 
     def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:
         """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
-        if task.task_id in self._kept or task.strategy is not None:
+        if task.strategy is not None:
             return None
         others = {agent_id: card for agent_id, card in self._all.runnable().items() if agent_id not in tried}
         firm = {} if self._router is None else self._router.find_firm([task], others)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import TaskDAG
-from kapelle.routing import HALORouter, RoutingPlan
+from kapelle.routing import HALORouter, RoutedPlan, RoutedTask
 
-from .edit import FIGURES, Edit
+from .edit import Edit
 from .issue import Issue
 from .result import ValidationResult
 
@@ -33,7 +32,7 @@ class Routed:
     """A graph and who does its tasks."""
 
     dag: TaskDAG
-    plan: RoutingPlan
+    plan: RoutedPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +40,7 @@ class Repair:
     """What became of a plan."""
 
     dag: TaskDAG
-    routing_plan: RoutingPlan
+    routing_plan: RoutedPlan
     edits: tuple[Edit, ...]
     """What was changed, in order."""
     result: ValidationResult
@@ -65,47 +64,33 @@ def apply_edit(
     except InvalidInput:
         return None
     old = routed.plan
-    assignments = {task: agent for task, agent in old.assignments.items() if task not in edit.unassign}
-    explanations, unassigned = dict(old.explanations), dict(old.unassigned)
     gone = set(edit.changes) - set(dag.tasks)
-    for task_id in gone:
-        for known in (assignments, explanations, unassigned):
-            known.pop(task_id, None)
-    new = [task.task_id for task in dag if task.task_id not in routed.dag or task.task_id in edit.changes]
-    for task_id in new:
-        task, agent_id = dag[task_id], assignments.get(task_id)
-        if agent_id is not None and agent_id in router.agent_registry and router.agent_registry[agent_id].takes(task):
+    tasks = {name: task for name, task in old.tasks.items() if name not in gone and name not in edit.unassign}
+    unassigned = {name: why for name, why in old.unassigned.items() if name not in gone}
+    new = [task for task in dag if task.task_id not in routed.dag or task.task_id in edit.changes]
+    for task in new:
+        name, known = task.task_id, tasks.get(task.task_id)
+        if known and known.agent in router.agent_registry and router.agent_registry[known.agent].takes(task):
             continue
         choice, why = router.route_task(task, available)
-        unassigned.pop(task_id, None)
-        assignments.pop(task_id, None)
+        unassigned.pop(name, None)
+        tasks.pop(name, None)
         if choice is None:
-            unassigned[task_id] = why
+            unassigned[name] = why
         else:
-            assignments[task_id], explanations[task_id] = choice, why
-    for task_id, agent_id in edit.assign.items():
-        unassigned.pop(task_id, None)
-        before = assignments.get(task_id)
-        assignments[task_id] = agent_id
-        moved = f"Given to {agent_id}" + (f" instead of {before}" if before else "") + f" by repair: {edit.summary}"
-        explanations[task_id] = f"{explanations.get(task_id, '')} {moved}".strip()
-    metadata = _still_true(old.metadata)
-    firm = {name for name in metadata.get("firm", ()) if name in dag}
-    if firm := firm.union(router.find_firm([dag[task_id] for task_id in new], available)):
-        metadata["firm"] = sorted(firm)
-    plan = RoutingPlan(
-        assignments=assignments,
-        explanations=explanations,
-        strategies=dict(old.strategies),
-        unassigned=unassigned,
-        metadata=metadata,
-    )
+            tasks[name] = RoutedTask(agent=choice, reason=why)
+    for name, agent_id in edit.assign.items():
+        unassigned.pop(name, None)
+        known = tasks.get(name)
+        why = f"Given to {agent_id}" + (f" instead of {known.agent}" if known else "") + f" by repair: {edit.summary}"
+        tasks[name] = (known or RoutedTask(agent=agent_id)).moved(agent_id, why, strategy=None)
+    for name in router.find_firm(new, available):
+        if name in tasks:
+            tasks[name] = replace(tasks[name], firm=True)
+    plan = RoutedPlan(
+        tasks=tasks, unassigned=unassigned, optimizer_error=old.optimizer_error, remarks=old.remarks
+    )  # without the figures: they are of the assignment that it no longer is
     return Routed(dag=dag, plan=plan)
-
-
-def _still_true(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return what is known of a plan without the figures of the assignment that it no longer is."""
-    return {key: value for key, value in metadata.items() if key not in FIGURES}
 
 
 def is_better(after: Iterable[Issue], before: Iterable[Issue]) -> bool:

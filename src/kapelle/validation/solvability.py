@@ -21,9 +21,9 @@ from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
 from kapelle.language import stem
 from kapelle.planning import split_name
-from kapelle.routing import RoutingPlan
+from kapelle.routing import RoutedPlan, RoutedTask
 
-from .edit import FIGURES, Edit
+from .edit import Edit
 
 WIDTH = 2.0
 """Standard deviations between the mean and a bound: one in forty lies beyond, were it normal."""
@@ -102,23 +102,23 @@ def best_agent(
 
 
 def avoid_hopeless(
-    plan: RoutingPlan, dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler
-) -> None:
-    """Give tasks of agents that fail at them nearly always to the best other agent, where there is one.
+    plan: RoutedPlan, dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler
+) -> RoutedPlan:
+    """Return the plan in which tasks of agents that fail at them nearly always have the best other one, where there is.
 
     What the user has given to an agent stays with it, and so does a task whose strategy asks several. What a firm rule
     has given stays until measured outcomes prove another agent right more often: that it refuses what it does not know
     is no fault of it.
     """
-    pinned, firm = (frozenset(plan.metadata.get(name, ())) for name in ("pinned", "firm"))
-    for task_id, agent_id in list(plan.assignments.items()):
-        agent = agents.get(agent_id)
-        if agent is None or task_id in pinned or task_id in plan.strategies or task_id not in dag:
+    moved: dict[str, RoutedTask] = {}
+    for task_id, routed in plan.tasks.items():
+        agent = agents.get(routed.agent)
+        if agent is None or routed.pinned or routed.strategy is not None or task_id not in dag:
             continue
         task = dag[task_id]
         if task.strategy is not None:
             continue
-        if task_id in firm:
+        if routed.firm:
             belief = judge_answers(agent, task.task_type, profiler)
             other = _more_often_right(task, belief, list(agents.values()), profiler)
             found = "the answers of {} were right in {:.0%} of {!r} ({} measured)."
@@ -126,13 +126,10 @@ def avoid_hopeless(
             belief = judge_pair(agent, task.task_type, profiler)
             other = best_agent(task, list(agents.values()), profiler) if belief.is_hopeless else None
             found = "{} is expected to succeed in {:.0%} of {!r} ({} outcomes)."
-        if other is None:
-            continue
-        moved = f"Given to {other}: " + found.format(agent_id, belief.mean, task.task_type, belief.outcomes)
-        plan.assignments[task_id] = other
-        plan.explanations[task_id] = f"{plan.explanations.get(task_id, '')} {moved}".strip()
-        for figure in FIGURES:
-            plan.metadata.pop(figure, None)
+        if other is not None:
+            why = found.format(routed.agent, belief.mean, task.task_type, belief.outcomes)
+            moved[task_id] = routed.moved(other, f"Given to {other}: {why}")
+    return plan.with_tasks(moved, drop_figures=True)
 
 
 def rework(task: Task, agents: Sequence[AgentCapability], taken: Mapping[str, object]) -> Edit | None:

@@ -30,7 +30,7 @@ from kapelle.graph import MAX_TASKS, TaskDAG
 from kapelle.learning import LearnedRewardModel, TaskOutcome
 from kapelle.limits import MIN_SECONDS, RunLimits, check_limit
 from kapelle.redaction import get_logger
-from kapelle.routing import HALORouter, RoutingPlan
+from kapelle.routing import HALORouter, RoutedPlan, RoutingPlan
 
 from . import score
 from .approved import APPROVAL, ApprovedPlan
@@ -95,7 +95,7 @@ class AOPValidator:
 
     async def validate_routing_plan(
         self,
-        routing_plan: RoutingPlan,
+        routing_plan: RoutingPlan | RoutedPlan,
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
@@ -133,12 +133,12 @@ class AOPValidator:
             finished=frozenset(finished),
             approved=frozenset(approved),
         )
-        result = await self._check(Routed(dag=dag, plan=routing_plan), wanted, found.issues)
+        result = await self._check(Routed(dag=dag, plan=RoutedPlan.of(routing_plan)), wanted, found.issues)
         return replace(result, detection_cost_usd=found.cost_usd)
 
     async def repair(
         self,
-        routing_plan: RoutingPlan,
+        routing_plan: RoutingPlan | RoutedPlan,
         dag: TaskDAG,
         max_budget: float | None = None,
         *,
@@ -181,7 +181,7 @@ class AOPValidator:
             approved=frozenset(finished),
         )
         findings = found.issues
-        state = Routed(dag=dag, plan=routing_plan)
+        state = Routed(dag=dag, plan=RoutedPlan.of(routing_plan))
         result = await self._check(state, wanted, findings)
         applied: list[Edit] = []
         trials = trials_for(len(dag))
@@ -213,18 +213,11 @@ class AOPValidator:
         return await detect_contained(self.detector, request, dag, self.agent_registry)
 
     async def _check(self, routed: Routed, wanted: _Wanted, findings: tuple[Issue, ...]) -> ValidationResult:
-        dag, routing_plan = routed.dag, routed.plan
+        dag = routed.dag
         if len(dag) > MAX_TASKS:
             return ValidationResult(passed=False, issues=(too_many_tasks(len(dag)),))
-        plan = RoutingPlan(
-            assignments=dict(routing_plan.assignments),
-            explanations=dict(routing_plan.explanations),
-            unassigned=dict(routing_plan.unassigned),
-            strategies=dict(routing_plan.strategies),
-            metadata=dict(routing_plan.metadata),
-        )
         settled = (*wanted.finished, *wanted.approved)
-        follow_orders(plan, dag, self.agent_registry, only=plan.assignments.keys() - settled)
+        plan = follow_orders(routed.plan, dag, self.agent_registry, only=routed.plan.tasks.keys() - settled)
         dag = dag.sealed()
         expected = self._expect(plan, dag, least=wanted.limits.min_quality or 0.0)
         estimates = {task_id: one.estimate for task_id, one in expected.items()}
@@ -255,12 +248,9 @@ class AOPValidator:
         if passed:
             approved = ApprovedPlan(
                 dag=dag,
-                assignments=plan.assignments,
-                explanations=plan.explanations,
+                routed=plan,
                 estimates=estimates,
-                strategies=plan.strategies,
                 step_estimates={task_id: one.steps for task_id, one in expected.items() if one.steps},
-                features=plan.metadata.get("features", {}),
                 score=quality_score,
                 estimated_cost=cost,
                 estimated_time=seconds,
@@ -314,7 +304,7 @@ class AOPValidator:
 
     # These five names are documented, and documented code calls and overrides them.
 
-    async def _calculate_quality_score(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    async def _calculate_quality_score(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         success_prob = self._estimate_success_probability(routing_plan, dag)
         quality = self._estimate_quality_score(routing_plan, dag)
         cost = self._normalize_cost(routing_plan, dag)
@@ -328,17 +318,17 @@ class AOPValidator:
             + self.weight_time * (1 - time)
         )
 
-    def _estimate_success_probability(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    def _estimate_success_probability(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         return score.success_rate(self._estimate(routing_plan, dag), dag)
 
-    def _estimate_quality_score(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    def _estimate_quality_score(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         return score.agent_fit(routing_plan.assignments, dag, self.agent_registry)
 
-    def _normalize_cost(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    def _normalize_cost(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         bounds = score.cost_bounds(dag, self.agent_registry, self._profiler())
         return bounds.position_of(score.total_cost(self._estimate(routing_plan, dag)))
 
-    def _normalize_time(self, routing_plan: RoutingPlan, dag: TaskDAG) -> float:
+    def _normalize_time(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         bounds = score.time_bounds(dag, self.agent_registry, self._profiler())
         return bounds.position_of(score.critical_seconds(self._estimate(routing_plan, dag), dag))
 
@@ -349,10 +339,10 @@ class AOPValidator:
         edit = await _reassign_within(case)
         return tuple(replace(one, edit=edit) if one.kind in _LIMITS and one.edit is None else one for one in issues)
 
-    def _estimate(self, plan: RoutingPlan, dag: TaskDAG) -> dict[str, Estimate]:
-        return {task_id: one.estimate for task_id, one in self._expect(plan, dag).items()}
+    def _estimate(self, plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> dict[str, Estimate]:
+        return {task_id: one.estimate for task_id, one in self._expect(RoutedPlan.of(plan), dag).items()}
 
-    def _expect(self, plan: RoutingPlan, dag: TaskDAG, *, least: float = 0.0) -> dict[str, Expectation]:
+    def _expect(self, plan: RoutedPlan, dag: TaskDAG, *, least: float = 0.0) -> dict[str, Expectation]:
         ways = {task_id: strategy_of(plan, task_id) for task_id in plan.assignments}
         return expect_tasks(ways, dag, self.agent_registry, self._profiler(), source=self.strategies, least=least)
 
@@ -360,9 +350,9 @@ class AOPValidator:
         # A profiler without outcomes estimates what agents declare, and else the documented defaults.
         return self.cost_profiler if self.cost_profiler is not None else CostProfiler()
 
-    def _settle_cost(self, plan: RoutingPlan, summed: float) -> tuple[float, tuple[Issue, ...]]:
+    def _settle_cost(self, plan: RoutedPlan, summed: float) -> tuple[float, tuple[Issue, ...]]:
         """Return the cost to hold against the budget: the sum of our estimates, or the optimiser's figure."""
-        stated = plan.metadata.get("estimated_cost")
+        stated = plan.figures.estimated_cost
         if stated is None:
             return summed, ()
         fault = _why_inconsistent(plan, stated)
@@ -428,11 +418,11 @@ def _errors_first(*groups: Iterable[Issue]) -> tuple[Issue, ...]:
     return tuple(sorted((one for group in groups for one in group), key=lambda issue: issue.severity != "error"))
 
 
-def _why_inconsistent(plan: RoutingPlan, stated: Any) -> str | None:
+def _why_inconsistent(plan: RoutedPlan, stated: Any) -> str | None:
     """Return what does not fit between the optimiser's figures and the plan, as the end of `estimated_cost ...`."""
     if isinstance(stated, bool) or not isinstance(stated, (int, float)) or not math.isfinite(stated) or stated < 0:
         return f"is {stated!r}, which is no amount"
-    details = plan.metadata.get("optimization_details")
+    details = plan.figures.optimization_details
     workload = details.get("agent_workload") if isinstance(details, Mapping) else None
     if isinstance(workload, Mapping) and {agent: n for agent, n in workload.items() if n} != plan.workload:
         return "was made for other assignments"

@@ -107,9 +107,13 @@ class _Call:
 
 
 async def _wait_threads_end(caller: asyncio.Task[AgentResult]) -> None:
-    over = asyncio.get_running_loop().create_future()
-    when_threads_end(caller, lambda: over.set_result(None))
-    await over
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell() -> None:
+        loop.call_soon_threadsafe(over.set)
+
+    when_threads_end(caller, tell)
+    await over.wait()
 
 
 def _told_in(loop: asyncio.AbstractEventLoop, context: TaskContext) -> TaskContext:

@@ -31,7 +31,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from .csv_dialect import NoTable
-from .csv_rows import CsvShape, check_lines, read_rows, read_shape
+from .csv_rows import check_lines, read_rows, read_shape
+from .csv_shape import CsvShape
 from .passages import split_document
 from .sqlite_tables import read_database
 from .text_encoding import find_encoding, find_other_encoding

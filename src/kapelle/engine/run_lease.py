@@ -103,7 +103,7 @@ class ThreadHeartbeat:
                 one.set_result(None)
 
 
-class Custody:
+class RunLease:
     """Holds the lease of a run from `async with` to its end.
 
     Args:
@@ -159,6 +159,11 @@ class Custody:
                 self._ledger.release_lease(self.lease)
             except Exception as problem:  # what it guards is written; nobody waits longer than the lease lasts
                 logger.info("Run %s: its lease was not given back: %s", self._run_id, problem)
+
+    @property
+    def owner(self) -> str:
+        """The engine that holds it, as the ledger knows it."""
+        return self.lease.owner
 
     @property
     def is_fresh(self) -> bool:

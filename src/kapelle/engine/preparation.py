@@ -1,0 +1,321 @@
+"""Makes a plan fit to run: who does what, whether that may be, and what is changed where it may not.
+
+    plan -> route -> validate          once for every version of a plan: the first one, what is left of a run that is
+                                       resumed, and what a graph has grown into
+
+`first_version`, `rest_version` and `grown_version` say what is to be decided, each a value; `Preparation.prepare` is
+the only place where a version is routed and validated, and `mend` the only one where a refused one is changed. What a
+version already knows, agents that an earlier approval gave, stays. Runs no task, and asks no planner but for a better
+plan: see planner_call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints, follow_orders
+from kapelle.budget import Budget
+from kapelle.errors import InvalidPlan, PlanRejected
+from kapelle.estimates import estimate_complexities
+from kapelle.graph import Task, TaskDAG
+from kapelle.ledger import Journal, Run, Usage
+from kapelle.limits import RunLimits
+from kapelle.planning import Plan
+from kapelle.routing import HALORouter, RoutedPlan
+from kapelle.strategies import agents_of
+from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult, avoid_hopeless
+
+from .event_data import planned, routed
+from .exploring import explore
+from .planner_call import PlannerCall
+from .request import Request
+from .team import Team
+
+LIMIT_KINDS = ("budget", "deadline", "quality", "capacity")
+"""Kinds of issue that say that what the user allows is too little, not that the plan is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """A request as it would be run: the plan, who would do what, and what the validator says. Nothing has run."""
+
+    plan: Plan
+    routing: RoutedPlan
+    validation: ValidationResult
+
+    @property
+    def approved(self) -> ApprovedPlan:
+        """What may run.
+
+        Raises:
+            PlanRejected: the plan was refused.
+        """
+        if self.validation.approved is None:
+            raise PlanRejected(self.validation.errors)
+        return self.validation.approved
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """One version of a plan, and what it is held to."""
+
+    plan: Plan
+    known: RoutedPlan = field(default_factory=RoutedPlan)
+    """Who does what by an earlier approval of this run: that stays."""
+    finished: frozenset[str] = frozenset()
+    """Tasks of which nothing more will come: nothing about them is wrong."""
+    choosing: RunLimits
+    """Within what limits agents are chosen for the tasks that have none yet."""
+    limits: RunLimits = field(default_factory=RunLimits)
+    """What all tasks of the graph together are held to."""
+    covers: str | None = None
+    """The words that its tasks have to cover; None where whoever made it knows better than words do."""
+    explores_as: str | None = None
+    """The id of the run in which some of its tasks may go elsewhere, to learn of others; None: none may."""
+
+    @property
+    def unassigned(self) -> TaskDAG:
+        """The tasks that nobody has yet, as a graph of their own: edges and inputs to others are left out."""
+        new = {task.task_id: task for task in self.plan.graph if task.task_id not in self.known.tasks}
+        if not self.known.tasks:
+            return self.plan.graph
+
+        def alone(task: Task) -> Task:
+            inside = dict(task.inputs) if task.references <= new.keys() else {}
+            return replace(task, depends_on=tuple(name for name in task.depends_on if name in new), inputs=inside)
+
+        return TaskDAG(alone(task) for task in new.values())
+
+
+def first_version(
+    plan: Plan, terms: RunLimits, budget: Budget, *, is_given: bool, run_id: str | None = None
+) -> Version:
+    """Return the first version of a plan, which has to fit into all that the user allows."""
+    # What an unknown agent takes, and whether it succeeds, is just what is unknown.
+    may_explore = terms.deadline_s is None and terms.min_quality is None
+    return Version(
+        plan=plan,
+        choosing=replace(terms, budget_usd=_finite(budget.left.usd)),
+        limits=terms.after(budget.spent.usd),
+        # Whether a plan covers its request is judged by words. Who wrote the plan knows better.
+        covers=None if is_given else plan.request,
+        explores_as=run_id if may_explore else None,
+    )
+
+
+def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], terms: RunLimits, budget: Budget) -> Version:
+    """Return what is left of a run's plan, with new agents for tasks whose own are gone.
+
+    Its cost is not held against the budget once more: it goes as far as that reaches, and then stops cleanly.
+    """
+    assert run.graph is not None
+    return Version(
+        plan=Plan(request=run.request, graph=run.graph, planner=run.planner),
+        known=known,
+        finished=finished,
+        choosing=replace(terms, budget_usd=_finite(budget.left.usd), deadline_s=None),
+    )
+
+
+def grown_version(
+    dag: TaskDAG,
+    current: ApprovedPlan,
+    begun: Collection[str],
+    terms: RunLimits,
+    left_usd: float,
+    able: Collection[str],
+) -> Version:
+    """Return what a graph has grown into. The words of the request are no measure of it: they are covered by the task
+    whose place the new ones take.
+
+    Args:
+        begun: Tasks that run or are over: what they cost has left the budget already.
+        able: Agents that can be asked by now.
+    """
+    known = current.routed.only(dag.tasks)
+    costs = {task_id: current.estimates[task_id].cost_usd for task_id in known.tasks}
+    ahead = sum(cost for task_id, cost in costs.items() if task_id not in begun)
+    # In a resumed run the agents of tasks that are over may be gone: nothing about such a task is wrong.
+    gone = frozenset(
+        name
+        for name in known.tasks
+        if name in begun and any(one not in able for one in agents_of(current.strategy_of(name)))
+    )
+    # The validator adds up all tasks of the graph.
+    counted = left_usd + sum(costs[name] for name in known.tasks if name in begun and name not in gone)
+    return Version(
+        plan=Plan(request=current.request or "", graph=dag, planner="expansion"),
+        known=known,
+        finished=gone,
+        choosing=replace(terms, budget_usd=_finite(max(0.0, left_usd - ahead)), deadline_s=None),
+        limits=RunLimits(budget_usd=_finite(counted)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """Those who decide about a plan, and the money and the journal of the run that it is for."""
+
+    team: Team
+    router: HALORouter
+    optimizer: DAAOOptimizer
+    explorer: Explorer
+    validator: AOPValidator
+    planner: PlannerCall
+    terms: RunLimits
+    budget: Budget
+    journal: Journal | None = None
+    """Where each step is told of; None tells nobody, and explores nothing."""
+
+    async def propose(self, request: Request) -> Proposal:
+        """Return a request as it would be run: planned, routed, validated, and mended where that helps.
+
+        Raises:
+            KapelleError: it came to no plan. One that is refused is no error here.
+        """
+        run_id = None if self.journal is None else self.journal.run_id
+        plan = request.given
+        if plan is None:
+            plan = await self.planner.ask(request.words, gate_key=request.words if run_id is None else run_id)
+        self._tell_planned(plan)
+        version = first_version(plan, self.terms, self.budget, is_given=request.given is not None, run_id=run_id)
+        proposal = await self.prepare(version, on_routed=self._tell_routed)
+        if proposal.validation.approved is None and request.given is None:
+            proposal = await self._mend_first(proposal)
+            self._tell_planned(proposal.plan)
+            self._tell_routed(proposal.routing)
+        return proposal
+
+    async def prepare(self, version: Version, *, on_routed: Callable[[RoutedPlan], None] | None = None) -> Proposal:
+        """Route and validate a version of a plan, each once.
+
+        Args:
+            on_routed: Called between the two.
+        """
+        routing = await self._route(version)
+        if on_routed is not None:
+            on_routed(routing)
+        return Proposal(plan=version.plan, routing=routing, validation=await self._validate(version, routing))
+
+    async def mend(self, version: Version, proposal: Proposal) -> Proposal:
+        """Return a refused version with the edits made that leave less wrong with it; what is known stays as it is."""
+        mended = await self.validator.repair(
+            proposal.routing,
+            proposal.plan.graph,
+            limits=version.limits,
+            finished=version.known.tasks,
+            over=version.finished,
+            available_agents=self.team.registry.runnable(),
+            router=self.router,
+        )
+        notes = (*proposal.plan.notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
+        plan = replace(proposal.plan, graph=mended.dag, notes=notes)
+        return Proposal(plan=plan, routing=mended.routing_plan, validation=mended.result)
+
+    async def _route(self, version: Version) -> RoutedPlan:
+        """Choose agents for the tasks that have none."""
+        part, planner = version.unassigned, version.plan.planner
+        if version.known.tasks and not len(part):
+            return version.known
+        able = self.team.registry.runnable()
+        within = OptimizationConstraints.of(version.choosing)
+        found = await self.router.route_tasks(part, available_agents=able, optimization_constraints=within)
+        routing = avoid_hopeless(RoutedPlan.of(found), part, able, self.optimizer.cost_profiler)
+        routing = follow_orders(routing, part, able)
+        missing = {}
+        for task_id, why in routing.unassigned.items():
+            missing[task_id] = why + self.team.hint_for(part[task_id])
+            if planner.startswith("file ") and part[task_id].strategy is not None:
+                missing[task_id] += f" It stands in {planner.removeprefix('file ')}."
+        routing = replace(routing, unassigned=missing)
+        if version.known.tasks:
+            return version.known.joined(routing)
+        if version.explores_as is None or not self.explorer.share:
+            return routing
+        return explore(self.explorer, version.explores_as, part, routing, self.optimizer, self.budget.left.usd)
+
+    async def _validate(self, version: Version, routing: RoutedPlan) -> ValidationResult:
+        result = await self.validator.validate_routing_plan(
+            routing,
+            version.plan.graph,
+            limits=version.limits,
+            request=version.covers,
+            finished=version.finished,
+            approved=version.known.tasks,
+        )
+        if result.detection_cost_usd:
+            self.budget.commit(self.budget.reserve(), usd=result.detection_cost_usd)
+            if self.journal is not None:
+                spent = {"planning_cost_usd": result.detection_cost_usd}
+                self.journal.write("planning_spent", {"reason": "The plan was looked at once more.", **spent})
+        return result
+
+    async def _mend_first(self, proposal: Proposal) -> Proposal:
+        """Return a refused plan of a request as it is when mended; its cost is what mending cost.
+
+        What the words of the request say is missing a model plans once more. If words still find something missing, the
+        user is told: they are too weak a proof to refuse a plan, or to add work to one. What else is wrong is repaired.
+        """
+        notes = proposal.plan.notes
+        proposal = replace(proposal, plan=replace(proposal.plan, usage=Usage(), cost_usd=0.0))
+        errors = proposal.validation.errors
+        if self.team.model_name is not None and not any(issue.kind in LIMIT_KINDS for issue in errors):
+            words = proposal.plan.request
+            with suppress(InvalidPlan):  # then the first plan is mended as far as that goes
+                again = await self.planner.ask(words, problems=[f"{issue.message} {issue.way_out}" for issue in errors])
+                notes = (*again.notes, "Planned once more: a first plan was refused.")
+                proposal = await self.prepare(self._first(replace(again, request=words)))
+        errors = proposal.validation.errors
+        if proposal.validation.approved is None:
+            notes = (*notes, *(f"It may be incomplete: {issue.message}" for issue in errors if _by_words(issue)))
+        proposal = replace(proposal, plan=replace(proposal.plan, notes=notes))
+        if proposal.validation.approved is not None:
+            return proposal
+        return await self.mend(self._first(proposal.plan), proposal)
+
+    def _first(self, plan: Plan) -> Version:
+        return first_version(plan, self.terms, self.budget, is_given=False)
+
+    def _tell_planned(self, plan: Plan) -> None:
+        if self.journal is not None:
+            self.journal.write("run_planned", planned(plan))
+
+    def _tell_routed(self, routing: RoutedPlan) -> None:
+        if self.journal is not None:
+            self.journal.write("run_routed", routed(routing))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrowthApprover:
+    """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
+
+    preparation: Preparation
+    complexities: dict[str, float]
+    """Task id to how complex it is: those of new tasks are added."""
+
+    async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
+        """Return the approved plan for the grown graph; what `current` assigns stays assigned.
+
+        Raises:
+            PlanRejected: the new tasks cannot be done within what is left.
+        """
+        one = self.preparation
+        able = one.team.registry.runnable()
+        version = grown_version(dag, current, begun, one.terms, one.budget.left.usd, able)
+        proposal = await one.prepare(version)
+        self.complexities.update(estimate_complexities(dag))
+        if proposal.validation.approved is None:
+            proposal = await one.mend(version, proposal)
+        return proposal.approved
+
+
+def _by_words(issue: Issue) -> bool:
+    """Whether an issue was found by comparing the words of the plan with those of the request."""
+    return issue.kind in ("complete", "goal") and issue.task_id is None
+
+
+def _finite(amount: float) -> float | None:
+    return amount if math.isfinite(amount) else None

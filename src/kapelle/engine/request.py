@@ -1,0 +1,69 @@
+"""What a user asks for, taken in and checked: words, or a plan that somebody made. Runs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kapelle.errors import InvalidInput
+from kapelle.ledger import read_usage, read_usd
+from kapelle.planning import Plan, fit_types, read_plan, take_plan
+
+from .team import HARMLESS_TYPES, Team
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What is asked for."""
+
+    words: str
+    given: Plan | None = None
+    """The plan that the user gave, or that a run has planned already; None where it is still to be planned."""
+
+
+def read_request(request: str | Path | Plan, team: Team) -> Request:
+    """Return what a user asks for; a `<graph>` names functions, as models call them, and not types.
+
+    Raises:
+        InvalidInput: it is none of these, or the plan is wrong.
+    """
+    if isinstance(request, Plan):
+        usage, cost_usd = read_usage(request.usage), read_usd(request.cost_usd)
+        words = _check_words(request.request)
+        return Request(words=words, given=take_plan(replace(request, request=words, usage=usage, cost_usd=cost_usd)))
+    if not isinstance(request, Path):
+        return Request(words=_check_words(request))
+    given = read_plan(request)
+    if request.suffix.lower() == ".xml":
+        graph, notes = fit_types(given.graph, team.registry.runnable(), among=HARMLESS_TYPES)
+        given = replace(given, graph=graph, notes=(*given.notes, *notes))
+    return Request(words=given.request, given=given)
+
+
+def check_watcher(on_event: object) -> None:
+    """Check that events can be told to it: a plain function."""
+    if on_event is not None and not callable(on_event):
+        raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
+    if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004 - the method itself is asked for
+        raise InvalidInput("on_event is async, and nobody would await it. Give a plain function, or use engine.stream.")
+
+
+def check_no_loop(name: str) -> None:
+    """Check that waiting stops no event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise InvalidInput(
+        f"engine.{name}_sync(...) waits, and an event loop runs here already, as in every notebook cell: it would "
+        f"stand still. Write `await engine.{name}(...)` instead; where that cannot be, have another thread call it: "
+        f"`await asyncio.to_thread(engine.{name}_sync, ...)`."
+    )
+
+
+def _check_words(request: object) -> str:
+    if not isinstance(request, str):
+        raise InvalidInput(f"A request is a text, a Path to a plan file or a Plan, not {type(request).__name__}.")
+    return request.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate could not be stored or printed
