@@ -29,12 +29,12 @@ endif
 demo: $(READY)  ## Run real requests over examples/atlas: no key, no network
 	@$(BIN)/python examples/atlas/demo.py
 
-# Tests share the processors: PROCESSES=4 takes four, PROCESSES=0 none but pytest's own.
-PROCESSES ?= auto
+# Tests share the processors, all that there are: PROCESSES=4 takes four, PROCESSES=0 none but pytest's own.
+PROCESSES ?= logical
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
 
 quick: $(READY)  ## Run the tests that take no time, of every folder: under a minute
-	@KAPELLE_TEST_LLM=0 KAPELLE_TEST_SCALE=0.02 $(PYTEST) -m 'not slow'
+	@KAPELLE_TEST_LLM=0 KAPELLE_TEST_SCALE=0.02 $(PYTEST) --quick
 
 test: $(READY)  ## Run the tests
 	@KAPELLE_TEST_LLM=$(or $(KAPELLE_TEST_LLM),0) $(PYTEST)

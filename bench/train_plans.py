@@ -27,7 +27,7 @@ from kapelle.planning.dependencies.options import (
     find_pair_features,
     situate,
 )
-from kapelle.planning.dependencies.text_plan import Features, History, Sources, TextPlan
+from kapelle.planning.dependencies.text_plan import DecidedSteps, Features, Sources, TextPlan
 
 WEIGHTS = Path(scorer.__file__).parent / "weights.json"
 FOLDS = 5
@@ -118,7 +118,7 @@ def fit(rows: Sequence[Example], *, hold: float, min_count: int) -> dict[str, fl
     """Return the weights that make the gold options likeliest, held near zero by an L2 penalty (Adam, full batches)."""
     groups: list[tuple[list[Features], np.ndarray]] = []
     for row in rows:
-        history = History()
+        history = DecidedSteps()
         for step, gold in enumerate(row.sources):
             options = find_options(row.plan, history)
             if len(options) > 1:
@@ -159,7 +159,7 @@ def fit(rows: Sequence[Example], *, hold: float, min_count: int) -> dict[str, fl
     return dict(zip(numbers, weights.tolist(), strict=True))
 
 
-def _all_features(plan: TextPlan, step: int, option: Sources, history: History) -> Features:
+def _all_features(plan: TextPlan, step: int, option: Sources, history: DecidedSteps) -> Features:
     found = find_features(plan, step, option, situate(plan, step, option, history))
     for source in counted_pairs(plan, option):
         found += find_pair_features(plan, step, source)

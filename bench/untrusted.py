@@ -462,20 +462,16 @@ def run_plan(path: Path) -> str:
 
 
 def run_reply(path: Path) -> str:
-    """Read a reply with both readers: as a graph, and as the JSON of the plain planner."""
+    """Read a reply as every planner does, a draft mended where it can be."""
     from kapelle.errors import KapelleError
-    from kapelle.models import read_json_reply
-    from kapelle.planning import PLAN_SCHEMA, read_model_plan, read_reply
+    from kapelle.planning import read_reply
+    from kapelle.validation import mend_draft
 
-    text = path.read_text(encoding="utf-8")
-    noted = []
-    for read in (read_reply, lambda reply: read_model_plan(read_json_reply(reply, PLAN_SCHEMA))):
-        try:
-            read(text)
-            noted.append("read")
-        except KapelleError as error:
-            noted.append(type(error).__name__)
-    return ", ".join(noted)
+    try:
+        read_reply(path.read_text(encoding="utf-8"), mend=mend_draft)
+    except KapelleError as error:
+        return type(error).__name__
+    return "read"
 
 
 def run_program(path: Path) -> str:

@@ -46,3 +46,16 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # ships no type info
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
+
+    def remove_node(self, node: Any) -> str | None:
+        """Return the test that a process ended in: it has failed, and the others of its group go on without it."""
+        groups = self.assigned_work.pop(node)
+        left = [(tests, test) for tests in groups.values() for test, is_over in tests.items() if not is_over]
+        if not left:
+            return None
+        tests, ended_in = left[0]
+        tests[ended_in] = True
+        self.workqueue.update({name: tests for name, tests in groups.items() if not all(tests.values())})
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return str(ended_in)

@@ -109,6 +109,7 @@ def test_every_folder_and_file_has_its_layer() -> None:
     assert names - {"py.typed", "py"} <= LEVEL.keys()
 
 
+@pytest.mark.slow
 def test_every_package_says_what_it_is_for() -> None:
     for path in [*SOURCE.rglob("*.py")]:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path} has no docstring"

@@ -1,25 +1,41 @@
 """English read by rules may be rewritten, and does not grow: what words cannot say safely is a model's work."""
 
+import ast
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "kapelle"
 ROOMS = (
     "language/[!_]*.py",
-    "planning/rules/request_shapes.py",
-    "planning/rules/rule_planner.py",
-    "planning/rules/for_each.py",
+    "planning/rules/[!_]*.py",
     "planning/dependencies/*.py",
-    "local/table_questions/questions.py",
-    "local/table_questions/schema_links.py",
-    "knowledge/answer.py",
     "planning/coverage/*.py",
+    "local/table_questions/[!_]*.py",
+    "knowledge/answer.py",
 )
-MAX_LINES = 6_060
-"""What these rooms held before words had to be accounted for; validation's coverage was one of them. What a question is
-understood as and its SQL (table_plan, conditions and spelling of local/table_questions) stand apart, and so does what
-holds a model's SQL against a question (local/question_check): they settle on no reading."""
+APART = ("stand_ins", "understood", "table_plan", "write", "rank", "writing")
+"""Texts that are data; what a question to tables is understood as, and its SQL: these read no English. Nor does what
+holds a model's SQL against a question (local/question_check): it settles on no reading."""
+MAX_LINES = 4_065
+"""Lines of code, so that a room may be cut into files and its reasons written down: no imports, comments, docstrings.
+By the same measure, what is here was 4,072 when the last figure for all lines (6,072) was set."""
 
 
 def test_english_by_rules_does_not_grow() -> None:
-    files = [file for room in ROOMS for file in SOURCE.glob(room)]
-    assert sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= MAX_LINES
+    files = [file for room in ROOMS for file in SOURCE.glob(room) if file.stem not in APART]
+    assert len(files) > 30
+    assert sum(count_code(file.read_text(encoding="utf-8")) for file in files) <= MAX_LINES
+
+
+def count_code(text: str) -> int:
+    """Return the lines of a program that are code of its own."""
+    others = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str))
+    ]
+    skipped = {line for node in others for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    lines = enumerate(text.splitlines(), start=1)
+    return sum(
+        number not in skipped and line.strip() != "" and not line.lstrip().startswith("#") for number, line in lines
+    )

@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import kapelle
 
 
@@ -16,6 +18,7 @@ def test_every_public_name_exists_and_is_documented() -> None:
         assert getattr(kapelle, name).__doc__, f"kapelle.{name} has no docstring"
 
 
+@pytest.mark.slow
 def test_importing_kapelle_loads_no_provider_no_terminal_and_no_solver() -> None:
     heavy = ["pydantic_ai", "openai", "genai_prices", "highspy", "pydantic_monty", "rich", "typer"]
     code = f"import sys; from kapelle import Engine, agent; print([name for name in {heavy!r} if name in sys.modules])"

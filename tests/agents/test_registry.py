@@ -95,6 +95,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         AgentRegistry.from_yaml(tmp_path / "nowhere.yaml")
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40))
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_agents_or_a_clear_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:

@@ -71,6 +71,7 @@ def test_a_function_without_its_source_has_a_version_by_its_bytecode() -> None:
     assert made(PLAIN) != made(PLAIN.replace("1", "2"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_source", [True, False])
 def test_a_version_is_the_same_in_every_process(has_source: bool, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def work(task):\n    return task.task_id in {'a', 'b', 'c', 'd'}\n")

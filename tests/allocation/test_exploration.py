@@ -44,6 +44,7 @@ def work_for_days(share: float, *, days: int = 400) -> tuple[float, CostProfiler
     return done / days, profiler
 
 
+@pytest.mark.slow
 def test_without_exploration_a_bad_beginning_lasts_and_with_it_the_better_agent_is_found() -> None:
     locked_in, _ = work_for_days(0.0)
     found, profiler = work_for_days(0.2)
@@ -57,6 +58,7 @@ def test_a_share_of_zero_changes_nothing() -> None:
     assert Explorer().explore("r", DAG, {"t": "a"}, {"t": able}, left_usd=math.inf) == {}
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.5), st.floats(0, 2)), min_size=2, max_size=5),
     st.floats(0, 3),
@@ -78,6 +80,7 @@ def test_tasks_that_could_do_harm_stay(fields: dict[str, object]) -> None:
     assert Explorer(share=1.0).explore("r", dag, {"t": "a"}, {"t": able}, left_usd=math.inf) == {}
 
 
+@pytest.mark.slow
 def test_what_is_said_of_the_probability_is_what_happens() -> None:
     able, explorer = {"a": estimate(0.7, sd=0.1), "b": estimate(0.6, sd=0.2)}, Explorer(share=0.5)
     runs = [f"r{n}" for n in range(1500)]
@@ -86,6 +89,7 @@ def test_what_is_said_of_the_probability_is_what_happens() -> None:
     assert 1 - len(moved) / len(runs) == pytest.approx(stays, abs=0.04)
 
 
+@pytest.mark.slow
 def test_what_the_budget_could_not_pay_counts_as_staying() -> None:
     able = {"a": estimate(0.5, cost_usd=0.1), "dear": estimate(0.9, cost_usd=1.0), "cheap": estimate(0.5, cost_usd=0.1)}
     explorer = Explorer(share=1.0)

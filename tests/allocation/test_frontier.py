@@ -69,6 +69,7 @@ def every_plan(optimizer: DAAOOptimizer, dag: TaskDAG, plan: dict[str, str], **l
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_the_frontier_of_a_small_plan_is_every_plan_that_no_other_beats(seed: int) -> None:

@@ -68,6 +68,7 @@ def test_plans_of_all_sizes_cost_what_the_whole_model_says(seed: int, tasks: int
     assert solution.lower_bound <= cost * (1 + 1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 25))
 def test_the_lower_bounds_of_all_solvers_are_true(seed: int, tasks: int) -> None:

@@ -78,6 +78,7 @@ def test_plan_prints_the_graph_for_other_tools(kapelle: Any, option: str, words:
     assert words in kapelle("plan", COMPARE, "--data", ATLAS, option).out
 
 
+@pytest.mark.slow
 def test_what_plan_writes_as_xml_run_reads(kapelle: Any, tmp_path: Path) -> None:
     (tmp_path / "plan.xml").write_text(kapelle("plan", COMPARE, "--data", ATLAS, "--xml").out)
     assert kapelle("run", str(tmp_path / "plan.xml"), "--data", ATLAS, "--json").data["state"] == "done"
@@ -217,6 +218,7 @@ def assert_clean(done: Outcome) -> None:
     assert done.code != 2 or done.err.strip()
 
 
+@pytest.mark.slow
 @given(PLAN_TEXTS, st.sampled_from([".yaml", ".json", ".xml"]), OPTIONS)
 @FUZZ
 def test_any_plan_file_with_any_options_ends_cleanly(
@@ -247,6 +249,7 @@ REPLIES = (
 )
 
 
+@pytest.mark.slow
 @given(st.lists(REPLIES, min_size=1, max_size=4))
 @settings(FUZZ, max_examples=100)
 def test_any_reply_of_a_model_ends_cleanly(kapelle: Any, monkeypatch: pytest.MonkeyPatch, replies: list[Any]) -> None:
@@ -283,6 +286,7 @@ def test_a_model_writes_sql_where_no_rule_understands_and_the_json_says_so(
 SUPPORT = "examples/savings/support.csv"
 
 
+@pytest.mark.slow
 def test_savings_tells_what_routing_would_have_saved_and_draws_it(kapelle: Any, tmp_path: Path) -> None:
     done = kapelle("savings", SUPPORT, "--plot", str(tmp_path / "curve.svg"))
     assert (done.code, "random mix" in done.out, "What routing would use" in done.out) == (0, True, True)
@@ -309,6 +313,7 @@ def test_a_log_that_says_nothing_is_refused_with_the_way_out(
     assert said in done.err
 
 
+@pytest.mark.slow
 def test_learn_writes_what_later_runs_use(kapelle: Any, tmp_path: Path) -> None:
     ledger = str(tmp_path / "l.sqlite")
     done = kapelle("learn", SUPPORT, "--db", ledger, "--json")
@@ -349,6 +354,7 @@ def test_an_answer_is_rated_and_the_last_word_counts(kapelle: Any) -> None:
     assert rated == dict.fromkeys(said["tasks"], 0.25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -368,6 +374,7 @@ def test_a_word_about_nothing_says_the_way_out(kapelle: Any, words: list[str], m
     assert (done.code, message in done.err) == (2, True), done.err
 
 
+@pytest.mark.slow
 def test_forgetting_is_counted_first_and_leaves_the_run_as_it_was(kapelle: Any) -> None:
     kapelle("run", COMPARE, "--data", ATLAS)
     before = kapelle("explain", "last").out

@@ -80,6 +80,31 @@ def test_resume_goes_on_as_the_run_was_started(
     assert now | then == now
 
 
+def test_a_run_reflects_as_it_was_started_until_it_is_told_otherwise(
+    place: Path, kapelle: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = "<reflection>Fine.<patch><keep/></patch></reflection>"
+    made: list[Engine] = []
+
+    class WithModel(Engine):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "model": ScriptedModel([keep] * 9)})
+            made.append(self)
+
+    monkeypatch.setattr(sys.modules["kapelle.cli.app"], "Engine", WithModel)
+    assert kapelle("run", "plan.yaml", "--agents", "agents.yaml").code == 1
+    assert "reflect" not in settings()
+    for given, then in ([], False), (["--reflect"], True), ([], True), (["--no-reflect"], False), ([], False):
+        assert kapelle("resume", "last", *given, "--model", "scripted").code == 1
+        assert (settings().get("reflect", False), made[-1].reflection.is_asked_for) == (then, then), given
+
+
+def test_reflecting_without_a_model_is_refused_before_anything_runs(place: Path, kapelle: Any) -> None:
+    done = kapelle("run", "plan.yaml", "--agents", "agents.yaml", "--model", "none", "--reflect")
+    assert done.code == 2
+    assert "none is configured" in done.err
+
+
 @pytest.mark.parametrize("name", ["steam", "ray"])
 def test_a_backend_that_is_not_there_any_more_is_named_with_the_way_out(
     place: Path, kapelle: Any, monkeypatch: pytest.MonkeyPatch, name: str
@@ -144,6 +169,7 @@ def test_a_run_made_in_python_goes_on_with_agents_from_a_file(place: Path, kapel
     assert (settings()["backend"], settings()["hedge"]) == ("threads", True)
 
 
+@pytest.mark.slow
 def test_a_run_of_local_agents_made_in_python_goes_on_as_it_is(kapelle: Any) -> None:
     with open_ledger(ledger_path()) as ledger:
         engine = Engine(data=ATLAS, model="none", ledger=ledger, environ={}, origin={"data": ATLAS})
@@ -175,6 +201,7 @@ def reads() -> str:
     return str(json.loads(found.stdout)["runs"][0]["state"])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_reads_as_interrupted_and_goes_on(place: Path, kapelle: Any) -> None:
     kill_one(place)
     assert reads() == "interrupted"

@@ -181,6 +181,7 @@ def test_old_runs_are_forgotten(place: Path, kapelle: Any) -> None:  # noqa: F81
         assert (ledger.runs(), len(ledger.outcomes())) == ((), 1)
 
 
+@pytest.mark.slow
 def test_a_person_at_the_terminal_is_asked_there_and_it_goes_on(place: Path) -> None:
     above, below = pty.openpty()
     command = [sys.executable, "-m", "kapelle.cli", "run", "plan.yaml", "--agents", "agents.yaml", "--model", "none"]

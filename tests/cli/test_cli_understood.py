@@ -67,6 +67,7 @@ def test_of_many_tasks_three_are_told_and_where_the_others_are(shop: Path, kapel
     assert kapelle(*shlex.split(command)[1:]).out.count("understood as: ") == 4
 
 
+@pytest.mark.slow
 def test_the_query_is_shown_when_it_is_asked_for(shop: Path, kapelle: Any) -> None:  # noqa: F811
     query = """  SELECT "net_price" FROM "products" WHERE "product" = 'Tea'"""
     assert query not in ask(kapelle, shop, "What is the net price of Tea?").err
@@ -87,6 +88,7 @@ def test_json_has_how_each_task_was_understood_and_its_query(shop: Path, kapelle
     assert ("notes.md" in task["understood"], task["sql"]) == (True, "")
 
 
+@pytest.mark.slow
 def test_a_program_is_told_all_readings_and_each_can_be_asked_for(shop: Path, kapelle: Any) -> None:  # noqa: F811
     done = ask(kapelle, shop, AMBIGUOUS, "--json")
     (task,) = done.data["tasks"].values()
@@ -96,6 +98,7 @@ def test_a_program_is_told_all_readings_and_each_can_be_asked_for(shop: Path, ka
     assert ["3.1" in ask(kapelle, shop, one["sql"]).out for one in task["readings"]] == [True, False]
 
 
+@pytest.mark.slow
 def test_without_a_terminal_a_run_says_how_to_ask_for_each_reading(shop: Path, kapelle: Any) -> None:  # noqa: F811
     done = ask(kapelle, shop, AMBIGUOUS)
     commands = [line.strip() for line in done.err.splitlines() if line.startswith("    kapelle run ")]
@@ -127,6 +130,7 @@ def at_a_terminal(shop: Path, typed: str) -> tuple[int, str, str]:
     return child.returncode, out, seen
 
 
+@pytest.mark.slow
 def test_at_a_terminal_the_run_asks_which_reading_is_meant(shop: Path) -> None:
     code, out, seen = at_a_terminal(shop, "2\n")
     assert (code, "3.69" in out) == (0, True)
@@ -134,6 +138,7 @@ def test_at_a_terminal_the_run_asks_which_reading_is_meant(shop: Path) -> None:
     assert "understood as: The gross_price of products where product is 'Tea'" in seen
 
 
+@pytest.mark.slow
 def test_a_reading_left_open_is_chosen_later_from_anywhere(shop: Path, kapelle: Any) -> None:  # noqa: F811
     assert at_a_terminal(shop, "\n")[0] == 3
     (question,) = kapelle("questions", "--json").data["questions"]

@@ -95,6 +95,7 @@ def test_nine_of_ten_lower_bounds_of_success_hold(count: int) -> None:
     assert 0.87 <= sum(held) / len(held) <= 0.97
 
 
+@pytest.mark.slow
 def test_of_tasks_foretold_to_succeed_so_often_so_many_do() -> None:
     bins: dict[int, list[tuple[float, bool]]] = {}
     for seed in range(4):

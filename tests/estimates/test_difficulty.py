@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from kapelle.errors import InvalidInput
 from kapelle.estimates import LoggedOutcome, LoggedTask
-from kapelle.estimates.difficulty import DifficultyModel, write_arrays
+from kapelle.estimates.arrays import write_arrays
+from kapelle.estimates.difficulty import DifficultyModel
 
 EASY = ("add two small numbers", "say the capital of a country", "name a colour")
 HARD = ("prove a theorem of topology", "schedule forty nurses", "translate a legal contract")
@@ -48,6 +49,7 @@ def ask(text: str) -> LoggedTask:
     return LoggedTask(task_id="new", text=text, task_type="work")
 
 
+@pytest.mark.slow
 def test_it_knows_what_is_hard_and_for_whom() -> None:
     model = of_the_world()
     easy, hard = model.assess(EASY[0], "work"), model.assess(HARD[0], "work")
@@ -56,6 +58,7 @@ def test_it_knows_what_is_hard_and_for_whom() -> None:
     assert easy.shift("weak") > 0.5
 
 
+@pytest.mark.slow
 def test_predictions_beat_the_mean_of_the_type_on_tasks_never_seen() -> None:
     train, test = world(seed=1), world(seed=2)
     predicted = DifficultyModel.fit(train).predict(test)
@@ -65,6 +68,7 @@ def test_predictions_beat_the_mean_of_the_type_on_tasks_never_seen() -> None:
     assert np.mean((predicted.quality[:, column] - truth) ** 2) < 0.6 * np.mean((mean - truth) ** 2)
 
 
+@pytest.mark.slow
 def test_what_was_predicted_unseen_is_as_honest_as_on_new_tasks() -> None:
     train, test = world(seed=3), world(seed=4)
     model, unseen = DifficultyModel.fit_unseen(train)
@@ -76,6 +80,7 @@ def test_what_was_predicted_unseen_is_as_honest_as_on_new_tasks() -> None:
     assert error(unseen.quality, train) == pytest.approx(error(model.predict(test).quality, test), rel=0.35)
 
 
+@pytest.mark.slow
 def test_costs_follow_the_lengths_of_texts() -> None:
     model = of_the_world()
     predicted = model.predict([ask("x" * 20), ask("x" * 200)]).cost_usd
@@ -83,12 +88,14 @@ def test_costs_follow_the_lengths_of_texts() -> None:
     assert predicted[0, 0] < predicted[1, 0] / 5
 
 
+@pytest.mark.slow
 def test_an_agent_that_was_given_easy_tasks_only_is_not_taken_for_a_good_one() -> None:
     model = DifficultyModel.fit(world(1500, partial=True))
     predicted = dict(zip(model.agents, model.predict([ask(HARD[1])]).quality[0], strict=True))
     assert predicted["weak"] < predicted["strong"] - 0.3
 
 
+@pytest.mark.slow
 def test_outcomes_move_later_predictions_and_new_agents_join_in() -> None:
     model = copy.deepcopy(of_the_world())
     before = model.predict([ask(EASY[0])])
@@ -121,6 +128,7 @@ def test_any_text_has_a_difficulty_and_none_is_nan(text: str, task_type: str, co
 MODEL = DifficultyModel.fit(world(120))
 
 
+@pytest.mark.slow
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     model = copy.deepcopy(of_the_world())
     model.observe(world(1, seed=9)[0])
@@ -132,6 +140,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]
 
 
+@pytest.mark.slow
 def test_the_same_tasks_and_seed_give_the_same_model() -> None:
     one, other = DifficultyModel.fit(world(), seed=5), DifficultyModel.fit(world(), seed=5)
     assert (one.predict([ask(HARD[0])]).quality == other.predict([ask(HARD[0])]).quality).all()

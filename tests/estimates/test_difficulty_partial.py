@@ -41,6 +41,7 @@ def quality(model: DifficultyModel, text: str) -> dict[str, float]:
     return dict(zip(prediction.agents, prediction.quality.mean(axis=0).tolist(), strict=True))
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_handed_the_easy_tasks_is_not_taken_for_a_better_one() -> None:
     model = equally_good()
     for text, truth in ((EASY, 0.9), (HARD, 0.4)):
@@ -48,6 +49,7 @@ def test_an_agent_that_is_handed_the_easy_tasks_is_not_taken_for_a_better_one() 
             assert found == pytest.approx(truth, abs=0.1), f"{agent} at {text!r}"
 
 
+@pytest.mark.slow
 def test_the_worse_of_two_agents_is_found_though_its_tasks_went_better() -> None:
     tasks = log(worse=0.25)
     rates = {
@@ -61,6 +63,7 @@ def test_the_worse_of_two_agents_is_found_though_its_tasks_went_better() -> None
         assert found["lucky"] < found["brave"] - 0.05
 
 
+@pytest.mark.slow
 def test_words_tell_hard_tasks_apart_though_no_type_does() -> None:
     model = equally_good()
     easy, hard = (model.assess(f"{text}, case 345", "task") for text in (EASY, HARD))
@@ -69,6 +72,7 @@ def test_words_tell_hard_tasks_apart_though_no_type_does() -> None:
     assert hard.shift("nobody") < 0
 
 
+@pytest.mark.slow
 def test_a_price_that_rises_is_followed_and_one_slip_of_the_log_is_not() -> None:
     model = copy.deepcopy(equally_good())
     task = LoggedTask(task_id="", text=EASY, outcomes={"brave": LoggedOutcome(quality=1, cost_usd=0.003)})

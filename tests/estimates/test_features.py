@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ SUMS = [f"What is {a} plus {a * 7}? Show each step." for a in range(30)]
 TALES = [f"Tell a tale of the {color} fox and the sleeping river." for color in ("red", "old", "sly", "wet")] * 8
 
 
+@pytest.mark.slow
 @given(st.text(max_size=300), st.text(max_size=300))
 def test_any_text_has_finite_numbers_and_always_as_many(text: str, context: str) -> None:
     assert np.isfinite(form_of(text, context)).all()
@@ -44,6 +46,7 @@ def test_the_same_seed_describes_alike_and_what_was_saved_too() -> None:
     assert np.array_equal(features.describe(TALES), restored.describe(TALES))
 
 
+@pytest.mark.slow
 def test_hashes_do_not_depend_on_the_process() -> None:
     code = (
         "from kapelle.estimates.features import *; print(hash_words('one two two', 'x').tolist(), hash_letters('abcd'))"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,11 @@ from kapelle.strategies import Cascade, Check, Single
 from tests.estimates.test_difficulty import EASY, HARD, world
 
 TRAIN, TEST = world(400, seed=1), world(400, seed=2)
-POLICY = RoutingPolicy.fit(TRAIN)
+
+
+@cache
+def policy_of_train() -> RoutingPolicy:
+    return RoutingPolicy.fit(TRAIN)
 
 
 def mean(tasks: list[LoggedTask], agent: str) -> tuple[float, float]:
@@ -28,24 +34,27 @@ def test_easy_tasks_go_to_the_cheap_agent_and_hard_ones_to_the_strong() -> None:
         LoggedTask(task_id="e", text=EASY[1], task_type="work"),
         LoggedTask(task_id="h", text=HARD[1], task_type="work"),
     ]
-    assert POLICY.choose(tasks, POLICY.point(0.97)) == [Single(agent="weak"), Single(agent="strong")]
+    assert policy_of_train().choose(tasks, policy_of_train().point(0.97)) == [
+        Single(agent="weak"),
+        Single(agent="strong"),
+    ]
 
 
 @pytest.mark.parametrize("share", [0.9, 0.95, 0.98])
 def test_the_quality_that_was_promised_is_reached_for_much_less(share: float) -> None:
     best_quality, best_cost = mean(TEST, "strong")
-    reached = POLICY.reached(TEST, POLICY.point(share))
+    reached = policy_of_train().reached(TEST, policy_of_train().point(share))
     assert reached.quality > (share - 0.03) * best_quality
     assert reached.cost_usd < 0.7 * best_cost
 
 
 def test_more_quality_never_costs_less() -> None:
-    costs = [POLICY.point(share).expected_cost_usd for share in np.linspace(0.3, 1.1, 30)]
+    costs = [policy_of_train().point(share).expected_cost_usd for share in np.linspace(0.3, 1.1, 30)]
     assert costs == sorted(costs)
 
 
 def test_a_quality_out_of_reach_is_the_best_there_is() -> None:
-    assert POLICY.point(5.0).expected_quality == POLICY.curve.points[-1, 1]
+    assert policy_of_train().point(5.0).expected_quality == policy_of_train().curve.points[-1, 1]
 
 
 def test_where_one_agent_is_cheapest_and_best_it_does_everything() -> None:
@@ -94,7 +103,7 @@ def test_too_few_tasks_or_agents_are_refused() -> None:
 @pytest.mark.parametrize("share", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(InvalidInput, match="quality_share"):
-        POLICY.point(share)
+        policy_of_train().point(share)
 
 
 TABLES = st.integers(1, 40).flatmap(

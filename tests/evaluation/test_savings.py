@@ -164,6 +164,7 @@ def test_a_cascade_costs_what_its_parts_cost_where_they_are_asked() -> None:
     assert unkept.targets[0].routed.saving.value == pytest.approx(0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", [TypeMeans, Ignorant])
 def test_doubly_robust_intervals_hold_the_truth_and_naive_means_do_not(fit: type[TypeMeans]) -> None:
     shown = {"easy": 0.2, "hard": 0.8}
@@ -183,6 +184,7 @@ def test_doubly_robust_intervals_hold_the_truth_and_naive_means_do_not(fit: type
     assert naive["small"] == 0  # it was given the easy tasks
 
 
+@pytest.mark.slow
 def test_what_routing_is_said_to_reach_in_a_partial_log_is_what_it_reaches() -> None:
     world = make_world(4_000, seed=7)
     report = judge(hide(world, {"easy": 0.7, "hard": 0.7}, seed=8))
@@ -251,6 +253,7 @@ def test_a_log_of_one_agent_of_few_tasks_or_without_cost_is_refused() -> None:
             judge(tasks)
 
 
+@pytest.mark.slow
 def test_a_file_becomes_a_report_a_picture_and_a_policy_for_use(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     rows = [

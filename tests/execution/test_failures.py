@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentRegistry, AgentResult
+from kapelle.allocation import PlanEstimates
 from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, InvalidInput, TryAgain
 from kapelle.estimates import CostProfiler
@@ -59,7 +60,7 @@ def execute(
             journal,
             budget=budget or Budget(),
             limits=limits or ExecutionLimits(),
-            fallbacks=NextBest(registry, profiler) if fallbacks else None,
+            fallbacks=NextBest(PlanEstimates(profiler, registry, dag)) if fallbacks else None,
         )
         return ending, journal.run()
 

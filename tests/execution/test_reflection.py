@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kapelle import Engine, GraphPatch, Plan, Run, SqliteLedger, Task, TaskDAG, agent
-from kapelle.errors import ModelReplyInvalid
+from kapelle.engine.reflecting import MAX_REFLECTIONS
+from kapelle.errors import InvalidInput, ModelReplyInvalid
 from kapelle.execution import Reflection
 from kapelle.ledger import Usage
+from kapelle.planning import GraphPlanner
+from kapelle.testing import ScriptedModel
 
 
 def work(task_id: str, *after: str, **fields: Any) -> Task:
@@ -84,3 +88,60 @@ def test_a_change_that_cannot_be_made_changes_nothing_and_is_told(patch: Any, re
     assert (run.state, sorted(run.tasks), run.graph_version) == ("done", ["a", "b", "slow"], 1)
     told = [event.data["reason"] for event in run.events if event.kind == "planning_spent"]
     assert any(reason in one for one in told)
+
+
+KEEP = "<reflection>Fine.<patch><keep/></patch></reflection>"
+ADDS = '<reflection>More.<patch><add><node id="new" type="work"/></add></patch></reflection>'
+
+
+def go_with_model(client: Any, *tasks: Task, environ: dict[str, str] | None = None, **options: Any) -> Run:
+    @agent(task_types=["work"], cost_usd=0.0)
+    async def worker(task: Task) -> str:
+        return f"{task.task_id} done"
+
+    terms = {name: options.pop(name) for name in ("budget_usd", "max_tokens") if name in options}
+    engine = Engine([worker], ledger=SqliteLedger(), environ=environ or {}, model=client, **options)
+    return asyncio.run(engine.run(Plan(request="the whole", graph=TaskDAG(tasks), planner="test"), **terms))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_model_may_change_the_rest_of_the_plan(own: bool) -> None:
+    model = ScriptedModel([ADDS, KEEP], cost_usd=0.01)
+    asked = {"reflector": GraphPlanner(model)} if own else {"reflect": True}
+    run = go_with_model("none" if own else model, work("a"), **asked)
+    assert (run.state, sorted(run.tasks), run.graph_version) == ("done", ["a", "new"], 2)
+    assert (model.calls, run.planning_cost_usd) == (2, 0.02)
+    words = model.requests[1].messages[-1].content
+    assert "a done" in words, "it is shown what was found so far"
+    assert "the whole" in "".join(message.content for message in model.requests[1].messages)
+    assert run.settings.get("reflect", False) is not own
+
+
+def test_a_model_is_asked_so_often_and_no_more() -> None:
+    model = ScriptedModel([KEEP] * (MAX_REFLECTIONS + 5), cost_usd=0.01)
+    run = go_with_model(model, *(work(f"t{n}") for n in range(MAX_REFLECTIONS + 3)), reflect=True)
+    assert (run.state, model.calls) == ("done", MAX_REFLECTIONS)
+
+
+@pytest.mark.parametrize(("budget_usd", "calls"), [(0.0, 0), (0.05, 0), (0.2, 1), (0.33, 3), (1.0, 5)])
+def test_each_look_is_set_aside_before_it_is_made(tmp_path: Path, budget_usd: float, calls: int) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("prices: {scripted: {input: 5.0, output: 10.0}}")  # per million tokens: a look may take $0.11
+    model = ScriptedModel([KEEP] * 9, model="scripted", cost_usd=0.1)
+    tasks = [work(f"t{n}", *([f"t{n - 1}"] if n else [])) for n in range(5)]
+    run = go_with_model(model, *tasks, environ={"KAPELLE_PRICES": str(prices)}, reflect=True, budget_usd=budget_usd)
+    assert (run.state, model.calls) == ("done", calls)
+    assert run.cost_usd <= budget_usd
+
+
+def test_without_a_price_nobody_reflects_once_nothing_is_left() -> None:
+    model = ScriptedModel([KEEP] * 3, cost_usd=0.25)
+    run = go_with_model(model, work("a"), reflect=True, budget_usd=0.0)
+    assert (run.state, model.calls, run.cost_usd) == ("done", 0, 0.0)
+
+
+def test_without_a_model_reflecting_is_refused_with_the_way_out() -> None:
+    with pytest.raises(InvalidInput, match=r"none is configured\. Name one"):
+        Engine(model="none", ledger=SqliteLedger(), reflect=True)
+    with pytest.raises(InvalidInput, match="one of the two"):
+        Engine(model=ScriptedModel([]), ledger=SqliteLedger(), reflect=True, reflector=Thinker())

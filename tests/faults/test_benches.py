@@ -27,6 +27,7 @@ def bench(name: str, *words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])
 def test_nothing_is_lost_done_twice_or_overpaid_when_a_run_is_killed(store: str) -> None:
     found = bench("crash", "--kills", os.environ.get("KAPELLE_CRASH_KILLS", "8"), "--store", store)
@@ -35,6 +36,7 @@ def test_nothing_is_lost_done_twice_or_overpaid_when_a_run_is_killed(store: str)
     assert found["resumes"] > 0
 
 
+@pytest.mark.slow
 def test_nothing_starts_beyond_a_budget_whoever_works_and_whatever_is_known_of_prices() -> None:
     found = budget.measure(int(os.environ.get("KAPELLE_BUDGET_SEEDS", "2")), 0)
     assert found["overrun"] == 0
@@ -46,12 +48,14 @@ def test_nothing_starts_beyond_a_budget_whoever_works_and_whatever_is_known_of_p
     assert all(row["no_guard_share"] > 1.2 for row in guarded)
 
 
+@pytest.mark.slow
 def test_overhead_is_measured_for_every_journal() -> None:
     found = overhead.measure([12], 1, 0, postgres=True)
     assert {"asyncio", "off", "sqlite", "postgres"} <= found["ms_per_task"]["12"].keys()
     assert found["bytes_per_task"]["sqlite"] > 0
 
 
+@pytest.mark.slow
 def test_a_workflow_is_run_and_held_against_the_ideal(tmp_path: Path) -> None:
     tasks = [
         {"id": "a", "name": "first_1", "runtime_s": 10, "parents": []},

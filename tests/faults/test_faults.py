@@ -160,6 +160,7 @@ def test_a_full_disk_ends_the_run_with_a_clear_error_and_what_was_written_stays(
     assert (run.state, run.tasks["a"].output[:1], run.tasks["c"].output) == ("done", "a", "now")
 
 
+@pytest.mark.slow
 def test_a_database_that_is_locked_for_too_long_ends_the_run_and_it_goes_on_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +198,7 @@ def test_a_database_that_is_gone_is_said_and_no_new_one_takes_its_place(tmp_path
         go(engine_with(deletes, path), work("a"), work("b", "a"), work("c", "b"))
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_ends_the_run_and_it_goes_on_when_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", 0.2)
     with PostgresServer() as server:
@@ -296,6 +298,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
     raise AssertionError("the run did not get that far")
 
 
+@pytest.mark.slow
 def test_of_two_that_resume_at_once_exactly_one_works(tmp_path: Path) -> None:
     let_finish(tmp_path, "t0")
     first = child(tmp_path, "run")
@@ -315,6 +318,7 @@ def test_of_two_that_resume_at_once_exactly_one_works(tmp_path: Path) -> None:
     assert len(effects) == 6  # the one that was cut off ran twice, and no other
 
 
+@pytest.mark.slow
 def test_an_engine_that_was_paused_and_overtaken_finishes_nothing(tmp_path: Path) -> None:
     let_finish(tmp_path, "t0")
     paused = child(tmp_path, "run")

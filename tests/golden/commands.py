@@ -176,6 +176,9 @@ _SAME = (
     (re.compile(r"[ \t]+"), " "),
 )
 
+_OWN_FRAME = re.compile(r' *File "[^"]*src/kapelle/.*\n.*\n(?: *[\^~]+\n)?')
+"""A line of a traceback that names a place in kapelle itself, which changes with every change."""
+
 
 def tell_commands() -> dict[str, Story]:
     """Run all commands, and return what each left behind."""
@@ -195,7 +198,7 @@ def _tell(command: str, folder: Path) -> Iterator[str]:
         yield from (f"key {path}" for path in sorted({_alike(path, folder) for path in _paths(json.loads(out))}))
     texts = (("err", err),) if is_json else (("out", out), ("err", err))
     for name, text in texts if command not in VARIES else ():
-        yield from (f"{name} {line}" for row in text.splitlines() if (line := _alike(row, folder)))
+        yield from (f"{name} {line}" for row in _OWN_FRAME.sub("", text).splitlines() if (line := _alike(row, folder)))
 
 
 def _run(words: list[str], folder: Path) -> tuple[object, str, str]:

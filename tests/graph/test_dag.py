@@ -161,6 +161,7 @@ def test_the_topological_order_respects_edges_and_keeps_the_order_of_insertion(d
     assert TaskDAG(dag[task_id] for task_id in order).topological_order() == order
 
 
+@pytest.mark.slow
 @given(plain_graphs(), st.randoms(use_true_random=False))
 def test_ready_tasks_drain_the_graph(dag: TaskDAG, random: Random) -> None:
     done: list[str] = []
@@ -248,6 +249,7 @@ def test_values_that_describe_no_graph_are_refused(values: dict[str, object]) ->
         TaskDAG.from_dict(values)
 
 
+@pytest.mark.slow
 def test_a_long_chain_needs_no_recursion() -> None:
     size = 20_000
     dag = TaskDAG(task(f"t{number}", *([f"t{number - 1}"] if number else [])) for number in range(size))

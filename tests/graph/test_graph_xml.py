@@ -173,6 +173,7 @@ def test_a_declared_encoding_does_not_change_what_a_text_says() -> None:
     assert dag["a"].description == "Größe"
 
 
+@pytest.mark.slow
 def test_size_and_number_are_limited() -> None:
     with pytest.raises(InvalidPlan, match="larger than"):
         TaskDAG.from_xml("<graph>" + " " * MAX_DOCUMENT_BYTES + "</graph>")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import combinations, pairwise
 from xml.etree.ElementTree import Element
 
+import pytest
 from defusedxml.ElementTree import fromstring
 from hypothesis import given
 
@@ -85,6 +86,7 @@ def test_crossings_that_need_not_be_are_avoided() -> None:
     assert (top["a"] < top["b"]) == (top["d"] < top["c"])
 
 
+@pytest.mark.slow
 @given(full_graphs())
 def test_every_graph_makes_a_picture_whatever_its_texts(dag: TaskDAG) -> None:
     status = dict.fromkeys(dag.tasks, "<odd> & \x00")
@@ -110,6 +112,7 @@ def test_long_texts_are_cut_and_kept_in_the_tooltip() -> None:
     assert words in (next(root.iter(f"{SVG}title")).text or "")
 
 
+@pytest.mark.slow
 def test_pictures_are_made_of_a_thousand_tasks() -> None:
     chain = [task(f"t{number}", *{"t0", f"t{number - 1}"} if number else ()) for number in range(1000)]
     row = [task(f"t{number}") for number in range(1000)]

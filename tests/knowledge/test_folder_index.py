@@ -110,6 +110,7 @@ def test_no_query_text_breaks_the_search(tmp_path: Path) -> None:
         assert index.search('heading : "Rivers" NOT Loire')  # its words are looked for; its syntax is nothing
 
 
+@pytest.mark.slow
 def test_every_line_of_a_file_is_in_a_passage_or_a_heading(tmp_path: Path) -> None:
     @settings(max_examples=scaled(60, least=15), deadline=None)
     @given(st.lists(st.sampled_from(["", "# T", "## U", "word", "- item", "===", "---", "```", "a b c"]), max_size=15))

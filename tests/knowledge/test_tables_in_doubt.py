@@ -86,6 +86,7 @@ READ: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READ)
 def test_what_stands_around_a_table_is_no_row_of_it_and_is_named(tmp_path: Path, name: str) -> None:
     data, notes = READ[name]
@@ -280,6 +281,7 @@ def test_years_and_dates_over_columns_are_a_header(tmp_path: Path, names: str) -
 CELL = st.text("ab1 ,;|\t'\"\n.\\#", max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(CELL, CELL), min_size=2, max_size=8), st.sampled_from(",;|\t"))
 def test_a_table_that_a_program_wrote_comes_back_or_is_named(

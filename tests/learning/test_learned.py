@@ -16,6 +16,7 @@ from kapelle.strategies import Single
 from tests.estimates.test_difficulty import HARD, world
 
 
+@pytest.mark.slow
 def test_what_is_learned_is_found_again(tmp_path: Path) -> None:
     lessons = learn(world(), tmp_path / "learned")
     found = load_learned(tmp_path / "learned")

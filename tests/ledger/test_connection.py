@@ -167,6 +167,7 @@ with SqliteLedger(sys.argv[1]) as ledger:
 """
 
 
+@pytest.mark.slow
 def test_processes_that_create_and_write_one_ledger_lose_no_event(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     command = [sys.executable, "-W", "error", "-c", WRITER, str(path)]

@@ -82,6 +82,7 @@ def test_a_number_that_was_given_out_again_is_another_process() -> None:
     assert is_dead(mine.rpartition("@")[0] + "@1")
 
 
+@pytest.mark.slow
 def test_of_two_that_want_a_run_at_once_one_has_it(store: Store) -> None:
     store.open().close()
     code = (

@@ -210,6 +210,7 @@ print(written)
 """
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_fight_for_a_run_none_writes_after_the_other_took_over(store: Store) -> None:
     store.open().close()
     command = [sys.executable, "-W", "error", "-c", ENGINE, store.location]

@@ -118,6 +118,7 @@ def test_a_lease_is_given_once_wherever_the_line_is_cut(ledger: PostgresLedger, 
     assert ledger.append("r", "task_skipped", fence=1).seq == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_crashes_loses_nothing_and_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "BUSY_TIMEOUT_S", -1.0)
     with PostgresServer() as server, PostgresLedger(server.url()) as ledger:

@@ -36,6 +36,7 @@ def test_a_text_that_keeps_what_was_found_is_taken_with_its_sources(kind: str) -
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "text",
@@ -56,6 +57,7 @@ def test_what_a_model_loses_or_makes_up_the_template_tells(kind: str, text: str)
     assert run.tasks["t"].output["sources"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", ["combine", "compare"])
 def test_what_was_put_together_before_is_kept_as_well(between: str) -> None:
     queries = ("population of Peru", "population of Chile")

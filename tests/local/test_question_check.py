@@ -104,6 +104,7 @@ RIGHT: list[tuple[str, str, list[tuple[object, ...]]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("question", "sql", "rows"), RIGHT)
 def test_a_select_that_uses_all_of_the_question_is_run(
     question: str, sql: str, rows: list[tuple[object, ...]], tables: Tables, links: SchemaLinks

@@ -54,6 +54,7 @@ def test_whoever_is_there_is_asked_which_is_meant(folder: Path, kind: str) -> No
     assert QUESTION.rstrip("?") in asked.value.question
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attended", [True, False], ids=["attended", "alone"])
 @pytest.mark.parametrize("kind", ["sql", "lookup"])
 def test_what_was_chosen_is_answered_also_where_nobody_is_there_any_more(

@@ -79,6 +79,7 @@ def test_a_refusal_names_the_words_and_the_nearest_passage(folder: Path) -> None
         ask(folder, "When is the salary launch of Orion?")
 
 
+@pytest.mark.slow
 def test_passages_are_called_passages_and_hold_every_word_of_the_search(folder: Path) -> None:
     found = ask(folder, "a laptop, the launch of Orion", kind="search")
     assert found["answer"].startswith(

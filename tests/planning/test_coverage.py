@@ -7,12 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.graph import Task
-from kapelle.planning.coverage import (
-    find_gaps,
-    find_quantities,
-    is_yes_no_question,
-    read_task,
-)
+from kapelle.language import find_quantities, is_yes_no_question
+from kapelle.planning import find_gaps, read_task
 
 
 def gaps(request: str, *descriptions: str) -> list[tuple[str, str]]:

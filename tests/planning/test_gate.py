@@ -65,6 +65,7 @@ def test_one_more_word_never_makes_a_plan_less_worth(text: str, more: str) -> No
     assert judge_request(f"{text} {more}").decompose >= judge_request(text).decompose
 
 
+@pytest.mark.slow
 def test_the_same_key_draws_the_same_mode_and_the_share_is_kept() -> None:
     gate = Gate(control_share=0.05)
     modes = [gate.decide(CAPITALS, key=f"run-{number}").mode for number in range(4000)]

@@ -197,24 +197,3 @@ def test_failed_tasks_are_told_and_protected() -> None:
     assert made.patch is None
     assert '"s2": "not found"' in model.requests[0].messages[-1].content
     assert "'s2', which already ran" in model.requests[1].messages[-1].content
-
-
-def test_a_streamed_plan_yields_its_tasks_and_then_itself() -> None:
-    async def collect() -> list[Task | Plan]:
-        planner = GraphPlanner(ScriptedModel([GOOD], cost_usd=0.01))
-        return [item async for item in planner.stream("Population?", AgentRegistry.default())]
-
-    *tasks, made = asyncio.run(collect())
-    assert isinstance(made, Plan)
-    assert tasks == list(made.graph)
-    assert made.cost_usd == 0.01
-
-
-def test_a_stream_that_is_no_plan_says_what_was_paid() -> None:
-    async def collect() -> None:
-        async for _ in GraphPlanner(ScriptedModel(["no plan > here"], cost_usd=0.01)).stream("Population?", {}):
-            pass
-
-    with pytest.raises(PaidInvalidPlan, match="no <graph>") as caught:
-        asyncio.run(collect())
-    assert caught.value.cost_usd == 0.01

@@ -97,6 +97,7 @@ def test_for_each_says_why_it_cannot(items: list[str], body: str, words: str) ->
         for_each(items, body)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(st.none() | st.text(max_size=9) | st.integers(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 
 from kapelle.agents import AgentRegistry
 from kapelle.errors import InvalidInput, InvalidPlan, ModelUnavailable
-from kapelle.planning import ModelPlanner, Plan, read_model_plan
+from kapelle.planning import GraphPlanner, ModelPlanner, Plan, read_reply
 from kapelle.testing import ScriptedModel
+from kapelle.validation import mend_draft
 
 
 def task(task_id: str, *after: str, **fields: Any) -> dict[str, Any]:
@@ -57,6 +59,40 @@ def test_a_malformed_plan_is_asked_for_once_more_with_the_error(bad: Any, told: 
     assert (len(made.graph), made.cost_usd, made.usage.calls) == (2, 0.02, 2)
 
 
+SPARE = {
+    "a dependency on nothing": [task("s1"), task("s2", "s1", "s9")],
+    "a circle that the order of the tasks decides": [task("s1", "s2"), task("s2", "s1")],
+    "the same task twice": [task("s1"), task("s2", "s1"), task("s3", description="find s1")],
+}
+"""Faults that have one reading: the model need not be paid to mend them."""
+
+
+@pytest.mark.parametrize("fault", SPARE)
+@pytest.mark.parametrize("make", [ModelPlanner, GraphPlanner])
+def test_a_plan_that_can_be_mended_for_nothing_is_not_paid_for_twice(make: Any, fault: str) -> None:
+    model = ScriptedModel([{"tasks": SPARE[fault]}, GOOD], cost_usd=0.01)
+    made = asyncio.run(make(model, mend=mend_draft).plan("Find s1 and s2", AgentRegistry.default()))
+    assert (model.calls, made.cost_usd) == (1, 0.01)
+    assert made.graph.edges == (("s1", "s2"),)
+    assert any(note.startswith("Repaired: ") for note in made.notes)
+
+
+DOUBTFUL = {
+    "a result of nobody": [task("s1"), task("s2", inputs=[{"name": "query", "value": "population of {s9}"}])],
+    "a circle of results": [
+        task("s1", inputs=[{"name": "query", "value": "{s2}"}]),
+        task("s2", inputs=[{"name": "query", "value": "{s1}"}]),
+    ],
+}
+
+
+@pytest.mark.parametrize("fault", DOUBTFUL)
+def test_what_only_the_model_knows_it_is_asked_for_again(fault: str) -> None:
+    model = ScriptedModel([{"tasks": DOUBTFUL[fault]}, GOOD], cost_usd=0.01)
+    made = asyncio.run(ModelPlanner(model, mend=mend_draft).plan("Find s1 and s2", AgentRegistry.default()))
+    assert (model.calls, len(made.graph)) == (2, 2)
+
+
 def test_a_second_malformed_plan_is_a_clear_failure() -> None:
     with pytest.raises(InvalidPlan, match=r"no usable plan in 2 attempts.*'s9'"):
         plan(ScriptedModel([{"tasks": [task("s1", "s9")]}] * 2))
@@ -78,7 +114,7 @@ def test_an_edge_that_the_words_need_and_the_model_forgot_is_added_with_a_note()
 
 def test_a_plan_of_hundreds_of_tasks_is_refused() -> None:
     with pytest.raises(InvalidPlan, match="at most 50"):
-        read_model_plan({"tasks": [task(f"s{n}") for n in range(51)]})
+        plan(ScriptedModel([{"tasks": [task(f"s{n}") for n in range(51)]}] * 2))
 
 
 JSON = st.recursive(
@@ -95,6 +131,6 @@ JSON = st.recursive(
 @settings(max_examples=300, deadline=None)
 def test_any_reply_is_a_graph_or_a_clear_error(reply: Any) -> None:
     try:
-        read_model_plan(reply)
+        read_reply(json.dumps(reply), mend=mend_draft)
     except InvalidInput as error:
         assert str(error)  # noqa: PT017 - either outcome is right; no other exception is

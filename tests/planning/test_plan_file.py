@@ -61,6 +61,7 @@ def test_a_file_that_says_needs_among_its_notes_means_the_field() -> None:
     assert (graph["a"].needs, graph["a"].metadata) == ("some", {"why": "old"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "words"),
     [

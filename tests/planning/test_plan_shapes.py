@@ -242,6 +242,7 @@ def plans(draw: st.DrawFn) -> list[Entry]:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @given(tasks=plans())
 @settings(max_examples=15, deadline=None)

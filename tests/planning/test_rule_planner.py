@@ -389,6 +389,7 @@ def test_a_for_each_that_could_go_wrong_is_refused(request_text: str) -> None:
         plan_growing(request_text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("request_text", "words"),
     [

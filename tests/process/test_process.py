@@ -57,6 +57,7 @@ def ended(folder: Path) -> dict[str, str]:
     return {"run": told["state"], **{task_id: task["state"] for task_id, task in told["tasks"].items()}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["hang", "deaf"])
 def test_an_agent_that_never_ends_does_not_keep_the_program(tmp_path: Path, function: str) -> None:
     with start(tmp_path, function, "--deadline", "0.5") as process:
@@ -65,6 +66,7 @@ def test_an_agent_that_never_ends_does_not_keep_the_program(tmp_path: Path, func
     assert ended(tmp_path) == {"run": "stopped", "a": "cancelled", "b": "skipped"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("function", ["wait", "hang"])
 def test_a_signal_leaves_a_clean_run(tmp_path: Path, function: str, number: signal.Signals) -> None:
@@ -78,6 +80,7 @@ def test_a_signal_leaves_a_clean_run(tmp_path: Path, function: str, number: sign
     assert ended(tmp_path) == {"run": "stopped", "a": "cancelled", "b": "skipped"}
 
 
+@pytest.mark.slow
 def test_an_agent_that_ends_the_program_ends_its_task_only(tmp_path: Path) -> None:
     with start(tmp_path, "leave", "--json") as process:
         out, _ = process.communicate(timeout=30)

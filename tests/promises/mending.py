@@ -35,5 +35,7 @@ def params(promise: str, ways: Iterable[Way] | None = None) -> list[Any]:
     for way in [*sampled_ways(), *ray_ways()] if ways is None else ways:
         reason = next((reason for reason, covers in MENDING.get(promise, ()) if covers(way)), None)
         marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
+        if way.backend == "ray":
+            marks.append(pytest.mark.slow)
         found.append(pytest.param(way, id=str(way), marks=marks))
     return found

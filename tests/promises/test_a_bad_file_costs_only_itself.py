@@ -38,6 +38,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(untrusted.FOLDERS) - SLOW))
 def test_the_rest_of_a_folder_works_and_works_again(tmp_path: Path, name: str) -> None:
     folder = LocalFolder(hostile(tmp_path, name))
@@ -52,6 +53,7 @@ def test_the_rest_of_a_folder_works_and_works_again(tmp_path: Path, name: str) -
     folder.tables.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "data", "reason"),
     [
@@ -125,6 +127,7 @@ def test_a_file_that_takes_too_long_ends_its_reader_and_not_the_next_file(tmp_pa
     assert said[1].endswith("seconds to read, too long for what it holds")
 
 
+@pytest.mark.slow
 def test_who_used_up_the_folders_time_is_said_and_good_files_are_read_all_the_same(tmp_path: Path) -> None:
     slow, good = tmp_path / "slow.csv", tmp_path / "good.csv"
     slow.write_text(EMPTY_CELLS)
@@ -136,6 +139,7 @@ def test_who_used_up_the_folders_time_is_said_and_good_files_are_read_all_the_sa
     assert all(one.endswith("the files before it used up the rest of the folder's time") for one in said[2::2]), said
 
 
+@pytest.mark.slow
 def test_a_folder_of_bad_files_alone_is_given_up(tmp_path: Path) -> None:
     slow = tmp_path / "slow.csv"
     slow.write_text(EMPTY_CELLS)
@@ -205,6 +209,7 @@ def test_an_index_of_an_older_layout_is_made_anew(tmp_path: Path) -> None:
         assert index.search("capital")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["folder/endless_views", "plan/json_lists", "reply/brackets", "program/deep_list"])
 def test_the_benchmark_measures_a_case_and_gives_its_figures(case: str) -> None:
     kind = case.partition("/")[0]

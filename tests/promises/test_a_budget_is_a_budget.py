@@ -53,6 +53,7 @@ def beyond(attempts: Sequence[Attempted], cap_usd: float, zero: bool = False) ->
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", params("nothing starts beyond the cap"))
 def test_nothing_starts_once_the_cap_is_reached_and_nothing_is_promised_twice(way: Way) -> None:
     played = play(way)

@@ -21,7 +21,7 @@ from pydantic_ai.usage import RequestUsage
 
 from kapelle import AgentCapability, Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import Agent, ModelAgent, PydanticAIAgent, TaskContext
-from kapelle.agents.output_limit import BUDGETED_OUTPUT_TOKENS, LEAST_OUTPUT_TOKENS, OUTPUT_TOKENS
+from kapelle.agents.output_limit import BUDGETED_OUTPUT_TOKENS, MIN_OUTPUT_TOKENS, OUTPUT_TOKENS
 from kapelle.errors import CallTooDear, ReplyCut
 from kapelle.failures.sorting import sort_failure
 from kapelle.ledger import Usage
@@ -105,6 +105,7 @@ def test_a_models_agent_never_costs_more_than_was_set_aside(reserved_usd: float,
     assert found.cost_usd == pytest.approx(client.spent_usd)
 
 
+@pytest.mark.slow
 @given(reserved_usd=st.floats(min_value=0.0, max_value=3.0))
 def test_an_agent_of_pydantic_ai_never_costs_more_than_was_set_aside(reserved_usd: float) -> None:
     agent, asked = greedy_library_agent()
@@ -176,7 +177,7 @@ def test_the_limit_reaches_the_server() -> None:
 
         asyncio.run(whole())
     limit = server.requests[0].body["max_tokens"]
-    assert LEAST_OUTPUT_TOKENS <= limit < 0.05 / PRICE.output_usd * 1e6
+    assert MIN_OUTPUT_TOKENS <= limit < 0.05 / PRICE.output_usd * 1e6
 
 
 @given(text=st.text(max_size=300))

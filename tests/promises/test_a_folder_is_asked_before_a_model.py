@@ -232,6 +232,7 @@ WAYS: dict[str, Callable[..., Run]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_the_folder_answers_no_model_is_asked(kind: str, way: str) -> None:

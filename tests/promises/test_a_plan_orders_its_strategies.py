@@ -14,6 +14,7 @@ import pytest
 
 from kapelle import Engine, Plan, Run, SqliteLedger, Task, TaskDAG, agent
 from kapelle.agents import AgentRegistry, RegisteredAgent
+from kapelle.allocation import PlanEstimates
 from kapelle.errors import InvalidInput, InvalidPlan, PlanRejected
 from kapelle.estimates import CostProfiler
 from kapelle.planning import parse_plan, read_plan, write_plan
@@ -138,9 +139,10 @@ def test_no_fallback_is_chosen_for_an_order() -> None:
     registry = AgentRegistry(
         [one.capability for one in staff([])], runners={one.capability.agent_id: one for one in staff([])}
     )
-    chooser = NextBest(registry, CostProfiler())
+    task = Task(task_id="t", task_type="ask")
+    chooser = NextBest(PlanEstimates(CostProfiler(), registry, TaskDAG([task])))
 
-    assert chooser.choose_fallback(Task(task_id="t", task_type="ask"), {"broken"}) is not None
+    assert chooser.choose_fallback(task, {"broken"}) is not None
     assert chooser.choose_fallback(Task(task_id="t", task_type="ask", strategy="broken"), {"broken"}) is None
 
 

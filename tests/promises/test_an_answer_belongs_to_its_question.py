@@ -462,9 +462,9 @@ def test_a_task_that_a_change_to_the_graph_puts_in_the_place_of_another_is_given
 # Backends, and other processes
 
 
-BACKENDS = ["asyncio", "threads"]
+BACKENDS: list[Any] = ["asyncio", "threads"]
 if importlib.util.find_spec("ray") is not None:
-    BACKENDS.append("ray")
+    BACKENDS.append(pytest.param("ray", marks=pytest.mark.slow))
 
 
 def ask_twice(task: Task, context: TaskContext) -> Any:

@@ -182,6 +182,7 @@ def test_what_is_done_is_decided_by_the_body_alone(body: str, item: str) -> None
     assert not any("file" in task.inputs for task in graph)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text(max_size=30) | st.sampled_from(list(ITEMS.values())), min_size=1, max_size=6),
     st.sampled_from(BODIES),
@@ -468,6 +469,7 @@ def test_a_text_in_a_program_is_refused_and_is_welcome_as_a_variable(folder: Pat
     assert ask(folder, "python", {"s1": 5}, code="{s1} + 1")["answer"] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lookup", "sql"])
 def test_an_output_in_a_question_is_one_value(folder: Path, kind: str) -> None:
     def answer(found: str) -> Any:
@@ -493,6 +495,7 @@ def test_the_values_of_rows_in_a_question_are_as_many_as_there_are_rows(folder: 
 # The whole way, from a folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body", ["find its capital", "find its capital, then write a report", "find its capital and its area"]
 )

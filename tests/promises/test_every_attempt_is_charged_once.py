@@ -49,6 +49,7 @@ def played_once(way: Way) -> Played:
     return play(way, way not in EXTRA)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", params("every account says the same", ALL))
 def test_every_account_says_the_same(way: Way) -> None:
     played = played_once(way)

@@ -64,6 +64,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_of_ordinary_files_loads_whole(tmp_path: Path, name: str) -> None:
     write, rows = FOLDERS[name]
@@ -74,6 +75,7 @@ def test_a_folder_of_ordinary_files_loads_whole(tmp_path: Path, name: str) -> No
         assert (*index.skipped, *tables.skipped) == ()
 
 
+@pytest.mark.slow
 def test_no_limit_of_a_folder_counts_what_its_files_earn(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(customers(5_000))
@@ -92,6 +94,7 @@ def test_a_page_on_one_line_is_text_and_no_heading(tmp_path: Path) -> None:
     assert found == {"a.html": ("", "Peru Lima is the capital ."), "b.html": ("Chile", "Santiago is the capital.")}
 
 
+@pytest.mark.slow
 def test_a_large_file_that_there_is_no_room_for_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(customers(100_000))
@@ -105,6 +108,7 @@ def test_a_large_file_that_there_is_no_room_for_is_not_read_to_its_end(tmp_path:
     assert rows == 100_000
 
 
+@pytest.mark.slow
 def test_small_notes_are_read_before_large_ones_that_take_the_time(tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / f"a{number}.html").write_text("<b></b>" * 600_000)
@@ -115,6 +119,7 @@ def test_small_notes_are_read_before_large_ones_that_take_the_time(tmp_path: Pat
     folder.index.close()
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.text("ab \n\r,\"'", max_size=6), min_size=1, max_size=4), min_size=1, max_size=120),
     st.sampled_from(["\n", "\r\n"]),

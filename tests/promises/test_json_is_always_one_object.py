@@ -276,6 +276,7 @@ def test_a_plan_file_with_a_fault_names_its_place(kapelle: Any, tmp_path: Path) 
     assert "plan.yaml" in error_of(kapelle("run", str(tmp_path / "plan.yaml"), "--json"), code=2)["place"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_and_version_leave_standard_output_to_the_object(kapelle: Any, name: str) -> None:
     done = kapelle(name, "--help", "--json")
@@ -302,6 +303,7 @@ def work(task):
 """
 
 
+@pytest.mark.slow
 def test_agents_that_write_to_standard_output_do_not_spoil_it(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
     (tmp_path / "agents.yaml").write_text('agents: [{id: n, task_types: [work], cost_usd: 0, run: "noisy:work"}]')
@@ -315,6 +317,7 @@ def test_agents_that_write_to_standard_output_do_not_spoil_it(tmp_path: Path) ->
             assert words in done.stderr
 
 
+@pytest.mark.slow
 def test_a_program_whose_reader_has_gone_or_that_closed_its_streams_ends_quietly(tmp_path: Path) -> None:
     command = f"{sys.executable} -m kapelle runs --json --db {tmp_path / 'none.sqlite'}"
     for redirection in (">&-", "2>&-", ">&- 2>&-", "| true"):
@@ -324,6 +327,7 @@ def test_a_program_whose_reader_has_gone_or_that_closed_its_streams_ends_quietly
             assert error_of(Outcome(2, done.stdout, ""))["kind"] == "NotFound"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device here")
 @pytest.mark.parametrize("words", ["--version", "runs --json"])
 def test_a_disk_without_room_for_what_is_printed_is_no_fault_of_ours(words: str, tmp_path: Path) -> None:

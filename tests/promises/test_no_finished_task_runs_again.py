@@ -63,6 +63,7 @@ def expect_nothing_twice(session: Session, before: Run, after: Run, called_befor
     assert session.ledger.run(after.run_id) == after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", params("nothing again after an end", SOME))
 def test_what_is_done_is_not_done_again_when_a_run_that_ended_goes_on(way: Way) -> None:
     with ExitStack() as stack:
@@ -75,6 +76,7 @@ def test_what_is_done_is_not_done_again_when_a_run_that_ended_goes_on(way: Way) 
         expect_nothing_twice(session, before, go_on(session), calls)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", params("nothing again after a crash", SOME))
 def test_what_is_done_is_not_done_again_after_a_crash(way: Way) -> None:
     with ExitStack() as stack, SqliteLedger(":memory:") as kept:

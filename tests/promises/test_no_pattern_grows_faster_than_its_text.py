@@ -267,6 +267,7 @@ def growth(case: Case, parts: tuple[str, str, str]) -> tuple[float, float]:
     return 0.0, 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_pattern_takes_time_in_proportion_to_its_text(case: Case) -> None:
     worst = max(((*growth(case, parts), parts) for parts in hurtful(case.pattern)), key=lambda found: found[0])
@@ -276,10 +277,11 @@ def test_a_pattern_takes_time_in_proportion_to_its_text(case: Case) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_measure_sees_quadratic_and_cubic_growth_and_lets_linear_growth_pass() -> None:
     for bad in (r"(#{1,6})\s+(.+?)\s*#*\s*x", r"a+$", r"\s*,\s*x", r"\w+est\b.*?of"):
         case = Case(place="bad", pattern=re.compile(bad), uses=frozenset({"search"}))
-        assert max(growth(case, parts)[0] for parts in hurtful(case.pattern)) > MOST_GROWTH, bad
+        assert any(growth(case, parts)[0] > MOST_GROWTH for parts in hurtful(case.pattern)), bad
     for good in (r"[^\W_]+", r"(?<!\s)\s+x", r"\b\w{1,20}est\b"):
         case = Case(place="good", pattern=re.compile(good), uses=frozenset({"search"}))
         assert max(growth(case, parts)[0] for parts in hurtful(case.pattern)) <= MOST_GROWTH, good

@@ -199,6 +199,7 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_on_a_server_it_is_the_same(postgres: PostgresServer) -> None:
     """All of them in one ledger, so that one that spoils it is noticed by the next."""
     with PostgresLedger(postgres.new_database("asked")) as ledger:

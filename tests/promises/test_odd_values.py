@@ -844,6 +844,7 @@ def test_an_output_with_a_plain_form_is_that_form_from_the_first_moment(case: st
     assert seen == [expected] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "backend"), [*zip(UNREADABLE, itertools.cycle(BACKENDS), strict=False)])
 def test_an_output_without_one_fails_its_task_and_is_paid_for(case: str, backend: str) -> None:
     give, words = UNREADABLE[case]
@@ -1220,6 +1221,7 @@ def test_what_a_task_carries_is_plain_from_the_first_moment(value: Any) -> None:
     assert Task.from_dict(json.loads(json.dumps(task.to_dict()))) == task
 
 
+@pytest.mark.slow
 def test_shared_lists_in_a_task_are_counted_before_they_are_unfolded() -> None:
     with pytest.raises(InvalidInput, match="inputs"):
         Task(task_id="t", task_type="odd", inputs={"v": shared(40, lambda x: [x, x])})
@@ -1296,6 +1298,7 @@ def test_a_program_that_makes_much_of_little_is_refused(case: str, sandbox: Sand
     assert sandbox.run("1 + 1").value == 2
 
 
+@pytest.mark.slow
 def test_a_program_of_three_lines_takes_no_memory_of_the_engines() -> None:
     script = (
         "import resource\nfrom kapelle.tools import Sandbox\n"

@@ -56,6 +56,7 @@ def outcome(**fields: Any) -> Outcome:
     return Outcome(**{"run_id": "r", "task_id": "t", "task_type": "work", "agent": "one", "success": True, **fields})
 
 
+@pytest.mark.slow
 def test_answers_that_nothing_checks_raise_no_agent_above_what_it_declares() -> None:
     ledger = SqliteLedger()
     cold, learned = run_often(engine_of(ledger), 0), run_often(engine_of(ledger), 40)

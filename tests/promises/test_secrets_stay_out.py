@@ -288,6 +288,7 @@ def test_any_value_can_be_known(value: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(value) > 10_000 or hide_secrets(f"it was {value}.") in ("it was ***.", f"it was {value}.")
 
 
+@pytest.mark.slow
 def test_keys_are_learned_and_forgotten_while_threads_ask() -> None:
     stop = threading.Event()
     failed: list[BaseException] = []
@@ -554,6 +555,7 @@ def test_a_server_that_quotes_the_key_gets_it_into_no_error(server: str, streams
     assert raised.__cause__ is not None
 
 
+@pytest.mark.slow
 def test_a_server_that_quotes_the_key_gets_it_into_no_ledger_and_no_output(
     server: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -587,6 +589,7 @@ def command(words: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: py
 # ------------------------------------------------------------------ whole runs, of agents that leak
 
 
+@pytest.mark.slow
 def test_agents_that_leak_get_a_key_into_nothing(
     key: str,
     store: Store,  # noqa: F811
@@ -867,6 +870,7 @@ def test_a_file_is_a_file(location: str, file: str, monkeypatch: pytest.MonkeyPa
     assert os.path.samefile(ledger_path(location.format(tmp_path)), tmp_path / file)
 
 
+@pytest.mark.slow
 def test_the_password_of_a_server_that_is_away_is_told_nowhere(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

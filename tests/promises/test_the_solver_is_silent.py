@@ -24,6 +24,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_solve_leaves_both_descriptors_empty(way: str) -> None:
     code = f"import sys\nfrom tests.allocation.test_solve import *\n{WAYS[way]}\nassert 'highspy' in sys.modules"

@@ -62,6 +62,7 @@ def last_lines(run: Run) -> str:
     return out.getvalue()
 
 
+@pytest.mark.slow
 @given(AMOUNTS, AMOUNTS, AMOUNTS, st.sampled_from([0.0, 0.0003]), st.floats(0.0, 1.0))
 def test_a_budget_raised_to_exactly_the_amount_that_a_refusal_names_is_enough(
     planning: float, lookup: float, write: float, looks: float, share: float
@@ -89,6 +90,7 @@ def test_a_budget_raised_to_exactly_the_amount_that_a_refusal_names_is_enough(
     assert asyncio.run(refused.resume("last", budget_usd=to)).state == "done"
 
 
+@pytest.mark.slow
 @given(AMOUNTS, AMOUNTS, AMOUNTS, AMOUNTS)
 def test_the_parts_are_the_sum(planning: float, lookup: float, write: float, actual: float) -> None:
     run = go(engine(planning, lookup, write, actual=actual))

@@ -37,6 +37,7 @@ def engine_of(agent: Clumsy, ledger: SqliteLedger) -> Engine:
     return Engine(registry, model="none", ledger=ledger, environ={}, limits=ExecutionLimits(max_fallbacks=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failures", [4, 8, 19, 60])
 def test_a_run_whose_agent_failed_so_often_is_resumed_by_an_engine_that_knows(failures: int) -> None:
     ledger, agent = SqliteLedger(), Clumsy(failures)

@@ -62,6 +62,7 @@ def harmless(text: str) -> bool:
 # ------------------------------------------------------------------ the characters
 
 
+@pytest.mark.slow
 def test_every_character_that_steers_is_known() -> None:
     for code in range(sys.maxunicode + 1):
         char = chr(code)
@@ -162,6 +163,7 @@ def hostile(request: pytest.FixtureRequest) -> str:
 OPTIONS = ("", "--json", "--yaml", "--xml", "--mermaid", "--frontier")
 
 
+@pytest.mark.slow
 def test_a_plan_is_printed_harmlessly_and_can_be_run_again(
     hostile: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -188,6 +190,7 @@ def test_a_plan_is_printed_harmlessly_and_can_be_run_again(
             assert TaskDAG.from_xml(out) == graph
 
 
+@pytest.mark.slow
 def test_a_run_is_shown_harmlessly_from_its_beginning_to_its_end(
     hostile: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -291,6 +294,7 @@ def test_what_was_typed_is_repeated_harmlessly(
     assert harmless(err)
 
 
+@pytest.mark.slow
 def test_names_of_files_and_agents_are_shown_harmlessly(
     hostile: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ def _collections_are_quick() -> Iterator[None]:
 SEEDS = int(os.environ.get("KAPELLE_SIMULATED_SEEDS") or scaled(750, least=20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
 def test_the_engine_keeps_the_rules_in_every_world(part: int) -> None:
     for seed in range(part, SEEDS, 10):
@@ -44,6 +45,7 @@ def test_a_world_that_failed_once_fails_no_more(name: str) -> None:
     assert check(WORLDS[name]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 17, 48, 101, 245, 991])
 def test_a_world_is_repeatable_to_the_event(seed: int) -> None:
     world = draw_world(seed)

@@ -94,6 +94,7 @@ def world(seed: int, count: int) -> list[LoggedTask]:
     return tasks
 
 
+@pytest.mark.slow
 def test_from_pairs_the_dependence_is_measured_and_foretells_what_a_replay_says() -> None:
     table = LoggedTable.build(world(1, 3000))
     dependence = measure_dependence(table)

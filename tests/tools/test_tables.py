@@ -198,6 +198,7 @@ CELLS = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_siz
 )
 
 
+@pytest.mark.slow
 def test_loading_a_table_loses_no_row_and_no_text(tmp_path: Path) -> None:
     @settings(max_examples=scaled(120, least=15), deadline=None)
     @given(st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=6))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG
-from kapelle.validation import DraftRepair, Issue, ToolSignature, repair_draft, validate_draft
+from kapelle.validation import DraftRepair, Issue, ToolSignature, mend_draft, repair_draft, validate_draft
 from tests.strategies.graphs import full_graphs
 
 
@@ -204,6 +204,20 @@ def test_repair_never_leaves_more_errors_and_says_what_is_left(
     assert len(after) <= len(before) - len(repair.edits)
     assert repair.is_valid == (not after)
     assert repair.issues == validate_draft(repair.tasks, **options)
+
+
+@settings(max_examples=150, deadline=None)
+@given(broken_drafts())
+def test_a_mended_draft_has_no_more_findings_and_no_id_twice(tasks: list[Task]) -> None:
+    mended = mend_draft(tasks)
+    if mended is None:
+        return
+    dag, notes = mended
+    assert len(validate_draft(dag)) <= len(validate_draft(tasks))
+    assert {one.task_id for one in tasks} >= set(dag.tasks) or any("an id of its own" in note for note in notes)
+    asked = {(one.task_type, one.description) for one in tasks}
+    assert {(one.task_type, one.description) for one in dag} <= asked, "no work is invented"
+    assert bool(notes) or dag == TaskDAG(tasks)
 
 
 @settings(max_examples=100, deadline=None)

@@ -66,6 +66,7 @@ def test_a_source_is_no_answer() -> None:
     assert not says(["40 euros"], "It is free.\n\n## Sources\n\n1. 40 euros.md")
 
 
+@pytest.mark.slow
 def test_every_truth_of_both_halves_can_be_had_and_the_folders_are_read_whole() -> None:
     halves = {name: read_questions(HERE / f"{name}.jsonl", HERE / "data") for name in ("dev", "held")}
     questions = [asked for half in halves.values() for asked in half]
@@ -99,6 +100,7 @@ def test_what_the_folder_does_not_hold_is_wrong_however_it_is_answered(tmp_path:
     assert (found["wrong_share"], found["right_share"], found["wrong_to_unanswerable"]) == (0.5, 0.5, 1)
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_one_object_with_its_figures(tmp_path: Path) -> None:
     (tmp_path / "staff.csv").write_text("name,age\nAnna,31\nBo,44\n")
     file = tmp_path / "asked.jsonl"
@@ -117,6 +119,7 @@ def test_the_benchmark_prints_one_object_with_its_figures(tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.slow
 def test_what_is_held_out_is_not_shown() -> None:
     command = [sys.executable, "-m", "bench.words", "--split", "held", "--misses", "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -15,7 +15,7 @@ OUTPUT_TOKENS = 8_192
 BUDGETED_OUTPUT_TOKENS = 4_096
 """The limit within a budget, and of models that cost nothing: their servers often refuse more than fits beside a prompt
 in a context of 8,192 tokens."""
-LEAST_OUTPUT_TOKENS = 16
+MIN_OUTPUT_TOKENS = 16
 """A call for less is not worth its input. OpenAI's Responses API refuses a lower limit."""
 MESSAGE_TOKENS = 16
 """What a message takes beside its text, on the dear side."""
@@ -42,7 +42,7 @@ def limit_within(
     """
     if left_usd is None or afford is None:
         return usual
-    least = min(usual, LEAST_OUTPUT_TOKENS)
+    least = min(usual, MIN_OUTPUT_TOKENS)
     tokens = afford(max(0.0, left_usd), usual)
     if tokens < least:
         raise CallTooDear(

@@ -15,11 +15,16 @@ from contextlib import suppress
 from functools import partial
 from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .agent import Agent
 
 DIGITS = 12
 """Of the hash: 48 bits tell the few versions of one agent apart."""
+
+_KNOWN: WeakKeyDictionary[Any, tuple[CodeType, str]] = WeakKeyDictionary()
+"""What was found of a function that is still there: a run asks anew of every agent, and to read source takes as long as
+to route a plan. A function whose source file changes meanwhile is what was loaded."""
 
 
 def version_of(runner: Agent | None) -> str | None:
@@ -58,8 +63,12 @@ def _of_function(function: Any) -> str | None:
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
         return None
-    text = _source_of(function)
-    return _hash("source", text) if text is not None else _hash("code", _describe(code))
+    known = _KNOWN.get(function)
+    if known is None or known[0] is not code:
+        text = _source_of(function)
+        version = _hash("source", text) if text is not None else _hash("code", _describe(code))
+        known = _KNOWN[function] = (code, version)
+    return known[1]
 
 
 def _source_of(function: Any) -> str | None:

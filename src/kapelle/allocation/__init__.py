@@ -8,9 +8,6 @@ from .candidates import VERIFY as VERIFY
 from .candidates import JudgedStrategy as JudgedStrategy
 from .candidates import StrategySource as StrategySource
 from .constraints import OptimizationConstraints as OptimizationConstraints
-from .expectation import Expectation as Expectation
-from .expectation import expect_tasks as expect_tasks
-from .expectation import why_unable as why_unable
 from .exploration import Exploration as Exploration
 from .exploration import Explorer as Explorer
 from .exploration import Move as Move
@@ -22,6 +19,8 @@ from .orders import follow_orders as follow_orders
 from .orders import ordered_strategy as ordered_strategy
 from .plan import Attempt as Attempt
 from .plan import OptimizedPlan as OptimizedPlan
+from .plan_estimates import PlanEstimates as PlanEstimates
+from .plan_estimates import why_unable as why_unable
 from .policy import ChoicePolicy as ChoicePolicy
 from .portfolio import Portfolio as Portfolio
 from .portfolio import optimize_portfolio as optimize_portfolio

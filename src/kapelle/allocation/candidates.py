@@ -1,7 +1,7 @@
-"""Who may do a task, and what each of them is expected to take: every agent that can, and the strategies that pay.
+"""Options: the ways to get a task done, and what the chance of success of each counts for. Values and pure functions.
 
-The estimates come from the profiler; those of strategies from whoever judged them on outcomes (a StrategySource). Both
-are brought to one scale here, so that they may be compared. Decides nothing: see optimizer.
+The figures of an agent come from the profiler, those of strategies from whoever judged them on outcomes (a
+StrategySource); `plan_estimates` brings both to one scale. Decides nothing: see optimizer.
 
 Quality is counted in one of three ways (`measure`), all of them per task, so that a plan's quality stays a sum:
 
@@ -17,13 +17,11 @@ Quality is counted in one of three ways (`measure`), all of them per task, so th
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from kapelle.agents import AgentCapability
-from kapelle.estimates import DEFAULT_SUCCESS_RATE, CostProfiler, Estimate, beta_quantile, expit, logit
-from kapelle.graph import Task
+from kapelle.estimates import DEFAULT_SUCCESS_RATE, Estimate, beta_quantile, expit, logit
 from kapelle.strategies import Cascade, Single, Strategy, Vote, agents_of
 
 from .assignment import Candidate
@@ -100,133 +98,6 @@ class Option:
         return math.pow(1 - confidence, 1 / max(self.evidence, 1e-9)) >= quality
 
 
-class OptionFinder:
-    """Finds the options of tasks, and remembers them: tasks that are alike to the estimates share theirs."""
-
-    def __init__(
-        self,
-        profiler: CostProfiler,
-        registry: Mapping[str, AgentCapability],
-        strategies: StrategySource | None,
-        confidence: float | None,
-    ) -> None:
-        self._profiler = profiler
-        self._registry = registry
-        self._strategies = strategies
-        self._confidence = confidence
-        self._estimates: dict[tuple[str, str, float, str], Estimate] = {}
-        self._singles: dict[tuple[str, str, frozenset[str], float, str], Option] = {}
-        self._options: dict[tuple[str, frozenset[str], float, str, str], dict[Strategy, Option]] = {}
-
-    def options(self, task: Task, complexity: float, initial: Strategy) -> tuple[Option, ...]:
-        """Return the ways to do a task, the initial one first; that is one whether its agent takes the task or not."""
-        found = self._for_kind(task, complexity)
-        first = found.get(initial)
-        if first is None:
-            first = self._initial(task, complexity, initial)
-        return (first, *(option for option in found.values() if option is not first))
-
-    def alone(self, task: Task, complexity: float, strategy: Strategy) -> Option:
-        """Return what one strategy is expected to take, whoever else could do the task."""
-        return self._for_kind(task, complexity).get(strategy) or self._initial(task, complexity, strategy)
-
-    def _for_kind(self, task: Task, complexity: float) -> dict[Strategy, Option]:
-        key = (task.task_type, task.requirements, complexity, task.description, task.risk)
-        if key not in self._options:
-            able = [agent for agent, capability in self._registry.items() if capability.takes(task)]
-            options: dict[Strategy, Option] = {
-                Single(agent=agent): self._single(agent, task, complexity) for agent in able
-            }
-            for option in self._of_strategies(task, complexity, able):
-                options[option.strategy] = option
-            self._options[key] = options
-        return self._options[key]
-
-    def _single(self, agent: str, task: Task, complexity: float) -> Option:
-        key = (agent, task.task_type, task.requirements, complexity, task.description)
-        if key not in self._singles:
-            estimate = self._estimate(agent, task, complexity)
-            lower, evidence = _bound(estimate, self._confidence)
-            self._singles[key] = Option(
-                strategy=Single(agent=agent),
-                cost_usd=estimate.cost_usd,
-                seconds=estimate.seconds,
-                quality=estimate.success_rate,
-                lower=lower,
-                evidence=evidence,
-                samples=estimate.judged,
-            )
-        return self._singles[key]
-
-    def _estimate(self, agent: str, task: Task, complexity: float) -> Estimate:
-        key = (agent, task.task_type, complexity, task.description)
-        if key not in self._estimates:
-            self._estimates[key] = self._profiler.estimate(
-                self._registry[agent], task.task_type, complexity, text=task.description
-            )
-        return self._estimates[key]
-
-    def _of_strategies(self, task: Task, complexity: float, able: Sequence[str]) -> list[Option]:
-        if self._strategies is None or task.risk == "high":  # what does harm is not done by several
-            return []
-        judged = self._strategies.for_task(task.task_type, [*self._registry])
-        measured = {one.strategy.agent: one for one in judged if isinstance(one.strategy, Single)}
-        return [
-            self._scaled(one, measured, task, complexity)
-            for one in judged
-            if not isinstance(one.strategy, Single)
-            and set(asked(one.strategy)) <= set(able)
-            and all(agent in self._registry for agent in agents_of(one.strategy))
-        ]
-
-    def _scaled(
-        self, one: JudgedStrategy, measured: Mapping[str, JudgedStrategy], task: Task, complexity: float
-    ) -> Option:
-        """Bring a strategy to the scale of the task at hand.
-
-        What it came to was measured on other tasks. Where its parts were measured on the same ones, cost and time grow
-        as those of its parts do, and the log-odds of success shift by as much as theirs on average: a task that is
-        hard for all its parts is hard for it too. Without them the figures stand as measured.
-        """
-        parts = [agent for agent in asked(one.strategy) if agent in measured]
-        here = [self._single(agent, task, complexity) for agent in parts]
-        there = [measured[agent] for agent in parts]
-        if len(parts) < len(asked(one.strategy)):
-            here, there = [], []
-        shift = math.fsum(logit(h.quality) - logit(t.quality) for h, t in zip(here, there, strict=True))
-        shift /= max(1, len(here))
-        lower = min(one.quality, _lower_bound(one.quality, one.quality_sd, one.quality_lower, self._confidence))
-        return Option(
-            strategy=one.strategy,
-            cost_usd=one.cost_usd * _ratio([h.cost_usd for h in here], [t.cost_usd for t in there]),
-            seconds=one.seconds * _ratio([h.seconds for h in here], [t.seconds for t in there]),
-            quality=_shifted(one.quality, shift),
-            lower=_shifted(lower, shift),
-            evidence=_evidence(one.quality, one.quality_sd),
-            samples=one.samples,
-        )
-
-    def _initial(self, task: Task, complexity: float, strategy: Strategy) -> Option:
-        if isinstance(strategy, Single):
-            return self._single(strategy.agent, task, complexity)
-        # It is kept no longer, an agent of it does not take the task, or the plan orders it. The worst is assumed until
-        # it is judged: all are asked, one after the other, and what the last one answers is what it comes to.
-        parts = [self._single(agent, task, complexity) for agent in asked(strategy)]
-        checks = [
-            self._profiler.estimate(self._registry[judge], VERIFY, complexity, text=task.description)
-            for judge in set(agents_of(strategy)).difference(asked(strategy))
-        ]
-        return Option(
-            strategy=strategy,
-            cost_usd=math.fsum([*(part.cost_usd for part in parts), *(check.cost_usd for check in checks)]),
-            seconds=math.fsum([*(part.seconds for part in parts), *(check.seconds for check in checks)]),
-            quality=parts[-1].quality,
-            lower=parts[-1].lower,
-            evidence=parts[-1].evidence,
-            samples=0,
-        )
-
-
 def measure(options: Sequence[Option], counting: Counting, least: float, confidence: float | None) -> list[float]:
     """Return what each option of a task counts for; `least` is the quality that is asked of the task."""
     if counting == "relative":
@@ -272,29 +143,29 @@ def asked(strategy: Strategy) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _bound(estimate: Estimate, confidence: float | None) -> tuple[float, float]:
+def bound_of(estimate: Estimate, confidence: float | None) -> tuple[float, float]:
     """Return the lower bound of success, and how many outcomes that belief is worth."""
-    mean, evidence = estimate.success_rate, _evidence(estimate.success_rate, estimate.success_sd)
+    mean, evidence = estimate.success_rate, evidence_of(estimate.success_rate, estimate.success_sd)
     if estimate.judged or mean <= MOST_UNTRIED:
-        bound = _lower_bound(mean, estimate.success_sd, estimate.success_lower, confidence)
+        bound = lower_bound(mean, estimate.success_sd, estimate.success_lower, confidence)
         return min(mean, bound), evidence
     evidence = DECLARED if math.isinf(evidence) else evidence
     sure = USUAL_CONFIDENCE if confidence is None else confidence
     return beta_quantile(MOST_UNTRIED * evidence, (1 - MOST_UNTRIED) * evidence, 1 - sure), evidence
 
 
-def _lower_bound(mean: float, sd: float, usual: float, confidence: float | None) -> float:
+def lower_bound(mean: float, sd: float, usual: float, confidence: float | None) -> float:
     if sd <= 0:
         return mean  # nothing is said of how uncertain it is
     if confidence is None:
         return usual
-    size = _evidence(mean, sd)
+    size = evidence_of(mean, sd)
     if mean >= 1:
         return math.pow(1 - confidence, 1 / size)  # a faultless record: see Option.is_provable
     return beta_quantile(mean * size, (1 - mean) * size, 1 - confidence)
 
 
-def _evidence(mean: float, sd: float) -> float:
+def evidence_of(mean: float, sd: float) -> float:
     """Return the size of the Beta distribution that has this mean and deviation: its two parameters' sum. A record that
     is all of one kind has the deviation 1 / size."""
     if sd <= 0:
@@ -302,10 +173,5 @@ def _evidence(mean: float, sd: float) -> float:
     return mean * (1 - mean) / sd**2 - 1 if 0 < mean < 1 else 1 / sd
 
 
-def _ratio(here: Sequence[float], there: Sequence[float]) -> float:
-    total = math.fsum(there)
-    return math.fsum(here) / total if total > 0 else 1.0
-
-
-def _shifted(share: float, shift: float) -> float:
+def shifted(share: float, shift: float) -> float:
     return expit(logit(share) + shift) if shift and 0 < share < 1 else share

@@ -16,17 +16,18 @@ from typing import Any
 
 from kapelle.agents import AgentCapability, call_in_thread
 from kapelle.errors import InvalidAgents, InvalidInput
-from kapelle.estimates import CostProfiler, estimate_complexities
+from kapelle.estimates import CostProfiler
 from kapelle.graph import TaskDAG
 from kapelle.redaction import get_logger
 from kapelle.routing import RoutedPlan, RoutingPlan
 from kapelle.strategies import Single, Strategy, agents_of
 
 from .assignment import Problem
-from .candidates import OptionFinder, StrategySource
+from .candidates import StrategySource
 from .constraints import OptimizationConstraints, is_amount
 from .orders import ordered_strategy
 from .plan import Attempt, OptimizedPlan
+from .plan_estimates import PlanEstimates
 from .policy import ChoicePolicy, PolicyProposal, propose
 from .solve import ONE_IS_ENOUGH, Solution, explain_infeasible, solve, solve_trivially
 from .statement import Statement, Work, describe_untried, has_plan, state_problem
@@ -81,12 +82,13 @@ class DAAOOptimizer:
         constraints: OptimizationConstraints | None = None,
         *,
         pinned: Collection[str] = (),
+        estimates: PlanEstimates | None = None,
     ) -> OptimizedPlan:
         """Return the cheapest plan within the limits. Tasks that the initial plan leaves out stay out.
 
         `pinned` tasks keep their agents, as those do that the constraints pin: for a router whose rules chose them.
         Tasks that name their strategy have that one. What an `OptimizedPlan` knows of tasks that were worked on stays
-        known, and finished ones keep their agents.
+        known, and finished ones keep their agents. `estimates` are those of this graph, where they were made already.
 
         Raises:
             InvalidInput: the plan or a limit names a task that the graph does not have, or an agent that is not
@@ -95,7 +97,7 @@ class DAAOOptimizer:
         constraints = constraints or OptimizationConstraints()
         if pinned:
             constraints = dataclasses.replace(constraints, pinned={*constraints.pinned, *pinned})
-        return await self._optimize(_work(initial_plan, dag), constraints)
+        return await self._optimize(_work(initial_plan, dag), constraints, estimates)
 
     async def replan_from_feedback(
         self,
@@ -145,16 +147,16 @@ class DAAOOptimizer:
         constraints = constraints or OptimizationConstraints()
         self._check(work, constraints)
 
-        complexities = estimate_complexities(dag)
+        estimates = self.estimate_tasks(dag)
         for task_id, agent, execution in news:
             self.cost_profiler.record_execution(
                 task_id=task_id,
                 agent_name=agent,
                 task_type=dag.tasks[task_id].task_type,
-                complexity=complexities[task_id],
+                complexity=estimates.complexities[task_id],
                 **execution,
             )
-        return await self._optimize(work, constraints)
+        return await self._optimize(work, constraints, estimates.version(dag))
 
     def state_problem(
         self, initial_plan: AnyPlan, dag: TaskDAG, constraints: OptimizationConstraints | None = None
@@ -166,7 +168,7 @@ class DAAOOptimizer:
         """
         work, constraints = _work(initial_plan, dag), constraints or OptimizationConstraints()
         self._check(work, constraints)
-        return state_problem(work, constraints, self._finder(constraints))
+        return state_problem(work, constraints, self.estimate_tasks(dag))
 
     def restate(self, statement: Statement) -> Statement | None:
         """Return the statement with the benefit of the doubt: agents that were tried too little to be proven good
@@ -175,7 +177,7 @@ class DAAOOptimizer:
         constraints = statement.constraints
         if constraints.confidence is not None:
             return None
-        begun = state_problem(statement.work, constraints, self._finder(constraints), begin=True)
+        begun = state_problem(statement.work, constraints, statement.estimates, begin=True)
         return None if begun.problem == statement.problem else begun
 
     def _check(self, work: Work, constraints: OptimizationConstraints) -> None:
@@ -185,17 +187,21 @@ class DAAOOptimizer:
             if agent not in self.agent_registry:
                 logger.warning("agent_capacity limits %r, which is not in the registry", agent)
 
-    def _finder(self, constraints: OptimizationConstraints) -> OptionFinder:
-        return OptionFinder(self.cost_profiler, self.agent_registry, self.strategies, constraints.confidence)
+    def estimate_tasks(self, dag: TaskDAG) -> PlanEstimates:
+        """Return what the tasks of a graph are expected to take of the agents that there are."""
+        return PlanEstimates(self.cost_profiler, self.agent_registry, dag, strategies=self.strategies)
 
-    async def _optimize(self, work: Work, constraints: OptimizationConstraints) -> OptimizedPlan:
+    async def _optimize(
+        self, work: Work, constraints: OptimizationConstraints, estimates: PlanEstimates | None = None
+    ) -> OptimizedPlan:
         self._check(work, constraints)
+        if estimates is None or estimates.choosable.keys() != self.agent_registry.keys():
+            estimates = self.estimate_tasks(work.dag)
         logger.info("Optimizing routing plan: %d tasks", len(work.initial))
         if logger.isEnabledFor(logging.DEBUG):
-            for task_id, complexity in estimate_complexities(work.dag).items():
+            for task_id, complexity in estimates.complexities.items():
                 logger.debug("Task %s complexity: %.1fx", task_id, complexity)
-        finder = self._finder(constraints)
-        statement = state_problem(work, constraints, finder)
+        statement = state_problem(work, constraints, estimates)
         baseline = statement.problem.totals(statement.initial)
         logger.info(
             "Baseline metrics: cost=$%.4f, time=%.1fs, quality=%.3f",
@@ -206,7 +212,7 @@ class DAAOOptimizer:
 
         if self.policy is not None:
             proposals = propose(self.policy, work, constraints, self.agent_registry)
-            led = await self._follow(proposals, statement, finder) if proposals else None
+            led = await self._follow(proposals, statement) if proposals else None
             if led is not None:
                 return led
         solution = await self._solve(statement.problem)
@@ -222,16 +228,14 @@ class DAAOOptimizer:
         logger.info("Optimization complete: saved $%.4f (%.0f%%)", plan.cost_savings, details["savings_pct"])
         return plan
 
-    async def _follow(
-        self, proposals: Mapping[str, PolicyProposal], statement: Statement, finder: OptionFinder
-    ) -> OptimizedPlan | None:
+    async def _follow(self, proposals: Mapping[str, PolicyProposal], statement: Statement) -> OptimizedPlan | None:
         """Return the cheapest plan that does as the policy proposes; None where no such plan keeps the limits."""
         work, constraints = statement.work, statement.constraints
         strategies = {task_id: one.strategy for task_id, one in proposals.items()}
         led = state_problem(
             dataclasses.replace(work, initial={**work.initial, **strategies}),
             dataclasses.replace(constraints, pinned={*constraints.pinned, *proposals}),
-            finder,
+            statement.estimates,
         )
         solution = await self._solve(led.problem)
         if not has_plan(solution):

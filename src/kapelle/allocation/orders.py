@@ -13,7 +13,7 @@ from kapelle.graph import Task, TaskDAG
 from kapelle.routing import RoutedPlan, RoutedTask
 from kapelle.strategies import Single, Strategy, agents_of, strategy_from_dict
 
-from .expectation import why_unable
+from .plan_estimates import why_unable
 
 
 def ordered_strategy(task: Task) -> Strategy | None:

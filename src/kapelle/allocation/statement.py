@@ -13,14 +13,15 @@ from typing import Any
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidAgents, InvalidInput
-from kapelle.estimates import DEFAULT_SUCCESS_RATE, estimate_complexities
+from kapelle.estimates import DEFAULT_SUCCESS_RATE
 from kapelle.graph import Task, TaskDAG
 from kapelle.strategies import Single, Strategy, agents_of, strategy_to_dict
 
 from .assignment import Candidate, Choice, Limits, Problem, Slot
-from .candidates import Counting, Option, OptionFinder, measure, to_candidate
+from .candidates import Counting, Option, measure, to_candidate
 from .constraints import OptimizationConstraints
 from .plan import Attempt, OptimizedPlan
+from .plan_estimates import PlanEstimates
 from .solve import Solution
 
 
@@ -67,6 +68,8 @@ class Statement:
     options: tuple[tuple[Option, ...], ...]
     """The initial one first; none for tasks that nobody does, and for those of which the outcome is known."""
     problem: Problem
+    estimates: PlanEstimates
+    """What the options were made of."""
 
     @property
     def initial(self) -> Choice:
@@ -221,24 +224,23 @@ class Statement:
 
 
 def state_problem(
-    work: Work, constraints: OptimizationConstraints, finder: OptionFinder, *, begin: bool = False
+    work: Work, constraints: OptimizationConstraints, estimates: PlanEstimates, *, begin: bool = False
 ) -> Statement:
     """State the problem that a plan poses.
 
     Args:
         work: The plan.
         constraints: The limits on it; a quality that nobody asked for becomes one relative to the plan itself.
-        finder: Who can do what.
+        estimates: Who can do what, and what that is expected to take.
         begin: Whether agents of whom too little is known count with what is expected of them; see candidates.
     """
     order = work.dag.topological_order()
-    complexities = estimate_complexities(work.dag)
     position = {task_id: number for number, task_id in enumerate(order)}
-    builder = _SlotBuilder(work, constraints, finder, begin=begin)
+    builder = _SlotBuilder(work, constraints, estimates, begin=begin)
     slots, options = [], []
     for task_id in order:
         before = tuple(position[other] for other in work.dag.dependencies(task_id))
-        slot, found = builder.build(work.dag.tasks[task_id], complexities[task_id], before)
+        slot, found = builder.build(work.dag.tasks[task_id], before)
         slots.append(slot)
         options.append(found)
     quality = constraints.min_quality_score
@@ -257,6 +259,7 @@ def state_problem(
         order=order,
         options=tuple(options),
         problem=Problem(slots=tuple(slots), limits=limits),
+        estimates=estimates,
     )
 
 
@@ -278,14 +281,16 @@ def describe_untried(options: Mapping[str, Option], *, most: int = 3) -> str:
 class _SlotBuilder:
     """Makes slots; tasks that are alike share their candidates."""
 
-    def __init__(self, work: Work, constraints: OptimizationConstraints, finder: OptionFinder, *, begin: bool) -> None:
+    def __init__(
+        self, work: Work, constraints: OptimizationConstraints, estimates: PlanEstimates, *, begin: bool
+    ) -> None:
         self._work = work
         self._constraints = constraints
-        self._finder = finder
+        self._estimates = estimates
         self._begin = begin
         self._shared: dict[tuple[int, float, Attempt | None], tuple[Option, Candidate]] = {}
 
-    def build(self, task: Task, complexity: float, before: tuple[int, ...]) -> tuple[Slot, tuple[Option, ...]]:
+    def build(self, task: Task, before: tuple[int, ...]) -> tuple[Slot, tuple[Option, ...]]:
         work, task_id = self._work, task.task_id
         attempt = work.attempts.get(task_id)
         strategy = work.initial.get(task_id)
@@ -296,25 +301,26 @@ class _SlotBuilder:
             agent = agents_of(strategy)[0]
             if attempt is not None:
                 return _known(task_id, agent, attempt.cost_usd, attempt.seconds, float(attempt.success), before), ()
-            done = self._finder.alone(task, complexity, strategy)
+            done = self._estimates.alone(task, strategy, confidence=self._constraints.confidence)
             return _known(task_id, agent, done.cost_usd, done.seconds, done.quality, before), ()
-        options, candidates = self._ways(task, complexity, strategy, attempt)
+        options, candidates = self._ways(task, strategy, attempt)
         floor = self._constraints.floor(task_id)
         return Slot(candidates=candidates, before=before, min_quality=floor, name=task_id), options
 
     def _ways(
-        self, task: Task, complexity: float, strategy: Strategy, attempt: Attempt | None
+        self, task: Task, strategy: Strategy, attempt: Attempt | None
     ) -> tuple[tuple[Option, ...], tuple[Candidate, ...]]:
         asked, floor = self._constraints.min_quality_score, self._constraints.floor(task.task_id)
+        confidence = self._constraints.confidence
         if task.task_id in self._constraints.pinned or task.strategy is not None:
-            options: tuple[Option, ...] = (self._finder.alone(task, complexity, strategy),)
+            options: tuple[Option, ...] = (self._estimates.alone(task, strategy, confidence=confidence),)
         else:
-            options = self._finder.options(task, complexity, strategy)
+            options = self._estimates.options(task, strategy, confidence=confidence)
         counting: Counting = "beginning" if self._begin else "proven"
         if asked is None and not floor:
             counting = "relative"
         least = max(asked or 0.0, floor)
-        counted = measure(options, counting, least, self._constraints.confidence)
+        counted = measure(options, counting, least, confidence)
         candidates = []
         for option, quality in zip(options, counted, strict=True):
             key = (id(option), quality, attempt)

@@ -58,7 +58,10 @@ from .asking import ask_here, can_ask
 from .printing import WithoutSecrets, complain, print_json, say
 
 
-@app.command(epilog="Example: [bold]kapelle run plan.yaml --budget 0.50 --svg run.svg[/bold]")
+@app.command(
+    epilog="Examples: [bold]kapelle run plan.yaml --budget 0.50 --svg run.svg[/bold]; "
+    "[bold]kapelle run 'find the three largest lakes of Peru, then a report' --reflect[/bold]"
+)
 def run(
     request: Annotated[
         str,
@@ -79,6 +82,10 @@ def run(
     ] = 0.0,
     backend: Backend = "asyncio",
     hedge: Hedge = False,
+    reflect: Annotated[
+        bool,
+        typer.Option("--reflect", help="Let the model look at what each task gave, and change what has not begun."),
+    ] = False,
     reward_model: RewardModel = None,
     output: Output = None,
     svg: Svg = None,
@@ -92,6 +99,7 @@ def run(
         "explore": explore,
         "backend": backend,
         "limits": _limits(hedge),
+        "reflect": reflect,
         "reward_model": reward_model,
     }
     with engine_of(agents, data, model, db, attended=_is_attended(as_json), **options) as engine:
@@ -115,6 +123,9 @@ def resume(
     ] = None,
     backend: Annotated[str | None, typer.Option("--backend", help="Where agents run, as for run.")] = None,
     hedge: Annotated[bool | None, typer.Option("--hedge/--no-hedge", help="Give stragglers a rival, or not.")] = None,
+    reflect: Annotated[
+        bool | None, typer.Option("--reflect/--no-reflect", help="Let the model change what has not begun, or not.")
+    ] = None,
     output: Output = None,
     svg: Svg = None,
     sql: Sql = False,
@@ -122,8 +133,8 @@ def resume(
 ) -> None:
     """Go on with a run that was cut off, waits for people, or ended without being done. What is done stays done.
 
-    Limits, data folder, agents, model, backend, hedging and exploring are those that the run was started with, or gone
-    on with last, unless they are given.
+    Limits, data folder, agents, model, backend, hedging, reflecting and exploring are those that the run was started
+    with, or gone on with last, unless they are given.
     """
     terms = {"budget_usd": budget, "deadline_s": deadline, "max_tokens": max_tokens}
     raise typer.Exit(
@@ -137,6 +148,7 @@ def resume(
             explore=explore,
             backend=backend,
             hedge=hedge,
+            reflect=reflect,
             output=output,
             svg=svg,
             sql=sql,
@@ -256,6 +268,7 @@ def go_on(
     explore: float | None = None,
     backend: str | None = None,
     hedge: bool | None = None,
+    reflect: bool | None = None,
     output: Path | None = None,
     svg: Path | None = None,
     sql: bool = False,
@@ -276,6 +289,7 @@ def go_on(
         "explore": before.settings.get("explore", 0.0) if explore is None else explore,
         "limits": _limits(bool(before.settings.get("hedge")) if hedge is None else hedge),
         "backend": _backend(before) if backend is None else backend,
+        "reflect": bool(before.settings.get("reflect")) if reflect is None else reflect,
         "attended": _is_attended(as_json),
     }
     own = agents or _place(before, "agents")

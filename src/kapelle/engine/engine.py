@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from kapelle.agents import AgentRegistry, PartialText, call_in_thread
 from kapelle.allocation import DAAOOptimizer, Explorer, Frontier, OptimizationConstraints, pareto_frontier
@@ -40,12 +40,16 @@ from .feedback import MAX_OUTCOMES, Feedback
 from .people import People
 from .planner_call import PlannerCall
 from .preparation import Preparation, Proposal
+from .reflecting import Reflecting
 from .request import Request, check_no_loop, check_watcher, read_request
 from .resumption import plan_resumption, recorded_plan, write_resumption
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
 from .streaming import stream_run
 from .team import AgentLike, Team, assemble_team, register_agents
+
+if TYPE_CHECKING:
+    from kapelle.planning import GraphPlanner
 
 
 class Engine(People, Feedback):
@@ -60,7 +64,10 @@ class Engine(People, Feedback):
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Orders of who does what. They go before the rules by which a folder is asked first.
-        reflector: Looks at what each task gave, and may change what has not begun: see Reflector.
+        reflector: Looks at what each task gave, and may change what has not begun: a Reflector, or a GraphPlanner,
+            whose model is then asked.
+        reflect: Whether the model looks at what each task gave, and may change what has not begun: a set number of
+            times at most, each within the budget.
         validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
             False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
             anything else fails its tasks.
@@ -101,7 +108,8 @@ class Engine(People, Feedback):
         planner: Planner | None = None,
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
-        reflector: Reflector | None = None,
+        reflector: Reflector | GraphPlanner | None = None,
+        reflect: bool = False,
         validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
@@ -148,9 +156,9 @@ class Engine(People, Feedback):
         self.validator = AOPValidator(
             registry, self.profiler, detector=detector, strategies=known.strategies, reward_model=reward_model
         )
-        self._rewards = None if reward_model is None else RewardFeed(reward_model, self.profiler, registry)
+        self.rewards = None if reward_model is None else RewardFeed(reward_model, self.profiler, registry)
         self.explorer = Explorer(share=explore)
-        self.reflector = reflector
+        self.reflection = Reflecting.of(reflector, reflect, self.team, environ)
         self.checks = Checks(validators=validators if validators is not None else {})
         self.limits = limits or ExecutionLimits.with_room_for_calls(self.team.call_timeout_s)
         self.origin = dict(origin or {})
@@ -202,7 +210,7 @@ class Engine(People, Feedback):
                 "model": self.team.model_name,
                 "origin": self.origin,
                 "given": wanted.given is not None,
-                **self._ways(),
+                **{name: value for name, value in self._ways().items() if name != "reflect" or value},
             }
             begun = {"request": wanted.words, "settings": read_json_value(settings), "owner": lease.owner}
             journal.write("run_started", begun)
@@ -382,8 +390,8 @@ class Engine(People, Feedback):
             executor=self.executor,
             checks=self.checks,
             limits=self.limits,
-            reflector=self.reflector,
-            rewards=self._rewards,
+            reflection=self.reflection,
+            rewards=self.rewards,
             lease=lease,
             timer=self._timer,
             on_text=on_text,
@@ -392,7 +400,8 @@ class Engine(People, Feedback):
     def _ways(self) -> dict[str, Any]:
         """How this engine works, for whoever makes another one to go on with its runs."""
         backend = self.executor.backend.name
-        return {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
+        ways = {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
+        return {**ways, "reflect": self.reflection.is_asked_for}
 
     def _check_prices(self, terms: RunLimits, plan: Plan | None) -> None:
         if terms.budget_usd is not None:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from kapelle.allocation import DAAOOptimizer, Explorer
-from kapelle.estimates import estimate_complexities
-from kapelle.graph import TaskDAG
+from kapelle.allocation import Explorer, PlanEstimates
 from kapelle.routing import RoutedPlan
 
 
 def explore(
-    explorer: Explorer, run_id: str, dag: TaskDAG, routing: RoutedPlan, optimizer: DAAOOptimizer, left_usd: float
+    explorer: Explorer, run_id: str, routing: RoutedPlan, estimates: PlanEstimates, left_usd: float
 ) -> RoutedPlan:
     """Return the plan in which some tasks go elsewhere, and each that might says how probable its agent was."""
-    profiler, registry = optimizer.cost_profiler, optimizer.agent_registry
-    complexities = estimate_complexities(dag)
+    dag = estimates.dag
     candidates = {
-        task.task_id: {
-            name: profiler.estimate(card, task.task_type, complexities[task.task_id], text=task.description)
-            for name, card in registry.items()
-            if card.takes(task)
-        }
+        task.task_id: estimates.able(task)
         for task in dag
         if task.task_id in routing.tasks and routing.tasks[task.task_id].strategy is None
     }

@@ -34,7 +34,8 @@ class Feedback:
 
     ledger: Ledger
     profiler: CostProfiler
-    _rewards: RewardFeed | None
+    rewards: RewardFeed | None
+    """What teaches the engine's reward model, where it has one."""
 
     def rate(self, run_id: str, task_id: str | None = None, value: float | bool = 1.0, *, by: str = "") -> list[str]:
         """Say how good the answer to a task was, or the answer of a whole run: that of its last tasks. Also days later.
@@ -110,18 +111,22 @@ class Feedback:
         return count
 
     def _learn_from(self, outcome: Outcome) -> None:
-        if self._rewards is not None:
-            self._rewards.take(outcome)
+        if self.rewards is not None:
+            self.rewards.take(outcome)
         self.profiler.record_outcome(outcome)
 
     def _reward(self, run: Run, rating: Outcome) -> None:
         """Let the reward model learn from a rating, with what the answer took."""
-        if self._rewards is None or run.graph is None:
-            return
-        done, complexity = run.tasks[rating.task_id], estimate_complexities(run.graph)[rating.task_id]
-        features = {**rating.features, "complexity": complexity, "text": run.graph[rating.task_id].description}
-        self._rewards.take(replace(rating, cost_usd=done.cost_usd, seconds=done.seconds, features=features))
-        self._rewards.save()
+        if self.rewards is not None and run.graph is not None:
+            task = run.graph[rating.task_id]
+            features = {
+                **rating.features,
+                "complexity": estimate_complexities(run.graph)[rating.task_id],
+                "text": task.description,
+            }
+            done = run.tasks[rating.task_id]
+            self.rewards.take(replace(rating, cost_usd=done.cost_usd, seconds=done.seconds, features=features))
+            self.rewards.save()
 
     def _relearn(self) -> None:
         self.profiler.relearn(self.ledger.outcomes(limit=MAX_OUTCOMES))

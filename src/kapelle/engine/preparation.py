@@ -15,18 +15,18 @@ import math
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints, follow_orders
+from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints, PlanEstimates, follow_orders
 from kapelle.budget import Budget
 from kapelle.errors import InvalidPlan, PlanRejected
-from kapelle.estimates import estimate_complexities
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Run, Usage
 from kapelle.limits import RunLimits
 from kapelle.planning import Plan
 from kapelle.routing import HALORouter, RoutedPlan
 from kapelle.strategies import agents_of
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult, avoid_hopeless
+from kapelle.validation import AOPValidator, ApprovedPlan, Issue, NextBest, ValidationResult, avoid_hopeless
 
 from .event_data import planned, routed
 from .exploring import explore
@@ -45,6 +45,8 @@ class Proposal:
     plan: Plan
     routing: RoutedPlan
     validation: ValidationResult
+    estimates: PlanEstimates | None = None
+    """What it was made by."""
 
     @property
     def approved(self) -> ApprovedPlan:
@@ -70,7 +72,9 @@ class Version:
     choosing: RunLimits
     """Within what limits agents are chosen for the tasks that have none yet."""
     limits: RunLimits = field(default_factory=RunLimits)
-    """What all tasks of the graph together are held to."""
+    """What all tasks of the graph are held to."""
+    estimates: PlanEstimates | None = None
+    """Those of an earlier version of the graph, where there was one."""
     covers: str | None = None
     """The words that its tasks have to cover; None where whoever made it knows better than words do."""
     explores_as: str | None = None
@@ -96,10 +100,11 @@ def first_version(
     """Return the first version of a plan, which has to fit into all that the user allows."""
     # What an unknown agent takes, and whether it succeeds, is just what is unknown.
     may_explore = terms.deadline_s is None and terms.min_quality is None
+    limits = terms.after(budget.spent.usd)
     return Version(
         plan=plan,
-        choosing=replace(terms, budget_usd=_finite(budget.left.usd)),
-        limits=terms.after(budget.spent.usd),
+        choosing=limits,
+        limits=limits,
         # Whether a plan covers its request is judged by words. Who wrote the plan knows better.
         covers=None if is_given else plan.request,
         explores_as=run_id if may_explore else None,
@@ -116,7 +121,7 @@ def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], terms: R
         plan=Plan(request=run.request, graph=run.graph, planner=run.planner),
         known=known,
         finished=finished,
-        choosing=replace(terms, budget_usd=_finite(budget.left.usd), deadline_s=None),
+        choosing=_unhurried(terms, budget.left.usd),
     )
 
 
@@ -150,8 +155,9 @@ def grown_version(
         plan=Plan(request=current.request or "", graph=dag, planner="expansion"),
         known=known,
         finished=gone,
-        choosing=replace(terms, budget_usd=_finite(max(0.0, left_usd - ahead)), deadline_s=None),
+        choosing=_unhurried(terms, max(0.0, left_usd - ahead)),
         limits=RunLimits(budget_usd=_finite(counted)),
+        estimates=current.plan_estimates,
     )
 
 
@@ -195,10 +201,12 @@ class Preparation:
         Args:
             on_routed: Called between the two.
         """
-        routing = await self._route(version)
+        estimates = self._estimate(version)
+        routing = await self._route(version, estimates)
         if on_routed is not None:
             on_routed(routing)
-        return Proposal(plan=version.plan, routing=routing, validation=await self._validate(version, routing))
+        validation = await self._validate(version, routing, estimates)
+        return Proposal(plan=version.plan, routing=routing, validation=validation, estimates=estimates)
 
     async def mend(self, version: Version, proposal: Proposal) -> Proposal:
         """Return a refused version with the edits made that leave less wrong with it; what is known stays as it is."""
@@ -210,20 +218,40 @@ class Preparation:
             over=version.finished,
             available_agents=self.team.registry.runnable(),
             router=self.router,
+            estimates=proposal.estimates,
         )
         notes = (*proposal.plan.notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         plan = replace(proposal.plan, graph=mended.dag, notes=notes)
         return Proposal(plan=plan, routing=mended.routing_plan, validation=mended.result)
 
-    async def _route(self, version: Version) -> RoutedPlan:
+    def _estimate(self, version: Version) -> PlanEstimates:
+        """Return what the tasks are expected to take, once for a version; whoever can do work may be given them."""
+        if version.estimates is not None:
+            return version.estimates.version(version.plan.graph)
+        profiler, everyone = self.optimizer.cost_profiler, self.team.registry
+        return PlanEstimates(
+            profiler,
+            everyone,
+            version.plan.graph,
+            choosable=everyone.runnable(),
+            strategies=self.optimizer.strategies,
+        )
+
+    async def _route(self, version: Version, estimates: PlanEstimates) -> RoutedPlan:
         """Choose agents for the tasks that have none."""
         part, planner = version.unassigned, version.plan.planner
         if version.known.tasks and not len(part):
             return version.known
-        able = self.team.registry.runnable()
-        within = OptimizationConstraints.of(version.choosing)
-        found = await self.router.route_tasks(part, available_agents=able, optimization_constraints=within)
-        routing = avoid_hopeless(RoutedPlan.of(found), part, able, self.optimizer.cost_profiler)
+        estimates = estimates.version(part)
+        known: dict[str, Any] = {}
+        if isinstance(self.router, HALORouter) and self.router.daao_optimizer is self.optimizer:
+            known["estimates"] = estimates  # a router or an optimiser of a user's own need not know of them
+        able = estimates.choosable
+        constraints = OptimizationConstraints.of(version.choosing)
+        found = await self.router.route_tasks(
+            part, available_agents=able, optimization_constraints=constraints, **known
+        )
+        routing = avoid_hopeless(RoutedPlan.of(found), estimates)
         routing = follow_orders(routing, part, able)
         missing = {}
         for task_id, why in routing.unassigned.items():
@@ -235,9 +263,9 @@ class Preparation:
             return version.known.joined(routing)
         if version.explores_as is None or not self.explorer.share:
             return routing
-        return explore(self.explorer, version.explores_as, part, routing, self.optimizer, self.budget.left.usd)
+        return explore(self.explorer, version.explores_as, routing, estimates, self.budget.left.usd)
 
-    async def _validate(self, version: Version, routing: RoutedPlan) -> ValidationResult:
+    async def _validate(self, version: Version, routing: RoutedPlan, estimates: PlanEstimates) -> ValidationResult:
         result = await self.validator.validate_routing_plan(
             routing,
             version.plan.graph,
@@ -245,6 +273,7 @@ class Preparation:
             request=version.covers,
             finished=version.finished,
             approved=version.known.tasks,
+            estimates=estimates,
         )
         if result.detection_cost_usd:
             self.budget.commit(self.budget.reserve(), usd=result.detection_cost_usd)
@@ -293,8 +322,8 @@ class GrowthApprover:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
     preparation: Preparation
-    complexities: dict[str, float]
-    """Task id to how complex it is: those of new tasks are added."""
+    fallbacks: NextBest
+    """Told what the graph has become."""
 
     async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
         """Return the approved plan for the grown graph; what `current` assigns stays assigned.
@@ -306,10 +335,15 @@ class GrowthApprover:
         able = one.team.registry.runnable()
         version = grown_version(dag, current, begun, one.terms, one.budget.left.usd, able)
         proposal = await one.prepare(version)
-        self.complexities.update(estimate_complexities(dag))
         if proposal.validation.approved is None:
             proposal = await one.mend(version, proposal)
+        self.fallbacks.estimates = proposal.approved.plan_estimates
         return proposal.approved
+
+
+def _unhurried(terms: RunLimits, left_usd: float) -> RunLimits:
+    """Return the limits on tasks that come later: a run's deadline is not theirs alone, and stops it in any case."""
+    return replace(terms, budget_usd=_finite(left_usd), spent_usd=None, deadline_s=None)
 
 
 def _by_words(issue: Issue) -> bool:

@@ -147,7 +147,7 @@ def write_resumption(journal: Journal, going_on: Resumption, owner: str, ways: M
     Args:
         ways: How the engine works that goes on with it: see Engine.
     """
-    before = going_on.run.settings
+    before = {"reflect": False, **going_on.run.settings}
     new = {name: value for name, value in ways.items() if name in before and before[name] != value}
     settings = read_json_value({**going_on.changed, **new})
     journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})

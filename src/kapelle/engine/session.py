@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 
 from kapelle.agents import MEMORY_MARK, PartialText
 from kapelle.errors import LeaseLost, LedgerBusy, PlanRejected
-from kapelle.estimates import estimate_complexities
 from kapelle.execution import (
     ExecutionLimits,
     ExecutionResult,
     Executor,
     GraphChanges,
-    Reflector,
     ResumeState,
     compose_answer,
     error_text,
@@ -34,6 +32,7 @@ from kapelle.validation import ApprovedPlan, NextBest
 from .event_data import validated
 from .people import stop_key
 from .preparation import GrowthApprover, Preparation, rest_version
+from .reflecting import Reflecting
 from .request import Request
 from .resumption import Resumption, recorded_routing
 from .run_lease import RunLease
@@ -48,7 +47,7 @@ class Session:
     executor: Executor
     checks: Checks
     limits: ExecutionLimits
-    reflector: Reflector | None
+    reflection: Reflecting
     rewards: RewardFeed | None
     lease: RunLease
     timer: Callable[[], float]
@@ -135,7 +134,8 @@ class Session:
     ) -> ExecutionResult:
         """Run the tasks of an approved plan, and those that it grows by."""
         one, team = self.preparation, self.preparation.team
-        complexities = estimate_complexities(approved.dag)
+        router = one.router if isinstance(one.router, HALORouter) else None
+        fallbacks = NextBest(approved.plan_estimates, router=router)
         deadlines = [limit for limit in (left_s, self.limits.deadline_s) if limit is not None]
         return await self.executor.execute(
             approved,
@@ -145,21 +145,20 @@ class Session:
             request=words,
             limits=replace(self.limits, deadline_s=min(deadlines, default=None)),
             growth=GraphChanges(
-                approver=GrowthApprover(preparation=one, complexities=complexities),
+                approver=GrowthApprover(preparation=one, fallbacks=fallbacks),
                 replanner=team.replanner,
                 replanning_cost_usd=team.planning_cost_usd,
                 replanning_is_priced=team.planning_is_priced,
                 replanning_tokens=team.planning_tokens,
-                reflector=self.reflector,
-                reflection_cost_usd=team.planning_cost_usd,
-                reflection_tokens=team.planning_tokens,
+                reflector=self.reflection.reflector_for(
+                    words, team.registry.runnable(), {} if before is None else before.results
+                ),
+                reflection_cost_usd=self.reflection.cost_usd,
+                reflection_is_priced=self.reflection.is_priced,
+                reflection_tokens=self.reflection.tokens,
+                max_reflections=self.reflection.max_reflections,
             ),
-            fallbacks=NextBest(
-                team.registry,
-                one.optimizer.cost_profiler,
-                complexities=complexities,
-                router=one.router if isinstance(one.router, HALORouter) else None,
-            ),
+            fallbacks=fallbacks,
             earlier=None if before is None else ResumeState.of(before),
             inbox=self.lease,
             stop_key=stop_key(() if before is None else before.events),

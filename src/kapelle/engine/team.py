@@ -27,6 +27,7 @@ from kapelle.planning import (
     RulePlanner,
 )
 from kapelle.routing import RoutingRule
+from kapelle.validation import mend_draft
 
 if TYPE_CHECKING:
     from kapelle.local import LocalFolder
@@ -62,6 +63,8 @@ class Team:
     rules: tuple[RoutingRule, ...]
     model_name: str | None
     """`provider:name`; None without a model."""
+    client: ModelClient | None = None
+    """That model."""
     model_note: str
     """Which model was found and where, in a line for people."""
     planning_cost_usd: float = 0.0
@@ -150,7 +153,7 @@ def assemble_team(
         return team
     share = _control_share(environ)
     planner = _model_planner(client, rule_planner, folder, environ, lambda: team.registry)
-    price = _try_price(client, environ, PLANNING_TOKENS)
+    price = price_of_planning(client, environ)
     registry = registry.with_agent(_planner_card(client, price), planner)
     team = Team(
         registry=own.merged(registry.without(own)).with_prices(prices),
@@ -160,6 +163,7 @@ def assemble_team(
         replanner=planner,
         rules=rules,
         model_name=client.model,
+        client=client,
         model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
         planning_cost_usd=price or 0.0,
         planning_is_priced=price is not None,
@@ -256,7 +260,7 @@ def _level_planner(client: ModelClient, environ: Mapping[str, str]) -> Planner:
     wanted = environ.get("KAPELLE_PLANNER", "").strip() or "structured"
     if wanted not in ("structured", "graph"):
         raise InvalidInput(f"KAPELLE_PLANNER={wanted!r:.40} is no planner. Use 'structured' or 'graph'.")
-    return GraphPlanner(client) if wanted == "graph" else ModelPlanner(client)
+    return GraphPlanner(client, mend=mend_draft) if wanted == "graph" else ModelPlanner(client, mend=mend_draft)
 
 
 def _control_share(environ: Mapping[str, str]) -> float:
@@ -371,6 +375,11 @@ def _try_price(client: ModelClient, environ: Mapping[str, str], tokens: tuple[in
         )
     except UnknownPrice:
         return None
+
+
+def price_of_planning(client: ModelClient, environ: Mapping[str, str]) -> float | None:
+    """Dollars to set aside for a plan, or for a look at one; None where no table knows the model."""
+    return _try_price(client, environ, PLANNING_TOKENS)
 
 
 def _data_rules(own: AgentRegistry, local: list[AgentCapability]) -> Iterator[RoutingRule]:

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
 from .drift import Drift as Drift
+from .estimate import Estimate as Estimate
+from .history import Execution as Execution
+from .history import TaskProfile as TaskProfile
 from .logged import LoggedOutcome as LoggedOutcome
 from .logged import LoggedTask as LoggedTask
+from .pair import DEFAULT_SUCCESS_RATE as DEFAULT_SUCCESS_RATE
 from .posterior import beta_quantile as beta_quantile
 from .posterior import expit as expit
 from .posterior import logit as logit
-from .profiler import DEFAULT_SUCCESS_RATE as DEFAULT_SUCCESS_RATE
 from .profiler import CostProfiler as CostProfiler
-from .profiler import Estimate as Estimate
-from .profiler import Execution as Execution
-from .profiler import TaskProfile as TaskProfile
 
 if TYPE_CHECKING:
+    from .arrays import read_arrays as read_arrays
+    from .arrays import write_arrays as write_arrays
     from .difficulty import Difficulty as Difficulty
     from .difficulty import DifficultyModel as DifficultyModel
-    from .difficulty import read_arrays as read_arrays
-    from .difficulty import write_arrays as write_arrays
     from .features import Embed as Embed
 
 _LATER = {
@@ -32,11 +32,10 @@ _LATER = {
         (
             "Difficulty",
             "DifficultyModel",
-            "read_arrays",
-            "write_arrays",
         ),
         "difficulty",
     ),
+    **dict.fromkeys(("read_arrays", "write_arrays"), "arrays"),
     **dict.fromkeys(("Embed",), "features"),
 }
 

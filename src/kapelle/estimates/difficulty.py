@@ -16,11 +16,6 @@ NumPy is imported; load this lazily. Chooses nothing: see policy.
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import tempfile
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,36 +27,38 @@ from numpy.typing import NDArray
 
 from kapelle.errors import InvalidInput
 
-from .features import Embed, Floats, TextFeatures
+from .arrays import read_arrays, write_arrays
+from .features import Embed, TextFeatures
 from .forest import FOLDS, TREES, Forest
 from .logged import LoggedOutcome, LoggedTask
+from .partial_log import (
+    MIN_TASKS,
+    PRIOR_QUALITY,
+    PULL,
+    TASK_PULL,
+    cost_lines,
+    expect_unseen,
+    fill,
+    means_of_filled,
+    sizes,
+    tabulate,
+    type_means,
+)
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
-FEWEST = 20
-"""Tasks below which nothing is learned from words: every task is ordinary then."""
-PRIOR_QUALITY = 0.85
-"""What an agent of which nothing is known is taken for (the documented cold start)."""
-PULL = 10.0
-"""Outcomes that the mean of all tasks weighs in an agent's mean at one type."""
-TASK_PULL = 2.0
-"""Outcomes that "an ordinary task" weighs in what a task's few outcomes say of it."""
 LEAF_SHARE = 140
 """Tasks per leaf grow with the log, one in so many: below it leaves are noise, above it blunt (cross-validated)."""
-SMALLEST_LEAF = 5
-TURNS, LEVEL_TREES = 3, 80
-"""Of the search for what agents and tasks are worth in a partial log, and the trees of each turn."""
+MIN_LEAF = 5
 COST_PULL = 20.0
 """Outcomes that the known line of an agent's costs weighs against a new one."""
-MOST_CHANGE = 10.0
+MAX_CHANGE = 10.0
 """Times its expected cost that one outcome may say; a slip of the log does not move a price further."""
-MOST_SHIFT = 3.0
+MAX_SHIFT = 3.0
 """Log-odds: words alone never make an agent more than twenty times as likely to fail."""
-MOST_TYPE_COLUMNS = 500
+MAX_TYPE_COLUMNS = 500
 """Task types that features tell apart."""
-_FORMAT = 1
-_MOST_BYTES = 500_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,16 +87,6 @@ class Difficulty:
         return self.shifts.get(agent, self.usual_shift)
 
 
-@dataclass(slots=True)
-class _Table:
-    """Observed quality and cost, as (task, agent) with NaN where an agent was not seen."""
-
-    agents: tuple[str, ...]
-    kinds: Ints
-    quality: Doubles
-    cost: Doubles
-
-
 class DifficultyModel:
     """Predicts quality and cost of every agent from a task's words. See the module's docstring.
 
@@ -122,7 +109,7 @@ class DifficultyModel:
         """Use `fit` or `load`."""
         self.agents = agents
         self.types = types
-        self._columns = types[:MOST_TYPE_COLUMNS]
+        self._columns = types[:MAX_TYPE_COLUMNS]
         """The types that the forest knows; those met later are told apart by their words only, until the next fit."""
         self._means = means
         """(types + 1, agents): quality; the first row is for types never seen."""
@@ -156,11 +143,11 @@ class DifficultyModel:
         seen = [task for task in tasks if task.outcomes]
         agents = tuple(sorted({agent for task in seen for agent in task.outcomes}))
         types = tuple(sorted({task.task_type for task in seen}))
-        table = _tabulate(seen, agents, types)
-        means = _type_means(table, len(types))
-        costs = _cost_lines(seen, table)
+        table = tabulate(seen, agents, types)
+        means = type_means(table, len(types))
+        costs = cost_lines(seen, table)
         model = cls(agents=agents, types=types, means=means, costs=costs, text=None, forest=None, weights=None)
-        if len(seen) < FEWEST or not agents:
+        if len(seen) < MIN_TASKS or not agents:
             return model, model.predict(seen)
         texts, contexts = [task.text for task in seen], [task.context for task in seen]
         model._text = TextFeatures.fit(texts, contexts, seed=seed, embed=embed)
@@ -168,10 +155,10 @@ class DifficultyModel:
         # Equal texts share a fold, so that no task is predicted from its own double.
         folds = np.array([zlib.crc32(text.encode("utf-8", "replace")) % FOLDS for text in texts], dtype=np.int32)
         folds = folds if len(np.unique(folds)) == FOLDS else np.arange(len(seen), dtype=np.int32) % FOLDS
-        least = max(SMALLEST_LEAF, len(seen) // LEAF_SHARE)
+        least = max(MIN_LEAF, len(seen) // LEAF_SHARE)
         if np.isnan(table.quality).any():
-            filled = _fill(table, _expect_unseen(rows, table, folds, least=least, types=len(types), seed=seed))
-            model._means = _means_of_filled(filled, table, means)
+            filled = fill(table, expect_unseen(rows, table, folds, least=least, types=len(types), seed=seed))
+            model._means = means_of_filled(filled, table, means)
         else:
             filled = table.quality
         forest = Forest.grow(rows, filled.astype(np.float32), folds, least=least, seed=seed, trees=TREES)
@@ -196,7 +183,7 @@ class DifficultyModel:
         for agent, outcome in task.outcomes.items():
             column = self.agents.index(agent)
             if predicted[column] > 0:  # prices change: the line moves as a whole, the last outcomes count most
-                change = min(max(outcome.cost_usd / predicted[column], 1 / MOST_CHANGE), MOST_CHANGE)
+                change = min(max(outcome.cost_usd / predicted[column], 1 / MAX_CHANGE), MAX_CHANGE)
                 self._costs[:, column] *= 1 + (change - 1) / COST_PULL
             else:
                 self._costs[0, column] += outcome.cost_usd / COST_PULL
@@ -220,7 +207,7 @@ class DifficultyModel:
         if self._forest is None or not self.agents:
             return Difficulty(level=1 - float(usual.mean()) if len(usual) else 1 - PRIOR_QUALITY)
         expected = self.predict([task]).quality[0]
-        shifts = np.clip(_log_odds(expected) - _log_odds(usual), -MOST_SHIFT, MOST_SHIFT)
+        shifts = np.clip(_log_odds(expected) - _log_odds(usual), -MAX_SHIFT, MAX_SHIFT)
         return Difficulty(
             level=float(np.clip(1 - expected.mean(), 0.0, 1.0)),
             shifts={agent: float(shift) for agent, shift in zip(self.agents, shifts, strict=True)},
@@ -331,7 +318,7 @@ class DifficultyModel:
         return self._means[rows].reshape(len(tasks), len(self.agents))
 
     def _predict_costs(self, tasks: Sequence[LoggedTask]) -> Doubles:
-        predicted: Doubles = np.maximum(_sizes(tasks) @ self._costs, 0.0)
+        predicted: Doubles = np.maximum(sizes(tasks) @ self._costs, 0.0)
         return predicted
 
     def _welcome(self, agent: str, outcome: LoggedOutcome) -> None:
@@ -345,113 +332,6 @@ class DifficultyModel:
             self._forest.means = np.hstack([self._forest.means, self._forest.means.mean(axis=1, keepdims=True)])
             self._weights = np.hstack([self._weights, np.full((len(self._weights), 1), TASK_PULL, dtype=np.float32)])
         self.agents = (*self.agents, agent)
-
-
-def _tabulate(tasks: Sequence[LoggedTask], agents: tuple[str, ...], types: tuple[str, ...]) -> _Table:
-    shape = (len(tasks), len(agents))
-    quality, cost = np.full(shape, np.nan), np.full(shape, np.nan)
-    column = {agent: at for at, agent in enumerate(agents)}
-    kind = {name: at for at, name in enumerate(types)}
-    for row, task in enumerate(tasks):
-        for agent, outcome in task.outcomes.items():
-            quality[row, column[agent]], cost[row, column[agent]] = outcome.quality, outcome.cost_usd
-    kinds = np.array([kind[task.task_type] for task in tasks], dtype=np.int32)
-    return _Table(agents=agents, kinds=kinds, quality=quality, cost=cost)
-
-
-def _type_means(table: _Table, types: int) -> Doubles:
-    """Quality by type and agent, shrunk: an agent's mean at a type, pulled toward agent + type."""
-    agents = len(table.agents)
-    seen = ~np.isnan(table.quality)
-    values = np.where(seen, table.quality, 0.0)
-    everything = float((values.sum() + PULL * PRIOR_QUALITY) / (seen.sum() + PULL)) if agents else PRIOR_QUALITY
-    by_agent = (values.sum(axis=0) + PULL * everything) / (seen.sum(axis=0) + PULL)
-    means = np.tile(by_agent, (types + 1, 1))
-    for kind in range(types):
-        here = table.kinds == kind
-        count, total = seen[here].sum(axis=0), values[here].sum(axis=0)
-        # How the type differs for the agents that were seen at it, against their own means.
-        differs = float((total - count * by_agent).sum() / (count.sum() + PULL))
-        additive = np.clip(by_agent + differs, 0.0, 1.0)
-        means[kind + 1] = (total + PULL * additive) / (count + PULL)
-    return means
-
-
-def _expect_unseen(rows: Floats, table: _Table, folds: Ints, *, least: int, types: int, seed: int) -> Doubles:
-    """What every agent is expected to make of every task of a partial log, fairly to agents with the hard ones.
-
-    How hard a task is by its words, for whoever tried it, and how good each agent is beyond that are found in turns
-    (backfitting). Agents' plain means would take the one that is handed the easy tasks for a good one.
-    """
-    seen = ~np.isnan(table.quality)
-    quality = np.where(seen, table.quality, 0.0)
-    tries = seen.sum(axis=1)
-    better = np.zeros(quality.shape[1])
-    level = np.zeros((len(rows), 1))
-    for turn in range(TURNS):
-        typical = np.where(seen, quality - better, 0.0).sum(axis=1) / tries
-        forest = Forest.grow(
-            rows, typical.astype(np.float32)[:, None], folds, least=least, seed=seed + turn, trees=LEVEL_TREES
-        )
-        level = forest.predict_unseen(rows, folds)
-        better = np.where(seen, quality - level, 0.0).sum(axis=0) / (seen.sum(axis=0) + PULL)
-    expected = level + better
-    beyond = np.where(seen, quality - expected, 0.0)
-    for kind in range(types):
-        here = table.kinds == kind
-        expected[here] += beyond[here].sum(axis=0) / (seen[here].sum(axis=0) + PULL)
-    return np.clip(expected, 0.0, 1.0)
-
-
-def _means_of_filled(filled: Doubles, table: _Table, means: Doubles) -> Doubles:
-    """Quality by type and agent, of all tasks of the type and not only of those that an agent happened to get."""
-    fair = means.copy()
-    fair[0] = (filled.sum(axis=0) + PULL * means[0]) / (len(filled) + PULL)
-    for kind in range(len(means) - 1):
-        here = filled[table.kinds == kind]
-        fair[kind + 1] = (here.sum(axis=0) + PULL * fair[0]) / (len(here) + PULL)
-    return fair
-
-
-def _fill(table: _Table, expected: Doubles) -> Doubles:
-    """Quality with the unseen filled in: what is expected there, and how the others fared at the task."""
-    seen = ~np.isnan(table.quality)
-    against = np.where(seen, table.quality - expected, 0.0)
-    easier = against.sum(axis=1, keepdims=True) / (seen.sum(axis=1, keepdims=True) + TASK_PULL)
-    return np.where(seen, table.quality, np.clip(expected + easier, 0.0, 1.0))
-
-
-def _cost_lines(tasks: Sequence[LoggedTask], table: _Table) -> Doubles:
-    """Return by agent the line of cost over the lengths of text and context: least squares, never below zero."""
-    lines = np.zeros((3, len(table.agents)))
-    sizes = _sizes(tasks)
-    for column in range(len(table.agents)):
-        seen = ~np.isnan(table.cost[:, column])
-        cost, here = table.cost[seen, column], sizes[seen]
-        if not len(cost):
-            continue
-        lines[0, column] = cost.mean()
-        if len(cost) < FEWEST:
-            continue
-        # Relative errors count alike, or a few long tasks would decide for all.
-        weight = 1 / np.sqrt(1 + here[:, 1:2] + here[:, 2:3])
-        scale = np.maximum(np.abs(here).max(axis=0), 1.0)
-        used = [at for at in range(3) if at == 0 or np.ptp(here[:, at]) > 0]
-        found = np.zeros(0)
-        while used:  # what comes out below zero is left out, the worst first
-            found, *_ = np.linalg.lstsq((here * weight / scale)[:, used], cost * weight[:, 0], rcond=None)
-            if (found >= 0).all():
-                break
-            del used[int(found.argmin())]
-        if used and np.isfinite(found).all():
-            lines[:, column] = 0.0
-            lines[used, column] = found / scale[used]
-    return lines
-
-
-def _sizes(tasks: Sequence[LoggedTask]) -> Doubles:
-    rows = [(1.0, float(len(task.text)), float(len(task.context))) for task in tasks]
-    return np.array(rows, dtype=np.float64).reshape(len(tasks), 3)
 
 
 def _log_odds(quality: Doubles) -> Doubles:
@@ -469,55 +349,3 @@ def _names(value: object) -> tuple[str, ...]:
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
         raise ValueError(otherwise)
-
-
-def write_arrays(path: Path | str, about: Mapping[str, object], arrays: Mapping[str, NDArray[np.generic]]) -> None:
-    """Write plain values and arrays to one file, which appears whole or not at all.
-
-    Raises:
-        InvalidInput: it cannot be written.
-    """
-    target = Path(path)
-    head = np.frombuffer(json.dumps({"format": _FORMAT, **about}).encode(), dtype=np.uint8)
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.name, suffix=".part", delete=False) as file:
-            try:
-                np.savez_compressed(file, about=head, **arrays)  # type: ignore[arg-type]  # its stubs know fewer dtypes
-                file.close()
-                os.replace(file.name, target)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        raise InvalidInput(
-            f"{str(target)!r} cannot be written: {error.strerror or error}. Name another file."
-        ) from error
-
-
-def read_arrays(path: Path | str) -> tuple[dict[str, object], dict[str, NDArray[np.generic]]]:
-    """Read what `write_arrays` wrote. Nothing in the file is run: it holds numbers and plain JSON.
-
-    Raises:
-        InvalidInput: there is no such file, or it is none of ours, damaged, or of a newer version.
-    """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"{str(path)!r} cannot be read: {error.strerror or error}. Check its name.") from error
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as parts:
-            if sum(part.file_size for part in parts.infolist()) > _MOST_BYTES:
-                raise ValueError("it is too large")
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(bytes(arrays.pop("about")))
-        version = about.pop("format")
-    except Exception as error:  # NumPy reads headers with a tokenizer, and what that raises may be anything
-        raise InvalidInput(
-            f"{str(path)!r} is damaged, or was not written by kapelle ({error}). Learn it again from the log."
-        ) from error
-    if version != _FORMAT:
-        raise InvalidInput(
-            f"{str(path)!r} is of format {version!r:.20}; this kapelle reads {_FORMAT}. Upgrade kapelle."
-        )
-    return about, arrays

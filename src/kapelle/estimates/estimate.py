@@ -10,6 +10,13 @@ from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
 Source = Literal["declared", "learned", "default"]
 Basis = Literal["declared", "elsewhere", "measured"]
 
+WIDTH = 2.0
+"""Standard deviations between the mean and a bound: one in forty lies beyond, were it normal."""
+MIN_OUTCOMES = 5
+"""Fewer say nothing against an agent."""
+HOPELESS = 0.3
+"""An upper bound below this: the pair fails far more often than not, nineteen of nineteen for a declared 0.85."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
@@ -53,6 +60,29 @@ class Estimate:
     def correctness(self) -> float:
         """Chance that an answer is right, where there is one."""
         return min(1.0, self.success_rate / self.completion) if self.completion > 0 else 0.0
+
+    @property
+    def correctness_bounds(self) -> tuple[float, float]:
+        """The least and the most that is believed of the chance that an answer is right."""
+        reach = WIDTH * self.success_sd / max(self.completion, 1e-9)
+        return max(0.0, self.correctness - reach), min(1.0, self.correctness + reach)
+
+    @property
+    def success_bounds(self) -> tuple[float, float]:
+        """The least and the most that is believed of the chance of success, both as sure: see `success_lower` for the
+        bound that a quality is held to."""
+        reach = WIDTH * self.success_sd
+        return max(0.0, self.success_rate - reach), min(1.0, self.success_rate + reach)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether outcomes say that the agent is not worth trying at such tasks. Declarations alone condemn nobody."""
+        return self.samples >= MIN_OUTCOMES and self.success_bounds[1] < HOPELESS
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether enough was measured of how right its answers are to compare it by that."""
+        return self.judged >= MIN_OUTCOMES
 
     def tell_success(self) -> str:
         """Return where the chance of success comes from.

@@ -23,6 +23,7 @@ from .posterior import (
     rate_level,
     rate_prior,
 )
+from .rows import Observation
 
 PRIOR_WEIGHT = 4.0
 """How many outcomes a declared cost or time is worth."""
@@ -113,25 +114,9 @@ class Experience:
         self._costs = Effects(level=0.0, **_AMOUNTS)
         self._times = Effects(level=0.0, **_AMOUNTS)
 
-    def record(
-        self,
-        agent: str,
-        task_type: str,
-        *,
-        completed: float | None,
-        value: float | None,
-        success: bool,
-        cost_usd: float,
-        seconds: float,
-        tokens: tuple[float, float, float],
-        complexity: float,
-        at: float,
-        cost_told: bool = True,
-    ) -> list[Drift] | None:
-        """Learn from one attempt, and return the changes of the agent that it made evident, if any.
-
-        `tokens` are input (cached ones included), cached and output. See `History.add` for the others.
-        """
+    def record(self, agent: str, task_type: str, seen: Observation) -> list[Drift] | None:
+        """Learn from one attempt, and return the changes of the agent that it made evident, if any."""
+        completed, value, success, cost_usd, seconds, tokens, complexity, at, cost_told = seen
         history = self.histories.get((agent, task_type)) or self._begin(agent, task_type)
         self.executions += 1
         of_agent, of_type = self.agents[agent], self.types[task_type]

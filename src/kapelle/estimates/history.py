@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .drift import LEAST, AmountReference, Drift, ShiftDetector, What, reference
@@ -88,6 +89,10 @@ class TaskProfile:
     def cost_per_success(self) -> float:
         """Dollars spent per success, failures paid for; infinite while nothing has succeeded."""
         return self.total_cost_usd / self.successes if self.successes else math.inf
+
+    def mean_of_last(self, measure: Callable[[Execution], float]) -> float:
+        """Return the mean of a figure over the last ten attempts, of which there is one at least."""
+        return math.fsum(measure(seen) for seen in self.recent) / len(self.recent)
 
     def _mean(self, total: float) -> float:
         return total / self.total_executions if self.total_executions else 0.0

@@ -1,7 +1,7 @@
 """What work costs, how long it takes and how often it succeeds, per agent and task type, learned from outcomes.
 
 Theory. The parts have their files: distributions in `posterior`, what a pair of agent and type has done in `history`,
-changes in `drift`; `experience` puts them together, and the rows are checked and the tokens priced here.
+changes in `drift`; `experience` puts them together, `pair` makes an estimate of that, and `rows` reads the log.
 
     success   completion times correctness, each a Beta posterior; the older an outcome the less it counts (the
               effective window is 200 outcomes; by age it counts half after a week, or a month; none are older than a
@@ -32,66 +32,50 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput, UnknownPrice
-from kapelle.ledger import Outcome, Usage
+from kapelle.ledger import Outcome
 from kapelle.models import PriceTable
 from kapelle.redaction import get_logger
 
 from .drift import Drift
-from .estimate import Estimate as Estimate
-from .estimate import Source as Source
-from .experience import PRIOR_WEIGHT, Experience
-from .history import WINDOW, History, Tokens
-from .history import Execution as Execution
-from .history import TaskProfile as TaskProfile
-from .posterior import Rate, shift_rate
+from .estimate import Estimate
+from .experience import PRIOR_WEIGHT, Experience, Success
+from .history import Execution, TaskProfile, Tokens
+from .pair import (
+    DEFAULT_COST_USD,
+    DEFAULT_SECONDS,
+    DEFAULT_SUCCESS_RATE,
+    DEFAULT_TOKENS,
+    INPUT_SHARE,
+    DifficultyAssessor,
+    estimate_pair,
+    shift_estimate,
+    usage_of,
+)
+from .rows import (
+    MAX_COMPLEXITY,
+    MAX_SECONDS,
+    MAX_TOKENS,
+    MAX_USD,
+    MIN_COMPLEXITY,
+    Observation,
+    complexity_of,
+    find_problem,
+    is_complexity,
+    read_outcome,
+    require_amount,
+)
 
 logger = get_logger("kapelle.cost_profiler")
 
 CONFIDENCE = 0.9
 """Of the lower bounds of success: nine of ten hold."""
-DEFAULT_COST_USD = 0.01
-"""Dollars for a task of which nothing is known (documented)."""
-DEFAULT_SECONDS = 10.0
-"""Seconds for a task of which nothing is known (documented)."""
-DEFAULT_SUCCESS_RATE = 0.85
-"""Share of successes where nothing is known (documented)."""
-DEFAULT_TOKENS = 10_000 / 3
-"""Tokens that the documented default cost buys at the documented price of the medium tier."""
-INPUT_SHARE = 0.75
-"""Of tokens that were not told apart: three of input to one of output, the mix that blended prices usually assume."""
 
-MOST_USD, MOST_SECONDS, MOST_TOKENS = 1e6, 1e8, 1e12
-"""More for one attempt is taken for a mistake: a million dollars, three years, a trillion tokens."""
-LEAST_COMPLEXITY, MOST_COMPLEXITY = 1e-3, 1e3
 KEPT_REJECTIONS = 20
 """Rows refused that are named; all are counted."""
-
-_SHIFT_ERROR = 0.5
-"""A shift by difficulty is itself known to half of its size."""
-_MOST_SHIFT = 6.0
-
-
-class Assessment(Protocol):
-    """How hard one task is."""
-
-    @property
-    def level(self) -> float:
-        """The chance, 0..1, that a typical agent fails at it."""
-
-    def shift(self, agent: str) -> float:
-        """Return the shift of the agent's log-odds of success against its own mean for the type; 0 is ordinary."""
-
-
-class DifficultyAssessor(Protocol):
-    """Says how hard a task is, by its words."""
-
-    def assess(self, text: str, task_type: str) -> Assessment:
-        """Return the difficulty of a task."""
 
 
 class CostProfiler:
@@ -136,9 +120,12 @@ class CostProfiler:
         self._clock = clock
         self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
         self._drifts: deque[Drift] = deque(maxlen=1000)
+        self.revision = 0
+        """Counts what was learned: while it stays, so do all estimates."""
         self._rejected = 0
         self._rejections: deque[str] = deque(maxlen=KEPT_REJECTIONS)
         self._ready: dict[tuple[AgentCapability, str, float, float], Estimate] = {}
+        self._beliefs: dict[tuple[AgentCapability, str, float], Success] = {}
         self._ready_prices: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -166,7 +153,8 @@ class CostProfiler:
             self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
             self._drifts.clear()
             self._rejections.clear()
-            self._rejected, self._ready = 0, {}
+            self._rejected, self._ready, self._beliefs = 0, {}, {}
+            self.revision += 1
         for outcome in outcomes:
             self.record_outcome(outcome)
 
@@ -191,28 +179,26 @@ class CostProfiler:
                 names the task and the agent; nothing is learned then.
         """
         row = f"The execution of task {task_id!r} by {agent_name!r}: "
-        _require_amount(f"{row}tokens_used", tokens_used, MOST_TOKENS)
-        _require_amount(f"{row}execution_time_seconds", execution_time_seconds, MOST_SECONDS)
-        if not _is_complexity(complexity):
+        require_amount(f"{row}tokens_used", tokens_used, MAX_TOKENS)
+        require_amount(f"{row}execution_time_seconds", execution_time_seconds, MAX_SECONDS)
+        if not is_complexity(complexity):
             raise InvalidInput(
-                f"{row}complexity is {complexity!r}; it must be a number from {LEAST_COMPLEXITY} to {MOST_COMPLEXITY}."
+                f"{row}complexity is {complexity!r}; it must be a number from {MIN_COMPLEXITY} to {MAX_COMPLEXITY}."
             )
         if cost_usd is None:
             cost_usd = self.price_tokens(tokens_used, cost_tier)
-        _require_amount(f"{row}cost_usd", cost_usd, MOST_USD)
+        require_amount(f"{row}cost_usd", cost_usd, MAX_USD)
         split = (tokens_used * INPUT_SHARE, 0.0, tokens_used * (1.0 - INPUT_SHARE))
-        self._learn(
-            agent_name,
-            task_type,
-            1.0,
-            float(bool(success)),
-            bool(success),
-            float(cost_usd),
-            float(execution_time_seconds),
-            split,
-            float(complexity),
-            0.0,
+        seen = Observation(
+            completed=1.0,
+            value=float(bool(success)),
+            success=bool(success),
+            cost_usd=float(cost_usd),
+            seconds=float(execution_time_seconds),
+            tokens=split,
+            complexity=float(complexity),
         )
+        self._learn(agent_name, task_type, seen)
         logger.debug("Task %s: %s took $%.6f, %.3fs", task_id, agent_name, cost_usd, execution_time_seconds)
 
     def record_outcome(self, outcome: Outcome) -> None:
@@ -224,68 +210,52 @@ class CostProfiler:
         A row that cannot be is left out, and a feature that cannot be is passed over; never an error. Both are counted
         and named in `get_statistics`.
         """
-        problem = _find_problem(outcome)
+        problem = find_problem(outcome)
         if problem:
             self._reject(outcome, f"{problem}; left out")
             return
-        complexity = _complexity_of(outcome.features)
+        complexity = complexity_of(outcome.features)
         if complexity is None:
             self._reject(outcome, "its feature complexity is no number from 0.001 to 1000; passed over")
             complexity = 1.0
-        usage = outcome.usage
-        tokens = (float(usage.input_tokens), float(usage.cached_tokens), float(usage.output_tokens))
         if outcome.failure == "budget" and not outcome.seconds:
             return  # it never began
-        success = bool(outcome.success)
-        completed = None if outcome.completed is None else float(outcome.completed)
-        value = None if outcome.quality is None else float(outcome.quality)
+        seen = read_outcome(outcome, complexity)
         mine = self._versions.get(outcome.agent)
         if mine is not None and outcome.agent_version is not None and mine != outcome.agent_version:
-            completed = value = None
-        cost_usd = float(outcome.cost_usd)
-        seconds, is_known = float(outcome.seconds), (outcome.agent, outcome.task_type) in self._experience.histories
+            seen = seen._replace(completed=None, value=None)
+        pair = (outcome.agent, outcome.task_type)
+        is_known = pair in self._experience.histories
         if outcome.failure == "timeout" and is_known:  # how long we waited is not how long the work takes
-            seconds = min(seconds, self.estimate_time(outcome.agent, outcome.task_type, complexity))
-        if _is_assumed(outcome.features) and is_known:
+            seen = seen._replace(seconds=min(seen.seconds, self.estimate_time(*pair, complexity)))
+        if not seen.cost_told and is_known:
             # Nobody measured it. What is set aside is more than is expected, so learning that would raise what is set
             # aside the next time, and so on without end.
-            cost_usd = min(cost_usd, self.estimate_cost(outcome.agent, outcome.task_type, complexity))
-        self._learn(
-            outcome.agent,
-            outcome.task_type,
-            completed,
-            value,
-            success,
-            cost_usd,
-            seconds,
-            tokens,
-            complexity,
-            float(outcome.at),
-            cost_told=not _is_assumed(outcome.features),
-        )
+            seen = seen._replace(cost_usd=min(seen.cost_usd, self.estimate_cost(*pair, complexity)))
+        self._learn(*pair, seen)
 
     def estimate_cost(
         self, agent_name: str, task_type: str, task_complexity: float = 1.0, use_recent: bool = True
     ) -> float:
         """Return the dollars to expect: what was seen (the last ten, or all), or $0.01; times the complexity."""
-        _require_amount("task_complexity", task_complexity)
+        require_amount("task_complexity", task_complexity)
         profile = self.get_profile(agent_name, task_type)
         if profile is None:
             return DEFAULT_COST_USD * task_complexity
         if use_recent:
-            return _mean_of_last(profile, lambda seen: seen.cost_usd / seen.complexity) * task_complexity
+            return profile.mean_of_last(lambda seen: seen.cost_usd / seen.complexity) * task_complexity
         return profile.avg_cost_usd * task_complexity
 
     def estimate_time(
         self, agent_name: str, task_type: str, task_complexity: float = 1.0, use_recent: bool = True
     ) -> float:
         """Return the seconds to expect: what was seen (the last ten, or all), or 10 s; times the complexity."""
-        _require_amount("task_complexity", task_complexity)
+        require_amount("task_complexity", task_complexity)
         profile = self.get_profile(agent_name, task_type)
         if profile is None:
             return DEFAULT_SECONDS * task_complexity
         if use_recent:
-            return _mean_of_last(profile, lambda seen: seen.seconds / seen.complexity) * task_complexity
+            return profile.mean_of_last(lambda seen: seen.seconds / seen.complexity) * task_complexity
         return profile.avg_seconds * task_complexity
 
     def estimate_success_rate(self, agent_name: str, task_type: str, use_recent: bool = True) -> float:
@@ -300,7 +270,7 @@ class CostProfiler:
         count = profile.total_executions
         seen = (profile.successes - (1.0 - DEFAULT_SUCCESS_RATE) * profile.unchecked) / count
         if use_recent:
-            seen = (seen + _mean_of_last(profile, _value_of)) / 2
+            seen = (seen + profile.mean_of_last(_value_of)) / 2
         return (PRIOR_WEIGHT * DEFAULT_SUCCESS_RATE + count * seen) / (PRIOR_WEIGHT + count)
 
     def estimate(
@@ -312,7 +282,7 @@ class CostProfiler:
         are the guess, or else the defaults, at the price of its model or tier; so an agent that nobody has tried is not
         taken for a cheap one. The words count where the profiler knows how to assess their difficulty.
         """
-        _require_amount("complexity", complexity)
+        require_amount("complexity", complexity)
         now = self._now()
         key = (capability, task_type, complexity, now)
         if self._ready_prices != self.MODEL_PRICING:
@@ -320,13 +290,21 @@ class CostProfiler:
         estimate = self._ready.get(key)
         if estimate is None:
             with self._lock:
-                estimate = self._estimate(capability, task_type, complexity, now)
+                estimate = estimate_pair(
+                    self._experience,
+                    capability,
+                    task_type,
+                    complexity,
+                    believed=self._believe(capability, task_type, now),
+                    price_usd=lambda known: self._price(capability, known),
+                )
                 if len(self._ready) >= 10_000:
-                    self._ready = {}
+                    self._ready, self._beliefs = {}, {}
                 self._ready[key] = estimate
         if self._difficulty is None or not text:
             return estimate
-        return self._shifted(estimate, self._difficulty.assess(text, task_type).shift(capability.agent_id))
+        shift = self._difficulty.assess(text, task_type).shift(capability.agent_id)
+        return shift_estimate(estimate, shift, confidence=self.confidence)
 
     def get_profile(self, agent_name: str, task_type: str) -> TaskProfile | None:
         """Return what is known of this agent at this type of task; None where it has done none."""
@@ -372,37 +350,12 @@ class CostProfiler:
             )
         return tokens * price / 1_000_000
 
-    def _learn(
-        self,
-        agent: str,
-        task_type: str,
-        completed: float | None,
-        value: float | None,
-        success: bool,
-        cost_usd: float,
-        seconds: float,
-        tokens: tuple[float, float, float],
-        complexity: float,
-        at: float,
-        *,
-        cost_told: bool = True,
-    ) -> None:
+    def _learn(self, agent: str, task_type: str, seen: Observation) -> None:
         with self._lock:
-            changes = self._experience.record(
-                agent,
-                task_type,
-                completed=completed,
-                value=value,
-                success=success,
-                cost_usd=cost_usd,
-                seconds=seconds,
-                tokens=tokens,
-                complexity=complexity,
-                at=at,
-                cost_told=cost_told,
-            )
+            changes = self._experience.record(agent, task_type, seen)
+            self.revision += 1
             if self._ready:
-                self._ready = {}
+                self._ready, self._beliefs = {}, {}
             if changes:
                 self._drifts.extend(changes)
         for change in changes or ():
@@ -419,162 +372,28 @@ class CostProfiler:
         """Return the time to the hour, so that estimates stay the same within a run; 0 without a clock."""
         return 0.0 if self._clock is None else self._clock() // 3600.0 * 3600.0
 
-    def _estimate(self, capability: AgentCapability, task_type: str, complexity: float, now: float) -> Estimate:
-        agent, experience = capability.agent_id, self._experience
-        history = experience.histories.get((agent, task_type))
-        of_type = experience.types.get(task_type)
-        believed = experience.believe_success(
-            agent,
-            task_type,
-            tier=capability.cost_tier,
-            declared=capability.success_rate,
-            confidence=self.confidence,
-            now=now,
-        )
-        success = believed.both
-        known = history.tokens if history else of_type.tokens if of_type and of_type.tokens.count else None
-        usage = _usage(known, capability, complexity)
-        is_free = capability.cost_tier == "free"
-        declared_usd = 0.0 if capability.cost_usd is None and is_free else capability.cost_usd
-        cost = experience.expect(
-            "cost",
-            agent,
-            task_type,
-            declared=declared_usd,
-            guess=self._price(capability, known) if declared_usd is None else 0.0,
-            complexity=complexity,
-            is_wild=known is None and capability.model is None,
-        )
-        seconds = experience.expect(
-            "seconds",
-            agent,
-            task_type,
-            declared=capability.seconds,
-            guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
-            complexity=complexity,
-        )
-        return Estimate(
-            cost_usd=cost.mean,
-            seconds=seconds.mean,
-            success_rate=success.mean,
-            tokens=usage.tokens,
-            samples=history.executions if history else 0,
-            source="learned" if history else "declared" if declared_usd is not None else "default",
-            success_lower=success.lower,
-            success_sd=success.sd,
-            cost_low_usd=cost.low,
-            cost_high_usd=cost.high,
-            seconds_low=seconds.low,
-            seconds_high=seconds.high,
-            usage=usage,
-            costs_told=experience.agents[agent].costs_told if agent in experience.agents else 0,
-            completion=believed.completion.mean,
-            judged=history.judged if history else 0,
-            basis="measured"
-            if history and history.judged
-            else "elsewhere"
-            if believed.is_from_elsewhere
-            else "declared",
-            note=_tell_changes(history),
-        )
+    def _believe(self, capability: AgentCapability, task_type: str, now: float) -> Success:
+        """Return what is believed of the chance of success, which is the same at any complexity."""
+        key = (capability, task_type, now)
+        if key not in self._beliefs:
+            self._beliefs[key] = self._experience.believe_success(
+                capability.agent_id,
+                task_type,
+                tier=capability.cost_tier,
+                declared=capability.success_rate,
+                confidence=self.confidence,
+                now=now,
+            )
+        return self._beliefs[key]
 
     def _price(self, capability: AgentCapability, known: Tokens | None) -> float:
         """Return the dollars that a task of complexity 1 costs with the agent's model, or else in its tier."""
         if capability.model is not None:
             with suppress(UnknownPrice):
-                return self._prices.cost_usd(capability.model, _usage(known, capability, 1.0))
+                return self._prices.cost_usd(capability.model, usage_of(known, capability, 1.0))
         tokens = known.input + known.output if known is not None else DEFAULT_TOKENS
         return self.price_tokens(tokens, capability.cost_tier)
-
-    def _shifted(self, estimate: Estimate, shift: float) -> Estimate:
-        if not math.isfinite(shift) or shift == 0.0:
-            return estimate
-        shift = min(max(shift, -_MOST_SHIFT), _MOST_SHIFT)
-        rate = shift_rate(
-            Rate(mean=estimate.success_rate, lower=estimate.success_lower, sd=estimate.success_sd),
-            shift,
-            shift_sd=_SHIFT_ERROR * abs(shift),
-            confidence=self.confidence,
-        )
-        completion = max(estimate.completion, rate.mean)  # a chance of both is no more than that of one
-        return replace(
-            estimate, success_rate=rate.mean, success_lower=rate.lower, success_sd=rate.sd, completion=completion
-        )
-
-
-def _usage(known: Tokens | None, capability: AgentCapability, complexity: float) -> Usage:
-    if known is not None:
-        entered, cached, left = known.input, known.cached, known.output
-    else:
-        total = DEFAULT_TOKENS if capability.model or capability.cost_tier != "free" else 0.0
-        entered, cached, left = total * INPUT_SHARE, 0.0, total * (1.0 - INPUT_SHARE)
-    total = round((entered + left) * complexity)
-    inside = min(round(entered * complexity), total)
-    return Usage(
-        input_tokens=inside, cached_tokens=min(round(cached * complexity), inside), output_tokens=total - inside
-    )
-
-
-def _tell_changes(history: History | None) -> str:
-    """Return the changes that are still recent: no more than WINDOW outcomes ago."""
-    if history is None:
-        return ""
-    recent = [change for change, when in history.drift.values() if history.executions - when < WINDOW]
-    return " ".join(f"Changed: {change}." for change in recent)
-
-
-def _mean_of_last(profile: TaskProfile, measure: Callable[[Execution], float]) -> float:
-    return math.fsum(measure(seen) for seen in profile.recent) / len(profile.recent)
 
 
 def _value_of(seen: Execution) -> float:
     return float(seen.success) if seen.is_checked else DEFAULT_SUCCESS_RATE
-
-
-def _require_amount(field: str, value: object, most: float = math.inf) -> None:
-    if not _is_amount(value, most):
-        limit = f", {most:g} at most" if most < math.inf else ""
-        raise InvalidInput(f"{field} is {value!r:.80}; it must be a finite number, zero or more{limit}.")
-
-
-def _is_amount(value: object, most: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most and value < math.inf
-
-
-def _is_complexity(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return LEAST_COMPLEXITY <= value <= MOST_COMPLEXITY
-
-
-def _is_assumed(features: object) -> bool:
-    """Whether nobody measured what the attempt cost."""
-    return isinstance(features, Mapping) and bool(features.get("cost_assumed"))
-
-
-def _complexity_of(features: object) -> float | None:
-    """Return an outcome's complexity, 1 where it names none; None where it cannot be one."""
-    if not isinstance(features, Mapping):
-        return None if features else 1.0
-    value = features.get("complexity", 1.0)
-    return float(value) if _is_complexity(value) else None
-
-
-def _find_problem(outcome: Outcome) -> str | None:
-    """Return what cannot be in an outcome. Outcome checks itself, but not every reader of a ledger makes one."""
-    usage = outcome.usage
-    for name, value, most in (
-        ("cost_usd", outcome.cost_usd, MOST_USD),
-        ("seconds", outcome.seconds, MOST_SECONDS),
-        ("at", outcome.at, math.inf),
-        ("input_tokens", usage.input_tokens, MOST_TOKENS),
-        ("cached_tokens", usage.cached_tokens, MOST_TOKENS),
-        ("output_tokens", usage.output_tokens, MOST_TOKENS),
-        ("quality", 0.0 if outcome.quality is None else outcome.quality, 1.0),
-    ):
-        if not _is_amount(value, most):
-            return f"{name} is {value!r:.80}"
-    for name, text in (("agent", outcome.agent), ("task_type", outcome.task_type)):
-        if not isinstance(text, str):
-            return f"{name} is {text!r:.80}"
-    return None

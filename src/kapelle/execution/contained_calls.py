@@ -9,7 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from kapelle.agents import AgentResult
 from kapelle.errors import AgentFailed
@@ -84,7 +84,7 @@ def read_reflection(work: asyncio.Task[Reflection | None]) -> tuple[Reflection |
         return None, f"It gave a {type(found).__name__} instead of a Reflection."
     try:
         cost_usd, usage = read_usd(found.cost_usd, by="The reflector"), read_usage(found.usage, by="The reflector")
-        if not _is_patch(found.patch):
+        if found.patch is not None and not _is_patch(found.patch):
             return None, "Its patch is no GraphPatch of tasks."
         return Reflection(patch=found.patch, reason=read_text(found.reason), usage=usage, cost_usd=cost_usd), None
     except BaseException as problem:  # as above
@@ -106,7 +106,7 @@ def read_new_plan(work: asyncio.Task[AgentResult | None]) -> tuple[AgentResult |
         return None, describe_error(problem)
 
 
-def _is_patch(patch: object) -> bool:
+def _is_patch(patch: object) -> TypeGuard[GraphPatch]:
     if type(patch) is not GraphPatch:
         return False
     tasks = (*patch.add, *patch.replace, *(task for parts in patch.expand.values() for task in parts))

@@ -55,6 +55,7 @@ class PendingChanges:
         self._timeout_s = own.limits.task_timeout_s
         self._calls, self._changes, self._made = calls, changes, made
         self._plannings: list[Planning] = []
+        self._reflections = 0
 
     def __len__(self) -> int:
         return len(self._plannings)
@@ -87,9 +88,14 @@ class PendingChanges:
         changes = self._changes
         if changes is None or changes.reflector is None or self._made >= changes.limits.max_changes:
             return
-        reservation = self._spending.reserve_planning(changes.reflection_cost_usd, changes.reflection_tokens)
+        if changes.max_reflections is not None and self._reflections >= changes.max_reflections:
+            return
+        reservation = self._spending.reserve_planning(
+            changes.reflection_cost_usd, changes.reflection_tokens, is_priced=changes.reflection_is_priced
+        )
         if reservation is None:
             return
+        self._reflections += 1
         if reservation.usd:
             self._writer.planning_started(task.task_id, reservation.usd)
         seen = (task.copied(), clone_json_value(output), self._tasks.progress.graph.copied())
@@ -160,13 +166,13 @@ class PendingChanges:
         found, why = (None, planning.expired) if planning.expired else read_reflection(planning.work)
         cost = self._charge(planning, found, failed=why is not None)
         plan, problem = None, None if why is None else f"Reflecting failed: {why}"
-        if found is not None:
+        if found is not None and found.patch is not None:
             plan, problem = await self._approve_patch(task_id, found.patch, cost)
         if plan is not None and found is not None:
             reason = f"After {task_id}: {found.reason}"[:MAX_REASON_CHARS]
             self._writer.graph_patched(task_id, reason, plan, *cost)
             self._tasks.apply_plan(plan)
-        elif problem is not None or planning.reservation.usd:
+        elif problem is not None or planning.reservation.usd or found is not None:
             reason = (problem or "Nothing is to change.")[:MAX_REASON_CHARS]
             self._writer.planning_ended(task_id, reason, *cost)
 

@@ -16,7 +16,7 @@ from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import InvalidGraph, InvalidInput
 from kapelle.failures import FailureKind
 from kapelle.graph import GraphPatch, Task, TaskDAG, rename_references
-from kapelle.ledger import Usage
+from kapelle.planning import Reflection as Reflection
 from kapelle.validation import ApprovedPlan
 
 _RISKS = ("low", "medium", "high")
@@ -76,16 +76,6 @@ class Reflector(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reflection:
-    """A change to the rest of a plan, and why."""
-
-    patch: GraphPatch
-    reason: str
-    usage: Usage = Usage()
-    cost_usd: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class GraphChanges:
     """Who approves what a graph grows into, who plans anew, and how far it may go."""
 
@@ -99,7 +89,11 @@ class GraphChanges:
     reflector: Reflector | None = None
     reflection_cost_usd: float = 0.0
     """Dollars to set aside for looking at one task's output."""
+    reflection_is_priced: bool = True
+    """Whether that is its price. Without one nobody is asked once nothing is left of a budget."""
     reflection_tokens: int = 0
+    max_reflections: int | None = None
+    """After how many outputs it is asked; None for all."""
     limits: GrowthLimits = field(default_factory=GrowthLimits)
 
 

@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from kapelle.allocation import VERIFY
-from kapelle.estimates import estimate_complexities
 from kapelle.graph import describe_change
 from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
 from kapelle.strategies import Accept, Verdict, strategy_to_dict, task_context
@@ -49,13 +48,12 @@ class JournalWriter:
         self._clock = clock
         self._journal = journal
         self._plan = plan
-        self._complexities: Mapping[str, float] | None = None
         self._find_versions = find_versions
         self._versions: Mapping[str, str] | None = None
 
     def apply_plan(self, plan: ApprovedPlan) -> None:
         """Tell of another plan from now on."""
-        self._plan, self._complexities = plan, None
+        self._plan = plan
 
     def task_started(self, job: Job, reserved_usd: float) -> None:
         """Tell that a task begins, with its first job."""
@@ -214,13 +212,11 @@ class JournalWriter:
 
     def _outcome(self, work: Work, attempt: Attempt, accepted: str | None) -> Outcome:
         task = work.task
-        if self._complexities is None:
-            self._complexities = estimate_complexities(self._plan.dag)
         if self._versions is None:
             self._versions = self._find_versions()
         quality, measured_by = work.quality_of(attempt, accepted)
         features = {
-            "complexity": self._complexities[task.task_id],
+            "complexity": self._plan.plan_estimates.complexities[task.task_id],
             "dependencies": len(task.dependencies),
             "text": task.description[:MAX_TEXT_CHARS],
             **_told(work, attempt),

@@ -91,7 +91,9 @@ class TaskDAG:
             self._successors[other].append(number)
 
     def sealed(self) -> TaskDAG:
-        """Return a copy that refuses `add_task`; approved plans hold one."""
+        """Return the graph such that it refuses `add_task`: a copy, unless it does already. Approved plans hold one."""
+        if self._sealed:
+            return self
         copy = TaskDAG(self._tasks.values(), version=self._version)
         copy._sealed = True
         return copy

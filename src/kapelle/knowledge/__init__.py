@@ -3,7 +3,7 @@
 `reading` reads files that nobody vouches for; tables are read by it too, and made SQL in tools.
 """
 
-from .answer import Answer as Answer
+from .answer import FoundAnswer as FoundAnswer
 from .answer import find_answer as find_answer
 from .answer import unsaid_words as unsaid_words
 from .folder_index import FolderIndex as FolderIndex

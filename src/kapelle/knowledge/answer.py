@@ -11,10 +11,10 @@ different things are all returned. Knows nothing of meaning: other words for the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kapelle.language import NUMBER_WORDS, STOP_WORDS, plain, split_words, stem, word_set
+from kapelle.language import NUMBER_WORDS, STOP_WORDS, find_sentences, plain, split_words, stem, word_set
 
 from .folder_index import Passage
 
@@ -25,7 +25,7 @@ MAX_PARTS = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class FoundAnswer:
     """A sentence that answers a question, and where it stands."""
 
     sentence: str
@@ -35,7 +35,7 @@ class Answer:
     """The heading that the sentence stands under, for sentences that only say "it"."""
     file: str
     line: int
-    others: tuple[Answer, ...] = ()
+    others: tuple[FoundAnswer, ...] = ()
     """Sentences that answer the question too, and say something else."""
 
     @property
@@ -44,7 +44,7 @@ class Answer:
         return f"{self.file}:{self.line}"
 
 
-def find_answer(question: str, passages: Sequence[Passage]) -> Answer | None:
+def find_answer(question: str, passages: Sequence[Passage]) -> FoundAnswer | None:
     """Return the sentence of the passages that answers the question best, or None when none does.
 
     >>> note = Passage(file="france.md", first_line=3, last_line=3, heading="France", text="Its capital is Paris.")
@@ -57,13 +57,14 @@ def find_answer(question: str, passages: Sequence[Passage]) -> Answer | None:
     wanted = _Question.read(question)
     if not wanted.words:
         return None
-    fits: list[tuple[float, frozenset[str], Answer]] = []
+    fits: list[tuple[float, frozenset[str], FoundAnswer]] = []
     for passage in passages:
-        for sentence, line in _sentences(passage):
+        for sentence, start in find_sentences(passage.text, MAX_SENTENCE_CHARS):
             if (fit := _fit(wanted, sentence, passage.heading)) is not None:
                 rank, claim, value = fit
                 subject = passage.heading.split(" > ")[0]
-                answer = Answer(sentence=sentence, value=value, subject=subject, file=passage.file, line=line)
+                line = passage.first_line + passage.text.count("\n", 0, start)
+                answer = FoundAnswer(sentence=sentence, value=value, subject=subject, file=passage.file, line=line)
                 fits.append((rank, claim, answer))
     if not fits:
         return None
@@ -426,27 +427,3 @@ def _governors(words: Sequence[str]) -> dict[str, str]:
             before -= 1
         found.setdefault(stem(word), words[before] if before >= 0 and words[before] in _GOVERNS else "")
     return found
-
-
-_ABBREVIATIONS = re.compile(r"\b(?:[A-Z]|Mr|Mrs|Dr|St|Mt|vs|e\.g|i\.e|approx|No|ca)\.$")
-
-
-def _sentences(passage: Passage) -> Iterator[tuple[str, int]]:
-    """Yield the sentences of a passage, each on one line, with the number of the line that it begins on."""
-    text = passage.text
-    start = 0
-    ends = [match.end(1) for match in re.finditer(r"([.!?][\"')\]”’]*)(?=\s|$)", text)]
-    ends += [
-        match.start()
-        for match in re.finditer(r"\n(?=[^\S\n]{0,99}(?:(?:[-*+|]|\d{1,9}[.)])\s|\W{0,4}\w[\w ]{0,40}:))", text)
-    ]
-    for end in sorted({*ends, len(text)}):
-        if end < len(text) and _ABBREVIATIONS.search(text, max(start, end - 10), end):
-            continue
-        part = text[start:end]
-        sentence = re.sub(r"^(?:[-*+]|\d+[.)])\s+", "", " ".join(part.split()))
-        # A row of a Markdown table is no sentence.
-        if 0 < len(sentence) <= MAX_SENTENCE_CHARS and not sentence.startswith("|"):
-            lead = len(part) - len(part.lstrip())
-            yield sentence, passage.first_line + text.count("\n", 0, start + lead)
-        start = end

@@ -14,6 +14,8 @@ from .facts import without_article as without_article
 from .pronouns import find_referent as find_referent
 from .pronouns import replace_there as replace_there
 from .pronouns import subject_of as subject_of
+from .quantities import Quantity as Quantity
+from .quantities import find_quantities as find_quantities
 from .question_words import CONCEPTS as CONCEPTS
 from .question_words import DATE_WORDS as DATE_WORDS
 from .question_words import LONGEST_PHRASE as LONGEST_PHRASE
@@ -27,11 +29,17 @@ from .question_words import find_unit as find_unit
 from .question_words import fits_verb as fits_verb
 from .question_words import read_tokens as read_tokens
 from .question_words import stem_set as stem_set
+from .sentences import find_sentences as find_sentences
+from .sentences import is_yes_no_question as is_yes_no_question
+from .sentences import split_sentences as split_sentences
+from .words import MIN_ROOT as MIN_ROOT
 from .words import NUMBER_WORDS as NUMBER_WORDS
 from .words import STOP_WORDS as STOP_WORDS
 from .words import content_words as content_words
 from .words import plain as plain
 from .words import quote_text as quote_text
+from .words import root as root
+from .words import split_name as split_name
 from .words import split_words as split_words
 from .words import stem as stem
 from .words import stems_of as stems_of

@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from .sentences import split_sentences
+
 # Names that hold an "and" and are one thing all the same.
 _JOINED_NAMES = (
     "Bosnia and Herzegovina", "Trinidad and Tobago", "Antigua and Barbuda", "Saint Kitts and Nevis",
@@ -229,8 +231,7 @@ def _sentences(request: str) -> list[str]:
     found: list[str] = []
     for line in request.splitlines():
         line = re.sub(r"\s{3,}", "  ", _BULLET.sub("", line).strip())
-        # A sentence ends at a mark before a space and a capital or a quote: "3.5 km" and "notes.md" do not end one.
-        found += [part for part in re.split(r"(?<=[.?!])\s+(?=[A-Z\"'(])", line) if part.strip()]
+        found += [part for part in split_sentences(line, r"[A-Z\"'(]") if part.strip()]
     return found
 
 

@@ -27,8 +27,11 @@ NUMBER_WORDS |= {word: number for number, word in enumerate(_SMALL.split())}
 """Numbers below a hundred that are one word."""
 
 _WORD = re.compile(r"[^\W_]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 _ENDINGS = ("ations", "ation", "ences", "ence", "ances", "ance", "ments", "ment", "ings", "ing", "ents", "ent", "ants")
+_FAMILY = re.compile(r"(?:isation|ization|isons?|ations?|ions?|ings?|ers?|ors?|ise|ize|ies|sis|ate|ed|es|e|s|y)\Z")
+MIN_ROOT = 4
 _SHORT_ENDINGS = ("ant", "ed", "es", "ly", "e", "s")
 
 
@@ -74,9 +77,24 @@ def stem(word: str) -> str:
     return word
 
 
+def root(word: str) -> str:
+    """Return what a family of words shares, cut further than a stem; a word that would be cut too short stays whole.
+
+    >>> [root(word) for word in ("comparison", "comparing", "compares", "sums")]
+    ['compar', 'compar', 'compar', 'sums']
+    """
+    cut = _FAMILY.sub("", word)
+    return cut if len(cut) >= MIN_ROOT else word
+
+
 def stems_of(text: str) -> frozenset[str]:
     """Return the stems of the words that carry meaning."""
     return frozenset(stem(word) for word in split_words(text) if word not in STOP_WORDS)
+
+
+def split_name(name: str) -> str:
+    """Return a name of code as words: `getFilmDetails` and `get_film_details` as `get Film Details`."""
+    return _HUMP.sub(" ", name).replace("_", " ").replace("-", " ").replace(".", " ")
 
 
 def quote_text(text: str, most_chars: int = 80) -> str:

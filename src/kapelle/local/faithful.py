@@ -27,7 +27,7 @@ ROUNDED = 0.006
 """By how much of itself a number may be rounded: 2.85 million for 2,849,000."""
 LARGE = 10_000
 """Numbers from here on are no years, ranks or shares, and a text has them from somewhere."""
-_MOST_SUMMED = 40
+_MAX_SUMMED = 40
 """Of so many numbers at most the sums and differences are looked at."""
 _CITATION = re.compile(r"\([^()\n]{1,200}:\d[^()\n]{0,20}\)")
 _NUMBER = re.compile(
@@ -184,7 +184,7 @@ def is_mixed_up(text: str, outputs: Iterable[Mapping[str, Any]]) -> bool:
 
 def from_nowhere(text: str, known: str) -> bool:
     """Whether a text has a large number that is neither in what is known, nor a sum or difference of two in it."""
-    given = list(dict.fromkeys(_numbers(known)))[:_MOST_SUMMED]
+    given = list(dict.fromkeys(_numbers(known)))[:_MAX_SUMMED]
     pairs = [number for one, other in combinations(given, 2) for number in (one + other, abs(one - other))]
     allowed = [*given, math.fsum(given), *pairs]
     large = [number for number in _numbers(_CITATION.sub("", text)) if number >= LARGE]

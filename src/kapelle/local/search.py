@@ -9,7 +9,7 @@ from typing import Any
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
 from kapelle.errors import CannotAnswer, RefusedQuery
 from kapelle.graph import Task
-from kapelle.knowledge import Answer, FolderIndex, Passage, find_answer, unsaid_words
+from kapelle.knowledge import FolderIndex, FoundAnswer, Passage, find_answer, unsaid_words
 from kapelle.language import quote_text, split_words, word_set
 from kapelle.tools import Tables, quote_name, quote_value
 
@@ -233,11 +233,11 @@ def _quoted(words: Sequence[str]) -> str:
     return ", ".join(quote_text(word) for word in words[:5]) + (" and more" if len(words) > 5 else "")
 
 
-def _files(answers: Sequence[Answer | Passage]) -> list[str]:
+def _files(answers: Sequence[FoundAnswer | Passage]) -> list[str]:
     return list(dict.fromkeys(answer.file for answer in answers))
 
 
-def _show_sentence(found: Answer) -> str:
+def _show_sentence(found: FoundAnswer) -> str:
     subject = found.subject if found.subject.casefold() not in found.sentence.casefold() else ""
     return (f"{subject}: " if subject else "") + f"{found.sentence} ({found.citation})"
 

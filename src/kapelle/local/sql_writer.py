@@ -32,7 +32,7 @@ from .table_questions import NotUnderstood, SchemaLinks, TableQuestions, link_sc
 
 MAX_OUTPUT_TOKENS = 1_024
 """A SELECT has a few hundred; models that think first need more."""
-LEAST_OUTPUT_TOKENS = 128
+MIN_OUTPUT_TOKENS = 128
 """With fewer a reply would be paid, and cut."""
 MAX_CALLS = 2
 MAX_READ_CHARS = 20_000
@@ -202,7 +202,7 @@ class SqlWritingAgent:
             model=self._client.model,
             afford=None if afford is None else lambda usd, most: afford(usd, input_tokens=read, most=most),
         )
-        if limit < LEAST_OUTPUT_TOKENS:
+        if limit < MIN_OUTPUT_TOKENS:
             raise CallTooDear(
                 f"What is set aside for task {task.task_id!r} pays for {limit} tokens of an answer by "
                 f"{self._client.model!r}, which is no SELECT. Raise the budget.",

@@ -14,7 +14,7 @@ from typing import Any
 from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import CannotAnswer
 from kapelle.graph import Task, title_task
-from kapelle.language import quote_text
+from kapelle.language import quote_text, split_sentences
 
 from .inputs import as_text, read_text, show_number
 
@@ -265,8 +265,7 @@ def _first_sentences(text: str, most: int) -> str:
         return plain  # it is a table, which has no first sentence
     plain = prose
     plain = " ".join(plain.split())
-    sentences = re.split(r"(?<=[.!?])\s+(?=[^\W\d_a-z])", plain)
-    return " ".join(sentences[:most])
+    return " ".join(split_sentences(plain)[:most])
 
 
 def _compare(findings: list[_Finding]) -> str:

@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from .coverage import TaskText as TaskText
 from .coverage import find_gaps as find_gaps
-from .coverage import is_yes_no_question as is_yes_no_question
 from .coverage import read_task as read_task
-from .coverage import split_name as split_name
 from .fallback import FallbackPlanner as FallbackPlanner
 from .fit import fit_types as fit_types
 from .htdag import EXPAND_TYPE as EXPAND_TYPE
 from .htdag import HTDAGPlanner as HTDAGPlanner
-from .model_planner import PLAN_SCHEMA as PLAN_SCHEMA
 from .model_planner import ModelPlanner as ModelPlanner
-from .model_planner import read_model_plan as read_model_plan
 from .over_tables import OverTables as OverTables
 from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
 from .plan_file import parse_plan as parse_plan
@@ -27,10 +23,12 @@ from .plan_file import read_plan as read_plan
 from .plan_file import read_plan_stream as read_plan_stream
 from .plan_file import write_plan as write_plan
 from .planner import CorrectingPlanner as CorrectingPlanner
+from .planner import DraftMender as DraftMender
 from .planner import PaidInvalidPlan as PaidInvalidPlan
 from .planner import PartPlanner as PartPlanner
 from .planner import Plan as Plan
 from .planner import Planner as Planner
+from .planner import Reflection as Reflection
 from .planner import take_plan as take_plan
 from .rules import FOR_EACH_CARD as FOR_EACH_CARD
 from .rules import ForEachAgent as ForEachAgent
@@ -53,13 +51,12 @@ if TYPE_CHECKING:
     from .gate import mark_mode as mark_mode
     from .gate import single_plan as single_plan
     from .graph_replies.planner import GraphPlanner as GraphPlanner
-    from .graph_replies.planner import Reflection as Reflection
     from .graph_replies.prompts import FUNCTION_TYPES as FUNCTION_TYPES
     from .graph_replies.prompts import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT
     from .graph_replies.prompts import GAP_USER_PROMPT as GAP_USER_PROMPT
+    from .graph_replies.reflector import GraphReflector as GraphReflector
     from .graph_replies.reply import GapReply as GapReply
     from .graph_replies.reply import read_reply as read_reply
-    from .graph_replies.stream import stream_tasks as stream_tasks
 
 # What only some requests need is imported when it is first asked for (PEP 562): together it takes 50 ms.
 _LATER = {
@@ -69,7 +66,7 @@ _LATER = {
     **dict.fromkeys(
         ("FUNCTION_TYPES", "GAP_SYSTEM_PROMPT", "GAP_USER_PROMPT", "GapReply", "GraphPlanner"), "graph_replies"
     ),
-    **dict.fromkeys(("Reflection", "read_reply", "stream_tasks"), "graph_replies"),
+    **dict.fromkeys(("GraphReflector", "read_reply"), "graph_replies"),
     **dict.fromkeys(
         ("Decision", "Gate", "GatedPlanner", "Judgement", "judge_request", "mark_mode", "single_plan"), "gate"
     ),

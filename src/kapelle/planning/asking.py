@@ -14,10 +14,11 @@ from typing import Any, Generic, TypeVar
 
 from kapelle.agents import add_paid
 from kapelle.errors import InvalidGraph, InvalidPlan, KapelleError, ModelRefused, ModelReplyInvalid
+from kapelle.graph import TaskDAG
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient, ModelReply, ModelRequest, PaidReplyCut, PaidReplyInvalid
 
-from .planner import PaidInvalidPlan
+from .planner import DraftMender, PaidInvalidPlan
 
 MAX_PLANNED_TASKS = 50
 """What one call may plan. A longer list is a model that lost its way, not a plan."""
@@ -119,7 +120,7 @@ class Conversation:
             text = "\n".join(_write_call(call.name, call.arguments) for call in reply.tool_calls)
         return text, reply.finish_reason == "length", ""
 
-    async def call(self, *, on_text: Callable[[str], None] | None = None) -> ModelReply:
+    async def call(self) -> ModelReply:
         """Return the next reply; whatever it cost is added up, also where it raises."""
         request = ModelRequest(
             messages=tuple(self.messages),
@@ -129,14 +130,14 @@ class Conversation:
             max_output_tokens=MAX_PLAN_TOKENS,
         )
         try:
-            reply = await self.client.complete(request, on_text=on_text)
+            reply = await self.client.complete(request)
         except PaidReplyInvalid as error:
             self._pay(error.reply)
             raise
         except KapelleError as error:
             if type(error) is ModelRefused and self.plain_schema is not None and not error.cost_usd:
                 self.schema, self.plain_schema = self.plain_schema, None
-                return await self.call(on_text=on_text)
+                return await self.call()
             raise (add_paid(error, self.cost_usd, self.usage) if self.usage.calls else error) from error
         self._pay(reply)
         return reply
@@ -157,6 +158,12 @@ def check_count(count: int) -> None:
     """
     if count > MAX_PLANNED_TASKS:
         raise InvalidPlan(f"{count} tasks are planned; at most {MAX_PLANNED_TASKS} are allowed.")
+
+
+def mend_graph(graph: TaskDAG, mend: DraftMender | None) -> tuple[TaskDAG, tuple[str, ...]]:
+    """Return a model's plan with what is wrong with it mended, and a note on each change."""
+    mended = None if mend is None else mend(graph)
+    return (graph, ()) if mended is None or not mended[1] else mended
 
 
 def note_missing(missing: Sequence[str]) -> tuple[str, ...]:

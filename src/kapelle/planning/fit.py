@@ -13,11 +13,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
 from kapelle.graph import Task, TaskDAG
+from kapelle.language import MIN_ROOT, root
 
 UNTYPED = "task"
 """The type of a task of which no type was said."""
-_ENDINGS = re.compile(r"(?:isation|ization|isons?|ations?|ions?|ings?|ers?|ors?|ise|ize|ies|sis|ate|ed|es|e|s|y)\Z")
-_MIN_STEM = 4
 _TYPOS = 0.8
 """How alike two words are that differ by a slip: `serach` and `search` are 0.83 alike, `reach` and `search` 0.73."""
 # Words for kinds of work that say the same, the plainest first.
@@ -116,10 +115,8 @@ def nearest_type(kind: str, kinds: Sequence[str]) -> str | None:
             for known in near(word, kinds):
                 return known
     for word in words:
-        slips = difflib.get_close_matches(
-            word, [known for known in kinds if len(known) > _MIN_STEM], n=1, cutoff=_TYPOS
-        )
-        if slips and len(word) > _MIN_STEM:
+        slips = difflib.get_close_matches(word, [known for known in kinds if len(known) > MIN_ROOT], n=1, cutoff=_TYPOS)
+        if slips and len(word) > MIN_ROOT:
             return slips[0]
     return None
 
@@ -156,20 +153,15 @@ def _same_word(word: str, kinds: Sequence[str]) -> Iterator[str]:
 
 
 def _same_stem(word: str, kinds: Sequence[str]) -> Iterator[str]:
-    stem = _stem(word)
-    if len(stem) >= _MIN_STEM:
-        yield from (known for known in kinds if _stem(_plain(known)) == stem)
+    own = root(word)
+    if len(own) >= MIN_ROOT:
+        yield from (known for known in kinds if root(_plain(known)) == own)
 
 
 def _same_meaning(word: str, kinds: Sequence[str]) -> Iterator[str]:
     for group in _SAME:
-        if word in group or any(_stem(word) == _stem(other) for other in group if len(_stem(other)) >= _MIN_STEM):
+        if word in group or any(root(word) == root(other) for other in group if len(root(other)) >= MIN_ROOT):
             yield from (known for known in group if known in kinds)
-
-
-def _stem(word: str) -> str:
-    cut = _ENDINGS.sub("", word)
-    return cut if len(cut) >= _MIN_STEM else word
 
 
 def _most_skills(wanted: Collection[str], kind: str, agents: Mapping[str, AgentCapability]) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Asks a model for the plan as JSON: a schema forbids what it can, and what comes back is read with patience.
 
 What comes back is untrusted: it becomes a TaskDAG, which validates itself, or an error. See `asking` for second calls,
-`gap.reply` for what is forgiven, `fit` for types and skills.
+`graph_replies.reply` for what is forgiven, `fit` for types and skills.
 """
 
 from __future__ import annotations
@@ -9,28 +9,30 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
 from kapelle.graph import TaskDAG
 from kapelle.models import Message, ModelClient
 
-from .asking import Conversation, Read, check_count, describe_problems, note_missing
+from .asking import Conversation, Read, check_count, describe_problems, mend_graph, note_missing
 from .coverage import find_left_out
 from .fit import fit_to_agents
 from .plan_schema import plan_schema
-from .planner import Plan
-
-PLAN_SCHEMA: Mapping[str, Any] = plan_schema({}, by_position=False)
-"""A plan for agents of any type, as the strict modes of providers take it."""
+from .planner import DraftMender, Plan
 
 
 class ModelPlanner:
-    """Plans with one structured call to a model."""
+    """Plans with one structured call to a model.
 
-    def __init__(self, client: ModelClient) -> None:
+    Args:
+        client: The model.
+        mend: Mends what it planned where that is possible without asking it again.
+    """
+
+    def __init__(self, client: ModelClient, *, mend: DraftMender | None = None) -> None:
         self._client = client
+        self._mend = mend
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         """Return the model's plan.
@@ -75,12 +77,13 @@ class ModelPlanner:
         )
 
         def read(text: str, is_cut: bool) -> Read[tuple[TaskDAG, tuple[str, ...]]]:
-            graph, notes = _read_text(text, is_cut=is_cut)
+            graph, notes = _read_text(text, is_cut=is_cut, mend=self._mend)
             graph, fitted = fit_to_agents(graph, agents)
             graph, mended = mend_edges(graph, request)
             # Of a part, what is left out may well be done by the others.
+            graph, repaired = mend_graph(graph, self._mend)
             missing = () if parts else find_left_out(request, graph)
-            return Read(value=(graph, (*notes, *fitted, *mended)), missing=missing)
+            return Read(value=(graph, (*notes, *fitted, *mended, *repaired)), missing=missing)
 
         found = await talk.ask(
             read,
@@ -98,19 +101,10 @@ class ModelPlanner:
         )
 
 
-def read_model_plan(document: Any) -> TaskDAG:
-    """Return the graph in a model's reply that was parsed already.
-
-    Raises:
-        InvalidPlan, InvalidGraph: the reply is malformed; the message says where, for the model as well.
-    """
-    return _read_text(json.dumps(document), is_cut=False)[0]
-
-
-def _read_text(text: str, *, is_cut: bool) -> tuple[TaskDAG, tuple[str, ...]]:
+def _read_text(text: str, *, is_cut: bool, mend: DraftMender | None = None) -> tuple[TaskDAG, tuple[str, ...]]:
     from .graph_replies.reply import read_reply  # 20 ms, and only a model's plan needs it
 
-    reply = read_reply(text, cut_off=is_cut, wanted='plan as JSON, {"tasks": [...]},')
+    reply = read_reply(text, cut_off=is_cut, wanted='plan as JSON, {"tasks": [...]},', mend=mend)
     if reply.graph is None:
         raise InvalidPlan("There is an answer, but no plan. Nothing has run yet: plan, even if it is one task.")
     check_count(len(reply.graph))

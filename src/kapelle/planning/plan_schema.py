@@ -17,7 +17,7 @@ from .asking import MAX_PLANNED_TASKS
 POSITIONS = 12
 """Of a plan by position. The schema grows with its square: 12 positions are 10 KB, 50 would be 60 KB."""
 _TEXT: Mapping[str, Any] = {"type": "string"}
-_MOST_CHARS = {"name": 40, "value": 2_000, "description": 600}
+_MAX_CHARS = {"name": 40, "value": 2_000, "description": 600}
 """Of the texts of a plan by position: weak models repeat themselves until something stops them."""
 
 
@@ -76,7 +76,7 @@ def _inputs(*, bounded: bool) -> dict[str, Any]:
 
 def _text(name: str, *, bounded: bool) -> dict[str, Any]:
     # OpenAI's strict mode takes no lengths, and is left for schemas that have them.
-    return {**_TEXT, "maxLength": _MOST_CHARS[name]} if bounded else dict(_TEXT)
+    return {**_TEXT, "maxLength": _MAX_CHARS[name]} if bounded else dict(_TEXT)
 
 
 def _task(number: int, types: Mapping[str, Any], skills: Mapping[str, Any]) -> dict[str, Any]:

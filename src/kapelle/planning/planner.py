@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
-from kapelle.graph import TaskDAG
+from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import NOTHING, RefusedFigure, Usage, read_usage, read_usd
 from kapelle.redaction import join_surrogates
 
@@ -23,6 +23,19 @@ class Plan:
     """Who planned, for people: `rules`, `model openai:...`, `file plan.yaml`."""
     notes: tuple[str, ...] = ()
     """What the user should know about how the request was understood."""
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reflection:
+    """A change to the rest of a plan that is under way, and why."""
+
+    patch: GraphPatch | None
+    """What to change; None to go on as planned."""
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    """What was mended in a model's reply."""
     usage: Usage = Usage()
     cost_usd: float = 0.0
 
@@ -68,6 +81,15 @@ class PaidInvalidPlan(InvalidPlan):
         self.usage: Usage = read_usage(usage)
         self.cost_usd = read_usd(cost_usd)
         super().__init__(message, place="model reply")
+
+
+class DraftMender(Protocol):
+    """Mends a plan that a model wrote, for nothing, before the model is paid to write another: see validation."""
+
+    def __call__(self, tasks: Iterable[Task]) -> tuple[TaskDAG, tuple[str, ...]] | None:
+        """Return the graph of tasks that need be none, and a sentence on each change; None where the model must say
+        what it meant."""
+        ...
 
 
 @runtime_checkable

@@ -117,6 +117,8 @@ is its trade. No other agent could.
         available_agents: Iterable[str] | None = None,
         optimization_constraints: Any = None,
         agent_creator: AgentCreator | None = None,
+        *,
+        estimates: Any = None,
     ) -> RoutingPlan:
         """Choose an agent for every task of the graph.
 
@@ -125,6 +127,7 @@ is its trade. No other agent could.
             available_agents: Ids of the agents to choose from; None means all.
             optimization_constraints: Handed to the optimiser as it is; none is called without one.
             agent_creator: Beats the one that the router was built with.
+            estimates: What the tasks are expected to take, for an optimiser that takes it; handed on as it is.
 
         Raises:
             InvalidAgents: `available_agents` names an agent that the registry does not have.
@@ -136,8 +139,9 @@ is its trade. No other agent could.
                 logger.info("Cost optimisation is enabled, but no optimiser was given; the plan stands as routed.")
             else:
                 allowed = self._available(available_agents)
+                known = {} if estimates is None else {"estimates": estimates}
                 plan = await _optimize(
-                    plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed
+                    plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed, known
                 )
         self._workload = plan.workload
         return plan.opened()
@@ -283,6 +287,7 @@ async def _optimize(
     constraints: Any,
     registry: AgentRegistry,
     available: set[str],
+    known: Mapping[str, Any],
 ) -> RoutedPlan:
     """Return the optimiser's plan; the one given if it fails, or moves a task where it cannot be done."""
     pinned = plan.fixed
@@ -293,6 +298,7 @@ async def _optimize(
             dag=dag,
             constraints=constraints,
             **({"pinned": pinned} if pinned else {}),
+            **known,
         )
         strategies = getattr(optimized, "strategies", None) or {}
         fault = _find_fault(optimized.assignments, strategies, plan, dag, registry, available)
@@ -328,8 +334,8 @@ async def _optimize(
         if task_id in pinned:  # by order, or by a firm rule
             if strategy is not None:
                 moved[task_id] = replace(task, strategy=strategy)
-        elif task_id in reasons:
-            moved[task_id] = task.moved(agent_id, reasons[task_id], strategy=strategy)
+        elif (reason := reasons.get(task_id)) is not None:
+            moved[task_id] = task.moved(agent_id, reason, strategy=strategy)
         elif strategy is not None:
             why = f"Done as {strategy} by the cost optimiser{gain}."
             moved[task_id] = task.moved(agent_id, why, strategy=strategy)

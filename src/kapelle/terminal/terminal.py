@@ -89,7 +89,7 @@ _RUN_COLUMNS = (
     (0, ("run", "state", "cost"), "run"),
 )
 """From how many columns on the list of runs shows what, and which of it is shortened."""
-_WAYS = frozenset({"backend", "hedge", "explore"})
+_WAYS = frozenset({"backend", "hedge", "reflect", "explore"})
 """Settings of a run that are no limits."""
 _LISTED_FIRST = {"running": 0, "asking": 1, "failed": 2, "waiting": 3}
 

@@ -252,7 +252,7 @@ class _Program:
         return None
 
 
-_MOST_CANDIDATES = 100
+_MAX_CANDIDATES = 100
 """Places where the last expression may begin: a table of constants has its rows at the start of lines."""
 _STATEMENT = re.compile(
     r"(?:import|from|if|elif|else|for|while|with|try|except|finally|def|class|return|pass|break|continue|raise|assert"
@@ -265,12 +265,12 @@ _COMPOUND = re.compile(r"(?:if|elif|else|for|while|with|try|except|finally|def|c
 def _candidates(code: str) -> Iterator[int]:
     """Yield where the last expression may begin, the last place first: lines that are not indented, and after `;`."""
     count, end = 0, len(code)
-    while end > 0 and count < _MOST_CANDIDATES:
+    while end > 0 and count < _MAX_CANDIDATES:
         start = max(code.rfind("\n", 0, end), code.rfind("\r", 0, end)) + 1
         line = code[start:end]
         if line[:1].strip() and not _COMPOUND.match(line):
             semicolon = line.rfind(";") if count == 0 else -1
-            while semicolon > 0 and count < _MOST_CANDIDATES:
+            while semicolon > 0 and count < _MAX_CANDIDATES:
                 count += 1
                 if not code[semicolon + start + 1 :].lstrip().startswith("#"):
                     yield start + semicolon + 1

@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from kapelle.allocation import PlanEstimates
 from kapelle.errors import InvalidInput
 from kapelle.estimates import Estimate
 from kapelle.graph import TaskDAG
@@ -49,6 +50,8 @@ class ApprovedPlan:
     """Task id to what the task is expected to take, for every task."""
     step_estimates: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     """Task id to what each agent of its strategy is expected to take, where there is a strategy."""
+    plan_estimates: PlanEstimates
+    """What it was approved by: what every agent is expected to take, and how complex the tasks are."""
     score: float
     """The validator's score in 0..1."""
     estimated_cost: float
@@ -72,21 +75,6 @@ class ApprovedPlan:
             put(self, name, MappingProxyType(dict(getattr(self, name))))
 
     @property
-    def assignments(self) -> Mapping[str, str]:
-        """Task id to agent id, for every task."""
-        return self.routed.assignments
-
-    @property
-    def explanations(self) -> Mapping[str, str]:
-        """Task id to the reason for its agent, where the routing gave one."""
-        return self.routed.explanations
-
-    @property
-    def strategies(self) -> Mapping[str, Strategy]:
-        """Task id to its strategy, for tasks that may ask more agents than the one they are assigned to."""
-        return self.routed.strategies
-
-    @property
     def max_budget(self) -> float | None:
         """Dollars that the tasks were approved for; None: no limit was given."""
         return self.limits.left_usd
@@ -100,6 +88,21 @@ class ApprovedPlan:
     def min_quality(self) -> float | None:
         """The least share of tasks expected to succeed that it was approved for: see RunLimits."""
         return self.limits.min_quality
+
+    @property
+    def assignments(self) -> Mapping[str, str]:
+        """Task id to agent id, for every task."""
+        return self.routed.assignments
+
+    @property
+    def explanations(self) -> Mapping[str, str]:
+        """Task id to the reason for its agent, where the routing gave one."""
+        return self.routed.explanations
+
+    @property
+    def strategies(self) -> Mapping[str, Strategy]:
+        """Task id to its strategy, for tasks that may ask more agents than the one they are assigned to."""
+        return self.routed.strategies
 
     def strategy_of(self, task_id: str) -> Strategy:
         """Return how a task gets its answer."""

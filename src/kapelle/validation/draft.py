@@ -111,6 +111,34 @@ def repair_draft(
     return DraftRepair(dag=dag, tasks=draft.tasks, edits=tuple(edits), issues=issues)
 
 
+def mend_draft(tasks: Iterable[Task]) -> tuple[TaskDAG, tuple[str, ...]] | None:
+    """Mend what a model planned, for its planner: see planning, DraftMender.
+
+    A result that is taken from a task which is not there is for the model to explain, as is work that is missing, and
+    an order of tasks that only turning an edge round would give: there is more than one way to mend these.
+
+    >>> tasks = [Task(task_id="a", task_type="search"), Task(task_id="b", task_type="write", depends_on=("a", "z"))]
+    >>> mend_draft(tasks)[1]
+    ("Repaired: Let 'b' wait no longer for 'z', which is not there.",)
+    """
+    drafts = tuple(islice(tasks, MAX_TASKS + 1))
+    ids = {task.task_id for task in drafts}
+    if any(name not in ids for task in drafts for name in task.references):
+        return None
+    try:
+        dag = TaskDAG(drafts)
+    except InvalidGraph:
+        repair = repair_draft(drafts, in_order=True)
+        edges = {(name, task.task_id) for task in drafts for name in task.dependencies}
+        if not repair.is_valid or repair.dag is None or not edges.issuperset(repair.dag.edges):
+            return None
+    else:
+        repair = repair_draft(dag)
+    if repair.dag is None:
+        return None
+    return repair.dag, tuple(f"Repaired: {edit.summary}" for edit in repair.edits)
+
+
 def find_draft_issues(draft: PlanDraft) -> tuple[Issue, ...]:
     """Return every finding, errors first."""
     if len(draft.tasks) > MAX_TASKS:

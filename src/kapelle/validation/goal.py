@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from kapelle.graph import Task, escape_braces
-from kapelle.planning import TaskText, is_yes_no_question
+from kapelle.language import is_yes_no_question
+from kapelle.planning import TaskText
 
 from .edit import Edit
 from .issue import Issue

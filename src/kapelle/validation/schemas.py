@@ -15,9 +15,9 @@ from typing import Any
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, find_references
-from kapelle.language import stems_of
+from kapelle.language import split_name, stems_of
 from kapelle.models import ToolDefinition, find_schema_problems
-from kapelle.planning import TaskText, split_name
+from kapelle.planning import TaskText
 
 from .edit import Edit, redirect
 from .issue import Issue

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kapelle.agents import AgentCapability
-from kapelle.estimates import CostProfiler, Estimate, estimate_complexities
+from kapelle.allocation import PlanEstimates
+from kapelle.estimates import Estimate
 from kapelle.graph import TaskDAG
 
 
@@ -66,32 +67,29 @@ def agent_fit(assignments: Mapping[str, str], dag: TaskDAG, agents: Mapping[str,
     return math.fsum(shares) / len(shares) if shares else 1.0
 
 
-def cost_bounds(dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler) -> Bounds:
+def cost_bounds(estimates: PlanEstimates) -> Bounds:
     """Return the dollars of the cheapest and of the dearest assignment."""
-    ranges = _ranges(dag, agents, profiler, "cost_usd")
+    ranges = _ranges(estimates, "cost_usd")
     return Bounds(
         least=math.fsum(low for low, _ in ranges.values()), most=math.fsum(high for _, high in ranges.values())
     )
 
 
-def time_bounds(dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler) -> Bounds:
+def time_bounds(estimates: PlanEstimates) -> Bounds:
     """Return the critical path's seconds with the fastest and with the slowest agent for every task."""
-    ranges = _ranges(dag, agents, profiler, "seconds")
+    ranges = _ranges(estimates, "seconds")
     return Bounds(
-        least=dag.critical_path({task_id: low for task_id, (low, _) in ranges.items()}).seconds,
-        most=dag.critical_path({task_id: high for task_id, (_, high) in ranges.items()}).seconds,
+        least=estimates.dag.critical_path({task_id: low for task_id, (low, _) in ranges.items()}).seconds,
+        most=estimates.dag.critical_path({task_id: high for task_id, (_, high) in ranges.items()}).seconds,
     )
 
 
-def _ranges(
-    dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler, field: str
-) -> dict[str, tuple[float, float]]:
-    complexities = estimate_complexities(dag)
+def _ranges(estimates: PlanEstimates, field: str) -> dict[str, tuple[float, float]]:
     ranges = {}
-    for task in dag:
+    for task in estimates.dag:
         values = [
-            getattr(profiler.estimate(agent, task.task_type, complexities[task.task_id], text=task.description), field)
-            for agent in agents.values()
+            getattr(estimates.estimate(task, name), field)
+            for name, agent in estimates.agents.items()
             if agent.takes(task)
         ]
         ranges[task.task_id] = (min(values, default=0.0), max(values, default=0.0))

@@ -1,9 +1,7 @@
-"""Can this agent do this kind of task? What outcomes say of it, and what becomes of a task that nobody can do.
+"""Who can do a task, and what becomes of one that nobody can do. Believes nothing of its own: see `CostProfiler`.
 
-What is believed of a pair (agent, task type) is what `kapelle.estimates.CostProfiler` believes: recent outcomes first,
-changes noticed, old ones faded. Bounds are two standard deviations wide. Declarations alone condemn nobody: that takes
-outcomes. And nobody is condemned for good: an agent that fails is passed over where another can do the task, is tried
-where none can, and what speaks against it fades.
+Nobody is condemned for good: an agent that fails is passed over where another can do the task, is tried where none can,
+and what speaks against it fades.
 
 AOP (arXiv:2410.02189) has tasks that no agent can do described again, or split. Here that is done by rules: a type that
 is spelled another way, a type or a description that names several kinds of work, skills that no single agent has.
@@ -13,122 +11,73 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from kapelle.agents import AgentCapability
-from kapelle.estimates import CostProfiler
-from kapelle.graph import Task, TaskDAG
-from kapelle.language import stem
-from kapelle.planning import split_name
+from kapelle.allocation import PlanEstimates
+from kapelle.estimates import Estimate
+from kapelle.graph import Task
+from kapelle.language import split_name, stem
 from kapelle.routing import RoutedPlan, RoutedTask
 
 from .edit import Edit
-
-WIDTH = 2.0
-"""Standard deviations between the mean and a bound: one in forty lies beyond, were it normal."""
-LEAST_OUTCOMES = 5
-"""Fewer say nothing against an agent."""
-HOPELESS = 0.3
-"""An upper bound below this: the pair fails far more often than not, nineteen of nineteen for a declared 0.85."""
 
 _PARTS = re.compile(
     r"(?:(?<!\s)\s+)?(?:,\s*and\s+then\b|(?:,\s*)?\bthen\b|;|,\s*and\b|\.\s(?=[A-Z])|,(?=\s)|\band\b)\s*", re.IGNORECASE
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Belief:
-    """What is believed of the share of successes of an agent at a kind of task."""
-
-    mean: float
-    lower: float
-    upper: float
-    outcomes: int
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether outcomes say that it is not worth trying."""
-        return self.outcomes >= LEAST_OUTCOMES and self.upper < HOPELESS
-
-
-def judge_pair(agent: AgentCapability, task_type: str, profiler: CostProfiler) -> Belief:
-    """Return what is believed of an agent at a kind of task.
-
-    >>> judge_pair(AgentCapability(agent_id="a", task_types=("sql",)), "sql", CostProfiler()).mean
-    0.85
-    """
-    known = profiler.estimate(agent, task_type)
-    mean, reach = known.success_rate, WIDTH * known.success_sd
-    return Belief(mean=mean, lower=max(0.0, mean - reach), upper=min(1.0, mean + reach), outcomes=known.samples)
-
-
-def judge_answers(agent: AgentCapability, task_type: str, profiler: CostProfiler) -> Belief:
-    """Return what is believed of the share of an agent's answers that are right; `outcomes` are those measured."""
-    known = profiler.estimate(agent, task_type)
-    mean, reach = known.correctness, WIDTH * known.success_sd / max(known.completion, 1e-9)
-    return Belief(mean=mean, lower=max(0.0, mean - reach), upper=min(1.0, mean + reach), outcomes=known.judged)
-
-
-def _more_often_right(
-    task: Task, mine: Belief, agents: Sequence[AgentCapability], profiler: CostProfiler
+def best_agent(
+    task: Task, agents: Collection[str], estimates: PlanEstimates, *, even_hopeless: bool = False
 ) -> str | None:
+    """Return the agent with the best lower bound among those that take the task; on a tie the cheaper one."""
+    able = {name: estimates.estimate(task, name) for name in agents if estimates.agents[name].takes(task)}
+    fit = [name for name, known in able.items() if even_hopeless or not known.is_hopeless]
+    return min(fit, key=lambda name: (-able[name].success_bounds[0], able[name].cost_usd, name), default=None)
+
+
+def _more_often_right(task: Task, mine: Estimate, estimates: PlanEstimates) -> str | None:
     """Return the agent whose answers are right more often than those of the task's own, as far as that was measured of
     both; None where it is not beyond doubt. What agents declare is no evidence."""
-    if mine.outcomes < LEAST_OUTCOMES:
+    if not mine.is_measured:
         return None
-    others = {agent.agent_id: judge_answers(agent, task.task_type, profiler) for agent in agents if agent.takes(task)}
+    _, most = mine.correctness_bounds
     proven = {
-        name: one.lower for name, one in others.items() if one.outcomes >= LEAST_OUTCOMES and one.lower > mine.upper
+        name: least
+        for name, known in estimates.able(task).items()
+        if known.is_measured and (least := known.correctness_bounds[0]) > most
     }
     return max(proven, key=lambda name: (proven[name], name), default=None)
 
 
-def best_agent(
-    task: Task, agents: Sequence[AgentCapability], profiler: CostProfiler, *, even_hopeless: bool = False
-) -> str | None:
-    """Return the agent with the best lower bound among those that take the task; on a tie the cheaper one."""
-
-    def rank(agent: AgentCapability) -> tuple[float, float, str]:
-        belief = judge_pair(agent, task.task_type, profiler)
-        return (-belief.lower, profiler.estimate(agent, task.task_type).cost_usd, agent.agent_id)
-
-    able = [
-        agent
-        for agent in agents
-        if agent.takes(task) and (even_hopeless or not judge_pair(agent, task.task_type, profiler).is_hopeless)
-    ]
-    return min(able, key=rank).agent_id if able else None
-
-
-def avoid_hopeless(
-    plan: RoutedPlan, dag: TaskDAG, agents: Mapping[str, AgentCapability], profiler: CostProfiler
-) -> RoutedPlan:
+def avoid_hopeless(plan: RoutedPlan, estimates: PlanEstimates) -> RoutedPlan:
     """Return the plan in which tasks of agents that fail at them nearly always have the best other one, where there is.
 
     What the user has given to an agent stays with it, and so does a task whose strategy asks several. What a firm rule
     has given stays until measured outcomes prove another agent right more often: that it refuses what it does not know
     is no fault of it.
     """
+    dag, able = estimates.dag, estimates.choosable
     moved: dict[str, RoutedTask] = {}
     for task_id, routed in plan.tasks.items():
-        agent = agents.get(routed.agent)
-        if agent is None or routed.pinned or routed.strategy is not None or task_id not in dag:
+        agent = routed.agent
+        if agent not in able or routed.pinned or routed.strategy is not None or task_id not in dag:
             continue
         task = dag[task_id]
         if task.strategy is not None:
             continue
+        known = estimates.estimate(task, agent)
         if routed.firm:
-            belief = judge_answers(agent, task.task_type, profiler)
-            other = _more_often_right(task, belief, list(agents.values()), profiler)
-            found = "the answers of {} were right in {:.0%} of {!r} ({} measured)."
+            other = _more_often_right(task, known, estimates)
+            found = f"the answers of {agent} were right in {known.correctness:.0%} of {task.task_type!r} "
+            found += f"({known.judged} measured)."
         else:
-            belief = judge_pair(agent, task.task_type, profiler)
-            other = best_agent(task, list(agents.values()), profiler) if belief.is_hopeless else None
-            found = "{} is expected to succeed in {:.0%} of {!r} ({} outcomes)."
+            other = best_agent(task, able, estimates) if known.is_hopeless else None
+            found = f"{agent} is expected to succeed in {known.success_rate:.0%} of {task.task_type!r} "
+            found += f"({known.samples} outcomes)."
         if other is not None:
-            why = found.format(routed.agent, belief.mean, task.task_type, belief.outcomes)
-            moved[task_id] = routed.moved(other, f"Given to {other}: {why}")
+            moved[task_id] = routed.moved(other, f"Given to {other}: {found}")
     return plan.with_tasks(moved, drop_figures=True)
 
 

@@ -8,51 +8,48 @@ checks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.allocation import (
-    DAAOOptimizer,
-    Expectation,
-    OptimizationConstraints,
+    PlanEstimates,
     StrategySource,
-    expect_tasks,
     follow_orders,
+    why_unable,
 )
-from kapelle.errors import InvalidInput, KapelleError
+from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import MAX_TASKS, TaskDAG
 from kapelle.learning import LearnedRewardModel, TaskOutcome
-from kapelle.limits import MIN_SECONDS, RunLimits, check_limit
+from kapelle.limits import RunLimits
 from kapelle.redaction import get_logger
 from kapelle.routing import HALORouter, RoutedPlan, RoutingPlan
+from kapelle.strategies import Strategy
 
 from . import score
 from .approved import APPROVAL, ApprovedPlan
-from .checks import Case, find_issues, strategy_of
+from .case import Case, strategy_of
+from .checks import find_issues
 from .content import find_content_issues, too_many_tasks
 from .detector import Detection, PlanDetector, detect_contained
 from .edit import Edit
 from .issue import Issue
+from .reassignment import reassign_within
 from .redundancy import find_redundant
 from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, is_mendable, trials_for
 from .result import ValidationResult
 from .schemas import Tools, as_tools
+from .stated_cost import settle_cost
+from .wanted import Wanted, after_looking, take_limits
 
 logger = get_logger(__name__)
 
 _NOTHING = Estimate(cost_usd=0.0, seconds=0.0, success_rate=1.0, tokens=0, samples=0, source="declared")
 """What a task takes that is done already."""
 _LIMITS = ("budget", "deadline", "quality")
-_SOLVER_S = 1.0
-"""For the assignment that would keep the limits, asked for only when a plan breaks one."""
-AGREEMENT = 0.01
-"""How far, relatively, an optimiser's figure may lie from the sum of our estimates before it is worth a warning."""
 
 
 class AOPValidator:
@@ -92,6 +89,7 @@ class AOPValidator:
             reward_model = LearnedRewardModel(persistence_path=reward_model_path)
         self.enable_learned_model = reward_model is not None
         self.learned_model = reward_model
+        self._expected: _Expected | None = None
 
     async def validate_routing_plan(
         self,
@@ -106,6 +104,7 @@ class AOPValidator:
         available_agents: Collection[str] | None = None,
         finished: Collection[str] = frozenset(),
         approved: Collection[str] = frozenset(),
+        estimates: PlanEstimates | None = None,
     ) -> ValidationResult:
         """Check a plan, and approve it if nothing is wrong.
 
@@ -120,20 +119,22 @@ class AOPValidator:
             finished: Tasks that are done already: they take nothing any more, and nothing about them is wrong.
             approved: Tasks whose agents an earlier approval of this run holds: that one is late for its own deadline
                 by what was learned since then is a warning, so that what a run learns never keeps it from going on.
+            estimates: Those that the plan was made by, of the validator's agents; by default it makes its own.
 
         Raises:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1; or `limits` come with others.
         """
-        limits = _take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
+        limits = take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         found = await self._detect(dag, request)
-        wanted = _Wanted(
-            limits=_less(limits, found.cost_usd),
+        wanted = Wanted(
+            limits=after_looking(limits, found.cost_usd),
             request=request,
             available=available_agents,
             finished=frozenset(finished),
             approved=frozenset(approved),
         )
-        result = await self._check(Routed(dag=dag, plan=RoutedPlan.of(routing_plan)), wanted, found.issues)
+        state = Routed(dag=dag, plan=RoutedPlan.of(routing_plan))
+        result = await self._check(state, wanted, found.issues, estimates)
         return replace(result, detection_cost_usd=found.cost_usd)
 
     async def repair(
@@ -151,6 +152,7 @@ class AOPValidator:
         available_agents: Collection[str] | None = None,
         router: HALORouter | None = None,
         max_rounds: int = MAX_ROUNDS,
+        estimates: PlanEstimates | None = None,
     ) -> Repair:
         """Apply the edits of what is found wrong, and check the plan again, for at most so many rounds.
 
@@ -158,7 +160,7 @@ class AOPValidator:
         finished tasks are never touched, and the plan and graph that were given stay as they were.
 
         Args:
-            routing_plan, dag, limits, max_budget, max_time, min_quality, request, available_agents: As in
+            routing_plan, dag, limits, max_budget, max_time, min_quality, request, available_agents, estimates: As in
                 `validate_routing_plan`.
             finished: Tasks that began already, and stay as they are.
             over: Of them, those that take nothing any more, and about which nothing is wrong.
@@ -168,13 +170,13 @@ class AOPValidator:
         Raises:
             InvalidInput: a limit is malformed, as in `validate_routing_plan`, or `max_rounds` is negative.
         """
-        limits = _take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
+        limits = take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
         if max_rounds < 0:
             raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
         router = router or HALORouter(_registry(self.agent_registry))
         found = await self._detect(dag, request)
-        wanted = _Wanted(
-            limits=_less(limits, found.cost_usd),
+        wanted = Wanted(
+            limits=after_looking(limits, found.cost_usd),
             request=request,
             available=available_agents,
             finished=frozenset(over),
@@ -182,7 +184,8 @@ class AOPValidator:
         )
         findings = found.issues
         state = Routed(dag=dag, plan=RoutedPlan.of(routing_plan))
-        result = await self._check(state, wanted, findings)
+        estimates = self._estimates(dag, estimates)
+        result = await self._check(state, wanted, findings, estimates)
         applied: list[Edit] = []
         trials = trials_for(len(dag))
         for _ in range(max_rounds):
@@ -194,7 +197,7 @@ class AOPValidator:
                 if tried is None:
                     continue
                 left = tuple(one for one in findings if one.edit is not edit)
-                after = await self._check(tried, wanted, left)
+                after = await self._check(tried, wanted, left, estimates)
                 if is_better(after.issues, result.issues):
                     state, result, findings = tried, after, left
                     applied.append(edit)
@@ -212,28 +215,30 @@ class AOPValidator:
             return Detection()
         return await detect_contained(self.detector, request, dag, self.agent_registry)
 
-    async def _check(self, routed: Routed, wanted: _Wanted, findings: tuple[Issue, ...]) -> ValidationResult:
+    async def _check(
+        self, routed: Routed, wanted: Wanted, findings: tuple[Issue, ...], known: PlanEstimates | None
+    ) -> ValidationResult:
         dag = routed.dag
         if len(dag) > MAX_TASKS:
             return ValidationResult(passed=False, issues=(too_many_tasks(len(dag)),))
         settled = (*wanted.finished, *wanted.approved)
         plan = follow_orders(routed.plan, dag, self.agent_registry, only=routed.plan.tasks.keys() - settled)
         dag = dag.sealed()
-        expected = self._expect(plan, dag, least=wanted.limits.min_quality or 0.0)
-        estimates = {task_id: one.estimate for task_id, one in expected.items()}
-        estimates.update(dict.fromkeys(wanted.finished, _NOTHING))
-        cost, doubts = self._settle_cost(plan, score.total_cost(estimates))
+        expected = self._expect(plan, dag, known)
+        known, ways, least = expected.known, expected.ways, wanted.limits.min_quality or 0.0
+        estimates = {**expected.tasks, **dict.fromkeys(wanted.finished, _NOTHING)}
+        cost, doubts = settle_cost(plan, score.total_cost(estimates), is_known=self.cost_profiler is not None)
         seconds = score.critical_seconds(estimates, dag)
         case = Case(
             plan=plan,
             dag=dag,
             agents=self.agent_registry,
-            estimates=estimates,
-            counted={task_id: one.counted for task_id, one in expected.items()},
+            estimates=known,
+            expected=estimates,
+            counted={name: known.counted(dag[name], way, least) for name, way in ways.items()},
             cost=cost,
             seconds=seconds,
             limits=wanted.limits,
-            profiler=self._profiler(),
             available=wanted.available,
             approved=wanted.approved,
         )
@@ -243,14 +248,17 @@ class AOPValidator:
         said = [one for one in said if one.task_id not in wanted.finished]
         issues = _errors_first(await self._with_edits(wrong, case), said, doubts)
         passed = all(issue.severity != "error" for issue in issues)
+        self._expected = expected
         quality_score = await self._calculate_quality_score(plan, dag)
+        self._expected = None
         approved = None
         if passed:
             approved = ApprovedPlan(
                 dag=dag,
                 routed=plan,
                 estimates=estimates,
-                step_estimates={task_id: one.steps for task_id, one in expected.items() if one.steps},
+                step_estimates={name: steps for name, way in ways.items() if (steps := known.steps(dag[name], way))},
+                plan_estimates=known,
                 score=quality_score,
                 estimated_cost=cost,
                 estimated_time=seconds,
@@ -319,95 +327,59 @@ class AOPValidator:
         )
 
     def _estimate_success_probability(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
-        return score.success_rate(self._estimate(routing_plan, dag), dag)
+        return score.success_rate(self._expect(routing_plan, dag).tasks, dag)
 
     def _estimate_quality_score(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
         return score.agent_fit(routing_plan.assignments, dag, self.agent_registry)
 
     def _normalize_cost(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
-        bounds = score.cost_bounds(dag, self.agent_registry, self._profiler())
-        return bounds.position_of(score.total_cost(self._estimate(routing_plan, dag)))
+        expected = self._expect(routing_plan, dag)
+        return score.cost_bounds(expected.known).position_of(score.total_cost(expected.tasks))
 
     def _normalize_time(self, routing_plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> float:
-        bounds = score.time_bounds(dag, self.agent_registry, self._profiler())
-        return bounds.position_of(score.critical_seconds(self._estimate(routing_plan, dag), dag))
+        expected = self._expect(routing_plan, dag)
+        return score.time_bounds(expected.known).position_of(score.critical_seconds(expected.tasks, dag))
 
     async def _with_edits(self, issues: tuple[Issue, ...], case: Case) -> tuple[Issue, ...]:
         """Return the issues, those about limits with the assignment that keeps all limits, if there is one."""
         if not any(one.severity == "error" and one.kind in _LIMITS for one in issues):
             return issues
-        edit = await _reassign_within(case)
+        edit = await reassign_within(case)
         return tuple(replace(one, edit=edit) if one.kind in _LIMITS and one.edit is None else one for one in issues)
 
-    def _estimate(self, plan: RoutingPlan | RoutedPlan, dag: TaskDAG) -> dict[str, Estimate]:
-        return {task_id: one.estimate for task_id, one in self._expect(RoutedPlan.of(plan), dag).items()}
+    def _expect(self, given: RoutingPlan | RoutedPlan, dag: TaskDAG, known: PlanEstimates | None = None) -> _Expected:
+        """Return what a plan's tasks are expected to take, once for a plan that is being checked."""
+        held = self._expected
+        if held is not None and held.plan is given and held.dag is dag:
+            return held
+        plan, known = RoutedPlan.of(given), self._estimates(dag, known)
+        ways, tasks = {}, {}
+        for task in dag:
+            if task.task_id in plan.tasks:
+                way = strategy_of(plan, task.task_id)
+                if why_unable(task, way, self.agent_registry) is None:
+                    ways[task.task_id], tasks[task.task_id] = way, known.of(task, way)
+        return _Expected(plan=plan, dag=dag, known=known, ways=ways, tasks=tasks)
 
-    def _expect(self, plan: RoutedPlan, dag: TaskDAG, *, least: float = 0.0) -> dict[str, Expectation]:
-        ways = {task_id: strategy_of(plan, task_id) for task_id in plan.assignments}
-        return expect_tasks(ways, dag, self.agent_registry, self._profiler(), source=self.strategies, least=least)
-
-    def _profiler(self) -> CostProfiler:
+    def _estimates(self, dag: TaskDAG, known: PlanEstimates | None) -> PlanEstimates:
+        if known is not None:
+            return known.version(dag)
         # A profiler without outcomes estimates what agents declare, and else the documented defaults.
-        return self.cost_profiler if self.cost_profiler is not None else CostProfiler()
-
-    def _settle_cost(self, plan: RoutedPlan, summed: float) -> tuple[float, tuple[Issue, ...]]:
-        """Return the cost to hold against the budget: the sum of our estimates, or the optimiser's figure."""
-        stated = plan.figures.estimated_cost
-        if stated is None:
-            return summed, ()
-        fault = _why_inconsistent(plan, stated)
-        if fault is None and self.cost_profiler is None:
-            return float(stated), ()
-        if fault is None and not math.isclose(stated, summed, rel_tol=AGREEMENT, abs_tol=1e-9):
-            fault = f"is ${stated:.4g}, but the estimates of its tasks sum to ${summed:.4g}"
-        if fault is None:
-            return summed, ()
-        doubt = Issue(
-            kind="estimate",
-            severity="warning",
-            message=f"The optimiser's estimated_cost {fault}; ${summed:.4g} is used.",
-            way_out="Optimise the plan again after changing it, with the profiler that the validator has.",
-        )
-        return summed, (doubt,)
+        profiler = self.cost_profiler if self.cost_profiler is not None else CostProfiler()
+        return PlanEstimates(profiler, self.agent_registry, dag, strategies=self.strategies)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Wanted:
-    """What the user allows and asks for, and what of the plan is over already."""
+class _Expected:
+    """What the tasks of a plan are expected to take."""
 
-    limits: RunLimits
-    request: str | None
-    available: Collection[str] | None
-    finished: frozenset[str]
-    approved: frozenset[str]
-
-
-async def _reassign_within(case: Case) -> Edit | None:
-    """Return the edit that moves tasks to other agents so that all limits hold together; None where none does.
-
-    The quality that nobody asked for gives way only where the limits cannot be kept with it.
-    """
-    optimizer = DAAOOptimizer(case.profiler, {agent.agent_id: agent for agent in case.staff}, time_limit_s=_SOLVER_S)
-    asked = case.limits.min_quality
-    for quality in (asked,) if asked is not None else (None, 0.0):
-        constraints = OptimizationConstraints.of(replace(case.limits, min_quality=quality))
-        assigned = {task: agent for task, agent in case.plan.assignments.items() if task in case.estimates}
-        try:
-            found = await optimizer.optimize_routing_plan(assigned, case.dag, constraints)
-        except (
-            KapelleError
-        ):  # agents that only an assignment names, and the like: what is wrong is said by other issues
-            return None
-        moved = {task: agent for task, agent in found.assignments.items() if agent != assigned[task]}
-        if moved and found.optimization_details.get("status") in ("optimal", "feasible"):
-            return Edit(
-                summary=(
-                    f"Give {len(moved)} task{'s' if len(moved) > 1 else ''} to other agents: the plan is then expected "
-                    f"to cost ${found.estimated_cost:.4g} and take {found.estimated_time:.4g} s."
-                ),
-                assign=moved,
-            )
-    return None
+    plan: RoutedPlan
+    dag: TaskDAG
+    known: PlanEstimates
+    ways: Mapping[str, Strategy]
+    """How each task is done whose agents are there and can do it."""
+    tasks: Mapping[str, Estimate]
+    """What each of these is expected to take."""
 
 
 def _registry(agents: Mapping[str, AgentCapability]) -> AgentRegistry:
@@ -416,42 +388,3 @@ def _registry(agents: Mapping[str, AgentCapability]) -> AgentRegistry:
 
 def _errors_first(*groups: Iterable[Issue]) -> tuple[Issue, ...]:
     return tuple(sorted((one for group in groups for one in group), key=lambda issue: issue.severity != "error"))
-
-
-def _why_inconsistent(plan: RoutedPlan, stated: Any) -> str | None:
-    """Return what does not fit between the optimiser's figures and the plan, as the end of `estimated_cost ...`."""
-    if isinstance(stated, bool) or not isinstance(stated, (int, float)) or not math.isfinite(stated) or stated < 0:
-        return f"is {stated!r}, which is no amount"
-    details = plan.figures.optimization_details
-    workload = details.get("agent_workload") if isinstance(details, Mapping) else None
-    if isinstance(workload, Mapping) and {agent: n for agent, n in workload.items() if n} != plan.workload:
-        return "was made for other assignments"
-    return None
-
-
-def _take_limits(
-    limits: RunLimits | None, *, max_budget: float | None, max_time: float | None, min_quality: float | None
-) -> RunLimits:
-    """Return the limits that were given, under whichever names.
-
-    Raises:
-        InvalidInput: they were given under both, or one of them is malformed.
-    """
-    check_limit("max_budget", max_budget)
-    check_limit("max_time", max_time)
-    check_limit("min_quality", min_quality, most=1.0)
-    if limits is None:
-        seconds = None if max_time is None else max(max_time, MIN_SECONDS)
-        return RunLimits(budget_usd=max_budget, deadline_s=seconds, min_quality=min_quality)
-    if (max_budget, max_time, min_quality) != (None, None, None):
-        raise InvalidInput("Give `limits`, or max_budget, max_time and min_quality: one of the two.")
-    return limits
-
-
-def _less(limits: RunLimits, looked_usd: float) -> RunLimits:
-    """Return the limits with what looking at the plan has cost taken from the budget."""
-    if not looked_usd or limits.budget_usd is None:
-        return limits
-    if limits.spent_usd is None:  # the budget of the tasks alone: what is named is what they are left with
-        return replace(limits, budget_usd=max(0.0, limits.budget_usd - looked_usd))
-    return limits.after(looked_usd)

@@ -286,11 +286,13 @@ def ray_loop() -> Iterator[tuple[asyncio.Runner, Backend]]:
         runner.run(backend.close())
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 class TestRay:
     """On real workers of a real cluster."""
 
+    @pytest.mark.slow
     def test_a_task_runs_in_another_process(self, ray_loop: tuple[asyncio.Runner, Backend]) -> None:
         runner, backend = ray_loop
         assert runner.run(do(backend, TASK)).output["pid"] != os.getpid()
@@ -385,6 +387,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.slow
 @needs_ray
 def test_a_cluster_outlives_the_event_loop_that_started_it() -> None:
     """Its processes ended with a thread of that loop, and took the program with them, without a word."""

@@ -13,6 +13,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed")
 def test_a_node_that_dies_loses_nothing_and_tasks_run_where_there_is_what_they_ask_for() -> None:
     command = [sys.executable, "-m", "bench.ray_nodes", "--kills", "1", "--tasks", "8", "--json"]

@@ -92,39 +92,31 @@ class AskedQuestion:
         return tuple(span for span in found if span is not None)
 
     @cached_property
-    def phrases(self) -> tuple[Phrase, ...]:
-        """What is asked for, in order, by its longest names."""
-        found: list[Phrase] = []
+    def longest(self) -> tuple[AskedSpan, ...]:
+        """All that its words may be, in order, by their longest names."""
+        found: list[AskedSpan] = []
 
         def take(span: AskedSpan) -> bool:
-            if span.phrase is not None:
-                found.append(span.phrase)
+            found.append(span)
             return True
 
         self.unaccounted(take)
         return tuple(found)
 
+    @cached_property
+    def phrases(self) -> tuple[Phrase, ...]:
+        """What is asked for, in order, by its longest names."""
+        return tuple(span.phrase for span in self.longest if span.phrase is not None)
+
     def count_ranks(self, direction: str) -> int:
         """Return how often it may ask for the largest (`desc`) or smallest; "highest point" may be a column's name."""
-        function = "max" if direction == "desc" else "min"
-        phrases = {(span.start, span.phrase) for span in self.spans if span.phrase is not None and len(span.words) == 1}
-        phrases |= {(span.start, span.phrase) for span in self.spans if span.phrase in self.phrases}
-        starts = {
-            start
-            for start, phrase in phrases
-            if (phrase.kind in ("superlative", "top") and phrase.value == direction)
-            or (phrase.kind == "aggregate" and phrase.value == function)
-        }
+        ranks = [span for span in self.spans if span.phrase is not None and _ranks(span.phrase, direction)]
+        starts = {span.start for span in ranks if len(span.words) == 1 or span.phrase in self.phrases}
         return len([start for start in starts if start - 1 not in starts])
 
     def count_phrases(self, direction: str) -> int:
         """Return how often it asks for the largest (`desc`) or smallest, and for nothing else by these words."""
-        function = "max" if direction == "desc" else "min"
-        return sum(
-            (phrase.kind in ("superlative", "top") and phrase.value == direction)
-            or (phrase.kind == "aggregate" and phrase.value == function)
-            for phrase in self.phrases
-        )
+        return sum(_ranks(phrase, direction) for phrase in self.phrases)
 
     def find_after(self, span: AskedSpan) -> AskedSpan | None:
         """Return the next words that name a table, a column or a value."""
@@ -138,15 +130,7 @@ class AskedQuestion:
     @cached_property
     def negations(self) -> tuple[AskedSpan, ...]:
         """The words that negate, each once, by its longest name."""
-        found: list[AskedSpan] = []
-
-        def take(span: AskedSpan) -> bool:
-            if span.phrase is not None and span.phrase.kind == "not":
-                found.append(span)
-            return True
-
-        self.unaccounted(take)
-        return tuple(found)
+        return tuple(span for span in self.longest if span.phrase is not None and span.phrase.kind == "not")
 
     def find_starts(self, value: str) -> tuple[int, ...]:
         """Return where a value stands, word by word."""
@@ -211,15 +195,8 @@ class AskedQuestion:
     @cached_property
     def first(self) -> AskedSpan | None:
         """The first table or column that is named: what is asked for, as a rule."""
-        named: list[AskedSpan] = []
-
-        def take(span: AskedSpan) -> bool:
-            if span.table is not None or (span.columns and not span.phrase):
-                named.append(span)
-            return True
-
-        self.unaccounted(take)
-        return named[0] if named else None
+        named = (span for span in self.longest if span.table is not None or (span.columns and not span.phrase))
+        return next(named, None)
 
     def says(self, text: str) -> bool:
         """Whether a value stands in it, word by word."""
@@ -255,3 +232,9 @@ class AskedQuestion:
             values=values,
             is_stop=is_stop,
         )
+
+
+def _ranks(phrase: Phrase, direction: str) -> bool:
+    if phrase.kind == "aggregate":
+        return phrase.value == ("max" if direction == "desc" else "min")
+    return phrase.kind in ("superlative", "top") and phrase.value == direction

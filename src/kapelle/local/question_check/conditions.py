@@ -1,8 +1,8 @@
-"""Finds what is wrong with how the parts of a SELECT hang together, given the question that it is for.
+"""Finds what is wrong with how the conditions of a SELECT hang together, given the question that it is for.
 
-`question_check` sees that every value and number of a question is used. A statement may use them all and still join
-them wrongly: OR for "and", OR and AND without brackets, a number compared with another column than the question says,
-groups by what it does not ask. How the parts are joined is judged here; what they speak of is not.
+`check` sees that every value and number of a question is used. A statement may use them all and still join them
+wrongly: OR for "and", OR and AND without brackets, a number compared with another column than the question says. How
+the parts are joined is judged here; what they speak of is not, and what is counted and grouped `sums` judges.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from kapelle.language import STOP_WORDS, Phrase, plain
 from kapelle.local.table_questions import SchemaLinks
 
 from .asked_words import AskedQuestion, AskedSpan
-from .select_text import Select, closing
-from .statement import Literal, Statement
+from .case import SAYS_NO, SelectCase
+from .select_text import COMPARES, Select, closing
+from .statement import SqlLiteral, Statement
 
 _BETWEEN_BOTH = frozenset({"and", "both", "also", "a", "an", "the", "in", "of", "from", "through", "to"})
 """Words between two things of which both are asked for."""
-_LEAST_YEAR = 1_000
+_MIN_YEAR = 1_000
 _ONE_OF = frozenset({"no", "without", "never"})
 _HAS = frozenset({"have", "has", "had", "with", "where", "whose"})
 _EVERY = frozenset({"all", "every", "each", "only"})
@@ -31,41 +32,23 @@ _DATE_PARTS = {
     "%Y-%m": r"\d{4}-\d{2}",
     "%Y-%m-%d": r"\d{4}-\d{2}-\d{2}",
 }
-_NO = frozenset({"no", "n", "false", "f"})
-_LEAST_DIGITS = 2
-"""To so many an average may be rounded, whoever asks."""
+_NO = SAYS_NO - {"0"}
 _SIZES_OF = ("avg", "min", "max", "sum")
-_AGGREGATES = (*_SIZES_OF, "count")
-_COMPARES = ("=", "==", "<>", "!=", "<", ">", "<=", ">=")
 
 
-def find_wrong_conditions(
-    statement: Statement, asked: AskedQuestion, links: SchemaLinks, is_unique: Callable[[tuple[str, str]], bool]
-) -> Iterator[str]:
-    """Return what is wrong, one sentence each, for who wrote the statement.
-
-    Args:
-        is_unique: Whether no two rows of a column's table have the same value there.
-    """
+def find_wrong_conditions(case: SelectCase) -> Iterator[str]:
+    """Return what is wrong with what rows must be, one sentence each, for who wrote the statement."""
+    statement, asked = case.statement, case.asked
     yield from _mixed(statement)
     yield from _or_for_and(statement, asked)
-    yield from _either_for_both(statement, asked, is_unique)
+    yield from _either_for_both(statement, asked, case.held.is_unique)
     yield from _idle_negations(statement)
     yield from _other_sizes(statement)
-    yield from _counts_of_things(statement, asked, links)
+    yield from _counts_of_things(statement, asked, case.links)
     yield from _numbers_of_others(statement, asked)
-    yield from _missed_negations(statement, asked, links)
+    yield from _missed_negations(statement, asked, case.links)
     yield from _said_once(statement, asked)
     yield from _parts_of_dates(statement)
-    yield from _rounded(statement)
-    yield from _sums_of_numbers(statement, asked)
-    yield from _repeated_counts(statement, is_unique)
-    yield from _groups(statement, is_unique)
-    yield from _calculated(statement)
-    yield from _aggregates_of_few(statement)
-    yield from _rows_in_having(statement)
-    yield from _selects_before(statement)
-    yield from _unjoined(statement)
 
 
 def _conditions(select: Select) -> Iterator[tuple[int, int]]:
@@ -135,10 +118,7 @@ def _or_for_and(statement: Statement, asked: AskedQuestion) -> Iterator[str]:
         return
     for first, end, joints in _ors(statement):
         cuts = [first - 1, *joints, end]
-        parts = [
-            {statement.columns[at] for at in range(one + 1, two) if at in statement.columns}
-            for one, two in pairwise(cuts)
-        ]
+        parts = [statement.columns_in(range(one + 1, two)) for one, two in pairwise(cuts)]
         held = [one for one in statement.literals if first <= one.position < end]
         is_list = all(one.operator in ("=", "==", "in", "like") and not one.is_negated for one in held)
         if not is_list or any(part != parts[0] for part in parts):
@@ -169,7 +149,7 @@ def _either_for_both(
             )
 
 
-def _names_rows(column: tuple[str, str], literal: Literal, asked: AskedQuestion) -> bool:
+def _names_rows(column: tuple[str, str], literal: SqlLiteral, asked: AskedQuestion) -> bool:
     linked = asked.links.tables[column[0]].column(column[1])
     return column != literal.column and linked is not None and not linked.is_number
 
@@ -205,10 +185,10 @@ def _other_sizes(statement: Statement) -> Iterator[str]:
     for at, name in statement.calls:
         if name not in _SIZES_OF or at < 3 or not tokens[at - 1].is_word("select"):
             continue
-        if not tokens[at - 2].is_mark("(") or not tokens[at - 3].is_mark("=", "==", "<", ">", "<=", ">=", "<>", "!="):
+        if not tokens[at - 2].is_mark("(") or not tokens[at - 3].is_mark(*COMPARES):
             continue
         compared = columns.get(at - 4)
-        inside = {columns[one] for one in range(at, closing(tokens, at + 1, len(tokens))) if one in columns}
+        inside = statement.columns_in(statement.arguments(at))
         if compared is not None and inside and compared not in inside:
             of = ".".join(min(inside))
             yield f"It compares {'.'.join(compared)} with {name.upper()} of {of}. Compare what the question compares."
@@ -220,7 +200,7 @@ def _counts_of_things(statement: Statement, asked: AskedQuestion, links: SchemaL
         if token.number is None or at + 1 >= len(asked.tokens):
             continue
         is_compared = any(phrase.kind == "compare" for phrase, _, end in _phrases(asked) if end == at)
-        if not is_compared and token.number >= _LEAST_YEAR:
+        if not is_compared and token.number >= _MIN_YEAR:
             continue
         words = (asked.words[at + 1],)
         if links.find_table(words) is None or links.find_columns(words) or links.values.get(words):
@@ -317,137 +297,10 @@ def _parts_of_dates(statement: Statement) -> Iterator[str]:
             yield f"{formats[-1]!r} is never {literal.value!r}."
 
 
-def _rounded(statement: Statement) -> Iterator[str]:
-    tokens = statement.tokens
-    for at, name in statement.calls:
-        if name != "round":
-            continue
-        end = closing(tokens, at + 1, len(tokens))
-        digits = tokens[end - 1].text if tokens[end - 2].is_mark(",") else "0"
-        if not digits.isdigit() or int(digits) < _LEAST_DIGITS:
-            yield "ROUND changes what is asked for. Write it without."
-    for select in statement.selects:
-        first, end = select.clauses["select"]
-        if any(tokens[at].is_word("integer", "int") for at in range(first, end)):
-            yield "CAST AS INTEGER changes what is asked for. Write it without."
-
-
-def _sums_of_numbers(statement: Statement, asked: AskedQuestion) -> Iterator[str]:
-    """ "The total quantity" is a sum, although the total of orders is a count."""
-    for span in asked.spans:
-        if span.phrase is None or (span.phrase.kind, span.phrase.value) != ("aggregate", "sum"):
-            continue
-        after = asked.find_after(span)
-        if after is None or not after.columns or not asked.is_next(span, after) or after.table is not None:
-            continue
-        if not all(column.is_number for column in after.columns) or asked.has("count"):
-            continue
-        columns = {(column.table, column.name) for column in after.columns}
-        if not any(name == "sum" and _inside(statement, at) & columns for at, name in statement.calls):
-            yield f"The question asks for the total {after.text}. Write SUM({min(columns)[1]})."
-
-
-def _inside(statement: Statement, call: int) -> set[tuple[str, str]]:
-    end = closing(statement.tokens, call + 1, len(statement.tokens))
-    return {statement.columns[at] for at in range(call, end) if at in statement.columns}
-
-
-def _repeated_counts(statement: Statement, is_unique: Callable[[tuple[str, str]], bool]) -> Iterator[str]:
-    """COUNT of a column counts rows, and a thing that stands in several of them several times."""
-    for at, name in statement.calls:
-        if name != "count" or statement.is_distinct(at):
-            continue
-        for column in _inside(statement, at):
-            if not is_unique(column):
-                yield f"{column[1]} stands in several rows. Use COUNT(DISTINCT {column[1]}), or COUNT(*) for rows."
-
-
-def _groups(statement: Statement, is_unique: Callable[[tuple[str, str]], bool]) -> Iterator[str]:
-    """What a grouped select shows is what it groups by, or is taken over each group."""
-    tokens, columns = statement.tokens, statement.columns
-    for select in statement.selects:
-        first, end = select.clauses["select"]
-        calls = [
-            (at, closing(tokens, at + 1, len(tokens)))
-            for at, name in statement.calls
-            if first <= at < end and name in _AGGREGATES and statement.select_of(at) is select
-        ]
-        bare = {
-            columns[at]
-            for at in range(first, end)
-            if at in columns and statement.select_of(at) is select and not any(one < at < two for one, two in calls)
-        }
-        if "group" not in select.clauses:
-            if calls and bare:
-                beside = tokens[calls[0][0]].text.upper()
-                yield f"{min(bare)[1]} beside {beside} is of any row. Use ORDER BY ... LIMIT 1."
-            continue
-        by = {columns[at] for at in range(*select.clauses["group"]) if at in columns}
-        if by and bare - by and not any(is_unique(column) for column in by):
-            yield f"It shows {min(bare - by)[1]}, by which it does not group: it is of any row of the group."
-        if select.parent is None and calls and by - bare and "limit" not in select.clauses:
-            yield f"Show {min(by - bare)[1]} too, by which it groups."
-    for select in statement.selects:
-        if "order" in select.clauses and any(tokens[at].is_word("select") for at in range(*select.clauses["order"])):
-            yield "ORDER BY a SELECT is not used here."
-
-
-def _calculated(statement: Statement) -> Iterator[str]:
-    """What is calculated with columns, or done to an aggregate, nobody checks: then it is not written."""
-    tokens = statement.tokens
-    for at, token in enumerate(tokens):
-        after = tokens[at + 1] if at + 1 < len(tokens) else None
-        is_sign = token.is_mark("-", "+") and after is not None and after.kind == "number"
-        if is_sign and (tokens[at - 1].is_mark(*_COMPARES, "(", ",") or tokens[at - 1].is_word("between", "and", "in")):
-            continue
-        if token.is_mark("||") and any(
-            one.kind == "text" and one.text.strip() == ";" for one in (tokens[at - 1], tokens[at + 1])
-        ):
-            continue  # how a list in a cell is searched
-        is_all = token.is_mark("*") and (tokens[at - 1].is_mark("(", ".", ",") or tokens[at - 1].is_word("select"))
-        if token.is_mark("+", "-", "*", "/", "%", "||") and not is_all:
-            yield f"It calculates with {token.text!r}, which nobody checks. Show the columns as they are."
-            return
-    for at, name in statement.calls:
-        inside = range(at + 1, closing(tokens, at + 1, len(tokens)))
-        if name != "round" and any(one in inside and other in _AGGREGATES for one, other in statement.calls):
-            yield f"{name.upper()} of an aggregate is not what is asked for. Write it without."
-
-
-def _aggregates_of_few(statement: Statement) -> Iterator[str]:
-    """LIMIT and ORDER BY take rows of the result, which of an aggregate without groups is one: all rows are in it."""
-    for select in statement.selects:
-        if (
-            _calls_of(statement, select, "select")
-            and "group" not in select.clauses
-            and {"limit", "order"} & select.clauses.keys()
-        ):
-            yield "LIMIT does not say which rows an aggregate takes. Choose them by a SELECT in FROM."
-
-
-def _rows_in_having(statement: Statement) -> Iterator[str]:
-    for select in statement.selects:
-        if "having" not in select.clauses:
-            continue
-        by = {statement.columns[at] for at in range(*select.clauses.get("group", (0, 0))) if at in statement.columns}
-        calls = [
-            (at, closing(statement.tokens, at + 1, len(statement.tokens)))
-            for at in _calls_of(statement, select, "having")
-        ]
-        for at in range(*select.clauses["having"]):
-            column = statement.columns.get(at)
-            if column is None or column in by or statement.select_of(at) is not select:
-                continue
-            if not any(one < at < two for one, two in calls):
-                yield f"HAVING takes {column[1]} of any row of a group. Write it in WHERE."
-
-
-def _calls_of(statement: Statement, select: Select, clause: str) -> list[int]:
-    """Where a select's own aggregates stand in one of its clauses."""
-    within = range(*select.clauses.get(clause, (0, 0)))
-    return [
-        at for at, name in statement.calls if name in _AGGREGATES and at in within and statement.select_of(at) is select
-    ]
+def find_unjoined(statement: Statement) -> Iterator[str]:
+    """Return what is wrong with how selects and tables are brought together."""
+    yield from _selects_before(statement)
+    yield from _unjoined(statement)
 
 
 def _selects_before(statement: Statement) -> Iterator[str]:
@@ -459,7 +312,7 @@ def _selects_before(statement: Statement) -> Iterator[str]:
     ]
     for at in opened:
         end = closing(statement.tokens, at, len(statement.tokens))
-        if end + 1 < len(statement.tokens) and statement.tokens[end + 1].is_mark(*_COMPARES):
+        if end + 1 < len(statement.tokens) and statement.tokens[end + 1].is_mark(*COMPARES):
             yield "Write the column first and the SELECT that it is compared with after it."
 
 

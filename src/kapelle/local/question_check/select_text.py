@@ -25,6 +25,7 @@ KEYWORDS = word_set(
     "nocase all"
 )
 FUNCTIONS = word_set("count sum avg min max round lower upper trim abs substr strftime length")
+COMPARES = ("=", "==", "<>", "!=", "<", ">", "<=", ">=")
 CLAUSES = ("select", "from", "where", "group", "having", "order", "limit")
 _SET_OPERATORS = ("union", "except", "intersect")
 

@@ -6,18 +6,28 @@ Resolves as SQLite does, as far as the checks of question_check need it: aliases
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kapelle.local.table_questions import LinkedTable, SchemaLinks
 
-from .select_text import FUNCTIONS, KEYWORDS, Select, SqlToken, names_given, read_selects, read_tokens_of
+from .select_text import (
+    COMPARES,
+    FUNCTIONS,
+    KEYWORDS,
+    Select,
+    SqlToken,
+    closing,
+    names_given,
+    read_selects,
+    read_tokens_of,
+)
 
-_COMPARES = ("=", "==", "<>", "!=", "<", ">", "<=", ">=")
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Literal:
+class SqlLiteral:
     """A text or number in the statement, and what it is compared with."""
 
     position: int
@@ -45,7 +55,7 @@ class Statement:
     links: SchemaLinks
     columns: dict[int, tuple[str, str]] = field(default_factory=dict)
     """Which column a token names, by its position."""
-    literals: list[Literal] = field(default_factory=list)
+    literals: list[SqlLiteral] = field(default_factory=list)
     calls: list[tuple[int, str]] = field(default_factory=list)
     """Functions, with the position of their name."""
     unknown: list[int] = field(default_factory=list)
@@ -82,6 +92,14 @@ class Statement:
         ]
         return [(one + 1, two) for one, two in zip([first - 1, *cuts], [*cuts, end], strict=True)]
 
+    def arguments(self, call: int) -> range:
+        """The tokens of a call, its name first."""
+        return range(call, closing(self.tokens, call + 1, len(self.tokens)))
+
+    def columns_in(self, positions: Iterable[int]) -> set[tuple[str, str]]:
+        """The columns that these tokens name."""
+        return {self.columns[at] for at in positions if at in self.columns}
+
     def is_distinct(self, position: int) -> bool:
         """Whether the call at a position counts every value once."""
         return position + 2 < len(self.tokens) and self.tokens[position + 2].is_word("distinct")
@@ -107,6 +125,59 @@ class Statement:
         while first < end and self.tokens[end - 1].is_word("desc", "asc", "nulls", "first", "last"):
             end -= 1
         return (first, end, falls) if first < end else None
+
+    def operators(self) -> set[str]:
+        found = {literal.operator for literal in self.literals}
+        return found | {token.text for token in self.tokens if token.is_mark("<", ">", "<=", ">=")}
+
+    def count_ranks(self, direction: str) -> int:
+        """How often the statement looks for the largest (`desc`) or the smallest."""
+        name = "max" if direction == "desc" else "min"
+        count = sum(call == name for _, call in self.calls)
+        for select in self.selects:
+            order = self.order(select)
+            if order is not None and "limit" in select.clauses:
+                count += order[2] == (direction == "desc")
+        return count
+
+    def compared_columns(self) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+        """The different columns that are held to be equal."""
+        tokens, columns = self.tokens, self.columns
+        found = []
+        for at, token in enumerate(tokens):
+            if token.is_mark("=", "==") or token.is_word("in"):
+                left = columns.get(at - 1) if not tokens[at - 1].is_word("not") else columns.get(at - 2)
+                right = self._right_of(at)
+                if left is not None and right is not None and left != right:
+                    found.append((left, right))
+        return found
+
+    def _right_of(self, at: int) -> tuple[str, str] | None:
+        """The column on the right of a comparison: named there, or the only thing that a select in its place shows."""
+        tokens, columns = self.tokens, self.columns
+        if at + 2 < len(tokens) and tokens[at + 1].is_mark("(") and tokens[at + 2].is_word("select"):
+            first = at + 3 + tokens[at + 3].is_word("distinct")
+        else:
+            first = at + 1
+        if first + 2 < len(tokens) and tokens[first + 1].is_mark("."):
+            first += 2
+        return columns.get(first)
+
+    def outer(self) -> list[Select]:
+        least = min(select.depth for select in self.selects if select.parent is None)
+        return [select for select in self.selects if select.parent is None and select.depth == least]
+
+    def shown_positions(self) -> set[int]:
+        """The tokens of what the outermost selects show, without those of selects inside."""
+        found: set[int] = set()
+        for select in self.outer():
+            first, end = select.clauses["select"]
+            found |= {at for at in range(first, end) if self.select_of(at) is select}
+        return found
+
+    def table_of(self, source: object) -> str:
+        table = getattr(source, "table", "")
+        return next((name for name in self.links.tables if name.lower() == table.lower()), "")
 
     # -- reading it
 
@@ -157,7 +228,7 @@ class Statement:
             if is_text or token.kind == "number":
                 operator, column, function, is_negated = self._compared(at)
                 self.literals.append(
-                    Literal(
+                    SqlLiteral(
                         position=at,
                         value=token.text,
                         is_text=is_text,
@@ -173,7 +244,7 @@ class Statement:
         tokens = self.tokens
         before = at - 1
         after = tokens[at + 1] if at + 1 < len(tokens) else None
-        if after is not None and after.is_mark(*_COMPARES) and at + 2 < len(tokens):
+        if after is not None and after.is_mark(*COMPARES) and at + 2 < len(tokens):
             end = at + 2
             while end + 2 < len(tokens) and tokens[end + 1].is_mark("."):
                 end += 2
@@ -196,7 +267,7 @@ class Statement:
         if tokens[before].is_word("like", "between"):
             negated = tokens[before - 1].is_word("not")
             return tokens[before].text, *self._operand(before - 1 - negated), negated
-        if tokens[before].is_mark(*_COMPARES):
+        if tokens[before].is_mark(*COMPARES):
             return tokens[before].text, *self._operand(before - 1), tokens[before].is_mark("<>", "!=")
         return "", None, self._around(at), False
 

@@ -28,9 +28,9 @@ MAX_JOIN_PAIRS = 20_000
 LINKING_SECONDS = 1.0
 """For one query about a table's contents."""
 MAX_VALUE_WORDS = 8
-LEAST_OVERLAP = 0.3
+MIN_OVERLAP = 0.3
 """Columns of one name join two tables only if this share of the one's values occurs in the other."""
-LEAST_NAMES = 0.8
+MIN_NAMES = 0.8
 """Of rows: with fewer different names, rows may be no things. A few namesakes are expected."""
 _SEPARATOR = "; "
 _FLAGS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"), ("1", "0"))
@@ -162,13 +162,9 @@ class SchemaLinks:
             found.update(dict.fromkeys(column for _, column in sorted(more, key=itemgetter(0))))
         return tuple(found)
 
-    def join(self, table: str, other: str, *, to_one: bool = False) -> Join | None:
+    def join(self, table: str, other: str) -> Join | None:
         """Return the one way to get from a table to another, or None when there is none or more than one."""
-        ways = [
-            join
-            for join in self.joins
-            if join.column.table == table and join.to.table == other and (join.to_one or not to_one)
-        ]
+        ways = [join for join in self.joins if join.column.table == table and join.to.table == other]
         return ways[0] if len(ways) == 1 else None
 
 
@@ -218,7 +214,7 @@ def _link(tables: Tables) -> SchemaLinks:
             columns=columns,
             label=label,
             repeats=repeats,
-            may_repeat=is_thing and 0 < names < LEAST_NAMES * table.rows,
+            may_repeat=is_thing and 0 < names < MIN_NAMES * table.rows,
         )
     return SchemaLinks(
         tables=linked,
@@ -345,7 +341,7 @@ def _joins(
         if not to_one and (column.table, column.name) not in unique:
             continue  # neither side is a key: the join would multiply rows
         one, other = contents[column.table, column.name], contents[to.table, to.name]
-        if one and other and len(one & other) >= LEAST_OVERLAP * min(len(one), len(other)):
+        if one and other and len(one & other) >= MIN_OVERLAP * min(len(one), len(other)):
             yield Join(column=column, to=to, to_one=to_one)
 
 

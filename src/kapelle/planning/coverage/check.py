@@ -15,10 +15,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kapelle.language import STOP_WORDS, plain, split_words, stem, stems_of
+from kapelle.language import (
+    STOP_WORDS,
+    Quantity,
+    find_quantities,
+    is_yes_no_question,
+    plain,
+    split_words,
+    stem,
+    stems_of,
+)
 
-from .quantities import Quantity, find_quantities
-from .reading import TaskText, is_yes_no_question
+from .reading import TaskText
 
 MAX_REQUEST = 20_000
 """Characters of a request that are checked; what is longer is a document that was pasted in."""

@@ -11,10 +11,9 @@ import re
 from collections.abc import Iterator
 
 from kapelle.graph import TaskDAG
-from kapelle.language import plain, word_set
+from kapelle.language import find_quantities, plain, word_set
 
 from .check import MAX_REQUEST, find_gaps
-from .quantities import find_quantities
 from .reading import read_task
 
 _QUOTED = re.compile(r"\"[^\"\n]{1,99}\"|“[^”\n]{1,99}”|«[^»\n]{1,99}»|(?<!\w)'[^'\n]{1,99}'(?!\w)")

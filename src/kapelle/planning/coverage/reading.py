@@ -8,27 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kapelle.graph import Task
-from kapelle.language import plain, stems_of
-
-from .quantities import find_quantities
+from kapelle.language import find_quantities, plain, split_name, stems_of
 
 MAX_TEXT = 20_000
 """Characters of a task that are read: longer ones are data, and everything about them is said at the beginning."""
 
 _REFERENCE = re.compile(r"\{\{|\}\}|\{[^{}]{0,300}\}")
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_AUXILIARY = (
-    r"(?:is|are|was|were|am|do|does|did|has|have|had|can|could|would|will|should|shall|may|might|must|isn't|aren't|"
-    r"don't|doesn't|didn't|hasn't|wouldn't|couldn't|can't|won't|wasn't|weren't)"
-)
-_OPENING = re.compile(
-    rf"^\W*(?:(?:if|when|given|assuming|in|on|for|according to)\b[^,?]{{3,200}},\s*)?{_AUXILIARY}\b", re.I
-)
-_POLITE = re.compile(
-    r"\b(?:can|could|would|will)\s+you\b|^\W*(?:can|could|may)\s+(?:i|we)\s+(?:get|have|see|please)\b"
-    r"|^\W*(?:do|have)\s+(?:you|not|n't)\b|\bplease\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,11 +49,6 @@ def read_task(task: Task, tool_words: str = "") -> TaskText:
     )
 
 
-def split_name(name: str) -> str:
-    """Return a name of code as words: `getFilmDetails` and `get_film_details` as `get Film Details`."""
-    return _HUMP.sub(" ", name).replace("_", " ").replace("-", " ").replace(".", " ")
-
-
 def _texts_of(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
@@ -80,12 +60,3 @@ def _texts_of(value: Any) -> Iterator[str]:
             yield from _texts_of(item)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield f"{value:.12g}" if isinstance(value, float) else str(value)
-
-
-def is_yes_no_question(text: str) -> bool:
-    """Whether a text is one question that yes or no answers.
-
-    >>> is_yes_no_question("Would a dog respond to a bell?"), is_yes_no_question("Can you find a hotel?")
-    (True, False)
-    """
-    return bool(_OPENING.match(text)) and not _POLITE.search(text) and len(re.split(r"[?!.]\s+[A-Z]", text)) == 1

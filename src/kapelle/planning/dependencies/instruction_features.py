@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from .reading import overlap
-from .text_plan import History, Sources, TextPlan
+from .text_plan import DecidedSteps, Sources, TextPlan
 
 Shape = Literal["none", "second", "previous", "both", "sibling", "first", "far", "join"]
 
@@ -32,7 +32,7 @@ class Situation(NamedTuple):
     """How many earlier steps nothing waits for, this option taken."""
 
 
-def situate_instruction(step: int, sources: Sources, history: History) -> Situation:
+def situate_instruction(step: int, sources: Sources, history: DecidedSteps) -> Situation:
     """Return what earlier decisions mean for an option."""
     unused = history.unused
     return Situation(
@@ -64,7 +64,7 @@ def instruction_features(
         yield from _procedure_features(plan, step, shape)
 
 
-def _shape(step: int, sources: Sources, history: History) -> Shape:
+def _shape(step: int, sources: Sources, history: DecidedSteps) -> Shape:
     """The option in one word."""
     if not sources:
         return "none"

@@ -11,7 +11,7 @@ from itertools import combinations
 from .instruction_features import Situation, instruction_features, instruction_pair_features, situate_instruction
 from .question_features import BlankSituation, blank_features, blank_pair_features, situate_blanks
 from .reading import overlap
-from .text_plan import Features, History, Sources, TextPlan
+from .text_plan import DecidedSteps, Features, Sources, TextPlan
 
 MAX_COMBINED = 6
 """Of how many earlier steps every pair and triple is an option."""
@@ -20,7 +20,7 @@ MAX_SINGLE = 12
 """How many earlier steps are options of their own for one step: the last, the first, and those with most in common."""
 
 
-def find_options(plan: TextPlan, history: History) -> list[Sources]:
+def find_options(plan: TextPlan, history: DecidedSteps) -> list[Sources]:
     """Return the sets of earlier steps that the next step may wait for."""
     step = len(history.sources)
     decided = plan.decided.get(step, ())
@@ -41,7 +41,7 @@ def find_options(plan: TextPlan, history: History) -> list[Sources]:
     return list(dict.fromkeys(wanted))
 
 
-def _blank_options(plan: TextPlan, step: int, history: History) -> list[Sources]:
+def _blank_options(plan: TextPlan, step: int, history: DecidedSteps) -> list[Sources]:
     blanks = plan.steps[step].blanks
     if not blanks:
         return [()]
@@ -66,7 +66,7 @@ def _near_steps(plan: TextPlan, step: int) -> list[int]:
     return sorted({0, *range(step - 6, step), *rest[: MAX_SINGLE - 7]})
 
 
-def situate(plan: TextPlan, step: int, sources: Sources, history: History) -> BlankSituation | Situation:
+def situate(plan: TextPlan, step: int, sources: Sources, history: DecidedSteps) -> BlankSituation | Situation:
     """Return what earlier decisions mean for an option: all that `find_features` needs of them."""
     if plan.family == "blanks":
         return situate_blanks(plan, step, sources, history)

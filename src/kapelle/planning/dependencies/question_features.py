@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from .reading import overlap
-from .text_plan import History, Sources, TextPlan
+from .text_plan import DecidedSteps, Sources, TextPlan
 
 
 class BlankSituation(NamedTuple):
@@ -28,7 +28,7 @@ class BlankSituation(NamedTuple):
     """Whether it reads the same as the step that is built alike: `same`, `other`, or an empty text without one."""
 
 
-def situate_blanks(plan: TextPlan, step: int, sources: Sources, history: History) -> BlankSituation:
+def situate_blanks(plan: TextPlan, step: int, sources: Sources, history: DecidedSteps) -> BlankSituation:
     """Return what earlier decisions mean for an option."""
     unread = history.unused
     twin = plan.twins[step]

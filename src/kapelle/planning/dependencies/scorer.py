@@ -18,7 +18,7 @@ from importlib import resources
 from .instruction_features import Situation
 from .options import counted_pairs, find_features, find_options, find_pair_features, situate
 from .question_features import BlankSituation
-from .text_plan import Features, History, Sources, TextPlan
+from .text_plan import DecidedSteps, Features, Sources, TextPlan
 
 BEAM = 24
 WORK = 150
@@ -64,11 +64,11 @@ def total(features: Features, weights: Mapping[str, float]) -> float:
 def score_edges(plan: TextPlan, weights: Mapping[str, float]) -> ScoredEdges:
     """Return the probability of every edge that the beam has seen."""
     width = max(2, min(BEAM, WORK // max(1, len(plan.steps))))
-    beam: list[tuple[float, History]] = [(0.0, History())]
+    beam: list[tuple[float, DecidedSteps]] = [(0.0, DecidedSteps())]
     for step in range(len(plan.steps)):
         known: dict[tuple[Sources, BlankSituation | Situation], float] = {}
         pairs: dict[int, float] = {}
-        grown: list[tuple[float, Sources, History]] = []
+        grown: list[tuple[float, Sources, DecidedSteps]] = []
         for logp, history in beam:
             options = find_options(plan, history)
             if len(options) == 1:

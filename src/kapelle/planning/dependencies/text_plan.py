@@ -77,14 +77,14 @@ class TextPlan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class History:
+class DecidedSteps:
     """What was decided for the steps before."""
 
     sources: tuple[Sources, ...] = ()
     unused: Sources = ()
     """The steps that none waits for yet."""
 
-    def with_next(self, sources: Sources) -> History:
+    def with_next(self, sources: Sources) -> DecidedSteps:
         """The history with one more step decided."""
         rest = tuple(step for step in self.unused if step not in sources)
-        return History(sources=(*self.sources, sources), unused=(*rest, len(self.sources)))
+        return DecidedSteps(sources=(*self.sources, sources), unused=(*rest, len(self.sources)))

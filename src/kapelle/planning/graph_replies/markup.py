@@ -4,27 +4,22 @@ Only the tags that graph plans have are tags; every other `<` is text, as is an 
 at its `</node>`, or where the next node, the end of the graph or of its section shows that it must have ended. A reply
 that stops in the middle of a node, or of a tag, was cut off: that is an error, for what was to follow is unknown.
 
-A reader takes the text in pieces of any size, passes over each character once, and hands out nodes as they end.
-Entities are never defined or expanded here: a DTD is refused, and only the five of XML, numbers and the names of HTML
-are decoded.
+It passes over each character once. Entities are never defined or expanded here: a DTD is refused, and only the five of
+XML, numbers and the names of HTML are decoded.
 """
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from kapelle.errors import InvalidPlan
 
-from .nodes import Node, Repairs, is_whole_call
+from .attributes import decode, read_value
+from .found import SECTIONS, FoundGraph, FoundPatch, Markup
+from .nodes import Node, is_whole_call
 
 MAX_ATTRIBUTES = 32
-MAX_TAG_CHARS = 200_000
-"""Of a tag whose end has not come yet. Arguments as JSON may be long; endless ones are an attack."""
 
-SECTIONS = ("think", "plan", "reflection", "observation", "answer")
 _PATCH_PARTS = ("add", "replace", "remove", "expand", "keep")
 _TAG = re.compile(
     r"<(?P<end>/?)[ \t]*(?P<name>graph|node|thinking|patch|" + "|".join(SECTIONS + _PATCH_PARTS) + r")(?=[\s/>])"
@@ -33,16 +28,6 @@ _TAG = re.compile(
 )
 _ATTRIBUTE = re.compile(r"[\s,]*(?P<name>[A-Za-z_][\w.:-]*)\s*=\s*", re.ASCII)
 _TAG_END = re.compile(r"[\s,]*(?:(?P<empty>/)\s*)?>")
-_AFTER_VALUE = re.compile(r"\s*(?:>|/\s*>|(?:,\s*)?[A-Za-z_][\w.:-]*\s*=)", re.ASCII)
-_NEXT_NAME = re.compile(r"(?<![\s,]),*\s[\s,]*[A-Za-z_][\w.:-]*\s*=", re.ASCII)
-_QUOTES = {'"': '"', "'": "'", "“": '“”„"', "”": '“”"', "„": '“”"', "‘": "‘’'", "’": "‘’'"}
-_PLAIN = frozenset({"id", "type", "depends", "depends_on", "requires", "priority", "deadline", "risk", "version"})
-"""Short attributes: where no quote closes before the next `<`, it was forgotten."""
-_NO_ANGLES = _PLAIN - {"type", "requires"}
-"""And before the next `>`: nothing that these may hold has one."""
-_MAX_BARE_CHARS = 2_000
-"""Of a value without quotes."""
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _ID = re.compile(r"\s*id\s*=\s*[\"'“]([\w-]{1,128})")
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[\w-]*[ \t]*$", re.MULTILINE)
 _STRAY_CALL = re.compile(r"(?:(?:[-*]|\d{1,3}[.)]) ?)?[A-Za-z_][\w.-]*\([\"'{“]")
@@ -50,69 +35,22 @@ _TAG_BEGINS = re.compile(r"<[A-Za-z]{0,8}\Z")
 _STRAY_TAG = re.compile(r"<[A-Za-z][\w-]*(?:\s[^<>]*)?/?>")
 
 
-@dataclass(kw_only=True, slots=True)
-class FoundGraph:
-    """A `<graph>` as it stands in a reply."""
-
-    line: int
-    section: str
-    """In which section it stands; empty for none."""
-    nodes: list[Node] = field(default_factory=list)
-    version: str | None = None
-
-
-@dataclass(kw_only=True, slots=True)
-class FoundPatch:
-    """A `<patch>` as it stands in a reply."""
-
-    line: int
-    add: list[Node] = field(default_factory=list)
-    replace: list[Node] = field(default_factory=list)
-    remove: list[str] = field(default_factory=list)
-    expand: dict[str, list[Node]] = field(default_factory=dict)
-
-    @property
-    def nodes(self) -> list[Node]:
-        """All nodes that the patch brings."""
-        return [*self.add, *self.replace, *(node for nodes in self.expand.values() for node in nodes)]
-
-
-@dataclass(kw_only=True, slots=True)
-class Markup:
-    """What the tags of a reply say."""
-
-    graphs: list[FoundGraph] = field(default_factory=list)
-    patches: list[FoundPatch] = field(default_factory=list)
-    sections: dict[str, list[str]] = field(default_factory=dict)
-    repairs: Repairs = field(default_factory=Repairs)
-    think_is_open: bool = False
-    """Whether the reply ended in thought."""
-    think_line: int = 1
-    """Where the first thoughts begin."""
-
-    def section(self, name: str) -> str:
-        """Return the texts of a section, joined."""
-        return "\n".join(text.strip() for text in self.sections.get(name, ()) if text.strip())
-
-
-class MarkupReader:
-    """Reads a reply piece by piece. `on_node` is called with each node of a graph that ends.
+def read_markup(text: str, *, cut_off: bool = False, first_line: int = 1) -> Markup:
+    """Return what the tags of a reply say.
 
     Raises:
-        InvalidPlan: the meaning is not clear, or there is a DTD; line and node are named. The reader is then of no
-            further use.
+        InvalidPlan: the meaning is not clear, or there is a DTD; line and node are named.
     """
+    return _MarkupReader(cut_off=cut_off, first_line=first_line).read(text)
 
-    def __init__(
-        self, *, on_node: Callable[[Node], None] | None = None, cut_off: bool = False, first_line: int = 1
-    ) -> None:
+
+class _MarkupReader:
+    """Reads one reply."""
+
+    def __init__(self, *, cut_off: bool, first_line: int) -> None:
         self.found = Markup()
-        self._on_node = on_node
         self._cut_off = cut_off
-        self._text = ""
-        self._pieces: list[str] = []
         self._line = first_line
-        self._final = False
         self._has_no: set[str] = set()
         # Where the reader is: in a section, in a graph or a part of a patch, in a node.
         self._section: str | None = None
@@ -125,41 +63,15 @@ class MarkupReader:
         self._node_texts: list[str] = []
         self._stray: list[str] = []
 
-    def feed(self, piece: str) -> None:
-        """Read on."""
-        self._pieces.append(piece)
-        if ">" in piece:  # nothing else ends a tag
-            self._read()
-
-    def close(self, rest: str = "") -> Markup:
-        """Read the rest, and return what was found."""
-        self._pieces.append(rest)
-        self._final = True
-        self._read()
+    def read(self, text: str) -> Markup:
+        """Return what was found."""
+        position = 0
+        while (tag := _TAG.search(text, position)) is not None:
+            self._take_text(text[position : tag.start()])
+            position = self._take_tag(text, tag)
+        self._take_text(text[position:])
         self._finish()
         return self.found
-
-    def _read(self) -> None:
-        text = self._text + "".join(self._pieces)
-        self._pieces.clear()
-        self._has_no.clear()
-        position = 0
-        while True:
-            tag = _TAG.search(text, position)
-            if tag is None:
-                end = len(text) if self._final else _safe_end(text, position)
-                self._take_text(text[position:end])
-                position = end
-                break
-            self._take_text(text[position : tag.start()])
-            after = self._take_tag(text, tag)
-            if after is None:  # its end has not come yet
-                position = tag.start()
-                break
-            position = after
-        self._text = text[position:]
-        if len(self._text) > MAX_TAG_CHARS and not self._final:
-            raise InvalidPlan(f"A tag is longer than {MAX_TAG_CHARS:,} characters.", place=f"line {self._line}")
 
     def _take_text(self, text: str, *, literal: bool = False) -> None:
         if not text:
@@ -174,8 +86,8 @@ class MarkupReader:
             self._stray.append(text)
         self._line += text.count("\n")
 
-    def _take_tag(self, text: str, tag: re.Match[str]) -> int | None:
-        """Take the tag at its place and return where it ends; None if that has not come yet."""
+    def _take_tag(self, text: str, tag: re.Match[str]) -> int:
+        """Take the tag at its place and return where it ends."""
         thinking = self._section == "think"
         if tag["name"] is None:
             if thinking:
@@ -189,15 +101,10 @@ class MarkupReader:
         if closing or name in SECTIONS or name in ("patch", "add", "replace", "keep"):
             end = _TAG_END.match(text, tag.end())
             if end is None:
-                if not self._final and _may_go_on(text, tag.end()):
-                    return None
                 return self._take_literal(text, tag.start(), tag.end())
             attributes, empty, after = dict[str, str](), bool(end["empty"]), end.end()
         else:
-            read = self._read_attributes(text, tag.end(), name)
-            if read is None:
-                return None
-            attributes, empty, after = read
+            attributes, empty, after = self._read_attributes(text, tag.end(), name)
             if name == "node" and not attributes and self._graph is None and self._patch is None:
                 return self._take_literal(text, tag.start(), after)  # prose that speaks of a <node>
         line = self._line
@@ -229,7 +136,7 @@ class MarkupReader:
         self._take_text(text[start:end])
         return end
 
-    def _take_special(self, text: str, tag: re.Match[str]) -> int | None:
+    def _take_special(self, text: str, tag: re.Match[str]) -> int:
         if tag["dtd"] is not None:
             if self._node is None:
                 raise InvalidPlan(
@@ -241,8 +148,6 @@ class MarkupReader:
         # One failed search says that none follows: so that many openings without an end cost no more than one.
         end = -1 if ending in self._has_no else text.find(ending, tag.end())
         if end < 0:
-            if not self._final and len(text) - tag.start() <= MAX_TAG_CHARS:
-                return None
             self._has_no.add(ending)
             return self._take_literal(text, tag.start(), tag.end())
         if ending == "]]>" and self._node is not None:
@@ -251,18 +156,14 @@ class MarkupReader:
             self._line += text.count("\n", tag.start(), end)
         return end + len(ending)
 
-    def _read_attributes(self, text: str, position: int, name: str) -> tuple[dict[str, str], bool, int] | None:
-        """Return a tag's attributes, whether it closes itself, and where it ends; None if that has not come yet."""
+    def _read_attributes(self, text: str, position: int, name: str) -> tuple[dict[str, str], bool, int]:
+        """Return a tag's attributes, whether it closes itself, and where it ends."""
         attributes: dict[str, str] = {}
         mended = False
         while (end := _TAG_END.match(text, position)) is None:
             found = _ATTRIBUTE.match(text, position)
-            value = (
-                _read_value(text, found.end(), found["name"].lower(), final=self._final) if found is not None else None
-            )
+            value = read_value(text, found.end(), found["name"].lower()) if found is not None else None
             if found is None or value is None:
-                if not self._final:
-                    return None
                 raise self._broken_tag(text, position, name, attributes)
             if found["name"] in attributes:
                 raise InvalidPlan(
@@ -373,7 +274,7 @@ class MarkupReader:
         node, self._node = self._node, None
         if node is None:
             return
-        text = _decode("".join(self._node_texts))
+        text = decode("".join(self._node_texts))
         self._node_texts.clear()
         if implied_by is not None:
             text = _FENCE.sub("", text)
@@ -387,8 +288,6 @@ class MarkupReader:
         node.text = text.strip()
         if self._graph is not None:
             self._graph.nodes.append(node)
-            if self._on_node is not None:
-                self._on_node(node)
         elif self._patch is not None and self._part in ("add", "replace", "expand"):
             nodes = self._patch.expand[self._expanded] if self._part == "expand" else getattr(self._patch, self._part)
             nodes.append(node)
@@ -450,57 +349,3 @@ class MarkupReader:
                 place=f"the graph at line {line}",
             )
         self.found.repairs.note(f"Text outside of the nodes was left out: {words[:60]!r}")
-
-
-def _read_value(text: str, start: int, name: str, *, final: bool) -> tuple[str, int, bool] | None:
-    """Return an attribute's value, where it ends, and whether it was written as it should be; None if it has no end."""
-    closing = _QUOTES.get(text[start : start + 1])
-    stop = len(text)
-    if closing is None or name in _PLAIN:
-        stop = text.find(">" if name in _NO_ANGLES and closing is not None else "<", start)
-        final = final or stop >= 0
-        stop = len(text) if stop < 0 else stop
-    if closing is not None:
-        end = _closing_quote(text, start + 1, stop, closing)
-        if end is not None:
-            straight = text[start] == text[end] and text[start] in "\"'"
-            value = re.sub(r"\r\n|[\t\r\n]", " ", text[start + 1 : end])
-            # A quote inside of the same quotes was found to belong to the value: that is no XML.
-            return _decode(value), end + 1, straight and text[start] not in value
-        if name not in _PLAIN or not final:
-            return None
-        start += 1  # the closing quote was forgotten
-    tag_end = text.find(">", start, min(stop + 1, start + _MAX_BARE_CHARS))
-    if tag_end < 0:
-        return None
-    if text[tag_end - 1] == "/":
-        tag_end -= 1
-    following = _NEXT_NAME.search(text, start, tag_end)
-    end = following.start() if following is not None else tag_end
-    value = text[start:end].strip(" \t\r\n,\"'")
-    return (_decode(value), end, False) if value else None
-
-
-def _closing_quote(text: str, start: int, stop: int, closing: str) -> int | None:
-    """Return where a value ends: at the first closing quote after which the tag ends or another attribute begins."""
-    quotes = re.compile(f"[{re.escape(closing)}]")
-    for quote in quotes.finditer(text, start, stop):
-        if _AFTER_VALUE.match(text, quote.end()):
-            return quote.start()
-    return None
-
-
-def _safe_end(text: str, start: int) -> int:
-    """Return up to where a text that is still growing holds no beginning of a tag."""
-    last = text.rfind("<", start)
-    return last if last >= 0 and len(text) - last < 40 else len(text)
-
-
-def _may_go_on(text: str, position: int) -> bool:
-    return not text[position:].strip(" \t\r\n/")
-
-
-def _decode(text: str) -> str:
-    if "&" not in text:
-        return text
-    return _ENTITY.sub(lambda match: html.unescape(match[0]), text)

@@ -28,6 +28,8 @@ _SMART_DOUBLE = str.maketrans({"“": '"', "”": '"', "„": '"', "‟": '"'})
 _SMART_SINGLE = str.maketrans({"‘": "'", "’": "'", "‚": "'"})
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ALONE = "__alone__"
+MAX_DRAFTED = 50
+"""Nodes that are read each by itself: as many as one call may plan."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -47,6 +49,11 @@ class Node:
     def task_id(self) -> str:
         """Its id, or an empty text."""
         return self.attributes.get("id", "").strip()
+
+    @property
+    def depends(self) -> list[str]:
+        """The ids in its list of them."""
+        return [name for name in self.attributes.get("depends", "").split(",") if name]
 
     @property
     def place(self) -> str:
@@ -119,6 +126,31 @@ def make_tasks(nodes: Sequence[Node], *, known: Iterable[str] = ()) -> list[list
     except InvalidGraph as error:
         raise InvalidPlan(str(error)) from error
     return list(_share_out(list(graph)[: len(graph) - len(placeholders)], nodes))
+
+
+def make_drafts(nodes: Sequence[Node]) -> list[Task] | None:
+    """Return the tasks of nodes that are no graph, each read by itself; None where one cannot be.
+
+    They may wait for tasks that are not there, and for each other. What is mended in them is for others to say.
+    """
+    if len(nodes) > MAX_DRAFTED:
+        return None
+    drafts: list[Task] = []
+    for node in nodes:
+        known: set[str] = set()
+        made: list[Task] | None = None
+        while made is None:
+            try:
+                (made,) = make_tasks([node], known=known)
+            except InvalidPlan as error:
+                unknown = error.__cause__
+                if not isinstance(unknown, UnknownTask) or unknown.missing in known or len(known) > MAX_DRAFTED:
+                    return None
+                known.add(unknown.missing)
+        if len(made) != 1:
+            return None  # it became several searches, which others may speak of
+        drafts += made
+    return drafts
 
 
 def is_whole_call(text: str) -> bool:

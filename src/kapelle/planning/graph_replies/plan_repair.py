@@ -62,7 +62,7 @@ def mend_nodes(nodes: list[Node], repairs: Repairs) -> None:
     for node in loose:
         _mend_next(node, by_id, repairs)
     for position, node in enumerate(nodes):
-        _mend_doubled(node, {*_depends(node), *(earlier.task_id for earlier in nodes[:position])}, repairs)
+        _mend_doubled(node, {*node.depends, *(earlier.task_id for earlier in nodes[:position])}, repairs)
         _mend_dollars(node, by_id, repairs)
         if node.is_loose:
             _mend_bare(node, by_id, {other.task_id for other in nodes[:position]}, stored, repairs)
@@ -86,10 +86,6 @@ def _rewrite(node: Node, pattern: re.Pattern[str], replace: Callable[[re.Match[s
     return _said(node) != before
 
 
-def _depends(node: Node) -> list[str]:
-    return [name for name in node.attributes.get("depends", "").split(",") if name]
-
-
 def _put_depends(node: Node, names: Iterable[str]) -> None:
     node.attributes["depends"] = ",".join(dict.fromkeys(names))
     if not node.attributes["depends"]:
@@ -111,7 +107,7 @@ def _mend_repeated(nodes: list[Node], repairs: Repairs) -> None:
         if (same.attributes, same.text) == (node.attributes, node.text):
             nodes[position] = same
             repairs.note("A task that stood there twice was taken once", node.task_id)
-        elif not any(node.task_id in {*_depends(other), *_referred(other)} for other in nodes[position + 1 :]):
+        elif not any(node.task_id in {*other.depends, *_referred(other)} for other in nodes[position + 1 :]):
             taken = {other.task_id for other in nodes}
             free = next(
                 f"{node.task_id}_{number}" for number in range(2, 10_000) if f"{node.task_id}_{number}" not in taken
@@ -218,7 +214,7 @@ def _mend_next(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> None:
             )
         for task_id in found:
             if task_id is not None and task_id != node.task_id:
-                _put_depends(by_id[task_id], [*_depends(by_id[task_id]), node.task_id])
+                _put_depends(by_id[task_id], [*by_id[task_id].depends, node.task_id])
         del values[name]
         node.attributes["inputs"] = json.dumps(values)
         repairs.note(f"What {name!r} names was read as what waits for the task", node.task_id)
@@ -282,7 +278,7 @@ def _mend_references(node: Node, by_id: Mapping[str, Node], repairs: Repairs) ->
 def _mend_depends(node: Node, nodes: Sequence[Node], by_id: Mapping[str, Node], repairs: Repairs) -> None:
     kept: list[str] = []
     unknown: list[str] = []
-    for name in _depends(node):
+    for name in node.depends:
         meant = name if name in by_id else _by_number(name, by_id) or _by_name(name, node, nodes)
         if meant is None:
             unknown.append(name)
@@ -298,7 +294,7 @@ def _mend_depends(node: Node, nodes: Sequence[Node], by_id: Mapping[str, Node], 
                 f"A dependency on {name!r}, which is no task, was left out: nothing of it is used", node.task_id
             )
         unknown = []
-    if kept + unknown != _depends(node):
+    if kept + unknown != node.depends:
         _put_depends(node, kept + unknown)
 
 
@@ -316,7 +312,7 @@ def _mend_skills(node: Node, by_id: Mapping[str, Node], repairs: Repairs) -> Non
         if says_task and task_id in by_id and task_id != node.task_id and node.attributes["requires"].count(skill) == 1:
             left = [other for other in skills if other != skill]
             node.attributes["requires"] = ",".join(left)
-            _put_depends(node, [*_depends(node), task_id])
+            _put_depends(node, [*node.depends, task_id])
             repairs.note(f"The requirement {skill!r} is a task, and was read as a dependency", node.task_id)
 
 
@@ -360,12 +356,12 @@ def _mend_circles(nodes: Sequence[Node], by_id: Mapping[str, Node], repairs: Rep
     wrong = {
         (before, node.task_id)
         for node in nodes
-        for before in _depends(node)
+        for before in node.depends
         if before in by_id and before not in data[node.task_id] and _needs(before, node.task_id, data)
     }
     for before, after in sorted(wrong):
         node = by_id[after]
-        _put_depends(node, [name for name in _depends(node) if name != before])
+        _put_depends(node, [name for name in node.depends if name != before])
         repairs.note(f"{after!r} does not wait for {before!r}, which needs its result: that dependency was left out")
 
 
@@ -383,7 +379,7 @@ def _needs(task_id: str, other: str, edges: Mapping[str, set[str]]) -> bool:
 
 
 def _has_circle(nodes: Sequence[Node], by_id: Mapping[str, Node]) -> bool:
-    edges = {node.task_id: {name for name in (*_depends(node), *_referred(node)) if name in by_id} for node in nodes}
+    edges = {node.task_id: {name for name in (*node.depends, *_referred(node)) if name in by_id} for node in nodes}
     done: set[str] = set()
     while True:
         ready = [task_id for task_id, before in edges.items() if task_id not in done and before <= done]

@@ -5,37 +5,29 @@ Second calls, and what calls cost: see `planning.asking`.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kapelle.agents import AgentCapability
-from kapelle.errors import InvalidInput, InvalidPlan
-from kapelle.graph import GraphPatch, Task, TaskDAG
+from kapelle.errors import InvalidPlan
+from kapelle.graph import TaskDAG
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient
-from kapelle.planning.asking import MAX_PLANNED_TASKS, Conversation, Read, check_count, describe_problems, note_missing
+from kapelle.planning.asking import (
+    MAX_PLANNED_TASKS,
+    Conversation,
+    Read,
+    check_count,
+    describe_problems,
+    mend_graph,
+    note_missing,
+)
 from kapelle.planning.coverage import find_left_out
 from kapelle.planning.fit import fit_to_agents
-from kapelle.planning.planner import PaidInvalidPlan, Plan
+from kapelle.planning.planner import DraftMender, Plan, Reflection
 
 from .prompts import GAP_SYSTEM_PROMPT, GAP_USER_PROMPT, describe_functions, describe_reflection, fill, read_prompt
 from .reply import GapReply, read_reply
-from .stream import TaskStream
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reflection:
-    """What a model thought of a plan that is under way."""
-
-    patch: GraphPatch | None
-    """What to change, checked against the plan; None to go on as planned."""
-    reason: str = ""
-    notes: tuple[str, ...] = ()
-    """What was mended in the reply."""
-    usage: Usage = Usage()
-    cost_usd: float = 0.0
 
 
 class GraphPlanner:
@@ -44,10 +36,18 @@ class GraphPlanner:
     Args:
         client: The model.
         on_paid: Called with the usage and dollars of every reply as it comes.
+        mend: Mends what it planned where that is possible without asking it again.
     """
 
-    def __init__(self, client: ModelClient, *, on_paid: Callable[[Usage, float], None] | None = None) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: ModelClient,
+        *,
+        on_paid: Callable[[Usage, float], None] | None = None,
+        mend: DraftMender | None = None,
+    ) -> None:
+        self.client = client
+        self._mend = mend
         self._on_paid = on_paid
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
@@ -70,41 +70,14 @@ class GraphPlanner:
         talk = self._talk(messages)
 
         def read(text: str, is_cut: bool) -> Read[tuple[GapReply, TaskDAG, tuple[str, ...]]]:
-            reply = read_reply(text, cut_off=is_cut)
+            reply = read_reply(text, cut_off=is_cut, mend=self._mend)
             graph, notes = fit_to_agents(_check_size(reply), agents)
-            return Read(value=(reply, graph, notes), missing=find_left_out(request, graph))
+            graph, repaired = mend_graph(graph, self._mend)
+            return Read(value=(reply, graph, (*notes, *repaired)), missing=find_left_out(request, graph))
 
         found = await talk.ask(read, wanted="<graph>", again=_again("<graph>"))
         reply, graph, notes = found.value
         return self._planned(request, graph, reply, talk, (*notes, *note_missing(found.missing)))
-
-    async def stream(self, request: str, agents: Mapping[str, AgentCapability]) -> AsyncIterator[Task | Plan]:
-        """Yield the tasks as the model writes them, each after those that it waits for, and at last the whole plan.
-
-        There is no second attempt, because what was handed on cannot be taken back: then `plan` is to be asked anew.
-
-        Raises:
-            PaidInvalidPlan: the reply is no usable plan; tasks that were yielded belong to none.
-            KapelleError: the model refused, or is out of reach.
-        """
-        talk = self._talk(self._planning_messages(request, agents))
-        stream = TaskStream()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        call = asyncio.create_task(talk.call(on_text=pieces.put_nowait))
-        call.add_done_callback(lambda _: pieces.put_nowait(None))
-        try:
-            while (piece := await pieces.get()) is not None:
-                for task in stream.feed(piece):
-                    yield task
-            reply = await call
-            for task in stream.close(cut_off=reply.finish_reason == "length"):
-                yield task
-            assert stream.reply is not None
-            yield self._planned(request, _check_size(stream.reply), stream.reply, talk, ())
-        except InvalidInput as error:
-            raise PaidInvalidPlan(str(error), usage=talk.usage, cost_usd=talk.cost_usd) from error
-        finally:
-            call.cancel()
 
     async def reflect(
         self,
@@ -158,7 +131,7 @@ class GraphPlanner:
         ]
 
     def _talk(self, messages: list[Message]) -> Conversation:
-        return Conversation(client=self._client, messages=messages, on_paid=self._on_paid)
+        return Conversation(client=self.client, messages=messages, on_paid=self._on_paid)
 
     def _planned(self, request: str, graph: TaskDAG, reply: GapReply, talk: Conversation, more: Sequence[str]) -> Plan:
         notes = [*reply.repairs, *more]
@@ -167,7 +140,7 @@ class GraphPlanner:
         return Plan(
             request=request,
             graph=graph,
-            planner=f"graph planning, model {self._client.model}",
+            planner=f"graph planning, model {self.client.model}",
             notes=tuple(notes),
             usage=talk.usage,
             cost_usd=talk.cost_usd,

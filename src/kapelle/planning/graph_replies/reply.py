@@ -20,13 +20,16 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from kapelle.errors import InvalidGraph, InvalidPlan
+from kapelle.errors import CycleFound, InvalidGraph, InvalidPlan, UnknownTask
 from kapelle.graph import GraphPatch, Task, TaskDAG
+from kapelle.planning.planner import DraftMender
 
+from .changes import find_difference, read_patch
+from .found import FoundGraph, FoundPatch, Markup
 from .json_plan import JsonPlan, find_json_plans
 from .lines import find_lines
-from .markup import FoundGraph, FoundPatch, Markup, MarkupReader
-from .nodes import Node, Repairs, make_tasks, tidy_node
+from .markup import read_markup
+from .nodes import Node, Repairs, make_drafts, make_tasks, tidy_node
 from .plan_repair import mend_nodes
 from .yaml_plan import find_yaml_plans
 
@@ -65,6 +68,7 @@ def read_reply(
     finished: Collection[str] = (),
     cut_off: bool = False,
     wanted: str = "<graph>",
+    mend: DraftMender | None = None,
 ) -> GapReply:
     """Return what a model replied.
 
@@ -75,6 +79,7 @@ def read_reply(
         finished: The tasks of `current` that ran already; they stay as they are.
         cut_off: The provider says that the reply was too long, so that the end is missing.
         wanted: What a plan was asked for as, for the error where there is none.
+        mend: Mends tasks that wait for each other, or for none that is there, where it can.
 
     Raises:
         InvalidPlan: there is no plan, patch or answer in it, or what it means is not clear; the message says where, and
@@ -91,7 +96,7 @@ def read_reply(
     if len(text) > MAX_REPLY_CHARS:
         raise InvalidPlan(f"The reply has {len(text):,} characters; at most {MAX_REPLY_CHARS:,} are read. Be shorter.")
     text = text.encode("utf-8", "replace").decode("utf-8")  # halves of characters could not be stored or printed
-    reading = _Reading(current=current, finished=frozenset(finished), cut_off=cut_off, wanted=wanted)
+    reading = _Reading(current=current, finished=frozenset(finished), cut_off=cut_off, wanted=wanted, mend=mend)
     try:
         return reading.read(text)
     except InvalidPlan:
@@ -113,8 +118,17 @@ def read_nodes(nodes: list[Node], repairs: Repairs, *, known: Iterable[str] | No
 class _Reading:
     """One reply being read."""
 
-    def __init__(self, *, current: TaskDAG | None, finished: frozenset[str], cut_off: bool, wanted: str) -> None:
+    def __init__(
+        self,
+        *,
+        current: TaskDAG | None,
+        finished: frozenset[str],
+        cut_off: bool,
+        wanted: str,
+        mend: DraftMender | None,
+    ) -> None:
         self._current = current
+        self._mend = mend
         self._finished = finished
         self._cut_off = cut_off
         self._wanted = wanted if current is None else "<patch>"
@@ -136,7 +150,7 @@ class _Reading:
             rest = html.unescape(rest)
             self._repairs.note("Quotes that were written for HTML were read as quotes")
         plans = find_json_plans(rest, self._repairs) or find_yaml_plans(rest, self._repairs)
-        if not any(map(_has_work, plans)) and rest != text:
+        if not any(plan.has_work for plan in plans) and rest != text:
             plans = find_json_plans(text, self._repairs) or plans  # only the thoughts hold one
         if plans:
             return self._from_json(plans)
@@ -174,7 +188,7 @@ class _Reading:
             return None
         repairs = Repairs()
         try:
-            plans = [plan for plan in find_json_plans(text, repairs) if _has_work(plan)]
+            plans = [plan for plan in find_json_plans(text, repairs) if plan.has_work]
         except InvalidPlan:
             return None
         if len(plans) != 1 or not (starts_so or plans[0].xml):
@@ -184,14 +198,12 @@ class _Reading:
         return plans[0]
 
     def _read_markup(self, text: str) -> Markup:
-        reader = MarkupReader(cut_off=self._cut_off)
-        markup = reader.close(text)
+        markup = read_markup(text, cut_off=self._cut_off)
         if any(graph.nodes for graph in markup.graphs) or markup.patches:
             return markup
         thoughts = markup.sections.get("think", [])
         if len(thoughts) == 1 and ("<node" in thoughts[0] or "<patch" in thoughts[0]):
-            inner = MarkupReader(cut_off=self._cut_off, first_line=markup.think_line)
-            drafts = inner.close(thoughts[0])
+            drafts = read_markup(thoughts[0], cut_off=self._cut_off, first_line=markup.think_line)
             if any(graph.nodes for graph in drafts.graphs) or drafts.patches:
                 missing = markup.think_is_open
                 markup.repairs.note("A missing </think> was added" if missing else "The plan stood inside of <think>")
@@ -231,7 +243,7 @@ class _Reading:
         return first
 
     def _from_json(self, plans: list[JsonPlan]) -> GapReply:
-        work = [plan for plan in plans if _has_work(plan)]
+        work = [plan for plan in plans if plan.has_work]
         if not work:
             sections = _joined_sections(plans)
             if sections.section("answer"):
@@ -261,12 +273,14 @@ class _Reading:
         if nodes is not None:
             if not nodes:
                 raise InvalidPlan("The plan has no tasks. Give at least one.")
-            known = self._current.tasks if self._current is not None else None
-            made = [task for tasks in read_nodes(nodes, self._repairs, known=known) for task in tasks]
             if self._current is None:
-                graph = TaskDAG(made, version=_read_version(version))
+                graph = self._graph_of(nodes, version)
             else:
-                patch = self._difference(made)
+                made = read_nodes(nodes, self._repairs, known=self._current.tasks)
+                patch = find_difference([task for tasks in made for task in tasks], self._current, self._finished)
+        return self._said(sections, graph=graph, patch=patch)
+
+    def _said(self, sections: Markup, *, graph: TaskDAG | None = None, patch: GraphPatch | None = None) -> GapReply:
         return GapReply(
             think=sections.section("think"),
             graph=graph,
@@ -277,23 +291,20 @@ class _Reading:
             repairs=self._repairs.notes(),
         )
 
-    def _difference(self, made: list[Task]) -> GraphPatch | None:
-        """The patch that leads from the current plan to the graph of these tasks. What has run stays."""
-        assert self._current is not None
-        old = self._current.tasks
-        new = {task.task_id: task for task in made}
-        left_out = [task_id for task_id in old if task_id not in new and task_id not in self._finished]
-        if left_out:
-            raise InvalidPlan(
-                f"The new graph leaves out {left_out[0]!r}, which has not run. "
-                f'Repeat it, or send a patch with <remove id="{left_out[0]}"/>.'
-            )
-        return self._checked(
-            GraphPatch(
-                add=tuple(task for task_id, task in new.items() if task_id not in old),
-                replace=tuple(task for task_id, task in new.items() if task_id in old and old[task_id] != task),
-            )
-        )
+    def _graph_of(self, nodes: list[Node], version: str | None) -> TaskDAG:
+        try:
+            made = [task for tasks in read_nodes(nodes, self._repairs) for task in tasks]
+        except InvalidPlan as error:
+            if self._mend is None or not isinstance(error.__cause__, (UnknownTask, CycleFound)):
+                raise
+            drafts = make_drafts(nodes)
+            mended = None if drafts is None else self._mend(drafts)
+            if mended is None:
+                raise
+            for what in mended[1]:
+                self._repairs.note(what.removesuffix("."))
+            return mended[0]
+        return TaskDAG(made, version=_read_version(version))
 
     def _patched(self, found: FoundPatch, sections: Markup) -> GapReply:
         self._refuse_cut_off()
@@ -302,37 +313,8 @@ class _Reading:
                 "A patch changes a plan, and there is none yet. Send the whole plan as one <graph>.",
                 place=f"line {found.line}",
             )
-        removed = [task_id.strip().lstrip("#") for task_id in found.remove]
         made = read_nodes(found.nodes, self._repairs, known=self._current.tasks) if found.nodes else []
-        per_node = iter(zip(found.nodes, made, strict=True))
-        add = [task for _ in found.add for task in next(per_node)[1]]
-        replaced: list[Task] = []
-        expand: dict[str, tuple[Task, ...]] = {}
-        for _ in found.replace:
-            node, tasks = next(per_node)
-            if len(tasks) == 1 and tasks[0].task_id == node.task_id:
-                replaced += tasks
-            else:  # it became several searches
-                expand[node.task_id] = tuple(tasks)
-        for task_id, nodes in found.expand.items():
-            expand[task_id] = tuple(task for _ in nodes for task in next(per_node)[1])
-        patch = self._checked(GraphPatch(add=tuple(add), remove=tuple(removed), replace=tuple(replaced), expand=expand))
-        return GapReply(
-            think=sections.section("think"),
-            patch=patch,
-            reflection=sections.section("reflection"),
-            observation=sections.section("observation"),
-            answer=sections.section("answer"),
-            repairs=self._repairs.notes(),
-        )
-
-    def _checked(self, patch: GraphPatch) -> GraphPatch | None:
-        """The patch, if it changes anything and fits the plan."""
-        assert self._current is not None
-        if not (patch.add or patch.remove or patch.replace or patch.expand):
-            return None
-        self._current.patched(patch, finished=self._finished)
-        return patch
+        return self._said(sections, patch=read_patch(found, made, self._current, self._finished))
 
     def _refuse_cut_off(self) -> None:
         if self._cut_off:
@@ -367,10 +349,6 @@ def _joined_sections(plans: list[JsonPlan]) -> Markup:
         for name, text in plan.sections.items():
             joined.sections.setdefault(name, []).append(text)
     return joined
-
-
-def _has_work(plan: JsonPlan) -> bool:
-    return plan.nodes is not None or plan.patch is not None or bool(plan.xml)
 
 
 def _said(plan: JsonPlan) -> object:

@@ -18,7 +18,8 @@ from kapelle.errors import AgentFailed, InvalidInput
 from kapelle.graph import Filled, Task, render_output, split_filled
 from kapelle.language import quote_text, split_listed
 
-from .rule_planner import FOR_EACH_TYPE, ONE_EACH, RulePlanner
+from .draft import FOR_EACH_TYPE, ONE_EACH
+from .rule_planner import RulePlanner
 from .stand_ins import StandIns
 
 MAX_ITEMS = 100

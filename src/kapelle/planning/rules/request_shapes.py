@@ -44,7 +44,7 @@ SUPERLATIVE = re.compile(
     r"\b(?:largest|biggest|smallest|highest|lowest|longest|shortest|most|least|tallest)\b", re.IGNORECASE
 )
 LISTS = re.compile(
-    r"(?:which|what)\s+(?:[a-z]+\s+)?(?!is|was|does|has)[a-z]{2,}s\b|"
+    r"list\b|(?:which|what)\s+(?:[a-z]+\s+)?(?!is|was|does|has)[a-z]{2,}s\b|"
     r"(?:list|find|show|which|what|name)?\b\s*(?:are\s+)?(?:the\s+)?(?:top\s+)?(?:\d+|two|three|four|five|six|seven|eight|nine|ten)\s",
     re.IGNORECASE,
 )

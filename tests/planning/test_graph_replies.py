@@ -121,6 +121,7 @@ JSON_DAMAGE: dict[str, Callable[[str], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", JSON_DAMAGE.values(), ids=JSON_DAMAGE)
 @given(graph=plausible_graphs())
 @settings(max_examples=25, deadline=None)
@@ -298,6 +299,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", HOSTILE.values(), ids=HOSTILE)
 def test_a_megabyte_of_anything_comes_to_an_end(piece: str) -> None:
     for before, size in (("", 1_000_000), ('<graph><node id="s1">', 500_000), ('<graph><node id="', 200_000)):

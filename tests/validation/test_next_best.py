@@ -9,9 +9,10 @@ import pytest
 
 from kapelle import Task, TaskDAG
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
-from kapelle.estimates import CostProfiler
+from kapelle.allocation import PlanEstimates
+from kapelle.estimates import CostProfiler, estimate_complexities
 from kapelle.routing import RoutingPlan
-from kapelle.validation import AOPValidator, NextBest, judge_pair
+from kapelle.validation import AOPValidator, NextBest
 
 
 class Nothing:
@@ -40,26 +41,36 @@ BROKE, RECOVERED = ((400, True), (60, False)), ((250, False), (60, True))
 TASK = Task(task_id="a", task_type="work")
 
 
+def chooser_of(profiler: CostProfiler, *cards: AgentCapability, dag: TaskDAG | None = None, **more: Any) -> NextBest:
+    dag = TaskDAG([TASK]) if dag is None else dag
+    return NextBest(PlanEstimates(profiler, registry(*cards), dag), **more)
+
+
 def test_an_agent_that_broke_is_judged_by_what_it_does_now() -> None:
-    profiler = profiler_of(one=BROKE)
-    belief, estimate = judge_pair(card("one"), "work", profiler), profiler.estimate(card("one"), "work")
-    assert belief.mean == pytest.approx(estimate.success_rate)
-    assert belief.mean < 0.06
-    assert belief.is_hopeless
+    estimate = profiler_of(one=BROKE).estimate(card("one"), "work")
+    assert estimate.success_rate < 0.06
+    assert estimate.is_hopeless
 
 
 def test_an_agent_that_recovered_is_judged_by_what_it_does_now() -> None:
-    profiler = profiler_of(one=RECOVERED)
-    belief, estimate = judge_pair(card("one"), "work", profiler), profiler.estimate(card("one"), "work")
-    assert belief.mean == pytest.approx(estimate.success_rate)
-    assert belief.mean > 0.95
-    assert not belief.is_hopeless
+    estimate = profiler_of(one=RECOVERED).estimate(card("one"), "work")
+    assert estimate.success_rate > 0.95
+    assert not estimate.is_hopeless
 
 
 def test_a_fallback_is_no_agent_that_is_known_to_be_broken() -> None:
-    found = NextBest(registry(card("broke"), card("new")), profiler_of(broke=BROKE))
+    found = chooser_of(profiler_of(broke=BROKE), card("broke"), card("new"))
     assert found.choose_fallback(TASK, {"first"})[0] == "new"  # type: ignore[index]
     assert found.choose_fallback(TASK, {"first", "new"}) is None
+
+
+def test_a_fallback_is_chosen_by_what_was_learned_since_the_plan_was_made() -> None:
+    profiler = CostProfiler()
+    found = chooser_of(profiler, card("one", success_rate=0.9), card("two"))
+    assert found.choose_fallback(TASK, {"first"})[0] == "one"  # type: ignore[index]
+    for _ in range(60):
+        profiler.record_execution("t", "one", "work", 1000, 1.0, False, cost_usd=0.01)
+    assert found.choose_fallback(TASK, {"first"})[0] == "two"  # type: ignore[index]
 
 
 def test_a_plan_for_an_agent_that_recovered_has_nothing_against_it() -> None:
@@ -68,19 +79,23 @@ def test_a_plan_for_an_agent_that_recovered_has_nothing_against_it() -> None:
     assert (result.passed, result.issues) == (True, ())
 
 
-@pytest.mark.parametrize("complexity", [0.5, 1.0, 3.0])
-def test_what_a_fallback_is_expected_to_take_grows_with_complexity(complexity: float) -> None:
-    profiler = profiler_of(two=((30, True),))
-    chooser = NextBest(registry(card("two")), profiler, complexities={"a": complexity})
-    found = chooser.choose_fallback(TASK, {"one"})
+@pytest.mark.parametrize("kind", ["search", "work", "research"])
+def test_what_a_fallback_is_expected_to_take_grows_with_complexity(kind: str) -> None:
+    task = Task(task_id="a", task_type=kind, depends_on=("x", "y"))
+    dag = TaskDAG([Task(task_id="x", task_type="work"), Task(task_id="y", task_type="work"), task])
+    complexity, profiler = estimate_complexities(dag)["a"], CostProfiler()
+    for _ in range(30):
+        profiler.record_execution("t", "two", kind, 1000, 1.0, True, cost_usd=0.01)
+    two = card("two", task_types=(kind, "work"))
+    found = chooser_of(profiler, two, dag=dag).choose_fallback(task, {"one"})
     assert found is not None
     assert found[1].cost_usd == pytest.approx(0.01 * complexity, rel=0.01)
-    assert found[1] == profiler.estimate(card("two"), "work", complexity)
+    assert found[1] == profiler.estimate(two, kind, complexity)
 
 
 def test_without_its_place_in_the_graph_a_task_is_as_complex_as_its_type_and_dependencies_say() -> None:
     task = Task(task_id="a", task_type="research", depends_on=("x", "y"))
     one = card("two", task_types=("research",), cost_tier="medium")
-    found = NextBest(registry(one), CostProfiler()).choose_fallback(task, {"one"})
+    found = chooser_of(CostProfiler(), one, dag=TaskDAG()).choose_fallback(task, {"one"})
     assert found is not None
     assert found[1] == CostProfiler().estimate(one, "research", 2.0 * 1.2)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from kapelle.language import NUMBER_WORDS
+from .words import NUMBER_WORDS
 
 Kind = Literal["number", "date", "identifier"]
 
