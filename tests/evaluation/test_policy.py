@@ -48,6 +48,7 @@ def test_the_quality_that_was_promised_is_reached_for_much_less(share: float) ->
     assert reached.cost_usd < 0.7 * best_cost
 
 
+@pytest.mark.slow
 def test_more_quality_never_costs_less() -> None:
     costs = [policy_of_train().point(share).expected_cost_usd for share in np.linspace(0.3, 1.1, 30)]
     assert costs == sorted(costs)

@@ -31,6 +31,7 @@ def expect_same(recorded: Mapping[str, Story], now: Mapping[str, Story]) -> None
     assert not found, f"{len(found)} stories differ from what was recorded:\n" + "\n".join(found[:MAX_SHOWN])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_simulated_worlds_go_as_they_went(part: int) -> None:
     seeds = SEEDS[part * 25 : part * 25 + 25]
@@ -42,6 +43,7 @@ def test_requests_go_as_they_went(name: str) -> None:
     expect_same(read_stories("requests"), tell_requests([name]))
 
 
+@pytest.mark.slow
 def test_commands_say_what_they_said() -> None:
     recorded, now = read_stories("commands"), tell_commands()
     expect_same(recorded, now)
@@ -53,6 +55,7 @@ def test_every_story_is_recorded() -> None:
     assert list(read_stories("requests")) == list(STORIES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["0", "1", "4711"])
 def test_a_story_is_the_same_in_every_process(seed: str) -> None:
     code = "from tests.golden.worlds import *; from tests.golden.requests import *; "

@@ -366,7 +366,7 @@ def test_a_server_that_hangs_is_a_timeout(streams: bool) -> None:
     with OpenAIServer([hang(), chat("never")]) as server:
         with pytest.raises(ModelTimeout, match=r"0\.05 seconds"):
             complete(server, request(timeout_s=0.05), on_text=(lambda _: None) if streams else None)
-        assert len(server.requests) == 1
+        assert len(server.requests) <= 1  # and is not asked again; on a busy machine it has not even read the first
 
 
 def test_a_server_that_is_gone_is_unavailable() -> None:
