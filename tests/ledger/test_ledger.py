@@ -266,9 +266,7 @@ def test_a_ledger_of_a_newer_version_is_refused(store: Store) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_ledger_from_before_the_first_release_is_refused_with_the_way_out(
-    store: Store, version: int
-) -> None:
+def test_a_ledger_from_before_the_first_release_is_refused_with_the_way_out(store: Store, version: int) -> None:
     with store.open() as ledger:
         record_run(ledger)
     before = store.rows("SELECT * FROM events ORDER BY seq")
