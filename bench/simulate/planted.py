@@ -123,9 +123,9 @@ BUGS = (
     ),
     Planted(
         name="a run is not resumed that has anything left to do",
-        file="engine/engine.py",
-        right="finished=finished, approved=recorded\n        )\n        if validation.approved is None:",
-        wrong="finished=finished, approved=recorded\n        )\n        if validation.approved is not None:",
+        file="engine/session.py",
+        right="        return (await one.prepare(version)).approved",
+        wrong="        raise PlanRejected((await one.prepare(version)).validation.errors)",
     ),
     Planted(
         name="all ask an agent at once whose price nobody knows",
@@ -142,7 +142,7 @@ BUGS = (
     Planted(
         name="all come back at once after a rest",
         file="execution/dispatch.py",
-        right="        self._rests.go_first(job)\n",
+        right="        if self._rests.first:\n            self._rests.go_first(job)\n",
         wrong="",
     ),
 )

@@ -16,7 +16,7 @@ from kapelle.strategies import Single, Strategy, agents_of
 
 from .candidates import asked
 from .constraints import OptimizationConstraints
-from .statement import Work
+from .formulation import Work
 
 
 class PolicyProposal(Protocol):
