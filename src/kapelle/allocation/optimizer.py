@@ -211,7 +211,7 @@ class DAAOOptimizer:
         )
 
         if self.policy is not None:
-            proposals = propose(self.policy, work, constraints, self.agent_registry)
+            proposals = propose(self.policy, work, constraints, self.agent_registry, self.cost_profiler)
             led = await self._follow(proposals, formulation) if proposals else None
             if led is not None:
                 return led

@@ -1,7 +1,6 @@
 """The engine: a request all the way through. Read `engine` first."""
 
 from .engine import Engine as Engine
-from .feedback import MAX_OUTCOMES as MAX_OUTCOMES
 from .proposal import Proposal as Proposal
 from .team import AgentLike as AgentLike
 from .team import assemble_team as assemble_team

@@ -174,7 +174,7 @@ class Preparation:
         plan = request.given
         if plan is None:
             plan = await self.planner.ask(request.words, gate_key=request.words if run_id is None else run_id)
-        self._tell_planned(plan)
+        self._write_planned(plan)
         version = first_version(
             plan,
             self.terms,
@@ -183,11 +183,11 @@ class Preparation:
             routed=request.routed,
             run_id=run_id,
         )
-        proposal = await self.prepare(version, on_routed=self._tell_routed)
+        proposal = await self.prepare(version, on_routed=self._write_routed)
         if proposal.validation.approved is None and request.given is None:
             proposal = await self._mend_first(proposal)
-            self._tell_planned(proposal.plan)
-            self._tell_routed(proposal.routing)
+            self._write_planned(proposal.plan)
+            self._write_routed(proposal.routing)
         return proposal
 
     async def prepare(self, version: Version, *, on_routed: Callable[[RoutedPlan], None] | None = None) -> Proposal:
@@ -305,11 +305,11 @@ class Preparation:
     def _first(self, plan: Plan) -> Version:
         return first_version(plan, self.terms, self.budget, is_given=False)
 
-    def _tell_planned(self, plan: Plan) -> None:
+    def _write_planned(self, plan: Plan) -> None:
         if self.journal is not None:
             self.journal.write("run_planned", planned(plan))
 
-    def _tell_routed(self, routing: RoutedPlan) -> None:
+    def _write_routed(self, routing: RoutedPlan) -> None:
         if self.journal is not None:
             self.journal.write("run_routed", routed(routing))
 

@@ -48,10 +48,10 @@ class Streaming:
             KapelleError: as `run` and `resume` do, after the last event.
         """
 
-        def start(tell: Callable[[Item], None]) -> Coroutine[Any, Any, Run]:
+        def start(emit: Callable[[Item], None]) -> Coroutine[Any, Any, Run]:
             if (request is None) == (resume is None):
                 raise InvalidInput("Stream a request, or resume=RUN: one of the two.")
-            watch: dict[str, Any] = {"on_event": tell, "on_text": tell}
+            watch: dict[str, Any] = {"on_event": emit, "on_text": emit}
             if request is not None:
                 return self.run(request, **terms, **watch)
             return self.resume(str(resume), **terms, **watch)
@@ -63,7 +63,7 @@ async def _stream(start: Callable[[Callable[[Item], None]], Coroutine[Any, Any, 
     """Start a run, and yield what is told while it goes on.
 
     Args:
-        start: Given where to tell what happens, returns the work on the run.
+        start: Given what takes in what happens, returns the work on the run.
 
     Raises:
         KapelleError: as the run does, after the last event.

@@ -14,6 +14,9 @@ from .facts import without_article as without_article
 from .pronouns import find_referent as find_referent
 from .pronouns import replace_there as replace_there
 from .pronouns import subject_of as subject_of
+from .prose_questions import PERSONAL as PERSONAL
+from .prose_questions import UNITS as UNITS
+from .prose_questions import ProseQuestion as ProseQuestion
 from .quantities import Quantity as Quantity
 from .quantities import find_quantities as find_quantities
 from .question_words import CONCEPTS as CONCEPTS
