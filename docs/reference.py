@@ -31,9 +31,12 @@ with ● are in `kapelle` itself too. Written by `make docs` from the docstrings
 
 def root_stub() -> str:
     """Return the root's names as imports, which type checkers and editors read in place of the root."""
-    homes = {name: kapelle._HOME_OF[name] for name in kapelle.__all__}
-    lines = [f"from {home} import {name} as {name}" for name, home in sorted(homes.items(), key=lambda one: one[::-1])]
-    return "\n".join([*lines, "", "__version__: str", "__all__: list[str]", ""])
+    imports = [
+        f"from kapelle.{home} import {name} as {name}"
+        for home, names in vars(kapelle)["_HOMES"].items()
+        for name in names.split()
+    ]
+    return "\n".join([*imports, "", "__version__: str", "__all__: list[str]", ""])
 
 
 def reference() -> str:

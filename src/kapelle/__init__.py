@@ -5,13 +5,14 @@ Read `engine/engine.py` first. The names below are those that most programs need
 they belong to, and docs/api.md lists them.
 """
 
+import sys
+from collections.abc import Callable, Mapping
 from importlib import import_module, util
 from typing import Any
 
 __version__ = "0.1.0"
 
-# Where each public name lives: the one list of them, which `docs/reference.py` writes `__init__.pyi` from, for type
-# checkers and editors. A name is imported when it is first asked for (PEP 562): a program pays for what it uses.
+# Where each public name lives: the one list of them. `docs/reference.py` writes `__init__.pyi` by it, for checkers.
 _HOMES = {
     "agents": "Agent AgentCapability AgentRegistry AgentResult HumanAnswer TaskContext agent",
     "allocation": "DAAOOptimizer OptimizationConstraints",
@@ -30,16 +31,29 @@ _HOMES = {
     "strategies": "Cascade Check Single Verdict Vote",
     "validation": "AOPValidator",
 }
-_HOME_OF = {name: f"kapelle.{home}" for home, names in _HOMES.items() for name in names.split()}
-__all__ = sorted(_HOME_OF)
+__all__ = sorted(name for names in _HOMES.values() for name in names.split())
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'kapelle' has no attribute {name!r}{_tell_home(name)}")
-    found = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = found
-    return found
+def later(package: str, homes: Mapping[str, str], tell: Callable[[str], str] = lambda _: "") -> Callable[[str], Any]:
+    """Return a package's `__getattr__`, by which a name is imported when it is first asked for (PEP 562).
+
+    A program pays for what it uses: what every run needs, a package imports at once.
+
+    Args:
+        package: Its `__name__`.
+        homes: By module, the names that it has, with spaces between.
+        tell: Says more of a name that is not there.
+    """
+    home_of = {name: f"{package}.{home}" for home, names in homes.items() for name in names.split()}
+
+    def find(name: str) -> Any:
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{tell(name)}")
+        found = getattr(import_module(home_of[name]), name)
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return find
 
 
 def _tell_home(name: str) -> str:
@@ -52,3 +66,6 @@ def _tell_home(name: str) -> str:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+__getattr__ = later(__name__, _HOMES, _tell_home)
