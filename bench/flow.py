@@ -12,7 +12,8 @@ layers of three, all of it in memory. It has run one before, so that nothing is 
                             comes nearest to the 2,159 that a review counted for three tasks
     estimates               calls of the profiler's `estimate`
     estimates_per_distinct  these, per distinct (agent, type, complexity, text): 1 is the least
-    option_builds           how often a finder of options is built
+    option_builds           how often the estimates and options of a plan are begun anew; another version of its
+                            graph goes on with those there are
     validations             calls of the validator
     validations_per_plan    calls of what tells the figures of all tasks of a plan, per call of the validator
     loads                   modules that a fresh process has loaded after a run of three tasks: kapelle's, other
@@ -41,9 +42,9 @@ SIZES = (3, 30)
 NOW = 1_700_000_000.0
 NAMES: Mapping[str, tuple[str, ...]] = {
     "estimates": ("CostProfiler.estimate",),
-    "option_builds": ("OptionFinder.__init__",),
+    "option_builds": ("PlanEstimates.__init__",),
     "validations": ("AOPValidator.validate_routing_plan",),
-    "plan_figures": ("expect_tasks",),
+    "plan_figures": ("AOPValidator._add_up",),
 }
 """By figure, the functions whose calls it counts."""
 

@@ -35,7 +35,15 @@ import numpy as np
 
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.allocation import DAAOOptimizer, OptimizationConstraints, mip
-from kapelle.allocation.assignment import Candidate, Choice, Limits, Problem, Slot, cheapest_choice, fastest_choice
+from kapelle.allocation.assignment import (
+    Assignment,
+    AssignmentProblem,
+    Candidate,
+    Limits,
+    TaskChoices,
+    cheapest_choice,
+    fastest_choice,
+)
 from kapelle.allocation.solve import solve
 from kapelle.allocation.tables import Tables
 from kapelle.estimates import CostProfiler
@@ -109,7 +117,7 @@ def summarize(row: dict[str, Any], measured: Sequence[dict[str, float | None]]) 
     return row
 
 
-def measure_solver(problem: Problem) -> dict[str, float | None]:
+def measure_solver(problem: AssignmentProblem) -> dict[str, float | None]:
     """Solve one problem, with ours, with HiGHS alone, and greedily."""
     begun = time.perf_counter()
     solution = solve(problem, time_limit_s=TIME_LIMIT_S, gap=GAP)
@@ -148,7 +156,7 @@ def measure_solver(problem: Problem) -> dict[str, float | None]:
     }
 
 
-def choose_greedily(problem: Problem, tables: Tables) -> tuple[Choice, float, float]:
+def choose_greedily(problem: AssignmentProblem, tables: Tables) -> tuple[Assignment, float, float]:
     """Return the greedy choice, the length of its critical path, and the seconds that one pass took."""
     cost, quality, duration, agent = tables.cost, tables.quality, tables.seconds, tables.agents[0]
     begun = time.perf_counter()
@@ -166,7 +174,7 @@ def choose_greedily(problem: Problem, tables: Tables) -> tuple[Choice, float, fl
     return tuple(chosen), length, time.perf_counter() - begun
 
 
-def draw_problem(rng: random.Random, tasks: int, agents: int) -> Problem:
+def draw_problem(rng: random.Random, tasks: int, agents: int) -> AssignmentProblem:
     """Return a random problem in which capacity, quality and deadline bind."""
     traits: list[dict[str, tuple[float, float, float]]] = []
     for _ in range(agents):
@@ -194,8 +202,8 @@ def draw_problem(rng: random.Random, tasks: int, agents: int) -> Problem:
             )
             for agent, (cost, seconds, quality) in enumerate(one[kind] for one in traits)
         )
-        slots.append(Slot(candidates=candidates, before=tuple(sorted(draw_before(rng, number)))))
-    free = Problem(slots=tuple(slots), limits=Limits())
+        slots.append(TaskChoices(candidates=candidates, before=tuple(sorted(draw_before(rng, number)))))
+    free = AssignmentProblem(slots=tuple(slots), limits=Limits())
     slowest, fastest = (free.totals(choose(free)).seconds for choose in (cheapest_choice, fastest_choice))
     places = max(2, math.ceil(2 * tasks / agents))
     limits = Limits(
@@ -203,7 +211,7 @@ def draw_problem(rng: random.Random, tasks: int, agents: int) -> Problem:
         min_quality=MIN_QUALITY,
         capacity={f"agent_{agent}": places for agent in range(agents)},
     )
-    return Problem(slots=tuple(slots), limits=limits)
+    return AssignmentProblem(slots=tuple(slots), limits=limits)
 
 
 def draw_before(rng: random.Random, number: int) -> list[int]:

@@ -15,7 +15,7 @@ ROOMS = (
 APART = ("stand_ins", "understood", "table_plan", "write", "rank", "writing")
 """Texts that are data; what a question to tables is understood as, and its SQL: these read no English. Nor does what
 holds a model's SQL against a question (local/question_check): it settles on no reading."""
-MAX_LINES = 4_065
+MAX_LINES = 4_064
 """Lines of code, so that a room may be cut into files and its reasons written down: no imports, comments, docstrings.
 By the same measure, what is here was 4,072 when the last figure for all lines (6,072) was set."""
 

@@ -123,9 +123,9 @@ BUGS = (
     ),
     Planted(
         name="a run is not resumed that has anything left to do",
-        file="engine/engine.py",
-        right="finished=finished, approved=recorded\n        )\n        if validation.approved is None:",
-        wrong="finished=finished, approved=recorded\n        )\n        if validation.approved is not None:",
+        file="engine/session.py",
+        right="        return (await one.prepare(version)).approved\n",
+        wrong="        raise PlanRejected((await one.prepare(version)).validation.errors)\n",
     ),
     Planted(
         name="all ask an agent at once whose price nobody knows",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kapelle.allocation.assignment import Candidate, Choice, Limits, Problem, Slot, reduce_problem
+from kapelle.allocation.assignment import Assignment, AssignmentProblem, Candidate, Limits, TaskChoices, reduce_problem
 from kapelle.allocation.lagrangian import search
 from kapelle.allocation.solve import explain_infeasible, solve
 from kapelle.allocation.tables import Tables
@@ -18,7 +18,7 @@ AGENTS = ("ada", "bob", "cem")
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> Problem:
+def problems(draw: st.DrawFn) -> AssignmentProblem:
     slots = []
     for number in range(draw(st.integers(1, 5))):
         counts = draw(st.sampled_from([True, True, False]))
@@ -35,24 +35,24 @@ def problems(draw: st.DrawFn) -> Problem:
         )
         before = draw(st.sets(st.integers(0, number - 1), max_size=2)) if number else set()
         floor = draw(st.sampled_from([0.0, 0.0, 0.0, 0.6, 0.85]))
-        slots.append(Slot(candidates=candidates, before=tuple(sorted(before)), counts=counts, min_quality=floor))
+        slots.append(TaskChoices(candidates=candidates, before=tuple(sorted(before)), counts=counts, min_quality=floor))
     limits = Limits(
         max_cost=draw(st.none() | st.integers(0, 12).map(lambda cents: cents / 100)),
         max_seconds=draw(st.none() | st.integers(0, 12).map(lambda halves: halves / 2)),
         min_quality=draw(st.sampled_from([0.0, 0.6, 0.8, 0.85, 0.9, 1.0])),
         capacity=draw(st.dictionaries(st.sampled_from(AGENTS), st.integers(0, 3))),
     )
-    return Problem(slots=tuple(slots), limits=limits)
+    return AssignmentProblem(slots=tuple(slots), limits=limits)
 
 
-def all_allowed(problem: Problem) -> list[Choice]:
+def all_allowed(problem: AssignmentProblem) -> list[Assignment]:
     every = itertools.product(*(range(len(slot.candidates)) for slot in problem.slots))
     return [choice for choice in every if problem.allows(choice)]
 
 
 @settings(max_examples=400, deadline=None)
 @given(problems())
-def test_the_solution_is_the_best_of_all_plans_and_none_is_missed(problem: Problem) -> None:
+def test_the_solution_is_the_best_of_all_plans_and_none_is_missed(problem: AssignmentProblem) -> None:
     allowed = all_allowed(problem)
     solution = solve(problem, time_limit_s=5.0, gap=0.0)
     assert (solution.status == "optimal") == bool(allowed)
@@ -67,7 +67,7 @@ def test_the_solution_is_the_best_of_all_plans_and_none_is_missed(problem: Probl
 
 @settings(max_examples=200, deadline=None)
 @given(problems())
-def test_the_heuristic_keeps_the_limits_and_its_bound_is_true(problem: Problem) -> None:
+def test_the_heuristic_keeps_the_limits_and_its_bound_is_true(problem: AssignmentProblem) -> None:
     tables = Tables(problem)
     found = search(tables, tables.useful())
     allowed = all_allowed(problem)
@@ -78,7 +78,7 @@ def test_the_heuristic_keeps_the_limits_and_its_bound_is_true(problem: Problem) 
 
 
 @given(problems())
-def test_reducing_loses_no_best_plan_and_replaces_what_is_gone(problem: Problem) -> None:
+def test_reducing_loses_no_best_plan_and_replaces_what_is_gone(problem: AssignmentProblem) -> None:
     reduced = reduce_problem(problem)
     allowed, rest = all_allowed(problem), all_allowed(reduced.problem)
     assert bool(allowed) == bool(rest)
@@ -90,7 +90,7 @@ def test_reducing_loses_no_best_plan_and_replaces_what_is_gone(problem: Problem)
 
 @settings(max_examples=150, deadline=None)
 @given(problems())
-def test_relaxing_a_binding_limit_by_what_it_misses_makes_a_plan_possible(problem: Problem) -> None:
+def test_relaxing_a_binding_limit_by_what_it_misses_makes_a_plan_possible(problem: AssignmentProblem) -> None:
     if all_allowed(problem):
         return
     binding, note = explain_infeasible(problem, time_limit_s=5.0)
@@ -104,7 +104,7 @@ def test_relaxing_a_binding_limit_by_what_it_misses_makes_a_plan_possible(proble
             assert not all_allowed(relaxed(problem, name, missing * 0.99 - 1e-6))
 
 
-def relaxed(problem: Problem, name: str, by: float) -> Problem:
+def relaxed(problem: AssignmentProblem, name: str, by: float) -> AssignmentProblem:
     limits = problem.limits
     cost, seconds, quality, capacity = limits.max_cost, limits.max_seconds, limits.min_quality, dict(limits.capacity)
     slots = problem.slots
@@ -118,7 +118,7 @@ def relaxed(problem: Problem, name: str, by: float) -> Problem:
         slots = tuple(replace(slot, min_quality=max(0.0, slot.min_quality - by)) for slot in slots)
     else:
         capacity = {agent: most + round(by) for agent, most in capacity.items()}
-    return Problem(
+    return AssignmentProblem(
         slots=slots,
         limits=Limits(max_cost=cost, max_seconds=seconds, min_quality=max(0.0, quality), capacity=capacity),
     )

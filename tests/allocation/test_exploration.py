@@ -36,7 +36,7 @@ def work_for_days(share: float, *, days: int = 400) -> tuple[float, CostProfiler
     for day in range(days):
         able = {name: profiler.estimate(card, "work") for name, card in cards.items()}
         mine = max(able, key=lambda name: able[name].success_rate)
-        moves = explorer.explore(f"day {day}", DAG, {"t": mine}, {"t": able}, left_usd=math.inf)
+        moves = explorer.decide(f"day {day}", DAG, {"t": mine}, {"t": able}, left_usd=math.inf).moves
         agent = moves["t"].agent if moves else mine
         success = rng.random() < truth[agent]
         done += success
@@ -55,7 +55,7 @@ def test_without_exploration_a_bad_beginning_lasts_and_with_it_the_better_agent_
 
 def test_a_share_of_zero_changes_nothing() -> None:
     able = {"a": estimate(0.1), "b": estimate(0.9)}
-    assert Explorer().explore("r", DAG, {"t": "a"}, {"t": able}, left_usd=math.inf) == {}
+    assert Explorer().decide("r", DAG, {"t": "a"}, {"t": able}, left_usd=math.inf).moves == {}
 
 
 @pytest.mark.slow
@@ -68,7 +68,9 @@ def test_moves_never_cost_more_than_is_left(agents: list[tuple[float, float, flo
     able = {f"a{n}": estimate(rate, sd=sd, cost_usd=cost) for n, (rate, sd, cost) in enumerate(agents)}
     dag = TaskDAG(Task(task_id=f"t{n}", task_type="work") for n in range(6))
     assigned = dict.fromkeys(dag.tasks, "a0")
-    moves = Explorer(share=1.0, seed=seed).explore("r", dag, assigned, dict.fromkeys(dag.tasks, able), left_usd=left)
+    moves = (
+        Explorer(share=1.0, seed=seed).decide("r", dag, assigned, dict.fromkeys(dag.tasks, able), left_usd=left).moves
+    )
     assert sum(max(0.0, move.extra_cost_usd) for move in moves.values()) <= left + 1e-9
     assert all(0 < move.propensity <= 1 for move in moves.values())
 
@@ -77,16 +79,16 @@ def test_moves_never_cost_more_than_is_left(agents: list[tuple[float, float, flo
 def test_tasks_that_could_do_harm_stay(fields: dict[str, object]) -> None:
     dag = TaskDAG([Task(task_id="t", task_type="work", **fields)])  # type: ignore[arg-type]  # fields of a task
     able = {"a": estimate(0.1), "b": estimate(0.9)}
-    assert Explorer(share=1.0).explore("r", dag, {"t": "a"}, {"t": able}, left_usd=math.inf) == {}
+    assert Explorer(share=1.0).decide("r", dag, {"t": "a"}, {"t": able}, left_usd=math.inf).moves == {}
 
 
 @pytest.mark.slow
 def test_what_is_said_of_the_probability_is_what_happens() -> None:
     able, explorer = {"a": estimate(0.7, sd=0.1), "b": estimate(0.6, sd=0.2)}, Explorer(share=0.5)
     runs = [f"r{n}" for n in range(1500)]
-    moved = [run for run in runs if explorer.explore(run, DAG, {"t": "a"}, {"t": able}, left_usd=math.inf)]
-    stays = sum(explorer.propensity_of_staying(able, "a", run, "t") for run in runs) / len(runs)
-    assert 1 - len(moved) / len(runs) == pytest.approx(stays, abs=0.04)
+    done = [explorer.decide(run, DAG, {"t": "a"}, {"t": able}, left_usd=math.inf) for run in runs]
+    said = [one.stays["t"] for one in done if one.stays]
+    assert len(said) / len(runs) == pytest.approx(sum(said) / len(said), abs=0.04)
 
 
 @pytest.mark.slow
@@ -98,7 +100,8 @@ def test_what_the_budget_could_not_pay_counts_as_staying() -> None:
     said = [one.stays["t"] for one in done if one.stays]
     kept = len(said) / len(done)
     assert kept == pytest.approx(sum(said) / len(said), abs=0.05)
-    assert kept > explorer.propensity_of_staying(able, "a", "r0", "t") + 0.1
+    unbounded = [explorer.decide(f"r{n}", DAG, {"t": "a"}, {"t": able}, left_usd=math.inf) for n in range(1500)]
+    assert kept > sum(bool(one.stays) for one in unbounded) / len(unbounded) + 0.1
 
 
 @given(st.floats(0.01, 1), st.floats(0, 1), st.integers(0, 99))
@@ -116,8 +119,8 @@ def test_every_task_that_may_explore_has_a_known_probability(share: float, left:
 def test_a_run_explores_the_same_when_it_is_repeated() -> None:
     able = {"a": estimate(0.5), "b": estimate(0.5)}
     explorer = Explorer(share=0.5)
-    first = [explorer.explore(f"r{n}", DAG, {"t": "a"}, {"t": able}, left_usd=1) for n in range(20)]
-    assert first == [explorer.explore(f"r{n}", DAG, {"t": "a"}, {"t": able}, left_usd=1) for n in range(20)]
+    first = [explorer.decide(f"r{n}", DAG, {"t": "a"}, {"t": able}, left_usd=1).moves for n in range(20)]
+    assert first == [explorer.decide(f"r{n}", DAG, {"t": "a"}, {"t": able}, left_usd=1).moves for n in range(20)]
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan, True])

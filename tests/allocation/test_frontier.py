@@ -60,7 +60,7 @@ def beats(one: Vector, other: Vector) -> bool:
 def every_plan(optimizer: DAAOOptimizer, dag: TaskDAG, plan: dict[str, str], **limits: Any) -> set[Vector]:
     """What every plan within the limits comes to."""
     limits = {"min_quality_score": 0.0, **limits}
-    problem = optimizer.state_problem(plan, dag, OptimizationConstraints(**limits)).problem
+    problem = optimizer.formulate(plan, dag, OptimizationConstraints(**limits)).problem
     found = set()
     for choice in itertools.product(*(range(len(slot.candidates)) for slot in problem.slots)):
         if problem.allows(choice):

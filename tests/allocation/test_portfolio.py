@@ -142,7 +142,7 @@ def world(seed: int) -> tuple[DAAOOptimizer, dict[str, Item], OptimizationConstr
 
 def least_cost(daao: DAAOOptimizer, items: dict[str, Item], shared: OptimizationConstraints) -> float | None:
     """What the cheapest of all pairs of plans costs; None where none keeps the limits."""
-    problems = [daao.state_problem(plan, dag, limits).problem for plan, dag, limits in items.values()]
+    problems = [daao.formulate(plan, dag, limits).problem for plan, dag, limits in items.values()]
     allowed = [
         [
             (problem.totals(choice).cost, problem.workload(choice))

@@ -10,14 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.allocation import mip
-from kapelle.allocation.assignment import Candidate, Choice, Limits, Problem, Slot, fastest_choice, reduce_problem
+from kapelle.allocation.assignment import (
+    Assignment,
+    AssignmentProblem,
+    Candidate,
+    Limits,
+    TaskChoices,
+    fastest_choice,
+    reduce_problem,
+)
 from kapelle.allocation.branch import branch
 from kapelle.allocation.lagrangian import search
 from kapelle.allocation.solve import Solution, explain_infeasible, solve
 from kapelle.allocation.tables import Tables, Timetable
 
 
-def draw_problem(seed: int, tasks: int, agents: int = 6, **limits: object) -> Problem:
+def draw_problem(seed: int, tasks: int, agents: int = 6, **limits: object) -> AssignmentProblem:
     """Return a problem whose dearer agents are better and faster, some of its candidates strategies of two agents."""
     rng = random.Random(seed)
     levels = [rng.random() for _ in range(agents)]
@@ -35,18 +43,18 @@ def draw_problem(seed: int, tasks: int, agents: int = 6, **limits: object) -> Pr
                 )
             )
         before = tuple(sorted(rng.sample(range(number), min(number, rng.choice((0, 1, 2))))))
-        slots.append(Slot(candidates=tuple(candidates), before=before))
-    return Problem(slots=tuple(slots), limits=Limits(**limits))  # type: ignore[arg-type]  # fields of Limits
+        slots.append(TaskChoices(candidates=tuple(candidates), before=before))
+    return AssignmentProblem(slots=tuple(slots), limits=Limits(**limits))  # type: ignore[arg-type]  # fields of Limits
 
 
-def draw_tight_problem(seed: int, tasks: int, agents: int = 6) -> Problem:
+def draw_tight_problem(seed: int, tasks: int, agents: int = 6) -> AssignmentProblem:
     free = draw_problem(seed, tasks, agents)
     places = {f"a{agent}": 2 + 3 * tasks // agents for agent in range(agents)}
     fastest = free.totals(fastest_choice(free)).seconds
     return replace(free, limits=Limits(max_seconds=1.6 * fastest, min_quality=0.8, capacity=places))
 
 
-def solve_whole(problem: Problem) -> tuple[str, Choice | None]:
+def solve_whole(problem: AssignmentProblem) -> tuple[str, Assignment | None]:
     tables = Tables(problem)
     result = mip.minimize(tables, tables.exists, limits=problem.limits, time_limit_s=20.0)
     return result.status, result.choice
@@ -119,7 +127,7 @@ def test_a_plan_is_the_same_every_time(tasks: int) -> None:
 
 
 def test_the_first_plan_is_told_at_once_and_timed_by_the_clock_given() -> None:
-    problem, told = draw_tight_problem(1, 40), list[Choice]()
+    problem, told = draw_tight_problem(1, 40), list[Assignment]()
     ticks = iter(range(10**6))
     solution = solve(problem, time_limit_s=1e6, gap=0.01, on_first=told.append, clock=lambda: float(next(ticks)))
     assert len(told) == 1
@@ -143,22 +151,25 @@ def test_a_strategy_takes_a_place_of_every_agent_it_may_occupy() -> None:
     ladder = Candidate(agent="ladder", cost=1.0, seconds=1.0, quality=1.0, uses=("small", "large"))
     large = Candidate(agent="large", cost=3.0, seconds=1.0, quality=1.0)
     other = Candidate(agent="other", cost=9.0, seconds=1.0, quality=1.0)
-    slots = tuple(Slot(candidates=(other, large, ladder)) for _ in range(3))
-    problem = Problem(slots=slots, limits=Limits(capacity={"large": 2, "small": 1}))
+    slots = tuple(TaskChoices(candidates=(other, large, ladder)) for _ in range(3))
+    problem = AssignmentProblem(slots=slots, limits=Limits(capacity={"large": 2, "small": 1}))
     chosen = [slots[0].candidates[at].agent for at in solve(problem, time_limit_s=5.0, gap=0.0).choice]
     assert sorted(chosen) == ["ladder", "large", "other"]
 
 
 def test_limits_that_cannot_be_kept_name_the_agent_and_the_task() -> None:
     good, poor = (Candidate(agent=name, cost=1.0, seconds=1.0, quality=q) for name, q in (("ada", 0.9), ("bob", 0.5)))
-    crowded = Problem(
-        slots=(Slot(candidates=(good,)), Slot(candidates=(good,), name="t1")), limits=Limits(capacity={"ada": 1})
+    crowded = AssignmentProblem(
+        slots=(TaskChoices(candidates=(good,)), TaskChoices(candidates=(good,), name="t1")),
+        limits=Limits(capacity={"ada": 1}),
     )
     assert solve(crowded, time_limit_s=5.0, gap=0.0).status == "infeasible"
     binding, note = explain_infeasible(crowded, time_limit_s=5.0)
     assert binding == {"agent_capacity": 1.0, "agent_capacity[ada]": 1.0}
     assert "agent_capacity[ada] 1" in note
-    picky = Problem(slots=(Slot(candidates=(good,)), Slot(candidates=(poor,), min_quality=0.8)), limits=Limits())
+    picky = AssignmentProblem(
+        slots=(TaskChoices(candidates=(good,)), TaskChoices(candidates=(poor,), min_quality=0.8)), limits=Limits()
+    )
     assert solve(picky, time_limit_s=5.0, gap=0.0).status == "infeasible"
     binding, _ = explain_infeasible(picky, time_limit_s=5.0)
     assert binding == {"task_quality": pytest.approx(0.3), "task_quality[1]": pytest.approx(0.3)}

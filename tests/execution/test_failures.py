@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentRegistry, AgentResult
-from kapelle.allocation import PlanEstimates
 from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, InvalidInput, TryAgain
 from kapelle.estimates import CostProfiler
@@ -60,7 +59,7 @@ def execute(
             journal,
             budget=budget or Budget(),
             limits=limits or ExecutionLimits(),
-            fallbacks=NextBest(PlanEstimates(profiler, registry, dag)) if fallbacks else None,
+            fallbacks=NextBest() if fallbacks else None,
         )
         return ending, journal.run()
 

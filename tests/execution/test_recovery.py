@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kapelle.estimates import Estimate
-from kapelle.execution.recovery import AskStrategy, Failure, GiveUp, LeaveToRival, Recovery, Retry, TryAgent, recover
+from kapelle.execution.recovery import (
+    AskStrategy,
+    FailedAttempt,
+    FailTask,
+    LeaveToRival,
+    Recovery,
+    Retry,
+    TryAgent,
+    recover,
+)
 from kapelle.execution.retry import RetryPolicy
 from kapelle.graph import Task
 
@@ -21,8 +30,8 @@ def estimate(cost_usd: float) -> Estimate:
     return Estimate(cost_usd=cost_usd, seconds=1.0, success_rate=0.9, tokens=0, samples=0, source="declared")
 
 
-def failure(*, risk: Any = "low", approval: bool = False, **fields: Any) -> Failure:
-    return Failure(task=Task(task_id="a", task_type="work", risk=risk, approval=approval), **fields)
+def failure(*, risk: Any = "low", approval: bool = False, **fields: Any) -> FailedAttempt:
+    return FailedAttempt(task=Task(task_id="a", task_type="work", risk=risk, approval=approval), **fields)
 
 
 OTHER = ("other", estimate(0.2))
@@ -37,27 +46,27 @@ OTHER = ("other", estimate(0.2))
         (failure(can_pass=False, max_retries=1), AskStrategy),
         (failure(can_pass=True, max_retries=1, risk="high"), AskStrategy),
         (failure(is_spent=True, candidate=OTHER, left_usd=0.2), TryAgent),
-        (failure(is_spent=True, candidate=OTHER, left_usd=0.1), GiveUp),
-        (failure(is_spent=True, candidate=OTHER, left_usd=0.2, approval=True), GiveUp),
-        (failure(is_spent=True, candidate=OTHER, left_usd=0.2, risk="high"), GiveUp),
-        (failure(is_spent=True), GiveUp),
+        (failure(is_spent=True, candidate=OTHER, left_usd=0.1), FailTask),
+        (failure(is_spent=True, candidate=OTHER, left_usd=0.2, approval=True), FailTask),
+        (failure(is_spent=True, candidate=OTHER, left_usd=0.2, risk="high"), FailTask),
+        (failure(is_spent=True), FailTask),
     ],
 )
-def test_the_first_line_of_the_table_that_holds_decides(failed: Failure, kind: type[Recovery]) -> None:
+def test_the_first_line_of_the_table_that_holds_decides(failed: FailedAttempt, kind: type[Recovery]) -> None:
     assert isinstance(recover(failed, POLICY), kind)
 
 
 def test_who_is_not_tried_is_named_with_the_reason() -> None:
     too_dear = recover(failure(is_spent=True, candidate=OTHER, left_usd=0.1), POLICY)
     approved = recover(failure(is_spent=True, candidate=OTHER, left_usd=1.0, approval=True), POLICY)
-    assert isinstance(too_dear, GiveUp)
-    assert isinstance(approved, GiveUp)
+    assert isinstance(too_dear, FailTask)
+    assert isinstance(approved, FailTask)
     assert too_dear.remark == " other might do it for $0.2, but of the budget $0.1 is left."
     assert "a person approved another agent" in approved.remark
 
 
 @st.composite
-def failures(draw: st.DrawFn) -> Failure:
+def failures(draw: st.DrawFn) -> FailedAttempt:
     return failure(
         risk=draw(st.sampled_from(["low", "medium", "high"])),
         approval=draw(st.booleans()),
@@ -72,7 +81,7 @@ def failures(draw: st.DrawFn) -> Failure:
 
 
 @given(failed=failures(), seed=st.integers(0, 99))
-def test_nothing_is_done_twice_that_must_not_be_nor_beyond_what_is_left(failed: Failure, seed: int) -> None:
+def test_nothing_is_done_twice_that_must_not_be_nor_beyond_what_is_left(failed: FailedAttempt, seed: int) -> None:
     step = recover(failed, POLICY, random.Random(seed))
     if isinstance(step, Retry):
         assert failed.can_pass
@@ -83,11 +92,11 @@ def test_nothing_is_done_twice_that_must_not_be_nor_beyond_what_is_left(failed: 
         assert step.expected.cost_usd <= failed.left_usd
         assert failed.task.risk != "high"
         assert not failed.task.approval
-    assert isinstance(step, (TryAgent, GiveUp)) is failed.is_spent
+    assert isinstance(step, (TryAgent, FailTask)) is failed.is_spent
 
 
 @given(failed=failures())
-def test_an_agent_is_asked_again_only_so_often(failed: Failure) -> None:
+def test_an_agent_is_asked_again_only_so_often(failed: FailedAttempt) -> None:
     steps = [
         recover(failure(can_pass=True, max_retries=failed.max_retries, times_failed=number), POLICY)
         for number in range(1, 25)

@@ -137,7 +137,7 @@ def test_a_policy_that_cannot_be_read_fails_no_run(tmp_path: Path, content: byte
     assert run(engine(tmp_path), [task]).state == "done"
 
 
-def test_an_agent_that_is_known_to_be_broken_by_now_is_passed_over(tmp_path: Path) -> None:
+def test_an_agent_that_gives_no_answers_by_now_is_no_choice_of_the_policys(tmp_path: Path) -> None:
     tasks = [replace(task, task_id=f"t{number}") for number, task in enumerate(world(200, seed=3))]
     learn(tasks, tmp_path, keep=0.97)
     ledger = SqliteLedger(":memory:")
@@ -146,5 +146,8 @@ def test_an_agent_that_is_known_to_be_broken_by_now_is_passed_over(tmp_path: Pat
             Outcome(run_id=f"r{number}", task_id="t", task_type="work", agent="weak", success=False, failure="bug")
         )
     now = Engine(agents=[weak, strong], model="none", ledger=ledger, learned=tmp_path)
-    assert "weak" in run(engine(tmp_path), tasks[:20]).assignments.values()
-    assert set(run(now, tasks[:20]).assignments.values()) == {"strong"}
+    before, after = run(engine(tmp_path), tasks[:20]), run(now, tasks[:20])
+    assert all("learned policy" in why for why in before.explanations.values())
+    assert not any("learned policy" in why for why in after.explanations.values())
+    shares = [list(one.assignments.values()).count("weak") for one in (before, after)]
+    assert shares[1] < shares[0]

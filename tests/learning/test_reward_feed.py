@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kapelle import Engine, LearnedRewardModel, SqliteLedger, Task, agent
+from kapelle import AOPValidator, Engine, LearnedRewardModel, RoutingPlan, SqliteLedger, Task, TaskDAG, agent
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler
@@ -57,6 +57,19 @@ def test_the_score_of_a_plan_is_weighed_by_it(tmp_path: Path) -> None:
     success = plain.estimates["s1"].success_rate
     assert weighed.quality_score == pytest.approx(0.97 * success + 0.015, abs=0.015)
     assert abs(plain.quality_score - weighed.quality_score) > 0.05
+
+
+def test_a_validator_takes_a_model_or_makes_one_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "rewards.json"
+    path.write_text(damaged(weights={"success": 0.97, "quality": 0.01, "cost": 0.01, "time": 0.01}))
+    given = AOPValidator(AGENTS, reward_model=LearnedRewardModel(persistence_path=path))
+    documented = AOPValidator(AGENTS, enable_learned_model=True, reward_model_path=path)
+    plan, dag = RoutingPlan(assignments={"t": "dear"}), TaskDAG([Task(task_id="t", task_type="work")])
+    scores = [
+        asyncio.run(one.validate_routing_plan(plan, dag)).quality_score
+        for one in (given, documented, AOPValidator(AGENTS))
+    ]
+    assert scores[0] == scores[1] != scores[2]
 
 
 def test_a_damaged_file_is_refused_before_anything_runs(tmp_path: Path) -> None:

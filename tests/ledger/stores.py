@@ -45,8 +45,8 @@ class Store(Protocol):
         """Return what anybody may read."""
         ...
 
-    def raise_version(self) -> None:
-        """Let the ledger be one of a version that does not exist yet."""
+    def set_version(self, number: int) -> None:
+        """Let the ledger be one of another version."""
         ...
 
     def pass_time(self, seconds: float) -> None:
@@ -80,8 +80,8 @@ class SqliteStore:
         finally:
             connection.close()
 
-    def raise_version(self) -> None:
-        self.change("PRAGMA user_version = 1000")
+    def set_version(self, number: int) -> None:
+        self.change(f"PRAGMA user_version = {number}")
 
     def pass_time(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -108,8 +108,8 @@ class PostgresStore:
             connection.execute("SET search_path = kapelle")
             return connection.execute(statement.encode()).fetchall()
 
-    def raise_version(self) -> None:
-        self.change("UPDATE version SET number = 1000")
+    def set_version(self, number: int) -> None:
+        self.change("UPDATE version SET number = ?", number)
 
     def pass_time(self, seconds: float) -> None:
         """The server's clock cannot be moved, so the leases are."""

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from kapelle.errors import InvalidInput, LedgerCorrupt
-from kapelle.ledger import Outcome, Usage, postgres_schema, schema
+from kapelle.ledger import Outcome, Usage
 from kapelle.ledger.blobs import BLOB_CHARS, hash_of
 from tests.ledger.runs import record_run
 from tests.ledger.stores import SqliteStore, Store
@@ -285,38 +285,3 @@ def test_a_run_that_began_before_there_were_chains_is_chained_from_there_on(stor
     damage(store, ["UPDATE events SET data = replace(data, 'running', 'planning') WHERE seq = 7"])
     with store.open() as ledger, pytest.raises(LedgerCorrupt, match="event 7 "):
         ledger.run("r1")
-
-
-def test_a_ledger_from_before_there_were_chains_is_read_as_it_is_and_then_migrated(store: Store) -> None:
-    version = make_old(store)
-    with store.open(read_only=True) as ledger:
-        found = ledger.examine()
-        assert (found.version, found.run_ids(), found.check_run("r1")) == (version, ("r1", "r2"), None)
-        assert ledger.run("r1").state == "failed"
-    with store.open() as ledger:
-        ledger.append("r1", "run_resumed", {"state": "planning"})
-        assert [ledger.examine().check_run(run_id) for run_id in ("r1", "r2")] == [2, None]
-        assert len(ledger.events("r2")) == 2
-    damage(store, ["DELETE FROM events WHERE run_id = 'r2' AND seq = 1"])
-    with store.open() as ledger, pytest.raises(LedgerCorrupt, match="event 1 is missing"):
-        ledger.run("r2")
-
-
-def make_old(store: Store) -> int:
-    """Write two runs as the last version without chains did, and return that version."""
-    if isinstance(store, SqliteStore):
-        version, stamp = schema.WITH_CHAINS - 1, ""
-        connection = sqlite3.connect(store.location)
-        connection.executescript("".join(schema.MIGRATIONS[:version]))
-        connection.close()
-        store.change(f"PRAGMA user_version = {version}")
-    else:
-        version, stamp = postgres_schema.WITH_CHAINS - 1, ", 0"
-        store.change("CREATE SCHEMA kapelle")
-        store.change("CREATE TABLE kapelle.version AS SELECT ?::integer AS number", version)
-        for script in postgres_schema.MIGRATIONS[:version]:
-            store.change(script)
-    for run_id in ("r1", "r2"):
-        for seq, kind, text in ((0, "run_started", '{"request": "x"}'), (1, "run_finished", '{"state": "failed"}')):
-            store.change(f"INSERT INTO events VALUES (?, ?, 1.0, ?, NULL, ?{stamp})", run_id, seq, kind, text)
-    return version

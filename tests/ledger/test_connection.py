@@ -12,7 +12,7 @@ import pytest
 
 from kapelle.errors import InvalidInput, LedgerBusy, LedgerCorrupt, NotFound
 from kapelle.ledger import Outcome, SqliteLedger, connection
-from kapelle.ledger.schema import MIGRATIONS
+from kapelle.ledger.schema import VERSION
 
 
 def record(path: Path, request: str = "x") -> None:
@@ -111,7 +111,7 @@ def test_an_empty_file_is_no_ledger_to_read(tmp_path: Path) -> None:
 def test_a_database_with_our_version_but_other_tables_is_refused(tmp_path: Path) -> None:
     with changed(tmp_path / "other.sqlite") as database:
         database.execute("CREATE TABLE customers (name TEXT)")
-        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        database.execute(f"PRAGMA user_version = {VERSION}")
     for read_only in (True, False):
         with pytest.raises(InvalidInput, match="something else"):
             SqliteLedger(tmp_path / "other.sqlite", read_only=read_only)

@@ -259,10 +259,22 @@ def test_what_a_store_cannot_keep_is_refused_and_leaves_nothing(store: Store) ->
 
 def test_a_ledger_of_a_newer_version_is_refused(store: Store) -> None:
     store.open().close()
-    store.raise_version()
+    store.set_version(1000)
     for read_only in (True, False):
         with pytest.raises(InvalidInput, match="newer kapelle"):
             store.open(read_only=read_only)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_ledger_from_before_the_first_release_is_refused_with_the_way_out(store: Store, version: int) -> None:
+    with store.open() as ledger:
+        record_run(ledger)
+    before = store.rows("SELECT * FROM events ORDER BY seq")
+    store.set_version(version)
+    for read_only in (True, False):
+        with pytest.raises(InvalidInput, match=rf"is of schema {version}.*name a new one with --db"):
+            store.open(read_only=read_only)
+    assert store.rows("SELECT * FROM events ORDER BY seq") == before
 
 
 def test_events_are_readable_with_any_tool(store: Store) -> None:

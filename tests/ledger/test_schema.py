@@ -6,42 +6,6 @@ from pathlib import Path
 import pytest
 
 from kapelle.ledger import Outcome, SqliteLedger
-from kapelle.ledger.schema import MIGRATIONS
-
-
-def write_version_1(path: Path) -> None:
-    """A ledger as version 1 wrote it, with one run and one outcome."""
-    connection = sqlite3.connect(path)
-    connection.executescript(MIGRATIONS[0])
-    connection.execute("PRAGMA user_version = 1")
-    connection.execute("""INSERT INTO events VALUES ('r', 0, 1.0, 'run_started', NULL, '{"request": "x"}')""")
-    connection.execute(
-        "INSERT INTO outcomes VALUES (1, 'r', 't', 'x', 'a', 'single', 1, NULL, 0, 0, 0, 0, 0.5, 1.0, NULL, '{}', 1.0)"
-    )
-    connection.commit()
-    connection.close()
-
-
-def version_of(path: Path) -> int:
-    connection = sqlite3.connect(path)
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    connection.close()
-    return version
-
-
-def test_a_ledger_of_version_1_is_migrated_and_keeps_its_rows(tmp_path: Path) -> None:
-    write_version_1(tmp_path / "l.sqlite")
-    with SqliteLedger(tmp_path / "l.sqlite") as ledger:
-        assert (ledger.run("last").request, ledger.outcomes()[0].cost_usd) == ("x", 0.5)
-    assert version_of(tmp_path / "l.sqlite") == len(MIGRATIONS) >= 2
-    refuse_changes(tmp_path / "l.sqlite")
-
-
-def test_a_ledger_of_version_1_is_read_as_it_is(tmp_path: Path) -> None:
-    write_version_1(tmp_path / "l.sqlite")
-    with SqliteLedger(tmp_path / "l.sqlite", read_only=True) as ledger:
-        assert (ledger.runs()[0].request, len(ledger.outcomes())) == ("x", 1)
-    assert version_of(tmp_path / "l.sqlite") == 1
 
 
 def test_rows_can_neither_be_changed_nor_deleted_nor_replaced(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Slow:
         return task.task_id
 
 
-def run_of(slow: Slow, way: str, backend: str, graph: TaskDAG, places: int) -> Run:
+def engine_of(slow: Slow, way: str, backend: str, places: int) -> Engine:
     code: Any = slow.function if way == "function" else slow.async_function
     cards = {"slow": (places, code), "quick": (10, slow.release)}
     agents = [
@@ -55,7 +55,11 @@ def run_of(slow: Slow, way: str, backend: str, graph: TaskDAG, places: int) -> R
         for name, (most, run) in cards.items()
     ]
     limits = ExecutionLimits(retry=RetryPolicy(max_attempts=1), max_fallbacks=0)
-    with Engine(agents, model="none", ledger=SqliteLedger(":memory:"), backend=backend, limits=limits) as engine:
+    return Engine(agents, model="none", ledger=SqliteLedger(":memory:"), backend=backend, limits=limits)
+
+
+def run_of(slow: Slow, way: str, backend: str, graph: TaskDAG, places: int) -> Run:
+    with engine_of(slow, way, backend, places) as engine:
         return asyncio.run(engine.run(Plan(request="x", graph=graph, planner="me")))
 
 
@@ -100,3 +104,17 @@ def test_a_thread_that_never_ends_holds_up_no_run(backend: str, way: str, monkey
     assert slow.calls == ["slow0"]
     for name in ("b0", "b1"):
         assert "go on although their time is over" in (run.tasks[name].reason or "")
+
+
+@pytest.mark.parametrize(("backend", "way"), WAYS)
+def test_it_is_taken_for_the_next_run_of_the_engine_too(backend: str, way: str) -> None:
+    slow = Slow()
+    late = TaskDAG([Task(task_id="slow0", task_type="slow", timeout_s=0.05)])
+    quick = Task(task_id="last", task_type="quick", depends_on=("c",))
+    after = TaskDAG([Task(task_id="b0", task_type="slow"), Task(task_id="c", task_type="quick"), quick])
+    with engine_of(slow, way, backend, 1) as engine:
+        first = asyncio.run(engine.run(Plan(request="x", graph=late, planner="me")))
+        assert (first.state, slow.calls) == ("failed", ["slow0"])
+        second = asyncio.run(engine.run(Plan(request="x", graph=after, planner="me")))  # in another event loop
+    assert second.state == "done"
+    assert slow.most_at_once == 1

@@ -140,10 +140,10 @@ def test_no_fallback_is_chosen_for_an_order() -> None:
         [one.capability for one in staff([])], runners={one.capability.agent_id: one for one in staff([])}
     )
     task = Task(task_id="t", task_type="ask")
-    chooser = NextBest(PlanEstimates(CostProfiler(), registry, TaskDAG([task])))
+    known = PlanEstimates(CostProfiler(), registry, TaskDAG([task]))
 
-    assert chooser.choose_fallback(task, {"broken"}) is not None
-    assert chooser.choose_fallback(Task(task_id="t", task_type="ask", strategy="broken"), {"broken"}) is None
+    assert NextBest().choose_fallback(task, {"broken"}, known) is not None
+    assert NextBest().choose_fallback(Task(task_id="t", task_type="ask", strategy="broken"), {"broken"}, known) is None
 
 
 REFUSED = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kapelle import AgentCapability, Engine, Plan, Run, SqliteLedger, Task, TaskDAG
@@ -58,8 +58,9 @@ def plan_of(name: str, count: int) -> Plan:
     return Plan(request=name, graph=TaskDAG(tasks), planner="me")
 
 
+@example(sizes=[3, 3], places=3, failing=False)
 @given(sizes=st.lists(st.integers(1, 6), min_size=2, max_size=4), places=st.integers(1, 3), failing=st.booleans())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_runs_together_ask_no_more_than_one_would_and_all_end(sizes: list[int], places: int, failing: bool) -> None:
     clock, agent = VirtualClock(), Counting(failing=failing)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +44,8 @@ class AgentRegistry(Mapping[str, AgentCapability]):
             self._capabilities[capability.agent_id] = capability
         self._runners = dict(runners or {})
         self._prices: PriceTable | None = None
+        self._for_kind: dict[tuple[str, frozenset[str]], tuple[AgentCapability, ...]] = {}
+        """Who takes tasks of a type with some requirements, as far as that was asked: a registry never changes."""
         for agent_id in self._runners:
             if agent_id not in self._capabilities:
                 raise InvalidAgents(f"The runner {agent_id!r} has no capability. Add an AgentCapability with that id.")
@@ -83,6 +85,20 @@ class AgentRegistry(Mapping[str, AgentCapability]):
 
     def __len__(self) -> int:
         return len(self._capabilities)
+
+    # Those of Mapping ask for every agent by itself, and planning, routing and checking go through all of them.
+
+    def keys(self) -> KeysView[str]:
+        """Return the ids of the agents."""
+        return self._capabilities.keys()
+
+    def values(self) -> ValuesView[AgentCapability]:
+        """Return what the agents can do."""
+        return self._capabilities.values()
+
+    def items(self) -> ItemsView[str, AgentCapability]:
+        """Return the agents' ids, each with what it can do."""
+        return self._capabilities.items()
 
     def __repr__(self) -> str:
         return f"AgentRegistry({', '.join(self._capabilities)})"
@@ -171,7 +187,10 @@ class AgentRegistry(Mapping[str, AgentCapability]):
 
     def for_task(self, task: Task) -> tuple[AgentCapability, ...]:
         """Return the agents that take this task, in registry order."""
-        return tuple(capability for capability in self.values() if capability.takes(task))
+        kind = task.task_type, task.requirements
+        if kind not in self._for_kind:
+            self._for_kind[kind] = tuple(capability for capability in self.values() if capability.takes(task))
+        return self._for_kind[kind]
 
     @property
     def task_types(self) -> tuple[str, ...]:

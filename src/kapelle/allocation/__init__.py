@@ -1,6 +1,6 @@
 """Allocation: who does every task of a plan at least cost within the limits on the whole plan.
 
-`DAAOOptimizer` is the face; `statement` says the problem, `solve` solves it, with the certificate; `frontier` and
+`DAAOOptimizer` is the face; `formulation` says the problem, `solve` solves it, with the certificate; `frontier` and
 `portfolio` show the choices of one plan and of several. What needs NumPy is imported when it is first asked for.
 """
 

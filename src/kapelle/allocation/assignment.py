@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-Choice = tuple[int, ...]
+Assignment = tuple[int, ...]
 """For every task the position of its chosen candidate."""
 
 TOLERANCE = 1e-9
@@ -52,7 +52,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Slot:
+class TaskChoices:
     """A task to be filled: its candidates, the initial choice first."""
 
     candidates: tuple[Candidate, ...]
@@ -97,13 +97,13 @@ class Totals:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
+class AssignmentProblem:
     """Slots in topological order, and the limits."""
 
-    slots: tuple[Slot, ...]
+    slots: tuple[TaskChoices, ...]
     limits: Limits
 
-    def totals(self, choice: Choice) -> Totals:
+    def totals(self, choice: Assignment) -> Totals:
         """Return what a choice comes to."""
         chosen = [slot.candidates[position] for slot, position in zip(self.slots, choice, strict=True)]
         counted = [one.quality for slot, one in zip(self.slots, chosen, strict=True) if slot.counts]
@@ -120,13 +120,13 @@ class Problem:
             finish.append(duration + max([finish[before] for before in slot.before], default=0.0))
         return finish
 
-    def workload(self, choice: Choice) -> Counter[str]:
+    def workload(self, choice: Assignment) -> Counter[str]:
         """Return how many slots each agent gets, or may get."""
         return Counter(
             agent for slot, at in zip(self.slots, choice, strict=True) for agent in slot.candidates[at].occupied
         )
 
-    def shortfalls(self, choice: Choice) -> dict[str, float]:
+    def shortfalls(self, choice: Assignment) -> dict[str, float]:
         """Return by how much a choice misses each limit; empty when it keeps them all.
 
         The names are `max_total_cost` (money), `max_total_time` (seconds), `min_quality_score`, `task_quality` (the
@@ -158,11 +158,11 @@ class Problem:
             missed |= {"agent_capacity": math.fsum(crowds.values()), **crowds}
         return missed
 
-    def allows(self, choice: Choice) -> bool:
+    def allows(self, choice: Assignment) -> bool:
         """Whether a choice keeps all limits."""
         return not self.shortfalls(choice)
 
-    def rank(self, choice: Choice) -> tuple[float, float, float, int]:
+    def rank(self, choice: Assignment) -> tuple[float, float, float, int]:
         """Return what orders plans, smaller being better: cost, quality lost, seconds of work, choices changed."""
         chosen = [slot.candidates[position] for slot, position in zip(self.slots, choice, strict=True)]
         return (
@@ -177,16 +177,16 @@ class Problem:
 class Reduced:
     """A problem without candidates that no best plan needs, and the way back to the positions of the original."""
 
-    original: tuple[Slot, ...]
-    problem: Problem
+    original: tuple[TaskChoices, ...]
+    problem: AssignmentProblem
     kept: tuple[tuple[int, ...], ...]
     """For every task the positions that its candidates had in the original."""
 
-    def restore(self, choice: Choice) -> Choice:
+    def restore(self, choice: Assignment) -> Assignment:
         """Return the same choice in positions of the original problem."""
         return tuple(kept[position] for kept, position in zip(self.kept, choice, strict=True))
 
-    def translate(self, choice: Choice) -> Choice:
+    def translate(self, choice: Assignment) -> Assignment:
         """Return a choice of the original in positions of this problem; what is gone gives way to what beats it.
 
         The choice keeps the limits of the original.
@@ -212,7 +212,7 @@ def round_off(value: float) -> float:
     return float(f"{value:.9g}")
 
 
-def cheapest_choice(problem: Problem) -> Choice:
+def cheapest_choice(problem: AssignmentProblem) -> Assignment:
     """Return the best candidate of every task by itself. If the limits allow it, no plan is better.
 
     Like its siblings below it keeps the floors of the tasks, where a task has a candidate that does.
@@ -220,17 +220,17 @@ def cheapest_choice(problem: Problem) -> Choice:
     return _best_of_each(problem, lambda one: (one.cost, -one.quality, one.seconds))
 
 
-def fastest_choice(problem: Problem) -> Choice:
+def fastest_choice(problem: AssignmentProblem) -> Assignment:
     """Return the fastest candidate of every task: no plan has a shorter critical path."""
     return _best_of_each(problem, lambda one: (one.seconds, one.cost, -one.quality))
 
 
-def safest_choice(problem: Problem) -> Choice:
+def safest_choice(problem: AssignmentProblem) -> Assignment:
     """Return the most reliable candidate of every task: no plan has a higher quality."""
     return _best_of_each(problem, lambda one: (-one.quality, one.cost, one.seconds))
 
 
-def reduce_problem(problem: Problem) -> Reduced:
+def reduce_problem(problem: AssignmentProblem) -> Reduced:
     """Drop every candidate that is below its task's floor or that another one of its task beats.
 
     To beat is to have at most the other's cost and seconds, at least its quality, and to need no place of an agent
@@ -249,10 +249,10 @@ def reduce_problem(problem: Problem) -> Reduced:
         for slot, positions in zip(problem.slots, kept, strict=True)
     )
     limits = replace(problem.limits, capacity={agent: capacity[agent] for agent in sorted(scarce)})
-    return Reduced(original=problem.slots, problem=Problem(slots=slots, limits=limits), kept=kept)
+    return Reduced(original=problem.slots, problem=AssignmentProblem(slots=slots, limits=limits), kept=kept)
 
 
-def _best_of_each(problem: Problem, key: Callable[[Candidate], tuple[float, ...]]) -> Choice:
+def _best_of_each(problem: AssignmentProblem, key: Callable[[Candidate], tuple[float, ...]]) -> Assignment:
     # min takes the first of equals, so the initial choice wins ties
     best = []
     for slot in problem.slots:
@@ -261,14 +261,14 @@ def _best_of_each(problem: Problem, key: Callable[[Candidate], tuple[float, ...]
     return tuple(best)
 
 
-def _admitted(slot: Slot) -> Sequence[int]:
+def _admitted(slot: TaskChoices) -> Sequence[int]:
     everyone = range(len(slot.candidates))
     if not slot.min_quality:
         return everyone
     return [at for at in everyone if slot.admits(slot.candidates[at])] or everyone
 
 
-def _unbeaten(slot: Slot, scarce: Collection[str]) -> tuple[int, ...]:
+def _unbeaten(slot: TaskChoices, scarce: Collection[str]) -> tuple[int, ...]:
     # The initial candidate comes first among equals, so it beats its doubles; a plan keeps it where it can.
     candidates = slot.candidates
     order = sorted(

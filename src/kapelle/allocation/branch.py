@@ -6,7 +6,7 @@ the choices so far have lost in reduced cost, added to the bound, is a lower bou
 branch ends where that is above the best plan known, or where a limit cannot be kept any more however fast or good the
 rest is. Ties end it too: where the cost can only be equalled, the rest must be able to gain in quality, then in
 seconds, then in choices kept. So a search that ends before its node limit proves the best plan of all by
-`Problem.rank`, or that there is none.
+`AssignmentProblem.rank`, or that there is none.
 
 Deterministic: it counts nodes and knows no clock.
 """
@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .assignment import TOLERANCE, Choice, Problem, round_off
+from .assignment import TOLERANCE, Assignment, AssignmentProblem, round_off
 
 Row = tuple[float, float, float, tuple[int, ...], int, float]
 """Of a candidate: cost, quality that counts, seconds, scarce agents it occupies, position, quality lost."""
@@ -31,20 +31,20 @@ _DIVES = {10: 120, 20: 200, 30: 250, 45: 300}
 class Branched:
     """What the search came to."""
 
-    choice: Choice | None
+    choice: Assignment | None
     """The best plan found that keeps all limits."""
     bound: float
     """No plan that keeps the limits costs less."""
     exhausted: bool
-    """Whether the plan is proven the best by `Problem.rank`; without a plan, that there is none."""
+    """Whether the plan is proven the best by `AssignmentProblem.rank`; without a plan, that there is none."""
 
 
 def branch(
-    problem: Problem,
+    problem: AssignmentProblem,
     kept: Sequence[Sequence[int]],
     *,
     nodes: int,
-    found: Callable[[Choice], None] = lambda choice: None,
+    found: Callable[[Assignment], None] = lambda choice: None,
 ) -> Branched:
     """Return the best plan that a search of so many nodes finds, of the candidates kept (see `Reduced.kept`).
 
@@ -62,7 +62,9 @@ def branch(
 
 
 class _Search:
-    def __init__(self, problem: Problem, kept: Sequence[Sequence[int]], found: Callable[[Choice], None]) -> None:
+    def __init__(
+        self, problem: AssignmentProblem, kept: Sequence[Sequence[int]], found: Callable[[Assignment], None]
+    ) -> None:
         self.problem, self.found = problem, found
         slots, limits = problem.slots, problem.limits
         self.n = len(slots)
@@ -93,7 +95,7 @@ class _Search:
             for slot, positions in zip(slots, kept, strict=True)
         ]
         self.hopeless = not all(self.candidates)
-        self.best: Choice | None = None
+        self.best: Assignment | None = None
         self.best_cost = float("inf")
         self.best_rank: tuple[float, float, float, int] = (float("inf"), 0.0, 0.0, 0)
         self.bound = float("-inf")
@@ -258,7 +260,7 @@ class _Search:
             return seconds > best_seconds
         return changes >= best_changes and round_off(lost) >= best_lost and round_off(seconds) >= best_seconds
 
-    def _take(self, choice: Choice, cost: float) -> None:
+    def _take(self, choice: Assignment, cost: float) -> None:
         if cost > self.best_cost * (1 + 1e-8):
             return
         rank = self.problem.rank(choice)
@@ -270,7 +272,7 @@ class _Search:
             self.best_cost = self.problem.totals(choice).cost
             self.found(choice)
 
-    def _cheapen(self, choice: Choice) -> Choice:
+    def _cheapen(self, choice: Assignment) -> Assignment:
         """Return the plan after single moves, always the one that saves most, until none keeps the limits and saves.
 
         A plan found by depth-first search pays for whatever its last tasks had to make good.

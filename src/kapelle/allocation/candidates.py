@@ -32,7 +32,7 @@ Counting = Literal["proven", "beginning", "relative"]
 
 USUAL_CONFIDENCE = 0.9
 """How sure the bounds of estimates are where no confidence is asked for."""
-MOST_UNTRIED = 0.9
+MAX_UNTRIED = 0.9
 """Bounds of an agent that was never tried at a task, or never checked, are those of this rate at most: one that
 declares 1.0 would be certain of success otherwise."""
 DECLARED = 2.0
@@ -146,12 +146,12 @@ def asked(strategy: Strategy) -> tuple[str, ...]:
 def bound_of(estimate: Estimate, confidence: float | None) -> tuple[float, float]:
     """Return the lower bound of success, and how many outcomes that belief is worth."""
     mean, evidence = estimate.success_rate, evidence_of(estimate.success_rate, estimate.success_sd)
-    if estimate.judged or mean <= MOST_UNTRIED:
+    if estimate.judged or mean <= MAX_UNTRIED:
         bound = lower_bound(mean, estimate.success_sd, estimate.success_lower, confidence)
         return min(mean, bound), evidence
     evidence = DECLARED if math.isinf(evidence) else evidence
     sure = USUAL_CONFIDENCE if confidence is None else confidence
-    return beta_quantile(MOST_UNTRIED * evidence, (1 - MOST_UNTRIED) * evidence, 1 - sure), evidence
+    return beta_quantile(MAX_UNTRIED * evidence, (1 - MAX_UNTRIED) * evidence, 1 - sure), evidence
 
 
 def lower_bound(mean: float, sd: float, usual: float, confidence: float | None) -> float:

@@ -77,19 +77,6 @@ class Explorer:
         if isinstance(self.share, bool) or not isinstance(self.share, (int, float)) or not 0 <= self.share <= 1:
             raise InvalidInput(f"explore={self.share!r:.40} is no share of tasks; give 0 to 1, for example 0.05.")
 
-    def explore(
-        self,
-        run_id: str,
-        dag: TaskDAG,
-        assignments: Mapping[str, str],
-        candidates: Mapping[str, Mapping[str, Estimate]],
-        *,
-        left_usd: float,
-        pinned: Collection[str] = frozenset(),
-    ) -> dict[str, Move]:
-        """Return the tasks that go elsewhere; the arguments are those of `decide`."""
-        return dict(self.decide(run_id, dag, assignments, candidates, left_usd=left_usd, pinned=pinned).moves)
-
     def decide(
         self,
         run_id: str,
@@ -146,12 +133,6 @@ class Explorer:
         """Return whether a task may go to another agent at all."""
         harmless = task.risk != "high" and task.deadline_s is None and task.task_id not in pinned
         return bool(self.share) and harmless and mine in able and len(able) > 1
-
-    def propensity_of_staying(self, able: Mapping[str, Estimate], mine: str, run_id: str, task_id: str) -> float:
-        """Return the probability with which a task keeps the plan's agent if money is no matter; else see `decide`."""
-        chance = random.Random(f"{self.seed} {run_id} {task_id}")
-        chance.random()
-        return 1.0 - self.share * (1.0 - _shares(able, chance).get(mine, 0.0))
 
 
 def _shares(able: Mapping[str, Estimate], chance: random.Random) -> dict[str, float]:

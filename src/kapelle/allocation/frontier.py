@@ -26,9 +26,9 @@ from kapelle.graph import TaskDAG
 from kapelle.strategies import strategy_to_dict
 
 from .assignment import (
-    Choice,
+    Assignment,
+    AssignmentProblem,
     Limits,
-    Problem,
     Reduced,
     exceeds,
     fastest_choice,
@@ -37,10 +37,10 @@ from .assignment import (
     safest_choice,
 )
 from .constraints import OptimizationConstraints, is_amount
+from .formulation import Formulation, has_plan
 from .optimizer import AnyPlan, DAAOOptimizer
 from .plan import OptimizedPlan
 from .solve import Solution, solve
-from .statement import Statement, has_plan
 
 ENUMERABLE = 100_000
 """Plans in all up to which every one is looked at: a tenth of a second."""
@@ -50,7 +50,7 @@ _EXACT_GAP, _LARGE_GAP = 1e-6, 0.01
 _NEXT = 1e-7
 """Relative: how much faster a plan must be to count as another one."""
 _HALVINGS = 5
-_LEAST_S = 0.02
+_MIN_S = 0.02
 """Seconds that a target gets even when time is short."""
 
 Method = Literal["enumeration", "epsilon-constraint"]
@@ -195,10 +195,10 @@ def pareto_frontier(
     constraints = constraints or OptimizationConstraints()
     if constraints.min_quality_score is None:
         constraints = replace(constraints, min_quality_score=0.0)
-    statement = optimizer.state_problem(initial_plan, dag, constraints)
-    search = _Search(statement, points=points, deadline=timer() + time_limit_s, timer=timer)
+    formulation = optimizer.formulate(initial_plan, dag, constraints)
+    search = _Search(formulation, points=points, deadline=timer() + time_limit_s, timer=timer)
     frontier = search.run()
-    if not frontier.points and (begun := optimizer.restate(statement)) is not None:
+    if not frontier.points and (begun := optimizer.relax(formulation)) is not None:
         frontier = _Search(begun, points=points, deadline=timer() + time_limit_s, timer=timer).run()
     return frontier
 
@@ -207,7 +207,7 @@ def pareto_frontier(
 class _Found:
     """A choice of the reduced problem and what it comes to."""
 
-    choice: Choice
+    choice: Assignment
     cost: float
     seconds: float
     quality: float
@@ -223,17 +223,17 @@ class _Found:
 class _Search:
     """Finds the frontier of one problem."""
 
-    def __init__(self, statement: Statement, *, points: int, deadline: float, timer: Callable[[], float]) -> None:
-        self._statement = statement
-        self._reduced: Reduced = reduce_problem(statement.problem)
-        self._small: Problem = self._reduced.problem
+    def __init__(self, formulation: Formulation, *, points: int, deadline: float, timer: Callable[[], float]) -> None:
+        self._formulation = formulation
+        self._reduced: Reduced = reduce_problem(formulation.problem)
+        self._small: AssignmentProblem = self._reduced.problem
         self._points = points
         self._deadline = deadline
         self._timer = timer
         self._size = sum(len(slot.candidates) for slot in self._small.slots)
         self._gap = _EXACT_GAP if self._size <= EXACT else _LARGE_GAP
         self._solved: list[tuple[Limits, _Found | None]] = []
-        self._settled: dict[Choice, _Found] = {}
+        self._settled: dict[Assignment, _Found] = {}
 
     def run(self) -> Frontier:
         if math.prod(len(slot.candidates) for slot in self._small.slots) <= ENUMERABLE:
@@ -358,9 +358,9 @@ class _Search:
                 continue
             if known is None:
                 return None
-            if Problem(slots=self._small.slots, limits=limits).allows(known.choice):
+            if AssignmentProblem(slots=self._small.slots, limits=limits).allows(known.choice):
                 return replace(known, limits=limits)
-        solution = self._run(Problem(slots=self._small.slots, limits=limits))
+        solution = self._run(AssignmentProblem(slots=self._small.slots, limits=limits))
         found = self._found(solution.choice, solution, limits) if has_plan(solution) else None
         if found is not None or solution.status == "infeasible":
             self._solved.append((limits, found))
@@ -391,7 +391,7 @@ class _Search:
             for slot in small.slots
         )
         unspent = 0.0 if limits.max_cost is None else max(0.0, 1 - limits.max_cost / dearest / len(slots))
-        solution = self._run(Problem(slots=slots, limits=replace(limits, max_cost=None, min_quality=unspent)))
+        solution = self._run(AssignmentProblem(slots=slots, limits=replace(limits, max_cost=None, min_quality=unspent)))
         counted = sum(slot.counts for slot in small.slots)
         if not has_plan(solution) or not counted:
             return cheapest.quality
@@ -410,17 +410,17 @@ class _Search:
             low, high = (middle, high) if found is None else (low, found.seconds)
         return high
 
-    def _run(self, problem: Problem) -> Solution:
+    def _run(self, problem: AssignmentProblem) -> Solution:
         left = self._deadline - self._timer()
         # A target may take no more than a share of the time, and none is lost where the time is over.
-        return solve(problem, time_limit_s=max(_LEAST_S, left / 4), gap=self._gap)
+        return solve(problem, time_limit_s=max(_MIN_S, left / 4), gap=self._gap)
 
     def _is_late(self) -> bool:
         return self._timer() >= self._deadline
 
     # Results
 
-    def _found(self, choice: Choice, solution: Solution, limits: Limits) -> _Found:
+    def _found(self, choice: Assignment, solution: Solution, limits: Limits) -> _Found:
         totals = self._small.totals(choice)
         return _Found(
             choice=choice,
@@ -446,8 +446,8 @@ class _Search:
     def _point(self, one: _Found) -> FrontierPoint:
         choice = self._reduced.restore(one.choice)
         # The plan is told by the limits that it was found for; the capacities are those of the user.
-        limits = replace(one.limits, capacity=self._statement.problem.limits.capacity)
-        plan = self._statement.with_limits(limits).plan(replace(one.solution, choice=choice))
+        limits = replace(one.limits, capacity=self._formulation.problem.limits.capacity)
+        plan = self._formulation.with_limits(limits).plan(replace(one.solution, choice=choice))
         return FrontierPoint(cost_usd=one.cost, seconds=one.seconds, quality=one.quality, plan=plan)
 
     def _nothing(self, method: Method) -> Frontier:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .assignment import TOLERANCE, Choice
+from .assignment import TOLERANCE, Assignment
 from .tables import Array, Tables, Timetable
 
 _STEPS = 120
@@ -69,7 +69,7 @@ class Prices:
 class Found:
     """What a search came to."""
 
-    choice: Choice | None
+    choice: Assignment | None
     """A plan that keeps the limits, cost aside."""
     bound: float
     """No such plan costs less."""
@@ -83,13 +83,13 @@ def search(
     *,
     steps: int = _STEPS,
     enough: float = 0.0,
-    found: Callable[[Choice], None] = lambda choice: None,
+    found: Callable[[Assignment], None] = lambda choice: None,
 ) -> Found:
     """Return the best plan and bound of some subgradient steps, fewer if they come within `enough` of each other.
 
     `found` is called with every plan that is better than those before.
     """
-    best: Choice | None = None
+    best: Assignment | None = None
     best_cost, bound, since_rise, pace = np.inf, 0.0, 0, 1.0
     prices = best_prices = Prices.none(tables)
     scale, unit = _span(tables.quality, alive), _span(tables.seconds, alive)
@@ -149,7 +149,7 @@ def search(
     return Found(choice=best, bound=max(0.0, bound), prices=best_prices)
 
 
-def round_prices(tables: Tables, alive: Array, prices: Prices) -> Choice | None:
+def round_prices(tables: Tables, alive: Array, prices: Prices) -> Assignment | None:
     """Return the plan that tasks come to that choose under these prices, repaired and improved; None if that fails."""
     reduced = prices.reduced(tables, alive)
     plan = _Plan(tables, alive, reduced.argmin(axis=1))

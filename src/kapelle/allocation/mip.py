@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .assignment import Choice, Limits
+from .assignment import Assignment, Limits
 from .lagrangian import Prices
 from .tables import Array, Tables
 
@@ -38,7 +38,7 @@ class MipResult:
 
     status: Literal["optimal", "feasible", "infeasible", "unknown"]
     """`feasible`: a plan, but not proven the best in time; `unknown`: neither plan nor proof in time."""
-    choice: Choice | None
+    choice: Assignment | None
     bound: float
     """No plan of these candidates has a lower objective, in the units of the goal."""
 
@@ -51,7 +51,7 @@ def minimize(
     limits: Limits,
     time_limit_s: float,
     gap: float = 0.0,
-    start: Choice | None = None,
+    start: Assignment | None = None,
 ) -> MipResult:
     """Minimise the goal over the candidates alive, within these limits; capacities are those of the tables.
 
@@ -101,7 +101,7 @@ def relax(
     prices: Prices,
     *,
     limits: Limits,
-    start: Choice | None,
+    start: Assignment | None,
     precision: float,
     remaining: Callable[[], float],
 ) -> Prices:

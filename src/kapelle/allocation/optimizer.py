@@ -2,7 +2,7 @@
 
 The name is the documented one. DAAO (arXiv:2509.11079, *Difficulty-Aware Agentic Orchestration*) estimates how hard a
 query is, and routes by it; the assignment of a whole plan as one optimisation is our own. Here the estimates meet the
-problem: `candidates` says who could do what, `statement` what problem that makes, `assignment` what is minimised and
+problem: `candidates` says who could do what, `formulation` what problem that makes, `assignment` what is minimised and
 `solve` how. Runs nothing and spends nothing.
 """
 
@@ -22,15 +22,15 @@ from kapelle.redaction import get_logger
 from kapelle.routing import RoutedPlan, RoutingPlan
 from kapelle.strategies import Single, Strategy, agents_of
 
-from .assignment import Problem
+from .assignment import AssignmentProblem
 from .candidates import StrategySource
 from .constraints import OptimizationConstraints, is_amount
+from .formulation import Formulation, Work, describe_untried, formulate, has_plan
 from .orders import ordered_strategy
 from .plan import Attempt, OptimizedPlan
 from .plan_estimates import PlanEstimates
 from .policy import ChoicePolicy, PolicyProposal, propose
 from .solve import ONE_IS_ENOUGH, Solution, explain_infeasible, solve, solve_trivially
-from .statement import Statement, Work, describe_untried, has_plan, state_problem
 
 logger = get_logger("kapelle.daao_optimizer")
 
@@ -158,9 +158,9 @@ class DAAOOptimizer:
             )
         return await self._optimize(work, constraints, estimates.version(dag))
 
-    def state_problem(
+    def formulate(
         self, initial_plan: AnyPlan, dag: TaskDAG, constraints: OptimizationConstraints | None = None
-    ) -> Statement:
+    ) -> Formulation:
         """Return the problem that a plan poses, unsolved: for those who solve it otherwise, see frontier and portfolio.
 
         Raises:
@@ -168,17 +168,17 @@ class DAAOOptimizer:
         """
         work, constraints = _work(initial_plan, dag), constraints or OptimizationConstraints()
         self._check(work, constraints)
-        return state_problem(work, constraints, self.estimate_tasks(dag))
+        return formulate(work, constraints, self.estimate_tasks(dag))
 
-    def restate(self, statement: Statement) -> Statement | None:
-        """Return the statement with the benefit of the doubt: agents that were tried too little to be proven good
+    def relax(self, formulation: Formulation) -> Formulation | None:
+        """Return the formulation with the benefit of the doubt: agents that were tried too little to be proven good
         count with what is expected of them, where nobody is proven. None where that changes nothing, or where the
         constraints ask for a confidence."""
-        constraints = statement.constraints
+        constraints = formulation.constraints
         if constraints.confidence is not None:
             return None
-        begun = state_problem(statement.work, constraints, statement.estimates, begin=True)
-        return None if begun.problem == statement.problem else begun
+        begun = formulate(formulation.work, constraints, formulation.estimates, begin=True)
+        return None if begun.problem == formulation.problem else begun
 
     def _check(self, work: Work, constraints: OptimizationConstraints) -> None:
         work.check(self.agent_registry)
@@ -201,50 +201,50 @@ class DAAOOptimizer:
         if logger.isEnabledFor(logging.DEBUG):
             for task_id, complexity in estimates.complexities.items():
                 logger.debug("Task %s complexity: %.1fx", task_id, complexity)
-        statement = state_problem(work, constraints, estimates)
-        baseline = statement.problem.totals(statement.initial)
+        formulation = formulate(work, constraints, estimates)
+        baseline = formulation.problem.totals(formulation.initial)
         logger.info(
             "Baseline metrics: cost=$%.4f, time=%.1fs, quality=%.3f",
             baseline.cost,
             baseline.seconds,
-            statement.quality(statement.initial)[0],
+            formulation.quality(formulation.initial)[0],
         )
 
         if self.policy is not None:
-            proposals = propose(self.policy, work, constraints, self.agent_registry)
-            led = await self._follow(proposals, statement) if proposals else None
+            proposals = propose(self.policy, work, constraints, self.agent_registry, self.cost_profiler)
+            led = await self._follow(proposals, formulation) if proposals else None
             if led is not None:
                 return led
-        solution = await self._solve(statement.problem)
+        solution = await self._solve(formulation.problem)
         extra: dict[str, Any] = {}
-        if not has_plan(solution) and (begun := self.restate(statement)) is not None:
+        if not has_plan(solution) and (begun := self.relax(formulation)) is not None:
             again = await self._solve(begun.problem)
             if has_plan(again):
-                statement, solution = begun, again
+                formulation, solution = begun, again
         if solution.status == "infeasible":
-            statement, solution, extra = await self._explain(statement, solution)
-        plan = statement.plan(solution, extra)
+            formulation, solution, extra = await self._explain(formulation, solution)
+        plan = formulation.plan(solution, extra)
         details = plan.optimization_details
         logger.info("Optimization complete: saved $%.4f (%.0f%%)", plan.cost_savings, details["savings_pct"])
         return plan
 
-    async def _follow(self, proposals: Mapping[str, PolicyProposal], statement: Statement) -> OptimizedPlan | None:
+    async def _follow(self, proposals: Mapping[str, PolicyProposal], formulation: Formulation) -> OptimizedPlan | None:
         """Return the cheapest plan that does as the policy proposes; None where no such plan keeps the limits."""
-        work, constraints = statement.work, statement.constraints
+        work, constraints = formulation.work, formulation.constraints
         strategies = {task_id: one.strategy for task_id, one in proposals.items()}
-        led = state_problem(
+        led = formulate(
             dataclasses.replace(work, initial={**work.initial, **strategies}),
             dataclasses.replace(constraints, pinned={*constraints.pinned, *proposals}),
-            statement.estimates,
+            formulation.estimates,
         )
         solution = await self._solve(led.problem)
         if not has_plan(solution):
             logger.info("What the learned policy proposes breaks a limit, so the plan is optimised without it.")
             return None
         reasons = {task_id: one.reason for task_id, one in proposals.items()}
-        return led.plan(solution, {"reasons": reasons}, baseline=statement)
+        return led.plan(solution, {"reasons": reasons}, baseline=formulation)
 
-    async def _solve(self, problem: Problem) -> Solution:
+    async def _solve(self, problem: AssignmentProblem) -> Solution:
         solution = solve_trivially(problem)
         if solution is not None:
             return solution
@@ -252,20 +252,22 @@ class DAAOOptimizer:
             return self._solve_now(problem)
         return await call_in_thread(self._solve_now, problem)
 
-    def _solve_now(self, problem: Problem) -> Solution:
+    def _solve_now(self, problem: AssignmentProblem) -> Solution:
         return solve(problem, time_limit_s=self._time_limit_s, gap=self._gap)
 
-    async def _explain(self, statement: Statement, solution: Solution) -> tuple[Statement, Solution, dict[str, Any]]:
+    async def _explain(
+        self, formulation: Formulation, solution: Solution
+    ) -> tuple[Formulation, Solution, dict[str, Any]]:
         """Say which limits stand in the way; or let the quality give way that nobody asked for."""
-        limits = statement.problem.limits
-        if statement.constraints.min_quality_score is None and limits.min_quality > 0:
-            loose = statement.with_limits(dataclasses.replace(limits, min_quality=0.0))
+        limits = formulation.problem.limits
+        if formulation.constraints.min_quality_score is None and limits.min_quality > 0:
+            loose = formulation.with_limits(dataclasses.replace(limits, min_quality=0.0))
             free = await self._solve(loose.problem)
             if has_plan(free):
-                return await self._give_way(statement, loose, free)
-            statement, solution = loose, free
-        binding, note = await call_in_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
-        if {"min_quality_score", "task_quality"} & binding.keys() and (untried := statement.untried()):
+                return await self._give_way(formulation, loose, free)
+            formulation, solution = loose, free
+        binding, note = await call_in_thread(explain_infeasible, formulation.problem, time_limit_s=self._time_limit_s)
+        if {"min_quality_score", "task_quality"} & binding.keys() and (untried := formulation.untried()):
             note += (
                 " What counts is the lower bound of a chance, and little or nothing was tried of "
                 f"{describe_untried(untried)} Ask for less quality or `confidence`, or let outcomes come in."
@@ -276,20 +278,20 @@ class DAAOOptimizer:
             extra["one_is_enough"] = False
         if "max_total_cost" in binding:  # whoever tells of it later may have less left than there was here
             extra["max_total_cost"] = limits.max_cost
-        return statement, solution, extra
+        return formulation, solution, extra
 
     async def _give_way(
-        self, statement: Statement, loose: Statement, free: Solution
-    ) -> tuple[Statement, Solution, dict[str, Any]]:
+        self, formulation: Formulation, loose: Formulation, free: Solution
+    ) -> tuple[Formulation, Solution, dict[str, Any]]:
         """Return the cheapest plan for which the quality that nobody asked for gives way by as few tenths as it must.
 
         By less, the whole budget would go into a quality that is a default; all at once, to agents that always fail.
         """
-        limits = statement.problem.limits
-        binding, _ = await call_in_thread(explain_infeasible, statement.problem, time_limit_s=self._time_limit_s)
+        limits = formulation.problem.limits
+        binding, _ = await call_in_thread(explain_infeasible, formulation.problem, time_limit_s=self._time_limit_s)
         missing = binding.get("min_quality_score", limits.min_quality)
         least = max(0.0, limits.min_quality - math.ceil(10 * missing) / 10)
-        given = statement.with_limits(dataclasses.replace(limits, min_quality=least))
+        given = formulation.with_limits(dataclasses.replace(limits, min_quality=least))
         solution = await self._solve(given.problem)
         if not has_plan(solution):
             given, solution = loose, free

@@ -47,6 +47,7 @@ class _Known:
     estimates: dict[tuple[str, str, float, str], Estimate] = field(default_factory=dict)
     singles: dict[tuple[str, _Kind, float | None], Option] = field(default_factory=dict)
     options: dict[tuple[_Kind, float | None], dict[Strategy, Option]] = field(default_factory=dict)
+    takers: dict[tuple[str, frozenset[str]], tuple[str, ...]] = field(default_factory=dict)
 
 
 class PlanEstimates:
@@ -111,6 +112,13 @@ class PlanEstimates:
             known = self.profiler.estimate(self.agents[agent], kind, complexity, text=text)
             self._known.estimates[key] = known
         return known
+
+    def takers(self, task: Task) -> tuple[str, ...]:
+        """Return everyone who takes the task, whether it may be given to them or not."""
+        kind = task.task_type, task.requirements
+        if kind not in self._known.takers:
+            self._known.takers[kind] = tuple(name for name, card in self.agents.items() if card.takes(task))
+        return self._known.takers[kind]
 
     def able(self, task: Task) -> dict[str, Estimate]:
         """Return the agents that the task may be given to, with what it is expected to take of each."""

@@ -27,19 +27,19 @@ from typing import Any
 from kapelle.errors import InvalidInput
 from kapelle.graph import TaskDAG
 
-from .assignment import Choice, Limits, Problem, Slot, exceeds, reduce_problem
+from .assignment import Assignment, AssignmentProblem, Limits, TaskChoices, exceeds, reduce_problem
 from .constraints import OptimizationConstraints
+from .formulation import Formulation, has_plan
 from .optimizer import AnyPlan, DAAOOptimizer
 from .plan import OptimizedPlan
 from .solve import Solution, Status, explain_infeasible, solve
-from .statement import Statement, has_plan
 
 Item = tuple[AnyPlan, TaskDAG, OptimizationConstraints | None]
 """A graph of a portfolio: its plan as it is, its tasks, and what it has to keep."""
 
 HUGE = 20_000
 """Candidates that no other beats above which HiGHS takes minutes, whatever its time limit."""
-_LEAST_S = 0.02
+_MIN_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,20 +107,20 @@ def optimize_portfolio(
             raise InvalidInput(f"{name} cannot be shared among graphs. Give it to each graph that needs it.")
     if shared.pinned:
         raise InvalidInput("pinned cannot be shared among graphs. Give it to the graph that has the task.")
-    statements = {}
+    formulations = {}
     for name, (plan, dag, constraints) in items.items():
         try:
-            statements[name] = optimizer.state_problem(plan, dag, constraints)
+            formulations[name] = optimizer.formulate(plan, dag, constraints)
         except InvalidInput as error:
             raise type(error)(f"In the graph {name!r}: {error}") from error
-    solver = _Solver(statements, shared, optimizer, deadline=timer() + time_limit_s, gap=gap, timer=timer)
+    solver = _Solver(formulations, shared, optimizer, deadline=timer() + time_limit_s, gap=gap, timer=timer)
     return solver.run()
 
 
 class _Solver:
     def __init__(
         self,
-        statements: Mapping[str, Statement],
+        formulations: Mapping[str, Formulation],
         shared: OptimizationConstraints,
         optimizer: DAAOOptimizer,
         *,
@@ -128,7 +128,7 @@ class _Solver:
         gap: float,
         timer: Callable[[], float],
     ) -> None:
-        self._statements = dict(statements)
+        self._formulations = dict(formulations)
         self._shared = shared
         self._optimizer = optimizer
         self._deadline = deadline
@@ -137,7 +137,7 @@ class _Solver:
         self._alone: dict[str, Solution] = {}
 
     def run(self) -> Portfolio:
-        for name in self._statements:
+        for name in self._formulations:
             if not self._solve_alone(name):
                 return self._explain_alone(name)
         choices = {name: solution.choice for name, solution in self._alone.items()}
@@ -146,7 +146,7 @@ class _Solver:
             proven = all(solution.status == "optimal" for solution in self._alone.values())
             return self._within_budget(choices, bound, solver="alone", proven=proven)
         best = self._in_a_row()
-        together = _Union(self._statements, self._shared)
+        together = _Union(self._formulations, self._shared)
         if together.size > HUGE:
             if best is None:
                 return self._portfolio(None, "unknown", bound, "in a row", note="No plans were found one by one.")
@@ -165,32 +165,32 @@ class _Solver:
 
     def _solve_alone(self, name: str) -> bool:
         """Solve one graph by itself, within what is shared as well; whether there is a plan."""
-        statement = self._statements[name]
+        formulation = self._formulations[name]
         # Shares that one graph cannot exceed by itself need not wait for the others.
-        solution = self._run(_within(statement.problem, self._shared.agent_capacity))
-        if not has_plan(solution) and (begun := self._optimizer.restate(statement)) is not None:
+        solution = self._run(_within(formulation.problem, self._shared.agent_capacity))
+        if not has_plan(solution) and (begun := self._optimizer.relax(formulation)) is not None:
             again = self._run(_within(begun.problem, self._shared.agent_capacity))
             if has_plan(again):
-                statement, solution = begun, again
-        if not has_plan(solution) and statement.constraints.min_quality_score is None:
+                formulation, solution = begun, again
+        if not has_plan(solution) and formulation.constraints.min_quality_score is None:
             # A quality that nobody asked for gives way.
-            loose = statement.with_limits(replace(statement.problem.limits, min_quality=0.0))
+            loose = formulation.with_limits(replace(formulation.problem.limits, min_quality=0.0))
             again = self._run(_within(loose.problem, self._shared.agent_capacity))
             if has_plan(again):
-                statement, solution = loose, again
-        self._statements[name], self._alone[name] = statement, solution
+                formulation, solution = loose, again
+        self._formulations[name], self._alone[name] = formulation, solution
         return has_plan(solution)
 
-    def _in_a_row(self) -> dict[str, Choice] | None:
+    def _in_a_row(self) -> dict[str, Assignment] | None:
         """Return the cheapest plans found by solving the graphs one after the other, in several orders."""
-        names = list(self._statements)
-        size = {name: len(self._statements[name].order) for name in names}
+        names = list(self._formulations)
+        size = {name: len(self._formulations[name].order) for name in names}
         found = []
         for order in dict.fromkeys((tuple(names), tuple(names[::-1]), tuple(sorted(names, key=size.__getitem__)))):
             left = Counter(self._shared.agent_capacity)
-            choices: dict[str, Choice] = {}
+            choices: dict[str, Assignment] = {}
             for name in order:
-                problem = _within(self._statements[name].problem, left)
+                problem = _within(self._formulations[name].problem, left)
                 solution = self._run(problem)
                 if not has_plan(solution):
                     break
@@ -200,21 +200,23 @@ class _Solver:
                 found.append({name: choices[name] for name in names})
         return min(found, key=self._cost, default=None)
 
-    def _settle_ties(self, choices: dict[str, Choice]) -> dict[str, Choice]:
+    def _settle_ties(self, choices: dict[str, Assignment]) -> dict[str, Assignment]:
         """Give each graph the best of the plans that cost no more, in the places that the others leave."""
         settled = dict(choices)
-        for name, statement in self._statements.items():
+        for name, formulation in self._formulations.items():
             left = Counter(self._shared.agent_capacity)
             for other, choice in settled.items():
                 if other != name:
-                    left.subtract(self._statements[other].problem.workload(choice))
-            problem = _within(statement.problem, {agent: left[agent] for agent in self._shared.agent_capacity})
+                    left.subtract(self._formulations[other].problem.workload(choice))
+            problem = _within(formulation.problem, {agent: left[agent] for agent in self._shared.agent_capacity})
             solution = self._run(problem)
             if has_plan(solution) and problem.rank(solution.choice) < problem.rank(settled[name]):
                 settled[name] = solution.choice
         return settled
 
-    def _within_budget(self, choices: Mapping[str, Choice], bound: float, *, solver: str, proven: bool) -> Portfolio:
+    def _within_budget(
+        self, choices: Mapping[str, Assignment], bound: float, *, solver: str, proven: bool
+    ) -> Portfolio:
         cost, budget = self._cost(choices), self._shared.max_total_cost
         bound = min(bound, cost)
         proven = proven or cost - bound <= self._gap * cost
@@ -228,8 +230,8 @@ class _Solver:
         return self._portfolio(None, "infeasible", bound, solver, binding={"max_total_cost": missing}, note=note)
 
     def _explain_alone(self, name: str) -> Portfolio:
-        statement, solution = self._statements[name], self._alone[name]
-        problem = _within(statement.problem, self._shared.agent_capacity)
+        formulation, solution = self._formulations[name], self._alone[name]
+        problem = _within(formulation.problem, self._shared.agent_capacity)
         binding: dict[str, float] = {}
         note = f"No plan of the graph {name!r} keeps its constraints"
         if solution.status == "infeasible":
@@ -260,33 +262,33 @@ class _Solver:
 
     # Figures
 
-    def _run(self, problem: Problem) -> Solution:
+    def _run(self, problem: AssignmentProblem) -> Solution:
         return solve(problem, time_limit_s=self._left() / 4, gap=self._gap)
 
     def _left(self) -> float:
-        return max(_LEAST_S, self._deadline - self._timer())
+        return max(_MIN_S, self._deadline - self._timer())
 
-    def _cost(self, choices: Mapping[str, Choice]) -> float:
-        return math.fsum(self._statements[name].problem.totals(choice).cost for name, choice in choices.items())
+    def _cost(self, choices: Mapping[str, Assignment]) -> float:
+        return math.fsum(self._formulations[name].problem.totals(choice).cost for name, choice in choices.items())
 
-    def _workload(self, choices: Mapping[str, Choice]) -> Counter[str]:
+    def _workload(self, choices: Mapping[str, Assignment]) -> Counter[str]:
         work: Counter[str] = Counter()
         for name, choice in choices.items():
-            work.update(self._statements[name].problem.workload(choice))
+            work.update(self._formulations[name].problem.workload(choice))
         work.pop("", None)  # tasks that nobody does
         return work
 
-    def _keeps_capacity(self, choices: Mapping[str, Choice]) -> bool:
+    def _keeps_capacity(self, choices: Mapping[str, Assignment]) -> bool:
         work = self._workload(choices)
         return all(work[agent] <= most for agent, most in self._shared.agent_capacity.items())
 
-    def _is_allowed(self, choices: Mapping[str, Choice]) -> bool:
-        own = all(self._statements[name].problem.allows(choice) for name, choice in choices.items())
+    def _is_allowed(self, choices: Mapping[str, Assignment]) -> bool:
+        own = all(self._formulations[name].problem.allows(choice) for name, choice in choices.items())
         return own and self._keeps_capacity(choices)
 
     def _portfolio(
         self,
-        choices: Mapping[str, Choice] | None,
+        choices: Mapping[str, Assignment] | None,
         status: Status,
         bound: float,
         solver: str,
@@ -294,7 +296,7 @@ class _Solver:
         binding: Mapping[str, float] | None = None,
         note: str = "",
     ) -> Portfolio:
-        kept = choices or {name: statement.initial for name, statement in self._statements.items()}
+        kept = choices or {name: formulation.initial for name, formulation in self._formulations.items()}
         total = self._cost(kept)
         about: dict[str, Any] = {"status": status, "total_cost": total, "lower_bound": bound, "solver": solver}
         plans = {}
@@ -305,7 +307,7 @@ class _Solver:
             extra: dict[str, Any] = {"portfolio": about}
             if choices is None:
                 extra |= {"binding": dict(binding or {}), "binding_note": note}
-            plans[name] = self._statements[name].plan(solution, extra)
+            plans[name] = self._formulations[name].plan(solution, extra)
         return Portfolio(
             plans=plans,
             status=status,
@@ -318,7 +320,7 @@ class _Solver:
         )
 
 
-def _within(problem: Problem, capacity: Mapping[str, int]) -> Problem:
+def _within(problem: AssignmentProblem, capacity: Mapping[str, int]) -> AssignmentProblem:
     """Return the problem with these capacities besides its own; the smaller one holds."""
     own = problem.limits.capacity
     both = {agent: min(own.get(agent, most), max(0, most)) for agent, most in capacity.items()}
@@ -329,7 +331,7 @@ def _within(problem: Problem, capacity: Mapping[str, int]) -> Problem:
 class _Together:
     """What HiGHS found for all graphs."""
 
-    choices: dict[str, Choice] | None
+    choices: dict[str, Assignment] | None
     bound: float
     proven: bool
     infeasible: bool
@@ -344,17 +346,17 @@ class _Union:
     Finish times are continuous, and exist where a graph has a deadline.
     """
 
-    def __init__(self, statements: Mapping[str, Statement], shared: OptimizationConstraints) -> None:
-        self._statements = statements
+    def __init__(self, formulations: Mapping[str, Formulation], shared: OptimizationConstraints) -> None:
+        self._formulations = formulations
         self._shared = dict(shared.agent_capacity)
-        slots: list[Slot] = []
+        slots: list[TaskChoices] = []
         capacity = dict(shared.agent_capacity)
         self._spans: dict[str, tuple[int, int]] = {}
-        for name, statement in statements.items():
-            begin, own = len(slots), statement.problem.limits.capacity
+        for name, formulation in formulations.items():
+            begin, own = len(slots), formulation.problem.limits.capacity
             # No agent's id has a space, so these are other agents: places in one graph.
             capacity |= {f"{agent} in {name}": most for agent, most in own.items()}
-            for slot in statement.problem.slots:
+            for slot in formulation.problem.slots:
                 candidates = tuple(
                     replace(
                         one,
@@ -365,7 +367,7 @@ class _Union:
                 before = tuple(begin + other for other in slot.before)
                 slots.append(replace(slot, candidates=candidates, before=before))
             self._spans[name] = begin, len(slots)
-        self._reduced = reduce_problem(Problem(slots=tuple(slots), limits=Limits(capacity=capacity)))
+        self._reduced = reduce_problem(AssignmentProblem(slots=tuple(slots), limits=Limits(capacity=capacity)))
         self._slots = self._reduced.problem.slots
         self.size = sum(len(slot.candidates) for slot in self._slots)
 
@@ -374,7 +376,7 @@ class _Union:
         *,
         time_limit_s: float,
         gap: float,
-        start: Mapping[str, Choice] | None = None,
+        start: Mapping[str, Assignment] | None = None,
         excess: bool = False,
     ) -> _Together:
         """Minimise the cost; or with `excess` the places that are missing, the shared capacities left open."""
@@ -389,7 +391,7 @@ class _Union:
             columns = [rows.column(0.0 if excess else one.cost / dearest, 1.0, True) for one in slot.candidates]
             rows.add(1.0, 1.0, [(column, 1.0) for column in columns])
         for name, (begin, end) in self._spans.items():
-            self._add_graph(rows, self._statements[name].problem.limits, first, begin, end)
+            self._add_graph(rows, self._formulations[name].problem.limits, first, begin, end)
         for agent, most in self._reduced.problem.limits.capacity.items():
             terms = [
                 (first[t] + at, 1.0)

@@ -7,9 +7,9 @@
     5. exact       HiGHS: prices near the best, from a linear program; then the plan, among those candidates that a
                    better one can contain, starting from the best known, within the time limit
 
-Among plans of equal cost the best one is chosen (`Problem.rank`): proven so where `branch` ends its search, else as far
-as single moves to candidates of equal cost, and swaps that bring an initial choice back, can make it. A second solve
-that proved it for all took as long as the first.
+Among plans of equal cost the best one is chosen (`AssignmentProblem.rank`): proven so where `branch` ends its search,
+else as far as single moves to candidates of equal cost, and swaps that bring an initial choice back, can make it. A
+second solve that proved it for all took as long as the first.
 
 A clock only says when to stop and how long the first plan took: what is solved within its time limit is the same every
 time.
@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .assignment import (
+    Assignment,
+    AssignmentProblem,
     Candidate,
-    Choice,
     Limits,
-    Problem,
     cheapest_choice,
     exceeds,
     fastest_choice,
@@ -62,7 +62,7 @@ _EXPLAIN_GAP = 1e-3
 class Solution:
     """The best plan found, and what is proven about it."""
 
-    choice: Choice
+    choice: Assignment
     """The initial choice where no plan keeps the limits, or none was found in time."""
     status: Status
     solver: str
@@ -74,7 +74,7 @@ class Solution:
     """What that plan costs."""
 
 
-def solve_trivially(problem: Problem) -> Solution | None:
+def solve_trivially(problem: AssignmentProblem) -> Solution | None:
     """Return the solution if it needs no search, in microseconds; None if it does."""
     cheapest = cheapest_choice(problem)
     lowest = problem.totals(cheapest)
@@ -103,11 +103,11 @@ def solve_trivially(problem: Problem) -> Solution | None:
 
 
 def solve(
-    problem: Problem,
+    problem: AssignmentProblem,
     *,
     time_limit_s: float,
     gap: float,
-    on_first: Callable[[Choice], None] | None = None,
+    on_first: Callable[[Assignment], None] | None = None,
     clock: Clock = time.perf_counter,
 ) -> Solution:
     """Return the best plan within the limits; or the initial one, where there is none or none was found in time.
@@ -136,14 +136,14 @@ ONE_IS_ENOUGH = "Relaxing one of these limits by this much is enough, the others
 
 
 def explain_infeasible(
-    problem: Problem, *, time_limit_s: float, clock: Clock = time.perf_counter
+    problem: AssignmentProblem, *, time_limit_s: float, clock: Clock = time.perf_counter
 ) -> tuple[dict[str, float], str]:
     """Return which limits stand in the way, each by how much, and a sentence that says how to read it.
 
-    The names are those of `Problem.shortfalls`. First choice: limits of which relaxing one alone, by that much, is
-    enough; capacities count as one limit, and so do the tasks' floors, with their parts beside the sum. If there is
-    none, those that no plan can keep even by itself, and how much they miss at least. Takes about the time limit at
-    most; what has not been found by then is not named.
+    The names are those of `AssignmentProblem.shortfalls`. First choice: limits of which relaxing one alone, by that
+    much, is enough; capacities count as one limit, and so do the tasks' floors, with their parts beside the sum. If
+    there is none, those that no plan can keep even by itself, and how much they miss at least. Takes about the time
+    limit at most; what has not been found by then is not named.
     """
     from . import mip  # see `_solve_large`
     from .tables import Tables
@@ -178,19 +178,19 @@ def explain_infeasible(
 class _Known:
     """The best plan known that keeps all limits, the lower bound, and when the first plan was found."""
 
-    def __init__(self, problem: Problem, on_first: Callable[[Choice], None] | None, clock: Clock) -> None:
+    def __init__(self, problem: AssignmentProblem, on_first: Callable[[Assignment], None] | None, clock: Clock) -> None:
         self.problem, self.on_first, self.clock = problem, on_first, clock
         self.started = clock()
-        self.best: Choice | None = None
+        self.best: Assignment | None = None
         self.best_cost = float("inf")
-        self.cheapest: Choice | None = None
+        self.cheapest: Assignment | None = None
         """The cheapest plan that keeps all limits but, perhaps, that on cost; and what it costs."""
         self.cheapest_cost = float("inf")
         self.bound = 0.0
         self.first_s: float | None = None
         self.first_cost: float | None = None
 
-    def add(self, choice: Choice) -> None:
+    def add(self, choice: Assignment) -> None:
         """Take note of a plan, if it is one."""
         missed = self.problem.shortfalls(choice)
         if not missed.keys() <= {"max_total_cost"}:
@@ -224,7 +224,7 @@ class _Known:
         )
 
 
-def _solve_large(problem: Problem, known: _Known, *, time_limit_s: float, gap: float) -> Solution:
+def _solve_large(problem: AssignmentProblem, known: _Known, *, time_limit_s: float, gap: float) -> Solution:
     # NumPy takes 50 ms to import, HiGHS 60 ms: only where a plan needs them.
     from . import lagrangian
     from .tables import Tables
@@ -305,7 +305,7 @@ def _at_most(most: int, kept: Array, above: Array) -> tuple[Array, float]:
     return fewer, float(limit)
 
 
-def _settle_ties(problem: Problem, choice: Choice) -> Choice:
+def _settle_ties(problem: AssignmentProblem, choice: Assignment) -> Assignment:
     """Return a plan of equal cost that ranks at least as high: moves to candidates of equal cost, then swaps."""
     slots, best = problem.slots, list(choice)
 
@@ -346,7 +346,7 @@ def _prefers(at: int, one: Candidate, now_at: int, now: Candidate) -> bool:
     return (round_off(-one.quality), one.seconds, at != 0) < (round_off(-now.quality), now.seconds, now_at != 0)
 
 
-def _missed_alone(problem: Problem) -> dict[str, float]:
+def _missed_alone(problem: AssignmentProblem) -> dict[str, float]:
     missed = {}
     for name, choice in (
         ("max_total_cost", cheapest_choice(problem)),
@@ -361,7 +361,7 @@ def _missed_alone(problem: Problem) -> dict[str, float]:
     return missed | {name: amount for name, amount in floors.items() if _kind(name) == "task_quality"}
 
 
-def _relaxations(problem: Problem) -> list[tuple[str, mip.Goal, Limits]]:
+def _relaxations(problem: AssignmentProblem) -> list[tuple[str, mip.Goal, Limits]]:
     limits = problem.limits
     found: list[tuple[str, mip.Goal, Limits]] = []
     if limits.max_cost is not None:
@@ -386,9 +386,9 @@ def _parts(missed: dict[str, float]) -> str:
     return f" In parts: {', '.join(named)}." if named else ""
 
 
-def _candidates(problem: Problem) -> int:
+def _candidates(problem: AssignmentProblem) -> int:
     return sum(len(slot.candidates) for slot in problem.slots)
 
 
-def _give_up(problem: Problem, status: Status, *, solver: str, bound: float = 0.0) -> Solution:
+def _give_up(problem: AssignmentProblem, status: Status, *, solver: str, bound: float = 0.0) -> Solution:
     return Solution(choice=(0,) * len(problem.slots), status=status, solver=solver, lower_bound=bound)

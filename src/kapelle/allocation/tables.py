@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .assignment import TOLERANCE, Choice, Problem
+from .assignment import TOLERANCE, Assignment, AssignmentProblem
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -34,7 +34,7 @@ class Lists(NamedTuple):
 class Tables:
     """A problem as arrays of (tasks, candidates)."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: AssignmentProblem) -> None:
         slots, limits = problem.slots, problem.limits
         flat = [one for slot in slots for one in slot.candidates]
         sizes = np.array([len(slot.candidates) for slot in slots])
@@ -176,7 +176,7 @@ class Tables:
             path.append(max(self.before[path[-1]], key=finish.__getitem__))
         return length, path
 
-    def choice(self, chosen: Array) -> Choice:
+    def choice(self, chosen: Array) -> Assignment:
         """Return chosen positions as plain numbers."""
         return tuple(chosen.tolist())
 

@@ -16,6 +16,7 @@ from rich.console import Console
 import kapelle
 from kapelle import terminal
 from kapelle.agents import AgentRegistry
+from kapelle.documents import write_beside_then_rename
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput
 from kapelle.ledger import Run, has_ledger, is_postgres_url, ledger_path, open_ledger
@@ -160,16 +161,13 @@ def check_targets(*paths: Path | None) -> None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write beside, then rename: a full disk leaves no half of a file. What is no file, a device say, is written to."""
+    """Write a file whole or not at all; what is no file, a device say, is written to."""
     text = hide_known(text)
     target = path.resolve()
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        if target.exists() and not target.is_file():
+    if target.exists() and not target.is_file():
+        try:
             target.write_text(text, encoding="utf-8")
-            return
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(target)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise InvalidInput(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+        except OSError as error:
+            raise InvalidInput(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
+    else:
+        write_beside_then_rename(target, text.encode())

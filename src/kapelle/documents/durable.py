@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from kapelle.errors import InvalidInput
 
 
 def write_beside_then_rename(path: Path, content: bytes) -> None:
-    """Replace the file's content, making its folder where it is missing.
+    """Replace the file's content, making its folder where it is missing. Who may read it stays as it was.
 
     Raises:
         InvalidInput: it cannot be written; the old file is still there.
     """
-    beside: str | None = None
+    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        mode = path.stat().st_mode & 0o777 if path.exists() else None
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        if beside is not None:
-            Path(beside).unlink(missing_ok=True)
-        raise InvalidInput(f"Cannot write {str(path)!r}: {error.strerror or error}. Check the folder.") from error
+        beside.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise InvalidInput(f"Cannot write {str(path)!r}: {error.strerror or error}. Check the folder.") from error
+        raise

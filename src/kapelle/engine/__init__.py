@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from .engine import Engine as Engine
-from .feedback import MAX_OUTCOMES as MAX_OUTCOMES
 from .preparation import Proposal as Proposal
 
 if TYPE_CHECKING:

@@ -12,10 +12,9 @@ Here is who takes part, and what a user can ask of an engine. `session` is one r
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -41,11 +40,11 @@ from .people import People
 from .planner_call import PlannerCall
 from .preparation import Preparation, Proposal
 from .reflecting import Reflecting
-from .request import Request, check_no_loop, check_watcher, read_request
+from .request import Request, check_watcher, read_request
 from .resumption import plan_resumption, recorded_plan, write_resumption
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
-from .streaming import stream_run
+from .streaming import Streaming
 
 if TYPE_CHECKING:
     from kapelle.allocation import Frontier
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from .team import AgentLike, Team
 
 
-class Engine(People, Feedback):
+class Engine(Streaming, People, Feedback):
     """Conducts agents.
 
     Args:
@@ -261,41 +260,6 @@ class Engine(People, Feedback):
             write_resumption(journal, going_on, lease.owner, self._ways())
             left_s, before = going_on.deadline_s, journal.run()
             return await session.conduct(wanted, deadline_s=left_s, approved=approved, before=before)
-
-    def run_sync(self, request: str | Path | Plan, **terms: Any) -> Run:
-        """Do as `run` does, with its arguments, and wait for it: for code that is not async.
-
-        Raises:
-            InvalidInput: an event loop runs here already, as in a notebook: `await engine.run(...)` there.
-        """
-        check_no_loop("run")
-        return asyncio.run(self.run(request, **terms))
-
-    def resume_sync(self, run_id: str, **terms: Any) -> Run:
-        """Do as `resume` does, with its arguments, and wait for it: see `run_sync`."""
-        check_no_loop("resume")
-        return asyncio.run(self.resume(run_id, **terms))
-
-    def stream(
-        self, request: str | Path | Plan | None = None, *, resume: str | None = None, **terms: Any
-    ) -> AsyncIterator[Event | PartialText]:
-        """Run a request, or go on with a run, and yield what happens: the journal's events, and text as it is written.
-
-        The arguments are those of `run`, or of `resume`. Who stops listening stops the run; it can be resumed.
-
-        Raises:
-            KapelleError: as `run` and `resume` do, after the last event.
-        """
-
-        def start(tell: Callable[[Event | PartialText], None]) -> Coroutine[Any, Any, Run]:
-            if (request is None) == (resume is None):
-                raise InvalidInput("Stream a request, or resume=RUN: one of the two.")
-            watch: dict[str, Any] = {"on_event": tell, "on_text": tell}
-            if request is not None:
-                return self.run(request, **terms, **watch)
-            return self.resume(str(resume), **terms, **watch)
-
-        return stream_run(start)
 
     async def plan(
         self,

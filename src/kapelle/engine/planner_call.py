@@ -83,8 +83,8 @@ class PlannerCall:
     def _settle_failed(self, reservation: Reservation, error: BaseException) -> None:
         """Charge what a call that came to nothing has cost: what it says or, if that is unknown, all that was set aside
         for it. See `KapelleError.sent`."""
-        told = read_spent(error)
-        if told is None or told.cost_usd is None:
+        reported = read_spent(error)
+        if reported is None or reported.cost_usd is None:
             self.budget.commit(reservation)
         else:
-            self.budget.commit(reservation, usd=told.cost_usd, tokens=told.usage.tokens)
+            self.budget.commit(reservation, usd=reported.cost_usd, tokens=reported.usage.tokens)

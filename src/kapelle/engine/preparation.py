@@ -26,7 +26,7 @@ from kapelle.limits import RunLimits
 from kapelle.planning import Plan
 from kapelle.routing import HALORouter, RoutedPlan
 from kapelle.strategies import agents_of
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, NextBest, ValidationResult, avoid_hopeless
+from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult, avoid_hopeless
 
 from .event_data import planned, routed
 from .exploring import explore
@@ -74,7 +74,7 @@ class Version:
     choosing: RunLimits
     """Within what limits agents are chosen for the tasks that have none yet."""
     limits: RunLimits = field(default_factory=RunLimits)
-    """What all tasks of the graph are held to."""
+    """What all tasks of the graph together are held to."""
     estimates: PlanEstimates | None = None
     """Those of an earlier version of the graph, where there was one."""
     covers: str | None = None
@@ -123,7 +123,7 @@ def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], terms: R
         plan=Plan(request=run.request, graph=run.graph, planner=run.planner),
         known=known,
         finished=finished,
-        choosing=_unhurried(terms, budget.left.usd),
+        choosing=replace(terms, budget_usd=_finite(budget.left.usd), deadline_s=None),
     )
 
 
@@ -157,7 +157,7 @@ def grown_version(
         plan=Plan(request=current.request or "", graph=dag, planner="expansion"),
         known=known,
         finished=gone,
-        choosing=_unhurried(terms, max(0.0, left_usd - ahead)),
+        choosing=replace(terms, budget_usd=_finite(max(0.0, left_usd - ahead)), deadline_s=None),
         limits=RunLimits(budget_usd=_finite(counted)),
         estimates=current.plan_estimates,
     )
@@ -188,13 +188,13 @@ class Preparation:
         plan = request.given
         if plan is None:
             plan = await self.planner.ask(request.words, gate_key=request.words if run_id is None else run_id)
-        self._tell_planned(plan)
+        self._write_planned(plan)
         version = first_version(plan, self.terms, self.budget, is_given=request.given is not None, run_id=run_id)
-        proposal = await self.prepare(version, on_routed=self._tell_routed)
+        proposal = await self.prepare(version, on_routed=self._write_routed)
         if proposal.validation.approved is None and request.given is None:
             proposal = await self._mend_first(proposal)
-            self._tell_planned(proposal.plan)
-            self._tell_routed(proposal.routing)
+            self._write_planned(proposal.plan)
+            self._write_routed(proposal.routing)
         return proposal
 
     async def prepare(self, version: Version, *, on_routed: Callable[[RoutedPlan], None] | None = None) -> Proposal:
@@ -310,11 +310,11 @@ class Preparation:
     def _first(self, plan: Plan) -> Version:
         return first_version(plan, self.terms, self.budget, is_given=False)
 
-    def _tell_planned(self, plan: Plan) -> None:
+    def _write_planned(self, plan: Plan) -> None:
         if self.journal is not None:
             self.journal.write("run_planned", planned(plan))
 
-    def _tell_routed(self, routing: RoutedPlan) -> None:
+    def _write_routed(self, routing: RoutedPlan) -> None:
         if self.journal is not None:
             self.journal.write("run_routed", routed(routing))
 
@@ -324,8 +324,6 @@ class GrowthApprover:
     """Routes and validates what a graph has grown by: see PlanApprover. New tasks go the way of the first ones."""
 
     preparation: Preparation
-    fallbacks: NextBest
-    """Told what the graph has become."""
 
     async def approve(self, dag: TaskDAG, current: ApprovedPlan, begun: Collection[str]) -> ApprovedPlan:
         """Return the approved plan for the grown graph; what `current` assigns stays assigned.
@@ -339,13 +337,7 @@ class GrowthApprover:
         proposal = await one.prepare(version)
         if proposal.validation.approved is None:
             proposal = await one.mend(version, proposal)
-        self.fallbacks.estimates = proposal.approved.plan_estimates
         return proposal.approved
-
-
-def _unhurried(terms: RunLimits, left_usd: float) -> RunLimits:
-    """Return the limits on tasks that come later: a run's deadline is not theirs alone, and stops it in any case."""
-    return replace(terms, budget_usd=_finite(left_usd), spent_usd=None, deadline_s=None)
 
 
 def _by_words(issue: Issue) -> bool:

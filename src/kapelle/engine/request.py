@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,19 +51,6 @@ def check_watcher(on_event: object) -> None:
         raise InvalidInput(f"on_event={on_event!r:.80} is no function.")
     if inspect.iscoroutinefunction(on_event) or inspect.iscoroutinefunction(getattr(on_event, "__call__", None)):  # noqa: B004 - the method itself is asked for
         raise InvalidInput("on_event is async, and nobody would await it. Give a plain function, or use engine.stream.")
-
-
-def check_no_loop(name: str) -> None:
-    """Check that waiting stops no event loop."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise InvalidInput(
-        f"engine.{name}_sync(...) waits, and an event loop runs here already, as in every notebook cell: it would "
-        f"stand still. Write `await engine.{name}(...)` instead; where that cannot be, have another thread call it: "
-        f"`await asyncio.to_thread(engine.{name}_sync, ...)`."
-    )
 
 
 def _check_words(request: object) -> str:

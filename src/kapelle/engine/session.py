@@ -134,8 +134,6 @@ class Session:
     ) -> ExecutionResult:
         """Run the tasks of an approved plan, and those that it grows by."""
         one, team = self.preparation, self.preparation.team
-        router = one.router if isinstance(one.router, HALORouter) else None
-        fallbacks = NextBest(approved.plan_estimates, router=router)
         deadlines = [limit for limit in (left_s, self.limits.deadline_s) if limit is not None]
         return await self.executor.execute(
             approved,
@@ -145,7 +143,7 @@ class Session:
             request=words,
             limits=replace(self.limits, deadline_s=min(deadlines, default=None)),
             growth=GraphChanges(
-                approver=GrowthApprover(preparation=one, fallbacks=fallbacks),
+                approver=GrowthApprover(preparation=one),
                 replanner=team.replanner,
                 replanning_cost_usd=team.planning_cost_usd,
                 replanning_is_priced=team.planning_is_priced,
@@ -158,7 +156,7 @@ class Session:
                 reflection_tokens=self.reflection.tokens,
                 max_reflections=self.reflection.max_reflections,
             ),
-            fallbacks=fallbacks,
+            fallbacks=NextBest(one.router if isinstance(one.router, HALORouter) else None),
             earlier=None if before is None else ResumeState.of(before),
             inbox=self.lease,
             stop_key=stop_key(() if before is None else before.events),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
 from .drift import Drift as Drift
+from .estimate import HOPELESS as HOPELESS
+from .estimate import MIN_OUTCOMES as MIN_OUTCOMES
 from .estimate import Estimate as Estimate
 from .history import Execution as Execution
 from .history import TaskProfile as TaskProfile

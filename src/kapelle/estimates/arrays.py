@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kapelle.documents import write_beside_then_rename
 from kapelle.errors import InvalidInput
 
 _FORMAT = 1
@@ -25,21 +24,12 @@ def write_arrays(path: Path | str, about: Mapping[str, object], arrays: Mapping[
     Raises:
         InvalidInput: it cannot be written.
     """
-    target = Path(path)
     head = np.frombuffer(json.dumps({"format": _FORMAT, **about}).encode(), dtype=np.uint8)
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=target.name, suffix=".part", delete=False) as file:
-            try:
-                np.savez_compressed(file, about=head, **arrays)  # type: ignore[arg-type]  # its stubs know fewer dtypes
-                file.close()
-                os.replace(file.name, target)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        raise InvalidInput(
-            f"{str(target)!r} cannot be written: {error.strerror or error}. Name another file."
-        ) from error
+    if not Path(path).parent.is_dir():  # a name mistyped makes no folder
+        raise InvalidInput(f"{str(path)!r} cannot be written: there is no such folder. Make it, or name another file.")
+    written = io.BytesIO()
+    np.savez_compressed(written, about=head, **arrays)  # type: ignore[arg-type]  # its stubs know fewer dtypes
+    write_beside_then_rename(Path(path), written.getvalue())
 
 
 def read_arrays(path: Path | str) -> tuple[dict[str, object], dict[str, NDArray[np.generic]]]:

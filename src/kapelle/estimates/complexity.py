@@ -33,7 +33,7 @@ BASE_COMPLEXITY = {
 UNKNOWN_TYPE = 1.0
 PER_DEPENDENCY = 0.10
 PER_LEVEL = 0.05
-LOWEST, HIGHEST = 0.5, 3.0
+MIN_COMPLEXITY, MAX_COMPLEXITY = 0.5, 3.0
 
 
 def estimate_complexity(task_type: str, *, dependencies: int = 0, depth: int = 0) -> float:
@@ -46,7 +46,7 @@ def estimate_complexity(task_type: str, *, dependencies: int = 0, depth: int = 0
     """
     base = BASE_COMPLEXITY.get(task_type, UNKNOWN_TYPE)
     factor = base * (1 + PER_DEPENDENCY * dependencies) * (1 + PER_LEVEL * depth)
-    return min(max(factor, LOWEST), HIGHEST)
+    return min(max(factor, MIN_COMPLEXITY), MAX_COMPLEXITY)
 
 
 def estimate_complexities(dag: TaskDAG) -> dict[str, float]:

@@ -44,7 +44,7 @@ _DOUBT = 2.0
 _DECLARED_VARIANCE = 0.6**2
 _GUESS_VARIANCE = 1.5**2
 """How far declared costs and times, and mere guesses, may be off: factors of 1.8 and 4.5, as one standard deviation."""
-_MOST_VARIANCE = 2.0
+_MAX_VARIANCE = 2.0
 """Of a logarithm, where a mean is told from a median: that of log-normal amounts is e^(variance / 2) times as high.
 More is not believed of tails, however heavy a few outcomes make them look."""
 _WITHIN_WEIGHT = 4.0
@@ -250,7 +250,7 @@ class Experience:
         if is_tried or (is_wild and known is None and of_type is not None and of_type.effect(what)[2] > 0.0):
             prior = effects.predict(known.effect(what) if known else None, of_type.effect(what) if of_type else None)
             weight = min(_TRUST * effects.noise / prior.variance, PRIOR_WEIGHT)
-            mean = math.exp(min(prior.mean + min(effects.noise + prior.variance, _MOST_VARIANCE) / 2, 50.0))
+            mean = math.exp(min(prior.mean + min(effects.noise + prior.variance, _MAX_VARIANCE) / 2, 50.0))
             belief = _Belief(mean, weight if values else 1.0, prior.mean, prior.variance)
         else:
             if what == "cost" and known is not None:  # whatever it did so far was free
@@ -273,7 +273,7 @@ class _Belief:
 
 
 def _log_mean(amount: float, noise: float) -> float | None:
-    return math.log(amount) - min(noise, _MOST_VARIANCE) / 2 if amount > 0.0 else None
+    return math.log(amount) - min(noise, _MAX_VARIANCE) / 2 if amount > 0.0 else None
 
 
 def _expect(values: list[float], belief: _Belief, noise: float) -> Amount:

@@ -46,7 +46,6 @@ def write_plot(report: SavingsReport, path: Path) -> None:
         raise InvalidInput("There is no curve to draw: nothing could be estimated from this log.")
     target = path.expanduser()
     write_beside_then_rename(target, render_plot(report, target.suffix.lower().removeprefix(".")))
-    target.chmod(0o644)  # beside it was written for its owner alone, which a picture need not be
 
 
 def render_plot(report: SavingsReport, kind: str) -> bytes:

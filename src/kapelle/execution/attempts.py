@@ -25,7 +25,7 @@ from .error_texts import MAX_REASON_CHARS
 from .graph_changes import PendingChanges
 from .growth import may_help_anew
 from .owners import Owners
-from .recovery import AskStrategy, Failure, FallbackChooser, LeaveToRival, Retry, TryAgent, recover
+from .recovery import AskStrategy, FailedAttempt, FallbackChooser, LeaveToRival, Retry, TryAgent, recover
 from .reports import HedgeDue, RetryDue
 from .retry import is_repeatable
 from .settlement import LATE_EXPANSION, Ended, Settlement
@@ -220,7 +220,7 @@ class Attempts:
         assert agent is not None
         own = next((most for most in (task.retries, self._agents[agent].retries) if most is not None), None)
         rival_goes_on = job.rival is not None and job.rival in self._running
-        failed = Failure(
+        failed = FailedAttempt(
             task=task,
             rival_goes_on=rival_goes_on,
             can_pass=not rival_goes_on and ended.error is not None and policy.can_pass(ended.error),
@@ -259,12 +259,14 @@ class Attempts:
             return None
         if not is_repeatable(task) or self._deadlines.has_passed(task):
             return None
-        if self._tasks.plan.routed.tasks[task.task_id].pinned:  # who does it is an order of the user's
+        plan = self._tasks.plan
+        if plan.routed.tasks[task.task_id].pinned:  # who does it is an order of the user's
             return None
-        found = self._fallbacks.choose_fallback(task, {attempt.agent for attempt in work.attempts})
+        tried = {attempt.agent for attempt in work.attempts}
+        found = self._fallbacks.choose_fallback(task, tried, plan.plan_estimates)
         if found is None:
             return None
-        failed = Failure(task=task, is_spent=True, candidate=found, left_usd=self._spending.left_usd)
+        failed = FailedAttempt(task=task, is_spent=True, candidate=found, left_usd=self._spending.left_usd)
         step = recover(failed, self._limits.retry)
         if isinstance(step, TryAgent):
             return step

@@ -44,7 +44,7 @@ class Dispatcher:
         """Whether something of this run will report without anybody's doing."""
         if len(self._running) or len(self._changes) or self._attempts.are_awaited:
             return True
-        return self._ready.is_waiting_for_threads or self._rests.are_awaited
+        return self._ready.is_waiting_for_threads or (bool(self._rests.resting) and self._rests.are_awaited)
 
     def start_all(self) -> None:
         """Start everything that is ready, as far as agents are free and the budget holds."""
@@ -52,7 +52,7 @@ class Dispatcher:
             if (unasked := self._why_not_asked(job)) is not None:
                 self._ready.leave(job)
                 self._pass_over(job, unasked)
-            elif self._rests.is_left_alone(job):
+            elif self._rests.resting and self._rests.is_left_alone(job):
                 self._ready.push(job)
                 self._ready.leave(job)
             else:
@@ -89,7 +89,7 @@ class Dispatcher:
         """Return why the agent of a job is not asked at all: it is stuck, or what it calls wants to be left alone."""
         if job.agent is not None and not job.has_place:
             return f"All places of {job.agent} are taken by calls that go on although their time is over."
-        return self._rests.why_not_asked(job)
+        return self._rests.why_not_asked(job) if self._rests.resting else None
 
     def _expected(self, job: Job) -> Estimate | None:
         """Return what a job is expected to take; None for a check that no agent makes."""
@@ -159,7 +159,8 @@ class Dispatcher:
             doing = self._calls.examine(job, job.check, resolved, context)
         limit_s = self._deadlines.seconds_for(task, job.agent)
         self._running.start(job, doing, f"{self._calls.run_id}:{task.task_id}", limit_s)
-        self._rests.go_first(job)
+        if self._rests.first:
+            self._rests.go_first(job)
         self._attempts.watch_for_lateness(job)
 
     def _write_start(self, job: Job, reserved_usd: float) -> None:

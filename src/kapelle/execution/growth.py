@@ -143,7 +143,7 @@ def _asked(task: Task) -> tuple[str, object, str]:
     return task.task_type, task.inputs, "" if task.inputs else words
 
 
-def arm_of(task: Task) -> dict[str, Any]:
+def mode_of(task: Task) -> dict[str, Any]:
     """What a task's metadata say of the planning mode in which its request runs (see planning, `Gate`)."""
     return {name: value for name, value in task.metadata.items() if name == "arm" or name.startswith("gate_")}
 
@@ -186,7 +186,7 @@ def grow(dag: TaskDAG, task: Task, subgraph: TaskDAG, limits: GrowthLimits, *, r
             task_id=ids[inner.task_id],
             depends_on=tuple(ids[before] for before in inner.depends_on),
             inputs=rename_references(inner.inputs, lambda name: ids.get(name, name)),
-            metadata={**arm_of(task), **inner.metadata, DEPTH: depth, "parent": task.task_id, "replans": replans},
+            metadata={**mode_of(task), **inner.metadata, DEPTH: depth, "parent": task.task_id, "replans": replans},
         )
         for inner in subgraph
     )

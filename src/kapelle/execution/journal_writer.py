@@ -17,7 +17,7 @@ from kapelle.strategies import Accept, Verdict, strategy_to_dict, task_context
 from kapelle.validation import ApprovedPlan
 
 from .error_texts import MAX_REASON_CHARS
-from .growth import arm_of
+from .growth import mode_of
 from .spending import no_usage
 from .work import Attempt, Job, Work
 
@@ -47,6 +47,7 @@ class JournalWriter:
     ) -> None:
         self._clock = clock
         self._journal = journal
+        self._is_off, self._keeps_outcomes = journal.is_off, journal.keeps_outcomes
         self._plan = plan
         self._find_versions = find_versions
         self._versions: Mapping[str, str] | None = None
@@ -57,7 +58,7 @@ class JournalWriter:
 
     def task_started(self, job: Job, reserved_usd: float) -> None:
         """Tell that a task begins, with its first job."""
-        if self._journal.is_off:
+        if self._is_off:
             return
         self._write("task_started", {"agent": job.agent, **_money(reserved_usd=reserved_usd)}, job.work.task.task_id)
 
@@ -96,7 +97,7 @@ class JournalWriter:
         if is_assumed:
             data["cost_assumed"] = True
         outcomes: list[Outcome] = []
-        if job.agent is not None and job.reservation is not None and self._journal.keeps_outcomes:
+        if job.agent is not None and job.reservation is not None and self._keeps_outcomes:
             judge = Attempt(
                 agent=job.agent,
                 step="verifier",
@@ -113,12 +114,12 @@ class JournalWriter:
         self, work: Work, attempt: Attempt, accepted: Accept | None, seconds: float, *, by_heart: bool
     ) -> None:
         """Tell that a task is done: with what its strategy has accepted or, where that is None, its only attempt."""
-        if not self._journal.keeps_outcomes:
+        if not self._keeps_outcomes:
             return
         assert attempt.result is not None
         if accepted is None:
             by, quality = None, attempt.result.quality
-            data, decision = ({} if self._journal.is_off else _used(attempt)), {}
+            data, decision = ({} if self._is_off else _used(attempt)), {}
         else:
             by, quality = accepted.agent, work.quality_of(attempt, accepted.agent)[0]
             data, decision = {"agent": by}, {"decision": accepted.reason, "seconds": seconds}
@@ -206,7 +207,7 @@ class JournalWriter:
 
     def _outcomes(self, work: Work, accepted: str | None) -> list[Outcome]:
         """Return what became of every attempt of a task, now that it is known what each was worth."""
-        if not self._journal.keeps_outcomes:
+        if not self._keeps_outcomes:
             return []
         return [self._outcome(work, attempt, accepted) for attempt in work.attempts if attempt.ended]
 
@@ -220,7 +221,7 @@ class JournalWriter:
             "dependencies": len(task.dependencies),
             "text": task.description[:MAX_TEXT_CHARS],
             **_told(work, attempt),
-            **arm_of(task),
+            **mode_of(task),
             **self._plan.routed.tasks[task.task_id].features,
         }
         if measured_by is not None:

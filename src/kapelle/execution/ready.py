@@ -75,12 +75,11 @@ class ReadyJobs:
             if limit is None:
                 limit = self._limits[agent] = self._limit_of(agent)
             may_ask = busy < limit and agent not in self._held
-            was_promised = may_ask and self._places.promised[agent] > 0
             if may_ask and self._places.take(agent):
                 self._busy[agent] = busy + 1
                 job.has_place = True
-                if was_promised:
-                    self._wake(agent)  # for more places, or to stand in line once more
+                if agent in self._offered:
+                    self._wake(agent)  # there may be more places; if there are not, it stands in line once more
                 return job
             heapq.heappush(self._parked[agent], waiting)
         for agent in self._offered:

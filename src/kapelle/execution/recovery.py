@@ -6,7 +6,7 @@
     its reason can pass, once more does no harm, retries are left        Retry, after a delay
     its strategy may have another step                                   AskStrategy
     another agent can do it, is affordable, and no person chose the one  TryAgent: the next best
-    none of these                                                        GiveUp, with what may be said of that
+    none of these                                                        FailTask, with what may be said of that
 
 An attempt is judged first with what is known of it alone; where that gives `AskStrategy` and the strategy comes to
 nothing as well, once more with `is_spent`.
@@ -19,6 +19,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from kapelle.allocation import PlanEstimates
 from kapelle.estimates import Estimate
 from kapelle.graph import Task
 
@@ -33,13 +34,16 @@ class FallbackChooser(Protocol):
     the plan was: the agent can do the task, and its cost is reserved before it starts.
     """
 
-    def choose_fallback(self, task: Task, tried: Collection[str]) -> tuple[str, Estimate] | None:
-        """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is."""
+    def choose_fallback(self, task: Task, tried: Collection[str], plan: PlanEstimates) -> tuple[str, Estimate] | None:
+        """Return an agent that can do the task and was not tried, with what it is expected to take; None if none is.
+
+        `plan` is what the tasks of the graph, as it is now, are expected to take.
+        """
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
+class FailedAttempt:
     """An attempt at a task that has failed, and all that decides how it goes on."""
 
     task: Task
@@ -84,17 +88,17 @@ class TryAgent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GiveUp:
+class FailTask:
     """The task has failed."""
 
     remark: str = ""
     """What else is to be said of why."""
 
 
-Recovery = LeaveToRival | Retry | AskStrategy | TryAgent | GiveUp
+Recovery = LeaveToRival | Retry | AskStrategy | TryAgent | FailTask
 
 
-def recover(failure: Failure, policy: RetryPolicy, chance: random.Random | None = None) -> Recovery:
+def recover(failure: FailedAttempt, policy: RetryPolicy, chance: random.Random | None = None) -> Recovery:
     """Return how it goes on: see the table above. `chance` draws the delay of a retry."""
     task = failure.task
     if not failure.is_spent:
@@ -104,11 +108,13 @@ def recover(failure: Failure, policy: RetryPolicy, chance: random.Random | None 
             return Retry(delay_s=policy.delay_s(failure.times_failed, chance or random.Random(task.task_id)))
         return AskStrategy()
     if failure.candidate is None or not is_repeatable(task):
-        return GiveUp()
+        return FailTask()
     agent, expected = failure.candidate
     if task.approval:  # who does it, for how much, is what a person was shown and said yes to
-        return GiveUp(remark=f" {agent} might do it, but a person approved another agent for it: name it in the plan.")
+        return FailTask(
+            remark=f" {agent} might do it, but a person approved another agent for it: name it in the plan."
+        )
     if expected.cost_usd > failure.left_usd:
         left = f"of the budget ${failure.left_usd:.4g} is left."
-        return GiveUp(remark=f" {agent} might do it for ${expected.cost_usd:.4g}, but {left}")
+        return FailTask(remark=f" {agent} might do it for ${expected.cost_usd:.4g}, but {left}")
     return TryAgent(agent=agent, expected=expected)

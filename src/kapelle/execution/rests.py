@@ -26,16 +26,16 @@ class Rests:
     def __init__(self, agents: AgentRegistry, ready: ReadyJobs, reports: Reports, max_rest_s: float) -> None:
         self._agents, self._ready, self._reports = agents, ready, reports
         self._max_rest_s = max_rest_s
-        self._resting: dict[str, asyncio.TimerHandle] = {}
-        """With when they may be asked again."""
-        self._first: dict[str, tuple[Job, asyncio.TimerHandle] | None] = {}
+        self.resting: dict[str, asyncio.TimerHandle] = {}
+        """Services that rest, with when they may be asked again. Mostly empty: whoever asks looks here first."""
+        self.first: dict[str, tuple[Job, asyncio.TimerHandle] | None] = {}
         """Services that one job asks first: that job, once it has begun, with when others may follow even if it has not
         ended."""
 
     @property
     def are_awaited(self) -> bool:
         """Whether a job waits for a rest to end."""
-        return any(self._ready.is_waited_for(self._asking_for(service)) for service in self._resting)
+        return any(self._ready.is_waited_for(self._asking_for(service)) for service in self.resting)
 
     def heed(self, job: Job, error: BaseException) -> None:
         """Leave the service alone that an agent calls, if its error asks for that."""
@@ -44,13 +44,13 @@ class Rests:
             return
         service, loop = self._service_of(job.agent), asyncio.get_running_loop()
         due = loop.time() + seconds
-        known = self._resting.get(service)
+        known = self.resting.get(service)
         if known is not None:
             if known.when() >= due:
                 return
             known.cancel()
         over = RestOver(service=service, due=due)
-        self._resting[service] = loop.call_at(due, self._reports.put_nowait, over)
+        self.resting[service] = loop.call_at(due, self._reports.put_nowait, over)
         for agent in self._asking_for(service):
             if seconds > self._max_rest_s:
                 self._ready.let_go(agent)  # nobody waits that long: its jobs come to nothing at their turn
@@ -59,10 +59,10 @@ class Rests:
 
     def why_not_asked(self, job: Job) -> str | None:
         """Return why the agent of a job is not asked at all, where what it calls rests for too long."""
-        if job.agent is None or not self._resting:
+        if job.agent is None:
             return None
         service = self._service_of(job.agent)
-        timer = self._resting.get(service)
+        timer = self.resting.get(service)
         left_s = 0.0 if timer is None else timer.when() - asyncio.get_running_loop().time()
         if left_s <= self._max_rest_s:
             return None
@@ -70,46 +70,46 @@ class Rests:
 
     def is_left_alone(self, job: Job) -> bool:
         """Whether what a job's agent calls wants to be left alone for so short a time that the job waits."""
-        if job.agent is None or not self._resting or self._service_of(job.agent) not in self._resting:
+        if job.agent is None or self._service_of(job.agent) not in self.resting:
             return False
         self._ready.hold(job.agent)
         return True
 
     def end(self, service: str, due: float) -> None:
         """A service may be asked again: by one job at first."""
-        timer = self._resting.get(service)
+        timer = self.resting.get(service)
         if timer is not None and timer.when() == due:  # not by the clock: a loop rings a moment before the time
-            del self._resting[service]
+            del self.resting[service]
             self._forget_first(service)
-            self._first[service] = None
+            self.first[service] = None
             for agent in self._asking_for(service):
                 self._ready.let_go(agent)
 
     def go_first(self, job: Job) -> None:
         """If a job is the first that asks a service after a rest, the others wait for how that ends."""
-        if job.agent is None or not self._first:
+        if job.agent is None:
             return
         service = self._service_of(job.agent)
-        if self._first.get(service, ()) is not None:
+        if self.first.get(service, ()) is not None:
             return
-        self._first[service] = job, self._reports.put_later(MAX_FIRST_S, OthersMayFollow(job=job))
+        self.first[service] = job, self._reports.put_later(MAX_FIRST_S, OthersMayFollow(job=job))
         for agent in self._asking_for(service):
             self._ready.hold(agent)
 
     def let_others_follow(self, job: Job) -> None:
         """If a job was the first after a rest, others may ask as well, unless it was told to wait again."""
-        for service, first in list(self._first.items()):
+        for service, first in list(self.first.items()):
             if first is not None and first[0] is job:
                 self._forget_first(service)
-                if service not in self._resting:
+                if service not in self.resting:
                     for agent in self._asking_for(service):
                         self._ready.let_go(agent)
 
     def close(self) -> None:
         """The run has ended."""
-        for timer in self._resting.values():
+        for timer in self.resting.values():
             timer.cancel()
-        for service in list(self._first):
+        for service in list(self.first):
             self._forget_first(service)
 
     def _service_of(self, agent: str | None) -> str:
@@ -126,6 +126,6 @@ class Rests:
         return [agent for agent in self._agents.runnable() if self._service_of(agent) == service]
 
     def _forget_first(self, service: str) -> None:
-        first = self._first.pop(service, None)
+        first = self.first.pop(service, None)
         if first is not None:
             first[1].cancel()

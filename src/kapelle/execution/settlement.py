@@ -67,7 +67,8 @@ class Settlement:
             self._ready.leave_late(job, given_s, partial(when_threads_end, running))
             news = PlaceFree(agent=agent, left_by=job)
             when_threads_end(running, partial(self._reports.put_from_anywhere, news))
-        self._rests.let_others_follow(job)
+        if self._rests.first:
+            self._rests.let_others_follow(job)
 
     def settle(self, job: Job, ended: Ended, *, decides: bool = True, **more: Any) -> Attempt:
         """Charge an attempt that has ended, learn from it, and write it down.

@@ -122,6 +122,7 @@ def read_json_value(
         path, UUID, address, pattern           text
         key                                    text, as the same value would be one; two that are the same are refused
 
+    >>> import datetime
     >>> read_json_value({1: (2.5, {3, 1}), "when": datetime.date(2024, 5, 1)})
     {'1': [2.5, [1, 3]], 'when': '2024-05-01'}
 

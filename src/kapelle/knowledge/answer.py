@@ -14,7 +14,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kapelle.language import NUMBER_WORDS, STOP_WORDS, find_sentences, plain, split_words, stem, word_set
+from kapelle.language import (
+    NUMBER_WORDS,
+    PERSONAL,
+    STOP_WORDS,
+    UNITS,
+    ProseQuestion,
+    find_sentences,
+    plain,
+    split_words,
+    stem,
+    word_set,
+)
 
 from .folder_index import Passage
 
@@ -54,7 +65,7 @@ def find_answer(question: str, passages: Sequence[Passage]) -> FoundAnswer | Non
     >>> find_answer("What is the capital of Peru?", [note]) is None
     True
     """
-    wanted = _Question.read(question)
+    wanted = ProseQuestion.read(question)
     if not wanted.words:
         return None
     fits: list[tuple[float, frozenset[str], FoundAnswer]] = []
@@ -80,63 +91,9 @@ def find_answer(question: str, passages: Sequence[Passage]) -> FoundAnswer | Non
 def unsaid_words(question: str, passages: Sequence[Passage]) -> tuple[str, ...]:
     """Return the words of a question that carry meaning and stand in none of the passages."""
     said = {stem(word) for passage in passages for word in split_words(f"{passage.heading} {passage.text}")}
-    return tuple(word for word in _Question.read(question).words if stem(word) not in said)
+    return tuple(word for word in ProseQuestion.read(question).words if stem(word) not in said)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Question:
-    text: str
-    """Plain, without the words that only ask to be told."""
-    asks_for: str
-    """`date`, `number`, `person`, `place`, `reason`, `way`, `truth`, `which` (one of a kind), `thing` (what something
-    is), or `anything`."""
-    words: tuple[str, ...]
-    """Words that carry meaning, plain, without the ones that only ask."""
-    stems: frozenset[str]
-    order: tuple[str, ...]
-    """Stems that an answer must have in this order; empty where any will do."""
-
-    @staticmethod
-    def read(question: str) -> _Question:
-        text = _LEAD.sub("", plain(question).strip()).rstrip(" ?.!")
-        text = re.sub(r"^(what|who|where) (.+) (is|are|was|were)$", r"\1 \3 \2", text)  # "look up what an estuary is"
-        asks_for = next((kind for pattern, kind in _ASKS if re.search(pattern, text)), "thing")
-        measure = re.findall(rf"\bhow ({'|'.join(_UNITS)})\b", text)
-        asking = {"s", *re.findall(r"\b(?:what|which) (year|date|day|century)\b", text), *measure}
-        asking |= STOP_WORDS if asks_for == "truth" else STOP_WORDS | {"must", "may", "shall"}
-        words = tuple(word for word in dict.fromkeys(split_words(text)) if word not in asking)
-        does, verb = re.search(r"\b(?:do|does|did)\b(.*)", text), re.match(r"(?:who|what)\s+(\w+)", text)
-        ordered = text if asks_for == "truth" or " than " in text or (verb and verb[1] in words) else does and does[1]
-        of = re.search(r"(?<!\bmade )\bof\b(.*)", text)
-        owned = re.match(r"\W*(?:its|their|his|her)\b|what (?:do|does|did) .*\bdo$", text)
-        if owned or (of and not set(split_words(of[1])) - STOP_WORDS):
-            words = ()  # nothing readable stands after its "of", or it is about "its" something
-        return _Question(
-            text=text,
-            asks_for=asks_for,
-            words=() if len(words) < 2 and _PRONOUN.search(text) else words,
-            stems=frozenset(map(stem, words)),
-            order=tuple(dict.fromkeys(stem(w) for w in split_words(ordered or "") if w in words)),
-        )
-
-
-_PRONOUN = re.compile(r"\b(?:it|they|them|he|she|him)\b")
-_LEAD = re.compile(
-    r"^(?:(?:please|(?:can|could|would|will) you|i want to know|(?:tell|give|show) me|look ?up|find(?: out)?|list|"
-    r"search(?: for)?|describe|explain|research|(?:information|facts?|what is known) (?:about|on)|about)\b[\s,:]*)+"
-)
-_ASKS = (
-    (r"^why\b", "reason"),
-    (r"^how (?:do|does|did|can|could|to|should|must|is|are|was|were)\b", "way"),
-    (r"^(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|must|may|should)\b", "truth"),
-    (r"\bwhen\b|\b(?:what|which) (?:year|date|day|century)\b", "date"),
-    (r"\bhow (?:many|much|long|high|tall|deep|large|big|old|far|wide|heavy|often)\b", "number"),
-    (r"^who\b|\bwhom\b|\bwhose\b", "person"),
-    (r"\bwhere\b", "place"),
-    (r"^(?:what|which) (?:is|are|was|were) (?!.*\b(?:of|with|by|for|from|to|in|on)$)", "thing"),
-    (r"\b(?:what|which) (?!(?:is|are|was|were|do|does|did|can|has|have|had|will|must|may|should)\b)\w+ \w", "which"),
-    (r"\b(?:what|which|how)\b", "anything"),
-)
 _RANKS = word_set("first second third fourth fifth last most least best worst only")
 _NO_RANKS = word_set("forest rainforest interest request conquest harvest everest budapest bucharest")
 _MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
@@ -154,17 +111,6 @@ _SCALES = "hundred|thousand|million|billion"
 _NUMBER = re.compile(
     rf"\b\d+(?:[.,]\d+)*\b(?: (?:{_SCALES}))?|\b(?:{'|'.join(NUMBER_WORDS)}|{_SCALES})\b", re.IGNORECASE
 )
-_SPAN = r"seconds?|minutes?|hours?|days?|weeks?|months?|years?"
-_EXTENT = r"mm|cm|m|km|metres?|meters?|kilomet(?:re|er)s?|miles?|feet|ft|inch(?:es)?"
-# What a number must be followed by, for each "how": "ten countries" is not how long a river is.
-_UNITS = {
-    "long": rf"{_SPAN}|{_EXTENT}|pages?",
-    **dict.fromkeys(("high", "tall", "deep", "far", "wide"), _EXTENT),
-    **dict.fromkeys(("large", "big"), rf"{_EXTENT}|square|km2|m2|km²|m²|hectares?|people|employees"),
-    "old": _SPAN,
-    "heavy": r"g|kg|grams?|kilograms?|tonnes?|tons?|pounds?|lbs?",
-    "often": r"times?",
-}
 _NOT = re.compile(r"\b(?:not|no|never|without|nobody|none|neither|nor|cannot|nothing|hardly)\b|n['’]t\b")
 _EXCEPT = re.compile(r"\b(?:except|excluding|unless|other than|apart from|besides|instead)\b|\bnot only\b")
 _FORMER = re.compile(r"\b(?:former|formerly|previous|previously|originally|once|no longer|used to)\b")
@@ -201,7 +147,7 @@ def _is_rank(word: str) -> bool:
     return word in _RANKS or (word.endswith("est") and len(word) > 5 and word not in _NO_RANKS)
 
 
-def _fit(wanted: _Question, sentence: str, heading: str) -> tuple[float, frozenset[str], str] | None:
+def _fit(wanted: ProseQuestion, sentence: str, heading: str) -> tuple[float, frozenset[str], str] | None:
     """Return how well a sentence fits, what it says and the value; or None when it cannot be the answer."""
     words, above, told, asked = split_words(sentence), split_words(heading), plain(sentence), wanted.text
     own, known = set(map(stem, words)), set(map(stem, above))
@@ -234,7 +180,7 @@ def _figures(text: str) -> set[str]:
     return {number.replace(",", "") for number in re.findall(r"\d+(?:[.,:]\d+)*", text)}
 
 
-def _is_of_same_time(wanted: _Question, told: str, heading: str) -> bool:
+def _is_of_same_time(wanted: ProseQuestion, told: str, heading: str) -> bool:
     asked, told = wanted.text, told.replace("no longer", "not") if wanted.asks_for == "truth" else told
     if bool(_FORMER.search(told)) != bool(_FORMER.search(asked)):
         return False
@@ -260,14 +206,14 @@ _Found = tuple[frozenset[str], str] | None
 class _Clause:
     """A clause of a sentence, to be read for what a question asks."""
 
-    def __init__(self, wanted: _Question, sentence: str, start: int, end: int, known: set[str]) -> None:
+    def __init__(self, wanted: ProseQuestion, sentence: str, start: int, end: int, known: set[str]) -> None:
         self.wanted, self.text, self.before = wanted, sentence[start:end], sentence[:start]
         self.spans = [match.span() for match in re.finditer(r"[^\W_]+", self.text)]
         self.words = [plain(self.text[first:last]) for first, last in self.spans]
         self.stems = [stem(word) for word in self.words]
         self.own = wanted.stems & set(self.stems)
         self.known = known
-        if self.words and _PRONOUN.fullmatch(self.words[0]):
+        if self.words and PERSONAL.fullmatch(self.words[0]):
             self.known = known | {stem(word) for word in split_words(self.before)}
         # The shortest stretch that holds all of them, and what stands right before it.
         latest: dict[str, int] = {}
@@ -338,7 +284,8 @@ class _Clause:
     def _read_figure(self, pattern: re.Pattern[str]) -> _Found:
         wanted, fits = self.wanted, []
         how = re.search(r"\bhow (many \w+|\w+)", wanted.text)
-        unit, counted = _UNITS.get(how[1], "") if how else "", stem(how[1][5:]) if how and how[1][:5] == "many " else ""
+        unit = UNITS.get(how[1], "") if how else ""
+        counted = stem(how[1][5:]) if how and how[1].startswith("many ") else ""
         figures = [m for m in pattern.finditer(self.text) if plain(m[0]) not in (*wanted.words, "one")]
         kind = re.search(r"\b(?:is|are) an? (\w+) of (?=\w)", self.text) if counted else None
         ranges = [m.span() for m in figures] + ([kind.span(1)] if kind else [])  # "is a federation of sixteen states"

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .pronouns import find_referent as find_referent
     from .pronouns import replace_there as replace_there
     from .pronouns import subject_of as subject_of
+    from .prose_questions import PERSONAL as PERSONAL
+    from .prose_questions import UNITS as UNITS
+    from .prose_questions import ProseQuestion as ProseQuestion
     from .quantities import Quantity as Quantity
     from .quantities import find_quantities as find_quantities
     from .question_words import CONCEPTS as CONCEPTS
@@ -57,6 +60,7 @@ else:
             "facts": "MAX_FACT_DEPTH Fact Step is_singular parse_facts replace_pronoun split_items split_listed "
             "split_owned split_steps without_article",
             "pronouns": "find_referent replace_there subject_of",
+            "prose_questions": "PERSONAL UNITS ProseQuestion",
             "quantities": "Quantity find_quantities",
             "question_words": "CONCEPTS DATE_WORDS LONGEST_PHRASE PIECE_WORDS UNIT_SUFFIXES VAGUE_HEADS Phrase Token "
             "find_phrase find_unit fits_verb read_tokens stem_set",

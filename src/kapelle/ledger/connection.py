@@ -22,7 +22,7 @@ from pathlib import Path
 
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt, NotFound
 
-from .schema import check_readable, migrate
+from .schema import check_readable, make_tables
 
 BUSY_TIMEOUT_S = 2.0
 """How long to wait for another process. A write takes well under a millisecond; who holds on longer has stopped."""
@@ -66,7 +66,7 @@ def open_for_writing(path: str) -> sqlite3.Connection:
     try:
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
-        migrate(connection, path)
+        make_tables(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise refusal(error, path) from error
@@ -76,8 +76,8 @@ def open_for_writing(path: str) -> sqlite3.Connection:
     return connection
 
 
-def open_for_reading(path: str) -> tuple[sqlite3.Connection, Fingerprint | None, int]:
-    """Open a ledger that is there, and return its version too.
+def open_for_reading(path: str) -> tuple[sqlite3.Connection, Fingerprint | None]:
+    """Open a ledger that is there.
 
     With a fingerprint, what is read counts only while the file still has it.
 
@@ -104,14 +104,14 @@ def open_for_reading(path: str) -> tuple[sqlite3.Connection, Fingerprint | None,
             raise
         raise InvalidInput(f"Cannot open the ledger {path!r}: {error}. Name another with --db.") from error
     try:
-        version = check_readable(connection, path)
+        check_readable(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise refusal(error, path) from error
     except BaseException:
         connection.close()
         raise
-    return connection, fingerprint if immutable else None, version
+    return connection, fingerprint if immutable else None
 
 
 def try_write(path: str) -> None:

@@ -24,22 +24,17 @@ class Examination:
 
     Args:
         now: What time it is for leases: see lease.
-        newest_version: The version of the tables that this kapelle writes.
+        version: Of its tables.
         try_write: Raises what a writer would meet, and leaves nothing behind.
     """
 
     def __init__(
-        self, history: History, now: Callable[[], float], *, newest_version: int, try_write: Callable[[], None]
+        self, history: History, now: Callable[[], float], *, version: int, try_write: Callable[[], None]
     ) -> None:
         self._history = history
         self._now = now
-        self.newest_version = newest_version
+        self.version = version
         self.try_write = try_write
-
-    @property
-    def version(self) -> int:
-        """The version of the ledger's tables."""
-        return self._history.version
 
     def run_ids(self) -> tuple[str, ...]:
         """Return the ids of all runs, also of those whose events are gone."""

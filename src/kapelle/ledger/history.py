@@ -68,10 +68,6 @@ class History:
         # What is asked for was typed by people, who also type what no store could hold.
         self._read: ReadRows = lambda sql, values: read(sql, [storable(value) for value in values])
         self._dialect = dialect
-        self.version = 0
-        """Of the store's tables."""
-        self.has_leases = self.has_blobs = self.has_chains = True
-        """Whether the version has a table of leases; large fields apart, and an inbox; chained events."""
 
     def events(self, run_id: str) -> tuple[Event, ...]:
         """Return the events of a run in order; none if there is no such run.
@@ -93,14 +89,6 @@ class History:
     def _rows_of(self, run_id: str) -> list[Any]:
         """Return the head of a run's chain (start, length, hash) and, beside it, each of its events with its hash."""
         kind, task_id, data = (self._dialect.raw.format(f"e.{name}") for name in ("kind", "task_id", "data"))
-        if not self.has_chains:
-            return self._read(
-                f"""
-                SELECT NULL, NULL, NULL, e.seq, e.at, {kind}, {task_id}, {data}, NULL
-                FROM events e WHERE e.run_id = ? ORDER BY e.seq
-                """,  # noqa: S608 - our own names
-                (run_id,),
-            )
         # In one statement, so that events and head are of one moment. It has a row where the run has no event, too.
         return self._read(
             f"""
@@ -113,22 +101,21 @@ class History:
     def _whole(self, run_id: str, rows: list[Any]) -> tuple[Event, ...]:
         """Return the events that rows tell, with their large fields, if they are as they were written."""
         events = tuple(event_from_row(run_id, *row[3:8]) for row in rows if row[3] is not None)
-        large = self._large(run_id) if self.has_blobs and events else []
+        large = self._large(run_id) if events else []
         whole = put_together(events, large)
-        if self.has_chains:
-            links = (row[7:9] for row in rows if row[3] is not None)
-            check_chain(run_id, Head.from_row(run_id, rows[0][:3]), events, links, large)
+        links = (row[7:9] for row in rows if row[3] is not None)
+        check_chain(run_id, Head.from_row(run_id, rows[0][:3]), events, links, large)
         return whole
 
     def chained_from(self, run_id: str) -> int | None:
         """Return the first event of a run that is chained; None where none is."""
-        rows = self._read("SELECT start, length FROM chains WHERE run_id = ?", (run_id,)) if self.has_chains else []
+        rows = self._read("SELECT start, length FROM chains WHERE run_id = ?", (run_id,))
         return next((start for start, length in rows if start < length), None)
 
     def run_ids(self) -> tuple[str, ...]:
         """Return the ids of all runs, also of those whose events are gone."""
-        chained = "UNION SELECT run_id FROM chains" if self.has_chains else ""
-        return tuple(row[0] for row in self._read(f"SELECT DISTINCT run_id FROM events {chained} ORDER BY run_id", ()))  # noqa: S608
+        rows = self._read("SELECT run_id FROM events UNION SELECT run_id FROM chains ORDER BY run_id", ())
+        return tuple(row[0] for row in rows)
 
     def newest_at(self) -> float | None:
         """Return the latest time of all events, in seconds since the epoch; None where there are none.
@@ -143,17 +130,16 @@ class History:
 
     def under_way(self, now: float) -> dict[str, Lease | None]:
         """Return the runs that neither ended nor wait for people, each with its lease; None where nobody holds it."""
-        leases = "LEFT JOIN leases h ON h.run_id = l.run_id AND h.owner IS NOT NULL AND h.expires_at > ?"
         rows = self._read(
-            f"""
-            SELECT l.run_id, {"h.owner, h.fence, h.expires_at" if self.has_leases else "NULL, 0, 0.0"}
-            FROM events l {leases if self.has_leases else ""}
+            """
+            SELECT l.run_id, h.owner, h.fence, h.expires_at
+            FROM events l LEFT JOIN leases h ON h.run_id = l.run_id AND h.owner IS NOT NULL AND h.expires_at > ?
             WHERE l.kind IN ('run_started', 'run_resumed') AND NOT EXISTS (
                 SELECT 1 FROM events m WHERE m.run_id = l.run_id AND m.seq > l.seq
                 AND m.kind IN ('run_started', 'run_finished', 'run_waiting', 'run_resumed'))
             ORDER BY l.at, l.run_id
-            """,  # noqa: S608 - our own names
-            (now,) if self.has_leases else (),
+            """,
+            (now,),
         )
         return {
             run_id: None if owner is None else Lease(run_id=run_id, owner=owner, fence=fence, expires_at=until)
@@ -162,8 +148,6 @@ class History:
 
     def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
         """Return all messages to a run by their keys, oldest first."""
-        if not self.has_blobs:
-            return {}
         rows = self._read("SELECT key, data FROM inbox WHERE run_id = ? ORDER BY number", (run_id,))
         return {key: json.loads(text) for key, text in rows}
 
@@ -177,7 +161,7 @@ class History:
         whole = {
             (event.run_id, event.seq): event
             for name, events in asked.items()
-            for event in put_together(events, self._large(name, _OF_QUESTIONS) if self.has_blobs else ())
+            for event in put_together(events, self._large(name, _OF_QUESTIONS))
         }
         return tuple(read_question(whole[row[0], row[1]]) for row in rows)
 
@@ -270,7 +254,7 @@ class History:
                 "SELECT DISTINCT run_id FROM events WHERE kind = 'run_started' AND substr(run_id, 1, ?) = ? LIMIT 6",
                 (len(run_id), run_id),
             )
-            if not rows and self.has_chains:  # its beginning is gone, and reading it tells so
+            if not rows:  # its beginning is gone, and reading it tells so
                 rows = self._read(
                     "SELECT run_id FROM chains WHERE substr(run_id, 1, ?) = ? LIMIT 6", (len(run_id), run_id)
                 )

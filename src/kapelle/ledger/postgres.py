@@ -37,11 +37,9 @@ from .postgres_connection import connect, import_driver, is_away, refusal
 from .postgres_schema import (
     BROKEN_CHAIN,
     LEASE_LOST,
-    MIGRATIONS,
-    WITH_BLOBS,
-    WITH_CHAINS,
+    VERSION,
     check_readable,
-    migrate,
+    make_tables,
 )
 from .question import Question, already_said
 from .rows import outcome_to_row
@@ -274,7 +272,7 @@ class PostgresLedger:
             ((found,),) = self._read(NOW, ())
             return float(found)
 
-        return Examination(self._history, now, newest_version=len(MIGRATIONS), try_write=self._try_write)
+        return Examination(self._history, now, version=VERSION, try_write=self._try_write)
 
     def _stamp(self) -> int:
         self._count += 1
@@ -349,13 +347,9 @@ class PostgresLedger:
         try:
             if self.read_only:
                 connection.execute("SET default_transaction_read_only = on")
-                version = check_readable(connection, self.path)
+                check_readable(connection, self.path)
             else:
-                migrate(connection, self.path)
-                version = len(MIGRATIONS)
-            history = self._history
-            history.version = version
-            history.has_blobs, history.has_chains = version >= WITH_BLOBS, version >= WITH_CHAINS
+                make_tables(connection, self.path)
         except self._driver.Error as error:
             connection.close()
             raise refusal(error, self.path) from error

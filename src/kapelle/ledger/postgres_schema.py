@@ -1,4 +1,4 @@
-"""The ledger's tables in PostgreSQL, in a schema of their own, versioned: a script is added for every change.
+"""The ledger's tables in PostgreSQL, in a schema of their own.
 
 One statement, and so one round trip, appends an event: the function `kapelle.append`. It takes the lock of its run, so
 appends to one run stand in line and places have no gaps; appends to different runs do not wait for each other.
@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 from kapelle.errors import InvalidInput, NotFound
 
+from .schema import too_old
+
 if TYPE_CHECKING:
     from psycopg import Connection
 
@@ -35,11 +37,13 @@ LEASE_LOST = "KP001"
 BROKEN_CHAIN = "KP003"
 """The SQLSTATE by which it refuses a run whose last event is not the one that the head of its chain tells of."""
 
-_MIGRATING = 0x6B61_7065  # "kape": an advisory lock that two who create one ledger at once both take
+_MAKING = 0x6B61_7065  # "kape": an advisory lock that two who create one ledger at once both take
 
-MIGRATIONS: tuple[str, ...] = (
-    # 1: events, outcomes and leases, as version 3 of the SQLite file has them; and how to append
-    """
+VERSION = 3
+"""Of the tables below. A ledger of an earlier one was written before the first release: see `make_tables`."""
+SCHEMA = """
+    CREATE SCHEMA kapelle;
+    CREATE TABLE kapelle.version (number integer NOT NULL);
     CREATE TABLE kapelle.events (
         run_id  text COLLATE "C" NOT NULL,
         seq     bigint NOT NULL,
@@ -48,6 +52,7 @@ MIGRATIONS: tuple[str, ...] = (
         task_id text,
         data    text NOT NULL,
         stamp   bigint NOT NULL,
+        hash    bytea,
         PRIMARY KEY (run_id, seq)
     );
     CREATE INDEX events_by_kind ON kapelle.events (kind, at);
@@ -81,6 +86,34 @@ MIGRATIONS: tuple[str, ...] = (
         stamp      bigint NOT NULL
     );
 
+    CREATE TABLE kapelle.inbox (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        run_id text COLLATE "C" NOT NULL,
+        key    text NOT NULL,
+        at     double precision NOT NULL,
+        data   text NOT NULL,
+        stamp  bigint NOT NULL,
+        UNIQUE (run_id, key)
+    );
+    CREATE TABLE kapelle.blobs (
+        hash text COLLATE "C" PRIMARY KEY,
+        text text NOT NULL
+    );
+    CREATE TABLE kapelle.event_blobs (
+        run_id text COLLATE "C" NOT NULL,
+        seq    bigint NOT NULL,
+        field  text NOT NULL,
+        hash   text COLLATE "C" NOT NULL,
+        PRIMARY KEY (run_id, seq, field)
+    );
+    CREATE INDEX event_blobs_by_hash ON kapelle.event_blobs (hash);
+    CREATE TABLE kapelle.chains (
+        run_id text COLLATE "C" PRIMARY KEY,
+        start  bigint NOT NULL,
+        length bigint NOT NULL,
+        hash   bytea NOT NULL
+    );
+
     CREATE FUNCTION kapelle.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION '% are append-only', TG_TABLE_NAME; END $$;
     CREATE TRIGGER events_are_final BEFORE UPDATE ON kapelle.events FOR EACH ROW EXECUTE FUNCTION kapelle.refuse();
@@ -106,143 +139,6 @@ MIGRATIONS: tuple[str, ...] = (
         SELECT pg_advisory_xact_lock(hashtextextended(of_run, 0))
     $$;
 
-    CREATE FUNCTION kapelle.append(
-        of_run text, new_at double precision, new_kind text, new_task text, new_data text, new_outcomes json,
-        shown_fence bigint, new_stamp bigint, known_seq bigint
-    ) RETURNS bigint LANGUAGE plpgsql AS $$
-    DECLARE
-        last_seq bigint;
-        found_seq bigint;
-        found_stamp bigint;
-        lease record;
-    BEGIN
-        PERFORM kapelle.lock_run(of_run);
-        SELECT seq, stamp INTO found_seq, found_stamp FROM kapelle.events
-        WHERE run_id = of_run AND seq > known_seq AND stamp >= new_stamp AND stamp >> 32 = new_stamp >> 32
-        ORDER BY seq LIMIT 1;
-        IF found_stamp = new_stamp THEN
-            RETURN found_seq;
-        ELSIF FOUND THEN
-            RAISE EXCEPTION 'late' USING ERRCODE = 'KP002';
-        END IF;
-        IF shown_fence IS NOT NULL THEN
-            SELECT * INTO lease FROM kapelle.leases WHERE run_id = of_run;
-            IF NOT FOUND OR lease.fence <> shown_fence OR lease.owner IS NULL THEN
-                RAISE EXCEPTION 'lease lost' USING ERRCODE = 'KP001', DETAIL = json_build_object(
-                    'run_id', of_run, 'shown', shown_fence, 'fence', coalesce(lease.fence, 0), 'owner', lease.owner);
-            END IF;
-        END IF;
-        SELECT seq INTO last_seq FROM kapelle.events WHERE run_id = of_run ORDER BY seq DESC LIMIT 1;
-        last_seq := coalesce(last_seq + 1, 0);
-        INSERT INTO kapelle.events VALUES (of_run, last_seq, new_at, new_kind, new_task, new_data, new_stamp);
-        IF new_outcomes IS NOT NULL THEN
-            INSERT INTO kapelle.outcomes (
-                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
-                calls, cost_usd, seconds, error, features, at)
-            SELECT
-                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
-                calls, cost_usd, seconds, error, features, at
-            FROM json_populate_recordset(NULL::kapelle.outcomes, new_outcomes);
-        END IF;
-        RETURN last_seq;
-    END $$;
-
-    CREATE FUNCTION kapelle.pick(data text, VARIADIC names text[]) RETURNS text LANGUAGE plpgsql STABLE AS $$
-    BEGIN
-        RETURN (SELECT json_agg(data::json -> name ORDER BY place)
-                FROM unnest(names) WITH ORDINALITY AS wanted (name, place));
-    EXCEPTION WHEN others THEN
-        RETURN data;
-    END $$;
-    """,
-    # 2: messages to runs; and large fields of events, each kept once by its hash
-    """
-    CREATE TABLE kapelle.inbox (
-        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-        run_id text COLLATE "C" NOT NULL,
-        key    text NOT NULL,
-        at     double precision NOT NULL,
-        data   text NOT NULL,
-        stamp  bigint NOT NULL,
-        UNIQUE (run_id, key)
-    );
-    CREATE TABLE kapelle.blobs (
-        hash text COLLATE "C" PRIMARY KEY,
-        text text NOT NULL
-    );
-    CREATE TABLE kapelle.event_blobs (
-        run_id text COLLATE "C" NOT NULL,
-        seq    bigint NOT NULL,
-        field  text NOT NULL,
-        hash   text COLLATE "C" NOT NULL,
-        PRIMARY KEY (run_id, seq, field)
-    );
-    CREATE INDEX event_blobs_by_hash ON kapelle.event_blobs (hash);
-
-    DROP FUNCTION kapelle.append(
-        text, double precision, text, text, text, json, bigint, bigint, bigint);
-    CREATE FUNCTION kapelle.append(
-        of_run text, new_at double precision, new_kind text, new_task text, new_data text, new_outcomes json,
-        shown_fence bigint, new_stamp bigint, known_seq bigint, new_blobs json
-    ) RETURNS bigint LANGUAGE plpgsql AS $$
-    DECLARE
-        last_seq bigint;
-        found_seq bigint;
-        found_stamp bigint;
-        lease record;
-    BEGIN
-        PERFORM kapelle.lock_run(of_run);
-        SELECT seq, stamp INTO found_seq, found_stamp FROM kapelle.events
-        WHERE run_id = of_run AND seq > known_seq AND stamp >= new_stamp AND stamp >> 32 = new_stamp >> 32
-        ORDER BY seq LIMIT 1;
-        IF found_stamp = new_stamp THEN
-            RETURN found_seq;
-        ELSIF FOUND THEN
-            RAISE EXCEPTION 'late' USING ERRCODE = 'KP002';
-        END IF;
-        IF shown_fence IS NOT NULL THEN
-            SELECT * INTO lease FROM kapelle.leases WHERE run_id = of_run;
-            IF NOT FOUND OR lease.fence <> shown_fence OR lease.owner IS NULL THEN
-                RAISE EXCEPTION 'lease lost' USING ERRCODE = 'KP001', DETAIL = json_build_object(
-                    'run_id', of_run, 'shown', shown_fence, 'fence', coalesce(lease.fence, 0), 'owner', lease.owner);
-            END IF;
-        END IF;
-        SELECT seq INTO last_seq FROM kapelle.events WHERE run_id = of_run ORDER BY seq DESC LIMIT 1;
-        last_seq := coalesce(last_seq + 1, 0);
-        INSERT INTO kapelle.events VALUES (of_run, last_seq, new_at, new_kind, new_task, new_data, new_stamp);
-        IF new_blobs IS NOT NULL THEN
-            INSERT INTO kapelle.blobs
-            SELECT DISTINCT hash, text FROM json_to_recordset(new_blobs) AS b (hash text, text text)
-            ON CONFLICT (hash) DO UPDATE SET hash = excluded.hash;  -- locks it against a collection under way
-            INSERT INTO kapelle.event_blobs
-            SELECT of_run, last_seq, field, hash FROM json_to_recordset(new_blobs) AS b (field text, hash text);
-        END IF;
-        IF new_outcomes IS NOT NULL THEN
-            INSERT INTO kapelle.outcomes (
-                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
-                calls, cost_usd, seconds, error, features, at)
-            SELECT
-                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
-                calls, cost_usd, seconds, error, features, at
-            FROM json_populate_recordset(NULL::kapelle.outcomes, new_outcomes);
-        END IF;
-        RETURN last_seq;
-    END $$;
-    """,
-    # 3: a hash chain per run; runs that are there already are chained from their next event on
-    """
-    ALTER TABLE kapelle.events ADD COLUMN hash bytea;
-    CREATE TABLE kapelle.chains (
-        run_id text COLLATE "C" PRIMARY KEY,
-        start  bigint NOT NULL,
-        length bigint NOT NULL,
-        hash   bytea NOT NULL
-    );
-    INSERT INTO kapelle.chains
-    SELECT run_id, max(seq) + 1, max(seq) + 1, decode(repeat('00', 32), 'hex') FROM kapelle.events GROUP BY run_id;
-
-    DROP FUNCTION kapelle.append(
-        text, double precision, text, text, text, json, bigint, bigint, bigint, json);
     CREATE FUNCTION kapelle.append(
         of_run text, new_at double precision, new_kind text, new_task text, new_data text, new_outcomes json,
         shown_fence bigint, new_stamp bigint, known_seq bigint, new_blobs json, new_content bytea
@@ -301,51 +197,42 @@ MIGRATIONS: tuple[str, ...] = (
         END IF;
         RETURN last_seq;
     END $$;
-    """,
-)
-"""One script per schema version, applied in order. Never edit one that was released: add the next."""
 
-OLDEST_READABLE = 1
-"""Ledgers from this version on can be read as they are."""
-WITH_BLOBS = 2
-"""Ledgers from this version on may keep large fields apart, and have an inbox."""
-WITH_CHAINS = 3
-"""Ledgers from this version on chain the events of every run: see chain."""
+    CREATE FUNCTION kapelle.pick(data text, VARIADIC names text[]) RETURNS text LANGUAGE plpgsql STABLE AS $$
+    BEGIN
+        RETURN (SELECT json_agg(data::json -> name ORDER BY place)
+                FROM unnest(names) WITH ORDINALITY AS wanted (name, place));
+    EXCEPTION WHEN others THEN
+        RETURN data;
+    END $$;
+"""
+"""Once a version was released, a change is another script, applied to ledgers of the version before."""
 
 
-def migrate(connection: Connection[Any], place: str) -> None:
-    """Bring the ledger to the newest version, in one transaction: all of it or nothing.
+def make_tables(connection: Connection[Any], place: str) -> None:
+    """Give a database the tables, in one transaction: all of them or none.
 
     Raises:
-        InvalidInput: the schema is of something else, or was written by a newer kapelle.
+        InvalidInput: the schema is of something else, or was written by another version of kapelle.
     """
-    if _version(connection, place) == len(MIGRATIONS):
+    if _version(connection, place) == VERSION:
         return
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATING,))  # a second one waits, and finds it done
-        version = _version(connection, place)
-        if version == 0:
-            connection.execute("CREATE SCHEMA kapelle")
-            connection.execute("CREATE TABLE kapelle.version (number integer NOT NULL)")
-            connection.execute("INSERT INTO kapelle.version VALUES (0)")
-        for script in MIGRATIONS[version:]:
-            connection.execute(script.encode())
-        connection.execute("UPDATE kapelle.version SET number = %s", (len(MIGRATIONS),))
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING,))  # a second one waits, and finds it done
+        if _version(connection, place) == 0:
+            connection.execute(SCHEMA.encode())
+            connection.execute("INSERT INTO kapelle.version VALUES (%s)", (VERSION,))
 
 
-def check_readable(connection: Connection[Any], place: str) -> int:
-    """Check that there is a ledger, and that it can be read as it is; return its version.
+def check_readable(connection: Connection[Any], place: str) -> None:
+    """Check that there is a ledger.
 
     Raises:
         NotFound: there is none.
-        InvalidInput: the schema is of something else, or of a version that cannot be read.
+        InvalidInput: the schema is of something else, or of another version.
     """
-    version = _version(connection, place)
-    if version == 0:
+    if _version(connection, place) == 0:
         raise NotFound(f"There is no ledger at {place!r}. `kapelle run` makes one; --db names another.")
-    if version < OLDEST_READABLE:
-        raise InvalidInput(f"The ledger {place!r} is of version {version}. Open it once for writing, which updates it.")
-    return version
 
 
 def _version(connection: Connection[Any], place: str) -> int:
@@ -363,6 +250,8 @@ def _version(connection: Connection[Any], place: str) -> int:
     (version,) = connection.execute("SELECT max(number) FROM kapelle.version").fetchone() or (None,)
     if not isinstance(version, int):
         raise InvalidInput(f"The database {place!r} has a schema 'kapelle' without a version. Name another with --db.")
-    if version > len(MIGRATIONS):
+    if version > VERSION:
         raise InvalidInput(f"The ledger {place!r} was written by a newer kapelle (schema {version}). Upgrade kapelle.")
+    if version < VERSION:
+        raise InvalidInput(too_old(place, version))
     return version

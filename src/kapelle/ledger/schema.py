@@ -1,4 +1,4 @@
-"""The tables of the ledger's SQLite file, versioned: every change is a script that is added, never edited."""
+"""The tables of the ledger's SQLite file, and how a file gets them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from kapelle.errors import InvalidInput
 
-MIGRATIONS: tuple[str, ...] = (
-    # 1: events and outcomes
-    """
+VERSION = 5
+"""Of the tables below. A file of an earlier one was written before the first release: see `migrate`."""
+SCHEMA = """
     CREATE TABLE events (
         run_id  TEXT NOT NULL,
         seq     INTEGER NOT NULL,
@@ -17,6 +17,7 @@ MIGRATIONS: tuple[str, ...] = (
         kind    TEXT NOT NULL,
         task_id TEXT,
         data    TEXT NOT NULL,
+        hash    BLOB,
         PRIMARY KEY (run_id, seq)
     ) WITHOUT ROWID;
     CREATE INDEX events_by_kind ON events (kind, at);
@@ -44,10 +45,8 @@ MIGRATIONS: tuple[str, ...] = (
         BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
     CREATE TRIGGER outcomes_are_final BEFORE UPDATE ON outcomes
         BEGIN SELECT RAISE(ABORT, 'outcomes are append-only'); END;
-    """,
-    # 2: rows can neither be deleted nor replaced. A garbage collection of whole runs would drop these triggers and
-    # create them anew within its own transaction, so that nobody else ever finds the ledger without them.
-    """
+    -- A garbage collection of whole runs drops these triggers and creates them anew within its own transaction, so that
+    -- nobody else ever finds the ledger without them.
     CREATE TRIGGER events_are_kept BEFORE DELETE ON events
         BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
     CREATE TRIGGER outcomes_are_kept BEFORE DELETE ON outcomes
@@ -59,9 +58,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TRIGGER outcomes_are_not_replaced BEFORE INSERT ON outcomes
         WHEN EXISTS (SELECT 1 FROM outcomes WHERE outcome_id = NEW.outcome_id)
         BEGIN SELECT RAISE(ABORT, 'outcomes are append-only'); END;
-    """,
-    # 3: who may work on a run. A row is kept when it is released, so that fences only grow.
-    """
+    -- who may work on a run; a row is kept when it is released, so that fences only grow
     CREATE TABLE leases (
         run_id     TEXT PRIMARY KEY NOT NULL,
         owner      TEXT,
@@ -74,9 +71,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TRIGGER leases_are_kept BEFORE DELETE ON leases
         WHEN EXISTS (SELECT 1 FROM events WHERE run_id = OLD.run_id)
         BEGIN SELECT RAISE(ABORT, 'the leases of a run are kept as long as its events'); END;
-    """,
-    # 4: messages to runs; and large fields of events, each kept once by its hash
-    """
+    -- messages to runs
     CREATE TABLE inbox (
         number INTEGER PRIMARY KEY,
         run_id TEXT NOT NULL,
@@ -87,6 +82,7 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE TRIGGER messages_are_final BEFORE UPDATE ON inbox
         BEGIN SELECT RAISE(ABORT, 'messages are not changed'); END;
+    -- large fields of events, each kept once by its hash
     CREATE TABLE blobs (
         hash TEXT PRIMARY KEY NOT NULL,
         text TEXT NOT NULL
@@ -99,46 +95,31 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (run_id, seq, field)
     ) WITHOUT ROWID;
     CREATE INDEX event_blobs_by_hash ON event_blobs (hash);
-    """,
-    # 5: a hash chain per run; runs that are there already are chained from their next event on
-    """
-    ALTER TABLE events ADD COLUMN hash BLOB;
+    -- the head of a hash chain per run: see chain
     CREATE TABLE chains (
         run_id TEXT PRIMARY KEY NOT NULL,
         start  INTEGER NOT NULL,
         length INTEGER NOT NULL,
         hash   BLOB NOT NULL
     ) WITHOUT ROWID;
-    INSERT INTO chains SELECT run_id, max(seq) + 1, max(seq) + 1, zeroblob(32) FROM events GROUP BY run_id;
-    """,
-)
-"""One script per schema version, applied in order. Never edit one that was released: add the next."""
-
-OLDEST_READABLE = 1
-"""Files from this version on can be read as they are: the later scripts changed nothing that a reader asks for."""
-WITH_LEASES = 3
-"""Files from this version on tell who works on a run."""
-WITH_BLOBS = 4
-"""Files from this version on may keep large fields apart, and have an inbox."""
-WITH_CHAINS = 5
-"""Files from this version on chain the events of every run: see chain."""
+"""
+"""Once a version was released, a change is another script, applied to files of the version before."""
 
 
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the file to the newest version, in one transaction: all of it or nothing.
+def make_tables(connection: sqlite3.Connection, path: str) -> None:
+    """Give an empty file the tables, in one transaction: all of them or none.
 
     Raises:
-        InvalidInput: it is a database of something else, or was written by a newer kapelle.
+        InvalidInput: it is a database of something else, or was written by another version of kapelle.
     """
-    if _version(connection, path) == len(MIGRATIONS):
+    if _version(connection, path) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")  # a second process waits here, and then finds the work done
     try:
-        version = _version(connection, path)
-        for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-            for statement in _statements(script):
+        if _version(connection, path) == 0:
+            for statement in _statements(SCHEMA):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -146,18 +127,14 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
         raise
 
 
-def check_readable(connection: sqlite3.Connection, path: str) -> int:
-    """Check that the file can be read as it is, and return its version.
+def check_readable(connection: sqlite3.Connection, path: str) -> None:
+    """Check that the file is a ledger.
 
     Raises:
-        InvalidInput: it is empty, a database of something else, or of a version that cannot be read.
+        InvalidInput: it is empty, a database of something else, or of another version.
     """
-    version = _version(connection, path)
-    if version == 0:
+    if _version(connection, path) == 0:
         raise InvalidInput(f"{path!r} is no ledger: it is empty. `kapelle run` writes one; --db names another.")
-    if version < OLDEST_READABLE:
-        raise InvalidInput(f"The ledger {path!r} is of version {version}. Open it once for writing, which updates it.")
-    return version
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
@@ -167,16 +144,26 @@ def _version(connection: sqlite3.Connection, path: str) -> int:
     ).fetchall()
     version: int = rows[0][0]
     names = [name for _, name in rows if name is not None]
-    if version > len(MIGRATIONS):
+    if version > VERSION:
         raise InvalidInput(f"The ledger {path!r} was written by a newer kapelle (schema {version}). Upgrade kapelle.")
     if (version == 0 and names) or (version > 0 and not {"events", "outcomes"} <= set(names)):
         has = f"it has {names[0]!r}" if names else "it has no tables"
         raise InvalidInput(f"{path!r} is a database of something else ({has}). Name another with --db.")
+    if 0 < version < VERSION:
+        raise InvalidInput(too_old(path, version))
     return version
 
 
+def too_old(place: str, version: int) -> str:
+    """Say why a ledger is not opened that was written before the first release, and what to do."""
+    return (
+        f"The ledger {place!r} is of schema {version}, which was never released. It is left as it is: name a new one "
+        "with --db or KAPELLE_DB, or read this one with the kapelle that wrote it."
+    )
+
+
 def _statements(script: str) -> Iterator[str]:
-    """Split a script: `executescript` would commit the transaction that makes a migration all or nothing."""
+    """Split a script: `executescript` would commit the transaction that makes it all or nothing."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -38,7 +38,7 @@ from .outcome import Outcome
 from .question import Question, already_said
 from .rows import outcome_to_row
 from .run import Run
-from .schema import MIGRATIONS, WITH_BLOBS, WITH_CHAINS, WITH_LEASES
+from .schema import VERSION
 
 logger = get_logger(__name__)
 
@@ -240,20 +240,14 @@ class SqliteLedger:
 
     def examine(self) -> Examination:
         """Return who looks for what is wrong with this ledger, as `kapelle doctor` does."""
-        return Examination(
-            self._history, self._clock, newest_version=len(MIGRATIONS), try_write=lambda: try_write(self.path)
-        )
+        return Examination(self._history, self._clock, version=VERSION, try_write=lambda: try_write(self.path))
 
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
             connection = open_for_writing(self.path)
             self._place = _place_of(self._file)
-            self._history.version = len(MIGRATIONS)
             return connection
-        connection, self._fingerprint, version = open_for_reading(self.path)
-        history = self._history
-        history.version, history.has_leases = version, version >= WITH_LEASES
-        history.has_blobs, history.has_chains = version >= WITH_BLOBS, version >= WITH_CHAINS
+        connection, self._fingerprint = open_for_reading(self.path)
         return connection
 
     def _opened(self) -> sqlite3.Connection:

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from kapelle.documents import parse_json, read_text
+from kapelle.documents import parse_json, read_text, write_beside_then_rename
 from kapelle.errors import InvalidInput
 from kapelle.estimates import LoggedOutcome, LoggedTask
 from kapelle.ledger import Outcome
@@ -115,8 +113,11 @@ class StrategyBook:
         return tuple(one for one in self.entries.get(task_type, ()) if there.issuperset(agents_of(one.strategy)))
 
     def save(self, path: Path | str) -> None:
-        """Write the book beside its place, then move it there; a reader never sees half of it."""
-        path = Path(path)
+        """Write the book into a file, whole or not at all.
+
+        Raises:
+            InvalidInput: it cannot be written.
+        """
         data = {
             "format": FORMAT,
             "version": VERSION,
@@ -128,14 +129,7 @@ class StrategyBook:
                 for task_type, estimates in self.entries.items()
             },
         }
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(data, file, ensure_ascii=True, indent=1, allow_nan=False)
-            os.replace(beside, path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        write_beside_then_rename(Path(path), json.dumps(data, indent=1, allow_nan=False).encode())
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

@@ -18,7 +18,7 @@ from .issue import Issue, Severity
 
 ALIKE = 0.85
 """Share of stems (Jaccard) above which two descriptions with the same numbers, names and edges say the same."""
-MOST_COMPARED = 60
+MAX_COMPARED = 60
 """Tasks of one type, inputs and numbers that each is compared with; more alike ones are compared with the last."""
 
 _FINDING = frozenset(
@@ -45,7 +45,7 @@ def find_twins(tasks: Iterable[Task]) -> Iterator[tuple[Task, Task, float]]:
         kept: list[tuple[Task, TaskText]] = []
         for task in group:
             text = read_task(task)
-            alike = [(_likeness(task, text, other, words), other) for other, words in kept[-MOST_COMPARED:]]
+            alike = [(_likeness(task, text, other, words), other) for other, words in kept[-MAX_COMPARED:]]
             most, twin = max(alike, key=lambda pair: pair[0], default=(0.0, task))
             if most >= ALIKE:
                 yield task, twin, most

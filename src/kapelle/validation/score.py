@@ -87,10 +87,6 @@ def time_bounds(estimates: PlanEstimates) -> Bounds:
 def _ranges(estimates: PlanEstimates, field: str) -> dict[str, tuple[float, float]]:
     ranges = {}
     for task in estimates.dag:
-        values = [
-            getattr(estimates.estimate(task, name), field)
-            for name, agent in estimates.agents.items()
-            if agent.takes(task)
-        ]
+        values = [getattr(estimates.estimate(task, name), field) for name in estimates.takers(task)]
         ranges[task.task_id] = (min(values, default=0.0), max(values, default=0.0))
     return ranges

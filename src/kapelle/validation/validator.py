@@ -352,7 +352,10 @@ class AOPValidator:
         held = self._expected
         if held is not None and held.plan is given and held.dag is dag:
             return held
-        plan, known = RoutedPlan.of(given), self._estimates(dag, known)
+        return self._add_up(RoutedPlan.of(given), dag, self._estimates(dag, known))
+
+    def _add_up(self, plan: RoutedPlan, dag: TaskDAG, known: PlanEstimates) -> _Expected:
+        """Return what every task is expected to take whose agents are there and can do it."""
         ways, tasks = {}, {}
         for task in dag:
             if task.task_id in plan.tasks:

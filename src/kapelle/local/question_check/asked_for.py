@@ -18,9 +18,7 @@ def find_other_numbers(case: SelectCase) -> Iterator[str]:
         if literal.is_text or literal.number is None or literal.number in case.asked.numbers:
             continue
         where = case.statement.select_of(literal.position).holds(literal.position)
-        if where == "limit" and literal.number == 1 and (case.asked.has("superlative") or case.asked.has("top")):
-            continue
-        if where == "limit" and literal.number == 1 and case.asked.has("aggregate"):
+        if where == "limit" and literal.number == 1 and case.asked.has("superlative", "top", "aggregate"):
             continue
         if literal.function in ("round", "substr", "count") and not literal.operator:
             continue
@@ -37,15 +35,13 @@ def find_other_numbers(case: SelectCase) -> Iterator[str]:
 def find_unasked_constructs(case: SelectCase) -> Iterator[str]:
     asked, statement = case.asked, case.statement
     names = {name for _, name in statement.calls}
-    ranks = (
-        asked.has("superlative") or asked.has("top") or asked.has("aggregate", "max") or asked.has("aggregate", "min")
-    )
-    counts = asked.has("count") or asked.has("superlative") or asked.has("top") or asked.has("aggregate", "sum")
-    if "count" in names and not (counts or asked.has("compare") or asked.has("between") or asked.has("not")):
+    ranks = asked.has("superlative", "top", "aggregate max", "aggregate min")
+    counts = asked.has("count", "superlative", "top", "aggregate sum", "compare", "between", "not")
+    if "count" in names and not counts:
         yield "It counts, which the question does not ask."
-    if "sum" in names and not (asked.has("aggregate", "sum") or asked.has("count") or (ranks and asked.has("per"))):
+    if "sum" in names and not (asked.has("aggregate sum", "count") or (ranks and asked.has("per"))):
         yield "It sums, which the question does not ask."
-    if "avg" in names and not asked.has("aggregate", "avg"):
+    if "avg" in names and not asked.has("aggregate avg"):
         yield "It takes an average, which the question does not ask."
     for direction in ("desc", "asc"):
         wanted = case.asked.count_ranks(direction)
@@ -61,11 +57,9 @@ def find_unasked_constructs(case: SelectCase) -> Iterator[str]:
     if case.negates() and not asked.has("not"):
         yield "It negates, which the question does not."
     compared = {literal.operator for literal in statement.literals} | case.statement.operators()
-    if compared & {"<", ">", "<=", ">=", "between"} and not (
-        asked.has("compare") or asked.has("between") or asked.has("when")
-    ):
+    if compared & {"<", ">", "<=", ">=", "between"} and not asked.has("compare", "between", "when"):
         yield "It compares by size, which the question does not ask."
-    if statement.has("group") and not (asked.has("per") or ranks or asked.has("compare") or asked.has("count")):
+    if statement.has("group") and not (ranks or asked.has("per", "compare", "count")):
         yield "It groups rows, which the question does not ask."
     if statement.has("or") and "or" not in asked.words and "and" not in asked.words:
         yield "It has OR, which the question does not."

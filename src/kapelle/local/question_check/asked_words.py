@@ -134,9 +134,7 @@ class AskedQuestion:
 
     def find_starts(self, value: str) -> tuple[int, ...]:
         """Return where a value stands, word by word."""
-        words = split_words(value)
-        places = range(len(self.words) - len(words) + 1)
-        return tuple(start for start in places if self.words[start : start + len(words)] == words)
+        return find_run(self.words, split_words(value))
 
     def find_unclear_numbers(self) -> tuple[str, ...]:
         """Return numbers that may be thousands or millions as the next one is: "between 5 and 10 million"."""
@@ -154,22 +152,20 @@ class AskedQuestion:
 
     def find_table_beside(self, value: str) -> LinkedTable | None:
         """Return the table that is named beside a value: "the Colorado river", "the state of Texas"."""
-        words = split_words(value)
-        for start in range(len(self.words) - len(words) + 1):
-            if self.words[start : start + len(words)] != words:
-                continue
+        size = len(split_words(value))
+        for start in self.find_starts(value):
             before = start - 1
             while before >= 0 and self.words[before] in ("of", "the", "called", "named"):
                 before -= 1
-            for at in (start + len(words), before):
+            for at in (start + size, before):
                 named = self.links.find_table((self.words[at],)) if 0 <= at < len(self.words) else None
                 if named is not None:
                     return named
         return None
 
-    def has(self, kind: str, value: str | None = None) -> bool:
-        """Whether it asks for something of this kind."""
-        return any(phrase.kind == kind and value in (None, phrase.value) for phrase in self.phrases)
+    def has(self, *kinds: str) -> bool:
+        """Whether it asks for something of one of these kinds, such as `count`, or `aggregate sum`."""
+        return any(phrase.kind in kinds or f"{phrase.kind} {phrase.value}" in kinds for phrase in self.phrases)
 
     @cached_property
     def tables(self) -> frozenset[str]:
@@ -202,9 +198,8 @@ class AskedQuestion:
         """Whether a value stands in it, word by word."""
         words = split_words(text)
         own = [word for token in self.tokens for word in split_words(token.raw)]
-        if any(split_words(value) == words for value in self.given):
-            return True
-        return bool(words) and any(own[at : at + len(words)] == words for at in range(len(own) - len(words) + 1))
+        is_given = any(split_words(value) == words for value in self.given)
+        return is_given or (bool(words) and bool(find_run(own, words)))
 
     def _span(self, start: int, size: int) -> AskedSpan | None:
         tokens: Sequence[Token] = self.tokens[start : start + size]
@@ -238,3 +233,9 @@ def _ranks(phrase: Phrase, direction: str) -> bool:
     if phrase.kind == "aggregate":
         return phrase.value == ("max" if direction == "desc" else "min")
     return phrase.kind in ("superlative", "top") and phrase.value == direction
+
+
+def find_run(words: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    """Return where among words these stand, one after the other."""
+    places = range(len(words) - len(wanted) + 1)
+    return tuple(at for at in places if list(words[at : at + len(wanted)]) == list(wanted))

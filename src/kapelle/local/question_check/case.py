@@ -17,7 +17,7 @@ from kapelle.local.table_questions import (
 from kapelle.tools import TableResult, Tables, quote_name, quote_value
 
 from .asked_words import AskedQuestion
-from .statement import SqlLiteral, Statement
+from .statement import SqlLiteral, SqlStatement
 
 MAX_COMPARISONS = 400
 """Of the values of two columns, for one statement; a slow one counts as SLOW_COMPARISON. The rest is refused."""
@@ -32,7 +32,7 @@ SAYS_NO = word_set("no false n f 0")
 class SelectCase:
     """One statement for one question."""
 
-    statement: Statement
+    statement: SqlStatement
     asked: AskedQuestion
     links: SchemaLinks
     held: Contents

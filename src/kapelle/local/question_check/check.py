@@ -23,7 +23,7 @@ from .asked_words import AskedQuestion
 from .case import Contents, SelectCase
 from .conditions import find_unjoined, find_wrong_conditions
 from .select_text import FUNCTIONS, closing, names_given, read_selects, read_tokens_of
-from .statement import Statement
+from .statement import SqlStatement
 from .sums import find_wrong_aggregates, find_wrong_joins, find_wrong_ranking, find_wrong_sums
 from .values import find_wrong_values
 from .words import find_idle_tables, find_unused_words
@@ -77,7 +77,7 @@ def check_select(
         DoesNotFit: it does not, or cannot be run.
     """
     try:
-        asked, statement = AskedQuestion(question, links, values), Statement.read(sql, links)
+        asked, statement = AskedQuestion(question, links, values), SqlStatement.read(sql, links)
         return _check(SelectCase(statement=statement, asked=asked, links=links, held=Contents(tables, links)), only)
     except RefusedQuery as error:
         raise DoesNotFit([str(error)]) from error
@@ -180,7 +180,7 @@ def _count_arguments(case: SelectCase, position: int) -> int:
 def _with_ties(sql: str, case: SelectCase) -> str:
     """The statement with all that share the last place that it shows, where one place is asked for."""
     tokens = read_tokens_of(sql)
-    statement = Statement.read(sql, case.links)
+    statement = SqlStatement.read(sql, case.links)
     outer = [select for select in statement.selects if select.parent is None and "limit" in select.clauses]
     if len(outer) != 1 or statement.has("union", "except", "intersect"):
         return sql

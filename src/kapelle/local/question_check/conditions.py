@@ -17,7 +17,7 @@ from kapelle.local.table_questions import SchemaLinks
 from .asked_words import AskedQuestion, AskedSpan
 from .case import SAYS_NO, SelectCase
 from .select_text import COMPARES, Select, closing
-from .statement import SqlLiteral, Statement
+from .statement import SqlLiteral, SqlStatement
 
 _BETWEEN_BOTH = frozenset({"and", "both", "also", "a", "an", "the", "in", "of", "from", "through", "to"})
 """Words between two things of which both are asked for."""
@@ -57,7 +57,7 @@ def _conditions(select: Select) -> Iterator[tuple[int, int]]:
             yield select.clauses[name]
 
 
-def _extent(statement: Statement, at: int) -> tuple[int, int]:
+def _extent(statement: SqlStatement, at: int) -> tuple[int, int]:
     """The first token, and the one after the last, of the brackets or the clause that a token stands in."""
     tokens, depth = statement.tokens, statement.tokens[at].depth
     select = statement.select_of(at)
@@ -74,11 +74,11 @@ def _extent(statement: Statement, at: int) -> tuple[int, int]:
     return start, stop
 
 
-def _opens(statement: Statement, at: int, depth: int) -> bool:
+def _opens(statement: SqlStatement, at: int, depth: int) -> bool:
     return statement.tokens[at].is_mark("(") and statement.tokens[at].depth < depth
 
 
-def _joints(statement: Statement, first: int, end: int, depth: int) -> list[int]:
+def _joints(statement: SqlStatement, first: int, end: int, depth: int) -> list[int]:
     """Where AND and OR join conditions; the AND of BETWEEN joins none."""
     found, is_between = [], False
     for at in range(first, end):
@@ -94,7 +94,7 @@ def _joints(statement: Statement, first: int, end: int, depth: int) -> list[int]
     return found
 
 
-def _ors(statement: Statement) -> Iterator[tuple[int, int, list[int]]]:
+def _ors(statement: SqlStatement) -> Iterator[tuple[int, int, list[int]]]:
     """Each list of conditions that has an OR: where it begins and ends, and its joints."""
     seen: set[tuple[int, int]] = set()
     for at, token in enumerate(statement.tokens):
@@ -106,13 +106,13 @@ def _ors(statement: Statement) -> Iterator[tuple[int, int, list[int]]]:
             yield first, end, _joints(statement, first, end, token.depth)
 
 
-def _mixed(statement: Statement) -> Iterator[str]:
+def _mixed(statement: SqlStatement) -> Iterator[str]:
     for _, _, joints in _ors(statement):
         if len({statement.tokens[at].text for at in joints}) > 1:
             yield "AND binds before OR. Put brackets around what OR joins, or use IN."
 
 
-def _or_for_and(statement: Statement, asked: AskedQuestion) -> Iterator[str]:
+def _or_for_and(statement: SqlStatement, asked: AskedQuestion) -> Iterator[str]:
     """Without "or" in the question, OR lists values of one column: "in Lima and Quito"."""
     if "or" in asked.words:
         return
@@ -126,7 +126,7 @@ def _or_for_and(statement: Statement, asked: AskedQuestion) -> Iterator[str]:
 
 
 def _either_for_both(
-    statement: Statement, asked: AskedQuestion, is_unique: Callable[[tuple[str, str]], bool]
+    statement: SqlStatement, asked: AskedQuestion, is_unique: Callable[[tuple[str, str]], bool]
 ) -> Iterator[str]:
     """ "A and B" of a thing that may have both is not "A or B"."""
     for one, two in combinations(statement.literals, 2):
@@ -165,7 +165,7 @@ def _asks_for_both(asked: AskedQuestion, one: str, two: str) -> bool:
     return False
 
 
-def _idle_negations(statement: Statement) -> Iterator[str]:
+def _idle_negations(statement: SqlStatement) -> Iterator[str]:
     """`x = 'a' AND x <> 'b'` leaves out nothing: the things that have b too are still there."""
     for one, two in combinations(statement.literals, 2):
         if one.column is None or one.column != two.column or one.is_negated == two.is_negated:
@@ -179,7 +179,7 @@ def _idle_negations(statement: Statement) -> Iterator[str]:
             )
 
 
-def _other_sizes(statement: Statement) -> Iterator[str]:
+def _other_sizes(statement: SqlStatement) -> Iterator[str]:
     """`score > (SELECT AVG(age) ...)` compares two things of which the question compares one."""
     tokens, columns = statement.tokens, statement.columns
     for at, name in statement.calls:
@@ -194,7 +194,7 @@ def _other_sizes(statement: Statement) -> Iterator[str]:
             yield f"It compares {'.'.join(compared)} with {name.upper()} of {of}. Compare what the question compares."
 
 
-def _counts_of_things(statement: Statement, asked: AskedQuestion, links: SchemaLinks) -> Iterator[str]:
+def _counts_of_things(statement: SqlStatement, asked: AskedQuestion, links: SchemaLinks) -> Iterator[str]:
     """ "More than 2 orders" counts orders."""
     for at, token in enumerate(asked.tokens):
         if token.number is None or at + 1 >= len(asked.tokens):
@@ -217,7 +217,7 @@ def _phrases(asked: AskedQuestion) -> Iterator[tuple[Phrase, int, int]]:
             yield span.phrase, span.start, span.start + len(span.words)
 
 
-def _numbers_of_others(statement: Statement, asked: AskedQuestion) -> Iterator[str]:
+def _numbers_of_others(statement: SqlStatement, asked: AskedQuestion) -> Iterator[str]:
     """ "A price under 30 and a quantity over 1" says which number is whose."""
     for phrase, start, end in _phrases(asked):
         if phrase.kind != "compare" or end >= len(asked.tokens) or asked.tokens[end].number is None:
@@ -250,7 +250,7 @@ def _columns_before(asked: AskedQuestion, start: int) -> AskedSpan | None:
     return max(before, key=lambda span: len(span.words), default=None)
 
 
-def _missed_negations(statement: Statement, asked: AskedQuestion, links: SchemaLinks) -> Iterator[str]:
+def _missed_negations(statement: SqlStatement, asked: AskedQuestion, links: SchemaLinks) -> Iterator[str]:
     """ "No paid orders" asks for things that are in none of the rows, and not for those with other rows as well."""
     leaves_out = statement.has("except") or any(
         one.is_word("not") and two.is_word("in", "exists") for one, two in pairwise(statement.tokens)
@@ -268,7 +268,7 @@ def _missed_negations(statement: Statement, asked: AskedQuestion, links: SchemaL
             yield f"The question says {word!r}, and the query finds what has one of them."
 
 
-def _said_once(statement: Statement, asked: AskedQuestion) -> Iterator[str]:
+def _said_once(statement: SqlStatement, asked: AskedQuestion) -> Iterator[str]:
     """One "not" does not negate a yes or no and another value as well; UNION needs a word for it."""
     says_no = [
         one
@@ -282,7 +282,7 @@ def _said_once(statement: Statement, asked: AskedQuestion) -> Iterator[str]:
         yield "It has UNION, which the question does not."
 
 
-def _parts_of_dates(statement: Statement) -> Iterator[str]:
+def _parts_of_dates(statement: SqlStatement) -> Iterator[str]:
     """`strftime('%m', day) = '2024'` holds for no day."""
     for literal in statement.literals:
         if literal.function != "strftime" or not literal.operator:
@@ -297,13 +297,13 @@ def _parts_of_dates(statement: Statement) -> Iterator[str]:
             yield f"{formats[-1]!r} is never {literal.value!r}."
 
 
-def find_unjoined(statement: Statement) -> Iterator[str]:
+def find_unjoined(statement: SqlStatement) -> Iterator[str]:
     """Return what is wrong with how selects and tables are brought together."""
     yield from _selects_before(statement)
     yield from _unjoined(statement)
 
 
-def _selects_before(statement: Statement) -> Iterator[str]:
+def _selects_before(statement: SqlStatement) -> Iterator[str]:
     """A comparison is read with the column first; the other way round it would be judged as its opposite."""
     opened = [
         at
@@ -316,7 +316,7 @@ def _selects_before(statement: Statement) -> Iterator[str]:
             yield "Write the column first and the SELECT that it is compared with after it."
 
 
-def _unjoined(statement: Statement) -> Iterator[str]:
+def _unjoined(statement: SqlStatement) -> Iterator[str]:
     """Tables beside each other whose rows nothing brings together give every row with every other."""
     tokens, columns = statement.tokens, statement.columns
     for select in statement.selects:

@@ -16,6 +16,7 @@ from .select_text import (
     FUNCTIONS,
     KEYWORDS,
     Select,
+    Source,
     SqlToken,
     closing,
     names_given,
@@ -42,11 +43,11 @@ class SqlLiteral:
 
     @property
     def number(self) -> float | None:
-        return float(self.value) if re.fullmatch(r"\d{1,18}(?:\.\d{1,18})?", self.value) else None
+        return read_number(self.value)
 
 
 @dataclass(slots=True)
-class Statement:
+class SqlStatement:
     """A statement, as far as checks look into it."""
 
     sql: str
@@ -62,7 +63,7 @@ class Statement:
     """Names that are neither tables nor columns nor given."""
 
     @classmethod
-    def read(cls, sql: str, links: SchemaLinks) -> Statement:
+    def read(cls, sql: str, links: SchemaLinks) -> SqlStatement:
         tokens = read_tokens_of(sql)
         statement = cls(sql=sql, tokens=tokens, selects=read_selects(tokens), links=links)
         statement._name()
@@ -175,9 +176,10 @@ class Statement:
             found |= {at for at in range(first, end) if self.select_of(at) is select}
         return found
 
-    def table_of(self, source: object) -> str:
-        table = getattr(source, "table", "")
-        return next((name for name in self.links.tables if name.lower() == table.lower()), "")
+    def table_of(self, source: Source) -> str:
+        """The table of a source as it is known; empty for a select in parentheses."""
+        table = self._table(source.table)
+        return table.name if table is not None else ""
 
     # -- reading it
 
@@ -302,3 +304,8 @@ class Statement:
         before = self.tokens[opening - 1] if opening else None
         named = before is not None and before.kind == "word" and before.text in FUNCTIONS | {"cast"}
         return before.text if before is not None and named else "("
+
+
+def read_number(text: str) -> float | None:
+    """Return the number that a text is; None for any other."""
+    return float(text) if re.fullmatch(r"\d{1,18}(?:\.\d{1,18})?", text) else None

@@ -10,7 +10,7 @@ from kapelle.tools import quote_name
 from .asked_words import SIZES, AskedQuestion
 from .case import SelectCase
 from .select_text import COMPARES, Select, closing
-from .statement import Statement
+from .statement import SqlStatement
 
 _MIN_DIGITS = 2
 """To so many an average may be rounded, whoever asks."""
@@ -215,7 +215,7 @@ def find_wrong_aggregates(case: SelectCase) -> Iterator[str]:
     yield from _rows_in_having(statement)
 
 
-def _rounded(statement: Statement) -> Iterator[str]:
+def _rounded(statement: SqlStatement) -> Iterator[str]:
     tokens = statement.tokens
     for at, name in statement.calls:
         if name != "round":
@@ -230,7 +230,7 @@ def _rounded(statement: Statement) -> Iterator[str]:
             yield "CAST AS INTEGER changes what is asked for. Write it without."
 
 
-def _sums_of_numbers(statement: Statement, asked: AskedQuestion) -> Iterator[str]:
+def _sums_of_numbers(statement: SqlStatement, asked: AskedQuestion) -> Iterator[str]:
     """ "The total quantity" is a sum, although the total of orders is a count."""
     for span in asked.spans:
         if span.phrase is None or (span.phrase.kind, span.phrase.value) != ("aggregate", "sum"):
@@ -246,7 +246,7 @@ def _sums_of_numbers(statement: Statement, asked: AskedQuestion) -> Iterator[str
             yield f"The question asks for the total {after.text}. Write SUM({min(columns)[1]})."
 
 
-def _repeated_counts(statement: Statement, is_unique: Callable[[tuple[str, str]], bool]) -> Iterator[str]:
+def _repeated_counts(statement: SqlStatement, is_unique: Callable[[tuple[str, str]], bool]) -> Iterator[str]:
     """COUNT of a column counts rows, and a thing that stands in several of them several times."""
     for at, name in statement.calls:
         if name != "count" or statement.is_distinct(at):
@@ -256,7 +256,7 @@ def _repeated_counts(statement: Statement, is_unique: Callable[[tuple[str, str]]
                 yield f"{column[1]} stands in several rows. Use COUNT(DISTINCT {column[1]}), or COUNT(*) for rows."
 
 
-def _groups(statement: Statement, is_unique: Callable[[tuple[str, str]], bool]) -> Iterator[str]:
+def _groups(statement: SqlStatement, is_unique: Callable[[tuple[str, str]], bool]) -> Iterator[str]:
     """What a grouped select shows is what it groups by, or is taken over each group."""
     tokens, columns = statement.tokens, statement.columns
     for select in statement.selects:
@@ -282,7 +282,7 @@ def _groups(statement: Statement, is_unique: Callable[[tuple[str, str]], bool]) 
             yield "ORDER BY a SELECT is not used here."
 
 
-def _calculated(statement: Statement) -> Iterator[str]:
+def _calculated(statement: SqlStatement) -> Iterator[str]:
     """What is calculated with columns, or done to an aggregate, nobody checks: then it is not written."""
     tokens = statement.tokens
     for at, token in enumerate(tokens):
@@ -304,7 +304,7 @@ def _calculated(statement: Statement) -> Iterator[str]:
             yield f"{name.upper()} of an aggregate is not what is asked for. Write it without."
 
 
-def _aggregates_of_few(statement: Statement) -> Iterator[str]:
+def _aggregates_of_few(statement: SqlStatement) -> Iterator[str]:
     """LIMIT and ORDER BY take rows of the result, which of an aggregate without groups is one: all rows are in it."""
     for select in statement.selects:
         if (
@@ -315,7 +315,7 @@ def _aggregates_of_few(statement: Statement) -> Iterator[str]:
             yield "LIMIT does not say which rows an aggregate takes. Choose them by a SELECT in FROM."
 
 
-def _rows_in_having(statement: Statement) -> Iterator[str]:
+def _rows_in_having(statement: SqlStatement) -> Iterator[str]:
     for select in statement.selects:
         if "having" not in select.clauses:
             continue
@@ -329,7 +329,7 @@ def _rows_in_having(statement: Statement) -> Iterator[str]:
                 yield f"HAVING takes {column[1]} of any row of a group. Write it in WHERE."
 
 
-def _calls_of(statement: Statement, select: Select, clause: str) -> list[int]:
+def _calls_of(statement: SqlStatement, select: Select, clause: str) -> list[int]:
     """Where a select's own aggregates stand in one of its clauses."""
     within = range(*select.clauses.get(clause, (0, 0)))
     return [

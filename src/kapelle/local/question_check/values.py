@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from kapelle.language import plain, quote_text, split_words
 from kapelle.tools import quote_name, quote_value
 
+from .asked_words import find_run
 from .case import SAYS_NO, SAYS_YES, SelectCase
 from .statement import SqlLiteral
 
@@ -111,7 +112,7 @@ def _check_like(case: SelectCase, literal: SqlLiteral, column: tuple[str, str]) 
         yield f"{quote_value(exact)} is a value of {name}. Compare it by =."
     elif not values:
         yield f"No value of {name} is like {said}."
-    elif not all(_holds_words(split_words(value), words) for value in values):
+    elif not all(find_run(split_words(value), words) for value in values):
         yield f"{said} also finds other words in {name}."
 
 
@@ -149,7 +150,3 @@ def _is_named_by_columns(case: SelectCase, table: str) -> bool:
     """Whether the question names a column that this table alone has."""
     named = [column for column in case.asked.columns if column[0] == table]
     return any(all(other[0] == table for other in case.asked.columns if other[1] == name) for _, name in named)
-
-
-def _holds_words(words: Sequence[str], wanted: Sequence[str]) -> bool:
-    return any(list(words[at : at + len(wanted)]) == list(wanted) for at in range(len(words) - len(wanted) + 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,7 +10,7 @@ from kapelle.tools import quote_name, quote_value
 
 from .asked_words import AskedSpan
 from .case import SelectCase
-from .statement import SqlLiteral
+from .statement import SqlLiteral, read_number
 
 
 def find_unused_words(case: SelectCase) -> Iterator[str]:
@@ -110,9 +109,8 @@ def _uses_number_after(case: SelectCase, span: AskedSpan) -> bool:
 
 
 def _numbers_used(case: SelectCase) -> set[float]:
-    found = {literal.number for literal in case.statement.literals}
-    bare = (literal.value.strip("%- ") for literal in case.statement.literals if literal.is_text)
-    found |= {float(text) for text in bare if re.fullmatch(r"\d{1,18}(?:\.\d{1,18})?", text)}
+    literals = case.statement.literals
+    found = {one.number for one in literals} | {read_number(one.value.strip("%- ")) for one in literals if one.is_text}
     return {number for number in found if number is not None}
 
 

@@ -11,7 +11,7 @@ from kapelle.language import PIECE_WORDS, split_words
 
 from .read import NOTHING, Mention, Unsure, Words
 from .schema_links import LinkedTable, SchemaLinks, ValueLink
-from .understood import Filter, Superlative, Wanted, take
+from .understood import Filter, Operand, Superlative, WantedColumn, take
 
 BE = ("is", "are", "was", "were", "be")
 ASKING = ("get", "find", "return", "give", "tell", "show", "list", "know")
@@ -32,21 +32,21 @@ class Asked:
     filters: list[Filter] = field(default_factory=list)
     negated: list[Mention] = field(default_factory=list)
     superlative: Superlative | None = None
-    order: tuple[Wanted, str] | None = None
+    order: tuple[WantedColumn, str] | None = None
     """The column to sort by, and the direction."""
-    aggregate: tuple[str, Wanted] | None = None
-    group: Wanted | None = None
+    aggregate: tuple[str, WantedColumn] | None = None
+    group: WantedColumn | None = None
     counts: bool = False
-    different: Wanted | None = None
+    different: WantedColumn | None = None
     """The column whose different values are counted or listed."""
     asks_for_one_number: bool = False
-    outputs: list[Wanted] = field(default_factory=list)
+    outputs: list[WantedColumn] = field(default_factory=list)
     values: list[tuple[Mention, str]] = field(default_factory=list)
     """With the preposition before each."""
     bound: dict[int, tuple[ValueLink, ...]] = field(default_factory=dict)
     """The values that the words beside a mention leave of those it may be, by its place."""
 
-    def add_filter(self, wanted: Wanted | None, operator: str, *operands: float | str | bool, unit: str = "") -> None:
+    def add_filter(self, wanted: WantedColumn | None, operator: str, *operands: Operand, unit: str = "") -> None:
         self.filters.append(Filter(wanted=wanted, operator=operator, operands=operands, unit=unit))
 
 
@@ -84,7 +84,7 @@ def _find_adjectives(asked: Asked) -> None:
         elif flags and describes:
             is_so = not before.is_phrase("not")
             before.used, mention.used = before.used or not is_so, True
-            asked.add_filter(Wanted(text=mention.text, columns=flags), "is", is_so)
+            asked.add_filter(WantedColumn(text=mention.text, columns=flags), "is", is_so)
         elif flags and not (before.is_phrase("per", "order") or _asks_for_cells(asked, mention)):
             raise Unsure(f"It is not clear what {mention.text!r} has to be. Say 'that are {mention.text}'.")
         elif describes and not before.values and not measures:
@@ -138,7 +138,7 @@ def _find_periods(asked: Asked) -> None:
             asked.add_filter(_dated(asked, before.place - 1), operator, *mention.period)
 
 
-def _dated(asked: Asked, place: int) -> Wanted | None:
+def _dated(asked: Asked, place: int) -> WantedColumn | None:
     """Return the column of dates that the words before a date name; None leaves it to the table."""
     near = asked.words.before_filler(place)
     dated = [one for one in asked.words if not one.used and any(column.period for column in one.columns)]
@@ -185,7 +185,7 @@ def _find_comparisons(asked: Asked) -> None:
         asked.add_filter(wanted, "between", low.number, high.number, unit=unit)
 
 
-def _compared(asked: Asked, mention: Mention, first: int, after: int) -> tuple[Wanted, str]:
+def _compared(asked: Asked, mention: Mention, first: int, after: int) -> tuple[WantedColumn, str]:
     """Return the column that a comparison speaks of: after its number, implied by its adjective, or before it."""
     following, before = asked.words.at(after), asked.words.before_filler(first - 1)
     if unit := following.unit:
@@ -194,16 +194,16 @@ def _compared(asked: Asked, mention: Mention, first: int, after: int) -> tuple[W
     if following.columns and not following.table and not following.used:
         return take(following), unit
     if mention.phrase is not None and mention.phrase.concept:
-        return Wanted(text=mention.text, concepts=frozenset(mention.phrase.concept.split()), unit=unit), unit
+        return WantedColumn(text=mention.text, concepts=frozenset(mention.phrase.concept.split()), unit=unit), unit
     if before.columns and not before.table and not before.used:
         return take(before), unit
     if unit:
         columns = (column for table in asked.links.tables.values() for column in table.columns)
-        return Wanted(text=unit, columns=tuple(column for column in columns if column.unit == unit)), unit
+        return WantedColumn(text=unit, columns=tuple(column for column in columns if column.unit == unit)), unit
     if before.table is not None and (
         asked.words.at(after - 1).period is None or asked.words.at(after - 1).text < "1900"
     ):
-        return Wanted(text=mention.text, concepts=frozenset({"amount"})), unit
+        return WantedColumn(text=mention.text, concepts=frozenset({"amount"})), unit
     raise Unsure(f"It is not clear what {mention.text!r} compares. Name the column.")
 
 
@@ -242,7 +242,7 @@ def _find_superlative(asked: Asked) -> None:
             raise Unsure(f"It is not clear what {mention.text!r} ranks by. Name a column of numbers.")
         if wanted is None and counted.table is not None and mention.is_phrase("top"):
             numbers = tuple(column for column in counted.table.columns if column.is_measure)
-            wanted = Wanted(text=mention.text, columns=numbers) if len(numbers) == 1 else None
+            wanted = WantedColumn(text=mention.text, columns=numbers) if len(numbers) == 1 else None
         if wanted is None and (pieces := _pieces(counted)):
             raise Unsure(f"{counted.text!r} could be counted or added up. Ask for the total {pieces} per ...")
         counted.used = counted.used or wanted is None
@@ -264,7 +264,7 @@ def _limit(asked: Asked, ranks: Mention) -> int | None:
     return None
 
 
-def _ranked_by(asked: Asked, ranks: Mention) -> Wanted | None:
+def _ranked_by(asked: Asked, ranks: Mention) -> WantedColumn | None:
     assert ranks.phrase is not None
     concept = ranks.phrase.concept
     following = asked.words.at(ranks.place + 1)
@@ -284,7 +284,7 @@ def _ranked_by(asked: Asked, ranks: Mention) -> Wanted | None:
         column = asked.words.past_filler(mention.place + 1)
         if mention.is_phrase("per") and column.names_number:
             return take(mention, column)
-    return Wanted(text=ranks.text, concepts=frozenset(concept.split())) if concept else None
+    return WantedColumn(text=ranks.text, concepts=frozenset(concept.split())) if concept else None
 
 
 def _find_aggregate(asked: Asked) -> None:
@@ -322,7 +322,7 @@ def _find_count(asked: Asked) -> None:
     for mention in asked.words.each("how"):
         assert mention.phrase is not None
         mention.used = True
-        asked.outputs.append(Wanted(text=mention.text, concepts=frozenset({mention.phrase.concept})))
+        asked.outputs.append(WantedColumn(text=mention.text, concepts=frozenset({mention.phrase.concept})))
     for mention in asked.words.each("count"):
         following = asked.words.past_filler(mention.place + 1)
         while not following.table and (following.values or (following.used and following is not NOTHING)):

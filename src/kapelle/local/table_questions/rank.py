@@ -8,7 +8,7 @@ from .conditions import find_conditions
 from .read import Unsure
 from .schema_links import Join, LinkedColumn
 from .table_plan import TablePlan
-from .understood import Superlative, Wanted
+from .understood import Superlative, WantedColumn
 from .writing import AGGREGATE_NAMES, Found, Writing, where_sql, where_words
 
 
@@ -41,7 +41,7 @@ def write_superlative(writing: Writing, ranks: Superlative, found: Found) -> Tab
     return writing.done(select, among, what, f"{order}, {quote_name(label.name)}")
 
 
-def write_group(writing: Writing, group: Wanted) -> TablePlan:
+def write_group(writing: Writing, group: WantedColumn) -> TablePlan:
     meant = writing.meant
     ranks = meant.superlative
     counts = meant.counts or (ranks is not None and ranks.wanted is None)
@@ -94,7 +94,7 @@ def write_group(writing: Writing, group: Wanted) -> TablePlan:
     return writing.planned(text, said, claim=f"the {'most' if first else 'fewest'} {ranks.counted.text}{where_said}")
 
 
-def _group_column(writing: Writing, wanted: Wanted) -> tuple[LinkedColumn, Join | None]:
+def _group_column(writing: Writing, wanted: WantedColumn) -> tuple[LinkedColumn, Join | None]:
     meant = writing.meant
     own = writing.column(wanted, meant.target)
     if own is not None and not own.holds_lists:

@@ -7,7 +7,7 @@ from kapelle.language import fits_verb
 from .asked import ASKING, BE, HAVE, Asked
 from .read import NOTHING, Mention, Unsure
 from .schema_links import LinkedTable, ValueLink
-from .understood import Wanted, candidates, take
+from .understood import WantedColumn, candidates, take
 
 
 def find_target(asked: Asked) -> LinkedTable:
@@ -83,7 +83,7 @@ def _infer_target(asked: Asked) -> LinkedTable:
     who = next(asked.words.each("verb"), NOTHING).phrase
     if not any(said) and who is not None and (asked.values or asked.filters):
         people = (one for one in tables if one.label and fits_verb(who, one.label.stems + one.stems))
-        wanted += [Wanted(text="who", columns=tuple(one.label for one in people if one.label))]
+        wanted += [WantedColumn(text="who", columns=tuple(one.label for one in people if one.label))]
         said = [*wanted]
     if not any(said):
         raise Unsure("The question names no table and no column. Say what you want to know of which table.")

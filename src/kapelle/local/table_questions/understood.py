@@ -10,9 +10,12 @@ from kapelle.language import split_words, stem
 from .read import Mention, Words
 from .schema_links import LinkedColumn, LinkedTable, SchemaLinks, ValueLink
 
+Operand = float | str | bool
+"""A number; whether a column of yes and no says yes; the first day of a date, or the first one after it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class WantedColumn:
     """A column that the question speaks of, before it is known of which table."""
 
     text: str
@@ -24,18 +27,17 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filter:
-    wanted: Wanted | None
+    wanted: WantedColumn | None
     """None is the only column of dates that the table has."""
     operator: str
-    operands: tuple[float | str | bool, ...]
-    """Numbers; whether a column of yes and no says yes; or the first day of a date and the first one after it."""
+    operands: tuple[Operand, ...]
     unit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Superlative:
     direction: str
-    wanted: Wanted | None
+    wanted: WantedColumn | None
     """The number that ranks; None ranks by how many rows of `counted` there are."""
     limit: int | None
     counted: Mention
@@ -52,25 +54,25 @@ class Understood:
     filters: Sequence[Filter]
     negated: Sequence[Mention]
     superlative: Superlative | None
-    order: tuple[Wanted, str] | None
-    aggregate: tuple[str, Wanted] | None
-    group: Wanted | None
+    order: tuple[WantedColumn, str] | None
+    aggregate: tuple[str, WantedColumn] | None
+    group: WantedColumn | None
     counts: bool
-    different: Wanted | None
+    different: WantedColumn | None
     asks_for_one_number: bool
-    outputs: Sequence[Wanted]
+    outputs: Sequence[WantedColumn]
     values: Sequence[tuple[Mention, str]]
     bound: Mapping[int, tuple[ValueLink, ...]]
 
 
-def take(*mentions: Mention) -> Wanted:
+def take(*mentions: Mention) -> WantedColumn:
     """Mark these as used, and return the column that the last of them names."""
     for mention in mentions:
         mention.used = True
-    return Wanted(text=mentions[-1].text, columns=mentions[-1].columns)
+    return WantedColumn(text=mentions[-1].text, columns=mentions[-1].columns)
 
 
-def candidates(wanted: Wanted, table: LinkedTable, chosen: object) -> list[LinkedColumn]:
+def candidates(wanted: WantedColumn, table: LinkedTable, chosen: object) -> list[LinkedColumn]:
     """Return the columns of a table that are meant; `chosen` is the one where several could be."""
     exact = [column for column in wanted.columns if column.table == table.name]
     found = exact or [column for column in table.columns if column.concepts & wanted.concepts]

@@ -10,7 +10,7 @@ from kapelle.tools import quote_name, quote_value
 from .read import Unsure
 from .schema_links import LinkedColumn, LinkedTable, ValueLink
 from .table_plan import TablePlan
-from .understood import Understood, Wanted, candidates
+from .understood import Understood, WantedColumn, candidates
 
 Found = list[tuple[str, str]]
 """Conditions as SQL and as words; without words where others say it already."""
@@ -25,21 +25,21 @@ class Writing:
     used: list[LinkedColumn] = field(default_factory=list)
     read: set[str] = field(default_factory=set)
 
-    def own(self, wanted: Wanted) -> LinkedColumn:
+    def own(self, wanted: WantedColumn) -> LinkedColumn:
         column = self.column(wanted, self.meant.target)
         if column is None:
             raise Unsure(f"The table {self.meant.target.name!r} has no column for {wanted.text!r}.")
         self.used.append(column)
         return column
 
-    def column(self, wanted: Wanted, table: LinkedTable) -> LinkedColumn | None:
+    def column(self, wanted: WantedColumn, table: LinkedTable) -> LinkedColumn | None:
         found = candidates(wanted, table, self.meant.chosen)
         if len(found) > 1:
             names = " or ".join(repr(column.name) for column in found)
             raise Unsure(f"{wanted.text!r} could mean {names}. Say which.", found)
         return found[0] if found else None
 
-    def measure(self, function: str, wanted: Wanted) -> LinkedColumn:
+    def measure(self, function: str, wanted: WantedColumn) -> LinkedColumn:
         column = self.own(wanted)
         if not column.is_measure:
             raise Unsure(f"{column.name!r} holds no numbers to calculate with.")

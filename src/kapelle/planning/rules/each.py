@@ -66,7 +66,7 @@ def ask_of_each(draft: Draft, items_text: str, opening: language.Step, body: lan
         body = language.Step(text=f"find its {language.without_article(asked)}")
     _open_each(draft, items_text, opening)
     if draft.each:
-        repeat(draft, draft.each, body)
+        repeat_step(draft, draft.each, body)
     elif draft.each_of is not None:
         draft.last = (repeat_task(draft, draft.each_of, body),)
     else:  # tasks that are there already: the capitals of France and Germany
@@ -167,11 +167,11 @@ def _asks_for_one(draft: Draft, body: str) -> bool:
 def _trial(draft: Draft, body: str) -> tuple[str, ...]:
     """Plan a body for an item, and return the ends."""
     trial = Draft(body, draft.task_types, draft.answers_from_tables, draft.stand_ins, draft.step_tasks, draft.files)
-    repeat(trial, trial.take_items(["Peru"]), language.Step(text=body))
+    repeat_step(trial, trial.take_items(["Peru"]), language.Step(text=body))
     return trial.last
 
 
-def repeat(draft: Draft, items: Iterable[str], step: language.Step) -> None:
+def repeat_step(draft: Draft, items: Iterable[str], step: language.Step) -> None:
     """Add the tasks of one step for each of these items."""
     if re.search(r",\s*(?:who|whom|whose|what|which|when|where|why|how)\b", step.text, re.IGNORECASE):
         raise refusal(step.text, "a question inside a list is not split by rules. Ask it apart.")

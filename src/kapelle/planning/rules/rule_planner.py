@@ -20,9 +20,9 @@ from kapelle.planning.planner import Plan
 
 from . import request_shapes as shapes
 from .draft import Draft
-from .each import close_each, repeat
+from .each import close_each, repeat_step
 from .stand_ins import StandIns
-from .steps import add, split, tasks_of
+from .steps import add_step, split_request, tasks_of
 
 MAX_REQUEST_CHARS = 20_000
 """A request is what a person types. Longer material belongs into a file that an agent reads."""
@@ -41,8 +41,8 @@ class RulePlanner:
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         with self._drafting(request, agents, StandIns(request)) as draft:
-            for step in split(draft):
-                add(draft, step)
+            for step in split_request(draft):
+                add_step(draft, step)
             close_each(draft)
             graph = draft.finish()
         depth = len(graph.levels())
@@ -73,8 +73,8 @@ class RulePlanner:
         """
         with self._drafting(body, agents, stand_ins or StandIns(body)) as draft:
             names = draft.take_items(items)
-            for step in split(draft):
-                repeat(draft, names, step)
+            for step in split_request(draft):
+                repeat_step(draft, names, step)
             return TaskDAG(draft.filled())
 
     @contextmanager

@@ -1,4 +1,7 @@
-"""What one step of a request asks for, as tasks: a look-up, a question to tables, arithmetic, a comparison, a text."""
+"""What one step of a request asks for, as tasks: a look-up, a question to tables, arithmetic, a comparison, a text.
+
+What fits none of these is refused, with what would be understood.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,25 @@ from kapelle.language import find_referent, quote_text
 
 from . import request_shapes as shapes
 from .draft import COMPARE, COMPUTE, KNOWN, LOOKUP, PLANNING, REPORT, SUMMARY, TABLE, Draft, refusal
-from .each import ask_of_each, close_each, each_of_last, follow_up, is_about_each, joins, repeat, repeat_task
+from .each import ask_of_each, close_each, each_of_last, follow_up, is_about_each, joins, repeat_step, repeat_task
 from .stand_ins import cut_before_stand_in
 
 _LEADS_ON = re.compile(r"(?:[\s,;.:]|\b(?:and|then|finally|next|please|after that))\Z", re.IGNORECASE)
 
 
-def split(draft: Draft) -> list[language.Step]:
+def split_request(draft: Draft) -> list[language.Step]:
     """Return what the request asks for, part by part."""
     kinds = (kind.replace("_", " ") for kind in draft.task_types if kind not in ("*", *PLANNING))
     verbs = {*shapes.FIND_VERBS, *shapes.OTHER_VERBS, *kinds}
     return language.split_steps(shapes.EACH_WITHIN.sub("; for each of them: ", draft.request.strip()), verbs)
 
 
-def add(draft: Draft, step: language.Step) -> None:
+def add_step(draft: Draft, step: language.Step) -> None:
     """Add the tasks of one step."""
     if (whole := shapes.EACH_WITH_BODY.fullmatch(step.text)) is not None:
         body = whole["question"] or whole["verb"]
-        add(draft, language.Step(text=whole["each"], follows=step.follows))
-        add(draft, language.Step(text=body or f"find {shapes.without_verb(whole['listed'])}"))
+        add_step(draft, language.Step(text=whole["each"], follows=step.follows))
+        add_step(draft, language.Step(text=body or f"find {shapes.without_verb(whole['listed'])}"))
         return
     if (each := shapes.EACH_OF_LAST.fullmatch(step.text) or shapes.EACH.fullmatch(step.text)) is not None:
         close_each(draft)
@@ -47,7 +50,7 @@ def add(draft: Draft, step: language.Step) -> None:
         return
     if step.refers_back and not step.follows and not joins(draft, step):
         if draft.each:
-            repeat(draft, draft.each, step)
+            repeat_step(draft, draft.each, step)
             return
         if draft.each_of is not None:
             before = () if draft.last == (draft.each_of,) else draft.last

@@ -1,7 +1,7 @@
 """The problem that a plan poses, and the plan that a solution of it means.
 
-A `Problem` knows positions and figures, a plan knows tasks and agents; a `Statement` holds both sides and translates.
-Solves nothing, and asks no profiler: the options come with it.
+An `AssignmentProblem` knows positions and figures, a plan knows tasks and agents; a `Formulation` holds both sides and
+translates. Solves nothing, and asks no profiler: the options come with it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kapelle.estimates import DEFAULT_SUCCESS_RATE
 from kapelle.graph import Task, TaskDAG
 from kapelle.strategies import Single, Strategy, agents_of, strategy_to_dict
 
-from .assignment import Candidate, Choice, Limits, Problem, Slot
+from .assignment import Assignment, AssignmentProblem, Candidate, Limits, TaskChoices
 from .candidates import Counting, Option, measure, to_candidate
 from .constraints import OptimizationConstraints
 from .plan import Attempt, OptimizedPlan
@@ -58,7 +58,7 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Statement:
+class Formulation:
     """A plan to be optimised, as a problem; position for position the same tasks and the same options."""
 
     work: Work
@@ -67,20 +67,20 @@ class Statement:
     """Every task of the graph, in topological order."""
     options: tuple[tuple[Option, ...], ...]
     """The initial one first; none for tasks that nobody does, and for those of which the outcome is known."""
-    problem: Problem
+    problem: AssignmentProblem
     estimates: PlanEstimates
     """What the options were made of."""
 
     @property
-    def initial(self) -> Choice:
+    def initial(self) -> Assignment:
         """The plan as it is."""
         return (0,) * len(self.order)
 
-    def with_limits(self, limits: Limits) -> Statement:
-        """Return the statement with other limits on the whole plan."""
+    def with_limits(self, limits: Limits) -> Formulation:
+        """Return the formulation with other limits on the whole plan."""
         return replace(self, problem=replace(self.problem, limits=limits))
 
-    def quality(self, choice: Choice) -> tuple[float, float]:
+    def quality(self, choice: Assignment) -> tuple[float, float]:
         """Return the expected share of successes among the tasks that are not finished, and its lower bound; once all
         are finished, the share that succeeded, twice."""
         chosen = [option for slot, option in self._chosen(choice) if slot.counts]
@@ -94,7 +94,7 @@ class Statement:
         return share, share
 
     def plan(
-        self, solution: Solution, extra: Mapping[str, Any] | None = None, *, baseline: Statement | None = None
+        self, solution: Solution, extra: Mapping[str, Any] | None = None, *, baseline: Formulation | None = None
     ) -> OptimizedPlan:
         """Return what a solution means; `extra` are further details, `baseline` has the plan to compare with, by
         default the initial one."""
@@ -164,14 +164,14 @@ class Statement:
                 found[task_id] = best
         return found
 
-    def _chosen(self, choice: Choice) -> list[tuple[Slot, Option]]:
+    def _chosen(self, choice: Assignment) -> list[tuple[TaskChoices, Option]]:
         return [
             (slot, options[at])
             for slot, options, at in zip(self.problem.slots, self.options, choice, strict=True)
             if options
         ]
 
-    def _beginning_note(self, choice: Choice) -> str:
+    def _beginning_note(self, choice: Assignment) -> str:
         """Return who counts with what is expected of them, as a sentence; empty where nobody does."""
         asked = self.constraints.min_quality_score is not None
         trusted = {}
@@ -186,7 +186,7 @@ class Statement:
             "that outcomes can come in; set `confidence` to accept nothing but what is proven."
         )
 
-    def _why_strategies(self, choice: Choice) -> dict[str, Any]:
+    def _why_strategies(self, choice: Assignment) -> dict[str, Any]:
         """Return for every task that is not left to one agent what was chosen, and what that is better than."""
         found = {}
         for task_id, slot, options, at in zip(self.order, self.problem.slots, self.options, choice, strict=True):
@@ -223,9 +223,9 @@ class Statement:
         return found
 
 
-def state_problem(
+def formulate(
     work: Work, constraints: OptimizationConstraints, estimates: PlanEstimates, *, begin: bool = False
-) -> Statement:
+) -> Formulation:
     """State the problem that a plan poses.
 
     Args:
@@ -236,7 +236,7 @@ def state_problem(
     """
     order = work.dag.topological_order()
     position = {task_id: number for number, task_id in enumerate(order)}
-    builder = _SlotBuilder(work, constraints, estimates, begin=begin)
+    builder = _ChoicesBuilder(work, constraints, estimates, begin=begin)
     slots, options = [], []
     for task_id in order:
         before = tuple(position[other] for other in work.dag.dependencies(task_id))
@@ -245,7 +245,7 @@ def state_problem(
         options.append(found)
     quality = constraints.min_quality_score
     if quality is None:
-        reached = Problem(slots=tuple(slots), limits=Limits()).totals((0,) * len(slots)).quality
+        reached = AssignmentProblem(slots=tuple(slots), limits=Limits()).totals((0,) * len(slots)).quality
         quality = min(DEFAULT_SUCCESS_RATE, reached)
     limits = Limits(
         max_cost=constraints.max_total_cost,
@@ -253,12 +253,12 @@ def state_problem(
         min_quality=quality,
         capacity=constraints.agent_capacity,
     )
-    return Statement(
+    return Formulation(
         work=work,
         constraints=constraints,
         order=order,
         options=tuple(options),
-        problem=Problem(slots=tuple(slots), limits=limits),
+        problem=AssignmentProblem(slots=tuple(slots), limits=limits),
         estimates=estimates,
     )
 
@@ -278,7 +278,7 @@ def describe_untried(options: Mapping[str, Option], *, most: int = 3) -> str:
     return f"{', '.join(parts)}{more}."
 
 
-class _SlotBuilder:
+class _ChoicesBuilder:
     """Makes slots; tasks that are alike share their candidates."""
 
     def __init__(
@@ -290,7 +290,7 @@ class _SlotBuilder:
         self._begin = begin
         self._shared: dict[tuple[int, float, Attempt | None], tuple[Option, Candidate]] = {}
 
-    def build(self, task: Task, before: tuple[int, ...]) -> tuple[Slot, tuple[Option, ...]]:
+    def build(self, task: Task, before: tuple[int, ...]) -> tuple[TaskChoices, tuple[Option, ...]]:
         work, task_id = self._work, task.task_id
         attempt = work.attempts.get(task_id)
         strategy = work.initial.get(task_id)
@@ -305,7 +305,7 @@ class _SlotBuilder:
             return _known(task_id, agent, done.cost_usd, done.seconds, done.quality, before), ()
         options, candidates = self._ways(task, strategy, attempt)
         floor = self._constraints.floor(task_id)
-        return Slot(candidates=candidates, before=before, min_quality=floor, name=task_id), options
+        return TaskChoices(candidates=candidates, before=before, min_quality=floor, name=task_id), options
 
     def _ways(
         self, task: Task, strategy: Strategy, attempt: Attempt | None
@@ -331,8 +331,10 @@ class _SlotBuilder:
         return options, tuple(candidates)
 
 
-def _known(task_id: str, agent: str, cost: float, seconds: float, quality: float, before: tuple[int, ...]) -> Slot:
-    return Slot(
+def _known(
+    task_id: str, agent: str, cost: float, seconds: float, quality: float, before: tuple[int, ...]
+) -> TaskChoices:
+    return TaskChoices(
         candidates=(Candidate(agent=agent, cost=cost, seconds=seconds, quality=quality),),
         before=before,
         counts=False,

@@ -39,3 +39,11 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
     with pytest.raises(InvalidInput, match="taken"):
         write_beside_then_rename(tmp_path / "taken" / "file", b"new")
+
+
+def test_who_may_read_a_file_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_beside_then_rename(path, b"one")
+    path.chmod(0o640)
+    write_beside_then_rename(path, b"two")
+    assert path.stat().st_mode & 0o777 == 0o640
