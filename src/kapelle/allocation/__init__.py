@@ -16,8 +16,8 @@ from .exploration import Move as Move
 from .optimizer import DAAOOptimizer as DAAOOptimizer
 from .orders import follow_orders as follow_orders
 from .orders import ordered_strategy as ordered_strategy
-from .plan import Attempt as Attempt
 from .plan import OptimizedPlan as OptimizedPlan
+from .plan import SpentSoFar as SpentSoFar
 from .plan_estimates import PlanEstimates as PlanEstimates
 from .plan_estimates import why_unable as why_unable
 from .policy import ChoicePolicy as ChoicePolicy
