@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from .dependencies import BLANK as BLANK
     from .dependencies import Edge as Edge
     from .dependencies import PlanStep as PlanStep
-    from .dependencies import ToolSchema as ToolSchema
     from .dependencies import infer_dependencies as infer_dependencies
     from .dependencies import infer_task_dependencies as infer_task_dependencies
     from .edge_reasons import explain_edges as explain_edges
@@ -61,7 +60,7 @@ if TYPE_CHECKING:
 # What only some requests need is imported when it is first asked for (PEP 562): together it takes 50 ms.
 _LATER = {
     "explain_edges": "edge_reasons",
-    **dict.fromkeys(("BLANK", "Edge", "PlanStep", "ToolSchema"), "dependencies"),
+    **dict.fromkeys(("BLANK", "Edge", "PlanStep"), "dependencies"),
     **dict.fromkeys(("infer_dependencies", "infer_task_dependencies"), "dependencies"),
     **dict.fromkeys(
         ("FUNCTION_TYPES", "GAP_SYSTEM_PROMPT", "GAP_USER_PROMPT", "GapReply", "GraphPlanner"), "graph_replies"
