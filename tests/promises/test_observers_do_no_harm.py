@@ -11,8 +11,8 @@ import pytest
 from pydantic_ai import Agent as LibraryAgent
 from pydantic_ai.models.test import TestModel
 
-from kapelle import Engine, PartialText, Plan, Run, SqliteLedger, Task, TaskContext, TaskDAG, agent
-from kapelle.agents import AgentCapability, AgentResult, ModelAgent
+from kapelle import Engine, Plan, Run, SqliteLedger, Task, TaskContext, TaskDAG, agent
+from kapelle.agents import AgentCapability, AgentResult, ModelAgent, PartialText
 from kapelle.execution.watching import contained
 from kapelle.testing import ScriptedModel
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from .assignment import Assignment, Limits
 from .lagrangian import Prices
-from .tables import Array, Tables
+from .tables import Array, ProblemArrays
 
 Goal = Literal["cost", "seconds", "quality", "lack", "excess"]
 """What to minimise: cost; the critical path; quality lost; quality below the tasks' floors; tasks too many."""
@@ -56,7 +56,7 @@ class MipResult:
 
 
 def minimize(
-    tables: Tables,
+    tables: ProblemArrays,
     alive: Array,
     goal: Goal = "cost",
     *,
@@ -113,7 +113,7 @@ def minimize(
 
 
 def relax(
-    tables: Tables,
+    tables: ProblemArrays,
     alive: Array,
     prices: Prices,
     *,
@@ -207,7 +207,7 @@ class _Model:
 
     def __init__(
         self,
-        tables: Tables,
+        tables: ProblemArrays,
         goal: Goal,
         limits: Limits,
         parts: Sequence[Part] = (),

@@ -87,7 +87,7 @@ class Union:
                 slots.append(replace(slot, candidates=candidates, before=before))
             self._spans[name] = begin, len(slots)
             self._parts.append(mip.Part(begin=begin, end=len(slots), limits=problem.limits))
-        self._tables = tables.Tables(AssignmentProblem(slots=tuple(slots), limits=Limits(capacity=capacity)))
+        self._tables = tables.ProblemArrays(AssignmentProblem(slots=tuple(slots), limits=Limits(capacity=capacity)))
         self._alive = self._tables.useful()
         self.size = int(self._alive.sum())
 

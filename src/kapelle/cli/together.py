@@ -1,19 +1,23 @@
-"""Several requests at once, with `--together`: how they are read, refused and told. Their runs are those of `run`."""
+"""Several requests at once, with `--together`: how they are read, refused and told. Their runs are as one is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from kapelle.engine import Engine, JointProposal, Proposal
+from kapelle import terminal
+from kapelle.engine import Engine, JointProposal
 from kapelle.errors import InvalidInput
 from kapelle.planning import Plan
 from kapelle.process import drive
-from kapelle.terminal import joint
+from kapelle.views import joint_to_json, run_to_json
+
+from .app import console
+from .conduct import INTERRUPTED, Shown, Start, run_to_end, show_run
+from .printing import print_json
 
 Together = Annotated[
     bool,
@@ -43,40 +47,32 @@ def plan_together(engine: Engine, requests: Sequence[RequestLike], terms: Mappin
     return drive(engine.plan_many(requests, **terms))
 
 
-def show_together(out: Console, found: JointProposal) -> int:
-    """Print what several requests would become, and return the exit code: 2 says that nothing was spent."""
-    joint.show_joint(out, found)
-    return code_of(found)
-
-
-def code_of(found: JointProposal) -> int:
-    """Return the exit code of planning."""
+def show_planned(found: JointProposal, *, as_json: bool) -> int:
+    """Show what several requests would become, and return the exit code: 2 says that nothing was spent."""
+    if as_json:
+        print_json(joint_to_json(found))
+    else:
+        terminal.show_joint(console(), found)
     return 0 if found.passed else 1 if found.limits.spent_usd else 2
 
 
-def joint_to_json(found: JointProposal, to_json: Callable[[Proposal], dict[str, Any]]) -> dict[str, Any]:
-    """Return the plans and what they come to together as plain JSON values."""
-    joint = found.joint
-    return {
-        "approved": found.passed,
-        "status": joint.status,
-        "note": joint.note,
-        "binding": dict(joint.binding),
-        "waiting": dict(joint.waiting),
-        "cost_of_planning_usd": found.limits.spent_usd,
-        "estimated_cost_usd": found.cost_usd,
-        "estimated_seconds": found.seconds,
-        "lower_bound_usd": joint.lower_bound,
-        "gap": joint.gap,
-        "workload": dict(joint.workload),
-        "shared_agents": {agent: list(names) for agent, names in found.shared_agents.items()},
-        "plans": [
-            {
-                "name": name,
-                "budget_usd": one.limits.left_usd,
-                "quality_lower": joint[name].quality_lower,
-                **to_json(one),
-            }
-            for name, one in zip(found.names, found.proposals, strict=True)
-        ],
-    }
+def run_together(engine: Engine, requests: Sequence[RequestLike], terms: Mapping[str, Any], shown: Shown) -> int:
+    """Plan several requests together, run them one after the other, show each, and return the highest exit code.
+
+    The limits of each are those of its proposal. One that fails keeps none of the others from running.
+    """
+    found = plan_together(engine, requests, terms)
+    if not found.passed:
+        return show_planned(found, as_json=shown.as_json)
+    runs, codes = [], []
+    for proposal in found.proposals:
+        run, code = run_to_end(engine, Start(request=proposal), {}, shown)
+        runs.append(run)
+        codes.append(code)
+        if not shown.as_json:
+            show_run(engine, run, shown)
+        if code == INTERRUPTED:
+            break
+    if shown.as_json:
+        print_json({"runs": [run_to_json(run) for run in runs]})
+    return max(codes)

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints, PlanEstimates, follow_orders
 from kapelle.budget import Budget
@@ -33,7 +33,9 @@ from .exploring import explore
 from .planner_call import PlannerCall
 from .proposal import Proposal
 from .request import Request
-from .team import Team
+
+if TYPE_CHECKING:
+    from .team import Team
 
 LIMIT_KINDS = ("budget", "deadline", "quality", "capacity")
 """Kinds of issue that say that what the user allows is too little, not that the plan is wrong."""

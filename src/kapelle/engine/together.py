@@ -12,9 +12,10 @@ import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kapelle.agents import call_in_thread
-from kapelle.allocation import DAAOOptimizer, JointPlan, OptimizationConstraints, OptimizedPlan, optimize_portfolio
+from kapelle.allocation import DAAOOptimizer, OptimizationConstraints, OptimizedPlan
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.limits import RunLimits
 from kapelle.planning import Plan
@@ -23,7 +24,11 @@ from kapelle.strategies import agents_of
 from .preparation import Preparation
 from .proposal import Proposal
 from .request import Request, read_request
-from .team import Team
+
+if TYPE_CHECKING:
+    from kapelle.allocation import JointPlan
+
+    from .team import Team
 
 RequestLike = str | Path | Plan
 
@@ -140,6 +145,8 @@ class Together:
 
     async def _assign(self, proposals: Mapping[str, Proposal], limits: RunLimits) -> JointPlan:
         """Assign all tasks together. What a learned policy chose stands, as long as that keeps the limits."""
+
+        from kapelle.allocation import optimize_portfolio  # only those who plan several plans together pay for it
 
         def assign(pinned: Callable[[Proposal], Collection[str]]) -> JointPlan:
             own = replace(limits, budget_usd=None)

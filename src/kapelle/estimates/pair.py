@@ -15,7 +15,7 @@ from kapelle.ledger import Usage
 
 from .estimate import Estimate
 from .experience import Experience, Success
-from .history import WINDOW, History, Tokens
+from .history import WINDOW, PairHistory, Tokens
 from .posterior import Rate, shift_rate
 
 DEFAULT_COST_USD = 0.01
@@ -144,7 +144,7 @@ def usage_of(known: Tokens | None, capability: AgentCapability, complexity: floa
     )
 
 
-def _tell_changes(history: History | None) -> str:
+def _tell_changes(history: PairHistory | None) -> str:
     """Return the changes that are still recent: no more than WINDOW outcomes ago."""
     if history is None:
         return ""

@@ -48,7 +48,7 @@ _OPEN = """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dialect:
+class StoreDialect:
     """What the stores say in different words."""
 
     pick: Callable[[str, Sequence[str]], str]
@@ -64,7 +64,7 @@ class Dialect:
 class History:
     """What has happened, for every store alike; the methods are those of Ledger."""
 
-    def __init__(self, read: ReadRows, dialect: Dialect) -> None:
+    def __init__(self, read: ReadRows, dialect: StoreDialect) -> None:
         # What is asked for was typed by people, who also type what no store could hold.
         self._read: ReadRows = lambda sql, values: read(sql, [storable(value) for value in values])
         self._dialect = dialect

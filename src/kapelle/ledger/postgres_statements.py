@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .history import Dialect
+from .history import StoreDialect
 
 APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 PROBE = "INSERT INTO events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
@@ -30,4 +30,4 @@ def _pick(column: str, names: Sequence[str]) -> str:
     return "pick({}, {})".format(column, ", ".join(f"'{name}'" for name in names))
 
 
-DIALECT = Dialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)", raw="{}")
+DIALECT = StoreDialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)", raw="{}")
