@@ -13,17 +13,15 @@ Chooses nothing: see Frontier.choose. Runs on the caller's thread; hand it to an
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import TaskDAG
-from kapelle.strategies import strategy_to_dict
 
 from .assignment import (
     Assignment,
@@ -33,13 +31,12 @@ from .assignment import (
     exceeds,
     fastest_choice,
     reduce_problem,
-    round_off,
     safest_choice,
 )
 from .constraints import OptimizationConstraints, is_amount
 from .formulation import Formulation, has_plan
+from .frontier_points import Frontier, FrontierPoint, Method, spread, unbeaten, vector
 from .optimizer import AnyPlan, DAAOOptimizer
-from .plan import OptimizedPlan
 from .solve import Solution, solve
 
 ENUMERABLE = 100_000
@@ -52,114 +49,6 @@ _NEXT = 1e-7
 _HALVINGS = 5
 _MIN_S = 0.02
 """Seconds that a target gets even when time is short."""
-
-Method = Literal["enumeration", "epsilon-constraint"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FrontierPoint:
-    """A plan that no other one beats, and what it comes to."""
-
-    cost_usd: float
-    seconds: float
-    """Along the critical path."""
-    quality: float
-    """Lower bound of the expected share of tasks that succeed; what is expected is `plan.quality_score`."""
-    plan: OptimizedPlan
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Frontier:
-    """Plans from the cheapest to the dearest, none of which beats another one."""
-
-    points: tuple[FrontierPoint, ...]
-    method: Method
-    complete: bool
-    """Whether every plan on the frontier is here; plans that come to the same count once."""
-    gap: float
-    """No plan that is as fast and as good as a point is cheaper by more than this share. 0: proven the cheapest."""
-    note: str
-    """How it was found, and what may be missing; or why there is no point at all."""
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def cheapest(self) -> FrontierPoint:
-        """Return the point of least cost; among equals the better one. Raises InvalidInput if there is no point."""
-        return min(self._some(), key=lambda point: (point.cost_usd, -point.quality, point.seconds))
-
-    def fastest(self) -> FrontierPoint:
-        """Return the point that takes least time; among equals the cheaper one."""
-        return min(self._some(), key=lambda point: (point.seconds, point.cost_usd))
-
-    def best(self) -> FrontierPoint:
-        """Return the point of the highest quality; among equals the cheaper one."""
-        return min(self._some(), key=lambda point: (-point.quality, point.cost_usd))
-
-    def knee(self) -> FrontierPoint:
-        """Return the point nearest to the best of everything at once, each of the three measured by its range here."""
-        points = self._some()
-        lows, spans = _ranges(points)
-
-        def distance(point: FrontierPoint) -> float:
-            return math.hypot(*((v - low) / span for v, low, span in zip(_vector(point), lows, spans, strict=True)))
-
-        return min(points, key=distance)
-
-    def choose(
-        self,
-        *,
-        max_cost: float | None = None,
-        max_seconds: float | None = None,
-        min_quality: float | None = None,
-    ) -> FrontierPoint:
-        """Return the cheapest point within these limits.
-
-        Raises:
-            InvalidInput: there is none; the message says what comes nearest.
-        """
-        for name, value in (("max_cost", max_cost), ("max_seconds", max_seconds), ("min_quality", min_quality)):
-            if value is not None and not is_amount(value):
-                raise InvalidInput(f"{name} is {value!r}; it must be a finite number, zero or more, or None.")
-        fitting = [
-            point
-            for point in self._some()
-            if (max_cost is None or not exceeds(point.cost_usd, max_cost))
-            and (max_seconds is None or not exceeds(point.seconds, max_seconds))
-            and (min_quality is None or not exceeds(min_quality, point.quality))
-        ]
-        if not fitting:
-            cheapest, fastest, best = self.cheapest(), self.fastest(), self.best()
-            raise InvalidInput(
-                "No point of the frontier keeps these limits together. By themselves, cost begins at "
-                f"${cheapest.cost_usd:.4g}, time at {fastest.seconds:.4g} s, and quality ends at {best.quality:.3g}."
-            )
-        return min(fitting, key=lambda point: (point.cost_usd, -point.quality, point.seconds))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the frontier as plain JSON values."""
-        return {
-            "method": self.method,
-            "complete": self.complete,
-            "gap": self.gap,
-            "note": self.note,
-            "points": [
-                {
-                    "cost_usd": point.cost_usd,
-                    "seconds": point.seconds,
-                    "quality": point.quality,
-                    "expected_quality": point.plan.quality_score,
-                    "assignments": dict(point.plan.assignments),
-                    "strategies": {task: strategy_to_dict(one) for task, one in point.plan.strategies.items()},
-                }
-                for point in self.points
-            ],
-        }
-
-    def _some(self) -> tuple[FrontierPoint, ...]:
-        if not self.points:
-            raise InvalidInput(f"The frontier has no points. {self.note}")
-        return self.points
 
 
 def pareto_frontier(
@@ -208,16 +97,11 @@ class _Found:
     """A choice of the reduced problem and what it comes to."""
 
     choice: Assignment
-    cost: float
+    cost_usd: float
     seconds: float
     quality: float
     solution: Solution
     limits: Limits
-
-    @property
-    def vector(self) -> tuple[float, float, float]:
-        """Smaller is better in each."""
-        return round_off(self.cost), round_off(self.seconds), round_off(-self.quality)
 
 
 class _Search:
@@ -282,7 +166,7 @@ class _Search:
         axes = [np.round(axis[which] / (float(axis.max()) or 1.0), 10) for axis in (cost, seconds, quality)]
         order = np.lexsort((axes[1], -axes[2], axes[0]))
         which = which[order]
-        kept = _unbeaten(axes[1][order].tolist(), (-axes[2][order]).tolist())
+        kept = unbeaten(axes[1][order].tolist(), (-axes[2][order]).tolist())
         found = []
         for position in kept:
             plan = int(which[position])
@@ -292,7 +176,7 @@ class _Search:
             found.append(self._found(choice, solution, limits))
         if not found:
             return self._nothing("enumeration")
-        shown = _spread(found, self._points)
+        shown = spread(found, self._points)
         return self._frontier(shown, "enumeration", complete=len(shown) == len(found), total=len(found))
 
     # Epsilon-constraint
@@ -325,10 +209,10 @@ class _Search:
                 )
             )
         stopped = self._is_late()
-        distinct = {one.vector: one for one in self._settled.values()}
-        found = sorted(distinct.values(), key=lambda one: (one.vector[0], one.vector[2], one.vector[1]))
-        kept = _unbeaten([one.vector[1] for one in found], [one.vector[2] for one in found])
-        shown = _spread([found[position] for position in kept], self._points)
+        distinct = {vector(one): one for one in self._settled.values()}
+        found = sorted(distinct.values(), key=lambda one: (vector(one)[0], vector(one)[2], vector(one)[1]))
+        kept = unbeaten([vector(one)[1] for one in found], [vector(one)[2] for one in found])
+        shown = spread([found[position] for position in kept], self._points)
         return self._frontier(shown, "epsilon-constraint", complete=False, stopped=stopped)
 
     def _solve(self, limits: Limits) -> _Found | None:
@@ -344,7 +228,7 @@ class _Search:
         # it solves for that is a target as well: the next faster plan.
         while self._size <= EXACT and not self._is_late():
             sooner = self._cheapest(replace(limits, min_quality=found.quality, max_seconds=found.seconds * (1 - _NEXT)))
-            if sooner is None or exceeds(sooner.cost, found.cost):
+            if sooner is None or exceeds(sooner.cost_usd, found.cost_usd):
                 break
             found = replace(sooner, limits=found.limits, solution=replace(found.solution, choice=sooner.choice))
         self._settled[began.choice] = self._settled[found.choice] = found
@@ -424,7 +308,7 @@ class _Search:
         totals = self._small.totals(choice)
         return _Found(
             choice=choice,
-            cost=totals.cost,
+            cost_usd=totals.cost,
             seconds=totals.seconds,
             quality=totals.quality,
             solution=solution,
@@ -434,8 +318,12 @@ class _Search:
     def _frontier(
         self, found: Sequence[_Found], method: Method, *, complete: bool, total: int = 0, stopped: bool = False
     ) -> Frontier:
-        points = tuple(self._point(one) for one in sorted(found, key=lambda one: (one.cost, -one.quality, one.seconds)))
-        gap = max((max(0.0, one.cost - one.solution.lower_bound) / one.cost if one.cost else 0.0) for one in found)
+        points = tuple(
+            self._point(one) for one in sorted(found, key=lambda one: (one.cost_usd, -one.quality, one.seconds))
+        )
+        gap = max(
+            (max(0.0, one.cost_usd - one.solution.lower_bound) / one.cost_usd if one.cost_usd else 0.0) for one in found
+        )
         if method == "enumeration":
             note = "Every plan was looked at" + ("." if complete else f"; {len(found)} of {total} points are shown.")
         else:
@@ -448,7 +336,7 @@ class _Search:
         # The plan is told by the limits that it was found for; the capacities are those of the user.
         limits = replace(one.limits, capacity=self._formulation.problem.limits.capacity)
         plan = self._formulation.with_limits(limits).plan(replace(one.solution, choice=choice))
-        return FrontierPoint(cost_usd=one.cost, seconds=one.seconds, quality=one.quality, plan=plan)
+        return FrontierPoint(cost_usd=one.cost_usd, seconds=one.seconds, quality=one.quality, plan=plan)
 
     def _nothing(self, method: Method) -> Frontier:
         note = "No plan keeps the constraints; optimize_routing_plan says which of them stand in the way."
@@ -460,50 +348,3 @@ def _implies(limits: Limits, looser: Limits) -> bool:
     pairs = ((limits.max_seconds, looser.max_seconds), (limits.max_cost, looser.max_cost))
     within = all(upper is None or (value is not None and value <= upper) for value, upper in pairs)
     return within and limits.min_quality >= looser.min_quality
-
-
-def _unbeaten(seconds: Sequence[float], lost: Sequence[float]) -> list[int]:
-    """Return the positions of what nothing before it beats, in lists that are sorted by cost, quality lost, seconds.
-
-    What came before is at most as dear, so it is beaten if one of those was as good and as fast. `edge` holds the
-    fastest for every quality so far: the more is lost, the fewer seconds.
-    """
-    kept: list[int] = []
-    edge: list[tuple[float, float]] = []
-    for position, (second, loss) in enumerate(zip(seconds, lost, strict=True)):
-        place = bisect.bisect_right(edge, (loss, math.inf))
-        if place and edge[place - 1][1] <= second:
-            continue
-        end = place
-        while end < len(edge) and edge[end][1] >= second:
-            end += 1
-        begin = place - 1 if place and edge[place - 1][0] == loss else place
-        edge[begin:end] = [(loss, second)]
-        kept.append(position)
-    return kept
-
-
-def _spread(found: Sequence[_Found], most: int) -> list[_Found]:
-    """Return so many at most: the cheapest, fastest and best, then always the one farthest from those taken."""
-    if len(found) <= most:
-        return list(found)
-    lows, spans = _ranges(found)
-    places = [tuple((v - low) / span for v, low, span in zip(_vector(one), lows, spans, strict=True)) for one in found]
-    columns = list(zip(*(one.vector for one in found), strict=True))
-    taken = list(dict.fromkeys(column.index(min(column)) for column in columns))[:most]
-    away = [min(math.dist(place, places[n]) for n in taken) for place in places]
-    while len(taken) < most:
-        n = max(range(len(found)), key=away.__getitem__)
-        taken.append(n)
-        away = [min(old, math.dist(place, places[n])) for old, place in zip(away, places, strict=True)]
-    return [found[n] for n in sorted(taken)]
-
-
-def _vector(one: FrontierPoint | _Found) -> tuple[float, float, float]:
-    return (one.cost_usd if isinstance(one, FrontierPoint) else one.cost), one.seconds, -one.quality
-
-
-def _ranges(points: Sequence[FrontierPoint | _Found]) -> tuple[list[float], list[float]]:
-    columns = list(zip(*map(_vector, points), strict=True))
-    lows = [min(column) for column in columns]
-    return lows, [(max(column) - low) or 1.0 for column, low in zip(columns, lows, strict=True)]
