@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
 from kapelle.redaction import hide_password, remember_location
@@ -28,22 +28,14 @@ from .chain import hash_content, head_mismatch
 from .collect import OLD_RUNS, Collected
 from .event import Event, EventKind
 from .examine import Examination
-from .history import History
+from .history import StoredLedger
 from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
-from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
 from .postgres_connection import connect, import_driver, is_away, refusal
-from .postgres_schema import (
-    BROKEN_CHAIN,
-    LEASE_LOST,
-    VERSION,
-    check_readable,
-    make_tables,
-)
-from .question import Question, already_said
+from .postgres_schema import BROKEN_CHAIN, LEASE_LOST, VERSION, check_readable, make_tables
+from .question import already_said
 from .rows import outcome_to_row
-from .run import Run
 
 if TYPE_CHECKING:
     import psycopg
@@ -63,7 +55,7 @@ class _Unsure:
     stamp: int
 
 
-class PostgresLedger:
+class PostgresLedger(StoredLedger):
     """Run events and outcomes in a PostgreSQL database.
 
     Args:
@@ -81,12 +73,12 @@ class PostgresLedger:
     """
 
     def __init__(self, url: str, *, read_only: bool = False, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(self._read_rows, DIALECT, clock)
         remember_location(url, owner=self)
         self.path = hide_password(url)
         """The URL, or connection string, without its password."""
         self.read_only = read_only
         self._url = url
-        self._clock = clock
         # One connection for all threads; every use holds the lock, so what a thread reads was written before.
         self._lock = threading.Lock()
         self._closed = False
@@ -95,15 +87,8 @@ class PostgresLedger:
         self._known: dict[str, int] = {}
         """The last place of every run under way that this ledger has written."""
         self._unsure: dict[str, _Unsure] = {}
-        self._history = History(self._read, DIALECT)
         self._driver = import_driver()
         self._connection: psycopg.Connection[Any] | None = self._open()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection. Closing twice is allowed."""
@@ -112,14 +97,6 @@ class PostgresLedger:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-
-    def new_run_id(self) -> str:
-        """Return an id for a run: sorts by time, and is short enough to type."""
-        return make_run_id(self._clock())
-
-    def now(self) -> float:
-        """Return what time it is by the clock that events are dated by, in seconds since the epoch."""
-        return self._clock()
 
     def append(
         self,
@@ -179,30 +156,6 @@ class PostgresLedger:
             )
             self._write(lambda connection: connection.execute(sql.encode(), tuple(row.values())))
 
-    def events(self, run_id: str) -> tuple[Event, ...]:
-        """Return the events of a run in order; none if there is no such run."""
-        return self._history.events(run_id)
-
-    def run(self, run_id: str) -> Run:
-        """Return a run, rebuilt from its events. An unambiguous beginning of its id is enough; `last` is the newest.
-
-        Raises:
-            NotFound: no run, or more than one, has such an id.
-        """
-        return self._history.run(run_id)
-
-    def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
-        """Return the newest runs, newest first. Answers and outputs stay on the server, however large they are.
-
-        Raises:
-            LedgerCorrupt: one of these runs has an event that cannot be read.
-        """
-        return self._history.runs(limit)
-
-    def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
-        """Return the newest outcomes, oldest of them first: without what people had forgotten, and as they rated it."""
-        return self._history.outcomes(agent, limit)
-
     def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:
         """Leave a message for the engine that works on a run, or will.
 
@@ -217,14 +170,6 @@ class PostgresLedger:
             ((first,),) = self._perform(lambda connection: connection.execute(POSTED, (run_id, key)).fetchall())
         if first != stamp:
             raise already_said(run_id, key)
-
-    def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
-        """Return all messages to a run by their keys, oldest first."""
-        return self._history.inbox(run_id)
-
-    def questions(self, run_id: str | None = None) -> tuple[Question, ...]:
-        """Return what the tasks of one run, or of all, wait for people to answer, oldest first."""
-        return self._history.questions(run_id)
 
     def collect(self, before: float, *, dry_run: bool = False) -> Collected:
         """Forget runs that ended before a time (seconds since the epoch), but not their outcomes: see collect."""
@@ -272,7 +217,7 @@ class PostgresLedger:
             ((found,),) = self._read(NOW, ())
             return float(found)
 
-        return Examination(self._history, now, version=VERSION, try_write=self._try_write)
+        return Examination(self, now, version=VERSION, try_write=self._try_write)
 
     def _stamp(self) -> int:
         self._count += 1
@@ -291,7 +236,7 @@ class PostgresLedger:
         with self._lock:
             return self._write(locked)
 
-    def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
+    def _read_rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:
             return self._perform(lambda connection: _rows(connection, sql, [_without_nul(one) for one in values]))
 
