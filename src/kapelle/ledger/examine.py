@@ -36,10 +36,6 @@ class Examination:
         self.version = version
         self.try_write = try_write
 
-    def run_ids(self) -> tuple[str, ...]:
-        """Return the ids of all runs, also of those whose events are gone."""
-        return self._ledger.run_ids()
-
     def check_run(self, run_id: str) -> int | None:
         """Check that a run is as it was written and can be read; return from which event on it is chained.
 
@@ -72,10 +68,6 @@ class Examination:
             replace(one, state="interrupted") if one.run_id in gone and one.state in ("planning", "running") else one
             for one in found
         )
-
-    def newest_at(self) -> float | None:
-        """Return the latest time of all events, in seconds since the epoch; None where there are none."""
-        return self._ledger.newest_at()
 
 
 def try_making(location: str) -> None:

@@ -25,10 +25,10 @@ from kapelle.redaction import hide_password, remember_location
 
 from . import connection as timing
 from .chain import hash_content, head_mismatch
-from .collect import OLD_RUNS, Collected
+from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
 from .event import Event, EventKind
 from .examine import Examination
-from .history import StoredLedger
+from .history import Dialect, StoredLedger
 from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
 from .outcome import Outcome
@@ -39,11 +39,28 @@ from .rows import outcome_to_row
 
 if TYPE_CHECKING:
     import psycopg
-from .postgres_statements import APPEND, DIALECT, FORGET, NOW, POST, POSTED, PROBE, UNUSED
 
 _RETRY_S = 0.05
 
 Result = TypeVar("Result")
+
+# The statements in words of its own; the others are those of SQLite.
+_APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_PROBE = "INSERT INTO events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+_POST = "INSERT INTO inbox (run_id, key, at, data, stamp) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+_POSTED = "SELECT stamp FROM inbox WHERE run_id = %s AND key = %s"
+_FORGET = (
+    # First, for appends lock the head of their run before its events: whoever waits for the other, none does for both.
+    "DELETE FROM chains WHERE run_id IN (SELECT run_id FROM old_runs)",
+    # Nobody appends meanwhile, so no event comes to refer to what goes. Readers go on.
+    "LOCK TABLE events, event_blobs, blobs IN SHARE ROW EXCLUSIVE MODE",
+    "ALTER TABLE events DISABLE TRIGGER events_are_kept",
+    f"DELETE FROM blobs {UNUSED}",  # noqa: S608 - our own constant
+    *(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM old_runs)"  # noqa: S608 - our own names
+      for table in ("event_blobs", "events", "inbox", "leases")),
+    "ALTER TABLE events ENABLE TRIGGER events_are_kept",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +90,7 @@ class PostgresLedger(StoredLedger):
     """
 
     def __init__(self, url: str, *, read_only: bool = False, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(self._read_rows, DIALECT, clock)
+        super().__init__(self._read_rows, _DIALECT, clock)
         remember_location(url, owner=self)
         self.path = hide_password(url)
         """The URL, or connection string, without its password."""
@@ -135,7 +152,7 @@ class PostgresLedger(StoredLedger):
             hashed = hash_content(run_id, unsure.at, kind, task_id, text, large)
             values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, known, apart, hashed)
             try:
-                seq: int = self._write(lambda connection: connection.execute(APPEND, values).fetchall()[0][0])
+                seq: int = self._write(lambda connection: connection.execute(_APPEND, values).fetchall()[0][0])
             except (InvalidInput, LeaseLost, LedgerCorrupt):
                 del self._unsure[run_id]  # the server answered: it is not written
                 raise
@@ -165,9 +182,9 @@ class PostgresLedger(StoredLedger):
         with self._lock:
             stamp = self._stamp()
             values = (run_id, key, self._clock(), json.dumps(keep_message(data)), stamp)
-            self._write(lambda connection: connection.execute(POST, values))
+            self._write(lambda connection: connection.execute(_POST, values))
             # Sent again after its reply was lost, it finds itself.
-            ((first,),) = self._perform(lambda connection: connection.execute(POSTED, (run_id, key)).fetchall())
+            ((first,),) = self._perform(lambda connection: connection.execute(_POSTED, (run_id, key)).fetchall())
         if first != stamp:
             raise already_said(run_id, key)
 
@@ -178,7 +195,7 @@ class PostgresLedger(StoredLedger):
             with connection.transaction():
                 found = _count_old(connection, before)
                 if not dry_run and found.runs:
-                    for statement in FORGET:
+                    for statement in _FORGET:
                         connection.execute(statement.encode())
                 return found
 
@@ -214,7 +231,7 @@ class PostgresLedger(StoredLedger):
         """Return who looks for what is wrong with this ledger, as `kapelle doctor` does."""
 
         def now() -> float:
-            ((found,),) = self._read(NOW, ())
+            ((found,),) = self._read(_NOW, ())
             return float(found)
 
         return Examination(self, now, version=VERSION, try_write=self._try_write)
@@ -230,7 +247,7 @@ class PostgresLedger(StoredLedger):
             with connection.transaction():
                 # Two statements: the time must be taken after the wait for the lock.
                 connection.execute("SELECT kapelle.lock_run(%s)", (run_id,))
-                ((now,),) = connection.execute(NOW).fetchall()
+                ((now,),) = connection.execute(_NOW).fetchall()
                 return change(lambda sql, values: _rows(connection, sql, values), now)
 
         with self._lock:
@@ -281,7 +298,7 @@ class PostgresLedger(StoredLedger):
         connection = connect(self._url)
         try:
             with connection.transaction(force_rollback=True):
-                connection.execute(PROBE)
+                connection.execute(_PROBE)
         except self._driver.Error as error:
             raise refusal(error, self.path) from error
         finally:
@@ -307,14 +324,7 @@ class PostgresLedger(StoredLedger):
 def _count_old(connection: psycopg.Connection[Any], before: float) -> Collected:
     old = OLD_RUNS.replace("?", "%s")
     connection.execute(f"CREATE TEMP TABLE old_runs ON COMMIT DROP AS {old}".encode(), (before,))
-    runs, events, chars = connection.execute(
-        "SELECT count(DISTINCT run_id), count(*), coalesce(sum(length(data)), 0) FROM events "
-        "WHERE run_id IN (SELECT run_id FROM old_runs)"
-    ).fetchall()[0]
-    blobs, blob_chars = connection.execute(
-        f"SELECT count(*), coalesce(sum(length(text)), 0) FROM blobs {UNUSED}".encode()  # noqa: S608 - our constant
-    ).fetchall()[0]
-    return Collected(runs=runs, events=events, blobs=blobs, bytes_freed=int(chars + blob_chars))
+    return Collected.of(connection.execute(COUNTED.encode()).fetchall()[0])
 
 
 def _rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any]) -> list[Any]:
@@ -336,3 +346,11 @@ def _lease_lost(error: psycopg.Error) -> LeaseLost:
     """Read what `kapelle.append` says of the lease that is the current one."""
     found = json.loads(error.diag.message_detail or "{}")
     return LeaseLost(found["run_id"], fence=found["shown"], current=found["fence"], owner=found["owner"])
+
+
+def _pick(column: str, names: Sequence[str]) -> str:
+    """Return SQL for fields of an event's data: see Dialect."""
+    return "pick({}, {})".format(column, ", ".join(f"'{name}'" for name in names))
+
+
+_DIALECT = Dialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)", raw="{}")

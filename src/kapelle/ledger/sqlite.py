@@ -25,7 +25,7 @@ from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 from kapelle.redaction import get_logger
 
 from .chain import follow, hash_content, head_mismatch
-from .collect import OLD_RUNS, Collected
+from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
 from .connection import Fingerprint, open_for_reading, open_for_writing, refusal, try_write
 from .event import Event, EventKind
 from .examine import Examination
@@ -299,19 +299,7 @@ def _count_old(connection: sqlite3.Connection, before: float) -> Collected:
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS old_runs (run_id TEXT PRIMARY KEY)")
     connection.execute("DELETE FROM old_runs")
     connection.execute(f"INSERT INTO old_runs {OLD_RUNS}", (before,))
-    runs, events, chars = connection.execute(
-        "SELECT count(DISTINCT run_id), count(*), coalesce(sum(length(data)), 0) FROM events "
-        "WHERE run_id IN (SELECT run_id FROM old_runs)"
-    ).fetchone()
-    blobs, blob_chars = connection.execute(
-        f"SELECT count(*), coalesce(sum(length(text)), 0) FROM blobs {_UNUSED}"  # noqa: S608 - our own constant
-    ).fetchone()
-    return Collected(runs=runs, events=events, blobs=blobs, bytes_freed=chars + blob_chars)
-
-
-_UNUSED = """
-    WHERE hash NOT IN (SELECT hash FROM event_blobs WHERE run_id NOT IN (SELECT run_id FROM old_runs))
-"""
+    return Collected.of(connection.execute(COUNTED).fetchone())
 
 
 def _forget_old(connection: sqlite3.Connection, before: float) -> None:
@@ -319,7 +307,7 @@ def _forget_old(connection: sqlite3.Connection, before: float) -> None:
     triggers = connection.execute(_TRIGGERS).fetchall()
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {name}")
-    connection.execute(f"DELETE FROM blobs {_UNUSED}")  # noqa: S608 - our own constant
+    connection.execute(f"DELETE FROM blobs {UNUSED}")  # noqa: S608 - our own constant
     for table in ("event_blobs", "events", "chains", "inbox", "leases"):
         connection.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM old_runs)")  # noqa: S608 - ours
     for _, sql in triggers:
