@@ -11,7 +11,7 @@ from typing import Any
 LONGEST_WAIT_S = 86_400.0
 """A wait that is asked for is cut to a day: a longer one is a clock that goes wrong, or a server that means "never"."""
 _LONGEST_CHAIN = 8
-MOST_MEMBERS = 100
+MAX_MEMBERS = 100
 _LONGEST_TEXT = 2_000
 
 

@@ -33,7 +33,7 @@ from kapelle.errors import (
 )
 
 from .error_parts import (
-    MOST_MEMBERS,
+    MAX_MEMBERS,
     asked_wait_s,
     bounded,
     chain_of,
@@ -108,7 +108,7 @@ class _Looks:
     """How many errors of groups are still looked at: groups that share their members unfold without end."""
 
     def __init__(self) -> None:
-        self.left = MOST_MEMBERS
+        self.left = MAX_MEMBERS
 
 
 def _sort_foreign(error: BaseException | None, looks: _Looks) -> Failure:

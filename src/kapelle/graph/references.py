@@ -97,7 +97,7 @@ def resolve_references(value: Any, outputs: Mapping[str, Any]) -> Any:
         LookupError: an output, or the part of it that the reference names, does not exist.
         InvalidGraph: a brace belongs to no reference.
     """
-    return _change_texts(value, lambda text: _resolve_text(text, outputs))
+    return change_texts(value, lambda text: _resolve_text(text, outputs))
 
 
 def split_filled(text: str, outputs: Mapping[str, Any]) -> tuple[str | Filled, ...]:
@@ -141,7 +141,7 @@ def replace_references(value: Any, stand_ins: Callable[[Reference], Sequence[Ref
     Raises:
         InvalidGraph: a brace belongs to no reference.
     """
-    return _change_texts(value, lambda text: _replace_in_text(text, stand_ins))
+    return change_texts(value, lambda text: _replace_in_text(text, stand_ins))
 
 
 def rename_references(value: Any, rename: Callable[[str], str]) -> Any:
@@ -156,6 +156,17 @@ def rename_references(value: Any, rename: Callable[[str], str]) -> Any:
 def escape_braces(text: str) -> str:
     """Return text that survives `resolve_references` unchanged, whatever braces a user wrote in it."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def change_texts(value: Any, change: Callable[[str], Any]) -> Any:
+    """Return `value` with every text in it changed that holds a brace; keys stay."""
+    if isinstance(value, str):
+        return change(value) if "{" in value or "}" in value else value
+    if isinstance(value, Mapping):
+        return {key: change_texts(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [change_texts(item, change) for item in value]
+    return value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -230,17 +241,6 @@ def bare_answer(value: Any) -> Any:
         return answer
     if isinstance(answer, str) and answer.strip() and len(answer.strip().splitlines()) == 1:
         return answer.strip()
-    return value
-
-
-def _change_texts(value: Any, change: Callable[[str], Any]) -> Any:
-    """Return `value` with every text that holds a brace changed."""
-    if isinstance(value, str):
-        return change(value) if "{" in value or "}" in value else value
-    if isinstance(value, Mapping):
-        return {key: _change_texts(item, change) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_change_texts(item, change) for item in value]
     return value
 
 
