@@ -26,7 +26,7 @@ from kapelle.limits import RunLimits
 from kapelle.planning import Plan
 from kapelle.routing import HALORouter, RoutedPlan
 from kapelle.strategies import agents_of
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult, avoid_hopeless
+from kapelle.validation import AOPValidator, ApprovedPlan, ValidationResult, avoid_hopeless
 
 from .event_data import planned, routed
 from .exploring import explore
@@ -285,8 +285,7 @@ class Preparation:
     async def _mend_first(self, proposal: Proposal) -> Proposal:
         """Return a refused plan of a request as it is when mended; its cost is what mending cost.
 
-        What the words of the request say is missing a model plans once more. If words still find something missing, the
-        user is told: they are too weak a proof to refuse a plan, or to add work to one. What else is wrong is repaired.
+        A model is asked to plan once more; what is then still wrong, and all where there is none, is repaired.
         """
         notes = proposal.plan.notes
         proposal = replace(proposal, plan=replace(proposal.plan, usage=Usage(), cost_usd=0.0))
@@ -297,9 +296,6 @@ class Preparation:
                 again = await self.planner.ask(words, problems=[f"{issue.message} {issue.way_out}" for issue in errors])
                 notes = (*again.notes, "Planned once more: a first plan was refused.")
                 proposal = await self.prepare(self._first(replace(again, request=words)))
-        errors = proposal.validation.errors
-        if proposal.validation.approved is None:
-            notes = (*notes, *(f"It may be incomplete: {issue.message}" for issue in errors if _by_words(issue)))
         proposal = replace(proposal, plan=replace(proposal.plan, notes=notes))
         if proposal.validation.approved is not None:
             return proposal
@@ -336,11 +332,6 @@ class GrowthApprover:
         if proposal.validation.approved is None:
             proposal = await one.mend(version, proposal)
         return proposal.approved
-
-
-def _by_words(issue: Issue) -> bool:
-    """Whether an issue was found by comparing the words of the plan with those of the request."""
-    return issue.kind in ("complete", "goal") and issue.task_id is None
 
 
 def _finite(amount: float) -> float | None:
