@@ -12,11 +12,11 @@ from .coverage import TaskText as TaskText
 from .coverage import find_gaps as find_gaps
 from .coverage import read_task as read_task
 from .fallback import FallbackPlanner as FallbackPlanner
+from .fallback import OverTables as OverTables
 from .fit import fit_types as fit_types
 from .htdag import EXPAND_TYPE as EXPAND_TYPE
 from .htdag import HTDAGPlanner as HTDAGPlanner
 from .model_planner import ModelPlanner as ModelPlanner
-from .over_tables import OverTables as OverTables
 from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
 from .plan_file import parse_plan as parse_plan
 from .plan_file import read_plan as read_plan
@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from .gate import mark_mode as mark_mode
     from .gate import single_plan as single_plan
     from .graph_replies.planner import GraphPlanner as GraphPlanner
+    from .graph_replies.planner import GraphReflector as GraphReflector
     from .graph_replies.prompts import FUNCTION_TYPES as FUNCTION_TYPES
     from .graph_replies.prompts import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT
     from .graph_replies.prompts import GAP_USER_PROMPT as GAP_USER_PROMPT
-    from .graph_replies.reflector import GraphReflector as GraphReflector
     from .graph_replies.reply import GapReply as GapReply
     from .graph_replies.reply import read_reply as read_reply
 
