@@ -283,7 +283,6 @@ def _finished(work: asyncio.Task[Any]) -> tuple[Any, str | None]:
     return (None, describe_error(error)) if error is not None else (work.result(), None)
 
 
-logger = get_logger(__name__)
 
 
 
