@@ -11,9 +11,9 @@ by its strategy (work), what follows for other tasks by the graph (progress), af
                                     │                 question ─> the task waits, holding nothing, until it is answered
                                     └──expire, stop─> cancelled, and charged what was set aside
 
-Each file owns one kind of state: tasks (what has become of them), ready and places (who is next), running, spending
-(all of the budget), journal_writer (all that is written), rests (services to leave alone), graph_changes. dispatch
-starts, settlement and attempts take in what has ended, stopping ends it early; this file has the loop.
+Each file owns one kind of state: tasks (what has become of them), ready (who is next, and whose places are free),
+running, spending (all of the budget), journal_writer (all that is written), rests (services to leave alone),
+graph_changes. dispatch starts, settlement and attempts take in what has ended; this file has the loop, and ends it.
 
 Urgency is the length of the longest expected path from a task to the end of the plan: the list-scheduling rule of Hu
 (1961), with `Task.priority` above it, and deadlines where there are any (ready). A graph may change while it runs:
@@ -37,20 +37,19 @@ from kapelle.validation import ApprovedPlan
 
 from .attempts import Attempts
 from .backends import AsyncioBackend, Backend
-from .calls import Calls
-from .deadlines import Deadlines
+from .calls import Calls, contained
 from .dispatch import Dispatcher
 from .graph_changes import PendingChanges, Planning
 from .growth import GraphChanges
 from .journal_writer import JournalWriter
-from .limits import ExecutionLimits
-from .owners import Owners
-from .places import AgentPlaces
+from .limits import Deadlines, ExecutionLimits
 from .progress import Progress
 from .questions import Questions
-from .ready import ReadyJobs
+from .ready import AgentPlaces, ReadyJobs
 from .recovery import FallbackChooser
-from .reports import (
+from .rests import Rests
+from .resume import ResumeState
+from .running import (
     HedgeDue,
     MessagesArrived,
     OthersMayFollow,
@@ -58,17 +57,13 @@ from .reports import (
     Reports,
     RestOver,
     RetryDue,
+    RunningJobs,
     StopRequested,
     ThreadsAwaited,
 )
-from .rests import Rests
-from .resume import ResumeState
-from .running import RunningJobs
 from .settlement import Settlement
 from .spending import Spending
-from .stopping import stop
-from .tasks import Tasks
-from .watching import contained
+from .tasks import Owners, Tasks
 from .work import Job
 
 STOP = "stop"
@@ -310,8 +305,27 @@ class _Execution:
         tasks.apply_plan(self._plan)
 
     async def _stop(self, request: StopRequested) -> ExecutionResult:
-        progress = self._own.tasks.progress
-        if await stop(self._own, self._changes, self._attempts, request.reason):
+        """End the run before its tasks do: what runs is cancelled, what waits is skipped, and both are written down.
+
+        What has ended meanwhile counts as it ended, and nothing follows from it. A person, a deadline, a task that must
+        not fail, and whoever cancels the run end it alike.
+        """
+        own, attempts, reason = self._own, self._attempts, request.reason
+        tasks, progress = own.tasks, own.tasks.progress
+        tasks.is_stopping = True
+        self._changes.stop(reason)
+        jobs = list(own.running)
+        was_cancelled = await own.running.cancel(jobs, own.limits.grace_s)
+        for job in jobs:
+            attempts.settle_stopped(job, reason)
+        for work in [work for work in tasks.works.values() if work.started is not None]:
+            attempts.stop_task(work, reason)
+        over = {*progress.outputs, *progress.failed, *progress.skipped, *progress.cancelled, *progress.asking}
+        for task_id in progress.graph.topological_order():
+            if task_id not in over:
+                own.writer.task_skipped(task_id, reason, by_stop=True)
+                progress.skipped[task_id] = reason
+        if was_cancelled:
             raise asyncio.CancelledError  # whoever cancels a run that stops already wants its caller to stop as well
         outputs = progress.outputs
         if all(task_id in outputs for task_id in progress.graph.tasks):
