@@ -50,7 +50,7 @@ from .app import Db, Json, app, console, db_words
 from .printing import print_json, split_remedy
 
 OLDEST_PYTHON = (3, 11)
-LEAST_FREE_BYTES = 100_000_000
+MIN_FREE_BYTES = 100_000_000
 """Room for about a hundred thousand events; with less, a run ends in the middle for want of it."""
 CLOCK_SLACK_S = 5.0
 """Clocks of machines that share a ledger and are kept by NTP differ by less."""
@@ -142,13 +142,13 @@ def check_disk(surroundings: Surroundings) -> CheckResult:
     folder = next(parent for parent in target.parents if parent.is_dir())
     free = shutil.disk_usage(folder).free
     detail = f"{free / 1e9:,.1f} GB are free at {folder}"
-    if free >= LEAST_FREE_BYTES:
+    if free >= MIN_FREE_BYTES:
         return CheckResult(name="disk", ok=True, detail=detail)
     return CheckResult(
         name="disk",
         ok=False,
         detail=detail,
-        remedy=f"Make room there, {LEAST_FREE_BYTES / 1e6:,.0f} MB at least; `kapelle gc` forgets old runs.",
+        remedy=f"Make room there, {MIN_FREE_BYTES / 1e6:,.0f} MB at least; `kapelle gc` forgets old runs.",
     )
 
 
