@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from .dependencies import BLANK as BLANK
     from .dependencies import Edge as Edge
     from .dependencies import PlanStep as PlanStep
-    from .dependencies import ToolSchema as ToolSchema
     from .dependencies import infer_dependencies as infer_dependencies
     from .dependencies import infer_task_dependencies as infer_task_dependencies
     from .edge_reasons import explain_edges as explain_edges
@@ -62,7 +61,7 @@ else:
     __getattr__ = later(
         __name__,
         {
-            "dependencies": "BLANK Edge PlanStep ToolSchema infer_dependencies infer_task_dependencies",
+            "dependencies": "BLANK Edge PlanStep infer_dependencies infer_task_dependencies",
             "edge_reasons": "explain_edges",
             "fallback": "FallbackPlanner",
             "gate": "Decision Gate GatedPlanner Judgement judge_request mark_mode single_plan",

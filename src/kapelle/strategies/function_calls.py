@@ -86,7 +86,7 @@ def read_calls(text: str) -> tuple[FunctionCall, ...] | None:
     """Return the calls that the whole text consists of; an empty tuple for `[]`; None where it is anything else.
 
     >>> read_calls("[f(a=1, b='x')]")
-    (Call(name='f', arguments={'a': 1, 'b': 'x'}, positional=()),)
+    (FunctionCall(name='f', arguments={'a': 1, 'b': 'x'}, positional=()),)
     """
     text = strip_fence(text)
     if not text or len(text) > MAX_CALL_CHARS or is_too_deep(text):

@@ -17,7 +17,6 @@ from .issue import Severity as Severity
 from .next_best import NextBest as NextBest
 from .repair import Repair as Repair
 from .result import ValidationResult as ValidationResult
-from .schemas import ToolSignature as ToolSignature
 from .solvability import avoid_hopeless as avoid_hopeless
 from .validator import AOPValidator as AOPValidator
 

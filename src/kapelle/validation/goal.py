@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from kapelle.graph import Task, escape_braces
 from kapelle.language import is_yes_no_question
+from kapelle.models import ToolDefinition
 from kapelle.planning import TaskText
 
 from .edit import Edit
 from .issue import Issue
-from .schemas import ToolSignature
 
 _QUESTION = re.compile(
     r"^\W*(?:(?:in|of|at|on|by|for|to|from|during|with)\s+)?(?:what|which|who|whom|whose|when|where|how|why)\b", re.I
@@ -24,7 +24,7 @@ _INVERTED = re.compile(
 _WHETHER = re.compile(r"\b(?:whether|yes or no|true or false|or not)\b", re.IGNORECASE)
 
 
-def find_goal_faults(texts: Sequence[TaskText], request: str, tools: Mapping[str, ToolSignature]) -> Iterator[Issue]:
+def find_goal_faults(texts: Sequence[TaskText], request: str, tools: Mapping[str, ToolDefinition]) -> Iterator[Issue]:
     """Yield why the tasks, all done, would not give what was asked for."""
     if not texts or not request:
         return
