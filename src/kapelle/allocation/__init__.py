@@ -25,7 +25,7 @@ from .policy import ChoicePolicy as ChoicePolicy
 if TYPE_CHECKING:
     from .frontier import Frontier as Frontier
     from .frontier import FrontierPoint as FrontierPoint
-    from .frontier import pareto_frontier as pareto_frontier
+    from .frontier_search import pareto_frontier as pareto_frontier
     from .portfolio import Portfolio as Portfolio
     from .portfolio import optimize_portfolio as optimize_portfolio
 else:
@@ -34,7 +34,8 @@ else:
     __getattr__ = later(
         __name__,
         {
-            "frontier": "Frontier FrontierPoint pareto_frontier",
+            "frontier": "Frontier FrontierPoint",
+            "frontier_search": "pareto_frontier",
             "portfolio": "Portfolio optimize_portfolio",
         },
     )
