@@ -13,7 +13,7 @@ from pydantic_ai.models.test import TestModel
 
 from kapelle import Engine, Plan, Run, SqliteLedger, Task, TaskContext, TaskDAG, agent
 from kapelle.agents import AgentCapability, AgentResult, ModelAgent, PartialText
-from kapelle.execution.watching import contained
+from kapelle.execution.calls import contained
 from kapelle.testing import ScriptedModel
 
 

@@ -23,9 +23,9 @@ from .plan_estimates import why_unable as why_unable
 from .policy import ChoicePolicy as ChoicePolicy
 
 if TYPE_CHECKING:
-    from .frontier import pareto_frontier as pareto_frontier
-    from .frontier_points import Frontier as Frontier
-    from .frontier_points import FrontierPoint as FrontierPoint
+    from .frontier import Frontier as Frontier
+    from .frontier import FrontierPoint as FrontierPoint
+    from .frontier_search import pareto_frontier as pareto_frontier
     from .portfolio import JointPlan as JointPlan
     from .portfolio import optimize_portfolio as optimize_portfolio
 else:
@@ -34,8 +34,8 @@ else:
     __getattr__ = later(
         __name__,
         {
-            "frontier": "pareto_frontier",
-            "frontier_points": "Frontier FrontierPoint",
+            "frontier": "Frontier FrontierPoint",
+            "frontier_search": "pareto_frontier",
             "portfolio": "JointPlan optimize_portfolio",
         },
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
 from .drift import Drift as Drift
+from .estimate import DEFAULT_SUCCESS_RATE as DEFAULT_SUCCESS_RATE
 from .estimate import HOPELESS as HOPELESS
 from .estimate import MIN_OUTCOMES as MIN_OUTCOMES
 from .estimate import Estimate as Estimate
@@ -15,7 +16,6 @@ from .history import Execution as Execution
 from .history import TaskProfile as TaskProfile
 from .logged import LoggedOutcome as LoggedOutcome
 from .logged import LoggedTask as LoggedTask
-from .pair import DEFAULT_SUCCESS_RATE as DEFAULT_SUCCESS_RATE
 from .posterior import beta_quantile as beta_quantile
 from .posterior import expit as expit
 from .posterior import logit as logit

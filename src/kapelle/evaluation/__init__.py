@@ -7,10 +7,10 @@ different rows always. NumPy is loaded only when figures are made.
 from typing import TYPE_CHECKING
 
 from .columns import ColumnNames as ColumnNames
-from .ledger_log import MAX_LEDGER_ROWS as MAX_LEDGER_ROWS
-from .ledger_log import log_of_outcomes as log_of_outcomes
+from .log import MAX_LEDGER_ROWS as MAX_LEDGER_ROWS
 from .log import Log as Log
 from .log import RowProblem as RowProblem
+from .log import log_of_outcomes as log_of_outcomes
 from .log import log_of_tasks as log_of_tasks
 from .picture import write_plot as write_plot
 from .plot import draw_curve as draw_curve

@@ -21,7 +21,7 @@ from .run import Run
 
 logger = get_logger(__name__)
 
-LEAST_JUMP_S = 5.0
+MIN_JUMP_S = 5.0
 """Clocks are slewed and writes take a moment: less than this is no jump."""
 
 EventWatcher = Callable[[Event], None]
@@ -118,7 +118,7 @@ class Journal:
         if before is None:
             return 0.0
         jump_s = (self._dated[0] - before[0]) - (self._dated[1] - before[1])
-        return jump_s if abs(jump_s) >= LEAST_JUMP_S else 0.0
+        return jump_s if abs(jump_s) >= MIN_JUMP_S else 0.0
 
     def _tell(self, watcher: EventWatcher, event: Event) -> None:
         try:

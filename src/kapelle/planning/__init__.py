@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .dependencies import infer_task_dependencies as infer_task_dependencies
     from .edge_reasons import explain_edges as explain_edges
     from .fallback import FallbackPlanner as FallbackPlanner
+    from .fallback import OverTables as OverTables
     from .gate import Decision as Decision
     from .gate import Gate as Gate
     from .gate import GatedPlanner as GatedPlanner
@@ -41,16 +42,15 @@ if TYPE_CHECKING:
     from .gate import mark_mode as mark_mode
     from .gate import single_plan as single_plan
     from .graph_replies.planner import GraphPlanner as GraphPlanner
+    from .graph_replies.planner import GraphReflector as GraphReflector
     from .graph_replies.prompts import FUNCTION_TYPES as FUNCTION_TYPES
     from .graph_replies.prompts import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT
     from .graph_replies.prompts import GAP_USER_PROMPT as GAP_USER_PROMPT
-    from .graph_replies.reflector import GraphReflector as GraphReflector
     from .graph_replies.reply import GapReply as GapReply
     from .graph_replies.reply import read_reply as read_reply
     from .htdag import EXPAND_TYPE as EXPAND_TYPE
     from .htdag import HTDAGPlanner as HTDAGPlanner
     from .model_planner import ModelPlanner as ModelPlanner
-    from .over_tables import OverTables as OverTables
     from .rules import FOR_EACH_CARD as FOR_EACH_CARD
     from .rules import ForEachAgent as ForEachAgent
     from .rules import RulePlanner as RulePlanner
@@ -63,13 +63,12 @@ else:
         {
             "dependencies": "BLANK Edge PlanStep infer_dependencies infer_task_dependencies",
             "edge_reasons": "explain_edges",
-            "fallback": "FallbackPlanner",
+            "fallback": "FallbackPlanner OverTables",
             "gate": "Decision Gate GatedPlanner Judgement judge_request mark_mode single_plan",
             "graph_replies": "FUNCTION_TYPES GAP_SYSTEM_PROMPT GAP_USER_PROMPT GapReply GraphPlanner "
             "GraphReflector read_reply",
             "htdag": "EXPAND_TYPE HTDAGPlanner",
             "model_planner": "ModelPlanner",
-            "over_tables": "OverTables",
             "rules": "FOR_EACH_CARD ForEachAgent RulePlanner read_items",
         },
     )

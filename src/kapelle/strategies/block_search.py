@@ -1,7 +1,4 @@
-"""Finds strategies that pay among agents that all tried the same tasks: proposed on a half, measured on the other.
-
-The theory stands in search, which cuts the log into such blocks and says what came of them. Imports NumPy.
-"""
+"""Searches the tasks that the same agents tried: proposes on one half of them, measures on the other. See search."""
 
 from __future__ import annotations
 
@@ -17,8 +14,9 @@ import numpy.typing as npt
 from .hull import upper_hull
 from .replay import Floats, Ints, LoggedTable
 from .strategy import Cascade, Check, Single, Strategy, Vote, agents_of
-from .strategy_estimate import StrategyEstimate
+from .strategy_estimate import StrategyEstimate as StrategyEstimate
 
+WELL_FORMED = Check(kind="well_formed")
 HALVINGS = 12
 """How often the log is halved; each half proposes once."""
 MIN_PICKED = 0.4
@@ -37,11 +35,10 @@ MAX_STEPS = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kept:
-    """A strategy that pays."""
+    """A strategy that one block of tasks kept, and the share of halves that picked it."""
 
     estimate: StrategyEstimate
     picked: float
-    """Share of the halves that picked it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +73,7 @@ class _Tally:
 
 
 class BlockSearch:
-    """The search on one block."""
+    """The search among agents that all tried the same tasks."""
 
     def __init__(
         self,
@@ -163,7 +160,7 @@ class BlockSearch:
         spread = math.sqrt((float(differences.var()) * self._size + 2.0) / (self._size + 2)) / math.sqrt(self._size + 2)
         if gain * self._size / (self._size + 2) - NormalDist().inv_cdf(self._confidence) * spread <= 0:
             return None
-        whole = estimate_strategy(
+        whole = estimate_on(
             list(self._place)[place], self._quality[place], self._cost[place], self._seconds[place], self._confidence
         )
         quality = min(1.0, max(0.0, tally.quality / tally.picked))
@@ -299,6 +296,16 @@ class BlockSearch:
         return places[np.array(front + rest, dtype=np.int64)] if front or rest else np.zeros(0, dtype=np.int64)
 
 
+def count_steps(strategy: Strategy) -> int:
+    match strategy:
+        case Single():
+            return 1
+        case Cascade(strong=strong):
+            return 1 + count_steps(strong)
+        case Vote(escalate_to=further):
+            return 1 + (count_steps(further) if further is not None else 0)
+
+
 def _with_last_resort(strategy: Strategy, agent: str, check: Check) -> Strategy | None:
     """Return the strategy with a checked agent before its last resort; None where it has none."""
     match strategy:
@@ -312,7 +319,7 @@ def _with_last_resort(strategy: Strategy, agent: str, check: Check) -> Strategy 
             return None if longer is None else replace(strategy, escalate_to=longer)
 
 
-def estimate_strategy(
+def estimate_on(
     strategy: Strategy, quality: Floats, cost: Floats, seconds: Floats, confidence: float
 ) -> StrategyEstimate:
     count = len(quality)
@@ -331,14 +338,3 @@ def estimate_strategy(
         quality_sd=error,
         samples=count,
     )
-
-
-def count_steps(strategy: Strategy) -> int:
-    """Return how many strategies stand in a strategy, itself included."""
-    match strategy:
-        case Single():
-            return 1
-        case Cascade(strong=strong):
-            return 1 + count_steps(strong)
-        case Vote(escalate_to=further):
-            return 1 + (count_steps(further) if further is not None else 0)

@@ -28,14 +28,13 @@ import numpy.typing as npt
 from kapelle.errors import InvalidInput
 from kapelle.estimates import LoggedTask
 
-from .block_search import BlockSearch, Kept, count_steps, estimate_strategy
+from .block_search import WELL_FORMED, BlockSearch, Kept, count_steps, estimate_on
 from .checks import Checks
 from .replay import NOT_TRIED, LoggedTable, checks_of
 from .strategy import Check, Single, Strategy, agents_of
 from .strategy_estimate import CONFIDENCE as CONFIDENCE
 from .strategy_estimate import StrategyEstimate as StrategyEstimate
 
-WELL_FORMED = Check(kind="well_formed")
 MIN_TASKS = 30
 """Tasks with the same agents below which nothing is proposed: a gain of 10 points has a standard error of 8 there."""
 MAX_BLOCKS = 6
@@ -81,7 +80,7 @@ def judge_strategy(
             f"No logged task says what {strategy} comes to: it takes tasks that all of its agents tried, with their "
             "answers. Log some, or estimate it from its parts."
         )
-    return estimate_strategy(strategy, found.quality[rows], found.cost_usd[rows], found.seconds[rows], confidence)
+    return estimate_on(strategy, found.quality[rows], found.cost_usd[rows], found.seconds[rows], confidence)
 
 
 def find_strategies(

@@ -7,6 +7,7 @@
 from typing import TYPE_CHECKING
 
 from .approved import ApprovedPlan as ApprovedPlan
+from .approved import ValidationResult as ValidationResult
 from .detector import Detection as Detection
 from .detector import ModelDetector as ModelDetector
 from .detector import PlanDetector as PlanDetector
@@ -14,9 +15,8 @@ from .edit import Edit as Edit
 from .issue import Issue as Issue
 from .issue import IssueKind as IssueKind
 from .issue import Severity as Severity
-from .next_best import NextBest as NextBest
 from .repair import Repair as Repair
-from .result import ValidationResult as ValidationResult
+from .solvability import NextBest as NextBest
 from .solvability import avoid_hopeless as avoid_hopeless
 from .validator import AOPValidator as AOPValidator
 
