@@ -28,6 +28,7 @@ from .error_texts import MAX_REASON_CHARS
 from .growth import GraphChanges, Reflection, grow, is_same_again, may_replan
 from .owners import Owners
 from .retry import is_repeatable
+from .running import cancel_task
 from .settlement import LATE_EXPANSION
 from .work import Job, Work
 
@@ -273,4 +274,4 @@ class PendingChanges:
         """Let nothing outlive the run."""
         for planning in self._plannings:
             if planning.work is not None:
-                planning.work.cancel()
+                cancel_task(planning.work)
