@@ -1,6 +1,5 @@
 """The ledger: what happened, written once and never changed. Resume, estimates, reports and training all read it."""
 
-from .amend import RATING as RATING
 from .amend import forget_row as forget_row
 from .amend import is_forgotten as is_forgotten
 from .amend import rating_row as rating_row

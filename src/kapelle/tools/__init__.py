@@ -7,7 +7,6 @@ from .table_loading import Column as Column
 from .table_loading import SkippedTable as SkippedTable
 from .table_loading import Table as Table
 from .table_loading import quote_name as quote_name
-from .table_loading import safe_names as safe_names
 from .tables import TableResult as TableResult
 from .tables import Tables as Tables
 from .tables import quote_value as quote_value
