@@ -68,9 +68,7 @@ class AgentCapability:
         self._take("seconds", read_seconds, f"{where} has seconds=%s; give zero or more.")
         self._take("success_rate", _read_share, f"{where} has the success rate %s; it must lie in 0..1.")
         self._take("max_concurrency", _read_whole, f"{where} has max_concurrency=%s; give one or more.", least=1)
-        self._take(
-            "timeout_s", read_seconds, f"{where} has timeout_s=%s; give positive seconds.", least=math.ulp(0.0)
-        )
+        self._take("timeout_s", read_seconds, f"{where} has timeout_s=%s; give positive seconds.", least=math.ulp(0.0))
         retries = f"{where} has retries=%s; give a whole number from 0 to {MAX_RETRIES:,}."
         self._take("retries", _read_whole, retries, most=MAX_RETRIES)
         if self.version is not None and not (isinstance(self.version, str) and self.version):

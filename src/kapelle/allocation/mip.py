@@ -22,7 +22,7 @@ import numpy as np
 
 from .assignment import Assignment, Limits
 from .lagrangian import Prices
-from .tables import Array, Tables
+from .tables import Array, ProblemArrays
 
 Goal = Literal["cost", "seconds", "quality", "lack", "excess"]
 """What to minimise: cost; the critical path; quality lost; quality below the tasks' floors; tasks too many."""
@@ -44,7 +44,7 @@ class MipResult:
 
 
 def minimize(
-    tables: Tables,
+    tables: ProblemArrays,
     alive: Array,
     goal: Goal = "cost",
     *,
@@ -96,7 +96,7 @@ def minimize(
 
 
 def relax(
-    tables: Tables,
+    tables: ProblemArrays,
     alive: Array,
     prices: Prices,
     *,
@@ -187,7 +187,7 @@ class _Model:
     Rows: one for each task; cost; quality; one for each scarce agent; one for each edge, and for each task without one.
     """
 
-    def __init__(self, tables: Tables, goal: Goal, limits: Limits) -> None:
+    def __init__(self, tables: ProblemArrays, goal: Goal, limits: Limits) -> None:
         self.tables, self.goal = tables, goal
         n, agents = tables.n, len(tables.scarce)
         finite = tables.cost[tables.exists]

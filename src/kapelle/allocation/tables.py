@@ -31,7 +31,7 @@ class Lists(NamedTuple):
     agents: list[list[list[int]]]
 
 
-class Tables:
+class ProblemArrays:
     """A problem as arrays of (tasks, candidates)."""
 
     def __init__(self, problem: AssignmentProblem) -> None:
@@ -187,7 +187,7 @@ class Timetable:
     A change costs as much as the part of the graph whose times it moves, which is small in most plans.
     """
 
-    def __init__(self, tables: Tables, seconds: Sequence[float]) -> None:
+    def __init__(self, tables: ProblemArrays, seconds: Sequence[float]) -> None:
         self._before, self._after = tables.before, tables.after
         self.seconds = list(seconds)
         self.heads, self.tails = tables.heads(self.seconds), tables.tails(self.seconds)

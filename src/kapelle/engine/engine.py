@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kapelle.agents import AgentRegistry, PartialText, call_in_thread
-from kapelle.allocation import DAAOOptimizer, Explorer, Frontier, OptimizationConstraints, pareto_frontier
+from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints
 from kapelle.budget import Amounts, Budget
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler
@@ -45,10 +45,12 @@ from .resumption import plan_resumption, recorded_plan, write_resumption
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
 from .streaming import Streaming
-from .team import AgentLike, Team, assemble_team, register_agents
 
 if TYPE_CHECKING:
+    from kapelle.allocation import Frontier
     from kapelle.planning import GraphPlanner
+
+    from .team import AgentLike, Team
 
 
 class Engine(Streaming, People, Feedback):
@@ -122,6 +124,8 @@ class Engine(Streaming, People, Feedback):
         clock: Callable[[], float] = time.time,
         heartbeat: Callable[[], Heartbeat] = ThreadHeartbeat,
     ) -> None:
+        from .team import assemble_team, register_agents  # whatever plans and works without a model: 0.1 s
+
         environ = os.environ if environ is None else environ
         own = register_agents(agents)
         self.team: Team = assemble_team(own, data=data, model=model, environ=environ, attended=attended)
@@ -292,6 +296,8 @@ class Engine(Streaming, People, Feedback):
         Raises:
             InvalidInput: a limit is wrong, or a task of the plan has no agent.
         """
+        from kapelle.allocation import pareto_frontier  # for who asks for choices
+
         terms, routing = RunLimits(deadline_s=deadline_s, min_quality=min_quality), proposal.routing
         if routing.unassigned:
             task_id, reason = next(iter(routing.unassigned.items()))

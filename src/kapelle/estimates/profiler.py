@@ -41,20 +41,20 @@ from kapelle.models import PriceTable
 from kapelle.redaction import get_logger
 
 from .drift import Drift
-from .estimate import Estimate
-from .experience import PRIOR_WEIGHT, Experience, Success
-from .history import Execution, TaskProfile, Tokens
-from .pair import (
+from .estimate import (
     DEFAULT_COST_USD,
     DEFAULT_SECONDS,
     DEFAULT_SUCCESS_RATE,
     DEFAULT_TOKENS,
     INPUT_SHARE,
     DifficultyAssessor,
+    Estimate,
     estimate_pair,
     shift_estimate,
     usage_of,
 )
+from .experience import PRIOR_WEIGHT, Experience, Success
+from .history import Execution, TaskProfile, Tokens
 from .rows import (
     MAX_COMPLEXITY,
     MAX_SECONDS,

@@ -1,6 +1,6 @@
 """What every store does alike: reads runs and outcomes out of its tables. Knows nothing of connections, never writes.
 
-All stores hold the same tables; where their SQL differs, the store's Dialect says how.
+All stores hold the same tables; where their SQL differs, the store's StoreDialect says how.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _OPEN = """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dialect:
+class StoreDialect:
     """What the stores say in different words."""
 
     pick: Callable[[str, Sequence[str]], str]
@@ -64,7 +64,7 @@ class Dialect:
 class StoredLedger(ABC):
     """The half of a ledger that only reads. A store adds its connection, and what it writes."""
 
-    def __init__(self, read: ReadRows, dialect: Dialect, clock: Callable[[], float]) -> None:
+    def __init__(self, read: ReadRows, dialect: StoreDialect, clock: Callable[[], float]) -> None:
         # What is asked for was typed by people, who also type what no store could hold.
         self._read: ReadRows = lambda sql, values: read(sql, [storable(value) for value in values])
         self._dialect = dialect

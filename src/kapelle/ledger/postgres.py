@@ -28,7 +28,7 @@ from .chain import hash_content, head_mismatch
 from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
 from .event import Event, EventKind
 from .examine import Examination
-from .history import Dialect, StoredLedger
+from .history import StoreDialect, StoredLedger
 from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
 from .outcome import Outcome
@@ -353,4 +353,4 @@ def _pick(column: str, names: Sequence[str]) -> str:
     return "pick({}, {})".format(column, ", ".join(f"'{name}'" for name in names))
 
 
-_DIALECT = Dialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)", raw="{}")
+_DIALECT = StoreDialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)", raw="{}")

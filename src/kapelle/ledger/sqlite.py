@@ -29,7 +29,7 @@ from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
 from .connection import Fingerprint, open_for_reading, open_for_writing, refusal, try_write
 from .event import Event, EventKind
 from .examine import Examination
-from .history import Dialect, StoredLedger
+from .history import StoreDialect, StoredLedger
 from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, check_fence, release_lease, renew_lease
 from .location import file_location, is_postgres_url
@@ -324,4 +324,4 @@ def _pick(column: str, names: Sequence[str]) -> str:
     return f"CASE WHEN json_valid({column}) THEN json_extract({column}, {paths}) ELSE {column} END"
 
 
-_DIALECT = Dialect(pick=_pick, texts_in="SELECT value FROM json_each(?)", raw="CAST({} AS BLOB)")
+_DIALECT = StoreDialect(pick=_pick, texts_in="SELECT value FROM json_each(?)", raw="CAST({} AS BLOB)")

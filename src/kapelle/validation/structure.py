@@ -7,16 +7,18 @@ Works on tasks that no `TaskDAG` would take. Where an author lists tasks in the 
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kapelle.errors import CycleFound, InvalidGraph
 from kapelle.graph import Task, TaskDAG, find_references
+from kapelle.models import ToolDefinition
 
 from .edit import Edit, redirect
 from .issue import Issue
-from .schemas import ToolSignature, gives
+from .schemas import gives
 
 MAX_SAID = 2_000
 """Characters of a task's description that we write ourselves."""
@@ -29,7 +31,7 @@ def find_structure_faults(
     *,
     request: str | None = None,
     in_order: bool = False,
-    tools: Mapping[str, ToolSignature] | None = None,
+    tools: Mapping[str, ToolDefinition] | None = None,
 ) -> Iterator[Issue]:
     """Yield what is wrong with ids and edges; a `TaskDAG` has at most edges the wrong way round."""
     yield from _repeated_ids(tasks)
@@ -57,7 +59,11 @@ def _repeated_ids(tasks: Sequence[Task]) -> Iterator[Issue]:
         alike = [task for task in tasks if task.task_id == task_id]
         different = list(dict.fromkeys(task_key(task) for task in alike))
         kept = [next(task for task in alike if task_key(task) == key) for key in different]
-        renamed = [kept[0], *(replace(task, task_id=_free_id(task_id, counts)) for task in kept[1:])]
+        renamed = kept[:1]
+        for task in kept[1:]:
+            name = free_id(task_id, counts)
+            counts[name] += 1
+            renamed.append(replace(task, task_id=name))
         yield Issue(
             kind="structure",
             severity="error",
@@ -73,17 +79,18 @@ def task_key(task: Task) -> str:
     return repr(task.to_dict())
 
 
-def _free_id(task_id: str, taken: Counter[str]) -> str:
-    number = next(number for number in range(2, len(taken) + 3) if f"{task_id[:120]}-{number}" not in taken)
-    taken[f"{task_id[:120]}-{number}"] += 1
-    return f"{task_id[:120]}-{number}"
+def free_id(wish: str, taken: Collection[str]) -> str:
+    """Return the wish, or the wish with a number, so that it is no id there is."""
+    if wish not in taken:
+        return wish
+    return next(name for number in itertools.count(2) if (name := f"{wish[:120]}-{number}") not in taken)
 
 
 def _dangling(
     tasks: Mapping[str, Task],
     position: Mapping[str, int],
     in_order: bool,
-    tools: Mapping[str, ToolSignature],
+    tools: Mapping[str, ToolDefinition],
     request: str | None,
 ) -> Iterator[Issue]:
     supplied: set[str] = set()
@@ -153,7 +160,7 @@ def _meant_task(
     missing: str,
     others: Sequence[str],
     used: Counter[str],
-    tools: Mapping[str, ToolSignature],
+    tools: Mapping[str, ToolDefinition],
     tasks: Mapping[str, Task],
 ) -> str | None:
     """Return the one task that a dangling reference can mean; None where there are several or none."""
