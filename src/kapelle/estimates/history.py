@@ -81,11 +81,6 @@ class TaskProfile:
         return self._mean(self.total_seconds)
 
     @property
-    def avg_tokens(self) -> float:
-        """Tokens per attempt."""
-        return self._mean(self.total_tokens)
-
-    @property
     def cost_per_success(self) -> float:
         """Dollars spent per success, failures paid for; infinite while nothing has succeeded."""
         return self.total_cost_usd / self.successes if self.successes else math.inf

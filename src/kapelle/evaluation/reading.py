@@ -184,7 +184,7 @@ class _Reader:
             )
             logged.append(mean_outcome(list(outcomes.values())))
         if self._refused * 2 > self._rows or not tasks:
-            raise InvalidInput(_tell_bad(self._source, self._rows, self._refused, self._problems, self._scale))
+            raise InvalidInput(_tell_bad(self._source, self._rows, self._refused, self._problems))
         if self._repeats:
             self._notes.append(
                 f"{self._repeats:,} rows repeat an agent at a task it was seen at before; their means count."
@@ -282,7 +282,7 @@ def _chain(early: list[Record | RowProblem], rest: Iterator[Record | RowProblem]
     yield from rest
 
 
-def _tell_bad(source: str, rows: int, refused: int, problems: list[RowProblem], scale: Scale) -> str:
+def _tell_bad(source: str, rows: int, refused: int, problems: list[RowProblem]) -> str:
     shown = "".join(f"\n  line {problem.line}: {problem.reason}" for problem in problems[:5])
     off = sum("outside of" in problem.reason for problem in problems)
     way = (
