@@ -15,8 +15,7 @@ import re
 from kapelle.errors import InvalidPlan
 
 from .attributes import decode, read_value
-from .found import SECTIONS, FoundGraph, FoundPatch, Markup
-from .nodes import Node, is_whole_call
+from .nodes import SECTIONS, FoundGraph, FoundPatch, Markup, Node, is_whole_call
 
 MAX_ATTRIBUTES = 32
 
