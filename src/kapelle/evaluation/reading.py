@@ -24,10 +24,20 @@ from kapelle.estimates import LoggedOutcome, LoggedTask
 from kapelle.ledger import ledger_path, printable
 from kapelle.models import PriceTable
 
-from .columns import NAMES, ColumnNames, find_columns
+from .columns import (
+    NAMES,
+    BadRow,
+    ColumnNames,
+    Scale,
+    TokenPrices,
+    find_columns,
+    read_name,
+    read_number,
+    read_quality,
+    read_words,
+)
 from .log import MAX_LISTED, Log, RowProblem, mean_outcome, read_ledger
 from .records import Record, find_kind, read_csv, read_csv_header, read_json_lines
-from .row_figures import BadRow, Scale, TokenPrices, read_name, read_number, read_quality, read_words
 
 _TYPE = "task"
 """The type of every task in a log that tells none."""
