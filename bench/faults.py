@@ -59,8 +59,10 @@ from typing import Any
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task, TaskDAG, escape_braces
+from kapelle.models import ToolDefinition
 from kapelle.routing import HALORouter
-from kapelle.validation import AOPValidator, Issue, ToolSignature, repair_draft, validate_draft
+from kapelle.validation import AOPValidator, Issue, repair_draft, validate_draft
+from kapelle.validation.schemas import tool_words
 
 NO_TOOL = "do"
 """The kind of work of a step whose tool the file does not say."""
@@ -91,7 +93,7 @@ class Plan:
     row_id: str
     request: str
     tasks: tuple[Task, ...]
-    tools: Mapping[str, ToolSignature] = field(default_factory=dict)
+    tools: Mapping[str, ToolDefinition] = field(default_factory=dict)
     budget: float | None = None
     note: str = ""
     """Of a planted fault: the variety."""
@@ -122,7 +124,7 @@ def read_plans(path: Path) -> list[Plan]:
     return found
 
 
-def _read_apis(path: Path) -> dict[str, ToolSignature]:
+def _read_apis(path: Path) -> dict[str, ToolDefinition]:
     name = path.name.partition(".")[0]
     beside = path.with_name(f"{name}-apis.json")
     if not beside.exists():
@@ -134,10 +136,10 @@ def _read_apis(path: Path) -> dict[str, ToolSignature]:
         raise BadData(f"{beside}: is no list of APIs: {error!r}") from error
 
 
-def _api_tool(api: Mapping[str, Any]) -> ToolSignature:
+def _api_tool(api: Mapping[str, Any]) -> ToolDefinition:
     groups = [api.get(f"{kind}_parameters") or {} for kind in ("query", "path", "body")]
     parameters = {name: spec for group in groups for name, spec in group.items()}
-    return ToolSignature(
+    return ToolDefinition(
         name=api["name"],
         description=api.get("description", ""),
         parameters={
@@ -147,7 +149,7 @@ def _api_tool(api: Mapping[str, Any]) -> ToolSignature:
             },
             "required": [name for name, spec in parameters.items() if spec.get("required") is True],
         },
-        outputs=tuple(_output_names(api.get("output_parameters") or {})),
+        outputs={key: {} for key in _output_names(api.get("output_parameters") or {})},
     )
 
 
@@ -159,7 +161,7 @@ def _output_names(outputs: Mapping[str, Any]) -> Iterator[str]:
             yield from _output_names(inner)
 
 
-def _read_plan(line: str, apis: Mapping[str, ToolSignature], *, place: str) -> Plan | None:
+def _read_plan(line: str, apis: Mapping[str, ToolDefinition], *, place: str) -> Plan | None:
     try:
         row = json.loads(line)
         steps, edges = row["steps"], [tuple(edge) for edge in row["edges"]]
@@ -211,23 +213,23 @@ def _call_tasks(steps: Sequence[Mapping[str, Any]], waits: Mapping[str, Sequence
     )
 
 
-def _row_tools(value: Any) -> dict[str, ToolSignature]:
+def _row_tools(value: Any) -> dict[str, ToolDefinition]:
     if not value:
         return {}
     tools = ast.literal_eval(value) if isinstance(value, str) else value
     return {
-        tool["api_name"]: ToolSignature(
+        tool["api_name"]: ToolDefinition(
             name=tool["api_name"],
             description=tool.get("api_description", ""),
             parameters={"properties": tool.get("parameters", {}), "required": tool.get("required", [])},
-            outputs=tuple(tool.get("responses", {})),
+            outputs={key: {} for key in tool.get("responses", {})},
         )
         for tool in tools
     }
 
 
 def _text_tasks(
-    steps: Sequence[Mapping[str, Any]], waits: Mapping[str, Sequence[str]], tools: Mapping[str, ToolSignature]
+    steps: Sequence[Mapping[str, Any]], waits: Mapping[str, Sequence[str]], tools: Mapping[str, ToolDefinition]
 ) -> tuple[Task, ...]:
     ids = [step["id"] for step in steps]
     refers = any(re.search(r"#\d", step["text"]) for step in steps)
@@ -252,10 +254,10 @@ def _text_tasks(
     return tuple(tasks)
 
 
-def assign_tools(texts: Sequence[str], tools: Mapping[str, ToolSignature]) -> list[str]:
+def assign_tools(texts: Sequence[str], tools: Mapping[str, ToolDefinition]) -> list[str]:
     """Return each step's tool, which these rows do not say, by common letters; NO_TOOL where that is unclear."""
     names = sorted(tools)
-    like = [[_trigram_likeness(text, tools[name].words) for name in names] for text in texts]
+    like = [[_trigram_likeness(text, tool_words(tools[name])) for name in names] for text in texts]
     chosen = []
     for scores in like:
         best, second = sorted(range(len(names)), key=lambda at: -scores[at])[:2] if len(names) > 1 else (0, 0)

@@ -34,7 +34,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kapelle.planning.dependencies import BLANK, PlanStep, ToolSchema, infer_dependencies
+from kapelle.models import ToolDefinition
+from kapelle.planning.dependencies import BLANK, PlanStep, infer_dependencies
 
 FILES = (
     "nestful-executable.jsonl.gz",
@@ -131,7 +132,7 @@ def measure(path: Path) -> dict[str, Any]:
     return figures
 
 
-def time_ms(plan: GoldPlan, tools: Mapping[str, ToolSchema]) -> float:
+def time_ms(plan: GoldPlan, tools: Mapping[str, ToolDefinition]) -> float:
     """Return how long the inference takes: the best of three, for other work on the machine is not its own."""
     times = []
     for _ in range(3):
@@ -248,14 +249,14 @@ def hide_variables(value: Any) -> Any:
     return value
 
 
-def load_tools(path: Path) -> dict[str, ToolSchema]:
+def load_tools(path: Path) -> dict[str, ToolDefinition]:
     """Return the schemas of the tools that a file's plans call, by name; none where no schema is at hand.
 
     They are in `<name>-apis.json` beside the file; else in any `*-apis.json` beside it or beside the recorded plans.
     """
     beside = path.parent / (path.name.split(".jsonl")[0] + "-apis.json")
     places = [beside] if beside.exists() else [*sorted(path.parent.glob("*-apis.json")), *_recorded_tools()]
-    tools: dict[str, ToolSchema] = {}
+    tools: dict[str, ToolDefinition] = {}
     for place in places:
         try:
             for entry in json.loads(_read_text(place)):
@@ -272,7 +273,7 @@ def _recorded_tools() -> list[Path]:
         return []
 
 
-def read_tool(entry: Mapping[str, Any]) -> ToolSchema:
+def read_tool(entry: Mapping[str, Any]) -> ToolDefinition:
     """Return the schema of one entry of an `-apis.json`."""
     takes: dict[str, Any] = {}
     for key in ("query_parameters", "path_parameters", "parameters", "body_parameters"):
@@ -282,7 +283,12 @@ def read_tool(entry: Mapping[str, Any]) -> ToolSchema:
     for key in ("output_parameters", "output_parameter", "results", "responses"):
         found = entry.get(key)
         gives.update(found if isinstance(found, Mapping) else {})
-    return ToolSchema(parameters=takes, results=gives, description=str(entry.get("description") or ""))
+    return ToolDefinition(
+        name=str(entry["name"]),
+        description=str(entry.get("description") or ""),
+        parameters={"properties": takes},
+        outputs=gives,
+    )
 
 
 def _percentile_99(times: Sequence[float]) -> float:

@@ -16,13 +16,8 @@ from kapelle import (
     AgentCapability,
     AgentRegistry,
     AgentResult,
-    CannotPlan,
     Engine,
-    InvalidAgents,
     InvalidInput,
-    InvalidPlan,
-    ModelDetector,
-    ModelUnavailable,
     Plan,
     PlanRejected,
     RoutingRule,
@@ -32,9 +27,10 @@ from kapelle import (
     TaskDAG,
     agent,
 )
+from kapelle.errors import CannotPlan, InvalidAgents, InvalidPlan, ModelUnavailable
 from kapelle.ledger import Event, Run
 from kapelle.testing import ScriptedAgent, ScriptedModel, VirtualClock
-from kapelle.validation import Detection, Issue
+from kapelle.validation import Detection, Issue, ModelDetector
 from tests.models.openai_server import OpenAIServer, chat
 
 ATLAS = Path(__file__).parents[2] / "examples" / "atlas" / "data"

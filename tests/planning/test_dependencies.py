@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,38 +13,33 @@ from hypothesis import strategies as st
 from bench.plans import BadData, hide_variables, load_plans, macro_f1, micro_f1, read_plan
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task, TaskDAG
+from kapelle.models import ToolDefinition
 from kapelle.planning.dependencies import (
     BLANK,
     Edge,
     PlanStep,
-    ToolSchema,
     infer_dependencies,
     infer_task_dependencies,
 )
 
+
+def tool(name: str, takes: dict[str, Any], gives: dict[str, Any], description: str = "") -> ToolDefinition:
+    return ToolDefinition(name=name, description=description, parameters={"properties": takes}, outputs=gives)
+
+
+TEXT = {"type": "string"}
+HOTELS = {"hotels": {"type": "array", "items": {"properties": {"hotelId": TEXT}}}}
 TOOLS = {
-    "findPlace": ToolSchema(
-        parameters={"query": {"type": "string"}},
-        results={"placeId": {"type": "string"}, "name": {"type": "string"}},
-        description="Finds a place by its name",
-    ),
-    "listHotels": ToolSchema(
-        parameters={"placeId": {"type": "string", "required": True}},
-        results={"hotels": {"type": "array", "items": {"properties": {"hotelId": {"type": "string"}}}}},
-        description="Lists hotels at a place",
-    ),
-    "hotelPrices": ToolSchema(
-        parameters={"hotelId": {"type": "string"}},
-        results={"price": {"type": "number"}, "hotelId": {"type": "string"}},
-    ),
-    "hotelReviews": ToolSchema(parameters={"hotelId": {"type": "string"}}, results={"text": {"type": "string"}}),
-    "findTrains": ToolSchema(parameters={"originPlaceId": {}, "destinationPlaceId": {}}, results={"train": {}}),
-    "findArtist": ToolSchema(
-        parameters={"name": {"type": "string"}},
-        results={"id": {"type": "string"}, "born": {"type": "number"}},
-        description="Finds an artist",
-    ),
-    "listAlbums": ToolSchema(parameters={"artistId": {"type": "string"}}, results={"title": {"type": "string"}}),
+    one.name: one
+    for one in (
+        tool("findPlace", {"query": TEXT}, {"placeId": TEXT, "name": TEXT}, "Finds a place by its name"),
+        tool("listHotels", {"placeId": {"type": "string", "required": True}}, HOTELS, "Lists hotels at a place"),
+        tool("hotelPrices", {"hotelId": TEXT}, {"price": {"type": "number"}, "hotelId": TEXT}),
+        tool("hotelReviews", {"hotelId": TEXT}, {"text": TEXT}),
+        tool("findTrains", {"originPlaceId": {}, "destinationPlaceId": {}}, {"train": {}}),
+        tool("findArtist", {"name": TEXT}, {"id": TEXT, "born": {"type": "number"}}, "Finds an artist"),
+        tool("listAlbums", {"artistId": TEXT}, {"title": TEXT}),
+    )
 }
 
 
@@ -127,7 +123,7 @@ def test_tools_without_a_schema_are_read_by_their_arguments() -> None:
 
 
 def test_a_schema_may_come_with_the_step() -> None:
-    giver = PlanStep(id="a", tool="mine", arguments={"x": 1}, schema=ToolSchema(results={"zip_code": {}}))
+    giver = PlanStep(id="a", tool="mine", arguments={"x": 1}, schema=tool("mine", {}, {"zip_code": {}}))
     other = call("b", "findArtist", name="Falco")
     assert infer([giver, other, call("c", "send", zipCode=BLANK)]) == [("a", "c")]
 

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kapelle.strategies.function_calls import Call, Expression, find_call_problems, read_calls, read_declarations
+from kapelle.strategies.function_calls import (
+    Expression,
+    FunctionCall,
+    find_call_problems,
+    read_calls,
+    read_declarations,
+)
 
 TREE = {
     "name": "trees.plant",
@@ -76,7 +82,7 @@ def test_other_texts_are_no_calls(text: str) -> None:
 
 def test_code_in_an_argument_stays_code_and_is_never_run() -> None:
     assert read_calls("f(a=__import__('os').getcwd(), b=true)") == (
-        Call(name="f", arguments={"a": Expression("__import__('os').getcwd()"), "b": True}),
+        FunctionCall(name="f", arguments={"a": Expression("__import__('os').getcwd()"), "b": True}),
     )
 
 
@@ -96,6 +102,6 @@ def test_calls_in_json_and_in_python_are_the_same(arguments: dict[str, object]) 
     written = ", ".join(f"{name}_={value!r}" for name, value in arguments.items())
     named = {f"{name}_": value for name, value in arguments.items()}
     calls = read_calls(json.dumps([{"name": "f", "arguments": named}]))
-    assert calls == (Call(name="f", arguments=named),)
+    assert calls == (FunctionCall(name="f", arguments=named),)
     if "\\_" not in written:  # which Markdown means as an underscore
         assert read_calls(f"f({written})") == calls

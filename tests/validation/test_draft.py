@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, TaskDAG
-from kapelle.validation import DraftRepair, Issue, ToolSignature, mend_draft, repair_draft, validate_draft
+from kapelle.models import ToolDefinition
+from kapelle.validation import DraftRepair, Issue, mend_draft, repair_draft, validate_draft
 from tests.strategies.graphs import full_graphs
 
 
@@ -23,17 +24,17 @@ def asks(task_id: str, query: str, **fields: Any) -> Task:
     return task(task_id, inputs={"query": query}, **fields)
 
 
-FLIGHTS = ToolSignature(
+FLIGHTS = ToolDefinition(
     name="find_flights",
     description="Finds flights between airports",
     parameters={"properties": {"origin": {}, "target": {}, "date": {}}, "required": ["origin", "target"]},
-    outputs=("flight_id", "price"),
+    outputs={"flight_id": {}, "price": {}},
 )
-AIRPORT = ToolSignature(
+AIRPORT = ToolDefinition(
     name="find_airport",
     description="Finds the airport of a city",
     parameters={"properties": {"city": {}}, "required": ["city"]},
-    outputs=("airport_id",),
+    outputs={"airport_id": {}},
 )
 TOOLS = (FLIGHTS, AIRPORT)
 

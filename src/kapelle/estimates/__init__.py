@@ -3,8 +3,7 @@
 `CostProfiler` is the face. What needs NumPy (difficulty, features, forest) is imported when it is first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .complexity import estimate_complexities as estimate_complexities
 from .complexity import estimate_complexity as estimate_complexity
@@ -28,21 +27,14 @@ if TYPE_CHECKING:
     from .difficulty import Difficulty as Difficulty
     from .difficulty import DifficultyModel as DifficultyModel
     from .features import Embed as Embed
+else:
+    from kapelle import later
 
-_LATER = {
-    **dict.fromkeys(
-        (
-            "Difficulty",
-            "DifficultyModel",
-        ),
-        "difficulty",
-    ),
-    **dict.fromkeys(("read_arrays", "write_arrays"), "arrays"),
-    **dict.fromkeys(("Embed",), "features"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    __getattr__ = later(
+        __name__,
+        {
+            "arrays": "read_arrays write_arrays",
+            "difficulty": "Difficulty DifficultyModel",
+            "features": "Embed",
+        },
+    )

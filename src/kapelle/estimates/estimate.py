@@ -15,7 +15,7 @@ from kapelle.agents import AgentCapability
 from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
 
 from .experience import Experience, Success
-from .history import WINDOW, History, Tokens
+from .history import WINDOW, PairHistory, Tokens
 from .posterior import Rate, shift_rate
 
 Source = Literal["declared", "learned", "default"]
@@ -250,7 +250,7 @@ def usage_of(known: Tokens | None, capability: AgentCapability, complexity: floa
     )
 
 
-def _tell_changes(history: History | None) -> str:
+def _tell_changes(history: PairHistory | None) -> str:
     """Return the changes that are still recent: no more than WINDOW outcomes ago."""
     if history is None:
         return ""

@@ -4,8 +4,7 @@
 different rows always. NumPy is loaded only when figures are made.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .columns import ColumnNames as ColumnNames
 from .columns import Scale as Scale
@@ -30,11 +29,13 @@ from .text import format_report as format_report
 if TYPE_CHECKING:
     from .learned_policy import LearnedPolicy as LearnedPolicy
     from .policy import RoutingPolicy as RoutingPolicy
+else:
+    from kapelle import later
 
-_LATER = {"LearnedPolicy": "learned_policy", "RoutingPolicy": "policy"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    __getattr__ = later(
+        __name__,
+        {
+            "learned_policy": "LearnedPolicy",
+            "policy": "RoutingPolicy",
+        },
+    )

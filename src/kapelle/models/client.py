@@ -19,12 +19,26 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ToolDefinition:
-    """A tool that the model may ask for."""
+    """What a tool is called, takes and gives, as far as it is known: the one signature that all parts read."""
 
     name: str
-    description: str
-    parameters: Mapping[str, Any]
-    """The JSON schema of the arguments: an object."""
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The JSON schema of the arguments: an object; empty where it is not known."""
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    """Parts of its result to their JSON schemas; empty where they are not known. Models are not told them."""
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """The JSON schemas of its arguments, in their order."""
+        found = self.parameters.get("properties")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def required(self) -> frozenset[str]:
+        """The arguments that it cannot do without."""
+        found = self.parameters.get("required")
+        return frozenset(map(str, found)) if isinstance(found, (list, tuple)) else frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,8 +26,8 @@ from typing import Any
 from kapelle.graph import render_output
 
 from .function_calls import (
-    Call,
     Declaration,
+    FunctionCall,
     flat_name,
     is_too_deep,
     named_arguments,
@@ -90,13 +90,13 @@ def _digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _form_of_calls(calls: tuple[Call, ...], declared: Mapping[str, Declaration]) -> str:
+def _form_of_calls(calls: tuple[FunctionCall, ...], declared: Mapping[str, Declaration]) -> str:
     # The order of calls is not compared: calls of one answer are meant to be made side by side.
     forms = (_form_of_call(call, declared.get(flat_name(call.name))) for call in calls)
     return f"[{','.join(sorted(forms))}]"
 
 
-def _form_of_call(call: Call, function: Declaration | None) -> str:
+def _form_of_call(call: FunctionCall, function: Declaration | None) -> str:
     properties = function.properties if function is not None else {}
     arguments = {str(place): _plain_form(value) for place, value in enumerate(call.positional[len(properties) :])}
     for name, value in (named_arguments(call, function) if function is not None else call.arguments).items():

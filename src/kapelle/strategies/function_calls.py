@@ -40,7 +40,7 @@ class Expression(str):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Call:
+class FunctionCall:
     """One function call, as it was written."""
 
     name: str
@@ -82,11 +82,11 @@ def is_too_deep(text: str, most: int = MAX_CALL_DEPTH) -> bool:
 
 
 @lru_cache(maxsize=64)
-def read_calls(text: str) -> tuple[Call, ...] | None:
+def read_calls(text: str) -> tuple[FunctionCall, ...] | None:
     """Return the calls that the whole text consists of; an empty tuple for `[]`; None where it is anything else.
 
     >>> read_calls("[f(a=1, b='x')]")
-    (Call(name='f', arguments={'a': 1, 'b': 'x'}, positional=()),)
+    (FunctionCall(name='f', arguments={'a': 1, 'b': 'x'}, positional=()),)
     """
     text = strip_fence(text)
     if not text or len(text) > MAX_CALL_CHARS or is_too_deep(text):
@@ -124,7 +124,7 @@ def read_declarations(context: str) -> Mapping[str, Declaration]:
     return found
 
 
-def find_call_problems(calls: Sequence[Call], declared: Mapping[str, Declaration]) -> list[str]:
+def find_call_problems(calls: Sequence[FunctionCall], declared: Mapping[str, Declaration]) -> list[str]:
     """Return in words what does not fit: unknown functions and arguments, missing arguments, wrong types."""
     problems = []
     for call in calls:
@@ -145,7 +145,7 @@ def find_call_problems(calls: Sequence[Call], declared: Mapping[str, Declaration
     return problems
 
 
-def named_arguments(call: Call, function: Declaration) -> dict[str, Any]:
+def named_arguments(call: FunctionCall, function: Declaration) -> dict[str, Any]:
     """Return the arguments by name; those without one take the declared names in their order."""
     return {**dict(zip(function.properties, call.positional, strict=False)), **call.arguments}
 
@@ -235,7 +235,7 @@ def _declaration(item: Any) -> Declaration | None:
     )
 
 
-def _calls_of_json(value: Any) -> tuple[Call, ...] | None:
+def _calls_of_json(value: Any) -> tuple[FunctionCall, ...] | None:
     if isinstance(value, Mapping) and isinstance(value.get("tool_calls"), list):
         value = value["tool_calls"]
     calls = [_call_of_json(item) for item in (value if isinstance(value, list) else [value])]
@@ -243,19 +243,19 @@ def _calls_of_json(value: Any) -> tuple[Call, ...] | None:
     return tuple(found) if len(found) == len(calls) else None
 
 
-def _call_of_json(item: Any) -> Call | None:
+def _call_of_json(item: Any) -> FunctionCall | None:
     if not isinstance(item, Mapping):
         return None
     if isinstance(item.get("function"), Mapping):
         item = item["function"]
     if isinstance(item.get("name"), str) and "arguments" in item:
         arguments = _arguments(item["arguments"])
-        return None if arguments is None else Call(name=item["name"], arguments=arguments)
+        return None if arguments is None else FunctionCall(name=item["name"], arguments=arguments)
     if len(item) == 1:
         ((name, value),) = item.items()
         # Only with its arguments as a JSON text is a lone key surely a call, and not data.
         arguments = _arguments(value) if isinstance(value, str) else None
-        return None if arguments is None else Call(name=name, arguments=arguments)
+        return None if arguments is None else FunctionCall(name=name, arguments=arguments)
     return None
 
 
@@ -270,7 +270,7 @@ def _arguments(value: Any) -> dict[str, Any] | None:
     return dict(value) if isinstance(value, Mapping) else None
 
 
-def _calls_of_python(text: str) -> tuple[Call, ...] | None:
+def _calls_of_python(text: str) -> tuple[FunctionCall, ...] | None:
     text = text.replace("\\_", "_")  # Markdown's way to write an underscore
     if text == "[]":
         return ()
@@ -288,7 +288,7 @@ def _calls_of_python(text: str) -> tuple[Call, ...] | None:
     return tuple(found) if len(found) == len(calls) else None
 
 
-def _call_of_node(node: ast.expr) -> Call | None:
+def _call_of_node(node: ast.expr) -> FunctionCall | None:
     if not isinstance(node, ast.Call):
         return None
     name = _dotted(node.func)
@@ -296,7 +296,7 @@ def _call_of_node(node: ast.expr) -> Call | None:
         return None
     if any(isinstance(argument, ast.Starred) for argument in node.args):
         return None
-    return Call(
+    return FunctionCall(
         name=name,
         arguments={str(keyword.arg): _plain(keyword.value) for keyword in node.keywords},
         positional=tuple(_plain(argument) for argument in node.args),

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from kapelle.agents import AgentCapability
 from kapelle.graph import MAX_TASKS, Task
 from kapelle.language import is_yes_no_question
+from kapelle.models import ToolDefinition
 from kapelle.planning import TaskText, find_gaps, read_task
 
 from .issue import Issue
-from .schemas import ToolSignature, find_tool_faults
+from .schemas import find_tool_faults, tool_words
 
 _NOUN = {"number": "the number ", "date": "the date ", "identifier": "", "name": "the name "}
 _QUESTION = re.compile(
@@ -32,11 +33,11 @@ _WHETHER = re.compile(r"\b(?:whether|yes or no|true or false|or not)\b", re.IGNO
 def find_content_issues(
     tasks: Sequence[Task],
     request: str | None,
-    tools: Mapping[str, ToolSignature],
+    tools: Mapping[str, ToolDefinition],
     agents: Mapping[str, AgentCapability],
 ) -> list[Issue]:
     """Return what is wrong with what the tasks say, whatever their edges: tools, completeness, goal."""
-    texts = [read_task(task, tools[task.task_type].words if task.task_type in tools else "") for task in tasks]
+    texts = [read_task(task, tool_words(tools[task.task_type]) if task.task_type in tools else "") for task in tasks]
     types = frozenset(kind for agent in agents.values() for kind in agent.task_types)
     found = [*find_tool_faults(texts, tools, types)]
     if request and texts:

@@ -15,13 +15,14 @@ from itertools import islice
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidGraph, InvalidInput
 from kapelle.graph import MAX_TASKS, Task, TaskDAG
+from kapelle.models import ToolDefinition
 
 from .content import find_content_issues, too_many_tasks
 from .edit import Edit
 from .issue import Issue
 from .redundancy import find_redundant
 from .repair import MAX_EDITS, MAX_ROUNDS, is_better, trials_for
-from .schemas import Tools, ToolSignature, as_tools
+from .schemas import Tools, as_tools
 from .structure import find_structure_faults
 
 
@@ -31,7 +32,7 @@ class PlanDraft:
 
     tasks: tuple[Task, ...]
     request: str | None = None
-    tools: Mapping[str, ToolSignature] = field(default_factory=dict)
+    tools: Mapping[str, ToolDefinition] = field(default_factory=dict)
     """The tools that task types name; empty: they name kinds of work."""
     agents: Mapping[str, AgentCapability] = field(default_factory=dict)
     """Whose task types count as kinds of work beside the tools."""

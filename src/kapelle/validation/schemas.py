@@ -10,8 +10,7 @@ import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, find_references
@@ -29,54 +28,22 @@ BETTER = 1.4
 FITS = 0.25
 """Share of a tool's words that a task has to have for the tool to count as one that fits."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToolSignature:
-    """What a tool is called, takes and gives, as far as it is known."""
-
-    name: str
-    description: str = ""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    """JSON schema of the arguments, an object; empty: unknown."""
-    outputs: tuple[str, ...] = ()
-    """Names of the parts of its result; empty: unknown."""
-
-    @classmethod
-    def of(cls, tool: ToolDefinition) -> ToolSignature:
-        """Return the signature of a tool that a model is offered."""
-        return cls(name=tool.name, description=tool.description, parameters=tool.parameters)
-
-    @property
-    def properties(self) -> Mapping[str, Any]:
-        """The schemas of its arguments."""
-        found = self.parameters.get("properties")
-        return found if isinstance(found, Mapping) else {}
-
-    @property
-    def required(self) -> frozenset[str]:
-        """The arguments that it cannot do without."""
-        found = self.parameters.get("required")
-        return frozenset(map(str, found)) if isinstance(found, (list, tuple)) else frozenset()
-
-    @property
-    def words(self) -> str:
-        """Its name and description, as words."""
-        return f"{split_name(self.name)} {self.description}"
-
-
-Tools = Iterable[ToolSignature | ToolDefinition] | Mapping[str, ToolSignature]
+Tools = Iterable[ToolDefinition] | Mapping[str, ToolDefinition]
 """Tools, in the forms that they come in."""
 
 
-def as_tools(tools: Tools) -> dict[str, ToolSignature]:
+def as_tools(tools: Tools) -> dict[str, ToolDefinition]:
     """Return tools by name, whatever form they come in."""
-    values = tools.values() if isinstance(tools, Mapping) else tools
-    found = [ToolSignature.of(tool) if isinstance(tool, ToolDefinition) else tool for tool in values]
-    return {tool.name: tool for tool in found}
+    return {tool.name: tool for tool in (tools.values() if isinstance(tools, Mapping) else tools)}
+
+
+def tool_words(tool: ToolDefinition) -> str:
+    """Return a tool's name and description, as words."""
+    return f"{split_name(tool.name)} {tool.description}"
 
 
 def find_tool_faults(
-    texts: Sequence[TaskText], tools: Mapping[str, ToolSignature], other_types: frozenset[str] = frozenset()
+    texts: Sequence[TaskText], tools: Mapping[str, ToolDefinition], other_types: frozenset[str] = frozenset()
 ) -> Iterator[Issue]:
     """Yield tasks whose tool does not exist or does not fit; `other_types` are kinds of work that need no tool."""
     if not tools:
@@ -104,7 +71,7 @@ def find_tool_faults(
     yield from _reference_doubts(texts, tools)
 
 
-def _unknown_tool(text: TaskText, tools: Mapping[str, ToolSignature], lexicon: _Lexicon) -> Issue:
+def _unknown_tool(text: TaskText, tools: Mapping[str, ToolDefinition], lexicon: _Lexicon) -> Issue:
     task = text.task
     ranked = sorted(
         tools.values(),
@@ -126,14 +93,14 @@ def _unknown_tool(text: TaskText, tools: Mapping[str, ToolSignature], lexicon: _
     )
 
 
-def _call_instead(task: Task, tool: ToolSignature) -> Edit:
+def _call_instead(task: Task, tool: ToolDefinition) -> Edit:
     return Edit.of(
         f"Let {task.task_id!r} call {tool.name!r} instead of {task.task_type!r}.",
         {task.task_id: [replace(task, task_type=tool.name)]},
     )
 
 
-def argument_fit(task: Task, tool: ToolSignature) -> float:
+def argument_fit(task: Task, tool: ToolDefinition) -> float:
     """Return how well a task's inputs fit a tool's parameters, at most 1; 0 where nothing can be said."""
     if not task.inputs or not tool.properties:
         return 0.0
@@ -142,7 +109,9 @@ def argument_fit(task: Task, tool: ToolSignature) -> float:
     return (known - (len(task.inputs) - known) - 2 * missing) / len(task.inputs)
 
 
-def _better_by_arguments(task: Task, tool: ToolSignature, tools: Mapping[str, ToolSignature]) -> ToolSignature | None:
+def _better_by_arguments(
+    task: Task, tool: ToolDefinition, tools: Mapping[str, ToolDefinition]
+) -> ToolDefinition | None:
     """Return a tool that takes all that is given, where this one lacks a required argument or knows next to none."""
     if not task.inputs or not tool.properties:
         return None
@@ -157,12 +126,12 @@ def _better_by_arguments(task: Task, tool: ToolSignature, tools: Mapping[str, To
 class _Lexicon:
     """Which words tell the tools apart."""
 
-    def __init__(self, tools: Mapping[str, ToolSignature]) -> None:
+    def __init__(self, tools: Mapping[str, ToolDefinition]) -> None:
         self._stems = {name: (stems_of(split_name(name)), stems_of(tool.description)) for name, tool in tools.items()}
         self._counts = Counter(stem for names, words in self._stems.values() for stem in names | words)
         self._total = len(tools)
 
-    def fit(self, text: TaskText, tool: ToolSignature) -> float:
+    def fit(self, text: TaskText, tool: ToolDefinition) -> float:
         """Return the share of a tool's telling words that a task has; words of its name count twice."""
         names, words = self._stems[tool.name]
         weights = {stem: self._weight(stem) * (2.0 if stem in names else 1.0) for stem in names | words}
@@ -170,8 +139,8 @@ class _Lexicon:
         return math.fsum(weight for stem, weight in weights.items() if stem in text.own) / total if total else 0.0
 
     def better_by_words(
-        self, text: TaskText, tool: ToolSignature, tools: Mapping[str, ToolSignature], idle: frozenset[str]
-    ) -> ToolSignature | None:
+        self, text: TaskText, tool: ToolDefinition, tools: Mapping[str, ToolDefinition], idle: frozenset[str]
+    ) -> ToolDefinition | None:
         """Return a tool that fits what a task says better than the one it names; only where it says something.
 
         A tool that no task calls need not fit as much better as one that has its task already.
@@ -191,7 +160,7 @@ class _Lexicon:
         return math.log((1 + self._total) / self._counts[stem])
 
 
-def _argument_doubts(task: Task, tool: ToolSignature) -> Iterator[Issue]:
+def _argument_doubts(task: Task, tool: ToolDefinition) -> Iterator[Issue]:
     if not task.inputs or not tool.properties:
         return
     missing = sorted(tool.required.difference(task.inputs))
@@ -216,7 +185,7 @@ def _argument_doubts(task: Task, tool: ToolSignature) -> Iterator[Issue]:
         )
 
 
-def _reference_doubts(texts: Sequence[TaskText], tools: Mapping[str, ToolSignature]) -> Iterator[Issue]:
+def _reference_doubts(texts: Sequence[TaskText], tools: Mapping[str, ToolDefinition]) -> Iterator[Issue]:
     """References to parts that the other task's tool is not said to give."""
     by_id = {text.task.task_id: text.task for text in texts}
     for text in texts:
@@ -233,7 +202,7 @@ def _reference_doubts(texts: Sequence[TaskText], tools: Mapping[str, ToolSignatu
                 and (known := tools.get(other.task_type)) is not None
                 and gives(known, part)
             ]
-            close = difflib.get_close_matches(part, tool.outputs, n=1, cutoff=0.8)
+            close = difflib.get_close_matches(part, [*tool.outputs], n=1, cutoff=0.8)
             edit = None
             if len(others) == 1 and text.task.task_id not in others[0].dependencies:
                 edit = Edit.of(
@@ -245,12 +214,12 @@ def _reference_doubts(texts: Sequence[TaskText], tools: Mapping[str, ToolSignatu
                 severity="warning",
                 task_id=text.task.task_id,
                 message=f"Task {text.task.task_id!r} refers to {reference}, and {tool.name!r} is not said to give it.",
-                way_out=f"Did you mean {close[0]!r}?" if close else f"It gives {', '.join(tool.outputs[:8])}.",
+                way_out=f"Did you mean {close[0]!r}?" if close else f"It gives {', '.join([*tool.outputs][:8])}.",
                 edit=edit,
             )
 
 
-def gives(tool: ToolSignature, part: str) -> bool:
+def gives(tool: ToolDefinition, part: str) -> bool:
     """Whether a tool is said to give this part, directly or inside another."""
     plain = part.replace("_", "").casefold()
     return any(plain == output.replace("_", "").casefold() for output in tool.outputs)

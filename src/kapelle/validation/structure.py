@@ -14,10 +14,11 @@ from dataclasses import replace
 
 from kapelle.errors import CycleFound, InvalidGraph
 from kapelle.graph import Task, TaskDAG, find_references
+from kapelle.models import ToolDefinition
 
 from .edit import Edit, redirect
 from .issue import Issue
-from .schemas import ToolSignature, gives
+from .schemas import gives
 
 MAX_SAID = 2_000
 """Characters of a task's description that we write ourselves."""
@@ -30,7 +31,7 @@ def find_structure_faults(
     *,
     request: str | None = None,
     in_order: bool = False,
-    tools: Mapping[str, ToolSignature] | None = None,
+    tools: Mapping[str, ToolDefinition] | None = None,
 ) -> Iterator[Issue]:
     """Yield what is wrong with ids and edges; a `TaskDAG` has at most edges the wrong way round."""
     yield from _repeated_ids(tasks)
@@ -89,7 +90,7 @@ def _dangling(
     tasks: Mapping[str, Task],
     position: Mapping[str, int],
     in_order: bool,
-    tools: Mapping[str, ToolSignature],
+    tools: Mapping[str, ToolDefinition],
     request: str | None,
 ) -> Iterator[Issue]:
     supplied: set[str] = set()
@@ -159,7 +160,7 @@ def _meant_task(
     missing: str,
     others: Sequence[str],
     used: Counter[str],
-    tools: Mapping[str, ToolSignature],
+    tools: Mapping[str, ToolDefinition],
     tasks: Mapping[str, Task],
 ) -> str | None:
     """Return the one task that a dangling reference can mean; None where there are several or none."""

@@ -8,5 +8,4 @@ from .infer import infer_dependencies as infer_dependencies
 from .step import BLANK as BLANK
 from .step import Edge as Edge
 from .step import PlanStep as PlanStep
-from .step import ToolSchema as ToolSchema
 from .tasks import infer_task_dependencies as infer_task_dependencies

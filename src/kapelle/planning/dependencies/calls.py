@@ -21,9 +21,10 @@ from functools import lru_cache
 from typing import Any
 
 from kapelle.language import STOP_WORDS, split_words, stem, word_set
+from kapelle.models import ToolDefinition
 
 from .reading import overlap
-from .step import PlanStep, ToolSchema, blank_arguments, count_blanks, literal_arguments
+from .step import PlanStep, blank_arguments, count_blanks, literal_arguments
 
 SAME_NAME = 0.6
 """From this match on, names are taken for the same thing."""
@@ -107,7 +108,7 @@ class _Call:
 
 
 def fill_blanks(
-    steps: Sequence[PlanStep], tools: Mapping[str, ToolSchema], decided: Mapping[int, Sequence[int]]
+    steps: Sequence[PlanStep], tools: Mapping[str, ToolDefinition], decided: Mapping[int, Sequence[int]]
 ) -> list[FilledBlank]:
     """Return for every blank argument the call that fills it.
 
@@ -265,14 +266,14 @@ def _match_names(words: tuple[str, ...], place: _Field, tool_words: frozenset[st
     return 0.3 * len(mine & theirs) / len(mine | theirs)
 
 
-def _read_call(step: PlanStep, tools: Mapping[str, ToolSchema], known: dict[tuple[str, int], _Tool]) -> _Call:
-    schema = step.schema or tools.get(step.tool) or ToolSchema()
+def _read_call(step: PlanStep, tools: Mapping[str, ToolDefinition], known: dict[tuple[str, int], _Tool]) -> _Call:
+    schema = step.schema or tools.get(step.tool) or ToolDefinition(name=step.tool)
     key = (step.tool, id(step.schema))
     if key not in known:
         known[key] = _Tool(
             words=_stems(" ".join(_CAMEL.findall(step.tool.replace("_", " "))) + " " + schema.description),
-            parameters=schema.parameters,
-            fields=tuple(_fields(schema.results)),
+            parameters=schema.properties,
+            fields=tuple(_fields(schema.outputs)),
         )
     blanks = [*blank_arguments(step.arguments)]
     given = tuple(literal_arguments(step.arguments))

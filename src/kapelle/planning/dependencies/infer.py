@@ -17,10 +17,11 @@ from dataclasses import replace
 from kapelle.errors import InvalidGraph
 from kapelle.graph import topological_order
 from kapelle.language import word_set
+from kapelle.models import ToolDefinition
 
 from .calls import fill_blanks
 from .scorer import load_weights, score_edges
-from .step import Edge, EdgeKind, PlanStep, ToolSchema, find_referred
+from .step import Edge, EdgeKind, PlanStep, find_referred
 from .text_plan import Sources, TextPlan
 
 _JOINS = re.compile(
@@ -43,7 +44,7 @@ _OWN_NAME = re.compile(r"[\"'“]|(?<=[a-z,] )[A-Z]\w")
 
 
 def infer_dependencies(
-    steps: Sequence[PlanStep], *, request: str = "", tools: Mapping[str, ToolSchema] | None = None
+    steps: Sequence[PlanStep], *, request: str = "", tools: Mapping[str, ToolDefinition] | None = None
 ) -> tuple[Edge, ...]:
     """Return the edges that the steps' data flow requires, by target and source in the order of the steps.
 
@@ -92,7 +93,7 @@ def infer_dependencies(
 
 
 def _infer_calls(
-    steps: Sequence[PlanStep], tools: Mapping[str, ToolSchema], decided: Mapping[int, Sources]
+    steps: Sequence[PlanStep], tools: Mapping[str, ToolDefinition], decided: Mapping[int, Sources]
 ) -> dict[tuple[int, int], Edge]:
     edges: dict[tuple[int, int], Edge] = {}
     for filled in fill_blanks(steps, tools, decided):

@@ -1,4 +1,4 @@
-"""What goes in and what comes out: steps of a plan, schemas of tools, edges with reasons. Infers nothing.
+"""What goes in and what comes out: steps of a plan, edges with reasons. Infers nothing.
 
 Two things in a step speak of other steps:
 
@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from kapelle.models import ToolDefinition
 
 BLANK = "___"
 """How a place for another step's result is written when nothing says whose."""
@@ -32,15 +34,6 @@ _REFERENCE = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ToolSchema:
-    """What a tool takes and gives: names to JSON schemas, or to anything that holds a `type` and a `description`."""
-
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    results: Mapping[str, Any] = field(default_factory=dict)
-    description: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PlanStep:
     """One step of a plan: words, or a call of a tool, or both."""
 
@@ -48,7 +41,7 @@ class PlanStep:
     text: str = ""
     tool: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    schema: ToolSchema | None = None
+    schema: ToolDefinition | None = None
     """The schema of `tool`, where it is not among the `tools` given to `infer_dependencies`."""
 
 

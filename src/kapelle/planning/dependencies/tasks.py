@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.language import word_set
+from kapelle.models import ToolDefinition
 
 from .infer import infer_dependencies
 from .reading import ReadStep
-from .step import PlanStep, ToolSchema, blank_arguments, literal_arguments
+from .step import PlanStep, blank_arguments, literal_arguments
 
 # Work that needs no more than its inputs. Anything else may look at what was done before it.
 _LOOK_UPS = word_set("lookup look_up search research sql query read fetch retrieve get find weather geocode translate")
@@ -26,7 +27,7 @@ def infer_task_dependencies(
     tasks: TaskDAG | Iterable[Task],
     *,
     request: str = "",
-    tools: Mapping[str, ToolSchema] | None = None,
+    tools: Mapping[str, ToolDefinition] | None = None,
     drop: bool = True,
 ) -> GraphPatch:
     """Return the patch that mends the dependencies of tasks; an empty one when there is nothing to mend.
@@ -67,7 +68,7 @@ def infer_task_dependencies(
     return GraphPatch(replace=tuple(changed))
 
 
-def _to_step(task: Task, tools: Mapping[str, ToolSchema]) -> PlanStep:
+def _to_step(task: Task, tools: Mapping[str, ToolDefinition]) -> PlanStep:
     called = task.task_type in tools or any(blank_arguments(task.inputs))
     return PlanStep(
         id=task.task_id, text=task.description, tool=task.task_type if called else "", arguments=task.inputs
