@@ -45,6 +45,7 @@ class Calls:
     ) -> None:
         self.run_id, self._agents, self._tasks, self._running = own.run_id, own.agents, own.tasks, own.running
         self._deadlines, self._rests, self._spending = own.deadlines, own.rests, own.spending
+        self._places = own.ready
         self._request, self._backend, self._checks, self._on_text = request, backend, checks, on_text
         self._in_loop = isinstance(backend, AsyncioBackend)
 
@@ -56,10 +57,11 @@ class Calls:
         """
         try:
             runner = self._agents.runner(agent)
-            if self._in_loop:
-                given = await runner.run(task, context)
-            else:
-                given = await self._backend.run(agent, runner, task, context)
+            with self._places.inside(agent):
+                if self._in_loop:
+                    given = await runner.run(task, context)
+                else:
+                    given = await self._backend.run(agent, runner, task, context)
             given = with_own_tasks(given)
             if is_read(given):
                 return given
@@ -281,9 +283,6 @@ def _finished(work: asyncio.Task[Any]) -> tuple[Any, str | None]:
         return None, "It cancelled itself."
     error = work.exception()
     return (None, describe_error(error)) if error is not None else (work.result(), None)
-
-
-
 
 
 def contained(watcher: Callable[[_T], object], what: str) -> Callable[[_T], None]:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -192,7 +193,9 @@ class _Execution:
         agents, reports = executor.agents, Reports()
         spending = Spending(budget, agents)
         writer = JournalWriter(journal, plan, executor.clock, agents.versions)
-        places = executor.places.join(lambda agent: reports.put_from_anywhere(PlaceFree(agent=agent)))
+        places = executor.places.join(
+            lambda agent: reports.put_from_anywhere(PlaceFree(agent=agent)), asyncio.get_running_loop(), self._close
+        )
         ready = ReadyJobs(spending.places_of, places)
         questions = Questions(journal.run_id, earlier.questions)
         self._own = own = Owners(
@@ -258,8 +261,16 @@ class _Execution:
         finally:
             if alarm is not None:
                 alarm.cancel()
-            for one in (self._attempts, dispatcher, self._changes, own.rests, self._settlement, own.running, ready):
-                one.close()
+            self._close()
+
+    def _close(self) -> None:
+        """The run has ended; its event loop, too, where it was lost. Closing twice is allowed."""
+        own = self._own
+        with ExitStack() as closing:  # whatever one of them raises, the places are free
+            for one in (own.ready, own.running, self._settlement, own.rests):
+                closing.callback(one.close)
+            for other in (self._changes, self._dispatcher, self._attempts):
+                closing.callback(other.close)
 
     async def _take(self, report: Any, stop_key: str) -> None:
         match report:

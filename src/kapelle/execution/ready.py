@@ -19,6 +19,7 @@ import itertools
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 
 from kapelle.graph import TaskDAG
 
@@ -342,6 +343,10 @@ class ReadyJobs:
         for agent in agents:
             if agent is not None:
                 self._wake(agent)
+
+    def inside(self, agent: str) -> AbstractContextManager[None]:
+        """Make a call in a place that was taken: see `RunPlaces.inside`."""
+        return self._places.inside(agent)
 
     def close(self) -> None:
         """The run has ended: nothing waits, and its places are free but for those that threads keep."""

@@ -175,7 +175,7 @@ class RunningJobs:
         assert job.running is not None
         if not job.running.done():
             self._abandoned.add(job.running)
-            job.running.cancel()
+            cancel_task(job.running)
         elif not job.running.cancelled():
             job.running.exception()  # seen: asyncio does not complain of an error that nobody waits for any more
         job.expired = job.expired or reason
@@ -196,7 +196,7 @@ class RunningJobs:
     def close(self) -> None:
         """Let nothing outlive the run: not even an agent whose time was over."""
         for work in self._abandoned:
-            work.cancel()
+            cancel_task(work)
         if self._alarm is not None:
             self._alarm.cancel()
 
@@ -228,3 +228,9 @@ class RunningJobs:
         following = min((job.due for job in going_on), default=math.inf)
         if following < math.inf:
             self._set_alarm(max(following, now))
+
+
+def cancel_task(work: asyncio.Task[Any]) -> None:
+    """Cancel a task, unless its event loop was closed, which has ended it."""
+    if not work.get_loop().is_closed():
+        work.cancel()
