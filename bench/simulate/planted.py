@@ -106,7 +106,7 @@ BUGS = (
     Planted(
         name="a rival that lost is not cancelled",
         file="execution/running.py",
-        right="            self._abandoned.add(job.running)\n            job.running.cancel()",
+        right="            self._abandoned.add(job.running)\n            cancel_task(job.running)",
         wrong="            self._abandoned.add(job.running)",
     ),
     Planted(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kapelle.execution.ready import AgentPlaces, RunPlaces
+from kapelle.execution.places import AgentPlaces, RunPlaces
 
 
 def runs_of(places: AgentPlaces, count: int) -> tuple[list[RunPlaces], list[int]]:

@@ -216,7 +216,7 @@ def test_a_run_whose_event_loop_was_closed_leaves_its_places() -> None:
         lost = loop.create_task(engine.run(plan_of("lost", 2)))
 
         async def until_it_is_busy() -> None:
-            while not engine.executor.places.taken["busy"]:
+            while not engine.executor.places.taken["busy"]:  # noqa: ASYNC110 - nothing of its own tells so
                 await asyncio.sleep(0)
 
         loop.run_until_complete(until_it_is_busy())

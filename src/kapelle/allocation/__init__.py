@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .frontier import Frontier as Frontier
     from .frontier import FrontierPoint as FrontierPoint
     from .frontier_search import pareto_frontier as pareto_frontier
-    from .portfolio import Portfolio as Portfolio
+    from .portfolio import JointPlan as JointPlan
     from .portfolio import optimize_portfolio as optimize_portfolio
 else:
     from kapelle import later
@@ -36,6 +36,6 @@ else:
         {
             "frontier": "Frontier FrontierPoint",
             "frontier_search": "pareto_frontier",
-            "portfolio": "Portfolio optimize_portfolio",
+            "portfolio": "JointPlan optimize_portfolio",
         },
     )

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from kapelle import terminal
-from kapelle.engine import Engine
+from kapelle.engine import Engine, Proposal
 from kapelle.execution import ExecutionLimits, HedgePolicy
 from kapelle.ledger import Event, Run, printable
 from kapelle.planning import Plan
@@ -21,6 +21,9 @@ from kapelle.views import run_to_json
 from .app import console, db_words, draw, write_file
 from .asking import ask_here, can_ask
 from .printing import WithoutSecrets, print_json
+
+INTERRUPTED = 130
+"""The exit code of a run that a signal stopped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,16 +43,30 @@ class Shown:
 class Start:
     """What to run: a request, or a run to go on with."""
 
-    request: str | Path | Plan = ""
+    request: str | Path | Plan | Proposal = ""
     resume: str | None = None
 
 
 def run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: Shown) -> int:
-    """Run a request or go on with a run, show it, and return the exit code.
+    """Run a request or go on with a run, show it, and return the exit code."""
+    run, code = run_to_end(engine, start, terms, shown)
+    if shown.as_json:
+        print_json(run_to_json(run))
+    else:
+        show_run(engine, run, shown)
+    # The answer is out; now it cannot be lost with a file that cannot be written.
+    draw(run, shown.svg)
+    if shown.output is not None and run.answer:
+        write_file(shown.output, run.answer + "\n")
+    return code
+
+
+def run_to_end(engine: Engine, start: Start, terms: dict[str, Any], shown: Shown) -> tuple[Run, int]:
+    """Run a request or go on with a run; return it, and the exit code.
 
     Where a person sits at the terminal, what the run asks is asked there, and it goes on.
     """
-    out, err = console(), console(stderr=True)
+    err = console(stderr=True)
     if not shown.as_json:
         err.print(printable(engine.team.model_note), style="dim", markup=False, highlight=False)
     left_open: set[str] = set()
@@ -64,23 +81,19 @@ def run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: Sho
             interrupted = True
             break
         start, terms = Start(resume=run.run_id), {}
-    if shown.as_json:
-        print_json(run_to_json(run))
-    else:
-        more = db_words(shown.db, getattr(engine.ledger, "path", shown.db))
-        terminal.show_run(err, run, more=more)
-        if run.answer:
-            terminal.show_answer(out, run.answer)
-        terminal.show_understood(err, run, sql=shown.sql, more=more)
-        if not engine.team.has_data:
-            terminal.show_memory(err, run)
-    # The answer is out; now it cannot be lost with a file that cannot be written.
-    draw(run, shown.svg)
-    if shown.output is not None and run.answer:
-        write_file(shown.output, run.answer + "\n")
-    if interrupted:
-        return 130
-    return {"done": 0, "waiting": 3}.get(run.state, 1)
+    return run, INTERRUPTED if interrupted else {"done": 0, "waiting": 3}.get(run.state, 1)
+
+
+def show_run(engine: Engine, run: Run, shown: Shown) -> None:
+    """Print how a run ended, and its answer."""
+    out, err = console(), console(stderr=True)
+    more = db_words(shown.db, getattr(engine.ledger, "path", shown.db))
+    terminal.show_run(err, run, more=more)
+    if run.answer:
+        terminal.show_answer(out, run.answer)
+    terminal.show_understood(err, run, sql=shown.sql, more=more)
+    if not engine.team.has_data:
+        terminal.show_memory(err, run)
 
 
 def _drive(engine: Engine, start: Start, terms: dict[str, Any], err: Console, *, quiet: bool) -> tuple[Run, bool]:

@@ -47,6 +47,7 @@ from .app import (
 )
 from .conduct import Shown, Start, hedged_limits, is_attended, run_and_show
 from .printing import complain, print_json, say
+from .together import Together, check_together, plan_together, run_together, show_planned
 
 
 @app.command(
@@ -55,11 +56,12 @@ from .printing import complain, print_json, say
 )
 def run(
     request: Annotated[
-        str,
+        list[str],
         typer.Argument(
             metavar="REQUEST|FILE", help="What you want, in words; or a plan file (.xml, .yaml, .json; - is stdin)."
         ),
     ],
+    together: Together = False,
     data: Data = None,
     budget: Budget = None,
     deadline: Deadline = None,
@@ -84,6 +86,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Plan a request and run it."""
+    check_together(request, together, output=output, svg=svg, max_tokens=max_tokens, explore=explore)
     check_targets(output, svg)
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality, "max_tokens": max_tokens}
     options: dict[str, Any] = {
@@ -95,7 +98,11 @@ def run(
     }
     with engine_of(agents, data, model, db, attended=is_attended(as_json), **options) as engine:
         shown = Shown(as_json=as_json, output=output, svg=svg, sql=sql, db=db)
-        code = run_and_show(engine, Start(request=read_request(request)), terms, shown)
+        if together:
+            terms.pop("max_tokens")
+            code = run_together(engine, [read_request(one) for one in request], terms, shown)
+        else:
+            code = run_and_show(engine, Start(request=read_request(request[0])), terms, shown)
     raise typer.Exit(code)
 
 
@@ -104,8 +111,9 @@ def run(
 )
 def plan(
     request: Annotated[
-        str, typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file (- is stdin).")
+        list[str], typer.Argument(metavar="REQUEST|FILE", help="What you want, in words; or a plan file (- is stdin).")
     ],
+    together: Together = False,
     data: Data = None,
     budget: Budget = None,
     deadline: Deadline = None,
@@ -128,12 +136,17 @@ def plan(
 ) -> None:
     """Show what a request would become, without running it; with --edit, change it and then run it."""
     out = console()
+    alone = {"svg": svg, "edit": edit, "yaml": as_yaml, "xml": xml, "mermaid": mermaid, "frontier": frontier}
+    check_together(request, together, **alone)
     check_targets(svg)
     terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality}
     attended = edit and is_attended(as_json)
     options: dict[str, Any] = {"attended": attended, "reward_model": reward_model}
     with engine_of(agents, data, model, db, reads_only=not edit, **options) as engine:
-        proposal = drive(engine.plan(read_request(request), **terms))
+        if together:
+            found = plan_together(engine, [read_request(one) for one in request], terms)
+            raise typer.Exit(show_planned(found, as_json=as_json))
+        proposal = drive(engine.plan(read_request(request[0]), **terms))
         if edit:
             proposal = _edit(engine, proposal, terms, out)
             if proposal.validation.passed:

@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 from .engine import Engine as Engine
-from .preparation import Proposal as Proposal
+from .proposal import Proposal as Proposal
 
 if TYPE_CHECKING:
     from .team import AgentLike as AgentLike
     from .team import assemble_team as assemble_team
     from .team import register_agents as register_agents
+    from .together import JointProposal as JointProposal
 else:
     from kapelle import later
 
@@ -16,5 +17,6 @@ else:
         __name__,
         {
             "team": "AgentLike assemble_team register_agents",
+            "together": "JointProposal",
         },
     )

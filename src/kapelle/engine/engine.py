@@ -38,13 +38,15 @@ from kapelle.validation import AOPValidator, PlanDetector
 from .feedback import MAX_OUTCOMES, Feedback
 from .people import People
 from .planner_call import PlannerCall
-from .preparation import Preparation, Proposal
+from .preparation import Preparation
+from .proposal import Proposal
 from .reflecting import Reflecting
 from .request import Request, check_watcher, read_request
 from .resumption import plan_resumption, recorded_plan, write_resumption
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
 from .streaming import Streaming
+from .together import Together
 
 if TYPE_CHECKING:
     from kapelle.allocation import Frontier
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from .team import AgentLike, Team
 
 
-class Engine(Streaming, People, Feedback):
+class Engine(Streaming, Together, People, Feedback):
     """Conducts agents.
 
     Args:
@@ -177,7 +179,7 @@ class Engine(Streaming, People, Feedback):
 
     async def run(
         self,
-        request: str | Path | Plan,
+        request: str | Path | Plan | Proposal,
         *,
         budget_usd: float | None = None,
         deadline_s: float | None = None,
@@ -191,7 +193,8 @@ class Engine(Streaming, People, Feedback):
         A run in which a task needs a person ends as `waiting` once nothing else is left to do: see `answer`, `resume`.
 
         Args:
-            request: The user's words; or a plan: a file (as a Path), or a Plan.
+            request: The user's words; or a plan: a file (as a Path), or a Plan; or what `plan` or `plan_many` proposed,
+                which is then done by those proposed, and within the same limits where none are given here.
             budget_usd, deadline_s, min_quality, max_tokens: See RunLimits.
             on_event: Called with every event as it happens.
             on_text: Called with pieces of text as models write them.
@@ -204,6 +207,7 @@ class Engine(Streaming, People, Feedback):
         """
         terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
         wanted = read_request(request, self.team)
+        terms = wanted.held_to(terms)
         check_watcher(on_event)
         self._check_prices(terms, wanted.given)
         async with self._lease(self.ledger.new_run_id()) as lease:
@@ -218,7 +222,7 @@ class Engine(Streaming, People, Feedback):
             begun = {"request": wanted.words, "settings": read_json_value(settings), "owner": lease.owner}
             journal.write("run_started", begun)
             session = self._session(lease, journal, self._preparation(terms, journal), on_text)
-            return await session.conduct(wanted, deadline_s=deadline_s)
+            return await session.conduct(wanted, deadline_s=terms.deadline_s)
 
     async def resume(
         self,

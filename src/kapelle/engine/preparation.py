@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints, PlanEstimates, follow_orders
 from kapelle.budget import Budget
-from kapelle.errors import InvalidPlan, PlanRejected
+from kapelle.errors import InvalidPlan
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Run, Usage
 from kapelle.limits import RunLimits
@@ -31,6 +31,7 @@ from kapelle.validation import AOPValidator, ApprovedPlan, ValidationResult, avo
 
 from .event_data import planned, routed
 from .planner_call import PlannerCall
+from .proposal import Proposal
 from .request import Request
 
 if TYPE_CHECKING:
@@ -41,32 +42,12 @@ LIMIT_KINDS = ("budget", "deadline", "quality", "capacity")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Proposal:
-    """A request as it would be run: the plan, who would do what, and what the validator says. Nothing has run."""
-
-    plan: Plan
-    routing: RoutedPlan
-    validation: ValidationResult
-    estimates: PlanEstimates | None = None
-    """What it was made by."""
-
-    @property
-    def approved(self) -> ApprovedPlan:
-        """What may run.
-
-        Raises:
-            PlanRejected: the plan was refused.
-        """
-        if self.validation.approved is None:
-            raise PlanRejected(self.validation.errors)
-        return self.validation.approved
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
     """One version of a plan, and what it is held to."""
 
     plan: Plan
+    routed: RoutedPlan | None = None
+    """Who does what, where that was decided before the run: then nothing is routed."""
     known: RoutedPlan = field(default_factory=RoutedPlan)
     """Who does what by an earlier approval of this run: that stays."""
     finished: frozenset[str] = frozenset()
@@ -97,7 +78,13 @@ class Version:
 
 
 def first_version(
-    plan: Plan, terms: RunLimits, budget: Budget, *, is_given: bool, run_id: str | None = None
+    plan: Plan,
+    terms: RunLimits,
+    budget: Budget,
+    *,
+    is_given: bool,
+    routed: RoutedPlan | None = None,
+    run_id: str | None = None,
 ) -> Version:
     """Return the first version of a plan, which has to fit into all that the user allows."""
     # What an unknown agent takes, and whether it succeeds, is just what is unknown.
@@ -105,6 +92,7 @@ def first_version(
     limits = terms.after(budget.spent.usd)
     return Version(
         plan=plan,
+        routed=routed,
         choosing=limits,
         limits=limits,
         # Whether a plan covers its request is judged by words. Who wrote the plan knows better.
@@ -189,7 +177,14 @@ class Preparation:
         if plan is None:
             plan = await self.planner.ask(request.words, gate_key=request.words if run_id is None else run_id)
         self._write_planned(plan)
-        version = first_version(plan, self.terms, self.budget, is_given=request.given is not None, run_id=run_id)
+        version = first_version(
+            plan,
+            self.terms,
+            self.budget,
+            is_given=request.given is not None,
+            routed=request.routed,
+            run_id=run_id,
+        )
         proposal = await self.prepare(version, on_routed=self._write_routed)
         if proposal.validation.approved is None and request.given is None:
             proposal = await self._mend_first(proposal)
@@ -204,11 +199,13 @@ class Preparation:
             on_routed: Called between the two.
         """
         estimates = self._estimate(version)
-        routing = await self._route(version, estimates)
+        routing = version.routed if version.routed is not None else await self._route(version, estimates)
         if on_routed is not None:
             on_routed(routing)
         validation = await self._validate(version, routing, estimates)
-        return Proposal(plan=version.plan, routing=routing, validation=validation, estimates=estimates)
+        return Proposal(
+            plan=version.plan, routing=routing, validation=validation, limits=version.limits, estimates=estimates
+        )
 
     async def mend(self, version: Version, proposal: Proposal) -> Proposal:
         """Return a refused version with the edits made that leave less wrong with it; what is known stays as it is."""
@@ -224,7 +221,7 @@ class Preparation:
         )
         notes = (*proposal.plan.notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         plan = replace(proposal.plan, graph=mended.dag, notes=notes)
-        return Proposal(plan=plan, routing=mended.routing_plan, validation=mended.result)
+        return Proposal(plan=plan, routing=mended.routing_plan, validation=mended.result, limits=version.limits)
 
     def _estimate(self, version: Version) -> PlanEstimates:
         """Return what the tasks are expected to take, once for a version; whoever can do work may be given them."""

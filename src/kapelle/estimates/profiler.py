@@ -312,11 +312,6 @@ class CostProfiler:
             history = self._experience.histories.get((agent_name, task_type))
             return None if history is None else history.profile()
 
-    def drifts(self) -> tuple[Drift, ...]:
-        """Return the changes of agents that were noticed, oldest first; the last thousand."""
-        with self._lock:
-            return tuple(self._drifts)
-
     def get_statistics(self) -> dict[str, Any]:
         """Return totals over all agents: executions, dollars, share of successes, agents, task types.
 

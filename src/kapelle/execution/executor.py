@@ -44,9 +44,10 @@ from .graph_changes import PendingChanges, Planning
 from .growth import GraphChanges
 from .journal_writer import JournalWriter
 from .limits import Deadlines, ExecutionLimits
+from .places import AgentPlaces
 from .progress import Progress
 from .questions import Questions
-from .ready import AgentPlaces, ReadyJobs
+from .ready import ReadyJobs
 from .recovery import FallbackChooser
 from .rests import Rests
 from .resume import ResumeState

@@ -24,13 +24,8 @@ from kapelle.validation import ApprovedPlan
 from .calls import Calls, call_contained, read_new_plan, read_reflection
 from .error_reports import MAX_REASON_CHARS, read_spent
 from .growth import GraphChanges, Reflection, grow, is_same_again, may_replan
-<<<<<<< HEAD
 from .limits import is_repeatable
-=======
-from .owners import Owners
-from .retry import is_repeatable
 from .running import cancel_task
->>>>>>> attack
 from .settlement import LATE_EXPANSION
 from .tasks import Owners
 from .work import Job, Work

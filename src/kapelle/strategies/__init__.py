@@ -12,6 +12,7 @@ from .checks import Validator as Validator
 from .checks import Verdict as Verdict
 from .checks import read_passed as read_passed
 from .checks import task_context as task_context
+from .hull import upper_hull as upper_hull
 from .strategy import Accept as Accept
 from .strategy import Answer as Answer
 from .strategy import Ask as Ask

@@ -11,6 +11,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from .hull import upper_hull
 from .replay import Floats, Ints, LoggedTable
 from .strategy import Cascade, Check, Single, Strategy, Vote, agents_of
 from .strategy_estimate import StrategyEstimate as StrategyEstimate
@@ -263,13 +264,7 @@ class BlockSearch:
     def _hull(self, weights: Floats) -> _Hull:
         share = weights / weights.sum()
         cost, quality = share @ self._single_cost, share @ self._single_quality
-        members: list[int] = []
-        for agent in np.lexsort((-quality, cost)).tolist():
-            if members and quality[agent] <= quality[members[-1]]:
-                continue
-            while len(members) >= 2 and _bends_up(cost, quality, members[-2], members[-1], agent):
-                members.pop()
-            members.append(agent)
+        members = upper_hull(cost.tolist(), quality.tolist())
         return _Hull(members=np.array(members), cost=cost[members], quality=quality[members])
 
     def _gains(self, places: Ints, hull: _Hull, cost: Floats, weights: Floats) -> Floats:
@@ -299,13 +294,6 @@ class BlockSearch:
         front.sort(key=lambda position: -gains[position])
         rest.sort(key=lambda position: -gains[position])
         return places[np.array(front + rest, dtype=np.int64)] if front or rest else np.zeros(0, dtype=np.int64)
-
-
-def _bends_up(cost: Floats, quality: Floats, first: int, middle: int, last: int) -> bool:
-    return bool(
-        (quality[middle] - quality[first]) * (cost[last] - cost[first])
-        <= (quality[last] - quality[first]) * (cost[middle] - cost[first])
-    )
 
 
 def count_steps(strategy: Strategy) -> int:

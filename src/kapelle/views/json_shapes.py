@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from kapelle.engine import Proposal
+from kapelle.engine import JointProposal, Proposal
 from kapelle.ledger import Run
 from kapelle.planning import explain_edges
 
@@ -71,4 +71,32 @@ def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
         "estimated_cost_usd": validation.estimated_cost,
         "estimated_seconds": validation.estimated_time,
         "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
+    }
+
+
+def joint_to_json(found: JointProposal) -> dict[str, Any]:
+    """Return several plans, and what they come to together."""
+    joint = found.joint
+    return {
+        "approved": found.passed,
+        "status": joint.status,
+        "note": joint.note,
+        "binding": dict(joint.binding),
+        "waiting": dict(joint.waiting),
+        "cost_of_planning_usd": found.limits.spent_usd,
+        "estimated_cost_usd": found.cost_usd,
+        "estimated_seconds": found.seconds,
+        "lower_bound_usd": joint.lower_bound,
+        "gap": joint.gap,
+        "workload": dict(joint.workload),
+        "shared_agents": {agent: list(names) for agent, names in found.shared_agents.items()},
+        "plans": [
+            {
+                "name": name,
+                "budget_usd": one.limits.left_usd,
+                "quality_lower": joint[name].quality_lower,
+                **proposal_to_json(one),
+            }
+            for name, one in zip(found.names, found.proposals, strict=True)
+        ],
     }
