@@ -9,7 +9,7 @@ SMALL_MODEL := $(wildcard $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kapelle/models/
 ITSELF := $(if $(SMALL_MODEL),.[bench-llm],.)
 READY := $(VENV)/.ready
 
-.PHONY: help demo quick test test-thorough test-local-llm coverage check bench clean
+.PHONY: help demo quick test test-thorough test-local-llm coverage check docs bench clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ check: $(READY)  ## Lint, types, and the tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory test
+
+docs: $(READY)  ## Write docs/api.md from the docstrings, and the root's stub from its list of names
+	@$(BIN)/python docs/reference.py
 
 bench: $(READY)  ## Print every figure that README quotes
 	@$(BIN)/python -m bench

@@ -9,7 +9,8 @@ found from the rows.
 What is counted:
     alarm         an issue of severity `error`; warnings are counted beside, and are no alarm
     false alarms  share of untouched plans with an alarm, each under a budget that holds
-    note          a warning that the request names something that no task has; the plan runs with it
+    note          a warning that the request names something that no task has, or asks what no task decides; the plan
+                  runs with it
     recall        share of planted faults that raise an alarm which the same plan did not raise untouched; of dropped
                   steps and numbers, an alarm or a note
     right notes   of all notes, in plans with a dropped step or a lost number and in untouched ones, the share that only
@@ -506,7 +507,7 @@ def errors_of(issues: Iterable[Issue]) -> set[tuple[str, str]]:
 
 def notes_of(issues: Iterable[Issue]) -> set[str]:
     """Return the notes that something of the request is in no task."""
-    return {issue.message for issue in issues if issue.kind == "complete" and issue.severity == "warning"}
+    return {issue.message for issue in issues if issue.kind in ("complete", "goal") and issue.severity == "warning"}
 
 
 def same_tasks(tasks: Iterable[Task], others: Iterable[Task]) -> bool:

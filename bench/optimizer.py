@@ -45,7 +45,7 @@ from kapelle.allocation.assignment import (
     fastest_choice,
 )
 from kapelle.allocation.solve import solve
-from kapelle.allocation.tables import Tables
+from kapelle.allocation.tables import ProblemArrays
 from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
 
@@ -128,7 +128,7 @@ def measure_solver(problem: AssignmentProblem) -> dict[str, float | None]:
     cost = problem.totals(solution.choice).cost
 
     begun = time.perf_counter()
-    tables = Tables(problem)
+    tables = ProblemArrays(problem)
     alone = mip.minimize(tables, tables.exists, limits=problem.limits, time_limit_s=TIME_LIMIT_S, gap=GAP)
     highs_ms = 1000 * (time.perf_counter() - begun)
     highs_gap = None
@@ -156,7 +156,7 @@ def measure_solver(problem: AssignmentProblem) -> dict[str, float | None]:
     }
 
 
-def choose_greedily(problem: AssignmentProblem, tables: Tables) -> tuple[Assignment, float, float]:
+def choose_greedily(problem: AssignmentProblem, tables: ProblemArrays) -> tuple[Assignment, float, float]:
     """Return the greedy choice, the length of its critical path, and the seconds that one pass took."""
     cost, quality, duration, agent = tables.cost, tables.quality, tables.seconds, tables.agents[0]
     begun = time.perf_counter()

@@ -15,7 +15,8 @@ import statistics
 import time
 from typing import Any
 
-from kapelle import AgentCapability, AgentRegistry, AOPValidator, CostProfiler, HALORouter, Plan, RulePlanner
+from kapelle import AgentCapability, AgentRegistry, AOPValidator, CostProfiler, HALORouter, Plan
+from kapelle.planning import RulePlanner
 
 WANTED_MS = {"planning": 50.0, "validation": 20.0}
 AGENTS = AgentRegistry.default().merged(

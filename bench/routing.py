@@ -36,9 +36,10 @@ from kapelle.errors import KapelleError
 from kapelle.estimates.features import TextFeatures
 from kapelle.estimates.logged import LoggedTask
 from kapelle.evaluation import read_log
-from kapelle.evaluation.curve import Curve, OperatingPoint, choose_columns, upper_hull
+from kapelle.evaluation.curve import Curve, OperatingPoint, choose_columns
 from kapelle.evaluation.learned_policy import draws_for
 from kapelle.evaluation.policy import RoutingPolicy, common_agents
+from kapelle.strategies import upper_hull
 
 Doubles = NDArray[np.float64]
 
@@ -270,7 +271,8 @@ def _mix(
 ) -> dict[str, float]:
     """Two agents by chance: which and how often is chosen on the training rows."""
     means, prices = quality.mean(axis=0), cost.mean(axis=0)
-    points = upper_hull(np.column_stack([prices, means, np.arange(len(means))]))
+    hull = upper_hull(prices.tolist(), means.tolist())
+    points = np.column_stack([prices, means, np.arange(len(means))])[hull]
     point = Curve(points=points).at_quality(share * float(means[best_single(quality, cost)]))
     one, other = int(point.price), int(point.other_price)
     mixed = [point.share * table[:, one].mean() + (1 - point.share) * table[:, other].mean()

@@ -2,15 +2,49 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from runpy import run_path
+from typing import Any
 
 import pytest
 
 import kapelle
 
+ROOT = Path(__file__).parent.parent
 
-def test_the_public_names_are_listed_and_sorted() -> None:
-    assert kapelle.__all__ == sorted(kapelle.__all__)
-    assert len(set(kapelle.__all__)) == len(kapelle.__all__)
+
+@pytest.fixture(scope="module")
+def written() -> dict[str, Any]:
+    return run_path(str(ROOT / "docs" / "reference.py"))
+
+
+def test_the_root_hands_out_few_names_each_once() -> None:
+    assert kapelle.__all__ == sorted(set(kapelle.__all__))
+    assert len(kapelle.__all__) <= 50
+    assert set(kapelle.__all__) <= set(dir(kapelle))
+
+
+def test_type_checkers_read_the_same_names(written: dict[str, Any]) -> None:
+    assert written["STUB"].read_text(encoding="utf-8") == written["root_stub"](), "run: make docs"
+
+
+@pytest.mark.slow
+def test_the_reference_is_what_the_docstrings_say(written: dict[str, Any]) -> None:
+    assert written["REFERENCE"].read_text(encoding="utf-8") == written["reference"](), "run: make docs"
+
+
+@pytest.mark.slow
+def test_every_public_name_of_every_package_exists_and_is_documented(written: dict[str, Any]) -> None:
+    assert not [line for line in written["reference"]().splitlines() if line.endswith(": ")]
+
+
+@pytest.mark.parametrize(
+    ("name", "home"),
+    [("Price", "kapelle.models"), ("read_plan", "kapelle.planning"), ("LimitReached", "kapelle.errors")],
+)
+def test_a_name_that_the_root_does_not_have_tells_its_home(name: str, home: str) -> None:
+    with pytest.raises(AttributeError, match=rf"{home}: from {home} import {name}$"):
+        getattr(kapelle, name)
 
 
 def test_every_public_name_exists_and_is_documented() -> None:

@@ -106,7 +106,7 @@ BUGS = (
     Planted(
         name="a rival that lost is not cancelled",
         file="execution/running.py",
-        right="            self._abandoned.add(job.running)\n            job.running.cancel()",
+        right="            self._abandoned.add(job.running)\n            cancel_task(job.running)",
         wrong="            self._abandoned.add(job.running)",
     ),
     Planted(
@@ -124,8 +124,8 @@ BUGS = (
     Planted(
         name="a run is not resumed that has anything left to do",
         file="engine/session.py",
-        right="        return (await one.prepare(version)).approved",
-        wrong="        raise PlanRejected((await one.prepare(version)).validation.errors)",
+        right="        return (await one.prepare(version)).approved\n",
+        wrong="        raise PlanRejected((await one.prepare(version)).validation.errors)\n",
     ),
     Planted(
         name="all ask an agent at once whose price nobody knows",
@@ -142,7 +142,7 @@ BUGS = (
     Planted(
         name="all come back at once after a rest",
         file="execution/dispatch.py",
-        right="        if self._rests.first:\n            self._rests.go_first(job)\n",
+        right="        self._rests.go_first(job)\n",
         wrong="",
     ),
 )

@@ -1,459 +1,71 @@
 """kapelle, the conductor for AI agents: plans a request, gives every task to the agent that does it at least cost,
 proves the plan before a cent is spent, runs it as data flow, and learns from every outcome.
 
-Read `engine/engine.py` first.
+Read `engine/engine.py` first. The names below are those that most programs need; all others live in the package that
+they belong to, and docs/api.md lists them.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from kapelle.agents import (
-        Agent,
-        AgentCapability,
-        AgentRegistry,
-        AgentResult,
-        CallableAgent,
-        HumanAnswer,
-        ModelAgent,
-        PartialText,
-        PydanticAIAgent,
-        TaskContext,
-        agent,
-    )
-    from kapelle.allocation import (
-        DAAOOptimizer,
-        Explorer,
-        Frontier,
-        OptimizationConstraints,
-        OptimizedPlan,
-        Portfolio,
-        optimize_portfolio,
-        pareto_frontier,
-    )
-    from kapelle.budget import (
-        Budget,
-    )
-    from kapelle.engine import (
-        Engine,
-        Proposal,
-    )
-    from kapelle.errors import (
-        AgentFailed,
-        AskPerson,
-        BudgetExceeded,
-        CannotPlan,
-        CycleFound,
-        DeadlineExceeded,
-        InvalidAgents,
-        InvalidGraph,
-        InvalidInput,
-        InvalidPlan,
-        KapelleError,
-        LeaseLost,
-        LedgerBusy,
-        LedgerCorrupt,
-        LimitReached,
-        ModelRefused,
-        ModelReplyInvalid,
-        ModelTimeout,
-        ModelUnavailable,
-        NotFound,
-        PlanRejected,
-        RefusedQuery,
-        RunBusy,
-        TryAgain,
-        UnknownPrice,
-        UnknownTask,
-        WorkerLost,
-    )
-    from kapelle.estimates import (
-        CostProfiler,
-        LoggedOutcome,
-        LoggedTask,
-    )
-    from kapelle.execution import (
-        Backend,
-        ExecutionLimits,
-        Executor,
-        GrowthLimits,
-        HedgePolicy,
-        Reflection,
-        Reflector,
-        RetryPolicy,
-    )
-    from kapelle.graph import (
-        GraphPatch,
-        Task,
-        TaskDAG,
-    )
-    from kapelle.learning import LearnedRewardModel, TaskOutcome
-    from kapelle.ledger import (
-        Event,
-        Ledger,
-        Outcome,
-        PostgresLedger,
-        Question,
-        Run,
-        SqliteLedger,
-        TaskRun,
-        Usage,
-        ledger_path,
-        open_ledger,
-    )
-    from kapelle.limits import (
-        RunLimits,
-    )
-    from kapelle.models import (
-        Message,
-        ModelClient,
-        ModelReply,
-        ModelRequest,
-        Price,
-        PriceTable,
-        PydanticAIClient,
-        ToolCall,
-        ToolDefinition,
-        find_model,
-    )
-    from kapelle.patterns import (
-        AgentOrchestrator,
-        AgentType,
-        Consensus,
-        PatternResult,
-        StepResult,
-    )
-    from kapelle.planning import (
-        Gate,
-        GraphPlanner,
-        HTDAGPlanner,
-        ModelPlanner,
-        Plan,
-        Planner,
-        PlanStep,
-        RulePlanner,
-        infer_dependencies,
-        judge_request,
-        parse_plan,
-        read_plan,
-        write_plan,
-    )
-    from kapelle.routing import (
-        HALORouter,
-        RoutingPlan,
-        RoutingRule,
-    )
-    from kapelle.strategies import (
-        Cascade,
-        Check,
-        Single,
-        StrategyBook,
-        Verdict,
-        Vote,
-    )
-    from kapelle.validation import (
-        AOPValidator,
-        ApprovedPlan,
-        Edit,
-        Issue,
-        ModelDetector,
-        Repair,
-        ValidationResult,
-        repair_draft,
-        validate_draft,
-    )
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module, util
+from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AOPValidator",
-    "Agent",
-    "AgentCapability",
-    "AgentFailed",
-    "AgentOrchestrator",
-    "AgentRegistry",
-    "AgentResult",
-    "AgentType",
-    "ApprovedPlan",
-    "AskPerson",
-    "Backend",
-    "Budget",
-    "BudgetExceeded",
-    "CallableAgent",
-    "CannotPlan",
-    "Cascade",
-    "Check",
-    "Consensus",
-    "CostProfiler",
-    "CycleFound",
-    "DAAOOptimizer",
-    "DeadlineExceeded",
-    "Edit",
-    "Engine",
-    "Event",
-    "ExecutionLimits",
-    "Executor",
-    "Explorer",
-    "Frontier",
-    "Gate",
-    "GraphPatch",
-    "GraphPlanner",
-    "GrowthLimits",
-    "HALORouter",
-    "HTDAGPlanner",
-    "HedgePolicy",
-    "HumanAnswer",
-    "InvalidAgents",
-    "InvalidGraph",
-    "InvalidInput",
-    "InvalidPlan",
-    "Issue",
-    "KapelleError",
-    "LearnedRewardModel",
-    "LeaseLost",
-    "Ledger",
-    "LedgerBusy",
-    "LedgerCorrupt",
-    "LimitReached",
-    "LoggedOutcome",
-    "LoggedTask",
-    "Message",
-    "ModelAgent",
-    "ModelClient",
-    "ModelDetector",
-    "ModelPlanner",
-    "ModelRefused",
-    "ModelReply",
-    "ModelReplyInvalid",
-    "ModelRequest",
-    "ModelTimeout",
-    "ModelUnavailable",
-    "NotFound",
-    "OptimizationConstraints",
-    "OptimizedPlan",
-    "Outcome",
-    "PartialText",
-    "PatternResult",
-    "Plan",
-    "PlanRejected",
-    "PlanStep",
-    "Planner",
-    "Portfolio",
-    "PostgresLedger",
-    "Price",
-    "PriceTable",
-    "Proposal",
-    "PydanticAIAgent",
-    "PydanticAIClient",
-    "Question",
-    "Reflection",
-    "Reflector",
-    "RefusedQuery",
-    "Repair",
-    "RetryPolicy",
-    "RoutingPlan",
-    "RoutingRule",
-    "RulePlanner",
-    "Run",
-    "RunBusy",
-    "RunLimits",
-    "Single",
-    "SqliteLedger",
-    "StepResult",
-    "StrategyBook",
-    "Task",
-    "TaskContext",
-    "TaskDAG",
-    "TaskOutcome",
-    "TaskRun",
-    "ToolCall",
-    "ToolDefinition",
-    "TryAgain",
-    "UnknownPrice",
-    "UnknownTask",
-    "Usage",
-    "ValidationResult",
-    "Verdict",
-    "Vote",
-    "WorkerLost",
-    "agent",
-    "find_model",
-    "infer_dependencies",
-    "judge_request",
-    "ledger_path",
-    "open_ledger",
-    "optimize_portfolio",
-    "pareto_frontier",
-    "parse_plan",
-    "read_plan",
-    "repair_draft",
-    "validate_draft",
-    "write_plan",
-]
-
-# Where each name lives. It is imported when it is first asked for (PEP 562), so that a program pays for what it uses.
+# Where each public name lives: the one list of them. `docs/reference.py` writes `__init__.pyi` by it, for checkers.
 _HOMES = {
-    "kapelle.agents": (
-        "Agent",
-        "AgentCapability",
-        "AgentRegistry",
-        "AgentResult",
-        "CallableAgent",
-        "HumanAnswer",
-        "ModelAgent",
-        "PartialText",
-        "PydanticAIAgent",
-        "TaskContext",
-        "agent",
-    ),
-    "kapelle.allocation": (
-        "DAAOOptimizer",
-        "Explorer",
-        "Frontier",
-        "OptimizationConstraints",
-        "OptimizedPlan",
-        "Portfolio",
-        "optimize_portfolio",
-        "pareto_frontier",
-    ),
-    "kapelle.budget": ("Budget",),
-    "kapelle.engine": (
-        "Engine",
-        "Proposal",
-    ),
-    "kapelle.errors": (
-        "AgentFailed",
-        "AskPerson",
-        "BudgetExceeded",
-        "CannotPlan",
-        "CycleFound",
-        "DeadlineExceeded",
-        "InvalidAgents",
-        "InvalidGraph",
-        "InvalidInput",
-        "InvalidPlan",
-        "KapelleError",
-        "LeaseLost",
-        "LedgerBusy",
-        "LedgerCorrupt",
-        "LimitReached",
-        "ModelRefused",
-        "ModelReplyInvalid",
-        "ModelTimeout",
-        "ModelUnavailable",
-        "NotFound",
-        "PlanRejected",
-        "RefusedQuery",
-        "RunBusy",
-        "TryAgain",
-        "UnknownPrice",
-        "UnknownTask",
-        "WorkerLost",
-    ),
-    "kapelle.estimates": (
-        "CostProfiler",
-        "LoggedOutcome",
-        "LoggedTask",
-    ),
-    "kapelle.execution": (
-        "Backend",
-        "ExecutionLimits",
-        "Executor",
-        "GrowthLimits",
-        "HedgePolicy",
-        "Reflection",
-        "Reflector",
-        "RetryPolicy",
-    ),
-    "kapelle.graph": (
-        "GraphPatch",
-        "Task",
-        "TaskDAG",
-    ),
-    "kapelle.learning": ("LearnedRewardModel", "TaskOutcome"),
-    "kapelle.ledger": (
-        "Event",
-        "Ledger",
-        "Outcome",
-        "PostgresLedger",
-        "Question",
-        "Run",
-        "SqliteLedger",
-        "TaskRun",
-        "Usage",
-        "ledger_path",
-        "open_ledger",
-    ),
-    "kapelle.limits": ("RunLimits",),
-    "kapelle.models": (
-        "Message",
-        "ModelClient",
-        "ModelReply",
-        "ModelRequest",
-        "Price",
-        "PriceTable",
-        "PydanticAIClient",
-        "ToolCall",
-        "ToolDefinition",
-        "find_model",
-    ),
-    "kapelle.patterns": (
-        "AgentOrchestrator",
-        "AgentType",
-        "Consensus",
-        "PatternResult",
-        "StepResult",
-    ),
-    "kapelle.planning": (
-        "Gate",
-        "GraphPlanner",
-        "HTDAGPlanner",
-        "ModelPlanner",
-        "Plan",
-        "PlanStep",
-        "Planner",
-        "RulePlanner",
-        "infer_dependencies",
-        "judge_request",
-        "parse_plan",
-        "read_plan",
-        "write_plan",
-    ),
-    "kapelle.routing": (
-        "HALORouter",
-        "RoutingPlan",
-        "RoutingRule",
-    ),
-    "kapelle.strategies": (
-        "Cascade",
-        "Check",
-        "Single",
-        "StrategyBook",
-        "Verdict",
-        "Vote",
-    ),
-    "kapelle.validation": (
-        "AOPValidator",
-        "ApprovedPlan",
-        "Edit",
-        "Issue",
-        "ModelDetector",
-        "Repair",
-        "ValidationResult",
-        "repair_draft",
-        "validate_draft",
-    ),
+    "agents": "Agent AgentCapability AgentRegistry AgentResult HumanAnswer TaskContext agent",
+    "allocation": "DAAOOptimizer OptimizationConstraints",
+    "engine": "Engine Proposal",
+    "errors": "AskPerson BudgetExceeded InvalidInput KapelleError NotFound PlanRejected RunBusy TryAgain",
+    "estimates": "CostProfiler",
+    "execution": "ExecutionLimits HedgePolicy RetryPolicy",
+    "graph": "GraphPatch Task TaskDAG",
+    "learning": "LearnedRewardModel TaskOutcome",
+    "ledger": "Event Ledger Outcome Run SqliteLedger open_ledger",
+    "limits": "RunLimits",
+    "models": "",
+    "patterns": "AgentOrchestrator AgentType",
+    "planning": "Plan Planner",
+    "routing": "HALORouter RoutingPlan RoutingRule",
+    "strategies": "Cascade Check Single Verdict Vote",
+    "validation": "AOPValidator",
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(name for names in _HOMES.values() for name in names.split())
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'kapelle' has no attribute {name!r}")
-    found = getattr(import_module(_HOME_OF[name]), name)
-    globals()[name] = found
-    return found
+def later(package: str, homes: Mapping[str, str], tell: Callable[[str], str] = lambda _: "") -> Callable[[str], Any]:
+    """Return a package's `__getattr__`, by which a name is imported when it is first asked for (PEP 562).
+
+    A program pays for what it uses: what every run needs, a package imports at once.
+
+    Args:
+        package: Its `__name__`.
+        homes: By module, the names that it has, with spaces between.
+        tell: Says more of a name that is not there.
+    """
+    home_of = {name: f"{package}.{home}" for home, names in homes.items() for name in names.split()}
+
+    def find(name: str) -> Any:
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{tell(name)}")
+        found = getattr(import_module(home_of[name]), name)
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return find
+
+
+def _tell_home(name: str) -> str:
+    """Say where a name lives that the root does not have; nothing of names that are none of ours."""
+    if name.startswith("_") or util.find_spec(f"kapelle.{name}") is not None:  # a package that is being imported
+        return ""
+    homes = [f"kapelle.{home}" for home in _HOMES if hasattr(import_module(f"kapelle.{home}"), name)]
+    return f"; it is in {homes[0]}: from {homes[0]} import {name}" if homes else ""
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+__getattr__ = later(__name__, _HOMES, _tell_home)

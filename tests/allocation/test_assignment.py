@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kapelle.allocation.assignment import Assignment, AssignmentProblem, Candidate, Limits, TaskChoices, reduce_problem
 from kapelle.allocation.lagrangian import search
 from kapelle.allocation.solve import explain_infeasible, solve
-from kapelle.allocation.tables import Tables
+from kapelle.allocation.tables import ProblemArrays
 
 AGENTS = ("ada", "bob", "cem")
 
@@ -68,7 +68,7 @@ def test_the_solution_is_the_best_of_all_plans_and_none_is_missed(problem: Assig
 @settings(max_examples=200, deadline=None)
 @given(problems())
 def test_the_heuristic_keeps_the_limits_and_its_bound_is_true(problem: AssignmentProblem) -> None:
-    tables = Tables(problem)
+    tables = ProblemArrays(problem)
     found = search(tables, tables.useful())
     allowed = all_allowed(problem)
     if found.choice is not None:

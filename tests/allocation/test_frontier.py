@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.allocation import DAAOOptimizer, OptimizationConstraints
-from kapelle.allocation.frontier import Frontier, pareto_frontier
+from kapelle.allocation import DAAOOptimizer, Frontier, OptimizationConstraints, pareto_frontier
 from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
@@ -90,7 +89,7 @@ def test_the_frontier_of_a_small_plan_is_every_plan_that_no_other_beats(seed: in
 def test_no_point_that_the_grid_finds_is_beaten_by_any_plan(seed: int) -> None:
     optimizer, dag, plan = world(seed, 4, 4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kapelle.allocation.frontier.ENUMERABLE", 0)
+        patch.setattr("kapelle.allocation.frontier_search.ENUMERABLE", 0)
         frontier = pareto_frontier(plan, dag, optimizer=optimizer, points=16, time_limit_s=60)
     everything = every_plan(optimizer, dag, plan)
     assert frontier.method == "epsilon-constraint"
@@ -103,7 +102,7 @@ def test_no_point_that_the_grid_finds_is_beaten_by_any_plan(seed: int) -> None:
 
 @pytest.mark.parametrize("enumerable", [0, 100_000])
 def test_limits_bound_the_frontier_by_either_method(enumerable: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kapelle.allocation.frontier.ENUMERABLE", enumerable)
+    monkeypatch.setattr("kapelle.allocation.frontier_search.ENUMERABLE", enumerable)
     optimizer, dag, plan = world(2, 4, 4)
     limits: dict[str, Any] = {"max_total_cost": 1.0, "agent_capacity": {f"a{n}": 2 for n in range(4)}}
     frontier = pareto_frontier(plan, dag, OptimizationConstraints(**limits), optimizer=optimizer, time_limit_s=60)
@@ -153,7 +152,7 @@ def test_fewer_points_are_spread_and_keep_the_extremes() -> None:
 
 
 def test_when_time_is_up_there_is_what_was_found_and_a_word_about_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kapelle.allocation.frontier.ENUMERABLE", 0)
+    monkeypatch.setattr("kapelle.allocation.frontier_search.ENUMERABLE", 0)
     optimizer, dag, plan = world(2, 6, 6)
     ticks = itertools.count()
     frontier = pareto_frontier(plan, dag, optimizer=optimizer, time_limit_s=1, timer=lambda: float(next(ticks)))

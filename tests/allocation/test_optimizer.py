@@ -15,7 +15,7 @@ from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
 from kapelle.routing import HALORouter, RoutingPlan
-from kapelle.strategies.search import StrategyEstimate
+from kapelle.strategies import StrategyEstimate
 from kapelle.strategies.strategy import Cascade, Check, Single, Strategy, Vote, agents_of
 
 CHAIN = TaskDAG([Task(task_id=f"t{i}", task_type="test", depends_on=(f"t{i - 1}",) if i else ()) for i in range(3)])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.allocation import DAAOOptimizer, OptimizationConstraints
-from kapelle.allocation.portfolio import Item, Portfolio, optimize_portfolio
+from kapelle.allocation.portfolio import Item, JointPlan, optimize_portfolio
 from kapelle.errors import InvalidAgents, InvalidInput
 from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
@@ -160,7 +160,7 @@ def least_cost(daao: DAAOOptimizer, items: dict[str, Item], shared: Optimization
     return None if best is None or (shared.max_total_cost or best) < best - 1e-9 else best
 
 
-def check(found: Portfolio, items: dict[str, Item], shared: OptimizationConstraints) -> None:
+def check(found: JointPlan, items: dict[str, Item], shared: OptimizationConstraints) -> None:
     """Hold plans against every limit."""
     assert found.total_cost <= (shared.max_total_cost or found.total_cost) + 1e-9
     for who, most in shared.agent_capacity.items():
@@ -205,3 +205,24 @@ def test_an_agent_that_vanished_is_named_with_its_graph() -> None:
 def test_no_graphs_cost_nothing() -> None:
     found = optimize_portfolio({}, shared=OptimizationConstraints(max_total_cost=0.0), optimizer=optimizer(CHEAP))
     assert (dict(found), found.status, found.total_cost, found.gap) == ({}, "optimal", 0.0, 0.0)
+
+
+def test_places_at_a_time_are_counted_level_by_level() -> None:
+    chain = TaskDAG([Task(task_id="a", task_type="plain"), Task(task_id="b", task_type="plain", depends_on=("a",))])
+    items = {"first": item(chain, "cheap"), "second": item(graph("plain", 1), "cheap")}
+    found = optimize_portfolio(items, at_once={"cheap": 1}, optimizer=optimizer(CHEAP, ANYONE), time_limit_s=60)
+    assert (found.status, found.total_cost) == ("optimal", pytest.approx(3.2))
+    assert (found.workload, found.waiting) == ({"cheap": 2, "anyone": 1}, {})
+
+
+def test_where_places_cannot_be_kept_the_least_that_is_missing_waits() -> None:
+    items = {name: item(graph("plain", 2), "cheap") for name in ("first", "second")}
+    found = optimize_portfolio(items, at_once={"cheap": 3}, optimizer=optimizer(CHEAP), time_limit_s=60)
+    assert (found.status, found.waiting) == ("optimal", {"cheap at level 0": 1})
+
+
+def test_whoever_has_no_money_for_another_agent_waits() -> None:
+    items = {name: item(graph("plain", 1), "cheap") for name in ("first", "second")}
+    shared, daao = OptimizationConstraints(max_total_cost=2.1), optimizer(CHEAP, ANYONE)
+    found = optimize_portfolio(items, shared=shared, at_once={"cheap": 1}, optimizer=daao, time_limit_s=60)
+    assert (found.total_cost, found.waiting) == (2.0, {"cheap at level 0": 1})

@@ -22,7 +22,7 @@ from kapelle.allocation.assignment import (
 from kapelle.allocation.branch import branch
 from kapelle.allocation.lagrangian import search
 from kapelle.allocation.solve import Solution, explain_infeasible, solve
-from kapelle.allocation.tables import Tables, Timetable
+from kapelle.allocation.tables import ProblemArrays, Timetable
 
 
 def draw_problem(seed: int, tasks: int, agents: int = 6, **limits: object) -> AssignmentProblem:
@@ -55,7 +55,7 @@ def draw_tight_problem(seed: int, tasks: int, agents: int = 6) -> AssignmentProb
 
 
 def solve_whole(problem: AssignmentProblem) -> tuple[str, Assignment | None]:
-    tables = Tables(problem)
+    tables = ProblemArrays(problem)
     result = mip.minimize(tables, tables.exists, limits=problem.limits, time_limit_s=20.0)
     return result.status, result.choice
 
@@ -81,7 +81,7 @@ def test_plans_of_all_sizes_cost_what_the_whole_model_says(seed: int, tasks: int
 @given(st.integers(0, 10_000), st.integers(1, 25))
 def test_the_lower_bounds_of_all_solvers_are_true(seed: int, tasks: int) -> None:
     problem = draw_tight_problem(seed, tasks)
-    tables = Tables(problem)
+    tables = ProblemArrays(problem)
     alive = tables.useful()
     found = search(tables, alive)
     branched = branch(problem, reduce_problem(problem).kept, nodes=300)
@@ -141,7 +141,7 @@ def test_a_deadline_that_only_the_fastest_plan_keeps_is_kept() -> None:
     free = draw_problem(5, 120)
     fastest = free.totals(fastest_choice(free)).seconds
     problem = replace(free, limits=Limits(max_seconds=fastest))
-    tables = Tables(problem)
+    tables = ProblemArrays(problem)
     found = search(tables, tables.useful())
     assert found.choice is not None
     assert problem.allows(found.choice)
@@ -186,7 +186,7 @@ def test_an_explanation_stops_when_its_time_is_up() -> None:
 
 @given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(0, 19), st.integers(0, 5)), max_size=30))
 def test_a_timetable_of_single_changes_is_that_of_the_whole_plan(seed: int, moves: list[tuple[int, int]]) -> None:
-    tables = Tables(draw_problem(seed, 20))
+    tables = ProblemArrays(draw_problem(seed, 20))
     seconds = tables.seconds[:, 0].tolist()
     timetable = Timetable(tables, seconds)
     for t, at in moves:

@@ -338,6 +338,46 @@ def test_the_frontier_shows_the_choices(kapelle: Any) -> None:
     assert len(points) >= 2
 
 
+COUNTRIES = ("For each of Peru and Chile, find its capital", "Compare the capitals of France and Germany")
+
+
+def test_several_requests_are_planned_together(kapelle: Any) -> None:
+    words = (*COUNTRIES, "--together", "--agents", "examples/atlas/agents.yaml")
+    done = kapelle("plan", *words, "--budget", "1")
+    assert (done.code, "2 plans together" in done.out, "works for 1. For each" in done.out) == (0, True, True)
+    said = kapelle("plan", *words, "--budget", "1", "--json").data
+    assert (said["approved"], said["status"], len(said["plans"])) == (True, "optimal", 2)
+    assert sum(one["budget_usd"] for one in said["plans"]) == pytest.approx(1.0)
+    assert sum(one["estimated_cost_usd"] for one in said["plans"]) == pytest.approx(said["estimated_cost_usd"])
+
+
+def test_a_budget_too_small_for_all_says_what_is_missing(kapelle: Any) -> None:
+    words = (*COUNTRIES, "--together", "--agents", "examples/atlas/agents.yaml", "--budget", "0.0001")
+    done = kapelle("plan", *words)
+    assert (done.code, "max_total_cost must give by" in done.out) == (2, True)
+    assert kapelle("run", *words, "--json").code == 2
+
+
+def test_requests_that_were_planned_together_are_run_one_after_the_other(kapelle: Any) -> None:
+    done = kapelle("run", *COUNTRIES, "--together", "--data", ATLAS, "--json")
+    assert (done.code, [run["state"] for run in done.data["runs"]]) == (0, ["done", "done"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("plan", "find", "it"), "add --together"),
+        (("run", "find", "it"), "add --together"),
+        (("plan", "a", "b", "--together", "--svg", "p.svg"), "--svg is about one request"),
+        (("run", "a", "b", "--together", "--max-tokens", "9"), "--max-tokens is about one request"),
+        (("plan", "-", "-", "--together"), "give - once"),
+    ],
+)
+def test_what_cannot_go_together_is_refused(kapelle: Any, words: tuple[str, ...], message: str) -> None:
+    done = kapelle(*words)
+    assert (done.code, message in done.err) == (2, True)
+
+
 @pytest.mark.parametrize("share", ["-1", "1.5", "nan"])
 def test_a_share_to_explore_that_is_none_is_refused(kapelle: Any, share: str) -> None:
     done = kapelle("run", COMPARE, "--data", ATLAS, "--explore", share)

@@ -119,7 +119,7 @@ def test_a_backend_that_is_not_there_any_more_is_named_with_the_way_out(
         run_id = ledger.run("last").run_id
         ledger.append(run_id, "run_resumed", {"state": "running", "settings": {"backend": name}})
         ledger.append(run_id, "run_finished", {"state": "stopped", "stop_reason": "it was"})
-    monkeypatch.setattr(sys.modules["kapelle.cli.run"], "make_backend", make)
+    monkeypatch.setattr(sys.modules["kapelle.cli.resume"], "make_backend", make)
     gone = kapelle("resume", "last")
     assert (gone.code, f"was started with the backend '{name}'" in gone.err) == (2, True)
     assert f"kapelle resume {run_id} --backend threads" in gone.err

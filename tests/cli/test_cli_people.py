@@ -18,7 +18,7 @@ from rich.console import Console
 
 from kapelle import Engine, Plan, Task, TaskDAG, agent
 from kapelle.cli.asking import ask_here
-from kapelle.cli.run import Start
+from kapelle.cli.conduct import Start
 from kapelle.ledger import SqliteLedger
 from tests.cli.test_cli import Outcome, kapelle  # noqa: F401 - a fixture
 

@@ -13,8 +13,7 @@ import pytest
 from rich.console import Console
 
 from kapelle import cli
-from kapelle.cli import asking
-from kapelle.cli import run as run_commands
+from kapelle.cli import asking, conduct
 from kapelle.engine import Engine
 from kapelle.ledger import SqliteLedger, this_process
 from tests.cli.test_cli import Outcome, kapelle  # noqa: F401 - a fixture
@@ -57,7 +56,7 @@ class Person:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *lines: str | BaseException) -> None:
         self.lines = list(lines)
         monkeypatch.setattr(builtins, "input", self.type)
-        monkeypatch.setattr(run_commands, "can_ask", lambda err: True)
+        monkeypatch.setattr(conduct, "can_ask", lambda err: True)
 
     def type(self, *_: object) -> str:
         line = self.lines.pop(0)

@@ -194,7 +194,7 @@ def test_a_ledger_that_cannot_be_opened_is_one_fault_and_what_needs_it_is_not_ch
 
 
 def test_a_disk_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "LEAST_FREE_BYTES", 10**18)
+    monkeypatch.setattr(doctor, "MIN_FREE_BYTES", 10**18)
     check = look("disk")
     assert (check.ok, "kapelle gc" in check.remedy) == (False, True)
 

@@ -11,9 +11,11 @@ from kapelle.documents.durable import write_beside_then_rename
 from kapelle.errors import InvalidInput
 
 
-def test_it_writes_what_it_was_given_and_makes_the_folder(tmp_path: Path) -> None:
+def test_it_writes_what_it_was_given_and_makes_the_folder_where_that_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
-    write_beside_then_rename(path, b"one")
+    with pytest.raises(InvalidInput, match="new"):
+        write_beside_then_rename(path, b"one")
+    write_beside_then_rename(path, b"one", make_folder=True)
     write_beside_then_rename(path, b"two")
     assert path.read_bytes() == b"two"
     assert [one.name for one in path.parent.iterdir()] == ["file"]
@@ -38,7 +40,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_bytes(b"")
     with pytest.raises(InvalidInput, match="taken"):
-        write_beside_then_rename(tmp_path / "taken" / "file", b"new")
+        write_beside_then_rename(tmp_path / "taken" / "file", b"new", make_folder=True)
 
 
 def test_who_may_read_a_file_stays_as_it_was(tmp_path: Path) -> None:

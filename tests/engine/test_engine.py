@@ -16,13 +16,8 @@ from kapelle import (
     AgentCapability,
     AgentRegistry,
     AgentResult,
-    CannotPlan,
     Engine,
-    InvalidAgents,
     InvalidInput,
-    InvalidPlan,
-    ModelDetector,
-    ModelUnavailable,
     Plan,
     PlanRejected,
     RoutingRule,
@@ -32,8 +27,10 @@ from kapelle import (
     TaskDAG,
     agent,
 )
+from kapelle.errors import CannotPlan, InvalidAgents, InvalidPlan, ModelUnavailable
 from kapelle.ledger import Event, Run
 from kapelle.testing import ScriptedAgent, ScriptedModel, VirtualClock
+from kapelle.validation import Detection, Issue, ModelDetector
 from tests.models.openai_server import OpenAIServer, chat
 
 ATLAS = Path(__file__).parents[2] / "examples" / "atlas" / "data"
@@ -436,6 +433,14 @@ def test_what_rules_understand_and_the_folder_answers_no_model_plans() -> None:
     assert "Lima" in run.answer
 
 
+class WantsThree:
+    """A detector that refuses plans of fewer than three tasks."""
+
+    async def detect(self, request: str, tasks: Any, agents: Any) -> Detection:
+        issue = Issue(kind="goal", severity="error", message="Nobody compares.", way_out="Compare.")
+        return Detection(issues=() if len(tasks) > 2 else (issue,))
+
+
 def test_a_plan_that_is_refused_is_planned_once_more_with_what_is_wrong() -> None:
     sizes = [
         {**planned(f"s{n}", "lookup"), "description": f"How large is {name}?"}
@@ -445,12 +450,25 @@ def test_a_plan_that_is_refused_is_planned_once_more_with_what_is_wrong() -> Non
     whole = {"tasks": [*sizes, {**planned("s3", "write", "s1", "s2", facts="{s1} {s2}"), "description": question}]}
     model = ScriptedModel([{"tasks": sizes}, whole, "543,940", "1,285,216", "No."], cost_usd=0.01)
     idle = ScriptedAgent()  # with an agent of the user's own every request is planned
-    run = go(with_model(model, (idle.card("idle", "idle"), idle)), question, budget_usd=1.0)
+    team = [(idle.card("idle", "idle"), idle)]
+    engine = Engine(agents=team, model=model, ledger=SqliteLedger(), environ=NO_CONTROL, detector=WantsThree())
+    run = go(engine, question, budget_usd=1.0)
     assert (run.state, run.planning_cost_usd) == ("done", 0.02)
     *earlier, told = model.requests[1].messages
     assert "was refused, because" in told.content
+    assert "Nobody compares." in told.content
     assert not any("was refused" in message.content for message in earlier)  # it is no part of the request
     assert "Planned once more" in run.notes[-1]
+
+
+def test_a_plan_in_which_words_find_no_decision_is_run_with_a_note_and_not_paid_twice() -> None:
+    sizes = [{**planned(f"s{n}", "lookup"), "description": f"How large is {name}?"} for n, name in enumerate("ab")]
+    model = ScriptedModel([{"tasks": sizes}, "1", "2"], cost_usd=0.01)
+    idle = ScriptedAgent()
+    run = go(with_model(model, (idle.card("idle", "idle"), idle)), "Is a larger than b?", budget_usd=1.0)
+    assert (run.state, run.planning_cost_usd) == ("done", 0.01)
+    [approved] = [event for event in run.events if event.kind == "run_approved"]
+    assert [(one["kind"], one["severity"]) for one in approved.data["issues"]] == [("goal", "warning")]
 
 
 def test_a_graph_whose_function_nobody_takes_runs_over_a_folder_with_a_note(tmp_path: Path) -> None:

@@ -190,5 +190,5 @@ def test_trees_that_lead_in_circles_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="cannot be written"):
+    with pytest.raises(InvalidInput, match="Cannot write"):
         MODEL.save(tmp_path / "nowhere" / "m.npz")

@@ -6,20 +6,20 @@ from collections import Counter
 import pytest
 
 from kapelle.estimates.drift import LEAST, Drift, ShiftDetector, reference
-from kapelle.estimates.history import Amounts, History
+from kapelle.estimates.history import PairAmounts, PairHistory
 
 
-def history() -> History:
-    return History(
+def history() -> PairHistory:
+    return PairHistory(
         "atlas",
         "lookup",
         rate_effect=[0.0, 1.0, 0.0],
-        cost=Amounts([0.0, 1.0, 0.0]),
-        seconds=Amounts([0.0, 1.0, 0.0]),
+        cost=PairAmounts([0.0, 1.0, 0.0]),
+        seconds=PairAmounts([0.0, 1.0, 0.0]),
     )
 
 
-def attempt(past: History, rng: random.Random, *, chance: float, factor: float = 1.0, at: float = 0.0) -> list[str]:
+def attempt(past: PairHistory, rng: random.Random, *, chance: float, factor: float = 1.0, at: float = 0.0) -> list[str]:
     success = rng.random() < chance
     changes = past.add(
         float(success),

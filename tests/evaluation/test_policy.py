@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kapelle.errors import InvalidInput
 from kapelle.estimates import LoggedOutcome, LoggedTask
-from kapelle.evaluation.curve import Curve, choose_columns, upper_hull
+from kapelle.evaluation.curve import Curve, choose_columns
 from kapelle.evaluation.policy import RoutingPolicy, look_up
 from kapelle.strategies import Cascade, Check, Single
 from tests.estimates.test_difficulty import EASY, HARD, world
@@ -131,10 +131,3 @@ def test_a_curve_ascends_and_a_point_on_it_comes_to_what_it_says(
         else np.array(ends[1])
     )
     assert mixed == pytest.approx((point.expected_cost_usd, point.expected_quality), abs=1e-9)
-
-
-@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1)), min_size=1, max_size=30))
-def test_no_point_lies_above_the_hull(points: list[tuple[float, float]]) -> None:
-    hull = upper_hull(np.array(points))
-    for cost, quality in points:
-        assert quality <= np.interp(cost, hull[:, 0], hull[:, 1]) + 1e-9

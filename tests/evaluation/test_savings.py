@@ -16,8 +16,8 @@ from kapelle.errors import InvalidInput
 from kapelle.estimates.logged import LoggedTask
 from kapelle.evaluation import SavingsReport, run_savings, savings_report
 from kapelle.evaluation.baselines import Hindsight, cheapest_mix, cheapest_single
-from kapelle.evaluation.folds import group_tasks, split_tasks
 from kapelle.evaluation.learned_policy import LearnedPolicy
+from kapelle.evaluation.scoring import group_tasks, split_tasks
 from kapelle.strategies.strategy import Cascade, Check, Single, Strategy
 from tests.evaluation.worlds import (
     COST,

@@ -15,7 +15,7 @@ from kapelle.budget import Budget
 from kapelle.errors import AgentFailed, InvalidInput, TryAgain
 from kapelle.estimates import CostProfiler
 from kapelle.execution import ExecutionLimits, ExecutionResult, Executor, HedgePolicy, RetryPolicy
-from kapelle.execution.loops import LoopGuard
+from kapelle.execution.dispatch import LoopGuard
 from kapelle.execution.progress import Progress
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome, Run, SqliteLedger

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from hypothesis import given
@@ -35,6 +36,32 @@ def test_a_place_that_is_free_goes_to_who_waits_longest() -> None:
     two.give_back("a")
     assert told == [1, 2]
     assert two.is_waiting("a")
+
+
+def test_a_run_whose_event_loop_was_closed_has_ended() -> None:
+    places, loop, ended = AgentPlaces(lambda _: 1), asyncio.new_event_loop(), []
+    lost = places.join(lambda agent: None, loop, lambda: ended.append("lost"))
+    assert lost.take("a")
+    loop.close()
+    (one, two), told = runs_of(places, 2)
+    assert one.take("a")
+    assert ended == ["lost"]
+    lost.close()
+    assert not two.take("a")
+    one.give_back("a")
+    assert told == [1]
+
+
+def test_a_run_that_was_lost_in_the_line_holds_up_nobody() -> None:
+    places, loop = AgentPlaces(lambda _: 1), asyncio.new_event_loop()
+    (one, two), told = runs_of(places, 2)
+    assert one.take("a")
+    assert not places.join(lambda agent: None, loop).take("a")
+    assert not two.take("a")
+    loop.close()
+    one.give_back("a")
+    assert told == [1]
+    assert two.take("a")
 
 
 def test_what_was_promised_and_is_not_wanted_goes_to_the_next() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG, agent
 from kapelle.errors import CannotAnswer
-from kapelle.execution.error_texts import MAX_READINGS, MAX_TOLD_CHARS
+from kapelle.execution.error_reports import MAX_READINGS, MAX_TOLD_CHARS
 
 GOOD = {"understood": "the net price", "sql": "SELECT 1"}
 

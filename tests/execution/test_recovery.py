@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kapelle.estimates import Estimate
+from kapelle.execution.limits import RetryPolicy
 from kapelle.execution.recovery import (
     AskStrategy,
     FailedAttempt,
@@ -20,7 +21,6 @@ from kapelle.execution.recovery import (
     TryAgent,
     recover,
 )
-from kapelle.execution.retry import RetryPolicy
 from kapelle.graph import Task
 
 POLICY = RetryPolicy(first_delay_s=1.0, max_delay_s=30.0)

@@ -162,6 +162,10 @@ COMMANDS = (
             *("rate", "forget", "learn", "savings", "gc", "doctor"),
         )
     ),
+    f"kapelle plan votes.yaml bill.yaml {OWN} --together --budget 1",
+    f"kapelle plan votes.yaml bill.yaml {OWN} --together --json",
+    f"kapelle plan votes.yaml bill.yaml {OWN} --together --budget 0.01",
+    f"kapelle plan votes.yaml bill.yaml {OWN}",
 )
 VARIES = ("kapelle doctor --json",)
 """Commands of which only the fields are told: what they say differs from machine to machine."""

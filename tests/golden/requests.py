@@ -16,7 +16,6 @@ from typing import Any
 
 from kapelle import (
     AgentCapability,
-    AgentFailed,
     AgentRegistry,
     AgentResult,
     Cascade,
@@ -29,7 +28,6 @@ from kapelle import (
     Outcome,
     Plan,
     Proposal,
-    Reflection,
     RetryPolicy,
     RoutingRule,
     Run,
@@ -39,9 +37,11 @@ from kapelle import (
     TaskContext,
     TaskDAG,
     TryAgain,
-    Usage,
     Vote,
 )
+from kapelle.errors import AgentFailed
+from kapelle.execution import Reflection
+from kapelle.ledger import Usage
 from kapelle.testing import LoopHeartbeat, ScriptedAgent, VirtualClock
 
 from .story import (

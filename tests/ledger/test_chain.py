@@ -254,14 +254,14 @@ def test_a_run_that_is_collected_while_it_is_read_is_gone_and_not_damaged(
 ) -> None:
     with store.open() as ledger, store.open() as other:
         record_run(ledger, output=LARGE)
-        read = ledger._history._read
+        read = ledger._read
 
         def read_late(sql: str, values: Sequence[object]) -> list[Any]:
             if "event_blobs" in sql:
                 other.collect(9e9)
             return read(sql, values)
 
-        monkeypatch.setattr(ledger._history, "_read", read_late)
+        monkeypatch.setattr(ledger, "_read", read_late)
         assert ledger.events("r1") == ()
 
 

@@ -48,12 +48,12 @@ def test_a_run_is_abandoned_where_nobody_holds_its_lease_or_the_holder_is_dead(s
 
 def test_the_newest_event_is_that_with_the_latest_time(store: Store) -> None:
     with store.open() as ledger:
-        assert ledger.examine().newest_at() is None
+        assert ledger.newest_at() is None
         store.clock.now = 5000.0
         record_run(ledger, "r1")
         store.clock.now = 10.0
         record_run(ledger, "r2")
-        assert ledger.examine().newest_at() == 5000.0
+        assert ledger.newest_at() == 5000.0
 
 
 def test_trying_to_write_changes_nothing(store: Store) -> None:

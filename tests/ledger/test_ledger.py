@@ -234,14 +234,14 @@ def test_the_list_of_runs_takes_no_answer_and_no_output_out_of_the_store(
         record_run(ledger, output="x" * 100_000)
         ledger.append("r2", "run_started", {"request": "y" * 10})
         ledger.append("r2", "run_finished", {"state": "failed", "answer": "x" * 100_000})
-        read = ledger._history._read
+        read = ledger._read
         taken: list[object] = []
 
         def watched(sql: str, values: Sequence[object]) -> list[object]:
             taken.extend(rows := read(sql, values))
             return rows
 
-        monkeypatch.setattr(ledger._history, "_read", watched)
+        monkeypatch.setattr(ledger, "_read", watched)
         assert len(ledger.runs()) == 2
     assert taken
     assert len(repr(taken)) < 2_000

@@ -18,6 +18,7 @@ from kapelle.errors import InvalidInput, InvalidPlan
 from kapelle.graph import Task, TaskDAG, find_references
 from kapelle.planning import GraphPlanner, ModelPlanner, read_reply
 from kapelle.testing import ScriptedModel
+from kapelle.validation import mend_draft
 
 AGENTS = {"all": AgentCapability(agent_id="all", task_types=("search", "write", "compare"))}
 Entry = dict[str, Any]
@@ -377,9 +378,11 @@ def test_a_dependency_on_nothing_is_left_out_only_where_nothing_of_it_is_used() 
 
 def test_a_circle_is_opened_where_the_data_says_how_it_runs() -> None:
     first = {"id": "s1", "type": "search", "inputs": {"query": "x"}, "depends_on": ["s2"]}
-    graph, notes = read(first, {"id": "s2", "type": "write", "inputs": {"text": "{s1}"}})
-    assert graph.edges == (("s1", "s2"),)
-    assert "'s1' does not wait for 's2', which needs its result" in notes
+    second = {"id": "s2", "type": "write", "inputs": {"text": "{s1}"}}
+    reply = read_reply(json.dumps({"tasks": [first, second]}), mend=mend_draft)
+    assert reply.graph is not None
+    assert reply.graph.edges == (("s1", "s2"),)
+    assert "Repaired: Let 's1' wait no longer for 's2'" in " ".join(reply.repairs)
 
 
 def test_a_requirement_that_is_a_task_is_a_dependency() -> None:

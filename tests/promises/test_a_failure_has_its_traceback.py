@@ -13,7 +13,7 @@ import pytest
 
 from kapelle import Engine, ExecutionLimits, Plan, RetryPolicy, SqliteLedger, Task, TaskDAG, agent
 from kapelle.errors import AgentFailed, TryAgain
-from kapelle.execution.error_texts import MAX_TRACEBACK_CHARS, tell_traceback
+from kapelle.execution.error_reports import MAX_TRACEBACK_CHARS, tell_traceback
 from kapelle.ledger import Run
 from tests.cli.test_cli import kapelle as kapelle
 

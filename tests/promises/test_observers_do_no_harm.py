@@ -11,9 +11,9 @@ import pytest
 from pydantic_ai import Agent as LibraryAgent
 from pydantic_ai.models.test import TestModel
 
-from kapelle import Engine, PartialText, Plan, Run, SqliteLedger, Task, TaskContext, TaskDAG, agent
-from kapelle.agents import AgentCapability, AgentResult, ModelAgent
-from kapelle.execution.watching import contained
+from kapelle import Engine, Plan, Run, SqliteLedger, Task, TaskContext, TaskDAG, agent
+from kapelle.agents import AgentCapability, AgentResult, ModelAgent, PartialText
+from kapelle.execution.calls import contained
 from kapelle.testing import ScriptedModel
 
 

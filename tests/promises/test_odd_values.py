@@ -41,7 +41,7 @@ from kapelle import AgentCapability, AgentRegistry, Engine, Plan, Run, SqliteLed
 from kapelle.agents import AgentResult
 from kapelle.errors import AgentFailed, AskPerson, InvalidAgents, InvalidInput, RefusedQuery, TryAgain
 from kapelle.execution import ExecutionLimits, HedgePolicy, Reflection, RetryPolicy
-from kapelle.execution.error_texts import describe_error
+from kapelle.execution.error_reports import describe_error
 from kapelle.execution.results import MAX_LOOP_S
 from kapelle.graph import GraphPatch, clone_json_value, read_json_value
 from kapelle.ledger import Ledger, PostgresLedger, Usage

@@ -25,10 +25,10 @@ from pydantic_ai.usage import RequestUsage
 
 from kapelle import AgentCapability, AgentRegistry, AgentResult, Engine, Plan, Run, SqliteLedger, Task, TaskDAG, agent
 from kapelle.agents import PydanticAIAgent, TaskContext
-from kapelle.cli.app import run_to_json
 from kapelle.errors import UnknownPrice
 from kapelle.ledger import Usage
 from kapelle.models import Price, PriceTable, find_unpriced, known_models, read_run_cost
+from kapelle.views import run_to_json
 from tests.models.openai_server import OpenAIServer, completion
 
 PRICE_FILE = """

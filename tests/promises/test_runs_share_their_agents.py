@@ -6,6 +6,7 @@ No run starves, whatever the others have to do; who is cancelled gives its place
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 from hypothesis import example, given, settings
@@ -143,3 +144,122 @@ def test_a_run_that_waits_and_is_cancelled_holds_up_nobody() -> None:
     first, last = clock.run(whole())
     assert (first.state, last.state) == ("done", "done")
     assert agent.begun == [(0.0, "first0"), (10.0, "last0")]
+
+
+class Asking:
+    """An agent that has other agents' work done by runs of the engine that it works for itself."""
+
+    def __init__(self, asks: str, *, deep: int = 1) -> None:
+        self.asks, self.deep = asks, deep
+        self.engine: Engine | None = None
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        await asyncio.sleep(1)
+        left = int(task.inputs.get("left", self.deep))
+        if not left or self.engine is None:
+            return AgentResult(output="leaf")
+        inner = [Task(task_id=f"t{n}", task_type=self.asks, inputs={"left": left - 1}) for n in range(2)]
+        plans = [Plan(request="inner", graph=TaskDAG([one]), planner="me") for one in inner]
+        runs = await asyncio.gather(*(self.engine.run(plan) for plan in plans))
+        return AgentResult(output=[run.state for run in runs])
+
+
+def run_asking(agents: dict[str, Asking], places: int, backend: str = "asyncio") -> list[Run]:
+    clock = VirtualClock()
+    cards = [
+        (AgentCapability(agent_id=name, task_types=(name,), cost_usd=0.0, max_concurrency=places), one)
+        for name, one in agents.items()
+    ]
+
+    async def whole() -> list[Run]:
+        ledger = SqliteLedger(":memory:", clock=clock)
+        with Engine(
+            cards, model="none", ledger=ledger, timer=clock, clock=clock, heartbeat=LoopHeartbeat, backend=backend
+        ) as engine:
+            for one in agents.values():
+                one.engine = engine
+            graphs = [TaskDAG(Task(task_id=f"o{n}", task_type=name) for n in range(places + 1)) for name in agents]
+            runs = await asyncio.gather(
+                *(engine.run(Plan(request="outer", graph=graph, planner="me")) for graph in graphs)
+            )
+            assert not any(engine.executor.places.taken.values())  # each place is given back once
+            return runs
+
+    return clock.run(whole())
+
+
+@pytest.mark.parametrize("places", [1, 2])
+@pytest.mark.parametrize("deep", [1, 3])
+def test_an_agent_whose_call_runs_more_of_its_own_work_does_not_wait_for_itself(places: int, deep: int) -> None:
+    runs = run_asking({"boss": Asking("boss", deep=deep)}, places)
+    assert [run.state for run in runs] == ["done"]
+
+
+def test_agents_that_have_each_others_work_done_do_not_wait_for_each_other() -> None:
+    runs = run_asking({"ann": Asking("bob"), "bob": Asking("ann")}, 1)
+    assert [run.state for run in runs] == ["done", "done"]
+
+
+def test_a_run_whose_event_loop_was_closed_leaves_its_places() -> None:
+    class Slow:
+        is_slow = True
+
+        async def run(self, task: Task, context: TaskContext) -> AgentResult:
+            if self.is_slow:
+                await asyncio.Event().wait()
+            return AgentResult(output=task.task_id)
+
+    agent = Slow()
+    card = AgentCapability(agent_id="busy", task_types=("work",), cost_usd=0.0, max_concurrency=1)
+    with Engine([(card, agent)], model="none", ledger=SqliteLedger(":memory:"), heartbeat=LoopHeartbeat) as engine:
+        loop = asyncio.new_event_loop()
+        lost = loop.create_task(engine.run(plan_of("lost", 2)))
+
+        async def until_it_is_busy() -> None:
+            while not engine.executor.places.taken["busy"]:  # noqa: ASYNC110 - nothing of its own tells so
+                await asyncio.sleep(0)
+
+        loop.run_until_complete(until_it_is_busy())
+        loop.close()
+        agent.is_slow = False
+        run = asyncio.run(engine.run(plan_of("next", 1), deadline_s=60))
+        assert run.state == "done"
+        assert not lost.done()
+        lost._log_destroy_pending = False  # type: ignore[attr-defined]  # that is what this test is about
+        del lost, loop
+        gc.collect()  # what is left of it ends once more
+        assert asyncio.run(engine.run(plan_of("last", 2), deadline_s=60)).state == "done"
+        assert not any(engine.executor.places.taken.values())
+
+
+def test_a_call_that_ends_before_the_run_it_began_has_one_place() -> None:
+    clock = VirtualClock()
+    started: list[asyncio.Task[Run]] = []
+
+    class Leaving:
+        engine: Engine
+
+        async def run(self, task: Task, context: TaskContext) -> AgentResult:
+            if task.task_id.startswith("outer"):
+                started.append(asyncio.ensure_future(self.engine.run(plan_of("inner", 2))))
+                await asyncio.sleep(1)
+            else:
+                await asyncio.sleep(10)
+            return AgentResult(output=1)
+
+    agent = Leaving()
+    card = AgentCapability(agent_id="busy", task_types=("work",), cost_usd=0.0, max_concurrency=1)
+
+    async def whole() -> list[Run]:
+        ledger = SqliteLedger(":memory:", clock=clock)
+        with Engine(
+            [(card, agent)], model="none", ledger=ledger, timer=clock, clock=clock, heartbeat=LoopHeartbeat
+        ) as engine:
+            agent.engine = engine
+            outer = await engine.run(plan_of("outer", 1))
+            runs = [outer, *await asyncio.gather(*started)]
+            assert not any(engine.executor.places.taken.values())
+            return runs
+
+    assert [run.state for run in clock.run(whole())] == ["done", "done"]
+    assert clock() == 20.0

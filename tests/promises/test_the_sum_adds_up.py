@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from kapelle import Engine, PlanRejected, SqliteLedger
-from kapelle.cli.app import run_to_json
 from kapelle.errors import BudgetExceeded, KapelleError, ModelReplyInvalid, ModelTimeout, ModelUnavailable
 from kapelle.ledger import Run, Usage, format_usd
 from kapelle.models import ModelReply, PaidRefusal
-from kapelle.terminal.terminal import show_run
+from kapelle.terminal import show_run
 from kapelle.testing import ScriptedAgent, ScriptedModel
 from kapelle.validation import Detection
+from kapelle.views import run_to_json
 from tests.cli.test_cli import kapelle as kapelle
 from tests.engine.test_engine import MODEL_PLAN, NO_CONTROL, QUESTION
 from tests.models.openai_server import OpenAIServer, chat

@@ -17,13 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from kapelle import AskPerson, Engine, Plan, SqliteLedger, Task, TaskDAG, agent, cli
+from kapelle import AskPerson, Engine, Plan, SqliteLedger, Task, TaskDAG, agent, cli, terminal
 from kapelle.agents import PartialText
 from kapelle.cli.printing import print_json
 from kapelle.ledger import ledger_path, printable
 from kapelle.planning import parse_plan, write_plan
 from kapelle.redaction.characters import STEERS, escape_json, escape_xml, escape_yaml, show_steering
-from kapelle.terminal import terminal
 
 SHOWN_FORMATS = set(
     "\xad\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\u200c\u200d\U000110bd\U000110cd"

@@ -137,10 +137,8 @@ def test_logged_answers_are_checked_by_what_their_row_declares() -> None:
     }
 
 
-def test_checks_that_cost_something_are_made_once_over_a_log() -> None:
+def test_what_a_check_that_costs_something_found_is_known_over_a_log() -> None:
     row = LoggedTask(task_id="r", text="Write {it}", outcomes={"a": LoggedOutcome(quality=1, cost_usd=1, output="{4}")})
     assert Checks().examine_logged(JUDGE, row, "a") is None
-    checks = asyncio.run(Checks().examine_log(JUDGE, [row], ["a", "b"], ask=says("yes")))
-    verdict = checks.examine_logged(JUDGE, row, "a")
-    assert verdict is not None
-    assert (verdict.passed, verdict.cost_usd) == (True, 0.2)
+    said = Verdict(passed=True, cost_usd=0.2)
+    assert Checks(verdicts={("r", "a", str(JUDGE)): said}).examine_logged(JUDGE, row, "a") == said

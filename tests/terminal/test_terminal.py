@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from kapelle import terminal
 from kapelle.agents import AgentCapability, AgentRegistry, PartialText
 from kapelle.engine import Proposal
 from kapelle.estimates import CostProfiler
@@ -20,8 +21,9 @@ from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Event, EventKind, Question, Run, RunSummary, printable, rebuild_run
 from kapelle.planning import Plan
 from kapelle.routing import RoutedPlan
-from kapelle.terminal import terminal
+from kapelle.terminal.live import newest_words
 from kapelle.validation import ValidationResult
+from kapelle.views import answer_commands, next_command
 
 HOSTILE = "\x1b]0;x\x07\x1b[2J\x9b2J\u202egone"
 RUN_ID = "20260131-120000-abc123"
@@ -337,7 +339,7 @@ def test_the_newest_words_of_one_task_are_shown_until_it_ends_or_is_silent() -> 
 
 @given(st.text(max_size=200), st.integers(20, 120), st.text("ab漢 ", min_size=1, max_size=40))
 def test_words_that_are_written_take_one_line_and_end_with_the_newest(words: str, width: int, task_id: str) -> None:
-    line = terminal._newest_words(task_id, words, width)
+    line = newest_words(task_id, words, width)
     assert cell_len(line.plain) <= max(width, cell_len(task_id) + 4)
     assert "\n" not in line.plain
     assert printable(" ".join(words.split())).endswith(line.plain.partition(": …")[2])
@@ -370,7 +372,7 @@ def ended(state: str, *, settings: dict[str, Any], skipped: str = "", at: float 
     ],
 )
 def test_the_way_on_names_the_limits_that_were_too_little(run: Run, way: str | None) -> None:
-    assert terminal.way_on(run) == way
+    assert next_command(run) == way
 
 
 def asked(**fields: Any) -> Question:
@@ -388,7 +390,7 @@ def asked(**fields: Any) -> Question:
     ],
 )
 def test_a_question_comes_with_commands_that_are_safe_to_copy(question: Question, ways: tuple[str, ...]) -> None:
-    assert terminal.ways_to_answer(question) == ways
+    assert answer_commands(question) == ways
     console = screen()
     terminal.show_questions(console, [question], answered=[question])
     assert "\x1b[2J" not in plain(console)

@@ -1,5 +1,7 @@
 """Agents: the protocol they follow, what they can do, and the registry that a run is given."""
 
+from typing import TYPE_CHECKING
+
 from .adapters import CallableAgent as CallableAgent
 from .adapters import RegisteredAgent as RegisteredAgent
 from .adapters import agent as agent
@@ -12,8 +14,6 @@ from .agent import PartialText as PartialText
 from .agent import TaskContext as TaskContext
 from .capability import AgentCapability as AgentCapability
 from .capability import CostTier as CostTier
-from .library_agent import PydanticAIAgent as PydanticAIAgent
-from .model_agent import ModelAgent as ModelAgent
 from .output_limit import MESSAGE_TOKENS as MESSAGE_TOKENS
 from .output_limit import limit_within as limit_within
 from .paid_failure import add_paid as add_paid
@@ -30,3 +30,17 @@ from .threads import carried as carried
 from .threads import count_thread as count_thread
 from .threads import threads_at_work as threads_at_work
 from .threads import when_threads_end as when_threads_end
+
+if TYPE_CHECKING:
+    from .library_agent import PydanticAIAgent as PydanticAIAgent
+    from .model_agent import ModelAgent as ModelAgent
+else:
+    from kapelle import later
+
+    __getattr__ = later(
+        __name__,
+        {
+            "library_agent": "PydanticAIAgent",
+            "model_agent": "ModelAgent",
+        },
+    )

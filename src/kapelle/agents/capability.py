@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from kapelle.ledger import RefusedFigure, read_count, read_seconds, read_share, 
 CostTier = Literal["free", "cheap", "medium", "expensive"]
 
 _AGENT_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
+_OPTIONAL = ("cost_usd", "seconds", "timeout_s", "retries")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,30 +64,32 @@ class AgentCapability:
             raise InvalidAgents(f"{where} takes no task types. Name at least one, or '*' for any.")
         if self.cost_tier not in get_args(CostTier):
             raise InvalidAgents(f"{where} has the cost tier {self.cost_tier!r}; use one of {get_args(CostTier)}.")
-        if self.cost_usd is not None:
-            self._take("cost_usd", read_usd, f"{where} has cost_usd=%s; give zero or more.")
-        if self.seconds is not None:
-            self._take("seconds", read_seconds, f"{where} has seconds=%s; give zero or more.")
+        self._take("cost_usd", read_usd, f"{where} has cost_usd=%s; give zero or more.")
+        self._take("seconds", read_seconds, f"{where} has seconds=%s; give zero or more.")
         self._take("success_rate", _read_share, f"{where} has the success rate %s; it must lie in 0..1.")
-        self._take("max_concurrency", _read_places, f"{where} has max_concurrency=%s; give one or more.")
-        if self.timeout_s is not None:
-            self._take("timeout_s", _read_timeout, f"{where} has timeout_s=%s; give positive seconds.")
-        if self.retries is not None:
-            self._take(
-                "retries", _read_retries, f"{where} has retries=%s; give a whole number from 0 to {MAX_RETRIES:,}."
-            )
+        self._take("max_concurrency", _read_whole, f"{where} has max_concurrency=%s; give one or more.", least=1)
+        self._take("timeout_s", read_seconds, f"{where} has timeout_s=%s; give positive seconds.", least=math.ulp(0.0))
+        retries = f"{where} has retries=%s; give a whole number from 0 to {MAX_RETRIES:,}."
+        self._take("retries", _read_whole, retries, most=MAX_RETRIES)
         if self.version is not None and not (isinstance(self.version, str) and self.version):
             raise InvalidAgents(f"{where} has version={self.version!r:.40}; give a text, such as '2', or leave it out.")
         object.__setattr__(self, "task_types", tuple(dict.fromkeys(self.task_types)))
         object.__setattr__(self, "skills", frozenset(self.skills))
 
-    def _take(self, name: str, read: Callable[[object], float], problem: str) -> None:
+    def _take(
+        self, name: str, read: Callable[[object], float], problem: str, *, least: float = 0, most: float = math.inf
+    ) -> None:
         """Take a figure as Python's own number: it may come from a table of NumPy's."""
         given = getattr(self, name)
+        if given is None and name in _OPTIONAL:
+            return
         try:
-            object.__setattr__(self, name, read(given))
+            found = read(given)
         except RefusedFigure:
-            raise InvalidAgents(problem % show_figure(given)) from None
+            found = math.nan
+        if not least <= found <= most:
+            raise InvalidAgents(problem % show_figure(given))
+        object.__setattr__(self, name, found)
 
     def takes(self, task: Task) -> bool:
         """Whether the agent takes this kind of task and has every skill that it requires."""
@@ -96,22 +100,5 @@ def _read_share(value: object) -> float:
     return read_share(value, "success_rate")
 
 
-def _read_places(value: object) -> int:
-    found = read_count(value, "max_concurrency")
-    if found < 1:
-        raise RefusedFigure("Nobody could be asked.")
-    return found
-
-
-def _read_timeout(value: object) -> float:
-    found = read_seconds(value, "timeout_s")
-    if found <= 0:
-        raise RefusedFigure("No attempt could end in time.")
-    return found
-
-
-def _read_retries(value: object) -> int:
-    found = read_count(value, "retries")
-    if found > MAX_RETRIES:
-        raise RefusedFigure("Nobody waits for so many.")
-    return found
+def _read_whole(value: object) -> int:
+    return read_count(value, "a number")

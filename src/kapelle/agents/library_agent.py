@@ -101,7 +101,7 @@ class PydanticAIAgent:
         read = bound_tokens(task_prompt(task, context)) + MESSAGE_TOKENS + self._measure_tools()
         written = usual_limit(self._own_limit(), is_budgeted=True, is_free=False)
         one = self._table().estimate_usd(name, input_tokens=read, output_tokens=written, base_url=base_url)
-        if self._is_text() and not self._has_tools():
+        if self._is_text() and not self.has_tools:
             return one
         # Each request reads what the ones before it have written.
         grown = read + (_MORE_REQUESTS - 1) * written
@@ -120,7 +120,7 @@ class PydanticAIAgent:
             options["deps"] = await self._deps_for(task, context)
         if context.tell is not None and self._can_stream():
             holds_back = is_known_to_leave_tags_open(self._name())
-            options["event_stream_handler"] = Teller(context.tell, waits=self._has_tools(), holds_back=holds_back)
+            options["event_stream_handler"] = Teller(context.tell, waits=self.has_tools, holds_back=holds_back)
         with capture_run_messages() as messages:
             try:
                 result = await self._agent.run(task_prompt(task, context), **options)
@@ -299,16 +299,12 @@ class PydanticAIAgent:
                 return limit
         return None
 
-    @property
-    def has_tools(self) -> bool:
-        """Whether it can ask more than its model."""
-        return self._has_tools()
-
     def _is_text(self) -> bool:
         return getattr(self._agent, "output_type", None) is str
 
-    def _has_tools(self) -> bool:
-        """Whether a reply may call a tool, so that its text may turn out not to be the answer."""
+    @property
+    def has_tools(self) -> bool:
+        """Whether it can ask more than its model: then a reply may call a tool, and its text not be the answer."""
         return any(getattr(tools, "tools", True) for tools in getattr(self._agent, "toolsets", ()))
 
     def _measure_tools(self) -> int:

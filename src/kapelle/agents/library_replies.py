@@ -6,12 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, Callable
 from typing import TYPE_CHECKING, Any
 
-from kapelle.models import (
-    Ending,
-    ThoughtReader,
-    measure_messages,
-    read_ending,
-)
+from kapelle.models import Ending, ThoughtReader, measure_messages, read_ending
 
 from .output_limit import MESSAGE_TOKENS
 
@@ -48,13 +43,7 @@ class Teller:
         self._tell, self._waits, self._holds_back = tell, waits, holds_back
 
     async def __call__(self, run: RunContext[Any], events: AsyncIterable[Any]) -> None:
-        from pydantic_ai.messages import (
-            PartDeltaEvent,
-            PartStartEvent,
-            TextPart,
-            TextPartDelta,
-            ToolCallPart,
-        )
+        from pydantic_ai.messages import PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta, ToolCallPart
 
         thoughts = ThoughtReader(holds_back=self._holds_back)
         pieces: list[str] = []

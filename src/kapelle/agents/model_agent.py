@@ -21,9 +21,9 @@ from .paid_failure import add_paid
 from .prompt import task_prompt
 
 _GO_ON = "Your answer was cut off. Go on exactly where it ends: repeat nothing, and add no remark."
-_LEAST_OVERLAP = 12
+_MIN_OVERLAP = 12
 """Characters that a continuation has to repeat before they count as a repetition, and not as a coincidence."""
-_MOST_OVERLAP = 400
+_MAX_OVERLAP = 400
 
 
 class ModelAgent:
@@ -166,7 +166,7 @@ def _measure(messages: tuple[Message, ...]) -> int:
 
 def _joined(first: str, second: str) -> str:
     """Return a text and its continuation, without what the continuation repeats of the text's end."""
-    for length in range(min(len(first), len(second), _MOST_OVERLAP), _LEAST_OVERLAP - 1, -1):
+    for length in range(min(len(first), len(second), _MAX_OVERLAP), _MIN_OVERLAP - 1, -1):
         if first.endswith(second[:length]):
             return first + second[length:]
     return first + second

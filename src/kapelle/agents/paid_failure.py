@@ -5,20 +5,8 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-from kapelle.errors import (
-    AgentFailed,
-    CallTooDear,
-    CannotAnswer,
-    ContentRefused,
-    InvalidInput,
-    KapelleError,
-    ModelRefused,
-    ModelReplyInvalid,
-    ModelTimeout,
-    QuotaExceeded,
-    TryAgain,
-)
-from kapelle.failures import sort_failure
+from kapelle.errors import AgentFailed, CallTooDear, KapelleError, ModelTimeout, TryAgain
+from kapelle.failures import LASTING_ERRORS, sort_failure
 from kapelle.ledger import Usage
 from kapelle.redaction import scrub
 
@@ -61,24 +49,15 @@ def as_paid_failure(error: BaseException, cost_usd: float | None, usage: Usage, 
     scrub(error)
     words = f"{by}: " * bool(by) + f"{type(error).__name__}: {_text(error)}".removesuffix(": ")
     failure = sort_failure(error)
-    kind = _PASSING.get(failure.kind, TryAgain) if failure.may_pass else _LASTING.get(failure.kind, AgentFailed)
+    kind: type[KapelleError] = LASTING_ERRORS.get(failure.kind, AgentFailed)
+    if failure.may_pass:
+        kind = ModelTimeout if failure.kind == "timeout" else TryAgain
+    elif failure.kind == "budget":
+        kind = CallTooDear
     told = kind(words)
     told.cost_usd, told.usage, told.sent = cost_usd, usage, True if cost_usd is None else None
     told.retry_after_s = failure.retry_after_s
     return told
-
-
-_PASSING: dict[str, type[TryAgain]] = {"timeout": ModelTimeout}
-_LASTING: dict[str, type[KapelleError]] = {
-    "cannot_answer": CannotAnswer,
-    "bad_input": InvalidInput,
-    "refused": ModelRefused,
-    "quota": QuotaExceeded,
-    "content": ContentRefused,
-    "reply": ModelReplyInvalid,
-    "budget": CallTooDear,
-}
-"""Which of our errors is sorted as a failure of this kind."""
 
 
 def _copied(error: KapelleError) -> KapelleError:

@@ -25,7 +25,7 @@ from kapelle.estimates import DEFAULT_SUCCESS_RATE, Estimate, beta_quantile, exp
 from kapelle.strategies import Cascade, Single, Strategy, Vote, agents_of
 
 from .assignment import Candidate
-from .plan import Attempt
+from .plan import SpentSoFar
 
 Counting = Literal["proven", "beginning", "relative"]
 """How quality is counted: see above."""
@@ -114,7 +114,7 @@ def measure(options: Sequence[Option], counting: Counting, least: float, confide
     return [option.lower if option.is_provable(least, sure) else option.quality for option in options]
 
 
-def to_candidate(option: Option, quality: float, attempt: Attempt | None) -> Candidate:
+def to_candidate(option: Option, quality: float, attempt: SpentSoFar | None) -> Candidate:
     """Return the option as a solver sees it. What a failed attempt has used is gone, whoever tries next."""
     return Candidate(
         agent=option.agent,

@@ -20,18 +20,18 @@ from kapelle.strategies import Single, Strategy, agents_of, strategy_to_dict
 from .assignment import Assignment, AssignmentProblem, Candidate, Limits, TaskChoices
 from .candidates import Counting, Option, measure, to_candidate
 from .constraints import OptimizationConstraints
-from .plan import Attempt, OptimizedPlan
+from .plan import OptimizedPlan, SpentSoFar
 from .plan_estimates import PlanEstimates
 from .solve import Solution
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class GivenPlan:
     """A plan that is to be optimised: who does what now, and what is known of the tasks that were worked on."""
 
     initial: Mapping[str, Strategy]
     dag: TaskDAG
-    attempts: Mapping[str, Attempt]
+    attempts: Mapping[str, SpentSoFar]
     finished: frozenset[str]
 
     def check(self, registry: Mapping[str, AgentCapability]) -> None:
@@ -61,7 +61,7 @@ class Work:
 class Formulation:
     """A plan to be optimised, as a problem; position for position the same tasks and the same options."""
 
-    work: Work
+    work: GivenPlan
     constraints: OptimizationConstraints
     order: tuple[str, ...]
     """Every task of the graph, in topological order."""
@@ -224,7 +224,7 @@ class Formulation:
 
 
 def formulate(
-    work: Work, constraints: OptimizationConstraints, estimates: PlanEstimates, *, begin: bool = False
+    work: GivenPlan, constraints: OptimizationConstraints, estimates: PlanEstimates, *, begin: bool = False
 ) -> Formulation:
     """State the problem that a plan poses.
 
@@ -282,13 +282,13 @@ class _ChoicesBuilder:
     """Makes slots; tasks that are alike share their candidates."""
 
     def __init__(
-        self, work: Work, constraints: OptimizationConstraints, estimates: PlanEstimates, *, begin: bool
+        self, work: GivenPlan, constraints: OptimizationConstraints, estimates: PlanEstimates, *, begin: bool
     ) -> None:
         self._work = work
         self._constraints = constraints
         self._estimates = estimates
         self._begin = begin
-        self._shared: dict[tuple[int, float, Attempt | None], tuple[Option, Candidate]] = {}
+        self._shared: dict[tuple[int, float, SpentSoFar | None], tuple[Option, Candidate]] = {}
 
     def build(self, task: Task, before: tuple[int, ...]) -> tuple[TaskChoices, tuple[Option, ...]]:
         work, task_id = self._work, task.task_id
@@ -308,7 +308,7 @@ class _ChoicesBuilder:
         return TaskChoices(candidates=candidates, before=before, min_quality=floor, name=task_id), options
 
     def _ways(
-        self, task: Task, strategy: Strategy, attempt: Attempt | None
+        self, task: Task, strategy: Strategy, attempt: SpentSoFar | None
     ) -> tuple[tuple[Option, ...], tuple[Candidate, ...]]:
         asked, floor = self._constraints.min_quality_score, self._constraints.floor(task.task_id)
         confidence = self._constraints.confidence

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .assignment import TOLERANCE, Assignment
-from .tables import Array, Tables, Timetable
+from .tables import Array, ProblemArrays, Timetable
 
 _STEPS = 120
 _FIRST = (6, 14, 24)
@@ -47,11 +47,11 @@ class Prices:
     """The least that any plan in time pays for its seconds, W above, negative sign included in `bound`."""
 
     @classmethod
-    def none(cls, tables: Tables) -> Prices:
+    def none(cls, tables: ProblemArrays) -> Prices:
         """Return prices of zero."""
         return cls(quality=0.0, agents=np.zeros(len(tables.scarce)), seconds=np.zeros(tables.n), time=0.0)
 
-    def reduced(self, tables: Tables, alive: Array) -> Array:
+    def reduced(self, tables: ProblemArrays, alive: Array) -> Array:
         """Return what candidates cost under the prices; infinite where they are not alive."""
         reduced: Array = tables.cost - self.quality * tables.quality + self.seconds[:, None] * tables.seconds
         if len(self.agents):
@@ -59,7 +59,7 @@ class Prices:
         reduced[~alive] = np.inf
         return reduced
 
-    def bound(self, tables: Tables, reduced: Array) -> float:
+    def bound(self, tables: ProblemArrays, reduced: Array) -> float:
         """Return what no plan of the candidates alive can cost less than."""
         least = float(reduced.min(axis=1).sum())
         return least + self.quality * tables.needed - float(self.agents @ tables.capacity) - self.time
@@ -78,7 +78,7 @@ class Found:
 
 
 def search(
-    tables: Tables,
+    tables: ProblemArrays,
     alive: Array,
     *,
     steps: int = _STEPS,
@@ -149,7 +149,7 @@ def search(
     return Found(choice=best, bound=max(0.0, bound), prices=best_prices)
 
 
-def round_prices(tables: Tables, alive: Array, prices: Prices) -> Assignment | None:
+def round_prices(tables: ProblemArrays, alive: Array, prices: Prices) -> Assignment | None:
     """Return the plan that tasks come to that choose under these prices, repaired and improved; None if that fails."""
     reduced = prices.reduced(tables, alive)
     plan = _Plan(tables, alive, reduced.argmin(axis=1))
@@ -185,7 +185,7 @@ def _span(table: Array, alive: Array) -> float:
     return float((highest - lowest).mean()) / 2 or 1.0
 
 
-def _hurry(tables: Tables, alive: Array) -> tuple[Array, Array]:
+def _hurry(tables: ProblemArrays, alive: Array) -> tuple[Array, Array]:
     """Return the fastest candidates, and prices by which load is shed where a chain has time left."""
     fastest = np.where(alive, tables.seconds, np.inf).argmin(axis=1)
     if tables.deadline is None:
@@ -200,7 +200,7 @@ def _hurry(tables: Tables, alive: Array) -> tuple[Array, Array]:
 class _Plan:
     """A choice that is moved about, with the load of each agent and the timetable kept along."""
 
-    def __init__(self, tables: Tables, alive: Array, chosen: Array) -> None:
+    def __init__(self, tables: ProblemArrays, alive: Array, chosen: Array) -> None:
         self.tables, self.alive, self.chosen = tables, alive, chosen
         self.load: list[float] = [*tables.load(chosen).tolist(), 0.0]
         self.most: list[float] = [*tables.capacity.tolist(), float("inf")]

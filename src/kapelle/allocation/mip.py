@@ -3,6 +3,8 @@
     x[t,a] in {0, 1}     task t is done by its candidate a;  sum over a of x[t,a] = 1
     f[t] >= f[p] + sum over a of seconds[t,a] * x[t,a]       t is done after each task p before it;  f[t] <= max_seconds
 
+Several graphs that share agents are one program, in which each keeps limits of its own: see `Part`.
+
 The finish-time variables f are continuous; they exist only where time matters. HiGHS keeps constraints to 1e-9 here, so
 costs and times are scaled to about 1 first; what comes back is checked again by the caller, in plain floats.
 
@@ -14,7 +16,7 @@ on how exactly HiGHS solved the program. `minimize` then decides among the candi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +24,7 @@ import numpy as np
 
 from .assignment import Assignment, Limits
 from .lagrangian import Prices
-from .tables import Array, Tables
+from .tables import Array, ProblemArrays
 
 Goal = Literal["cost", "seconds", "quality", "lack", "excess"]
 """What to minimise: cost; the critical path; quality lost; quality below the tasks' floors; tasks too many."""
@@ -30,6 +32,16 @@ Goal = Literal["cost", "seconds", "quality", "lack", "excess"]
 _ROUNDS = 12
 _PER_ROUND = 4
 """Candidates of a task that join the linear program at a time, at most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Tasks that keep limits on cost, time and quality together: one graph of several."""
+
+    begin: int
+    end: int
+    """The tasks from `begin` to before `end`."""
+    limits: Limits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +56,7 @@ class MipResult:
 
 
 def minimize(
-    tables: Tables,
+    tables: ProblemArrays,
     alive: Array,
     goal: Goal = "cost",
     *,
@@ -52,14 +64,19 @@ def minimize(
     time_limit_s: float,
     gap: float = 0.0,
     start: Assignment | None = None,
+    parts: Sequence[Part] = (),
+    may_exceed: Collection[str] | None = None,
 ) -> MipResult:
     """Minimise the goal over the candidates alive, within these limits; capacities are those of the tables.
 
-    `start` is a plan to improve on.
+    Args:
+        start: A plan to improve on.
+        parts: The graphs that the tasks belong to, where there are several; `limits` are then theirs.
+        may_exceed: Whose capacities may be exceeded where that is what is minimised; None: everyone's.
     """
     import highspy  # 60 ms: only where a plan needs it
 
-    model = _Model(tables, goal, limits)
+    model = _Model(tables, goal, limits, parts, may_exceed)
     highs = _solver(highspy, time_limit_s)
     highs.setOptionValue("mip_rel_gap", gap)
     highs.setOptionValue("mip_abs_gap", 1e-9)
@@ -96,7 +113,7 @@ def minimize(
 
 
 def relax(
-    tables: Tables,
+    tables: ProblemArrays,
     alive: Array,
     prices: Prices,
     *,
@@ -184,22 +201,39 @@ class _Model:
     """Rows for the limits, and the entries that every column has in them.
 
     The first `extra` columns are the times, the end, and the places too many; those of the candidates come after them.
-    Rows: one for each task; cost; quality; one for each scarce agent; one for each edge, and for each task without one.
+    Rows: one for each task; cost, quality, of each part; one for each scarce agent; one for each edge, and for each
+    task without one.
     """
 
-    def __init__(self, tables: Tables, goal: Goal, limits: Limits) -> None:
+    def __init__(
+        self,
+        tables: ProblemArrays,
+        goal: Goal,
+        limits: Limits,
+        parts: Sequence[Part] = (),
+        may_exceed: Collection[str] | None = None,
+    ) -> None:
         self.tables, self.goal = tables, goal
         n, agents = tables.n, len(tables.scarce)
+        # The cost of the whole is what is minimised: a limit on it is no row.
+        holds_cost = bool(parts) or goal != "cost"
+        self.parts = tuple(parts) or (Part(begin=0, end=n, limits=limits),)
+        self.part_of = np.repeat(np.arange(len(self.parts)), [part.end - part.begin for part in self.parts])
         finite = tables.cost[tables.exists]
         self.cost_scale = float(finite.max(initial=0.0)) or 1.0
         self.time_scale = float(tables.seconds.max(initial=0.0)) or 1.0
         self.scale = {"cost": self.cost_scale, "seconds": self.time_scale}.get(goal, 1.0)
-        self.timed = goal == "seconds" or limits.max_seconds is not None
+        in_time = np.array([goal == "seconds" or part.limits.max_seconds is not None for part in self.parts])
+        self.timed = bool(in_time.any())
+        self.costed = np.array([holds_cost and part.limits.max_cost is not None for part in self.parts])
+        self.judged = np.array([goal != "quality" and part.limits.min_quality > 0 for part in self.parts])
 
-        self.cost_row = n if limits.max_cost is not None and goal != "cost" else None
-        self.quality_row = n + 1 if limits.min_quality > 0 and goal != "quality" else None
-        self.agent_row, self.time_row = n + 2, n + 2 + agents
-        edges = [(t, p) for t, before in enumerate(tables.before) for p in (before or (-1,))] if self.timed else []
+        self.cost_row, self.quality_row = n, n + len(self.parts)
+        self.agent_row = self.quality_row + len(self.parts)
+        self.time_row = self.agent_row + agents
+        edges = [
+            (t, p) for t, before in enumerate(tables.before) if in_time[self.part_of[t]] for p in (before or (-1,))
+        ]
         self.after = np.array([t for t, _ in edges], dtype=np.intp)
         self.before = np.array([p for _, p in edges], dtype=np.intp)
         self.counts = np.bincount(self.after, minlength=n)
@@ -208,10 +242,12 @@ class _Model:
 
         self.row_lower, self.row_upper = np.full(rows, -np.inf), np.full(rows, np.inf)
         self.row_lower[:n] = self.row_upper[:n] = 1.0
-        if self.cost_row is not None and limits.max_cost is not None:
-            self.row_upper[self.cost_row] = limits.max_cost / self.cost_scale
-        if self.quality_row is not None:
-            self.row_lower[self.quality_row] = limits.min_quality * tables.counted
+        for number, part in enumerate(self.parts):
+            if self.costed[number] and part.limits.max_cost is not None:
+                self.row_upper[self.cost_row + number] = part.limits.max_cost / self.cost_scale
+            if self.judged[number]:
+                counted = int(tables.counts[part.begin : part.end].sum())
+                self.row_lower[self.quality_row + number] = part.limits.min_quality * counted
         self.row_upper[self.agent_row : self.time_row] = tables.capacity
         self.row_lower[self.time_row :] = 0.0
 
@@ -221,13 +257,14 @@ class _Model:
         self.extra_upper: list[float] = []
         self.entries: list[tuple[int, int, float]] = []
         if self.timed:
-            self._add_times(limits)
+            self._add_times()
         if goal == "seconds":
             self._add_end()
         if goal == "excess":
-            for agent in range(agents):
-                self.entries.append((self.agent_row + agent, len(self.extra_cost), -1.0))
-                self._extra(1.0, 0.0, np.inf)
+            for agent, name in enumerate(tables.scarce):
+                if may_exceed is None or name in may_exceed:
+                    self.entries.append((self.agent_row + agent, len(self.extra_cost), -1.0))
+                    self._extra(1.0, 0.0, np.inf)
         self.extra = len(self.extra_cost)
 
     def build(self, highspy: Any, columns: Array, *, integer: bool) -> Any:
@@ -265,10 +302,10 @@ class _Model:
             owners.append(owner[used])
             values.append(value[used])
 
-        if self.cost_row is not None:
-            add(np.full(m, self.cost_row), every, tables.cost.ravel()[columns] / self.cost_scale)
-        if self.quality_row is not None:
-            add(np.full(m, self.quality_row), every, tables.quality.ravel()[columns])
+        part = self.part_of[task]
+        cost = tables.cost.ravel()[columns] / self.cost_scale
+        add(self.cost_row + part, every, np.where(self.costed[part], cost, 0.0))
+        add(self.quality_row + part, every, np.where(self.judged[part], tables.quality.ravel()[columns], 0.0))
         for layer in tables.agents:
             agent = layer.ravel()[columns]
             add(self.agent_row + agent, every, (agent < len(tables.scarce)).astype(float))
@@ -285,7 +322,7 @@ class _Model:
         return starts, np.concatenate(rows)[order].astype(np.int32), np.concatenate(values)[order]
 
     def prices(self, duals: Array) -> Prices:
-        """Return the prices that a linear program's duals are.
+        """Return the prices that a linear program's duals are, of one graph.
 
         Any prices of the right sign make a true bound: W is the least that the times, each between its earliest and
         latest, can make of the edges' prices.
@@ -300,7 +337,7 @@ class _Model:
             net = out - into
             lower, upper = np.array(self.extra_lower[: tables.n]), np.array(self.extra_upper[: tables.n])
             time = -float(np.where(net > 0, net * lower, net * upper).sum()) * self.time_scale
-        quality = 0.0 if self.quality_row is None else max(0.0, float(duals[self.quality_row])) * self.cost_scale
+        quality = max(0.0, float(duals[self.quality_row])) * self.cost_scale if self.judged[0] else 0.0
         return Prices(
             quality=quality,
             agents=np.maximum(0.0, -duals[self.agent_row : self.time_row]) * self.cost_scale,
@@ -316,13 +353,15 @@ class _Model:
             return 1.0 - tables.quality
         return tables.lack if self.goal == "lack" else np.zeros_like(tables.cost)
 
-    def _add_times(self, limits: Limits) -> None:
+    def _add_times(self) -> None:
         tables = self.tables
         shortest = np.where(tables.exists, tables.seconds, np.inf).min(axis=1)
         earliest = np.array(tables.heads(shortest.tolist())) + shortest
         upper = np.full(tables.n, np.inf)
-        if self.goal != "seconds" and limits.max_seconds is not None:
-            upper = limits.max_seconds - np.array(tables.tails(shortest.tolist()))
+        tails = np.array(tables.tails(shortest.tolist()))
+        for part in self.parts:
+            if self.goal != "seconds" and part.limits.max_seconds is not None:
+                upper[part.begin : part.end] = part.limits.max_seconds - tails[part.begin : part.end]
         lower = np.minimum(earliest, upper) * (1 - 1e-12)
         for t in range(tables.n):
             self._extra(0.0, float(lower[t]) / self.time_scale, float(upper[t]) / self.time_scale)

@@ -25,9 +25,9 @@ from kapelle.strategies import Single, Strategy, agents_of
 from .assignment import AssignmentProblem
 from .candidates import StrategySource
 from .constraints import OptimizationConstraints, is_amount
-from .formulation import Formulation, Work, describe_untried, formulate, has_plan
+from .formulation import Formulation, GivenPlan, describe_untried, formulate, has_plan
 from .orders import ordered_strategy
-from .plan import Attempt, OptimizedPlan
+from .plan import OptimizedPlan, SpentSoFar
 from .plan_estimates import PlanEstimates
 from .policy import ChoicePolicy, PolicyProposal, propose
 from .solve import ONE_IS_ENOUGH, Solution, explain_infeasible, solve, solve_trivially
@@ -135,7 +135,7 @@ class DAAOOptimizer:
             earlier = work.attempts.get(task_id)
             if earlier is not None and earlier.finished:
                 continue
-            attempt = Attempt(
+            attempt = SpentSoFar(
                 cost_usd=total["cost_usd"],
                 seconds=total["execution_time_seconds"],
                 success=total["success"],
@@ -180,7 +180,7 @@ class DAAOOptimizer:
         begun = formulate(formulation.work, constraints, formulation.estimates, begin=True)
         return None if begun.problem == formulation.problem else begun
 
-    def _check(self, work: Work, constraints: OptimizationConstraints) -> None:
+    def _check(self, work: GivenPlan, constraints: OptimizationConstraints) -> None:
         work.check(self.agent_registry)
         constraints.check_tasks(work.dag.tasks, work.initial)
         for agent in constraints.agent_capacity:
@@ -192,7 +192,7 @@ class DAAOOptimizer:
         return PlanEstimates(self.cost_profiler, self.agent_registry, dag, strategies=self.strategies)
 
     async def _optimize(
-        self, work: Work, constraints: OptimizationConstraints, estimates: PlanEstimates | None = None
+        self, work: GivenPlan, constraints: OptimizationConstraints, estimates: PlanEstimates | None = None
     ) -> OptimizedPlan:
         self._check(work, constraints)
         if estimates is None or estimates.choosable.keys() != self.agent_registry.keys():
@@ -350,10 +350,10 @@ class DAAOOptimizer:
         }
 
 
-def _work(plan: AnyPlan, dag: TaskDAG) -> Work:
+def _work(plan: AnyPlan, dag: TaskDAG) -> GivenPlan:
     assignments = plan.assignments if isinstance(plan, (RoutingPlan, RoutedPlan, OptimizedPlan)) else plan
     initial: dict[str, Strategy] = {task_id: Single(agent=agent) for task_id, agent in assignments.items()}
-    attempts: Mapping[str, Attempt] = {}
+    attempts: Mapping[str, SpentSoFar] = {}
     if isinstance(plan, OptimizedPlan):
         attempts = dict(plan.attempts)
         for task_id, strategy in plan.strategies.items():
@@ -365,4 +365,4 @@ def _work(plan: AnyPlan, dag: TaskDAG) -> Work:
         if order is not None and task.task_id in initial:
             initial[task.task_id] = order
     finished = frozenset(task_id for task_id, attempt in attempts.items() if attempt.finished)
-    return Work(initial=initial, dag=dag, attempts=attempts, finished=finished)
+    return GivenPlan(initial=initial, dag=dag, attempts=attempts, finished=finished)

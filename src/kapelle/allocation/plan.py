@@ -10,7 +10,7 @@ from kapelle.strategies import Strategy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class SpentSoFar:
     """What work on a task has really used so far."""
 
     cost_usd: float
@@ -19,9 +19,9 @@ class Attempt:
     finished: bool
     """False: it failed, and is to be tried again."""
 
-    def plus(self, later: Attempt) -> Attempt:
+    def plus(self, later: SpentSoFar) -> SpentSoFar:
         """Return this attempt and a later one as one: what both used, and how the later one ended."""
-        return Attempt(
+        return SpentSoFar(
             cost_usd=self.cost_usd + later.cost_usd,
             seconds=self.seconds + later.seconds,
             success=later.success,
@@ -54,7 +54,7 @@ class OptimizedPlan:
     them; or the quality that nobody asked for and that gave way), and strategies: by task what was chosen instead of
     one agent, and why it pays.
     """
-    attempts: Mapping[str, Attempt] = field(default_factory=dict)
+    attempts: Mapping[str, SpentSoFar] = field(default_factory=dict)
     """What is known of tasks that were worked on, by task id; `replan_from_feedback` carries it on."""
     strategies: Mapping[str, Strategy] = field(default_factory=dict)
     """Task id to strategy, for the tasks that are best not left to one agent."""

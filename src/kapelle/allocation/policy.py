@@ -16,7 +16,7 @@ from kapelle.strategies import Single, Strategy, agents_of
 
 from .candidates import asked
 from .constraints import OptimizationConstraints
-from .formulation import Work
+from .formulation import GivenPlan
 
 
 class PolicyProposal(Protocol):
@@ -38,7 +38,7 @@ class ChoicePolicy(Protocol):
 
 def propose(
     policy: ChoicePolicy,
-    work: Work,
+    work: GivenPlan,
     constraints: OptimizationConstraints,
     registry: Mapping[str, AgentCapability],
     profiler: CostProfiler,

@@ -6,6 +6,7 @@ without, and the next one pays for that, or finds no plan at all. So all of them
     minimise    the sum of all costs
     so that     every graph keeps its own constraints: cost, critical path, quality, tasks' qualities, capacities
                 tasks of an agent, over all graphs, <= its shared capacity;    sum of all costs <= the shared budget
+                tasks of an agent, over all graphs, of one level, <= what it does at a time, where that can be had
 
     1. alone      every graph by itself; if together they keep what is shared, that is the best there is
     2. in a row   one after the other, in several orders: a plan to start from
@@ -20,19 +21,20 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import TaskDAG
 
-from .assignment import Assignment, AssignmentProblem, Limits, TaskChoices, exceeds, reduce_problem
+from .assignment import Assignment, AssignmentProblem, exceeds
 from .constraints import OptimizationConstraints
 from .formulation import Formulation, has_plan
 from .optimizer import AnyPlan, DAAOOptimizer
 from .plan import OptimizedPlan
 from .solve import Solution, Status, explain_infeasible, solve
+from .union import Places, Union
 
 Item = tuple[AnyPlan, TaskDAG, OptimizationConstraints | None]
 """A graph of a portfolio: its plan as it is, its tasks, and what it has to keep."""
@@ -43,7 +45,7 @@ _MIN_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Portfolio(Mapping[str, OptimizedPlan]):
+class JointPlan(Mapping[str, OptimizedPlan]):
     """The plans of several graphs, by name, and what is proven about them together."""
 
     plans: Mapping[str, OptimizedPlan]
@@ -60,6 +62,9 @@ class Portfolio(Mapping[str, OptimizedPlan]):
     solver: str
     binding: Mapping[str, float] = field(default_factory=dict)
     """By how much a limit must give, others kept; the names of a graph's own limits begin with its name."""
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    """How many tasks of a level, over all graphs, an agent has more than it does at a time (`AGENT at level N`): no
+    other assignment keeps the graphs' own limits, and these wait for the others."""
     note: str = ""
 
     @property
@@ -83,16 +88,19 @@ def optimize_portfolio(
     items: Mapping[str, Item],
     *,
     shared: OptimizationConstraints | None = None,
+    at_once: Mapping[str, int] | None = None,
     optimizer: DAAOOptimizer,
     time_limit_s: float = 4.0,
     gap: float = 1e-6,
     timer: Callable[[], float] = time.perf_counter,
-) -> Portfolio:
+) -> JointPlan:
     """Return the plans of several graphs that cost least in sum, within what each has to keep and what they share.
 
     Args:
         items: The graphs, by name.
         shared: `max_total_cost` for all of them, and `agent_capacity` over all of them.
+        at_once: How many tasks of a level, over all graphs, an agent does at the same time: held to as far as the
+            graphs' own limits allow that; the rest waits, see `JointPlan.waiting`.
         optimizer: Knows the agents, their estimates and the strategies.
         time_limit_s: When to stop proving.
         gap: What the plans may cost above the bound, relative, to count as optimal.
@@ -113,8 +121,18 @@ def optimize_portfolio(
             formulations[name] = optimizer.formulate(plan, dag, constraints)
         except InvalidInput as error:
             raise type(error)(f"In the graph {name!r}: {error}") from error
-    solver = _Solver(formulations, shared, optimizer, deadline=timer() + time_limit_s, gap=gap, timer=timer)
-    return solver.run()
+    deadline = timer() + time_limit_s
+
+    def solve_all(places: bool) -> JointPlan:
+        solver = _Solver(formulations, shared, at_once or {}, optimizer, deadline=deadline, gap=gap, timer=timer)
+        return solver.run(hold_places=places)
+
+    found = solve_all(True)
+    if found.status == "infeasible" and at_once and "max_total_cost" in found.binding:
+        # Whoever waits pays nothing for it.
+        waiting = solve_all(False)
+        return found if waiting.status == "unknown" else waiting
+    return found
 
 
 class _Solver:
@@ -122,6 +140,7 @@ class _Solver:
         self,
         formulations: Mapping[str, Formulation],
         shared: OptimizationConstraints,
+        at_once: Mapping[str, int],
         optimizer: DAAOOptimizer,
         *,
         deadline: float,
@@ -129,24 +148,37 @@ class _Solver:
         timer: Callable[[], float],
     ) -> None:
         self._formulations = dict(formulations)
-        self._shared = shared
+        self._budget = shared.max_total_cost
+        self._at_once = at_once
+        self._places = Places(capacity={})
+        self._capacity = dict(shared.agent_capacity)
         self._optimizer = optimizer
         self._deadline = deadline
         self._gap = gap
         self._timer = timer
         self._alone: dict[str, Solution] = {}
 
-    def run(self) -> Portfolio:
+    def run(self, *, hold_places: bool) -> JointPlan:
         for name in self._formulations:
             if not self._solve_alone(name):
                 return self._explain_alone(name)
         choices = {name: solution.choice for name, solution in self._alone.items()}
         bound = math.fsum(solution.lower_bound for solution in self._alone.values())
+        # What a graph can be had for alone was settled without places: that tasks wait is better than that a quality
+        # gives way.
+        self._places = Places.of(self._problems().values(), self._at_once)
+        self._formulations = {
+            name: replace(one, problem=self._places.hold(one.problem)) for name, one in self._formulations.items()
+        }
+        if hold_places:
+            self._capacity |= self._places.capacity
         if self._keeps_capacity(choices):
             proven = all(solution.status == "optimal" for solution in self._alone.values())
             return self._within_budget(choices, bound, solver="alone", proven=proven)
+        together = Union(self._problems(), self._capacity)
+        if hold_places and self._places.capacity and together.size <= HUGE:
+            together = self._make_room(together)
         best = self._in_a_row()
-        together = _Union(self._formulations, self._shared)
         if together.size > HUGE:
             if best is None:
                 return self._portfolio(None, "unknown", bound, "in a row", note="No plans were found one by one.")
@@ -167,19 +199,28 @@ class _Solver:
         """Solve one graph by itself, within what is shared as well; whether there is a plan."""
         formulation = self._formulations[name]
         # Shares that one graph cannot exceed by itself need not wait for the others.
-        solution = self._run(_within(formulation.problem, self._shared.agent_capacity))
+        solution = self._run(_within(formulation.problem, self._capacity))
         if not has_plan(solution) and (begun := self._optimizer.relax(formulation)) is not None:
-            again = self._run(_within(begun.problem, self._shared.agent_capacity))
+            again = self._run(_within(begun.problem, self._capacity))
             if has_plan(again):
                 formulation, solution = begun, again
         if not has_plan(solution) and formulation.constraints.min_quality_score is None:
             # A quality that nobody asked for gives way.
             loose = formulation.with_limits(replace(formulation.problem.limits, min_quality=0.0))
-            again = self._run(_within(loose.problem, self._shared.agent_capacity))
+            again = self._run(_within(loose.problem, self._capacity))
             if has_plan(again):
                 formulation, solution = loose, again
         self._formulations[name], self._alone[name] = formulation, solution
         return has_plan(solution)
+
+    def _make_room(self, together: Union) -> Union:
+        """Add the places that are missing whoever does what, if there are any."""
+        found = together.solve(time_limit_s=self._left() / 4, gap=1e-3, may_exceed=self._places.capacity)
+        missing = {} if found.choices is None else self._waits(found.choices)
+        if not missing:
+            return together
+        self._capacity |= {name: self._capacity[name] + more for name, more in missing.items()}
+        return Union(self._problems(), self._capacity)
 
     def _in_a_row(self) -> dict[str, Assignment] | None:
         """Return the cheapest plans found by solving the graphs one after the other, in several orders."""
@@ -187,7 +228,7 @@ class _Solver:
         size = {name: len(self._formulations[name].order) for name in names}
         found = []
         for order in dict.fromkeys((tuple(names), tuple(names[::-1]), tuple(sorted(names, key=size.__getitem__)))):
-            left = Counter(self._shared.agent_capacity)
+            left = Counter(self._capacity)
             choices: dict[str, Assignment] = {}
             for name in order:
                 problem = _within(self._formulations[name].problem, left)
@@ -204,11 +245,11 @@ class _Solver:
         """Give each graph the best of the plans that cost no more, in the places that the others leave."""
         settled = dict(choices)
         for name, formulation in self._formulations.items():
-            left = Counter(self._shared.agent_capacity)
+            left = Counter(self._capacity)
             for other, choice in settled.items():
                 if other != name:
                     left.subtract(self._formulations[other].problem.workload(choice))
-            problem = _within(formulation.problem, {agent: left[agent] for agent in self._shared.agent_capacity})
+            problem = _within(formulation.problem, {agent: left[agent] for agent in self._capacity})
             solution = self._run(problem)
             if has_plan(solution) and problem.rank(solution.choice) < problem.rank(settled[name]):
                 settled[name] = solution.choice
@@ -216,8 +257,8 @@ class _Solver:
 
     def _within_budget(
         self, choices: Mapping[str, Assignment], bound: float, *, solver: str, proven: bool
-    ) -> Portfolio:
-        cost, budget = self._cost(choices), self._shared.max_total_cost
+    ) -> JointPlan:
+        cost, budget = self._cost(choices), self._budget
         bound = min(bound, cost)
         proven = proven or cost - bound <= self._gap * cost
         if budget is None or not exceeds(cost, budget):
@@ -229,9 +270,9 @@ class _Solver:
         note = f"The cheapest plans for all graphs cost ${cost:.4g} together; the shared budget is ${budget:.4g}."
         return self._portfolio(None, "infeasible", bound, solver, binding={"max_total_cost": missing}, note=note)
 
-    def _explain_alone(self, name: str) -> Portfolio:
+    def _explain_alone(self, name: str) -> JointPlan:
         formulation, solution = self._formulations[name], self._alone[name]
-        problem = _within(formulation.problem, self._shared.agent_capacity)
+        problem = _within(formulation.problem, self._capacity)
         binding: dict[str, float] = {}
         note = f"No plan of the graph {name!r} keeps its constraints"
         if solution.status == "infeasible":
@@ -242,16 +283,16 @@ class _Solver:
         named = {f"{name}: {limit}": by for limit, by in binding.items()}
         return self._portfolio(None, solution.status, 0.0, solution.solver, binding=named, note=note)
 
-    def _explain_capacity(self, together: _Union, bound: float) -> Portfolio:
+    def _explain_capacity(self, together: Union, bound: float) -> JointPlan:
         """Say how many places are missing, all other limits kept."""
-        found = together.solve(time_limit_s=self._left(), gap=1e-3, excess=True)
+        found = together.solve(time_limit_s=self._left(), gap=1e-3, may_exceed=self._capacity)
         binding: dict[str, float] = {}
         note = "The graphs cannot share the agents' capacities and keep their own constraints"
         if found.choices is not None:
             work = self._workload(found.choices)
             binding = {
                 f"agent_capacity[{agent}]": float(work[agent] - most)
-                for agent, most in self._shared.agent_capacity.items()
+                for agent, most in self._capacity.items()
                 if work[agent] > most
             }
             binding = {"agent_capacity": math.fsum(binding.values()), **binding}
@@ -261,6 +302,9 @@ class _Solver:
         return self._portfolio(None, "infeasible", bound, "highs", binding=binding, note=note)
 
     # Figures
+
+    def _problems(self) -> dict[str, AssignmentProblem]:
+        return {name: formulation.problem for name, formulation in self._formulations.items()}
 
     def _run(self, problem: AssignmentProblem) -> Solution:
         return solve(problem, time_limit_s=self._left() / 4, gap=self._gap)
@@ -278,9 +322,13 @@ class _Solver:
         work.pop("", None)  # tasks that nobody does
         return work
 
+    def _waits(self, choices: Mapping[str, Assignment]) -> dict[str, int]:
+        work = self._workload(choices)
+        return {name: more for name, most in self._places.capacity.items() if (more := work[name] - most) > 0}
+
     def _keeps_capacity(self, choices: Mapping[str, Assignment]) -> bool:
         work = self._workload(choices)
-        return all(work[agent] <= most for agent, most in self._shared.agent_capacity.items())
+        return all(work[agent] <= most for agent, most in self._capacity.items())
 
     def _is_allowed(self, choices: Mapping[str, Assignment]) -> bool:
         own = all(self._formulations[name].problem.allows(choice) for name, choice in choices.items())
@@ -295,7 +343,7 @@ class _Solver:
         *,
         binding: Mapping[str, float] | None = None,
         note: str = "",
-    ) -> Portfolio:
+    ) -> JointPlan:
         kept = choices or {name: formulation.initial for name, formulation in self._formulations.items()}
         total = self._cost(kept)
         about: dict[str, Any] = {"status": status, "total_cost": total, "lower_bound": bound, "solver": solver}
@@ -308,14 +356,15 @@ class _Solver:
             if choices is None:
                 extra |= {"binding": dict(binding or {}), "binding_note": note}
             plans[name] = self._formulations[name].plan(solution, extra)
-        return Portfolio(
+        return JointPlan(
             plans=plans,
             status=status,
             total_cost=total,
             lower_bound=bound,
-            workload=dict(self._workload(kept)),
+            workload={name: n for name, n in self._workload(kept).items() if name not in self._places.capacity},
             solver=solver,
             binding=dict(binding or {}),
+            waiting={} if choices is None else self._waits(choices),
             note=note,
         )
 
@@ -325,192 +374,3 @@ def _within(problem: AssignmentProblem, capacity: Mapping[str, int]) -> Assignme
     own = problem.limits.capacity
     both = {agent: min(own.get(agent, most), max(0, most)) for agent, most in capacity.items()}
     return replace(problem, limits=replace(problem.limits, capacity={**own, **both}))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Together:
-    """What HiGHS found for all graphs."""
-
-    choices: dict[str, Assignment] | None
-    bound: float
-    proven: bool
-    infeasible: bool
-
-
-class _Union:
-    """All graphs as one mixed-integer program, over the candidates that no other beats.
-
-        x[t,a] in {0, 1}, sum over a of x[t,a] = 1;  rows for each graph's quality, cost and finish times, and for the
-        capacities: those that are shared, and each graph's own
-
-    Finish times are continuous, and exist where a graph has a deadline.
-    """
-
-    def __init__(self, formulations: Mapping[str, Formulation], shared: OptimizationConstraints) -> None:
-        self._formulations = formulations
-        self._shared = dict(shared.agent_capacity)
-        slots: list[TaskChoices] = []
-        capacity = dict(shared.agent_capacity)
-        self._spans: dict[str, tuple[int, int]] = {}
-        for name, formulation in formulations.items():
-            begin, own = len(slots), formulation.problem.limits.capacity
-            # No agent's id has a space, so these are other agents: places in one graph.
-            capacity |= {f"{agent} in {name}": most for agent, most in own.items()}
-            for slot in formulation.problem.slots:
-                candidates = tuple(
-                    replace(
-                        one,
-                        uses=(*one.occupied, *(f"{agent} in {name}" for agent in one.occupied if agent in own)),
-                    )
-                    for one in slot.candidates
-                )
-                before = tuple(begin + other for other in slot.before)
-                slots.append(replace(slot, candidates=candidates, before=before))
-            self._spans[name] = begin, len(slots)
-        self._reduced = reduce_problem(AssignmentProblem(slots=tuple(slots), limits=Limits(capacity=capacity)))
-        self._slots = self._reduced.problem.slots
-        self.size = sum(len(slot.candidates) for slot in self._slots)
-
-    def solve(
-        self,
-        *,
-        time_limit_s: float,
-        gap: float,
-        start: Mapping[str, Assignment] | None = None,
-        excess: bool = False,
-    ) -> _Together:
-        """Minimise the cost; or with `excess` the places that are missing, the shared capacities left open."""
-        import highspy  # with NumPy 110 ms: only where graphs get in each other's way
-        import numpy as np
-
-        rows = _Rows()
-        dearest = max((one.cost for slot in self._slots for one in slot.candidates), default=0.0) or 1.0
-        first: list[int] = []
-        for slot in self._slots:
-            first.append(len(rows.cost))
-            columns = [rows.column(0.0 if excess else one.cost / dearest, 1.0, True) for one in slot.candidates]
-            rows.add(1.0, 1.0, [(column, 1.0) for column in columns])
-        for name, (begin, end) in self._spans.items():
-            self._add_graph(rows, self._formulations[name].problem.limits, first, begin, end)
-        for agent, most in self._reduced.problem.limits.capacity.items():
-            terms = [
-                (first[t] + at, 1.0)
-                for t, slot in enumerate(self._slots)
-                for at, one in enumerate(slot.candidates)
-                if agent in one.occupied
-            ]
-            if excess and agent in self._shared:
-                terms.append((rows.column(1.0, math.inf, False), -1.0))
-            rows.add(-math.inf, float(most), terms)
-
-        highs = highspy.Highs()  # type: ignore[no-untyped-call]  # highspy is typed in part
-        options: dict[str, Any] = {
-            "output_flag": False,
-            "parallel": "off",
-            "threads": 1,
-            "random_seed": 0,
-            "time_limit": time_limit_s,
-            "mip_rel_gap": gap,
-            "mip_abs_gap": 1e-9,
-            "mip_feasibility_tolerance": 1e-9,
-            "primal_feasibility_tolerance": 1e-9,
-        }
-        for option, value in options.items():
-            highs.setOptionValue(option, value)
-        highs.passModel(rows.build(highspy))
-        if start is not None:
-            flat = tuple(at for name in self._spans for at in start[name])
-            known = [begin + at for begin, at in zip(first, self._reduced.translate(flat), strict=True)]
-            highs.setSolution(len(known), np.array(known, dtype=np.int32), np.ones(len(known)))
-        highs.run()
-
-        status, info = highs.getModelStatus(), highs.getInfo()
-        if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kUnboundedOrInfeasible):
-            return _Together(choices=None, bound=0.0, proven=False, infeasible=True)
-        choices = None
-        if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
-            values = np.asarray(highs.getSolution().col_value)
-            choice = self._reduced.restore(
-                tuple(
-                    int(np.argmax(values[begin : begin + len(slot.candidates)]))
-                    for begin, slot in zip(first, self._slots, strict=True)
-                )
-            )
-            choices = {name: choice[begin:end] for name, (begin, end) in self._spans.items()}
-        bound = info.mip_dual_bound if math.isfinite(info.mip_dual_bound) else 0.0
-        return _Together(
-            choices=choices,
-            bound=0.0 if excess else max(0.0, float(bound)) * dearest,
-            proven=status == highspy.HighsModelStatus.kOptimal and choices is not None,
-            infeasible=False,
-        )
-
-    def _add_graph(self, rows: _Rows, limits: Limits, first: Sequence[int], begin: int, end: int) -> None:
-        """Add the rows of one graph's own limits; each is scaled to about 1, as HiGHS's tolerances are absolute."""
-        members = [
-            (first[t] + at, t, one) for t in range(begin, end) for at, one in enumerate(self._slots[t].candidates)
-        ]
-        counted = sum(self._slots[t].counts for t in range(begin, end))
-        if limits.min_quality > 0 and counted:
-            terms = [(column, one.quality) for column, t, one in members if self._slots[t].counts]
-            rows.add(limits.min_quality * counted, math.inf, terms)
-        if limits.max_cost is not None:
-            unit = max((one.cost for _, _, one in members), default=0.0) or 1.0
-            rows.add(-math.inf, limits.max_cost / unit, [(column, one.cost / unit) for column, _, one in members])
-        if limits.max_seconds is None:
-            return
-        unit = max((one.seconds for _, _, one in members), default=0.0) or 1.0
-        finish = {t: rows.column(0.0, limits.max_seconds / unit, False) for t in range(begin, end)}
-        for t in range(begin, end):
-            slot = self._slots[t]
-            work = [(first[t] + at, -one.seconds / unit) for at, one in enumerate(slot.candidates)]
-            for before in slot.before or (None,):
-                after = [] if before is None else [(finish[before], -1.0)]
-                rows.add(0.0, math.inf, [(finish[t], 1.0), *after, *work])
-
-
-class _Rows:
-    """A linear program that grows by columns and rows."""
-
-    def __init__(self) -> None:
-        self.cost: list[float] = []
-        self._upper: list[float] = []
-        self._integer: list[bool] = []
-        self._lowest: list[float] = []
-        self._highest: list[float] = []
-        self._starts = [0]
-        self._indices: list[int] = []
-        self._values: list[float] = []
-
-    def column(self, cost: float, upper: float, integer: bool) -> int:
-        """Add a column from 0 to `upper`; return its number."""
-        self.cost.append(cost)
-        self._upper.append(upper)
-        self._integer.append(integer)
-        return len(self.cost) - 1
-
-    def add(self, lowest: float, highest: float, terms: Sequence[tuple[int, float]]) -> None:
-        """Add a row."""
-        used = [(column, value) for column, value in terms if value]
-        self._indices += [column for column, _ in used]
-        self._values += [value for _, value in used]
-        self._starts.append(len(self._indices))
-        self._lowest.append(lowest)
-        self._highest.append(highest)
-
-    def build(self, highspy: Any) -> Any:
-        """Return HiGHS's model."""
-        import numpy as np
-
-        lp = highspy.HighsLp()
-        lp.num_col_, lp.num_row_ = len(self.cost), len(self._lowest)
-        lp.col_cost_ = np.array(self.cost)
-        lp.col_lower_, lp.col_upper_ = np.zeros(len(self.cost)), np.array(self._upper)
-        lp.row_lower_, lp.row_upper_ = np.array(self._lowest), np.array(self._highest)
-        lp.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        lp.a_matrix_.start_ = np.array(self._starts, dtype=np.int32)
-        lp.a_matrix_.index_ = np.array(self._indices, dtype=np.int32)
-        lp.a_matrix_.value_ = np.array(self._values, dtype=float)
-        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
-        lp.integrality_ = [kinds[integer] for integer in self._integer]
-        return lp

@@ -39,7 +39,7 @@ from .branch import branch
 
 if TYPE_CHECKING:
     from . import lagrangian, mip
-    from .tables import Array, Tables
+    from .tables import Array, ProblemArrays
 
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 Clock = Callable[[], float]
@@ -146,14 +146,14 @@ def explain_infeasible(
     limit at most; what has not been found by then is not named.
     """
     from . import mip  # see `_solve_large`
-    from .tables import Tables
+    from .tables import ProblemArrays
 
     alone = _missed_alone(problem)
     kinds = {_kind(name) for name in alone}
     relaxations = [one for one in _relaxations(problem) if kinds <= {one[0]}]
     enough: dict[str, float] = {}
     deadline = clock() + time_limit_s
-    tables = Tables(problem) if relaxations and _candidates(problem) <= HUGE else None
+    tables = ProblemArrays(problem) if relaxations and _candidates(problem) <= HUGE else None
     for number, (name, goal, relaxed) in enumerate(relaxations):
         share = (deadline - clock()) / (len(relaxations) - number)
         if tables is None or share <= 0:
@@ -227,9 +227,9 @@ class _Known:
 def _solve_large(problem: AssignmentProblem, known: _Known, *, time_limit_s: float, gap: float) -> Solution:
     # NumPy takes 50 ms to import, HiGHS 60 ms: only where a plan needs them.
     from . import lagrangian
-    from .tables import Tables
+    from .tables import ProblemArrays
 
-    tables = Tables(problem)
+    tables = ProblemArrays(problem)
     alive = tables.useful()
     found = lagrangian.search(tables, alive, enough=gap, found=known.add)
     known.bound = max(known.bound, found.bound)
@@ -247,7 +247,7 @@ def _solve_large(problem: AssignmentProblem, known: _Known, *, time_limit_s: flo
 
 
 def _finish(
-    tables: Tables,
+    tables: ProblemArrays,
     alive: Array,
     prices: lagrangian.Prices,
     known: _Known,

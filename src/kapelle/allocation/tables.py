@@ -31,7 +31,7 @@ class Lists(NamedTuple):
     agents: list[list[list[int]]]
 
 
-class Tables:
+class ProblemArrays:
     """A problem as arrays of (tasks, candidates)."""
 
     def __init__(self, problem: AssignmentProblem) -> None:
@@ -44,15 +44,15 @@ class Tables:
         self.cost = self._spread([one.cost for one in flat], np.inf)
         self.seconds = self._spread([one.seconds for one in flat], 0.0)
         success = self._spread([one.quality for one in flat], 0.0)
-        counts = np.array([slot.counts for slot in slots], dtype=bool)
-        self.counted = int(counts.sum())
-        self.quality = np.where(counts[:, None], success, 0.0)
+        self.counts = np.array([slot.counts for slot in slots], dtype=bool)
+        """Whether the quality of a task counts."""
+        self.quality = np.where(self.counts[:, None], success, 0.0)
         """0 where it does not count."""
         floors = np.array([slot.min_quality for slot in slots], dtype=float)
-        floors[~counts] = 0.0
+        floors[~self.counts] = 0.0
         self.lack = np.maximum(0.0, floors[:, None] - success)
         """By how much a candidate misses its task's own floor."""
-        self.needed = limits.min_quality * self.counted
+        self.needed = limits.min_quality * int(self.counts.sum())
         self.deadline = limits.max_seconds
         self.before = [slot.before for slot in slots]
         self.after: list[list[int]] = [[] for _ in slots]
@@ -187,7 +187,7 @@ class Timetable:
     A change costs as much as the part of the graph whose times it moves, which is small in most plans.
     """
 
-    def __init__(self, tables: Tables, seconds: Sequence[float]) -> None:
+    def __init__(self, tables: ProblemArrays, seconds: Sequence[float]) -> None:
         self._before, self._after = tables.before, tables.after
         self.seconds = list(seconds)
         self.heads, self.tails = tables.heads(self.seconds), tables.tails(self.seconds)

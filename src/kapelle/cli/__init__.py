@@ -26,6 +26,7 @@ from . import doctor as doctor
 from . import learning as learning
 from . import people as people
 from . import reading as reading
+from . import resume as resume
 from . import run as run
 from .app import app as app
 from .error_json import error_to_json, words_of

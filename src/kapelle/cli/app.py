@@ -7,7 +7,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +14,13 @@ import typer
 from rich.console import Console
 
 import kapelle
+from kapelle import terminal
 from kapelle.agents import AgentRegistry
 from kapelle.documents import write_beside_then_rename
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput
 from kapelle.ledger import Run, has_ledger, is_postgres_url, ledger_path, open_ledger
 from kapelle.redaction import hide_known
-from kapelle.terminal import terminal
 
 from .logs import LogFormat, LogLevel, start_logging
 
@@ -172,39 +171,3 @@ def write_file(path: Path, text: str) -> None:
             raise InvalidInput(f"Cannot write {str(path)!r}: {error.strerror or error}.") from error
     else:
         write_beside_then_rename(target, text.encode())
-
-
-def run_to_json(run: Run) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "request": run.request,
-        "state": run.state,
-        "stop_reason": run.stop_reason,
-        "answer": run.answer,
-        "cost_usd": run.cost_usd,
-        "overrun_usd": run.overrun_usd,
-        "planning_cost_usd": run.planning_cost_usd,
-        "planning_usage": asdict(run.planning_usage),
-        "cost_by_agent": run.cost_by_agent,
-        "cost_notes": list(run.cost_notes),
-        "cost_assumed": run.cost_assumed,
-        "usage": asdict(run.usage),
-        "seconds": run.seconds,
-        "critical_path_seconds": run.critical_path_seconds,
-        "planner": run.planner,
-        "notes": list(run.notes),
-        "issues": list(run.issues),
-        "settings": dict(run.settings),
-        "active_seconds": run.active_seconds,
-        "questions": {question_id: asdict(question) for question_id, question in run.questions.items()},
-        "graph_version": run.graph_version,
-        "graph": None if run.graph is None else run.graph.to_dict(),
-        "assignments": dict(run.assignments),
-        "explanations": dict(run.explanations),
-        "tasks": {
-            task_id: {**asdict(task), "understood": task.understood, "sql": task.sql}
-            for task_id, task in run.tasks.items()
-        },
-        "readings": [dict(reading) for task in run.tasks.values() for reading in task.readings],
-        "replaced": {task_id: asdict(task) for task_id, task in run.replaced.items()},
-    }

@@ -17,8 +17,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,8 +33,8 @@ from kapelle.engine import assemble_team
 from kapelle.errors import InvalidInput, KapelleError, LedgerCorrupt, NotFound
 from kapelle.learning import find_unreadable, learned_folder
 from kapelle.ledger import (
-    Examination,
-    Ledger,
+    PostgresLedger,
+    SqliteLedger,
     file_location,
     has_ledger,
     is_postgres_url,
@@ -50,7 +50,7 @@ from .app import Db, Json, app, console, db_words
 from .printing import print_json, split_remedy
 
 OLDEST_PYTHON = (3, 11)
-LEAST_FREE_BYTES = 100_000_000
+MIN_FREE_BYTES = 100_000_000
 """Room for about a hundred thousand events; with less, a run ends in the middle for want of it."""
 CLOCK_SLACK_S = 5.0
 """Clocks of machines that share a ledger and are kept by NTP differ by less."""
@@ -71,7 +71,8 @@ _SHOWN = 5
 class CheckResult:
     """What was found about one thing."""
 
-    name: str
+    name: str = ""
+    """Of the check, as `examine` gives it."""
     ok: bool
     detail: str
     remedy: str = ""
@@ -117,38 +118,36 @@ def check_python(surroundings: Surroundings) -> CheckResult:
     """Whether this Python is one that kapelle is written for."""
     version = f"Python {platform.python_version()}, kapelle {kapelle.__version__}"
     if sys.version_info >= OLDEST_PYTHON:
-        return CheckResult(name="python", ok=True, detail=version)
+        return _well(version)
     oldest = ".".join(map(str, OLDEST_PYTHON))
-    return CheckResult(name="python", ok=False, detail=version, remedy=f"Install Python {oldest} or later.")
+    return _wrong(detail=version, remedy=f"Install Python {oldest} or later.")
 
 
 def check_ledger(surroundings: Surroundings) -> CheckResult:
     """Whether the ledger can be read and written, or made where there is none."""
     if not has_ledger(surroundings.location):
         try_making(surroundings.location)
-        return CheckResult(name="ledger", ok=True, detail="There is none yet; the first run makes it.")
+        return _well("There is none yet; the first run makes it.")
     with open_ledger(surroundings.location, read_only=True) as ledger:
         found = ledger.examine()
         found.try_write()
         detail = f"{ledger.path} can be read and written; schema {found.version}"
-        return CheckResult(name="ledger", ok=True, detail=detail)
+        return _well(detail)
 
 
 def check_disk(surroundings: Surroundings) -> CheckResult:
     """Whether there is room for what runs write."""
     if is_postgres_url(surroundings.location):
-        return CheckResult(name="disk", ok=True, detail="The ledger is on a server; its disk is not seen from here.")
+        return _well("The ledger is on a server; its disk is not seen from here.")
     target = Path(file_location(surroundings.location)).expanduser().absolute()
     folder = next(parent for parent in target.parents if parent.is_dir())
     free = shutil.disk_usage(folder).free
     detail = f"{free / 1e9:,.1f} GB are free at {folder}"
-    if free >= LEAST_FREE_BYTES:
-        return CheckResult(name="disk", ok=True, detail=detail)
-    return CheckResult(
-        name="disk",
-        ok=False,
+    if free >= MIN_FREE_BYTES:
+        return _well(detail)
+    return _wrong(
         detail=detail,
-        remedy=f"Make room there, {LEAST_FREE_BYTES / 1e6:,.0f} MB at least; `kapelle gc` forgets old runs.",
+        remedy=f"Make room there, {MIN_FREE_BYTES / 1e6:,.0f} MB at least; `kapelle gc` forgets old runs.",
     )
 
 
@@ -157,14 +156,14 @@ def check_runs(surroundings: Surroundings) -> CheckResult:
     damaged: list[str] = []
     unchained: list[str] = []
     partly: list[str] = []
-    with _examination(surroundings) as found:
+    with _ledger(surroundings) as found:
         if found is None:
-            return CheckResult(name="runs", ok=True, detail="There are no runs yet.")
-        run_ids = found[1].run_ids()
+            return _well("There are no runs yet.")
+        run_ids, examination = found.run_ids(), found.examine()
         for number, run_id in enumerate(run_ids):
             surroundings.tell(f"checking run {number + 1:,} of {len(run_ids):,}")
             try:
-                start = found[1].check_run(run_id)
+                start = examination.check_run(run_id)
             except LedgerCorrupt as error:
                 damaged.append(split_remedy(str(error))[0])
                 continue
@@ -173,9 +172,7 @@ def check_runs(surroundings: Surroundings) -> CheckResult:
             elif start:
                 partly.append(f"{run_id} before event {start}")
     if damaged:
-        return CheckResult(
-            name="runs",
-            ok=False,
+        return _wrong(
             detail=f"{len(damaged):,} of {len(run_ids):,} runs damaged: {_some(damaged, ' ')}",
             remedy="Put a copy of the ledger in its place, or do without these runs: the others are whole.",
         )
@@ -185,19 +182,17 @@ def check_runs(surroundings: Surroundings) -> CheckResult:
     for what, those in (("not chained", unchained), ("not chained in part", partly)):
         if those:
             detail += f"; {len(those):,} {what}, from before events were: {_some(those, ', ')}"
-    return CheckResult(name="runs", ok=True, detail=detail)
+    return _well(detail)
 
 
 def check_unfinished(surroundings: Surroundings) -> CheckResult:
     """Whether there are runs under way on which nobody works: their engine has died."""
-    with _examination(surroundings) as found:
-        left = () if found is None else found[1].abandoned()
-        more = "" if found is None else db_words(surroundings.db, getattr(found[0], "path", surroundings.db))
+    with _ledger(surroundings) as found:
+        left = () if found is None else found.examine().abandoned()
+        more = "" if found is None else db_words(surroundings.db, found.path)
     if not left:
-        return CheckResult(name="unfinished", ok=True, detail="No run was left unfinished by an engine that died.")
-    return CheckResult(
-        name="unfinished",
-        ok=False,
+        return _well("No run was left unfinished by an engine that died.")
+    return _wrong(
         detail=f"{len(left):,} run{'s' * (len(left) != 1)} under way, but nobody works on "
         f"{'them' if len(left) != 1 else 'it'}: {_some(left, ', ')}",
         remedy="To go on: " + _some([f"kapelle resume {run_id}{more}" for run_id in left], "; "),
@@ -206,16 +201,14 @@ def check_unfinished(surroundings: Surroundings) -> CheckResult:
 
 def check_clock(surroundings: Surroundings) -> CheckResult:
     """Whether time goes forward: leases, deadlines and the order of runs go by it."""
-    with _examination(surroundings) as found:
-        newest = None if found is None else found[1].newest_at()
+    with _ledger(surroundings) as found:
+        newest = None if found is None else found.newest_at()
     now = surroundings.clock()
     if newest is None:
-        return CheckResult(name="clock", ok=True, detail="There are no events to compare it with.")
+        return _well("There are no events to compare it with.")
     if newest <= now + CLOCK_SLACK_S:
-        return CheckResult(name="clock", ok=True, detail="It is not before the newest event in the ledger.")
-    return CheckResult(
-        name="clock",
-        ok=False,
+        return _well("It is not before the newest event in the ledger.")
+    return _wrong(
         detail=f"It is {newest - now:,.0f} seconds before the newest event in the ledger",
         remedy="Set this machine's clock (date, timedatectl), or that of the machine that wrote the event.",
     )
@@ -227,13 +220,13 @@ def check_model(surroundings: Surroundings) -> CheckResult:
     team = assemble_team(AgentRegistry(), data=None, model=None, environ=surroundings.environ)
     told = team.model_note.rstrip(".")
     if team.model_name is None:
-        return CheckResult(name="model", ok=True, detail=f"{told}. This is offline; KAPELLE_MODEL names a model.")
+        return _well(f"{told}. This is offline; KAPELLE_MODEL names a model.")
     client = find_model(None, surroundings.environ)
     problem = _try_connecting(client.base_url) if isinstance(client, PydanticAIClient) and client.is_local else None
     if problem is None:
-        return CheckResult(name="model", ok=True, detail=f"{told}. It was not called.")
+        return _well(f"{told}. It was not called.")
     remedy = "Start its server (ollama serve, vllm serve, llama-server), or name another address in KAPELLE_BASE_URL."
-    return CheckResult(name="model", ok=False, detail=f"{told}. Nobody listens there: {problem}", remedy=remedy)
+    return _wrong(detail=f"{told}. Nobody listens there: {problem}", remedy=remedy)
 
 
 def _try_connecting(base_url: str | None) -> str | None:
@@ -249,15 +242,15 @@ def _try_connecting(base_url: str | None) -> str | None:
 
 def check_learned(surroundings: Surroundings) -> CheckResult:
     """Whether what was learned, which lies beside the ledger, can be read: runs go on without, and are dearer."""
-    with _examination(surroundings) as found:
-        folder = None if found is None else learned_folder(found[0])
+    with _ledger(surroundings) as found:
+        folder = None if found is None else learned_folder(found)
     if folder is None or not folder.exists():
-        return CheckResult(name="learned", ok=True, detail="Nothing was learned yet; `kapelle learn` does.")
+        return _well("Nothing was learned yet; `kapelle learn` does.")
     problems = find_unreadable(folder)
     if not problems:
-        return CheckResult(name="learned", ok=True, detail=f"{folder} can be read.")
+        return _well(f"{folder} can be read.")
     remedy = "Learn anew: kapelle learn" + db_words(surroundings.db, surroundings.location)
-    return CheckResult(name="learned", ok=False, detail=" ".join(problems), remedy=remedy)
+    return _wrong(detail=" ".join(problems), remedy=remedy)
 
 
 def check_sandbox(surroundings: Surroundings) -> CheckResult:
@@ -265,9 +258,9 @@ def check_sandbox(surroundings: Surroundings) -> CheckResult:
     with Sandbox(processes=1) as sandbox:
         found = sandbox.run("sum(numbers) * 2", {"numbers": [1, 20]}).value
     if found == 42:
-        return CheckResult(name="sandbox", ok=True, detail="A program ran in it.")
+        return _well("A program ran in it.")
     remedy = "Install it anew: pip install --force-reinstall pydantic-monty"
-    return CheckResult(name="sandbox", ok=False, detail=f"A program gave {found!r:.80} instead of 42.", remedy=remedy)
+    return _wrong(detail=f"A program gave {found!r:.80} instead of 42.", remedy=remedy)
 
 
 def check_extras(surroundings: Surroundings) -> CheckResult:
@@ -277,7 +270,7 @@ def check_extras(surroundings: Surroundings) -> CheckResult:
     detail = f"installed: {there}"
     if missing:
         detail += f"; not installed: {', '.join(missing)} (pip install 'kapelle[{','.join(missing)}]')"
-    return CheckResult(name="extras", ok=True, detail=detail)
+    return _well(detail)
 
 
 CHECKS: tuple[Callable[[Surroundings], CheckResult], ...] = (
@@ -295,22 +288,31 @@ CHECKS: tuple[Callable[[Surroundings], CheckResult], ...] = (
 """In the order in which they are told."""
 
 
+def _well(detail: str) -> CheckResult:
+    return CheckResult(ok=True, detail=detail)
+
+
+def _wrong(*, detail: str, remedy: str) -> CheckResult:
+    return CheckResult(ok=False, detail=detail, remedy=remedy)
+
+
 def _perform(check: Callable[[Surroundings], CheckResult], surroundings: Surroundings) -> CheckResult:
     name = check.__name__.removeprefix("check_")
     surroundings.tell(f"checking: {name}")
     try:
-        return check(surroundings)
+        found = check(surroundings)
     except KapelleError as error:
         detail, remedy = split_remedy(str(error))
-        return CheckResult(name=name, ok=False, detail=detail, remedy=remedy or detail)
+        found = _wrong(detail=detail, remedy=remedy or detail)
     except Exception as error:  # whatever is broken here is what was looked for
         detail = traceback.format_exception_only(error)[-1].strip()
         remedy = "Install kapelle anew; if that does not help, please report this."
-        return CheckResult(name=name, ok=False, detail=detail, remedy=remedy)
+        found = _wrong(detail=detail, remedy=remedy)
+    return replace(found, name=name)
 
 
 @contextmanager
-def _examination(surroundings: Surroundings) -> Iterator[tuple[Ledger, Examination] | None]:
+def _ledger(surroundings: Surroundings) -> Iterator[SqliteLedger | PostgresLedger | None]:
     """The ledger, opened for reading; None where there is none yet."""
     location = surroundings.location
     try:
@@ -319,11 +321,8 @@ def _examination(surroundings: Surroundings) -> Iterator[tuple[Ledger, Examinati
         ledger = None
     except KapelleError as error:
         raise InvalidInput("Not checked: the ledger cannot be opened. See the check 'ledger'.") from error
-    if ledger is None:
-        yield None
-        return
-    with ledger:
-        yield ledger, ledger.examine()
+    with ledger or nullcontext() as found:
+        yield found
 
 
 def _some(things: list[str] | tuple[str, ...], between: str) -> str:

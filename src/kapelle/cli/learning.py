@@ -46,7 +46,7 @@ def savings(
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw cost and quality into this .svg or .png.")] = None,
     save: Annotated[
-        Path | None, typer.Option("--save", help="Write the policy that was learned into this file.")
+        Path | None, typer.Option("--save", help="Write what was learned into this file, for Engine(learned=FILE).")
     ] = None,
     db: Db = None,
     seed: Annotated[int, typer.Option("--seed", help="For what is drawn by chance.")] = 0,
@@ -90,7 +90,7 @@ def learn(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Learn from outcomes how hard tasks are and which strategies pay; later runs with this ledger use it."""
+    """Learn from outcomes how hard tasks are, what pays and who does what; later runs with this ledger use it."""
     path = ledger_file(db)
     folder = Path(f"{Path(path).expanduser()}.learned")
     with console(stderr=True).status("learning"):

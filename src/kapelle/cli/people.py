@@ -12,15 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
+from kapelle import terminal
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput, NotFound, RunBusy
 from kapelle.ledger import Ledger, Question, Run, is_dead, ledger_path, open_ledger
-from kapelle.terminal import terminal
 
 from .app import Db, Json, Note, RunId, app, console, db_words, engine_of
 from .asking import who
 from .printing import print_json, say
-from .run import go_on
+from .resume import go_on
 
 Target = Annotated[
     str,

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from kapelle import terminal
 from kapelle.errors import InvalidInput
 from kapelle.ledger import has_ledger, ledger_path, open_ledger
-from kapelle.terminal import terminal
+from kapelle.views import run_to_json
 
 from .app import (
     Agents,
@@ -27,7 +28,6 @@ from .app import (
     db_words,
     draw,
     engine_of,
-    run_to_json,
 )
 from .printing import print_json, say
 

@@ -10,15 +10,19 @@ from pathlib import Path
 from kapelle.errors import InvalidInput
 
 
-def write_beside_then_rename(path: Path, content: bytes) -> None:
-    """Replace the file's content, making its folder where it is missing. Who may read it stays as it was.
+def write_beside_then_rename(path: Path, content: bytes, *, make_folder: bool = False) -> None:
+    """Replace the file's content. Who may read it stays as it was.
+
+    Args:
+        make_folder: Whether a folder that is missing is made; else it is an error, as a name that was mistyped is.
 
     Raises:
         InvalidInput: it cannot be written; the old file is still there.
     """
     beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         mode = path.stat().st_mode & 0o777 if path.exists() else None
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             if mode is not None:

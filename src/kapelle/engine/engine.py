@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kapelle.agents import AgentRegistry, PartialText, call_in_thread
-from kapelle.allocation import DAAOOptimizer, Explorer, Frontier, OptimizationConstraints, pareto_frontier
+from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints
 from kapelle.budget import Amounts, Budget
 from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler
@@ -38,20 +38,24 @@ from kapelle.validation import AOPValidator, PlanDetector
 from .feedback import MAX_OUTCOMES, Feedback
 from .people import People
 from .planner_call import PlannerCall
-from .preparation import Preparation, Proposal
+from .preparation import Preparation
+from .proposal import Proposal
 from .reflecting import Reflecting
 from .request import Request, check_watcher, read_request
 from .resumption import plan_resumption, recorded_plan, write_resumption
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
 from .streaming import Streaming
-from .team import AgentLike, Team, assemble_team, register_agents
+from .together import Together
 
 if TYPE_CHECKING:
+    from kapelle.allocation import Frontier
     from kapelle.planning import GraphPlanner
 
+    from .team import AgentLike, Team
 
-class Engine(Streaming, People, Feedback):
+
+class Engine(Streaming, Together, People, Feedback):
     """Conducts agents.
 
     Args:
@@ -122,6 +126,8 @@ class Engine(Streaming, People, Feedback):
         clock: Callable[[], float] = time.time,
         heartbeat: Callable[[], Heartbeat] = ThreadHeartbeat,
     ) -> None:
+        from .team import assemble_team, register_agents  # whatever plans and works without a model: 0.1 s
+
         environ = os.environ if environ is None else environ
         own = register_agents(agents)
         self.team: Team = assemble_team(own, data=data, model=model, environ=environ, attended=attended)
@@ -173,7 +179,7 @@ class Engine(Streaming, People, Feedback):
 
     async def run(
         self,
-        request: str | Path | Plan,
+        request: str | Path | Plan | Proposal,
         *,
         budget_usd: float | None = None,
         deadline_s: float | None = None,
@@ -187,7 +193,8 @@ class Engine(Streaming, People, Feedback):
         A run in which a task needs a person ends as `waiting` once nothing else is left to do: see `answer`, `resume`.
 
         Args:
-            request: The user's words; or a plan: a file (as a Path), or a Plan.
+            request: The user's words; or a plan: a file (as a Path), or a Plan; or what `plan` or `plan_many` proposed,
+                which is then done by those proposed, and within the same limits where none are given here.
             budget_usd, deadline_s, min_quality, max_tokens: See RunLimits.
             on_event: Called with every event as it happens.
             on_text: Called with pieces of text as models write them.
@@ -200,6 +207,7 @@ class Engine(Streaming, People, Feedback):
         """
         terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
         wanted = read_request(request, self.team)
+        terms = wanted.held_to(terms)
         check_watcher(on_event)
         self._check_prices(terms, wanted.given)
         async with self._lease(self.ledger.new_run_id()) as lease:
@@ -214,7 +222,7 @@ class Engine(Streaming, People, Feedback):
             begun = {"request": wanted.words, "settings": read_json_value(settings), "owner": lease.owner}
             journal.write("run_started", begun)
             session = self._session(lease, journal, self._preparation(terms, journal), on_text)
-            return await session.conduct(wanted, deadline_s=deadline_s)
+            return await session.conduct(wanted, deadline_s=terms.deadline_s)
 
     async def resume(
         self,
@@ -292,6 +300,8 @@ class Engine(Streaming, People, Feedback):
         Raises:
             InvalidInput: a limit is wrong, or a task of the plan has no agent.
         """
+        from kapelle.allocation import pareto_frontier  # for who asks for choices
+
         terms, routing = RunLimits(deadline_s=deadline_s, min_quality=min_quality), proposal.routing
         if routing.unassigned:
             task_id, reason = next(iter(routing.unassigned.items()))

@@ -14,10 +14,10 @@ from kapelle.execution import error_text, read_spent
 from kapelle.ledger import Journal
 from kapelle.planning import CorrectingPlanner, Plan, Planner, take_plan
 
-from .team import Team
-
 if TYPE_CHECKING:
     from kapelle.planning import GatedPlanner
+
+    from .team import Team
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,9 @@
 
 `first_version`, `rest_version` and `grown_version` say what is to be decided, each a value; `Preparation.prepare` is
 the only place where a version is routed and validated, and `mend` the only one where a refused one is changed. What a
-version already knows, agents that an earlier approval gave, stays. Runs no task, and asks no planner but for a better
-plan: see planner_call.
+version already knows, agents that an earlier approval gave, stays. `explore` lets some tasks of a first version go to
+agents of which little is known; which may be moved, allocation decides. Runs no task, and asks no planner but for a
+better plan: see planner_call.
 """
 
 from __future__ import annotations
@@ -15,49 +16,29 @@ import math
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints, PlanEstimates, follow_orders
 from kapelle.budget import Budget
-from kapelle.errors import InvalidPlan, PlanRejected
+from kapelle.errors import InvalidPlan
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Run, Usage
 from kapelle.limits import RunLimits
 from kapelle.planning import Plan
 from kapelle.routing import HALORouter, RoutedPlan
 from kapelle.strategies import agents_of
-from kapelle.validation import AOPValidator, ApprovedPlan, Issue, ValidationResult, avoid_hopeless
+from kapelle.validation import AOPValidator, ApprovedPlan, ValidationResult, avoid_hopeless
 
 from .event_data import planned, routed
-from .exploring import explore
 from .planner_call import PlannerCall
+from .proposal import Proposal
 from .request import Request
-from .team import Team
+
+if TYPE_CHECKING:
+    from .team import Team
 
 LIMIT_KINDS = ("budget", "deadline", "quality", "capacity")
 """Kinds of issue that say that what the user allows is too little, not that the plan is wrong."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Proposal:
-    """A request as it would be run: the plan, who would do what, and what the validator says. Nothing has run."""
-
-    plan: Plan
-    routing: RoutedPlan
-    validation: ValidationResult
-    estimates: PlanEstimates | None = None
-    """What it was made by."""
-
-    @property
-    def approved(self) -> ApprovedPlan:
-        """What may run.
-
-        Raises:
-            PlanRejected: the plan was refused.
-        """
-        if self.validation.approved is None:
-            raise PlanRejected(self.validation.errors)
-        return self.validation.approved
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +46,8 @@ class Version:
     """One version of a plan, and what it is held to."""
 
     plan: Plan
+    routed: RoutedPlan | None = None
+    """Who does what, where that was decided before the run: then nothing is routed."""
     known: RoutedPlan = field(default_factory=RoutedPlan)
     """Who does what by an earlier approval of this run: that stays."""
     finished: frozenset[str] = frozenset()
@@ -95,7 +78,13 @@ class Version:
 
 
 def first_version(
-    plan: Plan, terms: RunLimits, budget: Budget, *, is_given: bool, run_id: str | None = None
+    plan: Plan,
+    terms: RunLimits,
+    budget: Budget,
+    *,
+    is_given: bool,
+    routed: RoutedPlan | None = None,
+    run_id: str | None = None,
 ) -> Version:
     """Return the first version of a plan, which has to fit into all that the user allows."""
     # What an unknown agent takes, and whether it succeeds, is just what is unknown.
@@ -103,6 +92,7 @@ def first_version(
     limits = terms.after(budget.spent.usd)
     return Version(
         plan=plan,
+        routed=routed,
         choosing=limits,
         limits=limits,
         # Whether a plan covers its request is judged by words. Who wrote the plan knows better.
@@ -187,7 +177,14 @@ class Preparation:
         if plan is None:
             plan = await self.planner.ask(request.words, gate_key=request.words if run_id is None else run_id)
         self._write_planned(plan)
-        version = first_version(plan, self.terms, self.budget, is_given=request.given is not None, run_id=run_id)
+        version = first_version(
+            plan,
+            self.terms,
+            self.budget,
+            is_given=request.given is not None,
+            routed=request.routed,
+            run_id=run_id,
+        )
         proposal = await self.prepare(version, on_routed=self._write_routed)
         if proposal.validation.approved is None and request.given is None:
             proposal = await self._mend_first(proposal)
@@ -202,11 +199,13 @@ class Preparation:
             on_routed: Called between the two.
         """
         estimates = self._estimate(version)
-        routing = await self._route(version, estimates)
+        routing = version.routed if version.routed is not None else await self._route(version, estimates)
         if on_routed is not None:
             on_routed(routing)
         validation = await self._validate(version, routing, estimates)
-        return Proposal(plan=version.plan, routing=routing, validation=validation, estimates=estimates)
+        return Proposal(
+            plan=version.plan, routing=routing, validation=validation, limits=version.limits, estimates=estimates
+        )
 
     async def mend(self, version: Version, proposal: Proposal) -> Proposal:
         """Return a refused version with the edits made that leave less wrong with it; what is known stays as it is."""
@@ -222,7 +221,7 @@ class Preparation:
         )
         notes = (*proposal.plan.notes, *(f"Repaired: {edit.summary}" for edit in mended.edits))
         plan = replace(proposal.plan, graph=mended.dag, notes=notes)
-        return Proposal(plan=plan, routing=mended.routing_plan, validation=mended.result)
+        return Proposal(plan=plan, routing=mended.routing_plan, validation=mended.result, limits=version.limits)
 
     def _estimate(self, version: Version) -> PlanEstimates:
         """Return what the tasks are expected to take, once for a version; whoever can do work may be given them."""
@@ -285,8 +284,7 @@ class Preparation:
     async def _mend_first(self, proposal: Proposal) -> Proposal:
         """Return a refused plan of a request as it is when mended; its cost is what mending cost.
 
-        What the words of the request say is missing a model plans once more. If words still find something missing, the
-        user is told: they are too weak a proof to refuse a plan, or to add work to one. What else is wrong is repaired.
+        A model is asked to plan once more; what is then still wrong, and all where there is none, is repaired.
         """
         notes = proposal.plan.notes
         proposal = replace(proposal, plan=replace(proposal.plan, usage=Usage(), cost_usd=0.0))
@@ -297,9 +295,6 @@ class Preparation:
                 again = await self.planner.ask(words, problems=[f"{issue.message} {issue.way_out}" for issue in errors])
                 notes = (*again.notes, "Planned once more: a first plan was refused.")
                 proposal = await self.prepare(self._first(replace(again, request=words)))
-        errors = proposal.validation.errors
-        if proposal.validation.approved is None:
-            notes = (*notes, *(f"It may be incomplete: {issue.message}" for issue in errors if _by_words(issue)))
         proposal = replace(proposal, plan=replace(proposal.plan, notes=notes))
         if proposal.validation.approved is not None:
             return proposal
@@ -338,10 +333,40 @@ class GrowthApprover:
         return proposal.approved
 
 
-def _by_words(issue: Issue) -> bool:
-    """Whether an issue was found by comparing the words of the plan with those of the request."""
-    return issue.kind in ("complete", "goal") and issue.task_id is None
-
-
 def _finite(amount: float) -> float | None:
     return amount if math.isfinite(amount) else None
+
+
+def explore(
+    explorer: Explorer, run_id: str, routing: RoutedPlan, estimates: PlanEstimates, left_usd: float
+) -> RoutedPlan:
+    """Return the plan in which some tasks go elsewhere, and each that might says how probable its agent was."""
+    dag = estimates.dag
+    candidates = {
+        task.task_id: estimates.able(task)
+        for task in dag
+        if task.task_id in routing.tasks and routing.tasks[task.task_id].strategy is None
+    }
+    planned = math.fsum(
+        able[routed.agent].cost_usd
+        for task_id, routed in routing.tasks.items()
+        if routed.agent in (able := candidates.get(task_id, {}))
+    )
+    stated = routing.figures.estimated_cost
+    spent = float(planned if stated is None else stated)
+    found = explorer.decide(
+        run_id,
+        dag,
+        routing.assignments,
+        candidates,
+        left_usd=max(0.0, left_usd - max(spent, planned)),
+        pinned=routing.fixed,
+    )
+    tasks = {name: replace(routing.tasks[name], propensity=chance) for name, chance in found.stays.items()}
+    for name, move in found.moves.items():
+        tasks[name] = routing.tasks[name].moved(move.agent, move.reason, propensity=move.propensity, explored=True)
+    explored = routing.with_tasks(tasks)
+    if not found.moves or stated is None:
+        return explored
+    cost = spent + math.fsum(move.extra_cost_usd for move in found.moves.values())
+    return replace(explored, figures=replace(explored.figures, estimated_cost=cost))

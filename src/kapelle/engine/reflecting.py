@@ -10,10 +10,10 @@ from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput
 from kapelle.execution import Reflector
 
-from .team import PLANNING_TOKENS, Team, price_of_planning
-
 if TYPE_CHECKING:
     from kapelle.planning import GraphPlanner
+
+    from .team import Team
 
 MAX_REFLECTIONS = 10
 """How often a model is asked in a run, or since it was gone on with: in longer ones the first results tell the most."""
@@ -53,6 +53,8 @@ class Reflecting:
         if reflector is None and not reflect:
             return cls()
         from kapelle.planning import GraphPlanner  # 20 ms, and only who reflects needs it
+
+        from .team import PLANNING_TOKENS, price_of_planning
 
         if reflect:
             assert team.client is not None

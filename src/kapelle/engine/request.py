@@ -1,16 +1,22 @@
-"""What a user asks for, taken in and checked: words, or a plan that somebody made. Runs nothing."""
+"""What a user asks for, taken in and checked: words, a plan that somebody made, or a proposal. Runs nothing."""
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kapelle.errors import InvalidInput
 from kapelle.ledger import read_usage, read_usd
+from kapelle.limits import RunLimits
 from kapelle.planning import Plan, fit_types, read_plan, take_plan
+from kapelle.routing import RoutedPlan
 
-from .team import HARMLESS_TYPES, Team
+from .proposal import Proposal
+
+if TYPE_CHECKING:
+    from .team import Team
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,14 +26,33 @@ class Request:
     words: str
     given: Plan | None = None
     """The plan that the user gave, or that a run has planned already; None where it is still to be planned."""
+    routed: RoutedPlan | None = None
+    """Who does what, where a proposal has decided that."""
+    proposed: RunLimits | None = None
+    """What that proposal was made for."""
+
+    def held_to(self, asked: RunLimits) -> RunLimits:
+        """Return the limits of its run: those asked for, and for the others what it was proposed within."""
+        if self.proposed is None:
+            return asked
+        known = self.proposed
+        return replace(
+            asked,
+            budget_usd=known.left_usd if asked.budget_usd is None else asked.budget_usd,
+            deadline_s=known.deadline_s if asked.deadline_s is None else asked.deadline_s,
+            min_quality=known.min_quality if asked.min_quality is None else asked.min_quality,
+        )
 
 
-def read_request(request: str | Path | Plan, team: Team) -> Request:
+def read_request(request: str | Path | Plan | Proposal, team: Team) -> Request:
     """Return what a user asks for; a `<graph>` names functions, as models call them, and not types.
 
     Raises:
         InvalidInput: it is none of these, or the plan is wrong.
     """
+    if isinstance(request, Proposal):
+        plan = read_request(request.plan, team)
+        return replace(plan, routed=request.routing, proposed=request.limits)
     if isinstance(request, Plan):
         usage, cost_usd = read_usage(request.usage), read_usd(request.cost_usd)
         words = _check_words(request.request)
@@ -36,6 +61,8 @@ def read_request(request: str | Path | Plan, team: Team) -> Request:
         return Request(words=_check_words(request))
     given = read_plan(request)
     if request.suffix.lower() == ".xml":
+        from .team import HARMLESS_TYPES  # as the engine imports it: who is there only knows that
+
         graph, notes = fit_types(given.graph, team.registry.runnable(), among=HARMLESS_TYPES)
         given = replace(given, graph=graph, notes=(*given.notes, *notes))
     return Request(words=given.request, given=given)

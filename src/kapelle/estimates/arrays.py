@@ -25,8 +25,6 @@ def write_arrays(path: Path | str, about: Mapping[str, object], arrays: Mapping[
         InvalidInput: it cannot be written.
     """
     head = np.frombuffer(json.dumps({"format": _FORMAT, **about}).encode(), dtype=np.uint8)
-    if not Path(path).parent.is_dir():  # a name mistyped makes no folder
-        raise InvalidInput(f"{str(path)!r} cannot be written: there is no such folder. Make it, or name another file.")
     written = io.BytesIO()
     np.savez_compressed(written, about=head, **arrays)  # type: ignore[arg-type]  # its stubs know fewer dtypes
     write_beside_then_rename(Path(path), written.getvalue())

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from .drift import Drift, What
-from .history import Amounts, Effect, History, Tokens, recent_mean
+from .history import Effect, PairAmounts, PairHistory, Tokens, recent_mean
 from .posterior import (
     ORDERED,
     Effects,
@@ -84,7 +84,7 @@ class Known:
     judged: int = 0
     costs_told: int = 0
     """Outcomes whose cost was told."""
-    histories: list[History] = field(default_factory=list)
+    histories: list[PairHistory] = field(default_factory=list)
     mean_seconds: float = 0.0
     """Per unit of complexity, the newer the more."""
     tokens: Tokens = field(default_factory=Tokens)
@@ -103,7 +103,7 @@ class Experience:
     """
 
     def __init__(self, *, level: float, tiers: Mapping[str, str]) -> None:
-        self.histories: dict[tuple[str, str], History] = {}
+        self.histories: dict[tuple[str, str], PairHistory] = {}
         self.agents: dict[str, Known] = {}
         self.types: dict[str, Known] = {}
         self.executions = 0
@@ -141,17 +141,17 @@ class Experience:
             of_type.tokens.add(tokens, complexity)
         return history.add(value, success, cost_usd, seconds, tokens, complexity, at, completed)
 
-    def _begin(self, agent: str, task_type: str) -> History:
+    def _begin(self, agent: str, task_type: str) -> PairHistory:
         if agent not in self.agents:
             self.agents[agent] = Known(None, self._costs.new_agent(), self._times.new_agent())
         if task_type not in self.types:
             self.types[task_type] = Known(None, self._costs.new_type(), self._times.new_type())
-        history = self.histories[agent, task_type] = History(
+        history = self.histories[agent, task_type] = PairHistory(
             agent,
             task_type,
             rate_effect=self._rates.new_pair(),
-            cost=Amounts(self._costs.new_pair()),
-            seconds=Amounts(self._times.new_pair()),
+            cost=PairAmounts(self._costs.new_pair()),
+            seconds=PairAmounts(self._times.new_pair()),
         )
         self.agents[agent].histories.append(history)
         return history

@@ -116,7 +116,7 @@ class Tokens:
         self.output += (tokens[2] / complexity - self.output) * step
 
 
-class Amounts:
+class PairAmounts:
     """Costs, or seconds, of one pair: how many of the last rows count, and whether they have changed."""
 
     __slots__ = ("detector", "effect", "kept", "reference")
@@ -179,14 +179,16 @@ class Share:
         return 0.5 ** (passed / self._half_life_s) if self.at > 0.0 and passed > 0.0 else 1.0
 
 
-class History:
+class PairHistory:
     """What one agent's attempts at one type of task used and came to."""
 
     __slots__ = ("_rows", "agent", "completion", "correctness", "cost", "cost_usd", "drift", "executions", "judged",
                  "rate_effect", "seconds", "successes", "task_type", "tokens", "total_seconds", "total_tokens",
                  "tried", "unchecked")  # fmt: skip
 
-    def __init__(self, agent: str, task_type: str, *, rate_effect: Effect, cost: Amounts, seconds: Amounts) -> None:
+    def __init__(
+        self, agent: str, task_type: str, *, rate_effect: Effect, cost: PairAmounts, seconds: PairAmounts
+    ) -> None:
         self.agent = agent
         self.task_type = task_type
         self.executions = 0
@@ -255,7 +257,7 @@ class History:
             changes = [*(changes or ()), change]
         return changes
 
-    def _watch(self, what: What, amounts: Amounts, amount: float, at: float) -> Drift | None:
+    def _watch(self, what: What, amounts: PairAmounts, amount: float, at: float) -> Drift | None:
         amounts.kept = min(amounts.kept + 1, WINDOW)
         known = amounts.reference
         change = None

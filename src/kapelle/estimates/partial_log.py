@@ -32,7 +32,7 @@ TURNS, LEVEL_TREES = 3, 80
 
 
 @dataclass(slots=True)
-class Table:
+class ObservedTable:
     """Observed quality and cost, as (task, agent) with NaN where an agent was not seen."""
 
     agents: tuple[str, ...]
@@ -41,7 +41,7 @@ class Table:
     cost: Doubles
 
 
-def tabulate(tasks: Sequence[LoggedTask], agents: tuple[str, ...], types: tuple[str, ...]) -> Table:
+def tabulate(tasks: Sequence[LoggedTask], agents: tuple[str, ...], types: tuple[str, ...]) -> ObservedTable:
     shape = (len(tasks), len(agents))
     quality, cost = np.full(shape, np.nan), np.full(shape, np.nan)
     column = {agent: at for at, agent in enumerate(agents)}
@@ -50,10 +50,10 @@ def tabulate(tasks: Sequence[LoggedTask], agents: tuple[str, ...], types: tuple[
         for agent, outcome in task.outcomes.items():
             quality[row, column[agent]], cost[row, column[agent]] = outcome.quality, outcome.cost_usd
     kinds = np.array([kind[task.task_type] for task in tasks], dtype=np.int32)
-    return Table(agents=agents, kinds=kinds, quality=quality, cost=cost)
+    return ObservedTable(agents=agents, kinds=kinds, quality=quality, cost=cost)
 
 
-def type_means(table: Table, types: int) -> Doubles:
+def type_means(table: ObservedTable, types: int) -> Doubles:
     """Quality by type and agent, shrunk: an agent's mean at a type, pulled toward agent + type."""
     agents = len(table.agents)
     seen = ~np.isnan(table.quality)
@@ -71,7 +71,7 @@ def type_means(table: Table, types: int) -> Doubles:
     return means
 
 
-def expect_unseen(rows: Floats, table: Table, folds: Ints, *, least: int, types: int, seed: int) -> Doubles:
+def expect_unseen(rows: Floats, table: ObservedTable, folds: Ints, *, least: int, types: int, seed: int) -> Doubles:
     """What every agent is expected to make of every task of a partial log, fairly to agents with the hard ones.
 
     How hard a task is by its words, for whoever tried it, and how good each agent is beyond that are found in turns
@@ -97,7 +97,7 @@ def expect_unseen(rows: Floats, table: Table, folds: Ints, *, least: int, types:
     return np.clip(expected, 0.0, 1.0)
 
 
-def means_of_filled(filled: Doubles, table: Table, means: Doubles) -> Doubles:
+def means_of_filled(filled: Doubles, table: ObservedTable, means: Doubles) -> Doubles:
     """Quality by type and agent, of all tasks of the type and not only of those that an agent happened to get."""
     fair = means.copy()
     fair[0] = (filled.sum(axis=0) + PULL * means[0]) / (len(filled) + PULL)
@@ -107,7 +107,7 @@ def means_of_filled(filled: Doubles, table: Table, means: Doubles) -> Doubles:
     return fair
 
 
-def fill(table: Table, expected: Doubles) -> Doubles:
+def fill(table: ObservedTable, expected: Doubles) -> Doubles:
     """Quality with the unseen filled in: what is expected there, and how the others fared at the task."""
     seen = ~np.isnan(table.quality)
     against = np.where(seen, table.quality - expected, 0.0)
@@ -115,7 +115,7 @@ def fill(table: Table, expected: Doubles) -> Doubles:
     return np.where(seen, table.quality, np.clip(expected + easier, 0.0, 1.0))
 
 
-def cost_lines(tasks: Sequence[LoggedTask], table: Table) -> Doubles:
+def cost_lines(tasks: Sequence[LoggedTask], table: ObservedTable) -> Doubles:
     """Return by agent the line of cost over the lengths of text and context: least squares, never below zero."""
     lines = np.zeros((3, len(table.agents)))
     described = sizes(tasks)

@@ -41,20 +41,20 @@ from kapelle.models import PriceTable
 from kapelle.redaction import get_logger
 
 from .drift import Drift
-from .estimate import Estimate
-from .experience import PRIOR_WEIGHT, Experience, Success
-from .history import Execution, TaskProfile, Tokens
-from .pair import (
+from .estimate import (
     DEFAULT_COST_USD,
     DEFAULT_SECONDS,
     DEFAULT_SUCCESS_RATE,
     DEFAULT_TOKENS,
     INPUT_SHARE,
     DifficultyAssessor,
+    Estimate,
     estimate_pair,
     shift_estimate,
     usage_of,
 )
+from .experience import PRIOR_WEIGHT, Experience, Success
+from .history import Execution, TaskProfile, Tokens
 from .rows import (
     MAX_COMPLEXITY,
     MAX_SECONDS,
@@ -311,11 +311,6 @@ class CostProfiler:
         with self._lock:
             history = self._experience.histories.get((agent_name, task_type))
             return None if history is None else history.profile()
-
-    def drifts(self) -> tuple[Drift, ...]:
-        """Return the changes of agents that were noticed, oldest first; the last thousand."""
-        with self._lock:
-            return tuple(self._drifts)
 
     def get_statistics(self) -> dict[str, Any]:
         """Return totals over all agents: executions, dollars, share of successes, agents, task types.

@@ -4,14 +4,13 @@
 different rows always. NumPy is loaded only when figures are made.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .columns import ColumnNames as ColumnNames
-from .ledger_log import MAX_LEDGER_ROWS as MAX_LEDGER_ROWS
-from .ledger_log import log_of_outcomes as log_of_outcomes
+from .log import MAX_LEDGER_ROWS as MAX_LEDGER_ROWS
 from .log import Log as Log
 from .log import RowProblem as RowProblem
+from .log import log_of_outcomes as log_of_outcomes
 from .log import log_of_tasks as log_of_tasks
 from .picture import write_plot as write_plot
 from .plot import draw_curve as draw_curve
@@ -30,11 +29,13 @@ from .text import format_report as format_report
 if TYPE_CHECKING:
     from .learned_policy import LearnedPolicy as LearnedPolicy
     from .policy import RoutingPolicy as RoutingPolicy
+else:
+    from kapelle import later
 
-_LATER = {"LearnedPolicy": "learned_policy", "RoutingPolicy": "policy"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    __getattr__ = later(
+        __name__,
+        {
+            "learned_policy": "LearnedPolicy",
+            "policy": "RoutingPolicy",
+        },
+    )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kapelle.strategies import upper_hull
+
 Doubles = NDArray[np.float64]
 
 PRICES = 400
@@ -68,7 +70,8 @@ class Curve:
             found = quality[rows, chosen]
             error = 0.0 if reference is None else float((found - reference).std() / np.sqrt(len(found)))
             points.append((float(cost[rows, chosen].mean()), float(found.mean()), float(price), error))
-        return cls(points=upper_hull(np.array(points)))
+        drawn = np.array(points)
+        return cls(points=drawn[upper_hull(drawn[:, 0].tolist(), drawn[:, 1].tolist())])
 
     def at_quality(self, quality: float) -> OperatingPoint:
         """Return the cheapest point of this mean quality; the best there is, where none reaches it."""
@@ -110,21 +113,3 @@ def choose_columns(
     price = np.where(drawn < point.share, point.price, point.other_price)
     chosen: NDArray[np.intp] = (predicted_quality - price[:, None] * predicted_cost).argmax(axis=1)
     return chosen
-
-
-def upper_hull(points: Doubles) -> Doubles:
-    """Return the points (cost, quality, ...) of the upper left hull, by cost: no mix of others beats them."""
-    hull: list[Doubles] = []
-    for point in points[np.lexsort((-points[:, 1], points[:, 0]))]:
-        if hull and point[1] <= hull[-1][1]:
-            continue
-        while len(hull) >= 2 and _bends_up(hull[-2], hull[-1], point):
-            hull.pop()
-        hull.append(point)
-    return np.array(hull, dtype=np.float64)
-
-
-def _bends_up(first: Doubles, middle: Doubles, last: Doubles) -> bool:
-    """Whether the middle point lies on or below the line of the other two."""
-    rise = (middle[1] - first[1]) * (last[0] - first[0])
-    return bool(rise <= (last[1] - first[1]) * (middle[0] - first[0]))

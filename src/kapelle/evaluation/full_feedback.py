@@ -18,11 +18,9 @@ from kapelle.estimates import LoggedTask
 from kapelle.strategies import Single, Strategy
 
 from .baselines import Hindsight, best_single, cheapest_mix, cheapest_single
-from .folds import group_tasks, split_tasks
 from .log import Log
 from .report import Judged, Target, Today
-from .resampling import Resampler
-from .scoring import Judge, shares_by_type, thin_out
+from .scoring import Judge, Resampler, group_tasks, shares_by_type, split_tasks, thin_out
 
 Array = npt.NDArray[Any]
 

@@ -28,14 +28,21 @@ import numpy.typing as npt
 from kapelle.estimates import LoggedOutcome, LoggedTask
 
 from .baselines import best_single, cheapest_mix, cheapest_single
-from .doubly_robust import Predictor, Scores, score
-from .folds import group_tasks, split_tasks
+from .doubly_robust import (
+    MIN_SEEN,
+    MIN_SHARE,
+    Overlap,
+    Predictor,
+    Scores,
+    find_overlap,
+    find_uneven,
+    score,
+    tell_excluded,
+)
 from .full_feedback import Findings, middle, name_mixes
 from .log import Log
-from .overlap import MIN_SEEN, MIN_SHARE, Overlap, find_overlap, find_uneven, tell_excluded
 from .report import AS_LOGGED, Judged, Target, Today
-from .resampling import Resampler
-from .scoring import Judge, shares_by_type, thin_out
+from .scoring import Judge, Resampler, group_tasks, shares_by_type, split_tasks, thin_out
 
 Array = npt.NDArray[Any]
 

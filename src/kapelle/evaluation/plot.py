@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from kapelle.ledger import printable
+from kapelle.strategies import upper_hull
 
 from .report import Judged, SavingsReport, Target
 
@@ -299,21 +300,8 @@ def _distinct(targets: Sequence[Target]) -> list[Target]:
 
 def _mix_line(singles: Sequence[Judged]) -> list[Judged]:
     """Return the agents on the upper hull, from the cheapest to the best: random mixes lie on the line between."""
-    hull: list[Judged] = []
-    for one in sorted(singles, key=lambda judged: (judged.cost_share.value, -judged.quality_share.value)):
-        if hull and one.quality_share.value <= hull[-1].quality_share.value:
-            continue
-        while len(hull) > 1 and _is_below(hull[-2], hull[-1], one):
-            hull.pop()
-        hull.append(one)
-    return hull
-
-
-def _is_below(first: Judged, middle: Judged, last: Judged) -> bool:
-    rise = last.quality_share.value - first.quality_share.value
-    run = last.cost_share.value - first.cost_share.value
-    part = (middle.cost_share.value - first.cost_share.value) / run if run else 0.0
-    return middle.quality_share.value <= first.quality_share.value + part * rise
+    hull = upper_hull([one.cost_share.value for one in singles], [one.quality_share.value for one in singles])
+    return [singles[at] for at in hull]
 
 
 def _round_up(value: float, step: float) -> float:

@@ -25,8 +25,7 @@ from kapelle.ledger import ledger_path, printable
 from kapelle.models import PriceTable
 
 from .columns import NAMES, ColumnNames, find_columns
-from .ledger_log import read_ledger
-from .log import MAX_LISTED, Log, RowProblem, mean_outcome
+from .log import MAX_LISTED, Log, RowProblem, mean_outcome, read_ledger
 from .records import Record, find_kind, read_csv, read_csv_header, read_json_lines
 from .row_figures import BadRow, Scale, TokenPrices, read_name, read_number, read_quality, read_words
 

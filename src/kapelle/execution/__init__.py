@@ -1,12 +1,11 @@
 """Execution: approved plans, and nothing else, run as data flow."""
 
-from .answer import compose_answer as compose_answer
 from .backends import AsyncioBackend as AsyncioBackend
 from .backends import Backend as Backend
 from .backends import ThreadsBackend as ThreadsBackend
 from .backends import make_backend as make_backend
+from .error_reports import error_text as error_text
 from .error_reports import read_spent as read_spent
-from .error_texts import error_text as error_text
 from .executor import STOP as STOP
 from .executor import ExecutionResult as ExecutionResult
 from .executor import Executor as Executor
@@ -19,10 +18,11 @@ from .growth import Reflector as Reflector
 from .growth import Replanner as Replanner
 from .limits import ExecutionLimits as ExecutionLimits
 from .limits import HedgePolicy as HedgePolicy
+from .limits import RetryPolicy as RetryPolicy
+from .progress import compose_answer as compose_answer
 from .recovery import FallbackChooser as FallbackChooser
 from .resume import CUT_OFF as CUT_OFF
 from .resume import Interruption as Interruption
 from .resume import ResumeState as ResumeState
 from .resume import find_interruptions as find_interruptions
 from .resume import find_open_planning as find_open_planning
-from .retry import RetryPolicy as RetryPolicy

@@ -20,15 +20,14 @@ from kapelle.errors import AskPerson
 from kapelle.strategies import Accept, Ask, Examine, Single, Verdict
 from kapelle.validation import ApprovedPlan
 
-from .error_reports import read_question
-from .error_texts import MAX_REASON_CHARS
+from .error_reports import MAX_REASON_CHARS, read_question
 from .graph_changes import PendingChanges
 from .growth import may_help_anew
-from .owners import Owners
+from .limits import is_repeatable
 from .recovery import AskStrategy, FailedAttempt, FallbackChooser, LeaveToRival, Retry, TryAgent, recover
-from .reports import HedgeDue, RetryDue
-from .retry import is_repeatable
+from .running import HedgeDue, RetryDue
 from .settlement import LATE_EXPANSION, Ended, Settlement
+from .tasks import Owners
 from .work import Attempt, Job, Work
 
 

@@ -11,9 +11,9 @@ by its strategy (work), what follows for other tasks by the graph (progress), af
                                     │                 question ─> the task waits, holding nothing, until it is answered
                                     └──expire, stop─> cancelled, and charged what was set aside
 
-Each file owns one kind of state: tasks (what has become of them), ready and places (who is next), running, spending
-(all of the budget), journal_writer (all that is written), rests (services to leave alone), graph_changes. dispatch
-starts, settlement and attempts take in what has ended, stopping ends it early; this file has the loop.
+Each file owns one kind of state: tasks (what has become of them), ready (who is next, and whose places are free),
+running, spending (all of the budget), journal_writer (all that is written), rests (services to leave alone),
+graph_changes. dispatch starts, settlement and attempts take in what has ended; this file has the loop, and ends it.
 
 Urgency is the length of the longest expected path from a task to the end of the plan: the list-scheduling rule of Hu
 (1961), with `Task.priority` above it, and deadlines where there are any (ready). A graph may change while it runs:
@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -37,20 +38,20 @@ from kapelle.validation import ApprovedPlan
 
 from .attempts import Attempts
 from .backends import AsyncioBackend, Backend
-from .calls import Calls
-from .deadlines import Deadlines
+from .calls import Calls, contained
 from .dispatch import Dispatcher
 from .graph_changes import PendingChanges, Planning
 from .growth import GraphChanges
 from .journal_writer import JournalWriter
-from .limits import ExecutionLimits
-from .owners import Owners
+from .limits import Deadlines, ExecutionLimits
 from .places import AgentPlaces
 from .progress import Progress
 from .questions import Questions
 from .ready import ReadyJobs
 from .recovery import FallbackChooser
-from .reports import (
+from .rests import Rests
+from .resume import ResumeState
+from .running import (
     HedgeDue,
     MessagesArrived,
     OthersMayFollow,
@@ -58,17 +59,13 @@ from .reports import (
     Reports,
     RestOver,
     RetryDue,
+    RunningJobs,
     StopRequested,
     ThreadsAwaited,
 )
-from .rests import Rests
-from .resume import ResumeState
-from .running import RunningJobs
 from .settlement import Settlement
 from .spending import Spending
-from .stopping import stop
-from .tasks import Tasks
-from .watching import contained
+from .tasks import Owners, Tasks
 from .work import Job
 
 STOP = "stop"
@@ -197,7 +194,9 @@ class _Execution:
         agents, reports = executor.agents, Reports()
         spending = Spending(budget, agents)
         writer = JournalWriter(journal, plan, executor.clock, agents.versions)
-        places = executor.places.join(lambda agent: reports.put_from_anywhere(PlaceFree(agent=agent)))
+        places = executor.places.join(
+            lambda agent: reports.put_from_anywhere(PlaceFree(agent=agent)), asyncio.get_running_loop(), self._close
+        )
         ready = ReadyJobs(spending.places_of, places)
         questions = Questions(journal.run_id, earlier.questions)
         self._own = own = Owners(
@@ -263,8 +262,16 @@ class _Execution:
         finally:
             if alarm is not None:
                 alarm.cancel()
-            for one in (self._attempts, dispatcher, self._changes, own.rests, self._settlement, own.running, ready):
-                one.close()
+            self._close()
+
+    def _close(self) -> None:
+        """The run has ended; its event loop, too, where it was lost. Closing twice is allowed."""
+        own = self._own
+        with ExitStack() as closing:  # whatever one of them raises, the places are free
+            for one in (own.ready, own.running, self._settlement, own.rests):
+                closing.callback(one.close)
+            for other in (self._changes, self._dispatcher, self._attempts):
+                closing.callback(other.close)
 
     async def _take(self, report: Any, stop_key: str) -> None:
         match report:
@@ -310,8 +317,27 @@ class _Execution:
         tasks.apply_plan(self._plan)
 
     async def _stop(self, request: StopRequested) -> ExecutionResult:
-        progress = self._own.tasks.progress
-        if await stop(self._own, self._changes, self._attempts, request.reason):
+        """End the run before its tasks do: what runs is cancelled, what waits is skipped, and both are written down.
+
+        What has ended meanwhile counts as it ended, and nothing follows from it. A person, a deadline, a task that must
+        not fail, and whoever cancels the run end it alike.
+        """
+        own, attempts, reason = self._own, self._attempts, request.reason
+        tasks, progress = own.tasks, own.tasks.progress
+        tasks.is_stopping = True
+        self._changes.stop(reason)
+        jobs = list(own.running)
+        was_cancelled = await own.running.cancel(jobs, own.limits.grace_s)
+        for job in jobs:
+            attempts.settle_stopped(job, reason)
+        for work in [work for work in tasks.works.values() if work.started is not None]:
+            attempts.stop_task(work, reason)
+        over = {*progress.outputs, *progress.failed, *progress.skipped, *progress.cancelled, *progress.asking}
+        for task_id in progress.graph.topological_order():
+            if task_id not in over:
+                own.writer.task_skipped(task_id, reason, by_stop=True)
+                progress.skipped[task_id] = reason
+        if was_cancelled:
             raise asyncio.CancelledError  # whoever cancels a run that stops already wants its caller to stop as well
         outputs = progress.outputs
         if all(task_id in outputs for task_id in progress.graph.tasks):

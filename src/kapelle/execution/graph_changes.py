@@ -21,14 +21,13 @@ from kapelle.ledger import Usage
 from kapelle.strategies import Single
 from kapelle.validation import ApprovedPlan
 
-from .calls import Calls
-from .contained_calls import call_contained, read_new_plan, read_reflection
-from .error_reports import read_spent
-from .error_texts import MAX_REASON_CHARS
+from .calls import Calls, call_contained, read_new_plan, read_reflection
+from .error_reports import MAX_REASON_CHARS, read_spent
 from .growth import GraphChanges, Reflection, grow, is_same_again, may_replan
-from .owners import Owners
-from .retry import is_repeatable
+from .limits import is_repeatable
+from .running import cancel_task
 from .settlement import LATE_EXPANSION
+from .tasks import Owners
 from .work import Job, Work
 
 _NO_GROWTH = "It expanded into other tasks, and this run does not let its graph grow."
@@ -273,4 +272,4 @@ class PendingChanges:
         """Let nothing outlive the run."""
         for planning in self._plannings:
             if planning.work is not None:
-                planning.work.cancel()
+                cancel_task(planning.work)

@@ -16,7 +16,7 @@ from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
 from kapelle.strategies import Accept, Verdict, strategy_to_dict, task_context
 from kapelle.validation import ApprovedPlan
 
-from .error_texts import MAX_REASON_CHARS
+from .error_reports import MAX_REASON_CHARS
 from .growth import mode_of
 from .spending import no_usage
 from .work import Attempt, Job, Work

@@ -3,15 +3,21 @@
 A place is taken when a job starts and is free again once its call has really ended: a thread that goes on after its
 time keeps it, whatever has become of its run. Runs that want a place where none is free stand in a line, one entry
 each; a place that is given back is promised to the first of them, and who wants yet another stands at the end again. So
-no run starves, however many tasks the others have. Called from any thread: the runs of an engine may have event loops
-of their own. Not covered: other engines, in this process or another.
+no run starves, however many tasks the others have. A call that runs something with its engine itself waits for that: it
+has no place meanwhile, or runs within calls would wait for each other for ever. Called from any thread: the runs of an
+engine may have event loops of their own, and one whose loop was closed under it has ended. Not covered: other engines,
+in this process or another.
 """
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from weakref import WeakKeyDictionary, WeakSet
 
 
 class AgentPlaces:
@@ -23,7 +29,7 @@ class AgentPlaces:
 
     def __init__(self, places_of: Callable[[str], int]) -> None:
         self.places_of = places_of
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a run that the garbage collector ends, at any moment, takes it too
         self.taken: Counter[str] = Counter()
         """Per agent, places that are taken or promised. Where one is free, nobody stands in line."""
         self.kept: Counter[str] = Counter()
@@ -32,17 +38,40 @@ class AgentPlaces:
         """Per agent, how long the last of these calls had been given."""
         self.lines: dict[str, deque[RunPlaces]] = {}
         """Per agent, the runs that wait for a place."""
+        self.runs: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakSet[RunPlaces]] = WeakKeyDictionary()
+        """By event loop, those that may not have ended."""
 
-    def join(self, wake: Callable[[str], None]) -> RunPlaces:
+    def join(
+        self,
+        wake: Callable[[str], None],
+        loop: asyncio.AbstractEventLoop | None = None,
+        end: Callable[[], None] = lambda: None,
+    ) -> RunPlaces:
         """Return the places as one run sees them.
 
         Args:
             wake: Tells the run that there is news of an agent it waits for; called from any thread.
+            loop: Where the run is; None for one that cannot be lost.
+            end: Ends what is left of a run whose event loop was closed.
         """
-        return RunPlaces(self, wake)
+        run = RunPlaces(self, wake, end)
+        if loop is not None:
+            with self.lock:
+                self.runs.setdefault(loop, WeakSet()).add(run)
+        return run
+
+    def end_lost(self) -> None:
+        """End the runs whose event loops were closed under them: nothing else would ever free their places."""
+        with self.lock:
+            lost = [self.runs.pop(loop) for loop in [*self.runs] if loop.is_closed()]
+        for run in [run for runs in lost for run in runs]:
+            run.end()
+            run.close()
 
     def free(self, agent: str, run: RunPlaces | None = None, *, was_kept: bool = False) -> bool:
         """Let the next run have a place that is free; return whether that is the run that gave it back."""
+        if self.lines.get(agent):
+            self.end_lost()
         with self.lock:
             self.taken[agent] -= 1
             if was_kept:
@@ -62,15 +91,30 @@ class AgentPlaces:
 class RunPlaces:
     """The places of agents as one run sees them. Made by `AgentPlaces.join`; used in the run's event loop."""
 
-    def __init__(self, shared: AgentPlaces, wake: Callable[[str], None]) -> None:
+    def __init__(
+        self, shared: AgentPlaces, wake: Callable[[str], None], end: Callable[[], None] = lambda: None
+    ) -> None:
         self._shared = shared
-        self.wake = wake
+        self.wake, self.end = wake, end
         self.promised: Counter[str] = Counter()
         """Per agent, places that nobody else takes until this run has said that it does not want them."""
         self._held: Counter[str] = Counter()
+        outer = _OUTER.get()
+        self._outer = outer if outer is not None and outer.shared is shared else None
+        if self._outer is not None:
+            self._outer.begin_run()
 
     def take(self, agent: str) -> bool:
         """Take a place, or else stand in line for one."""
+        shared = self._shared
+        if not self._try_take(agent):
+            shared.end_lost()
+            if not self._try_take(agent, or_wait=True):
+                return False
+        self._held[agent] += 1
+        return True
+
+    def _try_take(self, agent: str, *, or_wait: bool = False) -> bool:
         shared = self._shared
         with shared.lock:
             if self.promised[agent]:
@@ -79,11 +123,20 @@ class RunPlaces:
                 shared.taken[agent] += 1
             else:
                 line = shared.lines.setdefault(agent, deque())
-                if self not in line:
+                if or_wait and self not in line:
                     line.append(self)
                 return False
-        self._held[agent] += 1
         return True
+
+    @contextmanager
+    def inside(self, agent: str) -> Iterator[None]:
+        """Let runs that a call begins know whose place it has; entered in the asyncio task of the job."""
+        call = _Call(self._shared, agent)
+        _OUTER.set(call)  # never reset: the task has a context of its own, and a call that has ended counts for nothing
+        try:
+            yield
+        finally:
+            call.end()
 
     def give_back(self, agent: str) -> bool:
         """The call in a place has ended; return whether this run is the next."""
@@ -143,9 +196,48 @@ class RunPlaces:
             for line in self._shared.lines.values():
                 if self in line:
                     line.remove(self)
+            held, self._held = self._held, Counter()
+            outer, self._outer = self._outer, None
+        if outer is not None:
+            outer.end_run()
         for agent in list(self.promised):
             self.pass_on(agent)
-        for agent, count in self._held.items():
+        for agent, count in held.items():
             for _ in range(count):
                 self._shared.free(agent)
-        self._held.clear()
+
+
+class _Call:
+    """A call of an agent, which may run something with the same engine; from any thread."""
+
+    def __init__(self, shared: AgentPlaces, agent: str) -> None:
+        self.shared = shared
+        self._agent = agent
+        self._runs = 0
+        self._has_ended = False
+
+    def begin_run(self) -> None:
+        """A run within the call begins: with the first, its place is for others."""
+        with self.shared.lock:
+            self._runs += 1
+            is_first = self._runs == 1 and not self._has_ended
+        if is_first:
+            self.shared.free(self._agent)
+
+    def end_run(self) -> None:
+        """A run within the call has ended: after the last it goes on, whether there is a place for it by now or not."""
+        with self.shared.lock:
+            self._runs -= 1
+            if not (self._runs or self._has_ended):
+                self.shared.taken[self._agent] += 1
+
+    def end(self) -> None:
+        """The call has ended; runs that it began may go on."""
+        with self.shared.lock:
+            self._has_ended = True
+            if self._runs:
+                self.shared.taken[self._agent] += 1
+
+
+_OUTER: ContextVar[_Call | None] = ContextVar("kapelle_call", default=None)
+"""The call within which something is run."""

@@ -1,4 +1,4 @@
-"""What has become of the tasks of a graph, and what follows for the others. Pure: nothing here starts or writes.
+"""What has become of the tasks of a graph, what follows for the others, and what to show when all has ended. Pure.
 
     a task is over        it is done, failed, or skipped; an expanded one has left the graph
     it came to nothing    it is over without an output: it failed, or was skipped
@@ -7,15 +7,18 @@
 What depends on a task that came to nothing is skipped, and so on down the graph, with two exceptions. A task with
 `needs="some"` waits until all it depends on is over, and runs if one of them is done. Where the task that came to
 nothing has `on_failure="continue"`, its dependents run without its output. Both are told what is missing, and why.
+
+The answer is the outputs at the ends of the graph, as far as they were done. What rests on the memory of a model says
+so, also where whoever wrote the answer has left that out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kapelle.graph import Task, TaskDAG
+from kapelle.graph import Task, TaskDAG, render_output, title_task
 
 from .growth import needs_some
 
@@ -152,3 +155,52 @@ class Progress:
                 return None
             needed = missed[0]
         return f"It needs the output of {needed!r}, which {'failed' if needed in self.failed else 'was skipped'}."
+
+
+def compose_answer(
+    graph: TaskDAG, outputs: Mapping[str, Any], from_memory: Collection[str] = (), *, mark: str = ""
+) -> str:
+    """Return the answer as text: the outputs that no finished task has used.
+
+    One such output is the answer. Several stand under the titles of their tasks, in plan order.
+
+    Args:
+        from_memory: Tasks whose output comes from the memory of a model.
+        mark: Stands after what such a task has said; empty: nothing is marked.
+    """
+    ends = [
+        task
+        for task in graph
+        if task.task_id in outputs and not any(d in outputs for d in graph.dependents(task.task_id))
+    ]
+
+    def answer_of(task_id: str) -> str:
+        text = render_output(outputs[task_id])
+        if not mark or not from_memory:
+            return text
+        if task_id in from_memory:
+            return _marked(text, mark)
+        unsaid = [name for name in _behind(graph, task_id) if name in from_memory and name in outputs]
+        if len(unsaid) <= text.count(mark):
+            return text
+        titles = "; ".join(dict.fromkeys(title_task(graph[name], outputs) for name in unsaid))
+        return f"{text.rstrip()}\n\n{titles} {mark}"
+
+    if len(ends) == 1:
+        return answer_of(ends[0].task_id)
+    return "\n\n".join(f"## {title_task(task, outputs)}\n\n{answer_of(task.task_id)}" for task in ends)
+
+
+def _marked(text: str, mark: str) -> str:
+    text = text.rstrip()
+    return f"{text}\n\n{mark}" if "\n" in text else f"{text} {mark}"
+
+
+def _behind(graph: TaskDAG, task_id: str) -> Iterator[str]:
+    """Return the tasks whose outputs went into one, directly or by others; nearest first."""
+    left, seen = [*graph.dependencies(task_id)], set[str]()
+    for name in left:  # grows while it is read
+        if name not in seen:
+            seen.add(name)
+            yield name
+            left += graph.dependencies(name)

@@ -2,7 +2,7 @@
 
 Taking a job takes a place with its agent; whoever takes one gives it back with `leave`. A job whose agent has none
 waits apart, so that a busy agent costs nobody else a look. There may be fewer places for this run than an agent has for
-all (see places): as many as can be paid. What that depends on is not known here.
+all: as many as can be paid. What that depends on is not known here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import heapq
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 
 from kapelle.graph import TaskDAG
 
@@ -197,6 +198,10 @@ class ReadyJobs:
         for agent in agents:
             if agent is not None:
                 self._wake(agent)
+
+    def inside(self, agent: str) -> AbstractContextManager[None]:
+        """Make a call in a place that was taken: see `RunPlaces.inside`."""
+        return self._places.inside(agent)
 
     def close(self) -> None:
         """The run has ended: nothing waits, and its places are free but for those that threads keep."""

@@ -23,7 +23,7 @@ from kapelle.allocation import PlanEstimates
 from kapelle.estimates import Estimate
 from kapelle.graph import Task
 
-from .retry import RetryPolicy, is_repeatable
+from .limits import RetryPolicy, is_repeatable
 
 
 class FallbackChooser(Protocol):

@@ -13,7 +13,7 @@ from kapelle.agents import AgentRegistry
 from kapelle.failures import sort_failure
 
 from .ready import ReadyJobs
-from .reports import OthersMayFollow, Reports, RestOver
+from .running import OthersMayFollow, Reports, RestOver
 from .work import Job
 
 MAX_FIRST_S = 60.0

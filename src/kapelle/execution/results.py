@@ -26,8 +26,7 @@ from kapelle.graph import MAX_READ_CHARS, TaskDAG, TooLarge, read_json_value, te
 from kapelle.ledger import MAX_REPORTED_USD, NOTHING, RefusedFigure, is_readable, read_share
 from kapelle.redaction import hide_known_in, hide_secrets, join_surrogates, mentions_known
 
-from .error_reports import UnknownCost, read_failure, spent_of, unknown_of
-from .error_texts import MAX_REASON_CHARS, describe_error
+from .error_reports import MAX_REASON_CHARS, UnknownCost, describe_error, read_failure, spent_of, unknown_of
 
 MAX_PLAIN_CHARS = 1_000_000
 """A text up to this length fits whatever JSON makes of its characters, so nobody need measure it."""

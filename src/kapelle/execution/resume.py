@@ -17,7 +17,7 @@ from typing import Any
 from kapelle.ledger import Event, Question, Run
 
 from .growth import may_help_anew
-from .retry import is_repeatable
+from .limits import is_repeatable
 
 CUT_OFF = "The engine that ran it stopped without a word."
 

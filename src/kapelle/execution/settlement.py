@@ -15,11 +15,11 @@ from kapelle.failures import FailureKind, sort_failure
 from kapelle.redaction import get_logger
 from kapelle.strategies import Verdict
 
-from .contained_calls import read_verdict
-from .error_texts import read_readings, tell_traceback
-from .owners import Owners
-from .reports import PlaceFree
+from .calls import read_verdict
+from .error_reports import read_readings, tell_traceback
 from .results import read_result
+from .running import PlaceFree
+from .tasks import Owners
 from .work import Attempt, Job
 
 failures = get_logger("kapelle.execution")

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
+from kapelle.agents import AgentRegistry
 from kapelle.graph import Task
 from kapelle.ledger import Question
 from kapelle.strategies import Ask, Checks
 from kapelle.validation import ApprovedPlan
 
-from .error_texts import MAX_REASON_CHARS
+from .error_reports import MAX_REASON_CHARS
 from .journal_writer import JournalWriter
+from .limits import Deadlines, ExecutionLimits
 from .progress import Consequences, Progress
 from .questions import Given, Questions, why_rejected
 from .ready import ReadyJobs, rank_tasks
-from .reports import StopRequested
+from .rests import Rests
 from .resume import ResumeState
+from .running import Reports, RunningJobs, StopRequested
 from .spending import Spending
 from .work import Attempt, Work
 
@@ -200,3 +204,20 @@ class Tasks:
             assert isinstance(move, Ask)  # nothing is known yet
             for job in work.new_jobs(move):
                 self._ready.push(job)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owners:
+    """The state of one execution."""
+
+    run_id: str
+    agents: AgentRegistry
+    limits: ExecutionLimits
+    deadlines: Deadlines
+    reports: Reports
+    spending: Spending
+    writer: JournalWriter
+    ready: ReadyJobs
+    running: RunningJobs
+    rests: Rests
+    tasks: Tasks

@@ -11,7 +11,7 @@ from typing import Any
 LONGEST_WAIT_S = 86_400.0
 """A wait that is asked for is cut to a day: a longer one is a clock that goes wrong, or a server that means "never"."""
 _LONGEST_CHAIN = 8
-MOST_MEMBERS = 100
+MAX_MEMBERS = 100
 _LONGEST_TEXT = 2_000
 
 
@@ -54,14 +54,9 @@ def chain_of(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def asked_wait_s(error: BaseException) -> float | None:
-    wait_s = read_retry_after(find_headers(error))
-    if wait_s is None:
-        wait_s = bounded(_look(error, "retry_after_s"))
-    if wait_s is None:
-        wait_s = bounded(_look(error, "retry_after"))
-    if wait_s is None:
-        wait_s = _google_wait_s(error)
-    return wait_s
+    told = (bounded(_look(error, name)) for name in ("retry_after_s", "retry_after"))
+    found = (read_retry_after(find_headers(error)), *told, _google_wait_s(error))
+    return next((wait_s for wait_s in found if wait_s is not None), None)
 
 
 def _google_wait_s(error: BaseException) -> float | None:

@@ -33,7 +33,7 @@ from kapelle.errors import (
 )
 
 from .error_parts import (
-    MOST_MEMBERS,
+    MAX_MEMBERS,
     asked_wait_s,
     bounded,
     chain_of,
@@ -100,17 +100,15 @@ def _sort_own(error: KapelleError) -> Failure:
     if isinstance(error, TryAgain):
         kind: FailureKind = "timeout" if isinstance(error, ModelTimeout) else "provider"
         return Failure(kind=kind, may_pass=True, retry_after_s=wait_s)
-    for kind, classes in _KINDS.items():
-        if isinstance(error, classes):
-            return Failure(kind=kind, retry_after_s=wait_s)
-    return Failure(kind="bug", retry_after_s=wait_s)
+    fitting = (kind for kind, own in LASTING_ERRORS.items() if isinstance(error, own))
+    return Failure(kind=next(fitting, "bug"), retry_after_s=wait_s)
 
 
 class _Looks:
     """How many errors of groups are still looked at: groups that share their members unfold without end."""
 
     def __init__(self) -> None:
-        self.left = MOST_MEMBERS
+        self.left = MAX_MEMBERS
 
 
 def _sort_foreign(error: BaseException | None, looks: _Looks) -> Failure:
@@ -171,7 +169,7 @@ def _by_words(error: BaseException, *, asked_to_wait: bool) -> Failure | None:
         if status != 429 and any(phrase in words for phrase in _CONTENT_PHRASES):
             return Failure(kind="content")
     if status is None and codes & _PASSING_CODES:
-        return Failure(kind="provider", may_pass=True)
+        return _PASSES
     return None
 
 
@@ -202,21 +200,19 @@ def _by_class(error: BaseException) -> Failure | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         return Failure(kind="refused")
     if isinstance(error, (ConnectionError, socket.gaierror, ssl.SSLError, asyncio.IncompleteReadError)):
-        return Failure(kind="provider", may_pass=True)
-    if isinstance(error, OSError) and error.errno in _NETWORK_ERRORS:
-        return Failure(kind="provider", may_pass=True)
-    return None
+        return _PASSES
+    return _PASSES if isinstance(error, OSError) and error.errno in _NETWORK_ERRORS else None
 
 
-_KINDS: dict[FailureKind, tuple[type[BaseException], ...]] = {
-    "cannot_answer": (CannotAnswer,),
-    "quota": (QuotaExceeded,),
-    "content": (ContentRefused,),
-    "refused": (ModelRefused,),
-    "reply": (ModelReplyInvalid,),
-    "budget": (LimitReached,),
-    "bad_input": (InvalidInput,),
-    "failed": (AgentFailed,),
+LASTING_ERRORS: dict[FailureKind, type[KapelleError]] = {
+    "cannot_answer": CannotAnswer,
+    "quota": QuotaExceeded,
+    "content": ContentRefused,
+    "refused": ModelRefused,
+    "reply": ModelReplyInvalid,
+    "budget": LimitReached,
+    "bad_input": InvalidInput,
+    "failed": AgentFailed,
 }
 """The first that fits counts."""
 

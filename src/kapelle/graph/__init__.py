@@ -28,6 +28,7 @@ from .patch import GraphPatch as GraphPatch
 from .references import Filled as Filled
 from .references import Reference as Reference
 from .references import bare_answer as bare_answer
+from .references import change_texts as change_texts
 from .references import escape_braces as escape_braces
 from .references import find_literals as find_literals
 from .references import find_references as find_references

@@ -23,9 +23,9 @@ from .foreign_values import as_list, field_names, held_parts, infinite, numpy_of
 
 MAX_INTEGER_BITS = 14_000
 """About 4,200 digits: CPython refuses to print and to read integers of more than 4,300."""
-_MOST_PER_CHAR = 12
+_MAX_PER_CHAR = 12
 """A character outside the basic plane is written as two escapes of six characters."""
-_MOST_PER_VALUE = 32
+_MAX_PER_VALUE = 32
 """The longest float, or an integer of 64 bits, with what stands between values."""
 _T = TypeVar("_T")
 
@@ -62,7 +62,7 @@ class Reading:
     @property
     def may_take(self) -> int:
         """At most so many characters what was read takes as JSON."""
-        return self._chars * _MOST_PER_CHAR + self._values * _MOST_PER_VALUE
+        return self._chars * _MAX_PER_CHAR + self._values * _MAX_PER_VALUE
 
     def read(self, value: Any, depth: int) -> Any:
         """Return a value as plain JSON."""

@@ -21,11 +21,11 @@ class Telling(Reading):
             return _LEFT_OUT if refusal.too_large and not isinstance(value, str) else self._tell(value)
 
     def _items(self, value: Iterable[Any], depth: int, steps: Iterable[Any] | None = None) -> list[Any]:
-        first = itertools.islice(value if steps is None else steps, _MOST_TOLD)
+        first = itertools.islice(value if steps is None else steps, _MAX_TOLD)
         return super()._items(value, depth, first)
 
     def _pairs(self, items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any]:
-        return super()._pairs(itertools.islice(items, _MOST_TOLD), depth)
+        return super()._pairs(itertools.islice(items, _MAX_TOLD), depth)
 
     def _key(self, key: Any) -> str:
         try:
@@ -56,5 +56,5 @@ class Telling(Reading):
 
 
 _LEFT_OUT = "..."
-_MOST_TOLD = 100
+_MAX_TOLD = 100
 """Items of one container: what is in it may have no end."""

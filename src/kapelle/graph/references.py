@@ -97,13 +97,7 @@ def resolve_references(value: Any, outputs: Mapping[str, Any]) -> Any:
         LookupError: an output, or the part of it that the reference names, does not exist.
         InvalidGraph: a brace belongs to no reference.
     """
-    if isinstance(value, str):
-        return _resolve_text(value, outputs)
-    if isinstance(value, Mapping):
-        return {key: resolve_references(item, outputs) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [resolve_references(item, outputs) for item in value]
-    return value
+    return change_texts(value, lambda text: _resolve_text(text, outputs))
 
 
 def split_filled(text: str, outputs: Mapping[str, Any]) -> tuple[str | Filled, ...]:
@@ -147,13 +141,7 @@ def replace_references(value: Any, stand_ins: Callable[[Reference], Sequence[Ref
     Raises:
         InvalidGraph: a brace belongs to no reference.
     """
-    if isinstance(value, str):
-        return _replace_in_text(value, stand_ins)
-    if isinstance(value, Mapping):
-        return {key: replace_references(item, stand_ins) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [replace_references(item, stand_ins) for item in value]
-    return value
+    return change_texts(value, lambda text: _replace_in_text(text, stand_ins))
 
 
 def rename_references(value: Any, rename: Callable[[str], str]) -> Any:
@@ -168,6 +156,17 @@ def rename_references(value: Any, rename: Callable[[str], str]) -> Any:
 def escape_braces(text: str) -> str:
     """Return text that survives `resolve_references` unchanged, whatever braces a user wrote in it."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def change_texts(value: Any, change: Callable[[str], Any]) -> Any:
+    """Return `value` with every text in it changed that holds a brace; keys stay."""
+    if isinstance(value, str):
+        return change(value) if "{" in value or "}" in value else value
+    if isinstance(value, Mapping):
+        return {key: change_texts(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [change_texts(item, change) for item in value]
+    return value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -288,8 +287,6 @@ def _whole_reference(text: str) -> Reference | None:
 
 
 def _replace_in_text(text: str, stand_ins: Callable[[Reference], Sequence[Reference]]) -> Any:
-    if "{" not in text and "}" not in text:
-        return text
     whole = _whole_reference(text)
     if whole is not None:
         found = tuple(stand_ins(whole))
@@ -308,8 +305,6 @@ def _replace_in_text(text: str, stand_ins: Callable[[Reference], Sequence[Refere
 
 
 def _resolve_text(text: str, outputs: Mapping[str, Any]) -> Any:
-    if "{" not in text and "}" not in text:
-        return text
     first, *others = split_filled(text, outputs)
     if isinstance(first, Filled) and not others:
         return first.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from kapelle.errors import InvalidGraph
@@ -134,34 +134,11 @@ class Task:
     def to_dict(self) -> dict[str, Any]:
         """Return the task as plain JSON values; fields that hold their default are left out."""
         values: dict[str, Any] = {"task_id": self.task_id, "task_type": self.task_type}
-        if self.description:
-            values["description"] = self.description
-        if self.depends_on:
-            values["depends_on"] = list(self.depends_on)
-        if self.inputs:
-            values["inputs"] = copy_json_value(self.inputs, place="inputs")
-        if self.requirements:
-            values["requirements"] = sorted(self.requirements)
-        if self.priority:
-            values["priority"] = self.priority
-        if self.deadline_s is not None:
-            values["deadline_s"] = self.deadline_s
-        if self.timeout_s is not None:
-            values["timeout_s"] = self.timeout_s
-        if self.retries is not None:
-            values["retries"] = self.retries
-        if self.strategy is not None:
-            values["strategy"] = clone_json_value(self.strategy)
-        if self.risk != "low":
-            values["risk"] = self.risk
-        if self.on_failure != "skip":
-            values["on_failure"] = self.on_failure
-        if self.needs != "all":
-            values["needs"] = self.needs
-        if self.approval:
-            values["approval"] = True
-        if self.metadata:
-            values["metadata"] = copy_json_value(self.metadata, place="metadata")
+        for name, default in _DEFAULTS.items():
+            value = getattr(self, name)
+            if value != default:
+                value = sorted(value) if isinstance(value, frozenset) else value
+                values[name] = copy_json_value(value, place=name)
         return values
 
     @classmethod
@@ -173,10 +150,10 @@ class Task:
         """
         if not isinstance(values, Mapping):
             raise InvalidGraph(f"A task is a mapping of its fields, not {type(values).__name__}.")
-        unknown = [name for name in values if name not in ("task_id", "task_type", *_OPTIONAL)]
+        unknown = [name for name in values if name not in ("task_id", "task_type", *_DEFAULTS)]
         if unknown:
             raise InvalidGraph(
-                f"Task {values.get('task_id')!r} has no field {unknown[0]!r}. Use {', '.join(_OPTIONAL)}."
+                f"Task {values.get('task_id')!r} has no field {unknown[0]!r}. Use {', '.join(_DEFAULTS)}."
             )
         missing = [name for name in ("task_id", "task_type") if name not in values]
         if missing:
@@ -187,7 +164,12 @@ class Task:
 _VALUES = ("inputs", "metadata", "strategy", "written")
 """Fields that hold what others could change."""
 _PLAIN = tuple(one.name for one in fields(Task) if one.name not in _VALUES)
-_OPTIONAL = tuple(f.name for f in fields(Task) if f.init and f.name not in ("task_id", "task_type"))
+_DEFAULTS: dict[str, Any] = {
+    one.name: one.default if one.default_factory is MISSING else one.default_factory()
+    for one in fields(Task)
+    if one.init and one.name not in ("task_id", "task_type")
+}
+"""What the fields hold that may be left out."""
 
 
 def _check_words(task_id: str, task_type: str, description: str) -> None:

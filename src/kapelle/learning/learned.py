@@ -183,7 +183,7 @@ def learn(
         notes=dict(book.notes),
         policy=f"There is no policy: {policy}"
         if isinstance(policy, str)
-        else f"Runs choose as `kapelle savings` says for {keep:.4g} of today's quality.",
+        else f"Runs choose as `kapelle savings` says for {100 * keep:.4g} % of today's quality.",
     )
 
 

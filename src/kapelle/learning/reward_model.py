@@ -161,7 +161,7 @@ class LearnedRewardModel:
                 for outcome in self._unsaved:
                     self._learn(outcome)
             content = self._state.to_json().encode("utf-8")
-            write_beside_then_rename(path, content)
+            write_beside_then_rename(path, content, make_folder=True)
             self._written, self._unsaved = content, []
 
     def _learn(self, outcome: TaskOutcome) -> None:

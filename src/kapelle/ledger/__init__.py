@@ -1,5 +1,7 @@
 """The ledger: what happened, written once and never changed. Resume, estimates, reports and training all read it."""
 
+from typing import TYPE_CHECKING
+
 from .amend import RATING as RATING
 from .amend import forget_row as forget_row
 from .amend import is_forgotten as is_forgotten
@@ -40,7 +42,6 @@ from .outcome import BLAMELESS as BLAMELESS
 from .outcome import Outcome as Outcome
 from .owner import is_dead as is_dead
 from .owner import this_process as this_process
-from .postgres import PostgresLedger as PostgresLedger
 from .question import MAX_SHOWN_WORDS as MAX_SHOWN_WORDS
 from .question import Question as Question
 from .question import answer_message as answer_message
@@ -63,3 +64,15 @@ from .usage import NOTHING as NOTHING
 from .usage import Usage as Usage
 from .usage import is_readable as is_readable
 from .usage import read_usage as read_usage
+
+if TYPE_CHECKING:
+    from .postgres import PostgresLedger as PostgresLedger
+else:
+    from kapelle import later
+
+    __getattr__ = later(
+        __name__,
+        {
+            "postgres": "PostgresLedger",
+        },
+    )

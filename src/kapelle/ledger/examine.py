@@ -10,7 +10,7 @@ from pathlib import Path
 from kapelle.errors import InvalidInput
 from kapelle.redaction import hide_password
 
-from .history import History
+from .history import StoredLedger
 from .ledger import RunSummary
 from .location import file_location, is_postgres_url
 from .owner import is_dead
@@ -29,16 +29,12 @@ class Examination:
     """
 
     def __init__(
-        self, history: History, now: Callable[[], float], *, version: int, try_write: Callable[[], None]
+        self, ledger: StoredLedger, now: Callable[[], float], *, version: int, try_write: Callable[[], None]
     ) -> None:
-        self._history = history
+        self._ledger = ledger
         self._now = now
         self.version = version
         self.try_write = try_write
-
-    def run_ids(self) -> tuple[str, ...]:
-        """Return the ids of all runs, also of those whose events are gone."""
-        return self._history.run_ids()
 
     def check_run(self, run_id: str) -> int | None:
         """Check that a run is as it was written and can be read; return from which event on it is chained.
@@ -48,14 +44,14 @@ class Examination:
         Raises:
             LedgerCorrupt: it is not, or cannot be; the message names the event.
         """
-        events = self._history.events(run_id)
+        events = self._ledger.events(run_id)
         if events:  # it may have been collected since it was listed
             rebuild_run(events)
-        return self._history.chained_from(run_id)
+        return self._ledger.chained_from(run_id)
 
     def abandoned(self) -> tuple[str, ...]:
         """Return the runs that are under way, but nobody works on them: no lease, or its owner is dead."""
-        found = self._history.under_way(self._now())
+        found = self._ledger.under_way(self._now())
         return tuple(run_id for run_id, lease in found.items() if lease is None or is_dead(lease.owner))
 
     def as_it_is(self, run: Run) -> Run:
@@ -72,10 +68,6 @@ class Examination:
             replace(one, state="interrupted") if one.run_id in gone and one.state in ("planning", "running") else one
             for one in found
         )
-
-    def newest_at(self) -> float | None:
-        """Return the latest time of all events, in seconds since the epoch; None where there are none."""
-        return self._history.newest_at()
 
 
 def try_making(location: str) -> None:

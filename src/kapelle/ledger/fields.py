@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kapelle.errors import LedgerCorrupt
@@ -74,16 +74,10 @@ class Fields:
         return found
 
     def issues(self, name: str) -> tuple[Mapping[str, Any], ...]:
-        found = self._get(name, (list, tuple), "a list", _NEEDED)
-        fit = all(isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in _ISSUE) for one in found)
-        self._check(fit, name, found, f"issues with {', '.join(_ISSUE)}")
-        return tuple(found)
+        return self._listed(name, "issues", _ISSUE, _NEEDED)
 
     def readings(self, name: str) -> tuple[Mapping[str, str], ...]:
-        found = self._get(name, (list, tuple), "a list", ())
-        fit = all(isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in _READING) for one in found)
-        self._check(fit, name, found, f"readings with {', '.join(_READING)}")
-        return tuple(found)
+        return self._listed(name, "readings", _READING, ())
 
     def usage(self, name: str) -> Usage:
         return Usage(**self.mapping(name, {}))
@@ -103,6 +97,12 @@ class Fields:
             if state == found:
                 return state
         raise self._problem(name, found, f"one of {', '.join(sorted(ENDED))}")
+
+    def _listed(self, name: str, what: str, keys: Sequence[str], default: object) -> tuple[Mapping[str, Any], ...]:
+        found = self._get(name, (list, tuple), "a list", default)
+        fit = all(isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in keys) for one in found)
+        self._check(fit, name, found, f"{what} with {', '.join(keys)}")
+        return tuple(found)
 
     def _get(self, name: str, kind: Any, what: str, default: object) -> Any:
         found = self._event.data.get(name)

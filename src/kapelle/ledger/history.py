@@ -1,14 +1,15 @@
-"""Reads runs and outcomes out of a store's tables. Knows nothing of connections, and never writes.
+"""What every store does alike: reads runs and outcomes out of its tables. Knows nothing of connections, never writes.
 
-Both stores hold the same two tables, `events` and `outcomes`; where their SQL differs, the store's Dialect says how.
+All stores hold the same tables; where their SQL differs, the store's StoreDialect says how.
 """
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from kapelle.errors import LedgerCorrupt, NotFound
 
@@ -18,7 +19,7 @@ from .chain import Head, check_chain
 from .event import COST_FIELDS, Event, EventKind, RunState
 from .fields import Fields
 from .lease import Lease
-from .ledger import RunSummary
+from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
 from .question import Question
 from .rebuild import event_cost, read_question, rebuild_run
@@ -48,7 +49,7 @@ _OPEN = """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Dialect:
+class StoreDialect:
     """What the stores say in different words."""
 
     pick: Callable[[str, Sequence[str]], str]
@@ -61,13 +62,32 @@ class Dialect:
     """SQL for a text column `{}` as it lies in the store: as bytes, where the store's texts may be no UTF-8."""
 
 
-class History:
-    """What has happened, for every store alike; the methods are those of Ledger."""
+class StoredLedger(ABC):
+    """The half of a ledger that only reads. A store adds its connection, and what it writes."""
 
-    def __init__(self, read: ReadRows, dialect: Dialect) -> None:
+    def __init__(self, read: ReadRows, dialect: StoreDialect, clock: Callable[[], float]) -> None:
         # What is asked for was typed by people, who also type what no store could hold.
         self._read: ReadRows = lambda sql, values: read(sql, [storable(value) for value in values])
         self._dialect = dialect
+        self._clock = clock
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the store. Closing twice is allowed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def new_run_id(self) -> str:
+        """Return an id for a run: sorts by time, and is short enough to type."""
+        return make_run_id(self._clock())
+
+    def now(self) -> float:
+        """Return what time it is by the clock that events are dated by, in seconds since the epoch."""
+        return self._clock()
 
     def events(self, run_id: str) -> tuple[Event, ...]:
         """Return the events of a run in order; none if there is no such run.
@@ -151,7 +171,7 @@ class History:
         rows = self._read("SELECT key, data FROM inbox WHERE run_id = ? ORDER BY number", (run_id,))
         return {key: json.loads(text) for key, text in rows}
 
-    def questions(self, run_id: str | None) -> tuple[Question, ...]:
+    def questions(self, run_id: str | None = None) -> tuple[Question, ...]:
         """Return what the tasks of one run, or of all, wait for people to answer, oldest first."""
         where, values = ("AND a.run_id = ?", (run_id,)) if run_id is not None else ("", ())
         rows = self._read(_OPEN.format(where=where), values)
@@ -173,8 +193,14 @@ class History:
         """
         return rebuild_run(self.events(self._full_id(run_id)))
 
-    def runs(self, limit: int) -> tuple[RunSummary, ...]:
-        """Return the newest runs, newest first. Answers and outputs stay in the store, however large they are."""
+    def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
+        """Return the newest runs, newest first.
+
+        What each has cost is what `Run.cost_usd` says. Answers and outputs stay in the store, however large they are.
+
+        Raises:
+            LedgerCorrupt: one of these runs has an event that cannot be read.
+        """
         pick = self._dialect.pick
         rows = self._read(
             f"""
@@ -208,8 +234,8 @@ class History:
             )
         return tuple(found)
 
-    def outcomes(self, agent: str | None, limit: int) -> tuple[Outcome, ...]:
-        """Return the newest outcomes, oldest of them first, as they count: see amend."""
+    def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
+        """Return the newest outcomes, oldest of them first: without what people had forgotten, and as they rated it."""
         where, values = ("WHERE agent = ?", (agent,)) if agent is not None else ("", ())
         columns = ", ".join(("outcome_id", *OUTCOME_COLUMNS))
         rows = self._read(

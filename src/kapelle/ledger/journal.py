@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,12 +16,12 @@ from .event import CLOCK_JUMP, Event, EventKind
 from .lease import Lease
 from .ledger import Ledger
 from .outcome import Outcome
-from .rebuild import rebuild_run
+from .rebuild import RunBuilder
 from .run import Run
 
 logger = get_logger(__name__)
 
-LEAST_JUMP_S = 5.0
+MIN_JUMP_S = 5.0
 """Clocks are slewed and writes take a moment: less than this is no jump."""
 
 EventWatcher = Callable[[Event], None]
@@ -61,7 +62,9 @@ class Journal:
         self._fence = None if lease is None else lease.fence
         self._on_event = on_event
         self._on_outcome = on_outcome
-        self._events: list[Event] = list(events)
+        self._told = RunBuilder()
+        self._untold = deque(events)
+        """Events that the builder has not taken in yet."""
 
     @property
     def is_off(self) -> bool:
@@ -91,7 +94,7 @@ class Journal:
             if jump_s:
                 data = {**(data or {}), CLOCK_JUMP: jump_s}
             event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcomes=outcomes, fence=self._fence)
-            self._events.append(event)
+            self._untold.append(event)
             if self._on_event is not None:
                 self._tell(self._on_event, event)
         if self._on_outcome is not None:
@@ -104,7 +107,10 @@ class Journal:
         Raises:
             LedgerCorrupt: there are no events, as without a ledger.
         """
-        return rebuild_run(self._events)
+        while self._untold:
+            self._told.add(self._untold[0])
+            self._untold.popleft()
+        return self._told.run()
 
     def _jump_s(self, ledger: Ledger) -> float:
         """Return by how much the ledger's clock was set since the last event; 0 for less than anybody would notice."""
@@ -112,7 +118,7 @@ class Journal:
         if before is None:
             return 0.0
         jump_s = (self._dated[0] - before[0]) - (self._dated[1] - before[1])
-        return jump_s if abs(jump_s) >= LEAST_JUMP_S else 0.0
+        return jump_s if abs(jump_s) >= MIN_JUMP_S else 0.0
 
     def _tell(self, watcher: EventWatcher, event: Event) -> None:
         try:

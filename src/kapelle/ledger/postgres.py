@@ -18,40 +18,49 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
 from kapelle.redaction import hide_password, remember_location
 
 from . import connection as timing
 from .chain import hash_content, head_mismatch
-from .collect import OLD_RUNS, Collected
+from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
 from .event import Event, EventKind
 from .examine import Examination
-from .history import History
+from .history import StoreDialect, StoredLedger
 from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
-from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
 from .postgres_connection import connect, import_driver, is_away, refusal
-from .postgres_schema import (
-    BROKEN_CHAIN,
-    LEASE_LOST,
-    VERSION,
-    check_readable,
-    make_tables,
-)
-from .question import Question, already_said
+from .postgres_schema import BROKEN_CHAIN, LEASE_LOST, VERSION, check_readable, make_tables
+from .question import already_said
 from .rows import outcome_to_row
-from .run import Run
 
 if TYPE_CHECKING:
     import psycopg
-from .postgres_statements import APPEND, DIALECT, FORGET, NOW, POST, POSTED, PROBE, UNUSED
 
 _RETRY_S = 0.05
 
 Result = TypeVar("Result")
+
+# The statements in words of its own; the others are those of SQLite.
+_APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_PROBE = "INSERT INTO events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+_POST = "INSERT INTO inbox (run_id, key, at, data, stamp) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+_POSTED = "SELECT stamp FROM inbox WHERE run_id = %s AND key = %s"
+_FORGET = (
+    # First, for appends lock the head of their run before its events: whoever waits for the other, none does for both.
+    "DELETE FROM chains WHERE run_id IN (SELECT run_id FROM old_runs)",
+    # Nobody appends meanwhile, so no event comes to refer to what goes. Readers go on.
+    "LOCK TABLE events, event_blobs, blobs IN SHARE ROW EXCLUSIVE MODE",
+    "ALTER TABLE events DISABLE TRIGGER events_are_kept",
+    f"DELETE FROM blobs {UNUSED}",  # noqa: S608 - our own constant
+    *(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM old_runs)"  # noqa: S608 - our own names
+      for table in ("event_blobs", "events", "inbox", "leases")),
+    "ALTER TABLE events ENABLE TRIGGER events_are_kept",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +72,7 @@ class _Unsure:
     stamp: int
 
 
-class PostgresLedger:
+class PostgresLedger(StoredLedger):
     """Run events and outcomes in a PostgreSQL database.
 
     Args:
@@ -81,12 +90,12 @@ class PostgresLedger:
     """
 
     def __init__(self, url: str, *, read_only: bool = False, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(self._read_rows, _DIALECT, clock)
         remember_location(url, owner=self)
         self.path = hide_password(url)
         """The URL, or connection string, without its password."""
         self.read_only = read_only
         self._url = url
-        self._clock = clock
         # One connection for all threads; every use holds the lock, so what a thread reads was written before.
         self._lock = threading.Lock()
         self._closed = False
@@ -95,15 +104,8 @@ class PostgresLedger:
         self._known: dict[str, int] = {}
         """The last place of every run under way that this ledger has written."""
         self._unsure: dict[str, _Unsure] = {}
-        self._history = History(self._read, DIALECT)
         self._driver = import_driver()
         self._connection: psycopg.Connection[Any] | None = self._open()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection. Closing twice is allowed."""
@@ -112,14 +114,6 @@ class PostgresLedger:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-
-    def new_run_id(self) -> str:
-        """Return an id for a run: sorts by time, and is short enough to type."""
-        return make_run_id(self._clock())
-
-    def now(self) -> float:
-        """Return what time it is by the clock that events are dated by, in seconds since the epoch."""
-        return self._clock()
 
     def append(
         self,
@@ -158,7 +152,7 @@ class PostgresLedger:
             hashed = hash_content(run_id, unsure.at, kind, task_id, text, large)
             values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, known, apart, hashed)
             try:
-                seq: int = self._write(lambda connection: connection.execute(APPEND, values).fetchall()[0][0])
+                seq: int = self._write(lambda connection: connection.execute(_APPEND, values).fetchall()[0][0])
             except (InvalidInput, LeaseLost, LedgerCorrupt):
                 del self._unsure[run_id]  # the server answered: it is not written
                 raise
@@ -179,30 +173,6 @@ class PostgresLedger:
             )
             self._write(lambda connection: connection.execute(sql.encode(), tuple(row.values())))
 
-    def events(self, run_id: str) -> tuple[Event, ...]:
-        """Return the events of a run in order; none if there is no such run."""
-        return self._history.events(run_id)
-
-    def run(self, run_id: str) -> Run:
-        """Return a run, rebuilt from its events. An unambiguous beginning of its id is enough; `last` is the newest.
-
-        Raises:
-            NotFound: no run, or more than one, has such an id.
-        """
-        return self._history.run(run_id)
-
-    def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
-        """Return the newest runs, newest first. Answers and outputs stay on the server, however large they are.
-
-        Raises:
-            LedgerCorrupt: one of these runs has an event that cannot be read.
-        """
-        return self._history.runs(limit)
-
-    def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
-        """Return the newest outcomes, oldest of them first: without what people had forgotten, and as they rated it."""
-        return self._history.outcomes(agent, limit)
-
     def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:
         """Leave a message for the engine that works on a run, or will.
 
@@ -212,19 +182,11 @@ class PostgresLedger:
         with self._lock:
             stamp = self._stamp()
             values = (run_id, key, self._clock(), json.dumps(keep_message(data)), stamp)
-            self._write(lambda connection: connection.execute(POST, values))
+            self._write(lambda connection: connection.execute(_POST, values))
             # Sent again after its reply was lost, it finds itself.
-            ((first,),) = self._perform(lambda connection: connection.execute(POSTED, (run_id, key)).fetchall())
+            ((first,),) = self._perform(lambda connection: connection.execute(_POSTED, (run_id, key)).fetchall())
         if first != stamp:
             raise already_said(run_id, key)
-
-    def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
-        """Return all messages to a run by their keys, oldest first."""
-        return self._history.inbox(run_id)
-
-    def questions(self, run_id: str | None = None) -> tuple[Question, ...]:
-        """Return what the tasks of one run, or of all, wait for people to answer, oldest first."""
-        return self._history.questions(run_id)
 
     def collect(self, before: float, *, dry_run: bool = False) -> Collected:
         """Forget runs that ended before a time (seconds since the epoch), but not their outcomes: see collect."""
@@ -233,7 +195,7 @@ class PostgresLedger:
             with connection.transaction():
                 found = _count_old(connection, before)
                 if not dry_run and found.runs:
-                    for statement in FORGET:
+                    for statement in _FORGET:
                         connection.execute(statement.encode())
                 return found
 
@@ -269,10 +231,10 @@ class PostgresLedger:
         """Return who looks for what is wrong with this ledger, as `kapelle doctor` does."""
 
         def now() -> float:
-            ((found,),) = self._read(NOW, ())
+            ((found,),) = self._read(_NOW, ())
             return float(found)
 
-        return Examination(self._history, now, version=VERSION, try_write=self._try_write)
+        return Examination(self, now, version=VERSION, try_write=self._try_write)
 
     def _stamp(self) -> int:
         self._count += 1
@@ -285,13 +247,13 @@ class PostgresLedger:
             with connection.transaction():
                 # Two statements: the time must be taken after the wait for the lock.
                 connection.execute("SELECT kapelle.lock_run(%s)", (run_id,))
-                ((now,),) = connection.execute(NOW).fetchall()
+                ((now,),) = connection.execute(_NOW).fetchall()
                 return change(lambda sql, values: _rows(connection, sql, values), now)
 
         with self._lock:
             return self._write(locked)
 
-    def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
+    def _read_rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:
             return self._perform(lambda connection: _rows(connection, sql, [_without_nul(one) for one in values]))
 
@@ -336,7 +298,7 @@ class PostgresLedger:
         connection = connect(self._url)
         try:
             with connection.transaction(force_rollback=True):
-                connection.execute(PROBE)
+                connection.execute(_PROBE)
         except self._driver.Error as error:
             raise refusal(error, self.path) from error
         finally:
@@ -362,14 +324,7 @@ class PostgresLedger:
 def _count_old(connection: psycopg.Connection[Any], before: float) -> Collected:
     old = OLD_RUNS.replace("?", "%s")
     connection.execute(f"CREATE TEMP TABLE old_runs ON COMMIT DROP AS {old}".encode(), (before,))
-    runs, events, chars = connection.execute(
-        "SELECT count(DISTINCT run_id), count(*), coalesce(sum(length(data)), 0) FROM events "
-        "WHERE run_id IN (SELECT run_id FROM old_runs)"
-    ).fetchall()[0]
-    blobs, blob_chars = connection.execute(
-        f"SELECT count(*), coalesce(sum(length(text)), 0) FROM blobs {UNUSED}".encode()  # noqa: S608 - our constant
-    ).fetchall()[0]
-    return Collected(runs=runs, events=events, blobs=blobs, bytes_freed=int(chars + blob_chars))
+    return Collected.of(connection.execute(COUNTED.encode()).fetchall()[0])
 
 
 def _rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any]) -> list[Any]:
@@ -391,3 +346,11 @@ def _lease_lost(error: psycopg.Error) -> LeaseLost:
     """Read what `kapelle.append` says of the lease that is the current one."""
     found = json.loads(error.diag.message_detail or "{}")
     return LeaseLost(found["run_id"], fence=found["shown"], current=found["fence"], owner=found["owner"])
+
+
+def _pick(column: str, names: Sequence[str]) -> str:
+    """Return SQL for fields of an event's data: see Dialect."""
+    return "pick({}, {})".format(column, ", ".join(f"'{name}'" for name in names))
+
+
+_DIALECT = StoreDialect(pick=_pick, texts_in="SELECT json_array_elements_text(?::json)", raw="{}")

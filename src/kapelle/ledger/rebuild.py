@@ -215,21 +215,16 @@ class RunBuilder:
             return _changed_attempt(task, event, data)
         if event.kind in ("task_interrupted", "task_asked", "question_answered"):
             return _paused(task, event, data)
-        return TaskRun(
-            task_id=task.task_id,
+        return replace(
+            _charged(task, event, data),
             state=TASK_STEPS[(task.state, event.kind)],
             agent=data.optional_text("agent") or task.agent,
-            attempts=task.attempts,
             output=event.data.get("output"),
             reason=data.optional_text("reason"),
             traceback=data.optional_text("traceback"),
             readings=data.readings("readings") or (task.readings if event.kind == "task_failed" else ()),
-            usage=task.usage + data.usage("usage"),
-            cost_usd=task.cost_usd + _cost_of(event, data),
             quality=data.optional_number("quality"),
             from_memory=bool(event.data.get("from_memory")),
-            cost_assumed=task.cost_assumed or bool(event.data.get("cost_assumed")),
-            unpriced_model=data.optional_text("unpriced_model") or task.unpriced_model,
             started_at=event.at if event.kind == "task_started" else task.started_at,
             seconds=data.number("seconds", 0.0),
         )
@@ -269,15 +264,18 @@ def _changed_attempt(task: TaskRun, event: Event, data: Fields) -> TaskRun:
             usage=before.usage + usage,
             cost_usd=before.cost_usd + cost_usd,
         )
-    assumed = task.cost_assumed or bool(event.data.get("cost_assumed"))
+    readings = data.readings("readings") or task.readings
+    return replace(_charged(task, event, data), attempts=tuple(attempts), readings=readings)
+
+
+def _charged(task: TaskRun, event: Event, data: Fields) -> TaskRun:
+    """Return the task with what an event says was spent on it."""
     return replace(
         task,
-        attempts=tuple(attempts),
-        readings=data.readings("readings") or task.readings,
-        cost_assumed=assumed,
+        usage=task.usage + data.usage("usage"),
+        cost_usd=task.cost_usd + _cost_of(event, data),
+        cost_assumed=task.cost_assumed or bool(event.data.get("cost_assumed")),
         unpriced_model=data.optional_text("unpriced_model") or task.unpriced_model,
-        usage=task.usage + usage,
-        cost_usd=task.cost_usd + cost_usd,
     )
 
 
@@ -285,12 +283,9 @@ def _paused(task: TaskRun, event: Event, data: Fields) -> TaskRun:
     """Return a task that does not go on by itself: it was interrupted, asks a person, or has its answer now."""
     reason = data.optional_text("reason")
     return replace(
-        task,
+        _charged(task, event, data),
         state=TASK_STEPS[(task.state, event.kind)],
         reason=reason,
-        usage=task.usage + data.usage("usage"),
-        cost_usd=task.cost_usd + _cost_of(event, data),
-        cost_assumed=task.cost_assumed or bool(event.data.get("cost_assumed")),
         attempts=tuple(
             replace(one, state="failed", reason=reason) if one.state == "running" else one for one in task.attempts
         ),

@@ -20,7 +20,7 @@ from .task_run import TaskRun
 from .text import printable
 from .usage import Usage
 
-_MOST_FILES = 3
+_MAX_FILES = 3
 """Named in the line that says how a task was understood."""
 _LINES = re.compile(r":(?:row )?\d+(?:-\d+)?$")
 _MARKS: Mapping[TaskState, str] = {
@@ -185,8 +185,8 @@ def tell_understood(task: TaskRun) -> str:
     said = " ".join(task.understood.split()).removesuffix(".")
     writer = f" · query by {' '.join(task.sql_by.split())}" if task.sql_by else ""
     unsaid = [file for file in cited_files(task) if file not in said]
-    more = f" and {len(unsaid) - _MOST_FILES} more" if len(unsaid) > _MOST_FILES else ""
-    return said + (f" · from {', '.join(unsaid[:_MOST_FILES])}{more}" if unsaid else "") + writer
+    more = f" and {len(unsaid) - _MAX_FILES} more" if len(unsaid) > _MAX_FILES else ""
+    return said + (f" · from {', '.join(unsaid[:_MAX_FILES])}{more}" if unsaid else "") + writer
 
 
 def cited_files(task: TaskRun) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import platformdirs
 
@@ -25,19 +25,17 @@ from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 from kapelle.redaction import get_logger
 
 from .chain import follow, hash_content, head_mismatch
-from .collect import OLD_RUNS, Collected
+from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
 from .connection import Fingerprint, open_for_reading, open_for_writing, refusal, try_write
 from .event import Event, EventKind
 from .examine import Examination
-from .history import Dialect, History
+from .history import StoreDialect, StoredLedger
 from .kept import keep_event, keep_message, keep_name
 from .lease import Execute, Lease, acquire_lease, check_fence, release_lease, renew_lease
-from .ledger import RunSummary, make_run_id
 from .location import file_location, is_postgres_url
 from .outcome import Outcome
-from .question import Question, already_said
+from .question import already_said
 from .rows import outcome_to_row
-from .run import Run
 from .schema import VERSION
 
 logger = get_logger(__name__)
@@ -58,7 +56,7 @@ def ledger_path(explicit: str | None = None, environ: Mapping[str, str] = os.env
     return str(Path(platformdirs.user_data_dir("kapelle", appauthor=False)) / "ledger.sqlite")
 
 
-class SqliteLedger:
+class SqliteLedger(StoredLedger):
     """Run events and outcomes in a SQLite file; `:memory:` keeps them for the life of the object.
 
     Args:
@@ -77,23 +75,16 @@ class SqliteLedger:
     def __init__(
         self, path: str | Path = ":memory:", *, read_only: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
+        super().__init__(self._read_rows, _DIALECT, clock)
         self.path = file_location(path)
         self._file = os.path.expanduser(self.path)
         self.read_only = read_only
-        self._clock = clock
         # One connection for all threads: sqlite3 serialises nothing for us, so every use holds the lock.
         self._lock = threading.Lock()
         self._fingerprint: Fingerprint | None = None
         self._place: tuple[int, int] | None = None
         """The device and number of the file that is written."""
-        self._history = History(self._read, _DIALECT)
         self._connection: sqlite3.Connection | None = self._open()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file. Closing twice is allowed."""
@@ -101,14 +92,6 @@ class SqliteLedger:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-
-    def new_run_id(self) -> str:
-        """Return an id for a run: sorts by time, and is short enough to type."""
-        return make_run_id(self._clock())
-
-    def now(self) -> float:
-        """Return what time it is by the clock that events are dated by, in seconds since the epoch."""
-        return self._clock()
 
     def append(
         self,
@@ -153,32 +136,6 @@ class SqliteLedger:
         with self._transaction() as connection:
             _insert_outcome(connection, outcome)
 
-    def events(self, run_id: str) -> tuple[Event, ...]:
-        """Return the events of a run in order; none if there is no such run."""
-        return self._history.events(run_id)
-
-    def run(self, run_id: str) -> Run:
-        """Return a run, rebuilt from its events. An unambiguous beginning of its id is enough; `last` is the newest.
-
-        Raises:
-            NotFound: no run, or more than one, has such an id.
-        """
-        return self._history.run(run_id)
-
-    def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
-        """Return the newest runs, newest first.
-
-        What each has cost is what `Run.cost_usd` says. Answers and outputs stay in the file, however large they are.
-
-        Raises:
-            LedgerCorrupt: one of these runs has an event that cannot be read.
-        """
-        return self._history.runs(limit)
-
-    def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
-        """Return the newest outcomes, oldest of them first: without what people had forgotten, and as they rated it."""
-        return self._history.outcomes(agent, limit)
-
     def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:
         """Leave a message for the engine that works on a run, or will.
 
@@ -192,14 +149,6 @@ class SqliteLedger:
             )
             if done.rowcount == 0:
                 raise already_said(run_id, key)
-
-    def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
-        """Return all messages to a run by their keys, oldest first."""
-        return self._history.inbox(run_id)
-
-    def questions(self, run_id: str | None = None) -> tuple[Question, ...]:
-        """Return what the tasks of one run, or of all, wait for people to answer, oldest first."""
-        return self._history.questions(run_id)
 
     def collect(self, before: float, *, dry_run: bool = False) -> Collected:
         """Forget runs that ended before a time (seconds since the epoch), but not their outcomes: see collect."""
@@ -240,7 +189,7 @@ class SqliteLedger:
 
     def examine(self) -> Examination:
         """Return who looks for what is wrong with this ledger, as `kapelle doctor` does."""
-        return Examination(self._history, self._clock, version=VERSION, try_write=lambda: try_write(self.path))
+        return Examination(self, self._clock, version=VERSION, try_write=lambda: try_write(self.path))
 
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
@@ -287,7 +236,7 @@ class SqliteLedger:
                 "it back if it was moved, and resume the run; what it held is nowhere else."
             )
 
-    def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
+    def _read_rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:
             for _ in range(_READ_TRIES):
                 problem: KapelleError | None = None
@@ -350,19 +299,7 @@ def _count_old(connection: sqlite3.Connection, before: float) -> Collected:
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS old_runs (run_id TEXT PRIMARY KEY)")
     connection.execute("DELETE FROM old_runs")
     connection.execute(f"INSERT INTO old_runs {OLD_RUNS}", (before,))
-    runs, events, chars = connection.execute(
-        "SELECT count(DISTINCT run_id), count(*), coalesce(sum(length(data)), 0) FROM events "
-        "WHERE run_id IN (SELECT run_id FROM old_runs)"
-    ).fetchone()
-    blobs, blob_chars = connection.execute(
-        f"SELECT count(*), coalesce(sum(length(text)), 0) FROM blobs {_UNUSED}"  # noqa: S608 - our own constant
-    ).fetchone()
-    return Collected(runs=runs, events=events, blobs=blobs, bytes_freed=chars + blob_chars)
-
-
-_UNUSED = """
-    WHERE hash NOT IN (SELECT hash FROM event_blobs WHERE run_id NOT IN (SELECT run_id FROM old_runs))
-"""
+    return Collected.of(connection.execute(COUNTED).fetchone())
 
 
 def _forget_old(connection: sqlite3.Connection, before: float) -> None:
@@ -370,7 +307,7 @@ def _forget_old(connection: sqlite3.Connection, before: float) -> None:
     triggers = connection.execute(_TRIGGERS).fetchall()
     for name, _ in triggers:
         connection.execute(f"DROP TRIGGER {name}")
-    connection.execute(f"DELETE FROM blobs {_UNUSED}")  # noqa: S608 - our own constant
+    connection.execute(f"DELETE FROM blobs {UNUSED}")  # noqa: S608 - our own constant
     for table in ("event_blobs", "events", "chains", "inbox", "leases"):
         connection.execute(f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM old_runs)")  # noqa: S608 - ours
     for _, sql in triggers:
@@ -387,4 +324,4 @@ def _pick(column: str, names: Sequence[str]) -> str:
     return f"CASE WHEN json_valid({column}) THEN json_extract({column}, {paths}) ELSE {column} END"
 
 
-_DIALECT = Dialect(pick=_pick, texts_in="SELECT value FROM json_each(?)", raw="CAST({} AS BLOB)")
+_DIALECT = StoreDialect(pick=_pick, texts_in="SELECT value FROM json_each(?)", raw="CAST({} AS BLOB)")

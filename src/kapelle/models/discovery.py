@@ -20,7 +20,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -29,7 +29,7 @@ from kapelle.redaction import hide_credentials, hide_secrets, remember_environme
 
 from .client import ModelClient
 from .prices import PriceTable, is_local_url
-from .providers import OPENAI_PROVIDERS, is_known_provider
+from .providers import COMPATIBLE_PROVIDERS, OPENAI_PROVIDERS, is_known_provider
 from .pydantic_ai_client import LONGEST_TIMEOUT_S, PydanticAIClient
 from .rate_limits import RateLimits
 
@@ -132,12 +132,7 @@ def _find(name: str | None, environ: Mapping[str, str]) -> _Found | None:
         if _read(environ, variable):
             found = _resolve(model, variable, environ)
             assert found is not None
-            return _Found(
-                model=found.model,
-                source=f"{variable} (its default; KAPELLE_MODEL chooses another)",
-                base_url=found.base_url,
-                api_key=found.api_key,
-            )
+            return replace(found, source=f"{variable} (its default; KAPELLE_MODEL chooses another)")
     return None
 
 
@@ -152,32 +147,23 @@ def _resolve(wanted: str, source: str, environ: Mapping[str, str]) -> _Found | N
     provider, _, name = wanted.partition(":")
     own_server = _read_url(environ, "KAPELLE_BASE_URL")
     openai_server = _read_url(environ, "OPENAI_BASE_URL")
-
+    server = own_server or openai_server
     # `llama3:8b` has a colon, too.
-    if not name or not provider or not is_known_provider(provider):
-        server = own_server or openai_server
-        if server is None:
-            raise InvalidInput(
-                f"{source}={wanted!r} names no provider that is known. Write provider:name, such as openai:{wanted}, "
-                "or name the OpenAI-compatible server that has it in KAPELLE_BASE_URL."
-            )
-        provider = "local" if is_local_url(server) else "openai-compatible"
+    is_bare = not name or not provider or not is_known_provider(provider)
+    if is_bare and server is None:
+        raise InvalidInput(
+            f"{source}={wanted!r} names no provider that is known. Write provider:name, such as openai:{wanted}, "
+            "or name the OpenAI-compatible server that has it in KAPELLE_BASE_URL."
+        )
+    if is_bare:
+        wanted = f"{'local' if is_local_url(server or '') else 'openai-compatible'}:{wanted}"
+    if not is_bare and server is None and provider in COMPATIBLE_PROVIDERS:
+        raise InvalidInput(f"{source}={wanted!r} needs a server. Name it in KAPELLE_BASE_URL.")
+    if is_bare or own_server is not None or provider in COMPATIBLE_PROVIDERS | OPENAI_PROVIDERS:
         key = _read_key(environ, "KAPELLE_API_KEY" if own_server else "OPENAI_API_KEY")
-        return _Found(model=f"{provider}:{wanted}", source=source, base_url=server, api_key=key)
-
-    if own_server is not None:
-        key = _read_key(environ, "KAPELLE_API_KEY")
-        return _Found(model=wanted, source=source, base_url=own_server, api_key=key)
-    if provider in ("local", "openai-compatible"):
-        if openai_server is None:
-            raise InvalidInput(f"{source}={wanted!r} needs a server. Name it in KAPELLE_BASE_URL.")
-        key = _read_key(environ, "OPENAI_API_KEY")
-        return _Found(model=wanted, source=source, base_url=openai_server, api_key=key)
-    if provider in OPENAI_PROVIDERS:
-        key = _read_key(environ, "OPENAI_API_KEY")
-        if key is None and openai_server is None:
+        if key is None and server is None:
             raise InvalidInput(f"{source}={wanted!r} needs a key. Set OPENAI_API_KEY.")
-        return _Found(model=wanted, source=source, base_url=openai_server, api_key=key)
+        return _Found(model=wanted, source=source, base_url=server, api_key=key)
     if provider in _SERVERS:
         variable, default = _SERVERS[provider]
         return _Found(model=wanted, source=source, base_url=_read_url(environ, variable) or default)

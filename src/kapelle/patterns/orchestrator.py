@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.engine import AgentLike, Engine, register_agents
 from kapelle.errors import InvalidInput
-from kapelle.graph import Task, TaskDAG, escape_braces
+from kapelle.graph import Task, TaskDAG, change_texts, escape_braces
 from kapelle.ledger import Run
 from kapelle.planning import Plan
 
@@ -185,7 +185,8 @@ class AgentOrchestrator:
             InvalidInput: there is nobody to ask, or a share lies outside 0..1. Nothing has run.
         """
         check_agreement(min_agreement)
-        voters = self._voters(task, agents, _as_data(inputs or {}))
+        # There is no task before a vote whose output a reference could mean.
+        voters = self._voters(task, agents, change_texts(inputs or {}, escape_braces))
         weights = {voter.task_id: self._weight(voter) for voter in voters} if weighted else {}
         count = Task(
             task_id="count",
@@ -309,15 +310,6 @@ class AgentOrchestrator:
             return weight_of(self._rate(agent_id, task.task_type))
         able = [card for card in self.engine.team.registry.runnable().values() if card.takes(task)]
         return max((weight_of(self._rate(card.agent_id, task.task_type)) for card in able), default=1.0)
-
-
-def _as_data(value: Any) -> Any:
-    """Inputs without references: there is no task before a vote whose output could be meant."""
-    if isinstance(value, str):
-        return escape_braces(value)
-    if isinstance(value, Mapping):
-        return {name: _as_data(item) for name, item in value.items()}
-    return [_as_data(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _checked(tasks: object) -> Sequence[Mapping[str, Any]]:

@@ -17,7 +17,7 @@ from kapelle.strategies import canonical_answer
 
 CERTAIN = 0.95
 """Rates count as if they lay within 1 - CERTAIN .. CERTAIN: a short history is no proof of being always right."""
-LEAST_WEIGHT = 0.05
+MIN_WEIGHT = 0.05
 """What the vote of an agent counts that is no better than chance: little, and never against itself."""
 
 
@@ -47,7 +47,7 @@ def weight_of(success_rate: float) -> float:
     (1.73, 0.05)
     """
     rate = min(max(success_rate, 1 - CERTAIN), CERTAIN)
-    return max(LEAST_WEIGHT, math.log(rate / (1 - rate)))
+    return max(MIN_WEIGHT, math.log(rate / (1 - rate)))
 
 
 def count_votes(

@@ -5,18 +5,12 @@ by level; `gate` says whether a plan pays; `dependencies` finds which task needs
 of the request no task has.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .coverage import TaskText as TaskText
 from .coverage import find_gaps as find_gaps
 from .coverage import read_task as read_task
-from .fallback import FallbackPlanner as FallbackPlanner
 from .fit import fit_types as fit_types
-from .htdag import EXPAND_TYPE as EXPAND_TYPE
-from .htdag import HTDAGPlanner as HTDAGPlanner
-from .model_planner import ModelPlanner as ModelPlanner
-from .over_tables import OverTables as OverTables
 from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
 from .plan_file import parse_plan as parse_plan
 from .plan_file import read_plan as read_plan
@@ -30,10 +24,6 @@ from .planner import Plan as Plan
 from .planner import Planner as Planner
 from .planner import Reflection as Reflection
 from .planner import take_plan as take_plan
-from .rules import FOR_EACH_CARD as FOR_EACH_CARD
-from .rules import ForEachAgent as ForEachAgent
-from .rules import RulePlanner as RulePlanner
-from .rules import read_items as read_items
 
 if TYPE_CHECKING:
     from .dependencies import BLANK as BLANK
@@ -42,6 +32,8 @@ if TYPE_CHECKING:
     from .dependencies import infer_dependencies as infer_dependencies
     from .dependencies import infer_task_dependencies as infer_task_dependencies
     from .edge_reasons import explain_edges as explain_edges
+    from .fallback import FallbackPlanner as FallbackPlanner
+    from .fallback import OverTables as OverTables
     from .gate import Decision as Decision
     from .gate import Gate as Gate
     from .gate import GatedPlanner as GatedPlanner
@@ -50,29 +42,33 @@ if TYPE_CHECKING:
     from .gate import mark_mode as mark_mode
     from .gate import single_plan as single_plan
     from .graph_replies.planner import GraphPlanner as GraphPlanner
+    from .graph_replies.planner import GraphReflector as GraphReflector
     from .graph_replies.prompts import FUNCTION_TYPES as FUNCTION_TYPES
     from .graph_replies.prompts import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT
     from .graph_replies.prompts import GAP_USER_PROMPT as GAP_USER_PROMPT
-    from .graph_replies.reflector import GraphReflector as GraphReflector
     from .graph_replies.reply import GapReply as GapReply
     from .graph_replies.reply import read_reply as read_reply
+    from .htdag import EXPAND_TYPE as EXPAND_TYPE
+    from .htdag import HTDAGPlanner as HTDAGPlanner
+    from .model_planner import ModelPlanner as ModelPlanner
+    from .rules import FOR_EACH_CARD as FOR_EACH_CARD
+    from .rules import ForEachAgent as ForEachAgent
+    from .rules import RulePlanner as RulePlanner
+    from .rules import read_items as read_items
+else:
+    from kapelle import later
 
-# What only some requests need is imported when it is first asked for (PEP 562): together it takes 50 ms.
-_LATER = {
-    "explain_edges": "edge_reasons",
-    **dict.fromkeys(("BLANK", "Edge", "PlanStep"), "dependencies"),
-    **dict.fromkeys(("infer_dependencies", "infer_task_dependencies"), "dependencies"),
-    **dict.fromkeys(
-        ("FUNCTION_TYPES", "GAP_SYSTEM_PROMPT", "GAP_USER_PROMPT", "GapReply", "GraphPlanner"), "graph_replies"
-    ),
-    **dict.fromkeys(("GraphReflector", "read_reply"), "graph_replies"),
-    **dict.fromkeys(
-        ("Decision", "Gate", "GatedPlanner", "Judgement", "judge_request", "mark_mode", "single_plan"), "gate"
-    ),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    __getattr__ = later(
+        __name__,
+        {
+            "dependencies": "BLANK Edge PlanStep infer_dependencies infer_task_dependencies",
+            "edge_reasons": "explain_edges",
+            "fallback": "FallbackPlanner OverTables",
+            "gate": "Decision Gate GatedPlanner Judgement judge_request mark_mode single_plan",
+            "graph_replies": "FUNCTION_TYPES GAP_SYSTEM_PROMPT GAP_USER_PROMPT GapReply GraphPlanner "
+            "GraphReflector read_reply",
+            "htdag": "EXPAND_TYPE HTDAGPlanner",
+            "model_planner": "ModelPlanner",
+            "rules": "FOR_EACH_CARD ForEachAgent RulePlanner read_items",
+        },
+    )

@@ -3,6 +3,8 @@
 Where a folder was given it is asked before the model: a request that rules understand to its last word, and whose first
 tasks the folder answers, is planned by them, at once and for nothing. A model could only make that worse.
 
+Over a folder it is also said what the tables lack for an answer, where no rule fits.
+
 What rules do not understand goes whole to one agent, where one takes it. Only where none does is there no plan.
 """
 
@@ -12,7 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from kapelle.agents import AgentCapability
-from kapelle.errors import InvalidInput
+from kapelle.errors import CannotPlan, InvalidInput
 from kapelle.graph import Task, TaskDAG, escape_braces
 from kapelle.ledger import Usage
 
@@ -133,3 +135,19 @@ def _whole(request: str, agents: Mapping[str, AgentCapability]) -> Plan | None:
         return None
     task = Task(task_id="s1", task_type=kind, description=request, inputs={"request": escape_braces(request)})
     return Plan(request=request, graph=TaskDAG([task]), planner="one agent")
+
+
+class OverTables:
+    """Plans as `planner` does; `why(request)` says why the tables do not answer it, empty where there is nothing."""
+
+    def __init__(self, planner: Planner, why: Callable[[str], str]) -> None:
+        self._planner = planner
+        self._why = why
+
+    async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
+        try:
+            return await self._planner.plan(request, agents)
+        except CannotPlan as error:
+            if not str(error).startswith("No rule fits") or not (why := self._why(request)):
+                raise
+            raise CannotPlan(f"The tables do not answer it: {why} {error}") from None

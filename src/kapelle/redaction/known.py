@@ -20,16 +20,16 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 """Stands where a secret stood."""
-_LEAST_KNOWN = 4
+_MIN_KNOWN = 4
 """Characters. What is shorter stands in every text by chance."""
 _LONGEST_KNOWN = 10_000
 """Of more than that, the lines are known, as those of a bundle of certificates."""
-_LEAST_EVERYWHERE = 8
+_MIN_EVERYWHERE = 8
 _LONGEST_WORD = 12
 """A value of fewer letters, or digits, and nothing else, may be a word or a number of the user's data."""
 _CANNOT_BE_CHANCE = 16
 """So long a value is found inside of other words too."""
-_LEAST_CUT = 8
+_MIN_CUT = 8
 """So many characters of a secret that was cut off are hidden in messages."""
 _COMMON = frozenset(
     {"none", "null", "true", "false", "test", "empty", "nokey", "no-key", "dummy", "example", "placeholder", "changeme",
@@ -180,7 +180,7 @@ def _refresh() -> None:
         needles=tuple(dict.fromkeys(form for one in everywhere for form in _forms(one))),
         pattern=_alternatives(everywhere),
         in_messages=_alternatives([*everywhere, *words]),
-        long=tuple(one for one in everywhere if len(one) >= 2 * _LEAST_CUT),
+        long=tuple(one for one in everywhere if len(one) >= 2 * _MIN_CUT),
     )
 
 
@@ -234,15 +234,15 @@ def _forms(secret: str) -> Iterator[str]:
         encoded = base64.b64encode(b"\0" * before + code).decode()
         core = encoded[(0, 2, 3)[before] :].rstrip("=")
         core = core[:-1] if (before + len(code)) % 3 else core
-        if len(core) >= _LEAST_EVERYWHERE - 1:
+        if len(core) >= _MIN_EVERYWHERE - 1:
             found |= {core: None, core.replace("+", "-").replace("/", "_"): None}
-    yield from (form for form in found if len(form) >= _LEAST_KNOWN)
+    yield from (form for form in found if len(form) >= _MIN_KNOWN)
 
 
 def _worth_hiding(value: str) -> Iterator[str]:
     """Yield what of a value is to be hidden: itself, its lines if it has several, its scheme left out."""
     value = re.sub(r"(?i)^(bearer|basic)\s+", "", value.strip().strip("'\"").strip())
-    if len(value) < _LEAST_KNOWN or value.lower() in _COMMON:
+    if len(value) < _MIN_KNOWN or value.lower() in _COMMON:
         return
     if len(value) <= _LONGEST_KNOWN:
         yield value
@@ -254,8 +254,8 @@ def _worth_hiding(value: str) -> Iterator[str]:
 def _is_distinct(secret: str) -> bool:
     """Whether a value is nothing but this secret wherever it stands, so that it is hidden in data too."""
     mixed = any(map(str.isalpha, secret)) and any(map(str.isdigit, secret))
-    if len(secret) < _LEAST_EVERYWHERE:
-        return len(secret) >= _LEAST_EVERYWHERE - 2 and mixed
+    if len(secret) < _MIN_EVERYWHERE:
+        return len(secret) >= _MIN_EVERYWHERE - 2 and mixed
     plain = (secret.isalpha() and secret[1:].islower()) or secret.replace(".", "").isdigit()
     return not (plain and len(secret) < _LONGEST_WORD)
 
@@ -302,7 +302,7 @@ def _credentials_in(location: str) -> Iterator[str]:
 
 def _hide_cut(text: str, secret: str) -> str:
     """Hide the beginning of a secret whose end was cut off, and the end of one whose beginning was."""
-    part = max(_LEAST_CUT, len(secret) // 4)
+    part = max(_MIN_CUT, len(secret) // 4)
     head, tail = secret[:part], secret[-part:]
     if not (head.isalpha() and head.islower()) and head in text:
         text = _hide_from(text, head, secret)

@@ -20,13 +20,10 @@ from kapelle.graph import Task, TaskDAG
 from kapelle.redaction import get_logger
 
 from .decision import NAMED, Choice, choose_agent, choose_agents
-from .plan import OptimizedFigures, RoutedPlan, RoutedTask, RoutingPlan, agents_named
+from .plan import RoutedPlan, RoutedTask, RoutingPlan, agents_named
 from .rules import RoutingRule, check_rule_ids, default_rules
 
 logger = get_logger("kapelle.halo_router")
-
-_NO_PLAN = ("infeasible", "unknown")
-"""What an optimiser's `status` says when its assignments are only those it was given."""
 
 
 class OptimizedAssignments(Protocol):
@@ -307,41 +304,10 @@ async def _optimize(
     except Exception as error:  # documented: the baseline stands whatever happens in the optimiser
         logger.warning("The cost optimiser failed, so the plan stands as routed: %s", error)
         return replace(plan, optimizer_error=f"{type(error).__name__}: {error}")
-    details = dict(optimized.optimization_details)
-    figures = OptimizedFigures(
-        cost_savings=optimized.cost_savings,
-        estimated_cost=optimized.estimated_cost,
-        baseline_cost=details.get("baseline_cost", optimized.estimated_cost + optimized.cost_savings),
-        estimated_time=optimized.estimated_time,
-        quality_score=optimized.quality_score,
-        optimization_details=details,
-    )
-    if details.get("status") in _NO_PLAN:
-        # The figures are those of the plan as routed: the validator holds them against the same limits.
-        obstacle = details.get("binding") or details.get("missed")
-        logger.info("The cost optimiser found no plan within the limits (%s); the plan stands as routed.", obstacle)
-        why = f"{details['status']}: no plan was found within the limits ({obstacle})"
-        return replace(plan, figures=figures, optimizer_error=why)
-    gain = (
-        f": the plan as a whole is expected to cost ${optimized.cost_savings:.4f} less"
-        if optimized.cost_savings > 0
-        else ", so that the plan keeps its constraints"
-    )
-    reasons = details.get("reasons", {})
-    moved: dict[str, RoutedTask] = {}
-    for task_id, agent_id in optimized.assignments.items():
-        task, strategy = plan.tasks[task_id], strategies.get(task_id)
-        if task_id in pinned:  # by order, or by a firm rule
-            if strategy is not None:
-                moved[task_id] = replace(task, strategy=strategy)
-        elif (reason := reasons.get(task_id)) is not None:
-            moved[task_id] = task.moved(agent_id, reason, strategy=strategy)
-        elif strategy is not None:
-            why = f"Done as {strategy} by the cost optimiser{gain}."
-            moved[task_id] = task.moved(agent_id, why, strategy=strategy)
-        elif agent_id != task.agent:
-            moved[task_id] = task.moved(agent_id, f"Moved from {task.agent} to {agent_id} by the cost optimiser{gain}.")
-    return replace(plan.with_tasks(moved), figures=replace(figures, daao_optimized=True))
+    followed = plan.follow(optimized)
+    if followed.optimizer_error is not None:
+        logger.info("The cost optimiser's answer: %s; the plan stands as routed.", followed.optimizer_error)
+    return followed
 
 
 def _find_fault(

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+NO_PLAN = ("infeasible", "unknown")
+"""What an optimiser's `status` says when its assignments are only those it was given."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoutingPlan:
@@ -93,6 +96,19 @@ class OptimizedFigures:
     optimization_details: Any = None
     daao_optimized: Any = None
     """True where the plan is the optimiser's, and not only weighed by it."""
+
+    @classmethod
+    def of(cls, optimized: Any) -> OptimizedFigures:
+        """Return what an optimiser says of its plan: see `OptimizedAssignments`."""
+        details = dict(optimized.optimization_details)
+        return cls(
+            cost_savings=optimized.cost_savings,
+            estimated_cost=optimized.estimated_cost,
+            baseline_cost=details.get("baseline_cost", optimized.estimated_cost + optimized.cost_savings),
+            estimated_time=optimized.estimated_time,
+            quality_score=optimized.quality_score,
+            optimization_details=details,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is said, under the documented keys."""
@@ -180,6 +196,40 @@ class RoutedPlan:
             unassigned={name: why for name, why in self.unassigned.items() if name not in tasks},
             figures=OptimizedFigures() if drop_figures else self.figures,
         )
+
+    def follow(self, optimized: Any) -> RoutedPlan:
+        """Return the plan as an optimiser has it, with its reasons; as it is, where that found none within the limits.
+
+        Tasks that are fixed keep their agents, and take the strategy that goes with them.
+        """
+        figures = OptimizedFigures.of(optimized)
+        details = figures.optimization_details
+        if details.get("status") in NO_PLAN:
+            # The figures are those of the plan as routed: the validator holds them against the same limits.
+            obstacle = details.get("binding") or details.get("missed")
+            why = f"{details['status']}: no plan was found within the limits ({obstacle})"
+            return replace(self, figures=figures, optimizer_error=why)
+        gain = (
+            f": the plan as a whole is expected to cost ${optimized.cost_savings:.4f} less"
+            if optimized.cost_savings > 0
+            else ", so that the plan keeps its constraints"
+        )
+        reasons, fixed = details.get("reasons", {}), self.fixed
+        strategies = getattr(optimized, "strategies", None) or {}
+        moved: dict[str, RoutedTask] = {}
+        for task_id, agent_id in optimized.assignments.items():
+            task, strategy = self.tasks[task_id], strategies.get(task_id)
+            if task_id in fixed:
+                if strategy is not None:
+                    moved[task_id] = replace(task, strategy=strategy)
+            elif (reason := reasons.get(task_id)) is not None:
+                moved[task_id] = task.moved(agent_id, reason, strategy=strategy)
+            elif (agent_id, strategy) != (task.agent, task.strategy):
+                why = f"Moved from {task.agent} to {agent_id} by the cost optimiser{gain}."
+                if strategy is not None or agent_id == task.agent:
+                    why = f"Done as {strategy or agent_id} by the cost optimiser{gain}."
+                moved[task_id] = task.moved(agent_id, why, strategy=strategy)
+        return replace(self.with_tasks(moved), figures=replace(figures, daao_optimized=True))
 
     def without(self, unassigned: Mapping[str, str]) -> RoutedPlan:
         """Return the plan in which nobody does these tasks, for these reasons; what it would cost is open then."""

@@ -4,8 +4,7 @@ Which pay is read in outcomes (search, strategy_book). What needs NumPy (replay,
 asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .canonical import canonical_answer as canonical_answer
 from .checks import Checks as Checks
@@ -13,6 +12,7 @@ from .checks import Validator as Validator
 from .checks import Verdict as Verdict
 from .checks import read_passed as read_passed
 from .checks import task_context as task_context
+from .hull import upper_hull as upper_hull
 from .strategy import Accept as Accept
 from .strategy import Answer as Answer
 from .strategy import Ask as Ask
@@ -35,20 +35,13 @@ if TYPE_CHECKING:
     from .replay import LoggedTable as LoggedTable
     from .replay import checks_of as checks_of
     from .search import find_strategies as find_strategies
+else:
+    from kapelle import later
 
-_LATER = {
-    **dict.fromkeys(
-        (
-            "LoggedTable",
-            "checks_of",
-        ),
-        "replay",
-    ),
-    **dict.fromkeys(("find_strategies",), "search"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_LATER[name]}", __name__), name)
+    __getattr__ = later(
+        __name__,
+        {
+            "replay": "LoggedTable checks_of",
+            "search": "find_strategies",
+        },
+    )

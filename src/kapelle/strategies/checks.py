@@ -23,7 +23,7 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -92,8 +92,7 @@ class Checks:
     sandbox: Sandbox | None = None
     """Where tests run; by default one sandbox for all, started when it is first needed."""
     verdicts: Mapping[tuple[str, str, str], Verdict] = field(default_factory=dict)
-    """By (task id, agent, check as a text): what checks that cannot be repeated over a log have found (see
-    `examine_log`)."""
+    """By (task id, agent, check as a text): what checks that cannot be repeated over a log have found."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.validators, Mapping):
@@ -138,21 +137,6 @@ class Checks:
         if problem or validator is None:
             return _judge_form(problem)
         return None if _is_async(validator) else _ask_now(_name_of(task.task_type), validator, outcome.output)
-
-    async def examine_log(
-        self, check: Check, tasks: Sequence[LoggedTask], agents: Sequence[str], *, ask: AskAgent | None = None
-    ) -> Checks:
-        """Return these checks with the verdicts on every logged answer of the agents added.
-
-        Runs the tests, or asks the verifier, once per answer: what that costs is the caller's to decide.
-        """
-        found = dict(self.verdicts)
-        for task in tasks:
-            for agent in agents:
-                outcome, key = task.outcomes.get(agent), (task.task_id, agent, str(check))
-                if outcome is not None and outcome.output is not None and key not in found:
-                    found[key] = await self.examine(check, _task_of(task), outcome.output, ask=ask)
-        return replace(self, verdicts=found)
 
 
 # Validators
@@ -302,19 +286,6 @@ def _declared(context: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
-
-
-def _task_of(task: LoggedTask) -> Task:
-    plain = Task(
-        task_id="logged",
-        task_type=task.task_type,
-        description=task.text,
-        metadata={name: value for name, value in _declared(task.context).items() if name in DECLARED},
-    )
-    functions = read_declarations(task.context)
-    if functions and not plain.metadata:  # the context is the bare list of functions
-        return replace(plain, metadata={"functions": json.loads(task.context)})
-    return plain
 
 
 # Tests

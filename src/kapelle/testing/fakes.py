@@ -111,7 +111,7 @@ class VirtualClock:
     """Time that passes only when everyone waits for it: `run` gives a coroutine an event loop on this clock.
 
     Durations are then exact, and waiting takes no time. Code on other threads does not see this clock; what runs there
-    for the loop (`call_in_thread`) takes no time on it, unless it is still at work after `MOST_ON_THREAD_S` seconds.
+    for the loop (`call_in_thread`) takes no time on it, unless it is still at work after `MAX_ON_THREAD_S` seconds.
 
     >>> clock = VirtualClock()
     >>> async def nap():
@@ -183,7 +183,7 @@ class LoopHeartbeat:
             self._timer.cancel()
 
 
-MOST_ON_THREAD_S = 5.0
+MAX_ON_THREAD_S = 5.0
 """A function that takes longer is taken for one that never ends."""
 _LOOK_S = 0.02
 
@@ -221,7 +221,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         now = time.monotonic()
         alive = [one for one in threading.enumerate() if one.name == THREAD_NAME and one not in self._before]
         self._since = {thread: self._since.get(thread, now) for thread in alive}
-        return any(now - since < MOST_ON_THREAD_S for since in self._since.values())
+        return any(now - since < MAX_ON_THREAD_S for since in self._since.values())
 
 
 class ScriptedAgent:

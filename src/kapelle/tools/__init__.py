@@ -1,13 +1,27 @@
 """What agents work with: SQL over the tables of a folder, and a sandbox for programs."""
 
+from typing import TYPE_CHECKING
+
 from .sandbox import Sandbox as Sandbox
 from .sandbox import SandboxLimits as SandboxLimits
 from .sandbox import SandboxResult as SandboxResult
-from .table_loading import Column as Column
-from .table_loading import SkippedTable as SkippedTable
-from .table_loading import Table as Table
-from .table_loading import quote_name as quote_name
-from .table_loading import safe_names as safe_names
-from .tables import TableResult as TableResult
-from .tables import Tables as Tables
-from .tables import quote_value as quote_value
+
+if TYPE_CHECKING:
+    from .table_loading import Column as Column
+    from .table_loading import SkippedTable as SkippedTable
+    from .table_loading import Table as Table
+    from .table_loading import quote_name as quote_name
+    from .table_loading import safe_names as safe_names
+    from .tables import TableResult as TableResult
+    from .tables import Tables as Tables
+    from .tables import quote_value as quote_value
+else:
+    from kapelle import later
+
+    __getattr__ = later(
+        __name__,
+        {
+            "table_loading": "Column SkippedTable Table quote_name safe_names",
+            "tables": "TableResult Tables quote_value",
+        },
+    )

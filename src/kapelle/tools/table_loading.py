@@ -12,12 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kapelle.knowledge import (
-    FoundFile,
-    Skipped,
-    Unreadable,
-    printable_name,
-)
+from kapelle.knowledge import FoundFile, Skipped, Unreadable, printable_name
 
 DATABASE_ENDINGS = frozenset({".sqlite", ".sqlite3", ".db"})
 

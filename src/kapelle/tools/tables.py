@@ -26,13 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from kapelle.errors import NotFound, RefusedQuery
-from kapelle.knowledge import (
-    FileReader,
-    FoundFile,
-    ReadingLimits,
-    authorize_reading,
-    look_through,
-)
+from kapelle.knowledge import FileReader, FoundFile, ReadingLimits, authorize_reading, look_through
 from kapelle.language import quote_text
 
 from .table_loading import (

@@ -1,4 +1,5 @@
-"""A plan that the validator approved: the only thing that execution accepts. Only this folder can make one.
+"""A plan that the validator approved: the only thing that execution accepts. Only this folder can make one. Beside it
+what the validator found, where it approved and where it did not.
 
 Python cannot make a forgery impossible, only deliberate: the constructor asks for a token that is not exported, and the
 ways around a constructor (`dataclasses.replace`, copying with changes, pickling, subclasses) are closed. What was
@@ -132,3 +133,34 @@ class ApprovedPlan:
 
     def __setstate__(self, state: object) -> NoReturn:
         raise InvalidInput(f"Only the validator makes an ApprovedPlan. {_WAY_OUT}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationResult:
+    """What the validator found. A plan that passed has no errors, and is in `approved`."""
+
+    passed: bool
+    issues: tuple[Issue, ...] = ()
+    """Errors first, then warnings."""
+    quality_score: float = 0.0
+    """The score in 0..1; higher is better."""
+    estimated_cost: float = 0.0
+    """Dollars for all tasks."""
+    estimated_time: float = 0.0
+    """Seconds along the critical path."""
+    approved: ApprovedPlan | None = None
+    """What may run; None if the plan did not pass."""
+    estimates: Mapping[str, Estimate] = field(default_factory=lambda: MappingProxyType({}))
+    """What each task is expected to take, for those whose agent can do them."""
+    detection_cost_usd: float = 0.0
+    """Dollars that a model took to look for faults."""
+
+    @property
+    def errors(self) -> tuple[Issue, ...]:
+        """The findings that keep the plan from running."""
+        return tuple(issue for issue in self.issues if issue.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Issue, ...]:
+        """The findings that do not."""
+        return tuple(issue for issue in self.issues if issue.severity == "warning")

@@ -1,18 +1,33 @@
-"""What is wrong with what tasks say, in drafts as in plans: their tools, what they cover of the request, its goal."""
+"""What is wrong with what tasks say, in drafts as in plans: their tools, what they cover of the request, its goal.
+
+What the words of a request name and no task has, and that no last task answers a question, are notes: words are too
+weak a proof to refuse a plan, and only the user knows what was left out on purpose.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from kapelle.agents import AgentCapability
 from kapelle.graph import MAX_TASKS, Task
+from kapelle.language import is_yes_no_question
 from kapelle.models import ToolDefinition
-from kapelle.planning import read_task
+from kapelle.planning import TaskText, find_gaps, read_task
 
-from .completeness import find_uncovered
-from .goal import find_goal_faults
 from .issue import Issue
 from .schemas import find_tool_faults, tool_words
+
+_NOUN = {"number": "the number ", "date": "the date ", "identifier": "", "name": "the name "}
+_QUESTION = re.compile(
+    r"^\W*(?:(?:in|of|at|on|by|for|to|from|during|with)\s+)?(?:what|which|who|whom|whose|when|where|how|why)\b", re.I
+)
+_INVERTED = re.compile(
+    r"(?:^|[,;:.]|\b(?:and|then|but)(?=\s))\W{0,9}(?:is|are|was|were|am|do|does|did|has|have|had|can|could|would|will|should|shall|may|might|"
+    r"must|s)(?:n['’]?t)?\s",
+    re.IGNORECASE,
+)
+_WHETHER = re.compile(r"\b(?:whether|yes or no|true or false|or not)\b", re.IGNORECASE)
 
 
 def find_content_issues(
@@ -26,9 +41,44 @@ def find_content_issues(
     types = frozenset(kind for agent in agents.values() for kind in agent.task_types)
     found = [*find_tool_faults(texts, tools, types)]
     if request and texts:
-        found += find_uncovered(texts, request)
-        found += find_goal_faults(texts, request, tools)
+        found += _uncovered(texts, request)
+        if not tools and is_yes_no_question(request):
+            found += _undecided(texts)
     return found
+
+
+def _uncovered(texts: Sequence[TaskText], request: str) -> Iterator[Issue]:
+    """Yield a note for each thing that no task has."""
+    for gap in find_gaps(request, texts):
+        yield Issue(
+            kind="complete",
+            severity="warning",
+            task_id=gap.nearest,
+            message=f"The request names {_NOUN[gap.subject]}{gap.text!r}, and no task does.",
+            way_out=f"Say it in task {gap.nearest!r}." if gap.nearest is not None else "Say it in a task.",
+        )
+
+
+def _undecided(texts: Sequence[TaskText]) -> Iterator[Issue]:
+    """Yield a note if a request asks whether something is so, and nothing at the end of the plan says so."""
+    used = {other for text in texts for other in text.task.dependencies}
+    ends = [text for text in texts if text.task.task_id not in used]
+    if len(ends) > 1:
+        some = ", ".join(repr(text.task.task_id) for text in ends[:5])
+        message = f"The request is one question, and nothing brings together the outputs of {some}."
+    elif ends and _asks_for_something(ends[0]):
+        message = f"The request asks whether, and the last task, {ends[0].task.task_id!r}, asks for something else."
+    else:
+        return
+    yield Issue(
+        kind="goal", severity="warning", message=message, way_out="Add a last task that decides, from these outputs."
+    )
+
+
+def _asks_for_something(text: TaskText) -> bool:
+    """Whether a task asks what, who, when: surely no question that yes or no answers."""
+    said = text.text.strip(" ;")
+    return bool(_QUESTION.match(said)) and not _INVERTED.search(said) and not _WHETHER.search(said)
 
 
 def too_many_tasks(count: int, *, is_exact: bool = True) -> Issue:

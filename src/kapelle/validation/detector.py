@@ -21,9 +21,9 @@ from kapelle.models import Message, ModelClient, ModelRequest
 from kapelle.redaction import get_logger
 
 from .edit import Edit
-from .goal import free_id
 from .issue import Issue, IssueKind, Severity
 from .redundancy import merge_edit
+from .structure import free_id
 
 logger = get_logger(__name__)
 

@@ -4,6 +4,9 @@ Estimates are expectations. A plan over its budget is refused, because money can
 refused only where what is known of its agents' times proves it; where times are guesses it is a warning, since the run
 stops at its deadline with the results so far. Too little quality refuses a plan unless failures of the past alone are
 to blame: these fade.
+
+What a plan is said to cost by whoever optimised it is held against the sum of our estimates. The edit that moves tasks
+to other agents so that all limits hold is found here, and applied by repair.
 """
 
 from __future__ import annotations
@@ -11,11 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
+from kapelle.allocation import DAAOOptimizer, OptimizationConstraints
+from kapelle.errors import KapelleError
 from kapelle.graph import Task
 from kapelle.limits import RunLimits
+from kapelle.routing import RoutedPlan
 
 from .case import Case, forget_command
+from .edit import Edit
 from .issue import Issue, Severity
 
 MOSTLY = 0.5
@@ -189,3 +197,77 @@ def _seconds(case: Case, task: Task, *, guesses: bool) -> float:
     profile = case.estimates.profiler.get_profile(agent.agent_id, task.task_type)
     is_guess = agent.seconds is None and (profile is None or not profile.successes or estimate.completion < MOSTLY)
     return 0.0 if is_guess and not guesses else estimate.seconds
+
+
+AGREEMENT = 0.01
+"""How far, relatively, an optimiser's figure may lie from the sum of our estimates before it is worth a warning."""
+
+
+def settle_cost(plan: RoutedPlan, summed: float, *, is_known: bool) -> tuple[float, tuple[Issue, ...]]:
+    """Return the cost to hold against the budget: the sum of our estimates, or the optimiser's figure.
+
+    Args:
+        summed: Dollars, by our estimates.
+        is_known: Whether these come from a profiler; without one an optimiser that fits the plan is believed.
+    """
+    stated = plan.figures.estimated_cost
+    if stated is None:
+        return summed, ()
+    fault = _why_inconsistent(plan, stated)
+    if fault is None and not is_known:
+        return float(stated), ()
+    if fault is None and not math.isclose(stated, summed, rel_tol=AGREEMENT, abs_tol=1e-9):
+        fault = f"is ${stated:.4g}, but the estimates of its tasks sum to ${summed:.4g}"
+    if fault is None:
+        return summed, ()
+    doubt = Issue(
+        kind="estimate",
+        severity="warning",
+        message=f"The optimiser's estimated_cost {fault}; ${summed:.4g} is used.",
+        way_out="Optimise the plan again after changing it, with the profiler that the validator has.",
+    )
+    return summed, (doubt,)
+
+
+def _why_inconsistent(plan: RoutedPlan, stated: Any) -> str | None:
+    """Return what does not fit between the optimiser's figures and the plan, as the end of `estimated_cost ...`."""
+    if isinstance(stated, bool) or not isinstance(stated, (int, float)) or not math.isfinite(stated) or stated < 0:
+        return f"is {stated!r}, which is no amount"
+    details = plan.figures.optimization_details
+    workload = details.get("agent_workload") if isinstance(details, Mapping) else None
+    if isinstance(workload, Mapping) and {agent: n for agent, n in workload.items() if n} != plan.workload:
+        return "was made for other assignments"
+    return None
+
+
+_SOLVER_S = 1.0
+"""For the assignment that would keep the limits, asked for only when a plan breaks one."""
+
+
+async def reassign_within(case: Case) -> Edit | None:
+    """Return the edit that moves tasks to other agents so that all limits hold together; None where none does.
+
+    The quality that nobody asked for gives way only where the limits cannot be kept with it.
+    """
+    optimizer = DAAOOptimizer(case.estimates.profiler, case.staff, time_limit_s=_SOLVER_S)
+    estimates = case.estimates.among(case.staff)
+    asked = case.limits.min_quality
+    for quality in (asked,) if asked is not None else (None, 0.0):
+        constraints = OptimizationConstraints.of(replace(case.limits, min_quality=quality))
+        assigned = {task: agent for task, agent in case.plan.assignments.items() if task in case.expected}
+        try:
+            found = await optimizer.optimize_routing_plan(assigned, case.dag, constraints, estimates=estimates)
+        except (
+            KapelleError
+        ):  # agents that only an assignment names, and the like: what is wrong is said by other issues
+            return None
+        moved = {task: agent for task, agent in found.assignments.items() if agent != assigned[task]}
+        if moved and found.optimization_details.get("status") in ("optimal", "feasible"):
+            return Edit(
+                summary=(
+                    f"Give {len(moved)} task{'s' if len(moved) > 1 else ''} to other agents: the plan is then expected "
+                    f"to cost ${found.estimated_cost:.4g} and take {found.estimated_time:.4g} s."
+                ),
+                assign=moved,
+            )
+    return None

@@ -10,9 +10,9 @@ from kapelle.errors import InvalidInput
 from kapelle.graph import TaskDAG
 from kapelle.routing import HALORouter, RoutedPlan, RoutedTask
 
+from .approved import ValidationResult
 from .edit import Edit
 from .issue import Issue
-from .result import ValidationResult
 
 MAX_ROUNDS = 3
 """How often a repaired plan is gone through for what the repair has laid open."""

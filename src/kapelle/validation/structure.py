@@ -7,8 +7,9 @@ Works on tasks that no `TaskDAG` would take. Where an author lists tasks in the 
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from kapelle.errors import CycleFound, InvalidGraph
@@ -58,7 +59,11 @@ def _repeated_ids(tasks: Sequence[Task]) -> Iterator[Issue]:
         alike = [task for task in tasks if task.task_id == task_id]
         different = list(dict.fromkeys(task_key(task) for task in alike))
         kept = [next(task for task in alike if task_key(task) == key) for key in different]
-        renamed = [kept[0], *(replace(task, task_id=_free_id(task_id, counts)) for task in kept[1:])]
+        renamed = kept[:1]
+        for task in kept[1:]:
+            name = free_id(task_id, counts)
+            counts[name] += 1
+            renamed.append(replace(task, task_id=name))
         yield Issue(
             kind="structure",
             severity="error",
@@ -74,10 +79,11 @@ def task_key(task: Task) -> str:
     return repr(task.to_dict())
 
 
-def _free_id(task_id: str, taken: Counter[str]) -> str:
-    number = next(number for number in range(2, len(taken) + 3) if f"{task_id[:120]}-{number}" not in taken)
-    taken[f"{task_id[:120]}-{number}"] += 1
-    return f"{task_id[:120]}-{number}"
+def free_id(wish: str, taken: Collection[str]) -> str:
+    """Return the wish, or the wish with a number, so that it is no id there is."""
+    if wish not in taken:
+        return wish
+    return next(name for number in itertools.count(2) if (name := f"{wish[:120]}-{number}") not in taken)
 
 
 def _dangling(

@@ -30,20 +30,17 @@ from kapelle.routing import HALORouter, RoutedPlan, RoutingPlan
 from kapelle.strategies import Strategy
 
 from . import score
-from .approved import APPROVAL, ApprovedPlan
-from .case import Case, strategy_of
+from .approved import APPROVAL, ApprovedPlan, ValidationResult
+from .case import Case, Wanted, after_looking, strategy_of, take_limits
 from .checks import find_issues
 from .content import find_content_issues, too_many_tasks
 from .detector import Detection, PlanDetector, detect_contained
 from .edit import Edit
 from .issue import Issue
-from .reassignment import reassign_within
+from .limit_checks import reassign_within, settle_cost
 from .redundancy import find_redundant
 from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, is_mendable, trials_for
-from .result import ValidationResult
 from .schemas import Tools, as_tools
-from .stated_cost import settle_cost
-from .wanted import Wanted, after_looking, take_limits
 
 logger = get_logger(__name__)
 

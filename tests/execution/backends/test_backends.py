@@ -25,7 +25,7 @@ from kapelle.agents import AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput, WorkerLost
 from kapelle.execution import Backend, ThreadsBackend, make_backend
 from kapelle.execution.backends.ray_backend import read_resources
-from kapelle.execution.error_texts import describe_error
+from kapelle.execution.error_reports import describe_error
 from kapelle.execution.results import read_given
 
 TASK = Task(task_id="a", task_type="work")

@@ -28,7 +28,7 @@ from typing import Any
 
 from kapelle.agents import Agent, AgentResult, TaskContext
 from kapelle.errors import AgentFailed, InvalidInput, WorkerLost
-from kapelle.execution.error_texts import describe_error
+from kapelle.execution.error_reports import describe_error
 from kapelle.execution.results import Patience, hide_known_of, read_there
 from kapelle.graph import Task
 from kapelle.redaction import get_logger

@@ -183,13 +183,11 @@ def _check_header(header: Sequence[str], line: int, body: Sequence[Sequence[str]
             if read_number(cell) is not None and below and all(read_number(one) is not None for one in below):
                 like_data.append((cell, below))
         if like_data and not _is_series(header, like_data):
-            raise NoTable(f"line {line} looks like data ({like_data[0][0]!r}), not like a header; add a line of names")
+            raise _looks_like_data(line, like_data[0][0])
     elif numbers and len(numbers) == len(header):
-        raise NoTable(f"line {line} looks like data ({header[0]!r}), not like a header; add a line of names")
-    if header and not body and any(map(read_number, header)):
-        raise NoTable(
-            f"line {line} looks like data ({', '.join(header)[:40]!r}), not like a header; add a line of names"
-        )
+        raise _looks_like_data(line, header[0])
+    elif numbers and not body:
+        raise _looks_like_data(line, ", ".join(header)[:40])
     if len(body) > 1 and not all(header):
         second, third = body[0], body[1]
         fills = any(not head and below for head, below in zip(header, second, strict=False))
@@ -201,15 +199,13 @@ def _check_header(header: Sequence[str], line: int, body: Sequence[Sequence[str]
         if fills and under and not any(map(read_number, second)):
             raise NoTable(f"it has two header rows (line {line} and the next); write one")
     dated = [cell for cell in header if _DATE.fullmatch(cell)]
-    if (
-        dated
-        and body
-        and any(
-            _DATE.fullmatch(cell) and position < len(body[0]) and _DATE.fullmatch(body[0][position])
-            for position, cell in enumerate(header)
-        )
-    ):
-        raise NoTable(f"line {line} looks like data ({dated[0]!r}), not like a header; add a line of names")
+    first: Sequence[str] = body[0] if body else ()
+    if any(_DATE.fullmatch(head) and _DATE.fullmatch(cell) for head, cell in zip(header, first, strict=False)):
+        raise _looks_like_data(line, dated[0])
+
+
+def _looks_like_data(line: int, shown: str) -> NoTable:
+    return NoTable(f"line {line} looks like data ({shown!r}), not like a header; add a line of names")
 
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ].{1,20})?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")

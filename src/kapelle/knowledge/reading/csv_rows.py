@@ -13,10 +13,7 @@ import io
 from collections.abc import Iterator
 from itertools import chain, islice, zip_longest
 
-from .csv_dialect import (
-    NoTable,
-    read_careful,
-)
+from .csv_dialect import NoTable, read_careful
 from .csv_header import find_table, read_lines
 from .csv_shape import (
     BYTES_AT_ONCE,

@@ -6,19 +6,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from .csv_dialect import (
-    NoTable,
-)
-from .csv_shape import (
-    MAX_COMPARED_ROWS,
-    MAX_NOTES,
-    MAX_TOTALS,
-    CsvShape,
-    filled_width,
-    keep_rows,
-    shorten,
-    tell_count,
-)
+from .csv_dialect import NoTable
+from .csv_shape import MAX_COMPARED_ROWS, MAX_NOTES, MAX_TOTALS, CsvShape, filled_width, keep_rows, shorten, tell_count
 from .number_cells import Cell, Note
 from .number_text import read_number
 

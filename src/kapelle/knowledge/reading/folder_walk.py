@@ -112,14 +112,10 @@ def printable_name(name: str) -> str:
     >>> printable_name("notes/a\\x1b[2J.md")
     'notes/a\\\\x1b[2J.md'
     """
-    return (
-        name
-        if is_printable(name)
-        else "".join(
-            char if is_printable(char) else char.encode("unicode_escape", "surrogatepass").decode("ascii")
-            for char in name
-        )
-    )
+    if is_printable(name):
+        return name
+    escaped = (char.encode("unicode_escape", "surrogatepass").decode("ascii") for char in name)
+    return "".join(char if is_printable(char) else code for char, code in zip(name, escaped, strict=True))
 
 
 class _Entry(NamedTuple):

@@ -27,7 +27,7 @@ ENOUGH_TEXTS = 50
 SHOWN_CHARS = 30
 
 
-_SCALES = frozenset(["k", "K", "M", "mn", "mio", "Mio", "Mio.", "bn", "B", "Mrd", "Mrd.", "m"]) - {"m"}
+_SCALES = frozenset(["k", "K", "M", "mn", "mio", "Mio", "Mio.", "bn", "B", "Mrd", "Mrd."])
 """Thousands and millions: a sum of these means nothing without them."""
 _SLASHED_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](?:\d{4}|\d\d)")
 _STARTS_WITH_NUMBER = re.compile(r"[-+(~<>≈$€£ ]{0,3}\d")

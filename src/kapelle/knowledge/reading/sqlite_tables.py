@@ -21,19 +21,9 @@ MAX_VALUE_BYTES = 1_000_000
 
 # SELECT in all its forms, and nothing else: no ATTACH, PRAGMA, transaction, or write.
 _ALLOWED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
-_FORBIDDEN_FUNCTIONS = frozenset(
-    {
-        *(
-            "load_extension",
-            "fts3_tokenizer",
-            "readfile",
-            "writefile",
-            "edit",
-            "sqlite_log",
-        ),  # reach out of the database
-        *("printf", "format"),  # printf('%.999999999c', 'x') takes seconds that nothing can interrupt
-    }
-)
+_REACHING_OUT = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "sqlite_log"})
+# printf('%.999999999c', 'x') takes seconds that nothing can interrupt.
+_FORBIDDEN_FUNCTIONS = _REACHING_OUT | {"printf", "format"}
 
 
 def authorize_reading(action: int, first: str | None, second: str | None, *_: object) -> int:

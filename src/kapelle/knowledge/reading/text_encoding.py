@@ -13,7 +13,7 @@ from .csv_dialect import NoTable
 from .number_cells import Note
 
 HEAD_BYTES = 4_096
-MOST_FOREIGN = 0.3
+MAX_FOREIGN = 0.3
 """Of the letters of a Western European text, so many have accents at most."""
 
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
@@ -68,6 +68,6 @@ def find_other_encoding(file: io.BufferedIOBase) -> tuple[str, tuple[Note, ...]]
         letters += len(_LETTERS.findall(line))
         if first and multi:
             raise NoTable(f"line {multi} is UTF-8 text, line {first} is not; save it as UTF-8")
-    if high > MOST_FOREIGN * (high + letters):
+    if high > MAX_FOREIGN * (high + letters):
         raise NoTable(f"not UTF-8 text (line {first}); save it as UTF-8")
     return "cp1252", ((first, "it is no UTF-8 text and was read as Windows-1252; look at its accents and signs"),)

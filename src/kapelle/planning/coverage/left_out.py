@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from kapelle.graph import TaskDAG
 from kapelle.language import find_quantities, plain, word_set
 
-from .check import MAX_REQUEST, find_gaps
-from .reading import read_task
+from .check import MAX_REQUEST, find_gaps, read_task
 
 _QUOTED = re.compile(r"\"[^\"\n]{1,99}\"|“[^”\n]{1,99}”|«[^»\n]{1,99}»|(?<!\w)'[^'\n]{1,99}'(?!\w)")
 _SENTENCE = re.compile(r"[.!?:;]\s+|\n\s*(?:[-*•]|\d+[.)])?\s*")

@@ -5,9 +5,9 @@ three notations, `nodes` makes tasks of what they find; `reflector` asks again a
 """
 
 from .planner import GraphPlanner as GraphPlanner
+from .planner import GraphReflector as GraphReflector
 from .prompts import FUNCTION_TYPES as FUNCTION_TYPES
 from .prompts import GAP_SYSTEM_PROMPT as GAP_SYSTEM_PROMPT
 from .prompts import GAP_USER_PROMPT as GAP_USER_PROMPT
-from .reflector import GraphReflector as GraphReflector
 from .reply import GapReply as GapReply
 from .reply import read_reply as read_reply

@@ -1,7 +1,7 @@
 """Mends how the tasks of a new plan hang together, where it has one reading only; each repair leaves a note.
 
-Ids that stand twice, dependencies on a task's name, type or number, on itself or on nothing, and circles of which the
-data decides how they run. What no reading decides is left as it is, for the strict reader to refuse with its place.
+Ids that stand twice, dependencies on a task's name, type or number, on itself or on nothing. Circles are for whoever
+mends drafts: see planner, DraftMender. What no reading decides is left as it is, for the strict reader to refuse.
 """
 
 from __future__ import annotations
@@ -70,7 +70,6 @@ def mend_nodes(nodes: list[Node], repairs: Repairs) -> None:
         _mend_code(node, by_id, repairs)
         _mend_depends(node, nodes, by_id, repairs)
         _mend_skills(node, by_id, repairs)
-    _mend_circles(nodes, by_id, repairs)
 
 
 def _said(node: Node) -> str:
@@ -346,43 +345,3 @@ def _by_name(name: str, node: Node, nodes: Sequence[Node]) -> str | None:
     words = re.split(r"[^A-Za-z0-9-]+|_", name)
     named = [other.task_id for other in nodes if other.task_id in words]
     return named[0] if len(named) == 1 else None
-
-
-def _mend_circles(nodes: Sequence[Node], by_id: Mapping[str, Node], repairs: Repairs) -> None:
-    """Where tasks wait for each other, data decides: an edge without data that runs against it is left out."""
-    if not _has_circle(nodes, by_id):
-        return
-    data = {node.task_id: {name for name in _referred(node) if name in by_id} for node in nodes}
-    wrong = {
-        (before, node.task_id)
-        for node in nodes
-        for before in node.depends
-        if before in by_id and before not in data[node.task_id] and _needs(before, node.task_id, data)
-    }
-    for before, after in sorted(wrong):
-        node = by_id[after]
-        _put_depends(node, [name for name in node.depends if name != before])
-        repairs.note(f"{after!r} does not wait for {before!r}, which needs its result: that dependency was left out")
-
-
-def _needs(task_id: str, other: str, edges: Mapping[str, set[str]]) -> bool:
-    """Whether a task needs another's result, directly or by others."""
-    waiting, seen = [task_id], {task_id}
-    while waiting:
-        for name in edges.get(waiting.pop(), ()):
-            if name == other:
-                return True
-            if name not in seen:
-                seen.add(name)
-                waiting.append(name)
-    return False
-
-
-def _has_circle(nodes: Sequence[Node], by_id: Mapping[str, Node]) -> bool:
-    edges = {node.task_id: {name for name in (*node.depends, *_referred(node)) if name in by_id} for node in nodes}
-    done: set[str] = set()
-    while True:
-        ready = [task_id for task_id, before in edges.items() if task_id not in done and before <= done]
-        if not ready:
-            return len(done) < len(edges)
-        done.update(ready)

@@ -1,5 +1,6 @@
 """Asks a model for a graph plan, and later for what to change in it. What comes back is untrusted: see reply.
 
+`GraphReflector` asks anew as the tasks of one run end; how often, and what it may cost, is the executor's to hold.
 Second calls, and what calls cost: see `planning.asking`.
 """
 
@@ -10,7 +11,7 @@ from typing import Any
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
-from kapelle.graph import TaskDAG
+from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient
 from kapelle.planning.asking import (
@@ -156,3 +157,33 @@ def _check_size(reply: GapReply) -> TaskDAG:
 
 def _again(wanted: str) -> Callable[[str], str]:
     return lambda wrong: fill(read_prompt("gap_retry"), error=wrong, wanted=wanted)
+
+
+class GraphReflector:
+    """Looks at what each task of one run gave, beside all that was found before: see execution, `Reflector`.
+
+    Args:
+        planner: Asks the model.
+        request: The user's words.
+        agents: Who could do new tasks.
+        found: The outputs of tasks that were over before.
+    """
+
+    def __init__(
+        self,
+        planner: GraphPlanner,
+        *,
+        request: str,
+        agents: Mapping[str, AgentCapability],
+        found: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._planner = planner
+        self._request = request
+        self._agents = agents
+        self._found = dict(found or {})
+
+    async def reflect(self, task: Task, output: Any, graph: TaskDAG) -> Reflection:
+        """Return what to change by what was found so far; the errors are those of `GraphPlanner.reflect`."""
+        self._found[task.task_id] = output
+        known = {task_id: found for task_id, found in self._found.items() if task_id in graph}
+        return await self._planner.reflect(graph, known, request=self._request, agents=self._agents)

@@ -1,0 +1,102 @@
+"""Runs and plans as JSON objects, for programs: what `--json` prints. Hides no keys: who prints or sends them does."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from kapelle.engine import JointProposal, Proposal
+from kapelle.ledger import Run
+from kapelle.planning import explain_edges
+
+
+def run_to_json(run: Run) -> dict[str, Any]:
+    """Return a run: what became of it and of its tasks, what it cost, and how it was to go."""
+    return {
+        "run_id": run.run_id,
+        "request": run.request,
+        "state": run.state,
+        "stop_reason": run.stop_reason,
+        "answer": run.answer,
+        "cost_usd": run.cost_usd,
+        "overrun_usd": run.overrun_usd,
+        "planning_cost_usd": run.planning_cost_usd,
+        "planning_usage": asdict(run.planning_usage),
+        "cost_by_agent": run.cost_by_agent,
+        "cost_notes": list(run.cost_notes),
+        "cost_assumed": run.cost_assumed,
+        "usage": asdict(run.usage),
+        "seconds": run.seconds,
+        "critical_path_seconds": run.critical_path_seconds,
+        "planner": run.planner,
+        "notes": list(run.notes),
+        "issues": list(run.issues),
+        "settings": dict(run.settings),
+        "active_seconds": run.active_seconds,
+        "questions": {question_id: asdict(question) for question_id, question in run.questions.items()},
+        "graph_version": run.graph_version,
+        "graph": None if run.graph is None else run.graph.to_dict(),
+        "assignments": dict(run.assignments),
+        "explanations": dict(run.explanations),
+        "tasks": {
+            task_id: {**asdict(task), "understood": task.understood, "sql": task.sql}
+            for task_id, task in run.tasks.items()
+        },
+        "readings": [dict(reading) for task in run.tasks.values() for reading in task.readings],
+        "replaced": {task_id: asdict(task) for task_id, task in run.replaced.items()},
+    }
+
+
+def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
+    """Return a plan that has not run: its graph, who would do it and why, and what validation says of it."""
+    validation = proposal.validation
+    return {
+        "request": proposal.plan.request,
+        "planner": proposal.plan.planner,
+        "notes": list(proposal.plan.notes),
+        "cost_of_planning_usd": proposal.plan.cost_usd,
+        "graph": proposal.plan.graph.to_dict(),
+        "edges": [
+            {"source": source, "target": target, "reason": reason}
+            for (source, target), reason in explain_edges(proposal.plan.graph, proposal.plan.request).items()
+        ],
+        "levels": [list(level) for level in proposal.plan.graph.levels()],
+        "assignments": dict(proposal.routing.assignments),
+        "explanations": dict(proposal.routing.explanations),
+        "unassigned": dict(proposal.routing.unassigned),
+        "routing": dict(proposal.routing.metadata),
+        "approved": validation.passed,
+        "issues": [asdict(issue) for issue in validation.issues],
+        "score": validation.quality_score,
+        "estimated_cost_usd": validation.estimated_cost,
+        "estimated_seconds": validation.estimated_time,
+        "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
+    }
+
+
+def joint_to_json(found: JointProposal) -> dict[str, Any]:
+    """Return several plans, and what they come to together."""
+    joint = found.joint
+    return {
+        "approved": found.passed,
+        "status": joint.status,
+        "note": joint.note,
+        "binding": dict(joint.binding),
+        "waiting": dict(joint.waiting),
+        "cost_of_planning_usd": found.limits.spent_usd,
+        "estimated_cost_usd": found.cost_usd,
+        "estimated_seconds": found.seconds,
+        "lower_bound_usd": joint.lower_bound,
+        "gap": joint.gap,
+        "workload": dict(joint.workload),
+        "shared_agents": {agent: list(names) for agent, names in found.shared_agents.items()},
+        "plans": [
+            {
+                "name": name,
+                "budget_usd": one.limits.left_usd,
+                "quality_lower": joint[name].quality_lower,
+                **proposal_to_json(one),
+            }
+            for name, one in zip(found.names, found.proposals, strict=True)
+        ],
+    }
