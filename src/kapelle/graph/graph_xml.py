@@ -283,16 +283,16 @@ def _read_call(node: _Node) -> Call | None:
 
 def _make_task(node: _Node, call: Call | None) -> Task:
     given = node.attributes
-    if call is not None and given.get("type", call.function) != call.function:
+    if call is not None and given.get("type", call.name) != call.name:
         raise InvalidPlan(
-            f"The type is {given['type']!r}, and the text calls {call.function!r}. "
+            f"The type is {given['type']!r}, and the text calls {call.name!r}. "
             "Remove the type, or move the text into description=..."
         )
     if call is not None and "inputs" in given:
         raise InvalidPlan("The inputs are given twice, by the call and by the attribute. Keep one.")
     return Task(
         task_id=node.task_id,
-        task_type=call.function if call is not None else given.get("type", "task").strip(),
+        task_type=call.name if call is not None else given.get("type", "task").strip(),
         description=_read_description(node, call),
         depends_on=tuple(given.get("depends", "").replace(",", " ").split()),
         inputs=call.inputs if call is not None else _read_json(given.get("inputs", "{}"), "inputs"),
@@ -360,7 +360,7 @@ def _read_strategy(attributes: Mapping[str, str]) -> Any:
 
 def _split_query(task: Task, call: Call | None) -> list[str]:
     """Return the queries of parallel searches, or nothing for any other task."""
-    if call is None or call.function != PARALLEL_TYPE or call.query is None or "|" not in call.query:
+    if call is None or call.name != PARALLEL_TYPE or call.query is None or "|" not in call.query:
         return []
     return [query.strip() for query in call.query.split("|") if query.strip()]
 
