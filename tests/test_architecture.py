@@ -54,6 +54,7 @@ FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init
 
 PYTHON = sorted(SOURCE.rglob("*.py"))
 AT_THE_ROOT = {"__init__.py", "__init__.pyi", "__main__.py", "errors.py", "py.typed"}
+MAX_LINES = 400
 KEEPS_METADATA = {"graph", "patterns"}
 """Who may write what stands in a task's metadata: those are the user's own facts of it."""
 FAKES = "kapelle.testing"
@@ -180,6 +181,11 @@ def test_no_two_public_classes_share_a_name() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].append(str(path.relative_to(ROOT)))
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in PYTHON}
+    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
 
 
 def test_what_there_is_stands_in_folders() -> None:
