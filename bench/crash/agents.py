@@ -156,9 +156,9 @@ class StrategicRouter:
         first = dict.fromkeys(ways, "ann")
         return replace(routing, strategies={**routing.strategies, **ways}, assignments={**routing.assignments, **first})
 
-    def find_pinned(self, tasks: Iterable[Task]) -> frozenset[str]:
-        """Return the tasks that the user's own rules give to an agent."""
-        found: frozenset[str] = self._inner.find_pinned(tasks)
+    def find_firm(self, tasks: Iterable[Task], available_agents: Iterable[str] | None = None) -> dict[str, str]:
+        """Return who is asked first for tasks that a firm rule of the user's speaks about."""
+        found: dict[str, str] = self._inner.find_firm(tasks, available_agents)
         return found
 
     def _strategy(self, task: Task) -> Any:

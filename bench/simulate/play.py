@@ -391,8 +391,8 @@ class _Router:
             strategies={task_id: make_strategy(way) for task_id, way in ways.items() if way.kind != "single"},
         )
 
-    def find_pinned(self, tasks: Iterable[Task]) -> frozenset[str]:
-        return frozenset()
+    def find_firm(self, tasks: Iterable[Task], available_agents: Iterable[str] | None = None) -> dict[str, str]:
+        return {}
 
 
 class _Agent:

@@ -130,8 +130,8 @@ class Dispatcher:
 
     def _start(self, job: Job, reservation: Reservation) -> None:
         """Start a job whose money is set aside: first it is written down, then it happens."""
-        work, task = job.work, job.work.task
-        context = self._calls.context(job, reservation.usd if self._spending.is_capped else None)
+        work, task, reserved_usd = job.work, job.work.task, reservation.usd
+        context = self._calls.context(job, reserved_usd if self._spending.is_capped else None)
         problem: str | None = None
         try:
             resolved = task.resolved(context.upstream)  # what the agent does to it nobody else sees
@@ -155,7 +155,7 @@ class Dispatcher:
         work.waiting.remove(job)
         job.reservation, job.started = reservation, self._deadlines.now()
         try:
-            self._write_start(job, reservation.usd)
+            self._write_start(job, reserved_usd)
         except BaseException:
             self._spending.release(reservation)
             raise

@@ -76,8 +76,9 @@ class Tasks:
         self.replaced.update(self.plan.dag.tasks.keys() - plan.dag.tasks.keys())
         self.plan = plan
         self._writer.apply_plan(plan)
-        self._spending.expect((plan.assignments[task_id], one) for task_id, one in plan.estimates.items())
-        self._spending.expect(one for steps in plan.step_estimates.values() for one in steps.items())
+        assigned = plan.assignments
+        expected = [(assigned[task_id], one) for task_id, one in plan.estimates.items()]
+        self._spending.expect([*expected, *(one for steps in plan.step_estimates.values() for one in steps.items())])
         found = self.progress.adopt(plan.dag)
         seconds = {task_id: one.seconds for task_id, one in plan.estimates.items()}
         self._ready.rank(rank_tasks(plan.dag, seconds, self._active_s))
