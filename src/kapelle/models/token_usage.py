@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kapelle.ledger import RefusedFigure, Usage, read_count
@@ -122,10 +122,10 @@ def _read_report(report: Mapping[str, Any]) -> _Counts:
     )
     missed = _first(report, "prompt_cache_miss_tokens")
     if counts.input is None and missed is not None:
-        return _replace(counts, input=missed + (counts.cached or 0))
+        return replace(counts, input=missed + (counts.cached or 0))
     if _first(report, "prompt_tokens") is None and "cache_read_input_tokens" in report:
         # Anthropic's own words, passed on as they are: its input is what neither was in the cache nor went there.
-        return _replace(counts, input=(counts.input or 0) + (counts.cached or 0) + (counts.written or 0))
+        return replace(counts, input=(counts.input or 0) + (counts.cached or 0) + (counts.written or 0))
     return counts
 
 
@@ -157,7 +157,7 @@ def _settle(counts: _Counts, request: ModelRequest, response: ModelResponse | No
         # What cannot be input was written, if only as thoughts.
         most = total if request.max_output_tokens is None else request.max_output_tokens
         output = min(total, max(said, min(total - _estimate_input(request), most)))
-        counts, is_estimated = _replace(counts, output=output), True
+        counts, is_estimated = replace(counts, output=output), True
     counted = _add_up(counts, most=request.max_output_tokens)
     read, output = counted.input, counted.output
     if not read:
@@ -235,7 +235,3 @@ def _count(value: object) -> int | None:
         return read_count(value, "tokens")
     except RefusedFigure:
         return None
-
-
-def _replace(counts: _Counts, **changes: int) -> _Counts:
-    return _Counts(**{name: getattr(counts, name) for name in _Counts.__dataclass_fields__} | changes)
