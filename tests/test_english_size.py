@@ -12,7 +12,7 @@ ROOMS = (
     "local/table_questions/[!_]*.py",
     "knowledge/answer.py",
 )
-APART = ("stand_ins", "understood", "table_plan", "write", "rank", "writing")
+APART = ("stand_ins", "understood", "write", "rank", "writing")
 """Texts that are data; what a question to tables is understood as, and its SQL: these read no English. Nor does what
 holds a model's SQL against a question (local/question_check): it settles on no reading."""
 MAX_LINES = 4_064

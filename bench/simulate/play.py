@@ -296,6 +296,7 @@ class _Player:
             engine.team = dataclasses.replace(
                 engine.team, replanner=_Replanner(self, ledger), planning_cost_usd=PLANNING_USD
             )
+            engine.reflection = dataclasses.replace(engine.reflection, cost_usd=PLANNING_USD)  # a planner looks on
         return engine
 
     def _agents(self, ledger: _SessionLedger) -> AgentRegistry:

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from kapelle.estimates.drift import LEAST, Drift, ShiftDetector, reference
+from kapelle.estimates.drift import MIN_KNOWN, Drift, ShiftDetector, reference
 from kapelle.estimates.history import PairAmounts, PairHistory
 
 
@@ -99,7 +99,7 @@ def test_values_that_tie_with_the_median_are_no_change() -> None:
 
 
 def test_a_detector_restarts_after_an_alarm() -> None:
-    detector, (ups, downs) = ShiftDetector(), reference(0.9, LEAST)
+    detector, (ups, downs) = ShiftDetector(), reference(0.9, MIN_KNOWN)
     found = [detector.watch(0.0, ups, downs, at=float(at)) for at in range(50)]
     assert found.count(True) == 50 // detector.outcomes
     assert detector.mean == 0.0

@@ -28,7 +28,7 @@ from kapelle.graph.calls import parse_call, write_call
 def test_calls_are_read(text: str, inputs: dict[str, Any]) -> None:
     call = parse_call(text)
     assert call.inputs == inputs
-    assert parse_call(write_call(call.function, inputs) or "").inputs == inputs
+    assert parse_call(write_call(call.name, inputs) or "").inputs == inputs
 
 
 @pytest.mark.parametrize(

@@ -194,8 +194,6 @@ def test_success_rates_are_kept_by_agent_and_task_type() -> None:
     for success, task_type in ((1.0, "deploy"), (0.0, "deploy"), (1.0, "test")):
         model.record_outcome(outcome(success=success, task_type=task_type))
     assert model.get_statistics()["agent_success_rates"] == {"deploy_agent": {"deploy": 0.5, "test": 1.0}}
-    assert model.get_agent_success_rate("deploy_agent", "deploy") == 0.5
-    assert model.get_agent_success_rate("deploy_agent", "write") is None
 
 
 def test_it_is_written_every_ten_outcomes_and_read_back_whole(tmp_path: Path) -> None:

@@ -140,3 +140,10 @@ def test_an_event_of_one_task_copies_no_others() -> None:
     for event in path[3:]:
         builder.add(event)
     assert builder._tasks is tasks
+
+
+def test_a_task_that_asks_a_person_names_the_model_whose_price_nobody_knows() -> None:
+    asked = {"question_id": "q-1", "kind": "answer", "about": "agent", "text": "Which?", "unpriced_model": "local:m"}
+    began: Step = ("task_started", "t0", {"agent": "a"})
+    run = rebuild_run(events(STARTED, PLANNED, APPROVED, began, ("task_asked", "t0", asked)))
+    assert run.tasks["t0"].unpriced_model == "local:m"

@@ -8,7 +8,6 @@ import pytest
 from kapelle.agents import AgentRegistry
 from kapelle.errors import ModelUnavailable
 from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import Usage
 from kapelle.models import ModelReply, PaidRefusal, PaidReplyInvalid
 from kapelle.planning import (
     FUNCTION_TYPES,
@@ -110,12 +109,11 @@ def test_a_refusal_brings_the_sum_of_all_calls() -> None:
     assert caught.value.reply.cost_usd == pytest.approx(0.04)
 
 
-def test_whoever_listens_hears_of_every_paid_call_also_where_the_next_fails() -> None:
-    paid: list[tuple[Usage, float]] = []
+def test_an_error_brings_what_an_earlier_call_was_paid() -> None:
     model = ScriptedModel(["no", ModelUnavailable("overloaded")], cost_usd=0.01)
-    with pytest.raises(ModelUnavailable):
-        plan(model, on_paid=lambda usage, cost_usd: paid.append((usage, cost_usd)))
-    assert [cost_usd for _, cost_usd in paid] == [0.01]
+    with pytest.raises(ModelUnavailable) as caught:
+        plan(model)
+    assert caught.value.cost_usd == 0.01
 
 
 def test_invented_answers_are_left_out_and_repairs_are_told() -> None:

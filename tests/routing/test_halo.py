@@ -169,14 +169,6 @@ def test_a_single_task_can_be_asked_about() -> None:
     assert HALORouter(TWO).route_task(task("a", "deploy"))[0] is None
 
 
-def test_the_workload_is_that_of_the_last_plan_idle_agents_included() -> None:
-    router = HALORouter(TWO)
-    assert router.get_agent_workload() == {"atlas": 0, "gazetteer": 0}
-    for _ in range(2):
-        route(TaskDAG([task("a"), task("b")]), router)
-        assert router.get_agent_workload() == {"atlas": 2, "gazetteer": 0}
-
-
 def optimising(answer: Optimized | Exception, registry: AgentRegistry = TWO) -> tuple[HALORouter, ScriptedOptimizer]:
     optimizer = ScriptedOptimizer(answer)
     return HALORouter(registry, enable_cost_optimization=True, daao_optimizer=optimizer), optimizer
@@ -199,7 +191,6 @@ def test_an_optimised_plan_moves_tasks_says_why_and_fills_the_documented_metadat
         "optimization_details": {"status": "optimal", "baseline_cost": 3.0},
     }
     assert optimizer.asked == [({"a": "atlas", "b": "atlas"}, dag, "limits")]
-    assert router.get_agent_workload() == {"atlas": 1, "gazetteer": 1}
 
 
 def test_a_move_that_saves_nothing_is_explained_by_the_constraints() -> None:
@@ -283,7 +274,6 @@ def test_an_agent_is_created_for_what_nobody_can_do_and_used_again() -> None:
     [(description, context)] = creator.asked
     assert description == "Scrape it"
     assert (context["task_type"], context["requirements"]) == ("scrape", ["html"])
-    assert router.get_agent_workload() == {"atlas": 1, "gazetteer": 0, "dynamic_1": 2}
 
 
 def test_what_was_created_can_also_run_if_it_is_an_agent() -> None:

@@ -24,21 +24,8 @@ ANSWER_TYPES = frozenset({"answer", "respond"})
 """Work that answers a person: from what earlier tasks have found, or else from memory."""
 WRITTEN_TYPES = frozenset({"write", "report", "compare", "summarize", "answer"})
 """Work that puts together what others have found, and asks for a writer's judgement."""
-MADE_TYPES = frozenset(
-    {
-        "write",
-        "report",
-        "summarize",
-        "compare",
-        "content",
-        "analyze",
-        "combine",
-        "join",
-        "python",
-        "compute",
-        "calculate",
-    }
-)
+_WORKED_OUT = {"content", "analyze", "combine", "join", "python", "compute", "calculate"}
+MADE_TYPES = (WRITTEN_TYPES - ANSWER_TYPES) | _WORKED_OUT
 """Work on what is given: figures that it does not hold, a model has from memory."""
 MEMORY_MARK = "(from the model's memory: no source in the folder)"
 """Stands after what a model said where a folder was given and holds no source for it."""

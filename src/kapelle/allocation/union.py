@@ -52,7 +52,7 @@ def _place(agent: str, level: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UnionSolution:
+class Joined:
     """What HiGHS found for all graphs."""
 
     choices: dict[str, Assignment] | None
@@ -98,7 +98,7 @@ class Union:
         gap: float,
         start: Mapping[str, Assignment] | None = None,
         may_exceed: Collection[str] = (),
-    ) -> UnionSolution:
+    ) -> Joined:
         """Minimise the cost; or, where capacities may be exceeded, the places that are missing."""
         from . import mip
 
@@ -119,7 +119,7 @@ class Union:
             may_exceed=may_exceed or None,
         )
         choice = result.choice
-        return UnionSolution(
+        return Joined(
             choices=None if choice is None else {name: choice[a:b] for name, (a, b) in self._spans.items()},
             bound=0.0 if may_exceed or result.status == "infeasible" else result.bound,
             proven=result.status == "optimal",

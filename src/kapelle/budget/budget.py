@@ -105,7 +105,8 @@ class Budget:
     ) -> None:
         given = (usd, tokens, calls, seconds)
         self._caps = tuple(None if value is None else _units(place, value) for place, value in enumerate(given))
-        self._spent = _all_units(spent or Amounts())
+        used = spent or Amounts()
+        self._spent = _fours(_units(place, getattr(used, name)) for place, name in enumerate(_NAMES))
         self._overrun: _Units = _fours(
             0 if cap is None else max(0, used - cap) for cap, used in zip(self._caps, self._spent, strict=True)
         )
@@ -267,15 +268,6 @@ def _units(place: int, value: float) -> int:
     elif not isinstance(value, bool) and isinstance(value, (int, float)):  # a subclass, as NumPy's floats are
         return _units(place, float(value) if isinstance(value, float) else int(value))
     raise InvalidInput(f"A budget was given {_NAMES[place]}={value!r}; it must be a finite number, zero or more.")
-
-
-def _all_units(amounts: Amounts) -> _Units:
-    return (
-        _units(0, amounts.usd),
-        _units(1, amounts.tokens),
-        _units(2, amounts.calls),
-        _units(3, amounts.seconds),
-    )
 
 
 def _add(first: _Units, second: _Units) -> _Units:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import typer
@@ -33,8 +34,6 @@ from kapelle.engine import assemble_team
 from kapelle.errors import InvalidInput, KapelleError, LedgerCorrupt, NotFound
 from kapelle.learning import find_unreadable, learned_folder
 from kapelle.ledger import (
-    PostgresLedger,
-    SqliteLedger,
     file_location,
     has_ledger,
     is_postgres_url,
@@ -48,6 +47,9 @@ from kapelle.tools import Sandbox
 
 from .app import Db, Json, app, console, db_words
 from .printing import print_json, split_remedy
+
+if TYPE_CHECKING:
+    from kapelle.ledger import PostgresLedger, SqliteLedger
 
 OLDEST_PYTHON = (3, 11)
 MIN_FREE_BYTES = 100_000_000

@@ -29,7 +29,6 @@ MAX_DOCUMENT_BYTES = 3_000_000
 MAX_YAML_CHARS = 150_000
 """Reading YAML takes ten seconds a megabyte; JSON, which machines write, a hundredth of that."""
 
-
 STDIN = "standard input"
 
 

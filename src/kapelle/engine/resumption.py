@@ -16,7 +16,7 @@ from kapelle.planning import Plan
 from kapelle.routing import RoutedPlan, RoutedTask
 from kapelle.strategies import agents_of, strategy_from_dict
 
-LEAST_USD = 1e-9
+MIN_USD = 1e-9
 """What a budget counts in: sums of floats differ by less."""
 
 
@@ -75,7 +75,7 @@ def plan_resumption(run: Run, new: Mapping[str, Any]) -> Resumption:
     changed = {name: value for name, value in new.items() if value is not None}
     terms = RunLimits(**{**before, **changed})
     spent = run.cost_usd
-    if "budget_usd" in changed and changed["budget_usd"] < spent - LEAST_USD:
+    if "budget_usd" in changed and changed["budget_usd"] < spent - MIN_USD:
         raise InvalidInput(
             f"Run {run.run_id} has cost ${spent:.4g} already, which is more than the budget of "
             f"${changed['budget_usd']:.4g} that is given now. Give more: it is for the whole run."

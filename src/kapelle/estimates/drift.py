@@ -24,7 +24,7 @@ ODDS = 4.0
 THRESHOLD = math.log(150.0)
 """Measured: while nothing changes, about one alarm in 2,000 outcomes for each of success, cost and seconds. That 90 %
 success became 50 % it notices after some 13 outcomes, 60 % after 22; smaller changes mostly by the window moving on."""
-LEAST = 20
+MIN_KNOWN = 20
 """Outcomes that must be known before a change against them can be told."""
 _LOG_ODDS = math.log(ODDS)
 

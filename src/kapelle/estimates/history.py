@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .drift import LEAST, AmountReference, Drift, ShiftDetector, What, reference
+from .drift import MIN_KNOWN, AmountReference, Drift, ShiftDetector, What, reference
 
 RECENT = 10
 """Outcomes that count as recent (documented)."""
@@ -79,11 +79,6 @@ class TaskProfile:
     def avg_seconds(self) -> float:
         """Seconds per attempt."""
         return self._mean(self.total_seconds)
-
-    @property
-    def avg_tokens(self) -> float:
-        """Tokens per attempt."""
-        return self._mean(self.total_tokens)
 
     @property
     def cost_per_success(self) -> float:
@@ -156,10 +151,10 @@ class Share:
         count, total = self.count * kept, self.total * kept
         if at > self.at:
             self.at = at
-        if count >= LEAST and (not self._ups or not self._seen % _RATE_REFRESH):
+        if count >= MIN_KNOWN and (not self._ups or not self._seen % _RATE_REFRESH):
             self._ups, self._downs = reference(total / count, count)
         found = self.detector
-        if count >= LEAST and found.watch(value, self._ups, self._downs, at):
+        if count >= MIN_KNOWN and found.watch(value, self._ups, self._downs, at):
             before, carried = total / count, min(CARRIED, count)
             self.count = carried + found.outcomes
             self.total = carried * before + found.mean * found.outcomes
@@ -266,7 +261,7 @@ class PairHistory:
             amounts.reference = None
             after = sorted(self.amounts(what, per_unit=True))
             change = self._note(what, known.median, after[len(after) // 2], amounts.detector)
-        if amounts.kept >= LEAST and (amounts.reference is None or not self.executions % _REFRESH):
+        if amounts.kept >= MIN_KNOWN and (amounts.reference is None or not self.executions % _REFRESH):
             amounts.reference = AmountReference(self.amounts(what, per_unit=True))
         return change
 

@@ -1,7 +1,7 @@
 """What work costs, how long it takes and how often it succeeds, per agent and task type, learned from outcomes.
 
 Theory. The parts have their files: distributions in `posterior`, what a pair of agent and type has done in `history`,
-changes in `drift`; `experience` puts them together, `pair` makes an estimate of that, and `rows` reads the log.
+changes in `drift`; `experience` puts them together, `estimate` makes an estimate of that, and `rows` reads the log.
 
     success   completion times correctness, each a Beta posterior; the older an outcome the less it counts (the
               effective window is 200 outcomes; by age it counts half after a week, or a month; none are older than a

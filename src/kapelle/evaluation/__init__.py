@@ -7,6 +7,7 @@ different rows always. NumPy is loaded only when figures are made.
 from typing import TYPE_CHECKING
 
 from .columns import ColumnNames as ColumnNames
+from .columns import Scale as Scale
 from .log import MAX_LEDGER_ROWS as MAX_LEDGER_ROWS
 from .log import Log as Log
 from .log import RowProblem as RowProblem
@@ -20,7 +21,6 @@ from .report import Judged as Judged
 from .report import SavingsReport as SavingsReport
 from .report import Target as Target
 from .report import Today as Today
-from .row_figures import Scale as Scale
 from .savings import run_savings as run_savings
 from .savings import savings_report as savings_report
 from .savings import settle_policy as settle_policy

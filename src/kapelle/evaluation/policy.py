@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -230,15 +230,7 @@ def _with_strategies(
         outcomes = {agent: task.outcomes[agent] for agent in agents}
         for name, (quality, cost) in results.items():
             outcomes[name] = LoggedOutcome(quality=float(quality[at]), cost_usd=float(cost[at]))
-        rows.append(
-            LoggedTask(
-                task_id=task.task_id,
-                text=task.text,
-                task_type=task.task_type,
-                context=task.context,
-                outcomes=outcomes,
-            )
-        )
+        rows.append(replace(task, outcomes=outcomes))
     return rows
 
 

@@ -24,10 +24,20 @@ from kapelle.estimates import LoggedOutcome, LoggedTask
 from kapelle.ledger import ledger_path, printable
 from kapelle.models import PriceTable
 
-from .columns import NAMES, ColumnNames, find_columns
+from .columns import (
+    NAMES,
+    BadRow,
+    ColumnNames,
+    Scale,
+    TokenPrices,
+    find_columns,
+    read_name,
+    read_number,
+    read_quality,
+    read_words,
+)
 from .log import MAX_LISTED, Log, RowProblem, mean_outcome, read_ledger
 from .records import Record, find_kind, read_csv, read_csv_header, read_json_lines
-from .row_figures import BadRow, Scale, TokenPrices, read_name, read_number, read_quality, read_words
 
 _TYPE = "task"
 """The type of every task in a log that tells none."""
@@ -184,7 +194,7 @@ class _Reader:
             )
             logged.append(mean_outcome(list(outcomes.values())))
         if self._refused * 2 > self._rows or not tasks:
-            raise InvalidInput(_tell_bad(self._source, self._rows, self._refused, self._problems, self._scale))
+            raise InvalidInput(_tell_bad(self._source, self._rows, self._refused, self._problems))
         if self._repeats:
             self._notes.append(
                 f"{self._repeats:,} rows repeat an agent at a task it was seen at before; their means count."
@@ -282,7 +292,7 @@ def _chain(early: list[Record | RowProblem], rest: Iterator[Record | RowProblem]
     yield from rest
 
 
-def _tell_bad(source: str, rows: int, refused: int, problems: list[RowProblem], scale: Scale) -> str:
+def _tell_bad(source: str, rows: int, refused: int, problems: list[RowProblem]) -> str:
     shown = "".join(f"\n  line {problem.line}: {problem.reason}" for problem in problems[:5])
     off = sum("outside of" in problem.reason for problem in problems)
     way = (

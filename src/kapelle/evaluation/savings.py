@@ -20,11 +20,10 @@ from kapelle.estimates import LoggedTask
 from kapelle.models import PriceTable
 from kapelle.strategies import Single, Strategy, agents_of
 
-from .columns import ColumnNames
+from .columns import ColumnNames, Scale
 from .log import Log
 from .reading import read_log
 from .report import SavingsReport
-from .row_figures import Scale
 
 if TYPE_CHECKING:
     from .full_feedback import FitPolicy, PairedTasks

@@ -201,10 +201,11 @@ class PendingChanges:
         limits, graph = self._changes.limits, self._tasks.progress.graph
         if self._made >= limits.max_changes:
             return None, f"The graph has changed {limits.max_changes} times; this run lets it change no more."
-        found = await self._approve(
+        plan, problem = await self._approve(
             task.task_id, "What it expanded into", lambda: grow(graph, task, subgraph, limits, replan=replan), cost
         )
-        return self._count(*found)
+        self._made += plan is not None
+        return plan, problem
 
     async def _approve_patch(
         self, task_id: str, patch: GraphPatch, cost: tuple[float, Usage]
@@ -222,7 +223,8 @@ class PendingChanges:
         touched = set(patch.touched) & self._tasks.begun
         if plan is not None and touched and begun != self._tasks.begun:  # something began while it was approved
             return None, f"The change was refused: {', '.join(sorted(touched))} began meanwhile."
-        return self._count(plan, problem)
+        self._made += plan is not None
+        return plan, problem
 
     async def _approve(
         self, task_id: str, what: str, change: Callable[[], TaskDAG], cost: tuple[float, Usage] | None
@@ -251,10 +253,6 @@ class PendingChanges:
                 self._writer.planning_ended(task_id, LATE_EXPANSION, *cost)
             raise
         return None, f"{what} was refused: {problem}"[:MAX_REASON_CHARS]
-
-    def _count(self, plan: ApprovedPlan | None, problem: str | None) -> tuple[ApprovedPlan | None, str | None]:
-        self._made += plan is not None
-        return plan, problem
 
     # The end of the run
 

@@ -64,7 +64,6 @@ it. `bad_input`: what it was given is wrong. `provider`: a service or a worker i
 what it is about. `reply`: a reply that is empty, cut or cannot be read. `timeout`: it took too long. `budget`: a limit
 of the user's. `bug`: everything else that code raises."""
 
-
 _PASSING_STATUSES = frozenset({408, 409, 425, 429})
 """Beside 5xx: timeout, conflict (OpenAI's lock timeout), too early, too many. The list is that of the OpenAI SDK."""
 

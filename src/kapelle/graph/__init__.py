@@ -7,6 +7,8 @@ Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its me
 
 from kapelle.redaction import join_surrogates as join_surrogates
 
+from .calls import Call as Call
+from .calls import parse_code_calls as parse_code_calls
 from .captions import title_task as title_task
 from .change import apply_change as apply_change
 from .change import describe_change as describe_change

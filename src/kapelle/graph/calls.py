@@ -1,4 +1,6 @@
-"""The call notation of graph plans, `search("population of {s1}", limit=3)`, to and from a task's type and inputs.
+"""The call notation, `search("population of {s1}", limit=3)`, of graph plans and of agents' answers.
+
+In a plan a call is a task's type and inputs:
 
     search("text")                 {"query": "text"}             one text alone, or before keywords, is the query
     compare({s2}, {s3.rate})       {"arg1": "{s2}", "arg2": "{s3.rate}"}     other positions are numbered
@@ -9,14 +11,20 @@ Arguments are literals of Python or JSON (texts, numbers, true, None, lists, map
 parser of our own reads them and nothing is ever evaluated: Python's `ast` knows no `{s-1}`, warns about `\\d`, and
 fails on deep nesting in four ways. It is lenient where models are sloppy: single quotes, line breaks in texts, an f
 before the quotes, backslashes that escape nothing.
+
+In an answer there may be several calls, `[f(a=1), math.hypot(x, -y)]`, and code in the place of a value. Code stays
+code: `ast` brings it into one form, and it is not run either.
 """
 
 from __future__ import annotations
 
+import ast
 import json
+import keyword
 import re
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kapelle.errors import InvalidPlan
@@ -27,24 +35,37 @@ from .references import REFERENCE_PATTERN, is_reference
 _FUNCTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _OPENING = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*)\(")
 _KEYWORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TOKEN = re.compile(
-    r"""\s*(?:
+_TOKENS = r"""\s*(?:
       (?P<text>[fFrRuU]?(?:
           \"{3}[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*\"{3}
         | '{3}[^'\\]*(?:(?:\\.|'(?!''))[^'\\]*)*'{3}
         | "[^"\\]*(?:\\.[^"\\]*)*"
         | '[^'\\]*(?:\\.[^'\\]*)*'))
-    | (?P<reference>"""
-    + REFERENCE_PATTERN
-    + r""")
+    | (?P<reference>REFERENCE)
     | (?P<number>[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)
-    | (?P<keyword>[A-Za-z_][A-Za-z0-9_]*\s*=)
-    | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<keyword>NAME\s*=(?!=))
+    | (?P<name>NAME)
     | (?P<sign>[()\[\]{},:])
     | (?P<end>\Z)
-    )""",
-    re.DOTALL | re.VERBOSE,
-)
+    | (?P<other>OTHER)
+    )"""
+_NEVER = "(?!)"
+
+
+def _compile_tokens(**parts: str) -> re.Pattern[str]:
+    pattern = _TOKENS
+    for part, written in parts.items():
+        pattern = pattern.replace(part, written)
+    return re.compile(pattern, re.DOTALL | re.VERBOSE)
+
+
+_PLAN_TOKEN = _compile_tokens(REFERENCE=REFERENCE_PATTERN, NAME="[A-Za-z_][A-Za-z0-9_]*", OTHER=_NEVER)
+_CODE_TOKEN = _compile_tokens(REFERENCE=_NEVER, NAME=r"[^\W\d]\w*", OTHER=r"[^\s\"']")
+_COMMENT = re.compile(r"\s*#[^\n]*")
+_CODE_OPENING = re.compile(r"\s*([^\W\d][\w.]*)[^\S\n]*\(")
+_OPERATOR = re.compile(r"[-+~*/%@<>=!&|^]|\b(?:not|lambda|if|else|for|and|or|await|yield)\b")
+MAX_OPERATORS = 200
+"""In a text that is read as code: a chain of ten thousand signs nests as deeply as brackets do."""
 _ESCAPE = re.compile(
     r"\\(?:(?P<hex>x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U000[0-9a-fA-F]{5}|U0010[0-9a-fA-F]{4})"
     r"|(?P<octal>[0-3]?[0-7]{1,2})|(?P<char>.))",
@@ -57,19 +78,26 @@ _CONSTANTS = {"True": True, "true": True, "False": False, "false": False, "None"
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+class Expression(str):
+    """A piece of code that was given as an argument, such as a variable's name. Its value is not known."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
     """A call as it is written."""
 
-    function: str
-    arguments: tuple[Any, ...]
-    """Values by position."""
-    keywords: Mapping[str, Any]
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Those with a name."""
+    positional: tuple[Any, ...] = ()
+    """Those without one, in their order."""
 
     @property
     def query(self) -> str | None:
         """The text that stands alone by position, the query of a search; None if there is none."""
-        only = self.arguments[0] if len(self.arguments) == 1 else None
+        only = self.positional[0] if len(self.positional) == 1 else None
         return only if isinstance(only, str) else None
 
     @property
@@ -80,13 +108,13 @@ class Call:
             InvalidPlan: a position and a keyword have the same name.
         """
         if self.query is not None:
-            named = {"query": self.arguments[0]}
+            named = {"query": self.positional[0]}
         else:
-            named = {f"arg{position}": value for position, value in enumerate(self.arguments, start=1)}
-        twice = sorted(named.keys() & self.keywords.keys())
+            named = {f"arg{position}": value for position, value in enumerate(self.positional, start=1)}
+        twice = sorted(named.keys() & self.arguments.keys())
         if twice:
             raise InvalidPlan(f"The argument {twice[0]!r} is given by position and by name. Keep one.")
-        return {**named, **self.keywords}
+        return {**named, **self.arguments}
 
 
 def looks_like_call(text: str) -> bool:
@@ -104,23 +132,32 @@ def parse_call(text: str) -> Call:
     if opening is None:
         raise InvalidPlan(f"{_shorten(text)} is no call. Write name(arguments).")
     reader = _Reader(text, opening.end())
-    arguments: list[Any] = []
-    keywords: dict[str, Any] = {}
-    while not reader.take(")"):
-        keyword = reader.take_keyword()
-        if keyword in keywords:
-            raise InvalidPlan(f"The argument {keyword!r} is given twice. Keep one.")
-        if keyword is not None:
-            keywords[keyword] = reader.read_value()
-        elif keywords:
-            raise reader.expected("a keyword, such as limit=3, because one came before")
-        else:
-            arguments.append(reader.read_value())
-        if not reader.take(",") and not reader.at(")"):
-            raise reader.expected("',' or ')'")
+    call = reader.read_arguments(opening[1])
     if reader.kind != "end":
         raise reader.expected("nothing more")
-    return Call(function=opening[1], arguments=tuple(arguments), keywords=keywords)
+    return call
+
+
+def parse_code_calls(text: str) -> tuple[Call, ...]:
+    """Return the calls that a text consists of, as Python writes them: one, several with commas, or a list of them.
+
+    Whoever calls this limits the text's length and depth.
+
+    Raises:
+        InvalidPlan: it is anything else.
+    """
+    if len(_OPERATOR.findall(text)) > MAX_OPERATORS + 4 * text.count("("):
+        raise InvalidPlan("The calls hold too much code. Give values.")
+    is_list = text.startswith("[")
+    reader = _Reader(text, int(is_list), takes_code=True)
+    calls = []
+    while reader.kind != "end" and not reader.at("]"):
+        calls.append(reader.read_call())
+        if not reader.take(","):
+            break
+    if (not reader.take("]") if is_list else not calls) or reader.kind != "end":
+        raise reader.expected("',' or nothing more")
+    return tuple(calls)
 
 
 def write_call(function: str, inputs: Mapping[str, Any], *, literal_query: bool = False) -> str | None:
@@ -151,13 +188,14 @@ def fits_in_xml(text: str) -> bool:
 class _Reader:
     """Reads a call from left to right; `kind` and `token` are what comes next."""
 
-    def __init__(self, text: str, position: int) -> None:
+    def __init__(self, text: str, position: int, *, takes_code: bool = False) -> None:
         self._text = text
+        self._takes_code = takes_code
         self._next = position
         self._advance()
 
-    def at(self, sign: str) -> bool:
-        return self.kind == "sign" and self.token == sign
+    def at(self, signs: str) -> bool:
+        return self.kind == "sign" and self.token in signs
 
     def take(self, sign: str) -> bool:
         found = self.at(sign)
@@ -172,7 +210,45 @@ class _Reader:
         self._advance()
         return name
 
+    def read_call(self) -> Call:
+        opening = _CODE_OPENING.match(self._text, self._start)
+        names = opening[1].split(".") if opening is not None else [""]
+        if opening is None or not all(map(str.isidentifier, names)) or any(map(keyword.iskeyword, names)):
+            raise self.expected("a call")
+        self._go_to(opening.end())
+        return self.read_arguments(opening[1])
+
+    def read_arguments(self, name: str) -> Call:
+        """Return the call whose bracket was opened."""
+        positional: list[Any] = []
+        arguments: dict[str, Any] = {}
+        while not self.take(")"):
+            keyword = self.take_keyword()
+            if keyword in arguments and not self._takes_code:
+                raise InvalidPlan(f"The argument {keyword!r} is given twice. Keep one.")
+            if keyword is not None:
+                arguments[keyword] = self.read_value()
+            elif arguments:
+                raise self.expected("a keyword, such as limit=3, because one came before")
+            else:
+                positional.append(self.read_value())
+            if not self.take(",") and not self.at(")"):
+                raise self.expected("',' or ')'")
+        return Call(name=name, arguments=arguments, positional=tuple(positional))
+
     def read_value(self, depth: int = 0) -> Any:
+        if not self._takes_code:
+            return self._read_literal(depth)
+        start = self._start
+        try:
+            value = self._read_literal(depth)
+            if self.kind == "end" or self.at(",:)]}"):
+                return value
+        except InvalidPlan:
+            pass
+        return self._read_code(start)
+
+    def _read_literal(self, depth: int) -> Any:
         kind, token, start = self.kind, self.token, self._start
         if depth > MAX_DEPTH:
             raise InvalidPlan(f"The arguments are nested deeper than {MAX_DEPTH} levels. Flatten them.")
@@ -185,42 +261,78 @@ class _Reader:
         if kind == "name" and token in _CONSTANTS:
             self._advance()
             return _CONSTANTS[token]
-        if kind in ("text", "reference", "number"):
+        if kind in ("text", "reference", "number") and not (self._takes_code and token[0] in "fF"):
             self._advance()
             return _read_text(token) if kind == "text" else token if kind == "reference" else _read_number(token)
         raise self.expected("a value (texts need quotes)", start)
 
+    def _read_code(self, start: int) -> Any:
+        """Return what is no literal as code, in its one way of being written."""
+        self._go_to(start)
+        depth = 0
+        while self.kind != "end" and (depth or not self.at(",)]}")):
+            depth += self.at("([{") - self.at(")]}")
+            self._advance()
+        code = self._text[start : self._start].strip()
+        if not code:
+            raise self.expected("a value", start)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a stranger's `\d` in a text is no business of ours
+                node = ast.parse(f"({code}\n)", mode="eval").body
+            match node:
+                case ast.Constant(value=int() | float() | str() as value):  # '1' '2', 0x10
+                    return value
+                case ast.GeneratorExp() | ast.NamedExpr() if code[0] != "(":  # only the brackets here make it one
+                    raise self.expected("a value", start)
+            return Expression(ast.unparse(node))
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+            raise self.expected("a value", start) from None
+
     def expected(self, wanted: str, position: int | None = None) -> InvalidPlan:
-        rest = self._text[self._start if position is None else position :][:200].strip()
+        start = self._start if position is None else position
+        rest = self._text[start : start + 200].strip()
         return InvalidPlan(f"Expected {wanted} at {_shorten(rest) if rest else 'the end'} of the call.")
 
     def _advance(self) -> None:
-        self._start = self._next
-        match = _TOKEN.match(self._text, self._next)
+        self._go_to(self._next)
+
+    def _go_to(self, position: int) -> None:
+        self._start = position
+        if not self._takes_code:
+            match = _PLAN_TOKEN.match(self._text, position)
+        else:
+            while comment := _COMMENT.match(self._text, self._start):
+                self._start = comment.end()
+            match = _CODE_TOKEN.match(self._text, self._start)
         if match is None:
             raise self.expected("a value with its closing quote, ',' or ')'")
         self._next = match.end()
         self.kind = str(match.lastgroup)
         self.token: str = match[self.kind]
 
-    def _read_list(self, closing: str, depth: int) -> list[Any]:
+    def _read_list(self, closing: str, depth: int) -> Any:
         items = []
+        is_tuple = not self._takes_code
         while not self.take(closing):
             items.append(self.read_value(depth + 1))
-            if not self.take(",") and not self.at(closing):
+            if self.take(","):
+                is_tuple = True
+            elif not self.at(closing):
                 raise self.expected(f"',' or '{closing}'")
-        return items
+        return items[0] if closing == ")" and len(items) == 1 and not is_tuple else items
 
-    def _read_mapping(self, depth: int) -> dict[str, Any]:
+    def _read_mapping(self, depth: int) -> Any:
         items: dict[str, Any] = {}
         while not self.take("}"):
-            if self.kind != "text":
+            if self.kind != "text" and not self._takes_code:
                 raise self.expected("a key in quotes")
-            key = _read_text(self.token)
-            self._advance()
-            if not self.take(":"):
+            key = self.read_value(depth + 1)
+            if self._takes_code and not items and (self.take(",") or self.at("}")):
+                return [key, *self._read_list("}", depth)]  # a set
+            if isinstance(key, (Expression, list, dict)) or not self.take(":"):
                 raise self.expected("':'")
-            items[key] = self.read_value(depth + 1)
+            items[str(key)] = self.read_value(depth + 1)
             if not self.take(",") and not self.at("}"):
                 raise self.expected("',' or '}'")
         return items

@@ -27,7 +27,7 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 from xml.sax import SAXParseException
 from xml.sax.handler import ContentHandler
 from xml.sax.xmlreader import InputSource, Locator
@@ -63,6 +63,7 @@ _ATTRIBUTES = (
     "inputs",
     "metadata",
 )
+Number = TypeVar("Number", int, float)
 PARALLEL_TYPE = "search"
 _LONE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9a-fA-F]+);)")
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
@@ -200,7 +201,11 @@ class _GraphHandler(ContentHandler):
         if self.version is not None:
             raise InvalidPlan("There is a second <graph> element. Put all nodes into one.", place=place)
         _refuse_unknown(attributes, ("version",), place)
-        self.version = _read_version(attributes.get("version", "1"), place)
+        try:
+            version = _read_number(attributes, "version", int, "a whole number")
+        except InvalidPlan as error:
+            raise InvalidPlan(str(error), place=place) from None
+        self.version = 1 if version is None else version
         self._inside = True
 
     def _start_node(self, name: str, attributes: dict[str, str]) -> None:
@@ -221,13 +226,6 @@ class _GraphHandler(ContentHandler):
         self._ids.add(node.task_id)
         self.nodes.append(node)
         self._node = node
-
-
-def _read_version(text: str, place: str) -> int:
-    try:
-        return _read_whole(text, "version")
-    except InvalidPlan as error:
-        raise InvalidPlan(str(error), place=place) from None
 
 
 def _refuse_unknown(attributes: Mapping[str, str], known: tuple[str, ...], place: str) -> None:
@@ -285,24 +283,24 @@ def _read_call(node: _Node) -> Call | None:
 
 def _make_task(node: _Node, call: Call | None) -> Task:
     given = node.attributes
-    if call is not None and given.get("type", call.function) != call.function:
+    if call is not None and given.get("type", call.name) != call.name:
         raise InvalidPlan(
-            f"The type is {given['type']!r}, and the text calls {call.function!r}. "
+            f"The type is {given['type']!r}, and the text calls {call.name!r}. "
             "Remove the type, or move the text into description=..."
         )
     if call is not None and "inputs" in given:
         raise InvalidPlan("The inputs are given twice, by the call and by the attribute. Keep one.")
     return Task(
         task_id=node.task_id,
-        task_type=call.function if call is not None else given.get("type", "task").strip(),
+        task_type=call.name if call is not None else given.get("type", "task").strip(),
         description=_read_description(node, call),
         depends_on=tuple(given.get("depends", "").replace(",", " ").split()),
         inputs=call.inputs if call is not None else _read_json(given.get("inputs", "{}"), "inputs"),
         requirements=frozenset(_read_requirements(given.get("requires", "").strip())),
-        priority=_read_whole(given.get("priority", "0"), "priority"),
-        deadline_s=_read_seconds(given, "deadline"),
-        timeout_s=_read_seconds(given, "timeout"),
-        retries=_read_whole(given["retries"], "retries") if "retries" in given else None,
+        priority=_read_number(given, "priority", int, "a whole number") or 0,
+        deadline_s=_read_number(given, "deadline", float, "seconds"),
+        timeout_s=_read_number(given, "timeout", float, "seconds"),
+        retries=_read_number(given, "retries", int, "a whole number"),
         strategy=_read_strategy(given),
         risk=given.get("risk", "low").strip(),  # type: ignore[arg-type]  # Task checks it
         on_failure=given.get("on_failure", "skip").strip(),  # type: ignore[arg-type]  # the same
@@ -343,21 +341,14 @@ def _read_json(text: str, name: str) -> Any:
         raise InvalidPlan(f"The attribute {name!r} holds {text[:40]!r}. {error}") from None
 
 
-def _read_whole(text: str, name: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InvalidPlan(f"The attribute {name!r} holds {text[:40]!r}. Give a whole number.") from None
-
-
-def _read_seconds(attributes: Mapping[str, str], name: str) -> float | None:
+def _read_number(attributes: Mapping[str, str], name: str, kind: type[Number], what: str) -> Number | None:
     text = attributes.get(name)
     if text is None:
         return None
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
-        raise InvalidPlan(f"The attribute {name!r} holds {text[:40]!r}. Give seconds.") from None
+        raise InvalidPlan(f"The attribute {name!r} holds {text[:40]!r}. Give {what}.") from None
 
 
 def _read_strategy(attributes: Mapping[str, str]) -> Any:
@@ -369,7 +360,7 @@ def _read_strategy(attributes: Mapping[str, str]) -> Any:
 
 def _split_query(task: Task, call: Call | None) -> list[str]:
     """Return the queries of parallel searches, or nothing for any other task."""
-    if call is None or call.function != PARALLEL_TYPE or call.query is None or "|" not in call.query:
+    if call is None or call.name != PARALLEL_TYPE or call.query is None or "|" not in call.query:
         return []
     return [query.strip() for query in call.query.split("|") if query.strip()]
 

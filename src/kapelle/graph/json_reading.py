@@ -29,7 +29,6 @@ _MAX_PER_VALUE = 32
 """The longest float, or an integer of 64 bits, with what stands between values."""
 _T = TypeVar("_T")
 
-
 _IN_ITSELF = "it contains itself. Leave that part out."
 
 

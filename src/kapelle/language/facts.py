@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from .sentences import split_sentences
+from .words import split_sentences
 
 # Names that hold an "and" and are one thing all the same.
 _JOINED_NAMES = (

@@ -170,11 +170,6 @@ class LearnedRewardModel:
         if state.total % UPDATE_EVERY == 0 and state.total >= self.min_samples:
             state.weights = _moved(state.weights, list(state.window), self.learning_rate)
 
-    def get_agent_success_rate(self, agent_name: str, task_type: str) -> float | None:
-        """Return the share of the agent's tasks of this type that succeeded; None where it had none."""
-        count, successes = self._state.agents.get((agent_name, task_type), (0, 0.0))
-        return successes / count if count else None
-
     def get_statistics(self) -> dict[str, Any]:
         """Return what was learned: outcomes, weights, errors, and the agents' success rates by task type."""
         rates: dict[str, dict[str, float]] = {}

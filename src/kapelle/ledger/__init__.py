@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from .amend import RATING as RATING
 from .amend import forget_row as forget_row
 from .amend import is_forgotten as is_forgotten
 from .amend import rating_row as rating_row

@@ -63,7 +63,7 @@ def read_usd(value: object, *, by: str = AN_AGENT) -> float:
     raise _refusal(by, "cost_usd", value, f"it must be zero or more dollars, at most {MAX_REPORTED_USD:,.0f}")
 
 
-def read_seconds(value: object, name: str = "seconds", *, by: str = AN_AGENT) -> float:
+def read_seconds(value: object) -> float:
     """Return a duration, reported by somebody.
 
     Raises:
@@ -72,10 +72,10 @@ def read_seconds(value: object, name: str = "seconds", *, by: str = AN_AGENT) ->
     number = _plain_number(value)
     if number is not None and 0 <= number <= MAX_SECONDS:
         return float(number)
-    raise _refusal(by, name, value, f"it must be zero or more seconds, at most {MAX_SECONDS:,.0f}")
+    raise _refusal(AN_AGENT, "seconds", value, f"it must be zero or more seconds, at most {MAX_SECONDS:,.0f}")
 
 
-def read_share(value: object, name: str, *, by: str = AN_AGENT) -> float:
+def read_share(value: object, name: str) -> float:
     """Return a share, such as a quality, reported by somebody.
 
     Raises:
@@ -84,7 +84,7 @@ def read_share(value: object, name: str, *, by: str = AN_AGENT) -> float:
     number = value if type(value) is float else _plain_number(value)
     if number is not None and 0 <= number <= 1:
         return float(number)
-    raise _refusal(by, name, value, "it must lie in 0..1")
+    raise _refusal(AN_AGENT, name, value, "it must lie in 0..1")
 
 
 def _plain_number(value: object) -> int | float | None:

@@ -32,7 +32,6 @@ _READ_TRIES = 3
 ReadRows = Callable[[str, Sequence[Any]], list[Any]]
 """Runs one SELECT, whose values stand at the `?` in it, and returns its rows."""
 
-
 _STATES: Mapping[EventKind, RunState] = {"run_waiting": "waiting"}
 _BLOBS = """
     SELECT e.seq, {field}, {hash}, {text} FROM event_blobs e LEFT JOIN blobs b ON b.hash = e.hash WHERE e.run_id = ?

@@ -151,12 +151,9 @@ class RunBuilder:
             case "task_expanded":
                 changed = self._changed_task(event, data)
                 self._run, self._tasks = _patch(self._run, {**self._tasks, changed.task_id: changed}, data)
-            case "task_asked":
-                changed, question = self._changed_task(event, data), read_question(event)
-                self._run = replace(self._run, questions={**self._run.questions, question.question_id: question})
-                self._tasks[changed.task_id] = changed
-            case "question_answered":
-                changed, question = self._changed_task(event, data), self._answered(event, data)
+            case "task_asked" | "question_answered":
+                changed = self._changed_task(event, data)
+                question = read_question(event) if event.kind == "task_asked" else self._answered(event, data)
                 self._run = replace(self._run, questions={**self._run.questions, question.question_id: question})
                 self._tasks[changed.task_id] = changed
             case _:

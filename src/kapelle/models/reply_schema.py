@@ -191,7 +191,10 @@ def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # No float holds some integers, so `isfinite` is asked of floats alone.
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
 
 
 def _equal(left: Any, right: Any) -> bool:

@@ -2,8 +2,7 @@
 
 A second call is told the exact fault. It is made where the reply could not be used, and where a usable plan leaves out
 names or numbers of the request; there is no third, and none after a reply that filled all that it may hold. Every call
-that was paid counts: in what is returned, in the error where nothing could be, and through `on_paid` at once, whatever
-becomes of the call.
+that was paid counts: in what is returned, and in the error where nothing could be.
 """
 
 from __future__ import annotations
@@ -49,7 +48,6 @@ class Conversation:
     """The JSON schema of the reply, where one is asked for. What comes is read as text all the same: models wrap it."""
     plain_schema: Any = None
     """What is asked with instead by a server that refuses `schema`."""
-    on_paid: Callable[[Usage, float], None] | None = None
     usage: Usage = field(default_factory=Usage)
     cost_usd: float = 0.0
     _ran_on: bool = False
@@ -146,8 +144,6 @@ class Conversation:
         self._ran_on = reply.usage.output_tokens >= MAX_PLAN_TOKENS
         self.usage += reply.usage
         self.cost_usd += reply.cost_usd
-        if self.on_paid is not None:
-            self.on_paid(reply.usage, reply.cost_usd)
 
 
 def check_count(count: int) -> None:

@@ -84,22 +84,20 @@ class Gate:
 
     Args:
         control_share: Of the requests that would be planned, the share that runs on a single agent as a control.
-        salt: Mixed into the draw: another salt draws other requests.
 
     Raises:
         InvalidInput: the share lies outside 0..1.
     """
 
-    def __init__(self, *, control_share: float = 0.05, salt: str = "") -> None:
+    def __init__(self, *, control_share: float = 0.05) -> None:
         if not (isinstance(control_share, (int, float)) and 0 <= control_share <= 1):
             raise InvalidInput(f"control_share={control_share!r} is no share. Give a number from 0 to 1.")
         self._share = float(control_share)
-        self._salt = salt
 
     def decide(self, request: str, *, key: str) -> Decision:
         """Return the mode of a request; `key`, such as the run's id, decides the draw: the same key, the same mode."""
         judgement = judge_request(request)
-        chance = _draw(f"{self._salt}:{key}")
+        chance = _draw(f":{key}")  # with the colon, as recorded runs were drawn
         mode: PlanningMode = "single" if not judgement.decompose else "control" if chance < self._share else "plan"
         return Decision(mode=mode, judgement=judgement, chance=chance, control_share=self._share)
 

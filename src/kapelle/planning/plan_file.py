@@ -55,10 +55,10 @@ def read_plan(path: Path | str) -> Plan:
     return parse_plan(read_text(path), suffix=suffix, place=str(path))
 
 
-def read_plan_stream(stream: BinaryIO, *, place: str = STDIN) -> Plan:
+def read_plan_stream(stream: BinaryIO) -> Plan:
     """Return the plan that is piped in: XML, JSON or YAML, as its first character tells; the errors are those of
     `read_plan`."""
-    text = read_stream(stream, place=place)
+    text, place = read_stream(stream), STDIN
     first = text.lstrip()[:1]
     if first == "<":
         return parse_plan(text, suffix=".xml", place=place)

@@ -44,19 +44,15 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 
-
 _NO_SECRET_NAME = re.compile(
     r"(?:_(?:FILE|PATH|DIR|NAME|URL|URI|HOST|COUNT|LIMIT|TTL|TIMEOUT|TYPE|HEADER|ENABLED|LENGTH|MIN|MAX|POLICY|SOCK)"
     r"|MAX_TOKENS)$",
     re.IGNORECASE,
 )
 
-
 IS_URL = re.compile(r"['\"]?[A-Za-z][\w+.-]*://")
 
-
 _IS_CONNECTION = re.compile(r"\s*\w+\s*=")
-
 
 KEYWORD_PASSWORD = re.compile(
     r"\w{0,40}(?:password|passwd|pwd|secret)\s*=\s*(?:'((?:[^'\\]|\\.)*)'?|(\S+))\s*", re.IGNORECASE
@@ -147,10 +143,8 @@ class _Known:
 
 _lock = threading.RLock()
 
-
 _given: Counter[str] = Counter()
 """What was handed over by `remember`, and how often."""
-
 
 _is_stale = False
 """Whether something of it was forgotten since."""

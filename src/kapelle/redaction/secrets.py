@@ -38,7 +38,6 @@ _PROVIDERS = frozenset(
 )  # fmt: skip
 """Where models come from, in the names of models."""
 
-
 # Every pattern here takes time linear in the text: what repeats is bounded, or ends at the first sign it cannot take.
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"

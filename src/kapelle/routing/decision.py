@@ -71,7 +71,7 @@ def choose_agent(
     """Choose an agent for one task; `load` counts the tasks that agents already have at the same time."""
     able = [agent for agent in registry.for_task(task) if agent.agent_id in available]
     if not able:
-        return Choice(task_id=task.task_id, agent_id=None, explanation=_what_is_missing(task, registry, available))
+        return Choice(task_id=task.task_id, agent_id=None, explanation=_what_is_missing(task, registry))
 
     named = task.metadata.get("agent") if task.strategy is None else named_agents(task.strategy)[0]
     if isinstance(named, str):
@@ -209,7 +209,7 @@ def _why_lost(loser: AgentCapability, winner: AgentCapability, fit: _Fit) -> str
     return "is as good by every criterion, but registered later"
 
 
-def _what_is_missing(task: Task, registry: AgentRegistry, available: Collection[str]) -> str:
+def _what_is_missing(task: Task, registry: AgentRegistry) -> str:
     kind = task.task_type
     able_elsewhere = [agent.agent_id for agent in registry.for_task(task)]
     runnable = registry.runnable()

@@ -106,7 +106,6 @@ is its trade. No other agent could.
         """Kept for those who ask the router for it; the router itself reads no prices."""
         self.daao_optimizer = daao_optimizer
         self.agent_creator = agent_creator
-        self._workload: dict[str, int] = {}
 
     async def route_tasks(
         self,
@@ -140,7 +139,6 @@ is its trade. No other agent could.
                 plan = await _optimize(
                     plan, dag, self.daao_optimizer, optimization_constraints, self.agent_registry, allowed, known
                 )
-        self._workload = plan.workload
         return plan.opened()
 
     async def route_batch(self, tasks: Sequence[Task]) -> RoutingPlan:
@@ -161,7 +159,6 @@ is its trade. No other agent could.
                     f"Task {task.task_id!r} depends on {min(inside)!r} in the same batch. Use route_tasks with a graph."
                 )
         plan = await self._route([tasks], None, self.agent_creator)
-        self._workload = plan.workload
         return plan.opened()
 
     def find_pinned(self, tasks: Iterable[Task]) -> frozenset[str]:
@@ -216,12 +213,7 @@ is its trade. No other agent could.
         if isinstance(self.daao_optimizer, _HasRegistry) and self.daao_optimizer.agent_registry is before:
             # It was built with this router's agents; without the new one it would refuse every plan that has it.
             self.daao_optimizer.agent_registry = self.agent_registry
-        self._workload[capability.agent_id] = 0
         return capability.agent_id
-
-    def get_agent_workload(self) -> dict[str, int]:
-        """Return how many tasks each agent has in the plan that was routed last, agents without any included."""
-        return {agent_id: self._workload.get(agent_id, 0) for agent_id in self.agent_registry}
 
     def _apply_routing_logic(self, task: Task, available_agents: Iterable[str] | None = None) -> tuple[str | None, str]:
         """Keep this name: documented code calls it."""

@@ -23,18 +23,17 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from kapelle.graph import render_output
+from kapelle.graph import Call, render_output
+from kapelle.models import ToolDefinition
 
 from .function_calls import (
-    Declaration,
-    FunctionCall,
+    declared_type,
     flat_name,
     is_too_deep,
     named_arguments,
     read_calls,
     read_declarations,
     strip_fence,
-    type_family,
 )
 
 MAX_ANSWER_CHARS = 100_000
@@ -77,7 +76,7 @@ def canonical_answer(output: object, context: str = "") -> str | None:
     return _digest(text)
 
 
-def _form(text: str, declared: Mapping[str, Declaration]) -> str:
+def _form(text: str, declared: Mapping[str, ToolDefinition]) -> str:
     calls = read_calls(text)
     if calls is not None:
         return _form_of_calls(calls, declared)
@@ -90,13 +89,13 @@ def _digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
-def _form_of_calls(calls: tuple[FunctionCall, ...], declared: Mapping[str, Declaration]) -> str:
+def _form_of_calls(calls: tuple[Call, ...], declared: Mapping[str, ToolDefinition]) -> str:
     # The order of calls is not compared: calls of one answer are meant to be made side by side.
     forms = (_form_of_call(call, declared.get(flat_name(call.name))) for call in calls)
     return f"[{','.join(sorted(forms))}]"
 
 
-def _form_of_call(call: FunctionCall, function: Declaration | None) -> str:
+def _form_of_call(call: Call, function: ToolDefinition | None) -> str:
     properties = function.properties if function is not None else {}
     arguments = {str(place): _plain_form(value) for place, value in enumerate(call.positional[len(properties) :])}
     for name, value in (named_arguments(call, function) if function is not None else call.arguments).items():
@@ -110,18 +109,18 @@ def _form_of_call(call: FunctionCall, function: Declaration | None) -> str:
 
 def _typed_form(value: Any, schema: Mapping[str, Any]) -> Any:
     """Return an argument in the type that was declared for it, where it can be read so."""
-    family = type_family(schema)
-    if isinstance(value, str) and family in ("boolean", "whole", "number", "list", "mapping"):
+    kind = declared_type(schema)
+    if isinstance(value, str) and kind in ("boolean", "integer", "number", "array", "object"):
         value = _read_argument(value)
-    if family == "list" and isinstance(value, list) and isinstance(schema.get("items"), Mapping):
+    if kind == "array" and isinstance(value, list) and isinstance(schema.get("items"), Mapping):
         return [_typed_form(item, schema["items"]) for item in value]
-    if family == "mapping" and isinstance(value, Mapping) and isinstance(schema.get("properties"), Mapping):
+    if kind == "object" and isinstance(value, Mapping) and isinstance(schema.get("properties"), Mapping):
         inner = schema["properties"]
         return {
             key: _typed_form(item, inner[key] if isinstance(inner.get(key), Mapping) else {})
             for key, item in value.items()
         }
-    if family == "text" and isinstance(value, (int, float)) and not isinstance(value, bool):
+    if kind == "string" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(_plain_form(value))
     return _plain_form(value)
 
@@ -164,7 +163,7 @@ def _normal_float(value: float) -> int | float | str:
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
-def _form_of_words(text: str, declared: Mapping[str, Declaration]) -> str:
+def _form_of_words(text: str, declared: Mapping[str, ToolDefinition]) -> str:
     """Return the form of an answer in words to a task that declares functions: it calls none, or cannot be read."""
     flat = re.sub(r"[^\w(]", "_", text.replace("\\_", "_").casefold())
     # With something like a call in it, it did not mean to make none.

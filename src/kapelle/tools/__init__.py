@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from .table_loading import SkippedTable as SkippedTable
     from .table_loading import Table as Table
     from .table_loading import quote_name as quote_name
-    from .table_loading import safe_names as safe_names
     from .tables import TableResult as TableResult
     from .tables import Tables as Tables
     from .tables import quote_value as quote_value
@@ -21,7 +20,7 @@ else:
     __getattr__ = later(
         __name__,
         {
-            "table_loading": "Column SkippedTable Table quote_name safe_names",
+            "table_loading": "Column SkippedTable Table quote_name",
             "tables": "TableResult Tables quote_value",
         },
     )

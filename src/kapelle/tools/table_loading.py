@@ -16,7 +16,6 @@ from kapelle.knowledge import FoundFile, Skipped, Unreadable, printable_name
 
 DATABASE_ENDINGS = frozenset({".sqlite", ".sqlite3", ".db"})
 
-
 MAX_COLUMNS = 5_000
 """Of all tables together: what a word of a question is held against."""
 MAX_CELLS = 100_000_000
@@ -26,7 +25,6 @@ MAX_DATABASES = 8
 MAX_QUERY_CHARS = 100_000
 MAX_VALUE_BYTES = 250_000
 """Functions such as `replace` take quadratic time, and the watch cannot interrupt one call: this keeps a call short."""
-
 
 ColumnKind = Literal["integer", "real", "text"]
 

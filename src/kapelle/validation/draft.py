@@ -9,7 +9,7 @@ warning.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from kapelle.agents import AgentCapability
@@ -173,9 +173,7 @@ def _try_edit(
         tasks = edit.applied_to(draft.tasks, finished=finished)
     except InvalidGraph:
         return None
-    changed = PlanDraft(
-        tasks=tasks, request=draft.request, tools=draft.tools, agents=draft.agents, in_order=draft.in_order
-    )
+    changed = replace(draft, tasks=tasks)
     after = find_draft_issues(changed)
     return (changed, after) if is_better(after, issues) else None
 

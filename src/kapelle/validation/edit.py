@@ -42,14 +42,12 @@ class Edit:
         changes: Mapping[str, Iterable[Task]] | None = None,
         *,
         add: Iterable[Task] = (),
-        assign: Mapping[str, str] | None = None,
     ) -> Self:
         """Return the edit that makes these changes."""
         return cls(
             summary=summary,
             changes={task_id: tuple(task.to_dict() for task in tasks) for task_id, tasks in (changes or {}).items()},
             add=tuple(task.to_dict() for task in add),
-            assign=dict(assign or {}),
         )
 
     @property

@@ -210,7 +210,6 @@ def _looks_like_data(line: int, shown: str) -> NoTable:
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ].{1,20})?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 
-
 _YEAR = re.compile(r"(?:1[6-9]|20|21)\d\d")
 
 

@@ -18,11 +18,9 @@ _FOOTER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-
 _FOOTER_WITH_COLON = re.compile(
     r"\W{0,3}(?:sources?|notes?|quellen?|anmerkung(?:en)?|hinweis|remarks?)\s?:.*", re.I | re.S
 )
-
 
 _TOTAL_WORDS = [
     "total",
@@ -56,7 +54,6 @@ _TOTAL_WORDS = [
     "∑",
 ]
 
-
 _OTHER_WORDS = [
     "all",
     "overall",
@@ -81,13 +78,11 @@ _OTHER_WORDS = [
     "gt",
 ]
 
-
 _TOTAL = re.compile(
     r"[\W_]*(?:(?:grand|sub|net|gross|overall|running|report|page|year|all)[\s_-]*)?"
     rf"(?:{'|'.join(map(re.escape, _TOTAL_WORDS))})[\W_]*",
     re.IGNORECASE,
 )
-
 
 _MAY_BE_TOTAL = re.compile(
     rf"(?:(?:sub-?)?totals?|sum|summe|gesamt\w*|zwischensumme)\b.{{0,60}}|.{{0,60}}\b(?:sub-?)?(?:totals?|summe)\W*|"
@@ -95,12 +90,9 @@ _MAY_BE_TOTAL = re.compile(
     re.IGNORECASE,
 )
 
-
 _SOUGHT = frozenset(word + end for word in (*_TOTAL_WORDS, *_OTHER_WORDS) for end in ("", ":", "*", "."))
 
-
 _SOUGHT_PARTS = ("total", "summe", "gesamt")
-
 
 _LABEL_COLUMNS = 3
 

@@ -26,7 +26,6 @@ ENOUGH_TEXTS = 50
 """Where so many cells of a column are texts, and most of it, it is one of texts."""
 SHOWN_CHARS = 30
 
-
 _SCALES = frozenset(["k", "K", "M", "mn", "mio", "Mio", "Mio.", "bn", "B", "Mrd", "Mrd."])
 """Thousands and millions: a sum of these means nothing without them."""
 _SLASHED_DATE = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](?:\d{4}|\d\d)")

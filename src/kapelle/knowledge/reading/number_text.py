@@ -8,7 +8,6 @@ from typing import Literal
 
 Mark = Literal[".", ","]
 
-
 MAX_NUMBER_CHARS = 40
 MAX_DIGITS = 18
 """SQLite keeps integers up to 2**63 exactly."""
@@ -59,14 +58,12 @@ MISSING = frozenset(
 """What people and programs write where a number is missing; in lower case."""
 _CURRENCY = r"[$€£¥₹₽₩]|(?:US|A|C|NZ|HK)\$|USD|EUR|CHF|GBP|JPY|INR|SEK|NOK|DKK|PLN|CZK|AUD|CAD|CNY|BRL|Fr\.|Rs\.?|kr"
 
-
 _MEASURES = (
     r"kg|g|mg|lbs?|oz|km|m|cm|mm|mi|ft|in|yd|ha|km²|km2|m²|m2|m³|m3|l|L|ml|mL|cl|hl|gal|%|‰|°|°C|°F|h|hrs?|min|"
     r"sec|ms|days?|weeks?|months?|years?|yrs?|pcs?|Stk\.?|Stück|kWh|MWh|kW|MW|Hz|kHz|MHz|GHz|KB|kB|MB|GB|TB|"
     r"km/h|mph|m/s|bar|Pa|hPa|kPa|kJ|kcal|cal|°N|°S|°E|°W|k|K|M|B|mn|mio|Mio\.?|bn|Mrd\.?|\"|''|″|"
     r"(?<=\s)[tsdxVAWNJ]"  # 12A may be a code; 12 A is none
 )
-
 
 _SPACES = " \u00a0\u2009\u202f"
 _NUMBER = re.compile(
@@ -75,12 +72,10 @@ _NUMBER = re.compile(
     rf"[{_SPACES}]?(?P<after>{_CURRENCY}|{_MEASURES})?(?P<trailing>[-−])?[{_SPACES}]?(?P<close>\))?"
 )
 
-
 # What a body can be with a decimal point, and with a decimal comma. Groups are of one sign throughout.
 _WITH_POINT = re.compile(
     r"(?:\d+|[1-9]\d{0,2}(?:(?P<group>[,' ])\d{3})(?:(?P=group)\d{3})*|[1-9]\d?(?:,\d\d)+,\d{3})?(?:\.\d+)?"
 )
-
 
 _WITH_COMMA = re.compile(r"(?:\d+|[1-9]\d{0,2}(?:(?P<group>[.' ])\d{3})(?:(?P=group)\d{3})*)?(?:,\d+)?")
 

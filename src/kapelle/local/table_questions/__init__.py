@@ -9,7 +9,7 @@ from .schema_links import LinkedTable as LinkedTable
 from .schema_links import SchemaLinks as SchemaLinks
 from .schema_links import ValueLink as ValueLink
 from .schema_links import link_schema as link_schema
-from .table_plan import Cell as Cell
-from .table_plan import NotUnderstood as NotUnderstood
-from .table_plan import Row as Row
-from .table_plan import TablePlan as TablePlan
+from .understood import Cell as Cell
+from .understood import NotUnderstood as NotUnderstood
+from .understood import Row as Row
+from .understood import TablePlan as TablePlan

@@ -20,9 +20,8 @@ from kapelle.tools import Tables
 from .asked import Asked, find_all
 from .read import Unsure, Words, read_words
 from .schema_links import MAX_VALUE_WORDS, SchemaLinks, link_schema
-from .table_plan import NotUnderstood, Row, TablePlan
 from .target import find_target
-from .understood import Understood
+from .understood import NotUnderstood, Row, TablePlan, Understood
 from .write import write_plan
 
 MAX_QUESTION_CHARS = 2_000

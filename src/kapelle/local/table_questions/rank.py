@@ -7,8 +7,7 @@ from kapelle.tools import quote_name
 from .conditions import find_conditions
 from .read import Unsure
 from .schema_links import Join, LinkedColumn
-from .table_plan import TablePlan
-from .understood import Superlative, WantedColumn
+from .understood import Superlative, TablePlan, WantedColumn
 from .writing import AGGREGATE_NAMES, Found, Writing, where_sql, where_words
 
 

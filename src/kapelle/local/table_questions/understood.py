@@ -1,4 +1,4 @@
-"""What a question to tables was understood as, before it is written: nothing changes it."""
+"""What a question to tables was understood as, before and after it is written: nothing changes it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,47 @@ from kapelle.language import split_words, stem
 
 from .read import Mention, Words
 from .schema_links import LinkedColumn, LinkedTable, SchemaLinks, ValueLink
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a table: the one that `label` calls `value`."""
+
+    table: str
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell(Row):
+    """One cell of a row."""
+
+    column: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TablePlan:
+    """A question as SQL."""
+
+    sql: str
+    understood: str
+    """How the question was understood, for people to check."""
+    tables: tuple[str, ...]
+    """The tables that it reads."""
+    cell: Cell | None = None
+    """Set when the question asks for one column of one named row."""
+    claim: str = ""
+    """What the first column of the result has, by the second: "the most rivers"; empty for other questions."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NotUnderstood:
+    """Why a question was not turned into SQL."""
+
+    reason: str
+    readings: tuple[TablePlan, ...] = ()
+    """What it could mean, where a few things are left and nothing says which."""
+
 
 Operand = float | str | bool
 """A number; whether a column of yes and no says yes; the first day of a date, or the first one after it."""

@@ -10,8 +10,7 @@ from kapelle.tools import quote_name
 from .conditions import choose, find_conditions
 from .rank import write_group, write_superlative
 from .read import Unsure
-from .table_plan import Cell, TablePlan
-from .understood import Understood, candidates
+from .understood import Cell, TablePlan, Understood, candidates
 from .writing import AGGREGATE_NAMES, Found, Writing, value_condition, where_sql, where_words
 
 _PARTICIPLES = ("living", "working", "based", "located", "situated", "found", "spoken", "used")

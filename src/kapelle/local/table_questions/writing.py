@@ -9,8 +9,7 @@ from kapelle.tools import quote_name, quote_value
 
 from .read import Unsure
 from .schema_links import LinkedColumn, LinkedTable, ValueLink
-from .table_plan import TablePlan
-from .understood import Understood, WantedColumn, candidates
+from .understood import TablePlan, Understood, WantedColumn, candidates
 
 Found = list[tuple[str, str]]
 """Conditions as SQL and as words; without words where others say it already."""

@@ -1,7 +1,7 @@
 """Graph-based planning (GAP, arXiv:2510.25320): a model writes the plan as a graph, and reflects on it while it runs.
 
 Read `reply`, what a reply may look like, then `planner`, who asks for it. `markup`, `json_plan` and `lines` read the
-three notations, `nodes` makes tasks of what they find; `reflector` asks again as tasks end.
+three notations, `nodes` makes tasks of what they find; `GraphReflector` asks again as tasks end.
 """
 
 from .planner import GraphPlanner as GraphPlanner

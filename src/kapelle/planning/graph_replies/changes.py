@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from kapelle.errors import InvalidPlan
 from kapelle.graph import GraphPatch, Task, TaskDAG
 
-from .found import FoundPatch
+from .nodes import FoundPatch
 
 
 def find_difference(made: Sequence[Task], current: TaskDAG, finished: Collection[str]) -> GraphPatch | None:

@@ -13,10 +13,9 @@ from typing import Any
 
 from kapelle.errors import InvalidPlan
 
-from .found import SECTIONS
 from .json_fields import EDGES, LISTS, ORDERS, THOUGHTS, clean_id, take
 from .loose_json import JsonObject
-from .nodes import Node, Repairs
+from .nodes import SECTIONS, Node, Repairs
 
 _EDGE_TEXT = re.compile(r"\s*([\w-]{1,128}?)\s*-{1,9}>\s*([\w-]+)\s*")
 

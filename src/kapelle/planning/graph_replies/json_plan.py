@@ -17,11 +17,10 @@ from typing import Any
 
 from kapelle.errors import InvalidPlan
 
-from .found import SECTIONS, FoundPatch
 from .json_fields import EDGES, ID, INPUTS, LISTS, THOUGHTS, find_group, holds_tasks, looks_like_task
 from .json_list import ListReader, is_in_words, json_object
 from .loose_json import JsonObject, LooseJson
-from .nodes import Node, Repairs
+from .nodes import SECTIONS, FoundPatch, Node, Repairs
 
 _IN_ORDER = ("phases", "stages", "levels")
 """Lists whose very name says that one follows the other."""

@@ -137,7 +137,7 @@ class LooseJson:
             if end >= 0 and _ENDS_A_TEXT.match(text, end + 3):
                 self._repairs.note("The quotes of texts were mended")
                 self._at = end + 3
-                return self._unescaped(text[start + 3 : end], start)
+                return self._unescaped(text[start + 3 : end])
         stops = re.compile(f"[\\\\{re.escape(_QUOTES[quote])}]")
         at = start + 1
         inner = False
@@ -154,9 +154,9 @@ class LooseJson:
         if quote != '"' or inner:
             self._repairs.note("The quotes of texts were mended")
         self._at = stop.end()
-        return self._unescaped(text[start + 1 : stop.start()], start)
+        return self._unescaped(text[start + 1 : stop.start()])
 
-    def _unescaped(self, body: str, start: int) -> str:
+    def _unescaped(self, body: str) -> str:
         if "\n" in body or "\t" in body or "\r" in body:
             self._repairs.note("Line breaks inside of texts were kept")
         if "\\" not in body:

@@ -15,8 +15,7 @@ import re
 from kapelle.errors import InvalidPlan
 
 from .attributes import decode, read_value
-from .found import SECTIONS, FoundGraph, FoundPatch, Markup
-from .nodes import Node, is_whole_call
+from .nodes import SECTIONS, FoundGraph, FoundPatch, Markup, Node, is_whole_call
 
 MAX_ATTRIBUTES = 32
 
@@ -111,7 +110,7 @@ class _MarkupReader:
         if self._section is not None and name not in SECTIONS:
             self._section_texts.append(text[tag.start() : after])
         if closing:
-            self._close(name, text[tag.start() : after])
+            self._close(name)
         else:
             self._open(name, attributes, line, empty=empty)
         self._line += text.count("\n", tag.start(), after)
@@ -206,7 +205,7 @@ class _MarkupReader:
             if name == "think" and "think" not in self.found.sections:
                 self.found.think_line = line
 
-    def _close(self, name: str, raw: str) -> None:
+    def _close(self, name: str) -> None:
         if name == "node":
             if self._node is None:
                 raise InvalidPlan(

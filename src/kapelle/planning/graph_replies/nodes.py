@@ -2,7 +2,8 @@
 
 Every notation ends here: its nodes are put into one clean `<graph>`, each on the line where it stood in the reply, and
 the strict reader of graphs takes it from there. So a reply means exactly what the same plan in a file would, and errors
-name the line. What is mended is what has one reading only; each repair leaves a note.
+name the line. What is mended is what has one reading only; each repair leaves a note. `FoundGraph`, `FoundPatch` and
+`Markup` hold what a notation found, as it stands in a reply.
 """
 
 from __future__ import annotations
@@ -328,3 +329,51 @@ def _listed(places: list[str]) -> str:
         return ""
     more = f" and {len(named) - 5} more" if len(named) > 5 else ""
     return f" ({', '.join(named[:5])}{more})"
+
+
+SECTIONS = ("think", "plan", "reflection", "observation", "answer")
+
+
+@dataclass(kw_only=True, slots=True)
+class FoundGraph:
+    """A `<graph>` as it stands in a reply."""
+
+    line: int
+    section: str
+    """In which section it stands; empty for none."""
+    nodes: list[Node] = field(default_factory=list)
+    version: str | None = None
+
+
+@dataclass(kw_only=True, slots=True)
+class FoundPatch:
+    """A `<patch>` as it stands in a reply."""
+
+    line: int
+    add: list[Node] = field(default_factory=list)
+    replace: list[Node] = field(default_factory=list)
+    remove: list[str] = field(default_factory=list)
+    expand: dict[str, list[Node]] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All nodes that the patch brings."""
+        return [*self.add, *self.replace, *(node for nodes in self.expand.values() for node in nodes)]
+
+
+@dataclass(kw_only=True, slots=True)
+class Markup:
+    """What the tags of a reply say."""
+
+    graphs: list[FoundGraph] = field(default_factory=list)
+    patches: list[FoundPatch] = field(default_factory=list)
+    sections: dict[str, list[str]] = field(default_factory=dict)
+    repairs: Repairs = field(default_factory=Repairs)
+    think_is_open: bool = False
+    """Whether the reply ended in thought."""
+    think_line: int = 1
+    """Where the first thoughts begin."""
+
+    def section(self, name: str) -> str:
+        """Return the texts of a section, joined."""
+        return "\n".join(text.strip() for text in self.sections.get(name, ()) if text.strip())

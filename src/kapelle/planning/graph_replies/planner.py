@@ -12,7 +12,6 @@ from typing import Any
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidPlan
 from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import Usage
 from kapelle.models import Message, ModelClient
 from kapelle.planning.asking import (
     MAX_PLANNED_TASKS,
@@ -36,7 +35,6 @@ class GraphPlanner:
 
     Args:
         client: The model.
-        on_paid: Called with the usage and dollars of every reply as it comes.
         mend: Mends what it planned where that is possible without asking it again.
     """
 
@@ -44,12 +42,10 @@ class GraphPlanner:
         self,
         client: ModelClient,
         *,
-        on_paid: Callable[[Usage, float], None] | None = None,
         mend: DraftMender | None = None,
     ) -> None:
         self.client = client
         self._mend = mend
-        self._on_paid = on_paid
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
         """Return the model's plan.
@@ -132,7 +128,7 @@ class GraphPlanner:
         ]
 
     def _talk(self, messages: list[Message]) -> Conversation:
-        return Conversation(client=self.client, messages=messages, on_paid=self._on_paid)
+        return Conversation(client=self.client, messages=messages)
 
     def _planned(self, request: str, graph: TaskDAG, reply: GapReply, talk: Conversation, more: Sequence[str]) -> Plan:
         notes = [*reply.repairs, *more]

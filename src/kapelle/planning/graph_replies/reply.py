@@ -25,11 +25,10 @@ from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.planning.planner import DraftMender
 
 from .changes import find_difference, read_patch
-from .found import FoundGraph, FoundPatch, Markup
 from .json_plan import JsonPlan, find_json_plans
 from .lines import find_lines
 from .markup import read_markup
-from .nodes import Node, Repairs, make_drafts, make_tasks, tidy_node
+from .nodes import FoundGraph, FoundPatch, Markup, Node, Repairs, make_drafts, make_tasks, tidy_node
 from .plan_repair import mend_nodes
 from .yaml_plan import find_yaml_plans
 
