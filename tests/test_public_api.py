@@ -40,7 +40,12 @@ def test_every_public_name_of_every_package_exists_and_is_documented(written: di
 
 @pytest.mark.parametrize(
     ("name", "home"),
-    [("Price", "kapelle.models"), ("read_plan", "kapelle.planning"), ("LimitReached", "kapelle.errors")],
+    [
+        ("Budget", "kapelle.budget"),
+        ("Price", "kapelle.models"),
+        ("read_plan", "kapelle.planning"),
+        ("LimitReached", "kapelle.errors"),
+    ],
 )
 def test_a_name_that_the_root_does_not_have_tells_its_home(name: str, home: str) -> None:
     with pytest.raises(AttributeError, match=rf"{home}: from {home} import {name}$"):

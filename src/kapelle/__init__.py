@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "agents": "Agent AgentCapability AgentRegistry AgentResult HumanAnswer TaskContext agent",
     "allocation": "DAAOOptimizer OptimizationConstraints",
+    "budget": "",
     "engine": "Engine Proposal",
     "errors": "AskPerson BudgetExceeded InvalidInput KapelleError NotFound PlanRejected RunBusy TryAgain",
     "estimates": "CostProfiler",
