@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,7 @@ def take_limits(
     Raises:
         InvalidInput: they were given under both, or one of them is malformed.
     """
+    max_budget, max_time = (None if value == math.inf else value for value in (max_budget, max_time))  # no limit either
     check_limit("max_budget", max_budget)
     check_limit("max_time", max_time)
     check_limit("min_quality", min_quality, most=1.0)
