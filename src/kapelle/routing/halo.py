@@ -304,9 +304,14 @@ async def _optimize(
         fault = _find_fault(optimized.assignments, strategies, plan, dag, registry, available)
         if fault is not None:
             raise InvalidAgents(fault)
+        return _read_optimized(plan, optimized, strategies)
     except Exception as error:  # documented: the baseline stands whatever happens in the optimiser
         logger.warning("The cost optimiser failed, so the plan stands as routed: %s", error)
         return replace(plan, optimizer_error=f"{type(error).__name__}: {error}")
+
+
+def _read_optimized(plan: RoutedPlan, optimized: Any, strategies: Mapping[str, Any]) -> RoutedPlan:
+    """Return the plan that an optimiser made of one."""
     details = dict(optimized.optimization_details)
     figures = OptimizedFigures(
         cost_savings=optimized.cost_savings,
@@ -331,7 +336,7 @@ async def _optimize(
     moved: dict[str, RoutedTask] = {}
     for task_id, agent_id in optimized.assignments.items():
         task, strategy = plan.tasks[task_id], strategies.get(task_id)
-        if task_id in pinned:  # by order, or by a firm rule
+        if task.pinned or task.firm:  # by order, or by a firm rule
             if strategy is not None:
                 moved[task_id] = replace(task, strategy=strategy)
         elif (reason := reasons.get(task_id)) is not None:
@@ -355,6 +360,8 @@ def _find_fault(
     if set(assignments) != set(plan.assignments):
         return "the optimiser gave back another set of tasks than it was given"
     for task_id, strategy in strategies.items():
+        if not agents_named(strategy):
+            return f"the optimiser has task {task_id!r} done as {strategy!r:.60}, which is no strategy"
         absent = sorted(set(agents_named(strategy)) - available)
         if absent:
             return f"the optimiser has task {task_id!r} done as {strategy}, and {absent[0]!r} is not available"
