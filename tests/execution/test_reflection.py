@@ -140,6 +140,26 @@ def test_without_a_price_nobody_reflects_once_nothing_is_left() -> None:
     assert (run.state, model.calls, run.cost_usd) == ("done", 0, 0.0)
 
 
+@pytest.mark.parametrize("price", [None, 5.0])
+@pytest.mark.parametrize(("spare_usd", "calls"), [(0.0, 0), (0.2, 1)])
+def test_nobodys_look_takes_what_the_tasks_need(
+    tmp_path: Path, price: float | None, spare_usd: float, calls: int
+) -> None:
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("prices: {scripted: {input: 5.0, output: 10.0}}" if price else "prices: {}")
+    model = ScriptedModel([KEEP] * 9, model="scripted", cost_usd=0.2)
+
+    @agent(task_types=["paid"], cost_usd=0.1)
+    async def paid(task: Task) -> str:
+        return task.task_id
+
+    engine = Engine([paid], ledger=SqliteLedger(), environ={"KAPELLE_PRICES": str(prices)}, model=model, reflect=True)
+    tasks = [Task(task_id=f"t{n}", task_type="paid", depends_on=(f"t{n - 1}",) if n else ()) for n in range(4)]
+    plan = Plan(request="test", graph=TaskDAG(tasks), planner="test")
+    run = asyncio.run(engine.run(plan, budget_usd=0.4 + spare_usd))
+    assert (run.state, model.calls) == ("done", calls)
+
+
 def test_without_a_model_reflecting_is_refused_with_the_way_out() -> None:
     with pytest.raises(InvalidInput, match=r"none is configured\. Name one"):
         Engine(model="none", ledger=SqliteLedger(), reflect=True)

@@ -86,7 +86,15 @@ def test_a_log_that_allows_no_choice_leaves_no_policy_of_before_and_says_why(tmp
     assert not (tmp_path / POLICY_FILE).exists()
 
 
-@pytest.mark.parametrize("keep", [0, -1, 2, True, float("nan")])
+@pytest.mark.parametrize("keep", [0, -1, 2, True, float("nan"), "1", None])
 def test_a_share_to_keep_that_is_none_is_refused(tmp_path: Path, keep: float) -> None:
     with pytest.raises(InvalidInput, match="share of today's quality"):
         learn(world(60), tmp_path, keep=keep)
+
+
+def test_a_slip_in_the_name_of_todays_agent_takes_no_policy_away(tmp_path: Path) -> None:
+    policy = tmp_path / POLICY_FILE
+    policy.write_bytes(b"of before")
+    with pytest.raises(InvalidInput, match="no agent 'strnog'"):
+        learn(world(60), tmp_path, today="strnog")
+    assert policy.read_bytes() == b"of before"

@@ -71,3 +71,14 @@ def test_a_refusal_adds_up_what_was_given_what_is_spent_and_what_is_missing() ->
     issue = validate(limits=RunLimits(budget_usd=0.9).after(0.4)).errors[0]
     assert "the budget is $0.9, of which planning took $0.4 and leaves $0.5" in issue.message
     assert issue.way_out.startswith("Raise the budget by $0.5 to $1.4")
+
+
+def test_an_infinite_budget_is_none_under_the_documented_names() -> None:
+    approved = validate(max_budget=math.inf, max_time=math.inf).approved
+    assert approved is not None
+    assert (approved.max_budget, approved.max_time) == (None, None)
+
+
+def test_tokens_are_counted_in_whole_numbers() -> None:
+    with pytest.raises(InvalidInput, match="whole number"):
+        RunLimits(max_tokens=0.5)  # type: ignore[arg-type]  # as a user's code may

@@ -206,20 +206,17 @@ def test_a_run_whose_event_loop_was_closed_leaves_its_places() -> None:
 
         async def run(self, task: Task, context: TaskContext) -> AgentResult:
             if self.is_slow:
+                begun.set()
                 await asyncio.Event().wait()
             return AgentResult(output=task.task_id)
 
-    agent = Slow()
+    agent, begun = Slow(), asyncio.Event()
     card = AgentCapability(agent_id="busy", task_types=("work",), cost_usd=0.0, max_concurrency=1)
     with Engine([(card, agent)], model="none", ledger=SqliteLedger(":memory:"), heartbeat=LoopHeartbeat) as engine:
         loop = asyncio.new_event_loop()
         lost = loop.create_task(engine.run(plan_of("lost", 2)))
 
-        async def until_it_is_busy() -> None:
-            while not engine.executor.places.taken["busy"]:  # noqa: ASYNC110 - nothing of its own tells so
-                await asyncio.sleep(0)
-
-        loop.run_until_complete(until_it_is_busy())
+        loop.run_until_complete(begun.wait())
         loop.close()
         agent.is_slow = False
         run = asyncio.run(engine.run(plan_of("next", 1), deadline_s=60))

@@ -242,6 +242,32 @@ def test_a_plan_that_cannot_be_is_not_taken_from_the_optimiser(assignments: dict
     assert said in plan.metadata["daao_error"]
 
 
+ODD: dict[str, dict[str, Any]] = {
+    "details": {"optimization_details": None},
+    "cost in words": {"estimated_cost": "little", "optimization_details": {}},
+    "savings in words": {"cost_savings": "much", "optimization_details": {"baseline_cost": 1.0}},
+    "reasons": {"optimization_details": {"baseline_cost": 1.0, "reasons": ["a"]}},
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_whatever_an_optimiser_says_besides_the_baseline_stands(odd: dict[str, Any]) -> None:
+    router, _ = optimising(Optimized({"a": "gazetteer"}, **odd))
+    plan = route(TaskDAG([task("a")]), router)
+    assert plan.assignments == {"a": "atlas"}
+    assert plan.metadata.keys() == {"daao_error"}
+
+
+@pytest.mark.parametrize("strategy", ["vote", {"agent": "atlas"}, 3])
+def test_what_is_no_strategy_is_not_taken_from_the_optimiser(strategy: object) -> None:
+    optimized = Optimized({"a": "atlas"})
+    optimized.strategies = {"a": strategy}  # type: ignore[attr-defined]  # as a user's own may have
+    router, _ = optimising(optimized)
+    plan = route(TaskDAG([task("a")]), router)
+    assert not plan.strategies
+    assert "no strategy" in plan.metadata["daao_error"]
+
+
 def test_an_optimiser_cannot_move_a_task_to_an_agent_that_is_not_available() -> None:
     router, _ = optimising(Optimized({"a": "gazetteer"}))
     plan = route(TaskDAG([task("a")]), router, available_agents={"atlas"})

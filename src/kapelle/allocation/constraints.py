@@ -118,7 +118,7 @@ _CHECK = "Check its id."
 
 def is_amount(value: object) -> TypeGuard[float]:
     """Whether a value is a finite number, zero or more."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _require_share(name: str, value: object) -> None:

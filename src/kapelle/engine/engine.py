@@ -158,6 +158,8 @@ class Engine(Streaming, Together, People, Feedback):
         )
         if isinstance(reward_model, (str, Path)):
             reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
+        elif not (reward_model is None or isinstance(reward_model, LearnedRewardModel)):
+            raise InvalidInput(f"reward_model={reward_model!r:.40} is no LearnedRewardModel, and no file of one.")
         self.validator = AOPValidator(
             registry, self.profiler, detector=detector, strategies=known.strategies, reward_model=reward_model
         )

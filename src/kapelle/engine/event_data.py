@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from kapelle.graph import read_json_value
 from kapelle.planning import Plan
 from kapelle.routing import RoutedPlan
 from kapelle.strategies import strategy_to_dict
@@ -29,7 +31,7 @@ def routed(routing: RoutedPlan) -> dict[str, Any]:
         "explanations": dict(routing.explanations),
         "strategies": {task_id: strategy_to_dict(one) for task_id, one in routing.strategies.items()},
         "unassigned": dict(routing.unassigned),
-        "metadata": _plain(routing.metadata),
+        "metadata": _told(routing.metadata),
     }
 
 
@@ -40,6 +42,17 @@ def validated(validation: ValidationResult) -> dict[str, Any]:
         "issues": [_plain(asdict(issue)) for issue in validation.issues],
         "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
     }
+
+
+def _told(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a plan says besides as JSON: what somebody's router or optimiser says may be anything."""
+    told: dict[str, Any] = {}
+    for name, value in metadata.items():
+        try:
+            told[str(name)] = read_json_value(value)
+        except Exception:  # its own code runs here
+            told[str(name)] = f"a {type(value).__name__}"
+    return told
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ may grow into is decided in growth.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -89,6 +90,8 @@ class PendingChanges:
             return
         if changes.max_reflections is not None and self._reflections >= changes.max_reflections:
             return
+        if not self._spares(changes.reflection_cost_usd, is_priced=changes.reflection_is_priced):
+            return
         reservation = self._spending.reserve_planning(
             changes.reflection_cost_usd, changes.reflection_tokens, is_priced=changes.reflection_is_priced
         )
@@ -100,6 +103,16 @@ class PendingChanges:
         seen = (task.copied(), clone_json_value(output), self._tasks.progress.graph.copied())
         ask = call_contained("The reflector", changes.reflector.reflect, *seen)
         self._start(Planning(task=task, reservation=reservation), ask)
+
+    def _spares(self, usd: float, *, is_priced: bool) -> bool:
+        """Whether what the tasks that have not begun are expected to cost leaves so much: nobody's look takes it.
+
+        Where nobody knows the price, one look has to end before the next begins, as with agents.
+        """
+        if (is_priced and not usd) or math.isinf(self._spending.left_usd):
+            return True
+        spare_usd = round(self._spending.left_usd - self._tasks.still_to_pay(), 9)
+        return spare_usd >= usd and (is_priced or (spare_usd > 0 and not self._plannings))
 
     def _start(self, planning: Planning, ask: Coroutine[Any, Any, Any]) -> None:
         """Have it reported when the work ends, or its time is over."""

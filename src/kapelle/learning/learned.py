@@ -152,15 +152,20 @@ def learn(
         seed: decides what is drawn.
 
     Raises:
-        InvalidInput: there is nothing to learn from, `keep` is no share, or the folder cannot be written.
+        InvalidInput: there is nothing to learn from, `keep` is no share, nobody is called `today`, or the folder
+            cannot be written.
     """
     from kapelle.estimates import DifficultyModel
     from kapelle.evaluation import settle_policy
 
-    if isinstance(keep, bool) or not 0 < keep <= MAX_KEEP:
+    is_number = isinstance(keep, (int, float)) and not isinstance(keep, bool)
+    if not (is_number and 0 < keep <= MAX_KEEP):
         raise InvalidInput(f"keep is {keep!r:.40}; give a share of today's quality, such as 0.98.")
     log, checks = _read(source)
     tasks = log.tasks
+    known = sorted({agent for task in tasks for agent in task.outcomes})
+    if today is not None and today not in known:  # a slip of the finger takes nobody's policy away
+        raise InvalidInput(f"There is no agent {today!r:.60} to compare with. The log has {', '.join(known)}.")
     policy = settle_policy(log, share=keep, today=today, seed=seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)

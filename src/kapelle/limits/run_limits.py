@@ -49,6 +49,8 @@ class RunLimits:
         check_limit("budget_usd", self.budget_usd)
         check_limit("deadline_s", self.deadline_s, least=MIN_SECONDS)
         check_limit("max_tokens", self.max_tokens)
+        if self.max_tokens is not None and self.max_tokens != int(self.max_tokens):
+            raise InvalidInput(f"max_tokens={self.max_tokens!r:.40} is no limit. Give a whole number.")
         check_limit("min_quality", self.min_quality, most=1.0)
         check_limit("spent_usd", self.spent_usd)
 

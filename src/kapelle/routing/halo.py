@@ -293,10 +293,10 @@ async def _optimize(
         fault = _find_fault(optimized.assignments, strategies, plan, dag, registry, available)
         if fault is not None:
             raise InvalidAgents(fault)
+        followed = plan.follow(optimized)
     except Exception as error:  # documented: the baseline stands whatever happens in the optimiser
         logger.warning("The cost optimiser failed, so the plan stands as routed: %s", error)
         return replace(plan, optimizer_error=f"{type(error).__name__}: {error}")
-    followed = plan.follow(optimized)
     if followed.optimizer_error is not None:
         logger.info("The cost optimiser's answer: %s; the plan stands as routed.", followed.optimizer_error)
     return followed
@@ -313,6 +313,8 @@ def _find_fault(
     if set(assignments) != set(plan.assignments):
         return "the optimiser gave back another set of tasks than it was given"
     for task_id, strategy in strategies.items():
+        if not agents_named(strategy):
+            return f"the optimiser has task {task_id!r} done as {strategy!r:.60}, which is no strategy"
         absent = sorted(set(agents_named(strategy)) - available)
         if absent:
             return f"the optimiser has task {task_id!r} done as {strategy}, and {absent[0]!r} is not available"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from kapelle.errors import InvalidPlan
+
 NO_PLAN = ("infeasible", "unknown")
 """What an optimiser's `status` says when its assignments are only those it was given."""
 
@@ -147,32 +149,53 @@ class RoutedPlan:
         for name in ("tasks", "unassigned", "remarks"):
             put(self, name, MappingProxyType(dict(getattr(self, name))))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are made of what the plan was made of: a view of a mapping has neither."""
+        parts = (dict(self.tasks), dict(self.unassigned), self.figures, self.optimizer_error, dict(self.remarks))
+        return _made_of, parts
+
     @classmethod
     def of(cls, plan: RoutingPlan | RoutedPlan) -> RoutedPlan:
         """Return a plan as it is now. A strategy whose first agent is not the assigned one is stale, and goes: whoever
-        gave the task to another agent since then meant that agent."""
+        gave the task to another agent since then meant that agent.
+
+        Raises:
+            InvalidPlan: it is no plan, or a part of it is not what is documented: a router may be anybody's.
+        """
         if isinstance(plan, RoutedPlan):
             return plan
+        if not isinstance(plan, RoutingPlan):
+            raise InvalidPlan(f"A router gave {plan!r:.60}, no RoutingPlan. Return one that assigns the tasks.")
+        for name in ("assignments", "explanations", "strategies", "unassigned", "metadata"):
+            _require(isinstance(getattr(plan, name), Mapping), name, getattr(plan, name), "a mapping")
+        for name in ("assignments", "unassigned"):
+            for task_id, text in getattr(plan, name).items():
+                _require(isinstance(task_id, str) and isinstance(text, str), name, {task_id: text}, "texts by task id")
+        for one in plan.strategies.values():
+            _require(one is None or agents_named(one) != (), "strategies", one, "strategies by task id")
         said = plan.metadata
-        pinned, firm = (frozenset(said.get(name, ())) for name in ("pinned", "firm"))
-        features: Mapping[str, Mapping[str, Any]] = said.get("features", {})
+        pinned, firm = (_task_ids(said, name) for name in ("pinned", "firm"))
+        features = said.get("features")
+        features = {} if features is None else features
+        is_known = isinstance(features, Mapping) and all(isinstance(one, Mapping) for one in features.values())
+        _require(is_known, "metadata['features']", features, "mappings by task id")
         tasks = {}
         for name, agent in plan.assignments.items():
             strategy, known = plan.strategies.get(name), features.get(name, {})
             tasks[name] = RoutedTask(
                 agent=agent,
-                reason=plan.explanations.get(name, ""),
+                reason=str(plan.explanations.get(name) or ""),
                 strategy=None if agents_named(strategy)[:1] not in ((), (agent,)) else strategy,
                 pinned=name in pinned,
                 firm=name in firm,
-                propensity=known.get("propensity"),
+                propensity=_share(known.get("propensity")),
                 explored=bool(known.get("explored", False)),
             )
         return cls(
             tasks=tasks,
             unassigned=dict(plan.unassigned),
             figures=OptimizedFigures(**{name: said[name] for name in _FIGURES if name in said}),
-            optimizer_error=said.get("daao_error"),
+            optimizer_error=None if said.get("daao_error") is None else str(said["daao_error"]),
             remarks={name: value for name, value in said.items() if name not in _KNOWN},
         )
 
@@ -300,6 +323,39 @@ class RoutedPlan:
 
 
 _MARKS = ("pinned", "firm")
+
+
+def _made_of(
+    tasks: dict[str, RoutedTask],
+    unassigned: dict[str, str],
+    figures: OptimizedFigures,
+    optimizer_error: str | None,
+    remarks: dict[str, Any],
+) -> RoutedPlan:
+    return RoutedPlan(
+        tasks=tasks, unassigned=unassigned, figures=figures, optimizer_error=optimizer_error, remarks=remarks
+    )
+
+
+def _require(holds: bool, name: str, found: object, wanted: str) -> None:
+    if not holds:
+        raise InvalidPlan(f"{name} of a routing plan is {found!r:.80}. Give {wanted}.")
+
+
+def _share(found: object) -> float | None:
+    is_share = isinstance(found, (int, float)) and not isinstance(found, bool) and 0 < found <= 1
+    return found if is_share else None  # type: ignore[return-value]  # it is a number by then
+
+
+def _task_ids(said: Mapping[str, Any], name: str) -> frozenset[str]:
+    """Return the tasks that a list in the metadata names."""
+    found = said.get(name)
+    found = () if found is None else found
+    is_list = isinstance(found, Iterable) and not isinstance(found, (str, bytes))
+    _require(is_list, f"metadata[{name!r}]", found, "a list of task ids")
+    names = tuple(found)
+    _require(all(isinstance(one, str) for one in names), f"metadata[{name!r}]", names, "a list of task ids")
+    return frozenset(names)
 
 
 def agents_named(strategy: Any) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ look at: the plan, what it was made for, and what it is expected to take. Checks
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ def take_limits(
     Raises:
         InvalidInput: they were given under both, or one of them is malformed.
     """
+    max_budget, max_time = (None if value == math.inf else value for value in (max_budget, max_time))  # no limit either
     check_limit("max_budget", max_budget)
     check_limit("max_time", max_time)
     check_limit("min_quality", min_quality, most=1.0)
