@@ -19,8 +19,7 @@
     │   ├── RunBusy             another engine works on the run (.owner, .wait_s)
     │   └── LedgerBusy          another process holds the database, or its server is gone
     ├── LimitReached            give more, or be content with the partial result
-    │   ├── BudgetExceeded      dollars, tokens, calls or seconds are used up (.resource)
-    │   └── DeadlineExceeded    the time is over
+    │   └── BudgetExceeded      dollars, tokens, calls or seconds are used up (.resource)
     ├── AgentFailed             one task failed; its dependents are skipped, the rest goes on
     │   ├── CallTooDear         what is set aside does not pay for the call: it was not made (a LimitReached too)
     │   ├── CannotAnswer        the agent works, but what it was asked is not in what it knows
@@ -65,7 +64,7 @@ class KapelleError(Exception):
     """What the call has used (a `ledger.Usage`), where that was reported."""
     sent: bool | None = None
     """Where `cost_usd` is None: True if the call reached somebody who may bill it, so that all that was set aside for
-    it is charged; False if nobody can have billed anything; None if that is unknown: see `Accounts.charge`."""
+    it is charged; False if nobody can have billed anything; None if that is unknown: see execution's `spending`."""
     retry_after_s: float | None = None
     """Seconds that whoever is behind it asks to be left alone for."""
     run_id: str | None = None
@@ -218,10 +217,6 @@ class BudgetExceeded(LimitReached):
         self.purpose = purpose
         needed = f"{wanted:g} are needed{f' for {purpose}' if purpose else ''}"
         super().__init__(f"The budget has {left:g} {resource} left, and {needed}. Raise it to go on.")
-
-
-class DeadlineExceeded(LimitReached):
-    """The time that the user gave is over."""
 
 
 class AgentFailed(KapelleError):

@@ -275,7 +275,7 @@ def test_the_list_of_runs_reads_no_chain(store: Store) -> None:
 def test_a_run_that_began_before_there_were_chains_is_chained_from_there_on(store: Store) -> None:
     with store.open() as ledger:
         record_run(ledger, state="stopped")
-    # What the migration leaves of a run that is there already.
+    # As a run is left that began before its ledger had chains.
     damage(store, ["UPDATE events SET hash = NULL"])
     store.change("UPDATE chains SET start = length, hash = ?", bytes(32))
     with store.open() as ledger:

@@ -1,4 +1,4 @@
-"""What the savings report says, as values. Shown by text and plot; judged by paired and partial.
+"""What the savings report says, as values. Shown by text and plot; judged by full_feedback and logged_bandit.
 
 Cost shares and quality shares are of today: of what the log's own choice cost and reached. Dollars are of this log, and
 of nothing beyond it.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from kapelle.errors import InvalidInput
 
 VERSION = 5
-"""Of the tables below. A file of an earlier one was written before the first release: see `migrate`."""
+"""Of the tables below. A file of an earlier one was written before the first release: see `too_old`."""
 SCHEMA = """
     CREATE TABLE events (
         run_id  TEXT NOT NULL,
@@ -138,7 +138,7 @@ def check_readable(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _version(connection: sqlite3.Connection, path: str) -> int:
-    # In one statement, or another process could finish a migration between the two answers.
+    # In one statement, or another process could make the tables between the two answers.
     rows = connection.execute(
         "SELECT user_version, name FROM pragma_user_version LEFT JOIN sqlite_master ON type = 'table'"
     ).fetchall()
