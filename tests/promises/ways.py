@@ -296,7 +296,11 @@ class Stage:
         )
         place = _claim(Path(self.folder), "")
         content = {"task": task, "agent": agent_id, "failure": what, "cost_usd": cost_usd}
-        (Path(self.folder) / f"call{place:04}").write_text(json.dumps(content))
+        beside = (
+            Path(self.folder) / f"part{place:04}"
+        )  # a thread may go on when its run has ended, and is read meanwhile
+        beside.write_text(json.dumps(content))
+        beside.replace(Path(self.folder) / f"call{place:04}")
         return call
 
     def mend(self) -> None:
