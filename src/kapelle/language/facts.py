@@ -22,6 +22,7 @@ _COMMA = "\u2063"  # invisible separator: stands for a comma inside quotes
 _SEQUENCE = (
     r"(?:(?:and\s{1,3})?then|after\s{1,3}that|afterwards?|(?<!the )next|finally|lastly|(?:at|in)\s{1,3}the\s{1,3}end)"
 )
+_JOINED = re.compile("|".join(map(re.escape, _JOINED_NAMES)), re.IGNORECASE)
 _POLITE = re.compile(
     r"^(?:please|kindly|hey|hi|hello|can you|could you|would you|will you|i want you to|i would like you to|"
     r"i(?:'d| would) like to know|i want to know|i need to know|let me know|help me(?: to)?|"
@@ -301,8 +302,7 @@ def _singular(words: str) -> str:
 
 
 def _protect(text: str) -> str:
-    for name in _JOINED_NAMES:
-        text = re.sub(re.escape(name), lambda match: match[0].replace(" ", _GLUE), text, flags=re.IGNORECASE)
+    text = _JOINED.sub(lambda match: match[0].replace(" ", _GLUE), text)
     # What stands in quotes is one thing.
     return re.sub(
         r"\"[^\"]+\"|(?<!\w)'[^']+'(?!\w)", lambda match: match[0].replace(" ", _GLUE).replace(",", _COMMA), text
