@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, is_hypothesis_test, settings
 from kapelle.process import signals
 from tests.scale import scaled
 
-QUICK_CASES = 3
+QUICK_CASES = 2
 """So many cases of a test are enough where it is to be quick."""
 LEAST_EXAMPLES = 15
 """Fewer show little more than that a test runs."""

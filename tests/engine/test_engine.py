@@ -541,6 +541,7 @@ def test_a_report_is_written_with_what_there_is_and_says_what_is_missing() -> No
         assert words in run.answer
 
 
+@pytest.mark.slow
 def test_a_call_that_the_provider_did_not_take_costs_nothing() -> None:
     model = ScriptedModel([ModelUnavailable("overloaded")] * 3)
     run = go(with_model(model), "What is the capital of France?")

@@ -220,6 +220,7 @@ def test_a_task_that_needs_approval_does_not_start_before_it_has_it() -> None:
     assert (go_on(engine).state, engine.questions()) == ("done", ())
 
 
+@pytest.mark.slow
 def test_an_engine_at_work_takes_an_answer_from_elsewhere(tmp_path: Path) -> None:
     other = engine_with(Worker(), tmp_path / "l")
 
@@ -236,6 +237,7 @@ def test_an_engine_at_work_takes_an_answer_from_elsewhere(tmp_path: Path) -> Non
     assert run.state == "done"
 
 
+@pytest.mark.slow
 def test_an_engine_at_work_is_stopped_from_elsewhere(tmp_path: Path) -> None:
     other = engine_with(Worker(), tmp_path / "l")
 

@@ -17,6 +17,8 @@ from kapelle.evaluation import SavingsReport, draw_curve, format_report, savings
 from kapelle.evaluation.picture import check_plot_target, render_plot
 from tests.evaluation.worlds import TypeMeans, TypePolicy, hide, make_log, make_task, make_world
 
+pytestmark = pytest.mark.slow
+
 REPORT = savings_report(make_log(make_world(300, seed=1)), fit_policy=TypePolicy, resamples=100)
 PARTIAL = savings_report(
     make_log(hide(make_world(400, seed=1), {"easy": 0.5, "hard": 0.5}, 2)), fit_predictor=TypeMeans, resamples=100

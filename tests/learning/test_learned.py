@@ -76,6 +76,7 @@ def test_answers_that_nothing_measured_teach_nothing_and_the_message_says_what_w
         learn([unchecked] * 30, tmp_path / "learned")
 
 
+@pytest.mark.slow
 def test_a_log_that_allows_no_choice_leaves_no_policy_of_before_and_says_why(tmp_path: Path) -> None:
     assert (learn(world(), tmp_path).policy, (tmp_path / POLICY_FILE).is_file()) == (
         "Runs choose as `kapelle savings` says for 100 % of today's quality.",

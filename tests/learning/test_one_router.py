@@ -21,6 +21,8 @@ from kapelle.routing import RoutingRule
 from kapelle.strategies import Strategy
 from tests.estimates.test_difficulty import world
 
+pytestmark = pytest.mark.slow
+
 
 @agent(task_types=["work"], cost_usd=0.01)
 async def weak(task: Task) -> str:

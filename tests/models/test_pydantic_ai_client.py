@@ -401,6 +401,7 @@ def test_calls_share_a_connection() -> None:
         assert len(server.connections) == 1
 
 
+@pytest.mark.slow
 def test_first_calls_at_the_same_time_are_all_answered() -> None:
     async def main(server: OpenAIServer) -> list[ModelReply]:
         async with client(server) as model:

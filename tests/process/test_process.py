@@ -89,6 +89,7 @@ def test_an_agent_that_ends_the_program_ends_its_task_only(tmp_path: Path) -> No
     assert "SystemExit" in told["stop_reason"]
 
 
+@pytest.mark.slow
 def test_a_signal_does_what_it_did_before_although_a_task_was_left_behind() -> None:
     left: list[asyncio.Task[None]] = []
 
