@@ -30,7 +30,7 @@ from kapelle import (
 from kapelle.errors import CannotPlan, InvalidAgents, InvalidPlan, ModelUnavailable
 from kapelle.ledger import Event, Run
 from kapelle.testing import ScriptedAgent, ScriptedModel, VirtualClock
-from kapelle.validation import Detection, Issue, ModelDetector
+from kapelle.validation import Detection, Issue, IssueKind, ModelDetector, Severity
 from tests.models.openai_server import OpenAIServer, chat
 
 ATLAS = Path(__file__).parents[2] / "examples" / "atlas" / "data"
@@ -439,6 +439,30 @@ class WantsThree:
     async def detect(self, request: str, tasks: Any, agents: Any) -> Detection:
         issue = Issue(kind="goal", severity="error", message="Nobody compares.", way_out="Compare.")
         return Detection(issues=() if len(tasks) > 2 else (issue,))
+
+
+class FindsOneThing:
+    """A detector with one finding, which has cost something."""
+
+    def __init__(self, kind: IssueKind, severity: Severity) -> None:
+        self.found = Issue(kind=kind, severity=severity, message="Chile is missing.", way_out="Add it.")
+        self.calls = 0
+
+    async def detect(self, request: str, tasks: Any, agents: Any) -> Detection:
+        self.calls += 1
+        return Detection(issues=(self.found,), cost_usd=0.01)
+
+
+@pytest.mark.parametrize("kind", ["complete", "goal", "redundant", "structure"])
+def test_what_a_detector_has_found_and_no_edit_mends_is_told(kind: IssueKind) -> None:
+    detector = FindsOneThing(kind, "error")
+    with Engine(data=ATLAS, model="none", ledger=SqliteLedger(":memory:"), detector=detector) as engine:
+        run = go(engine, "Compare the capitals of France and Germany", budget_usd=1.0)
+        joint = asyncio.run(engine.plan_many(["Compare the capitals of France and Germany"], budget_usd=1.0))
+    assert (run.state, run.planning_cost_usd, detector.calls) == ("done", 0.01, 2)
+    assert "It may be incomplete: Chile is missing." in run.notes
+    assert "It may be incomplete: Chile is missing." in joint.proposals[0].plan.notes
+    assert joint.limits.left_usd == pytest.approx(0.99)
 
 
 def test_a_plan_that_is_refused_is_planned_once_more_with_what_is_wrong() -> None:

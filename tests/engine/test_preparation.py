@@ -80,7 +80,8 @@ def test_a_plan_that_is_only_looked_at_is_prepared_as_a_run_is(watched: Watched)
     assert (watched.routed, watched.validated) == ([["a", "b"]], [["a", "b"]])
     run = asyncio.run(watched.engine.run(plan_of(*PAIR)))
     assert proposal.routing.assignments == run.assignments
-    assert proposal.approved.estimates.keys() == run.graph.tasks.keys()  # type: ignore[union-attr]
+    assert run.graph is not None
+    assert proposal.approved.estimates.keys() == run.graph.tasks.keys()
 
 
 def test_what_a_graph_grows_by_is_routed_alone_and_validated_with_the_rest(watched: Watched) -> None:

@@ -10,7 +10,7 @@ import pytest
 from kapelle import Task, TaskDAG
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
 from kapelle.allocation import PlanEstimates
-from kapelle.estimates import CostProfiler, Estimate, estimate_complexities
+from kapelle.estimates import CostProfiler, estimate_complexities
 from kapelle.routing import RoutingPlan
 from kapelle.validation import AOPValidator, NextBest
 
@@ -45,8 +45,9 @@ def known_of(profiler: CostProfiler, *cards: AgentCapability, dag: TaskDAG | Non
     return PlanEstimates(profiler, registry(*cards), TaskDAG([TASK]) if dag is None else dag)
 
 
-def choose(known: PlanEstimates, *tried: str, task: Task = TASK) -> tuple[str, Estimate] | None:
-    return NextBest().choose_fallback(task, tried, known)
+def choose(known: PlanEstimates, *tried: str) -> str | None:
+    found = NextBest().choose_fallback(TASK, tried, known)
+    return None if found is None else found[0]
 
 
 def test_an_agent_that_broke_is_judged_by_what_it_does_now() -> None:
@@ -63,17 +64,17 @@ def test_an_agent_that_recovered_is_judged_by_what_it_does_now() -> None:
 
 def test_a_fallback_is_no_agent_that_is_known_to_be_broken() -> None:
     known = known_of(profiler_of(broke=BROKE), card("broke"), card("new"))
-    assert choose(known, "first")[0] == "new"  # type: ignore[index]
+    assert choose(known, "first") == "new"
     assert choose(known, "first", "new") is None
 
 
 def test_a_fallback_is_chosen_by_what_was_learned_since_the_plan_was_made() -> None:
     profiler = CostProfiler()
     known = known_of(profiler, card("one", success_rate=0.9), card("two"))
-    assert choose(known, "first")[0] == "one"  # type: ignore[index]
+    assert choose(known, "first") == "one"
     for _ in range(60):
         profiler.record_execution("t", "one", "work", 1000, 1.0, False, cost_usd=0.01)
-    assert choose(known, "first")[0] == "two"  # type: ignore[index]
+    assert choose(known, "first") == "two"
 
 
 def test_a_plan_for_an_agent_that_recovered_has_nothing_against_it() -> None:
@@ -90,7 +91,7 @@ def test_what_a_fallback_is_expected_to_take_grows_with_complexity(kind: str) ->
     for _ in range(30):
         profiler.record_execution("t", "two", kind, 1000, 1.0, True, cost_usd=0.01)
     two = card("two", task_types=(kind, "work"))
-    found = choose(known_of(profiler, two, dag=dag), "one", task=task)
+    found = NextBest().choose_fallback(task, ("one",), known_of(profiler, two, dag=dag))
     assert found is not None
     assert found[1].cost_usd == pytest.approx(0.01 * complexity, rel=0.01)
     assert found[1] == profiler.estimate(two, kind, complexity)
@@ -99,6 +100,6 @@ def test_what_a_fallback_is_expected_to_take_grows_with_complexity(kind: str) ->
 def test_without_its_place_in_the_graph_a_task_is_as_complex_as_its_type_and_dependencies_say() -> None:
     task = Task(task_id="a", task_type="research", depends_on=("x", "y"))
     one = card("two", task_types=("research",), cost_tier="medium")
-    found = choose(known_of(CostProfiler(), one, dag=TaskDAG()), "one", task=task)
+    found = NextBest().choose_fallback(task, ("one",), known_of(CostProfiler(), one, dag=TaskDAG()))
     assert found is not None
     assert found[1] == CostProfiler().estimate(one, "research", 2.0 * 1.2)

@@ -298,7 +298,10 @@ class Preparation:
         proposal = replace(proposal, plan=replace(proposal.plan, notes=notes))
         if proposal.validation.approved is not None:
             return proposal
-        return await self.mend(self._first(proposal.plan), proposal)
+        # Mending asks no detector again, so what one has found and was paid for is said, or it would be lost.
+        found = (issue for issue in proposal.validation.detected if issue.severity == "error")
+        notes = (*proposal.plan.notes, *(f"It may be incomplete: {issue.message}" for issue in found))
+        return await self.mend(self._first(proposal.plan), replace(proposal, plan=replace(proposal.plan, notes=notes)))
 
     def _first(self, plan: Plan) -> Version:
         return first_version(plan, self.terms, self.budget, is_given=False)

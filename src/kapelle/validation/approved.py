@@ -154,6 +154,8 @@ class ValidationResult:
     """What each task is expected to take, for those whose agent can do them."""
     detection_cost_usd: float = 0.0
     """Dollars that a model took to look for faults."""
+    detected: tuple[Issue, ...] = ()
+    """Those of the issues that it found."""
 
     @property
     def errors(self) -> tuple[Issue, ...]:

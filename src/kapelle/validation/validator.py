@@ -132,7 +132,7 @@ class AOPValidator:
         )
         state = Routed(dag=dag, plan=RoutedPlan.of(routing_plan))
         result = await self._check(state, wanted, found.issues, estimates)
-        return replace(result, detection_cost_usd=found.cost_usd)
+        return replace(result, detection_cost_usd=found.cost_usd, detected=found.issues)
 
     async def repair(
         self,
