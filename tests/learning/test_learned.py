@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kapelle.errors import InvalidInput
+from kapelle.errors import InvalidInput, NotFound
 from kapelle.graph import Task
 from kapelle.learning import learn, load_learned
 from kapelle.learning.learned import DIFFICULTY_FILE, POLICY_FILE, STRATEGIES_FILE
@@ -99,3 +99,9 @@ def test_a_slip_in_the_name_of_todays_agent_takes_no_policy_away(tmp_path: Path)
     with pytest.raises(InvalidInput, match="no agent 'strnog'"):
         learn(world(60), tmp_path, today="strnog")
     assert policy.read_bytes() == b"of before"
+
+
+def test_a_policy_that_is_not_there_is_named_and_a_folder_that_is_not_there_yet_is_empty(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"policy.*slip.npz.*--save"):
+        load_learned(tmp_path / "slip.npz")
+    assert load_learned(tmp_path / "not yet").policy is None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kapelle.errors import InvalidInput
+from kapelle.errors import InvalidInput, NotFound
 from kapelle.estimates import LoggedTask
 from kapelle.graph import Task
 from kapelle.ledger import Ledger, Outcome, is_postgres_url
@@ -228,9 +228,14 @@ def load_learned(place: Path | None) -> LearnedModels:
     """Return what a folder holds of it, or the policy that a file is; what is not there or cannot be read is left out.
 
     A file is what `kapelle savings --save` writes.
+
+    Raises:
+        NotFound: the name is that of such a file, and there is none.
     """
     if place is None:
         return LearnedModels()
+    if place.suffix == Path(POLICY_FILE).suffix and not place.exists():
+        raise NotFound(f"There is no policy {str(place)!r}. `kapelle savings LOG --save {place.name}` writes one.")
     if place.is_file():
         return LearnedModels(policy=RememberedPolicy(place))
     book: StrategyBook | None = None
