@@ -14,7 +14,7 @@ from kapelle.estimates import LoggedOutcome, LoggedTask
 from kapelle.evaluation.curve import Curve, choose_columns
 from kapelle.evaluation.policy import RoutingPolicy, look_up
 from kapelle.strategies import Cascade, Check, Single
-from tests.estimates.test_difficulty import EASY, HARD, world
+from tests.estimates.test_predictor import EASY, HARD, world
 
 TRAIN, TEST = world(400, seed=1), world(400, seed=2)
 
@@ -31,8 +31,8 @@ def mean(tasks: list[LoggedTask], agent: str) -> tuple[float, float]:
 
 def test_easy_tasks_go_to_the_cheap_agent_and_hard_ones_to_the_strong() -> None:
     tasks = [
-        LoggedTask(task_id="e", text=EASY[1], task_type="work"),
-        LoggedTask(task_id="h", text=HARD[1], task_type="work"),
+        LoggedTask(task_id="e", text=f"{EASY[1]} (77)", task_type="work"),
+        LoggedTask(task_id="h", text=f"{HARD[1]} (77)", task_type="work"),
     ]
     assert policy_of_train().choose(tasks, policy_of_train().point(0.97)) == [
         Single(agent="weak"),

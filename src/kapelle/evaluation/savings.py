@@ -250,9 +250,9 @@ def _fit_policy(tasks: Sequence[LoggedTask], seed: int) -> Any:
 
 
 def _fit_predictor(tasks: Sequence[LoggedTask], seed: int) -> Any:
-    from kapelle.estimates import DifficultyModel
+    from kapelle.estimates import OutcomePredictor
 
-    return DifficultyModel.fit(_sample(tasks, seed), seed=seed)
+    return OutcomePredictor.fit(_sample(tasks, seed), seed=seed)
 
 
 def _sample(tasks: Sequence[LoggedTask], seed: int) -> Sequence[LoggedTask]:
