@@ -10,23 +10,21 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .amounts import MAX_VARIANCE, Amount, Belief, expect_amount, log_of_typical
 from .drift import Drift, What
-from .history import Effect, PairAmounts, PairHistory, Tokens, recent_mean
+from .history import Effect, PairAmounts, PairHistory, Tokens
 from .posterior import (
-    ORDERED,
     Effects,
     Rate,
     believe_rate,
     both_rates,
-    order_interval,
-    predict_log,
     rate_level,
     rate_prior,
 )
 from .rows import Observation
 
 PRIOR_WEIGHT = 4.0
-"""How many outcomes a declared cost or time is worth."""
+"""How many outcomes a declared cost or time is worth, while outcomes do not contradict it (see amounts)."""
 COMPLETION_OUTCOMES = 2.0
 """How many answers an agent is taken to have given before anything is known of it. With DECLARED_OUTCOMES as many, a
 failure lowers what is expected of an untried agent as much as a wrong answer does."""
@@ -44,21 +42,7 @@ _DOUBT = 2.0
 _DECLARED_VARIANCE = 0.6**2
 _GUESS_VARIANCE = 1.5**2
 """How far declared costs and times, and mere guesses, may be off: factors of 1.8 and 4.5, as one standard deviation."""
-_MAX_VARIANCE = 2.0
-"""Of a logarithm, where a mean is told from a median: that of log-normal amounts is e^(variance / 2) times as high.
-More is not believed of tails, however heavy a few outcomes make them look."""
-_WITHIN_WEIGHT = 4.0
-"""How many outcomes the variance within all pairs is worth for that within one."""
 _MEMORY = 200
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Amount:
-    """The cost or the time of one attempt: what is expected, and an interval that holds 90 % of attempts."""
-
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -242,57 +226,19 @@ class Experience:
         history = self.histories.get((agent, task_type))
         values = history.amounts(what, per_unit=declared is None) if history else []
         if declared is not None:
-            belief = _Belief(declared, PRIOR_WEIGHT, _log_mean(declared, effects.noise), _DECLARED_VARIANCE)
-            return _expect(values, belief, effects.noise)
+            belief = Belief(declared, PRIOR_WEIGHT, log_of_typical(declared, effects.noise), _DECLARED_VARIANCE)
+            return expect_amount(values, belief, effects.noise)
         own = history.effect(what)[2] if history else 0.0
         known, of_type = self.agents.get(agent), self.types.get(task_type)
         is_tried = known is not None and known.effect(what)[2] > 0.0 and effects.level[2] > own
         if is_tried or (is_wild and known is None and of_type is not None and of_type.effect(what)[2] > 0.0):
             prior = effects.predict(known.effect(what) if known else None, of_type.effect(what) if of_type else None)
             weight = min(_TRUST * effects.noise / prior.variance, PRIOR_WEIGHT)
-            mean = math.exp(min(prior.mean + min(effects.noise + prior.variance, _MAX_VARIANCE) / 2, 50.0))
-            belief = _Belief(mean, weight if values else 1.0, prior.mean, prior.variance)
+            mean = math.exp(min(prior.mean + min(effects.noise + prior.variance, MAX_VARIANCE) / 2, 50.0))
+            belief = Belief(mean, weight if values else 1.0, prior.mean, prior.variance)
         else:
             if what == "cost" and known is not None:  # whatever it did so far was free
                 guess = 0.0
-            belief = _Belief(guess, 0.0 if values else 1.0, _log_mean(guess, effects.noise), _GUESS_VARIANCE)
-        amount = _expect(values, belief, effects.noise)
+            belief = Belief(guess, 0.0 if values else 1.0, log_of_typical(guess, effects.noise), _GUESS_VARIANCE)
+        amount = expect_amount(values, belief, effects.noise)
         return Amount(mean=amount.mean * complexity, low=amount.low * complexity, high=amount.high * complexity)
-
-
-@dataclass(frozen=True, slots=True)
-class _Belief:
-    """What an amount is believed to be before a pair's own outcomes are seen."""
-
-    mean: float
-    weight: float
-    """Outcomes that the mean is worth."""
-    log: float | None
-    """The logarithm of a typical amount; None where that is nothing."""
-    log_variance: float
-
-
-def _log_mean(amount: float, noise: float) -> float | None:
-    return math.log(amount) - min(noise, _MAX_VARIANCE) / 2 if amount > 0.0 else None
-
-
-def _expect(values: list[float], belief: _Belief, noise: float) -> Amount:
-    count = len(values)
-    mean = belief.mean
-    if count:
-        mean = (belief.weight * mean + count * recent_mean(values)) / (belief.weight + count)
-    if count >= ORDERED:
-        low, high = order_interval(sorted(values))
-    else:
-        logs = [math.log(value) for value in values if value > 0.0]
-        if belief.log is None and not logs:
-            low = high = 0.0
-        else:
-            centre, weight = (belief.log, noise / belief.log_variance) if belief.log is not None else (0.0, 0.0)
-            low, high = predict_log(
-                logs, centre=centre, centre_weight=weight, variance=noise, variance_weight=_WITHIN_WEIGHT
-            )
-            low, high = math.exp(max(low, -700.0)), math.exp(min(high, 50.0))
-            if len(logs) < count:
-                low = 0.0
-    return Amount(mean=mean, low=min(low, mean), high=max(high, mean))

@@ -14,8 +14,9 @@ changes in `drift`; `experience` puts them together, `estimate` makes an estimat
               soon as anything else is known. An agent that nobody checks stays what it declares.
               Outcomes of another version of the agent do not count for either.
     cost,     A mean of the last 64 outcomes, the older the less, pulled towards what is declared (worth PRIOR_WEIGHT
-    seconds   outcomes), or else towards what agent and type are like elsewhere. An undeclared cost or time is a guess
-              and no prior: the first outcome replaces it. Intervals hold 90 % of single outcomes.
+    seconds   outcomes), or else towards what agent and type are like elsewhere; not where outcomes contradict that (see
+              amounts). An undeclared cost or time is a guess and no prior: the first outcome replaces it. Intervals
+              hold 90 % of single outcomes.
     tokens    Means of input, cached and output tokens; an untried agent with a model pays its model's price for each.
 
 So an agent that nobody has tried is uncertain: its expected success is what it declares, until others or its other work
