@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .difficulty import Difficulty as Difficulty
     from .difficulty import DifficultyModel as DifficultyModel
     from .features import Embed as Embed
+    from .success import Scales as Scales
+    from .success import SuccessModel as SuccessModel
+    from .success import Term as Term
 else:
     from kapelle import later
 
@@ -36,5 +39,6 @@ else:
             "arrays": "read_arrays write_arrays",
             "difficulty": "Difficulty DifficultyModel",
             "features": "Embed",
+            "success": "Scales SuccessModel Term",
         },
     )
