@@ -60,7 +60,7 @@ def log_of_typical(mean: float, noise: float) -> float | None:
     return math.log(mean) - min(noise, MAX_VARIANCE) / 2 if mean > 0.0 else None
 
 
-def expect_amount(values: Sequence[float], belief: Belief, noise: float) -> Amount:
+def expect_amount(values: list[float], belief: Belief, noise: float) -> Amount:
     """Return what the next attempt takes, by those before it, oldest first.
 
     `noise` is the variance of an amount's logarithm within a pair.

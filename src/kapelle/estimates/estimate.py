@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from kapelle.agents import AgentCapability
 from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
 
+from .amounts import Amount
 from .experience import Experience, Success
 from .history import WINDOW, PairHistory, Tokens
 from .posterior import Rate, shift_rate
@@ -157,65 +158,103 @@ class DifficultyAssessor(Protocol):
         """Return the difficulty of a task."""
 
 
-def estimate_pair(
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What is expected of an agent at a type of task, whatever its words. Amounts are per unit of complexity."""
+
+    capability: AgentCapability
+    history: PairHistory | None
+    tokens: Tokens | None
+    cost: Amount
+    has_declared_cost: bool
+    """Declared costs and times are meant for any task, whatever its complexity."""
+    seconds: Amount
+    completion: float
+    costs_told: int
+    note: str
+
+
+def read_pair(
     experience: Experience,
     capability: AgentCapability,
     task_type: str,
-    complexity: float,
     *,
-    believed: Success,
+    completion: Rate,
     price_usd: Callable[[Tokens | None], float],
-) -> Estimate:
-    """Return what a task of this type and complexity is expected to take from this agent.
+) -> Pair:
+    """Return what is expected of an agent at a type of task.
 
     Args:
-        believed: Its chance of success.
+        experience: What is known.
+        capability: Of the agent.
+        task_type: Of the tasks.
+        completion: What is believed of the chance of any answer.
         price_usd: What so many tokens, or those of a task of which nothing is known, cost with its model or tier.
     """
     agent = capability.agent_id
     history = experience.histories.get((agent, task_type))
     of_type = experience.types.get(task_type)
-    success = believed.both
     known = history.tokens if history else of_type.tokens if of_type and of_type.tokens.count else None
-    usage = usage_of(known, capability, complexity)
-    is_free = capability.cost_tier == "free"
-    declared_usd = 0.0 if capability.cost_usd is None and is_free else capability.cost_usd
-    cost = experience.expect(
-        "cost",
-        agent,
-        task_type,
-        declared=declared_usd,
-        guess=price_usd(known) if declared_usd is None else 0.0,
-        complexity=complexity,
-        is_wild=known is None and capability.model is None,
+    declared_usd = 0.0 if capability.cost_usd is None and capability.cost_tier == "free" else capability.cost_usd
+    return Pair(
+        capability,
+        history,
+        known,
+        experience.expect(
+            "cost",
+            agent,
+            task_type,
+            declared=declared_usd,
+            guess=price_usd(known) if declared_usd is None else 0.0,
+            is_wild=known is None and capability.model is None,
+        ),
+        declared_usd is not None,
+        experience.expect(
+            "seconds",
+            agent,
+            task_type,
+            declared=capability.seconds,
+            guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
+        ),
+        completion.mean,
+        experience.agents[agent].costs_told if agent in experience.agents else 0,
+        _tell_changes(history),
     )
-    seconds = experience.expect(
-        "seconds",
-        agent,
-        task_type,
-        declared=capability.seconds,
-        guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
-        complexity=complexity,
-    )
+
+
+def make_estimate(pair: Pair, complexity: float, success: Success, usual: Success) -> Estimate:
+    """Return what a task of this complexity is expected to take; `usual` is the success at any task of its type.
+
+    Words make no agent worth trying where it is hopeless at the type.
+    """
+    history, capability = pair.history, pair.capability
+    samples = history.executions if history is not None else 0
+    if samples >= MIN_OUTCOMES and usual.both.mean + WIDTH * usual.both.sd < HOPELESS:
+        success = usual
+    usage = usage_of(pair.tokens, capability, complexity)
+    cost_unit = 1.0 if pair.has_declared_cost else complexity
+    seconds_unit = 1.0 if capability.seconds is not None else complexity
+    cost, seconds, rate = pair.cost, pair.seconds, success.both
+    is_judged = history is not None and history.judged > 0
     return Estimate(
-        cost_usd=cost.mean,
-        seconds=seconds.mean,
-        success_rate=success.mean,
+        cost_usd=cost.mean * cost_unit,
+        seconds=seconds.mean * seconds_unit,
+        success_rate=rate.mean,
         tokens=usage.tokens,
-        samples=history.executions if history else 0,
-        source="learned" if history else "declared" if declared_usd is not None else "default",
-        success_lower=success.lower,
-        success_sd=success.sd,
-        cost_low_usd=cost.low,
-        cost_high_usd=cost.high,
-        seconds_low=seconds.low,
-        seconds_high=seconds.high,
+        samples=samples,
+        source="learned" if history else "declared" if pair.has_declared_cost else "default",
+        success_lower=rate.lower,
+        success_sd=rate.sd,
+        cost_low_usd=cost.low * cost_unit,
+        cost_high_usd=cost.high * cost_unit,
+        seconds_low=seconds.low * seconds_unit,
+        seconds_high=seconds.high * seconds_unit,
         usage=usage,
-        costs_told=experience.agents[agent].costs_told if agent in experience.agents else 0,
-        completion=believed.completion.mean,
+        costs_told=pair.costs_told,
+        completion=pair.completion,
         judged=history.judged if history else 0,
-        basis="measured" if history and history.judged else "elsewhere" if believed.is_from_elsewhere else "declared",
-        note=_tell_changes(history),
+        basis="measured" if is_judged else "elsewhere" if success.is_from_elsewhere else "declared",
+        note=pair.note,
     )
 
 
