@@ -371,6 +371,11 @@ class CostProfiler:
         """Return the time to the hour, so that estimates stay the same within a run; 0 without a clock."""
         return 0.0 if self._clock is None else self._clock() // 3600.0 * 3600.0
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether tasks that differ in their words alone may have different estimates."""
+        return self._words is not None or self._difficulty is not None
+
     def _read(self, text: str) -> str:
         return text if self._words is not None else ""
 
