@@ -51,6 +51,20 @@ class Moments:
         self.products: Doubles = np.zeros((8, width))
         """(rows with words, width): descriptions times quality."""
 
+    @classmethod
+    def merged(cls, parts: Sequence[Moments]) -> Moments:
+        """Return the sums over parts that know the same agents and types, in the same order."""
+        first = parts[0]
+        assert all(part.rows == first.rows and part.columns == first.columns for part in parts)
+        found = cls(first.width)
+        found.rows, found.columns = dict(first.rows), dict(first.columns)
+        found.counts = np.sum([part.counts for part in parts], axis=0)
+        found.totals = np.sum([part.totals for part in parts], axis=0)
+        found.words = np.sum([part.words for part in parts], axis=0)
+        found.grams = np.sum([part.grams for part in parts], axis=0)
+        found.products = np.sum([part.products for part in parts], axis=0)
+        return found
+
     @property
     def agents(self) -> int:
         """How many agents have a row."""

@@ -182,7 +182,7 @@ class Ridge:
         by_type = everything[:, 1:]
         own = 1.0 / (by_type[..., 0] + self._type)
         products -= np.swapaxes(by_type * own[..., None], 1, 2) @ by_type
-        inverse = np.linalg.inv(products)
+        inverse: Doubles = np.asarray(np.linalg.inv(products), dtype=np.float64)
         even: Doubles = (inverse + np.swapaxes(inverse, 1, 2)) / 2.0
         return even
 
@@ -196,7 +196,7 @@ class Ridge:
             leans, own, outer, of_types = self._tables(part)
             towards = self._towards_all(leans)
             moved = towards @ self._inverse[part]
-            products -= np.tensordot(moved, towards, axes=([0, 2], [0, 2]))
+            products -= (moved @ np.swapaxes(towards, 1, 2)).sum(axis=0)
             counts = self._moments.counts[part, 1 : 1 + types]
             diagonal = np.concatenate([len(part) * self._outer, (self._type * counts * own).sum(axis=0)])
             products[np.diag_indices(size + types)] += diagonal
@@ -213,10 +213,7 @@ class Ridge:
             return found
         size = self._size
         leans, own, outer, of_types = self._tables(rows)
-        outer = outer + self._outer * self._weights[:size]
-        of_types = of_types + self._type * self._weights[size:]
-        means = ((outer - (leans * of_types[..., None]).sum(axis=1))[:, None] @ self._inverse[rows])[:, 0]
-        type_means = own * of_types - (leans @ means[..., None])[..., 0]
+        means, type_means = self._means(rows, leans, own, outer, of_types)
         towards = self._towards_all(leans)
         shared = self._covariance @ towards
         nothing = [(0, 0), (1, 0)]
@@ -235,6 +232,19 @@ class Ridge:
         if leans.size <= _ELEMENTS // 8:
             self._ready[key] = found
         return found
+
+    def means(self, rows: Ints) -> tuple[Doubles, Doubles]:
+        """Return the means alone of what is believed of these agents: (agents, d), and (agents, 1 + types)."""
+        means, type_means = self._means(rows, *self._tables(rows))
+        return means, np.pad(type_means, [(0, 0), (1, 0)])
+
+    def _means(
+        self, rows: Ints, leans: Doubles, own: Doubles, outer: Doubles, of_types: Doubles
+    ) -> tuple[Doubles, Doubles]:
+        outer = outer + self._outer * self._weights[: self._size]
+        of_types = of_types + self._type * self._weights[self._size :]
+        means = ((outer - (leans * of_types[..., None]).sum(axis=1))[:, None] @ self._inverse[rows])[:, 0]
+        return means, own * of_types - (leans @ means[..., None])[..., 0]
 
     def _towards_all(self, leans: Doubles) -> Doubles:
         """Return E as (agents, d + types, d): what a step in an agent's level and slopes is a step of all in."""

@@ -58,19 +58,23 @@ class SuccessModel:
     0.06
     """
 
-    def __init__(self, scales: Scales | None = None, *, moments: Moments | None = None) -> None:
+    def __init__(
+        self, scales: Scales | None = None, *, moments: Moments | None = None, declared: float = DECLARED
+    ) -> None:
         """Start from these sums, or from none.
 
         Args:
             scales: How much each part may explain. With its default, words do not count.
             moments: Sums of outcomes, whose width is that of the scales; they are taken over, not copied.
+            declared: What an agent declares that was not told of.
         """
         self.scales = scales if scales is not None else Scales()
         width = len(self.scales.shared_words)
         self.moments = moments if moments is not None else Moments(width)
         assert self.moments.width == width == len(self.scales.own_words)
+        self._default = declared
         self._ridge = Ridge(self.scales, self.moments)
-        self._declared = np.full(1 + self.moments.agents, DECLARED)
+        self._declared = np.full(1 + self.moments.agents, declared)
         self._changed = set(self.moments.rows.values())
         self._is_solved = False
 
@@ -126,7 +130,7 @@ class SuccessModel:
 
         Args:
             agents: Known or not.
-            declared: What each of them declares; None leaves what was told before, or else DECLARED.
+            declared: What each of them declares; None leaves what was told before.
             types: Of each task; known or not.
             words: (tasks, width), what describes the tasks' texts; None where they are not known.
 
@@ -142,6 +146,15 @@ class SuccessModel:
         mean += told
         edge = np.minimum(_EDGE, 1.0 / (self.moments.counts[np.ix_(rows, columns)].T * (columns > 0)[:, None] + 2.0))
         return np.clip(mean, np.minimum(edge, told), np.maximum(1.0 - edge, told)), variance
+
+    def coefficients(self, agents: Sequence[str]) -> tuple[Doubles, Doubles]:
+        """Return what is added to a declaration: (agents, 1 + width) level and slopes, (agents, 1 + types) by column.
+
+        Column 0 is for types of which nothing is known; the others are those of `moments.columns`.
+        """
+        rows = self._rows_of(agents, None)
+        self._solve()
+        return self._ridge.means(rows)
 
     def explain(self, agent: str, task_type: str, words: Doubles | None = None) -> tuple[Term, ...]:
         """Return what moved the estimate from what the agent declares, the strongest first; together, all of it."""
@@ -171,7 +184,7 @@ class SuccessModel:
         """Make room for agents that have joined."""
         missing = 1 + self.moments.agents - len(self._declared)
         if missing > 0:
-            self._declared = np.concatenate([self._declared, np.full(missing + len(self._declared), DECLARED)])
+            self._declared = np.concatenate([self._declared, np.full(missing + len(self._declared), self._default)])
 
     def _solve(self) -> None:
         if self._changed or not self._is_solved:

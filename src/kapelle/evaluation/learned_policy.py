@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kapelle.errors import InvalidInput
-from kapelle.estimates import DifficultyModel, LoggedTask, read_arrays, write_arrays
+from kapelle.estimates import LoggedTask, OutcomePredictor, read_arrays, write_arrays
 from kapelle.strategies import Strategy, strategy_from_dict, strategy_to_dict
 
 from .curve import OperatingPoint, choose_columns
@@ -41,7 +41,7 @@ class LearnedPolicy:
     def __init__(
         self,
         *,
-        model: DifficultyModel,
+        model: OutcomePredictor,
         strategies: Sequence[Strategy],
         point: OperatingPoint,
         allowed: Mapping[str, frozenset[str]],
@@ -113,7 +113,7 @@ class LearnedPolicy:
             policy = about["policy"]
             if not isinstance(policy, Mapping):
                 raise TypeError("there is no policy in it")
-            model = DifficultyModel.from_arrays(about, arrays)
+            model = OutcomePredictor.from_arrays(about, arrays)
             strategies = [strategy_from_dict(one) for one in policy["strategies"]]
             point = OperatingPoint(**{name: float(value) for name, value in policy["point"].items()})
             allowed = {str(kind): frozenset(map(str, names)) for kind, names in policy["allowed"].items()}
