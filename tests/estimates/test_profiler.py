@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import random
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -314,34 +313,6 @@ def test_a_new_agent_is_believed_what_it_declares_less_what_declarations_here_we
     assert new.samples == 0
     assert new.success_rate == pytest.approx(0.65, abs=0.05)
     assert new.success_rate - modest.success_rate == pytest.approx(0.2, abs=0.01)
-
-
-@dataclass(frozen=True)
-class Assessed:
-    level: float
-    by: float
-
-    def shift(self, agent: str) -> float:
-        return self.by
-
-
-class ByLength:
-    """Takes long texts for hard ones."""
-
-    def assess(self, text: str, task_type: str) -> Assessed:
-        return Assessed(level=0.5, by=math.nan if text == "?" else 1.0 - len(text) / 5)
-
-
-def test_hard_words_lower_the_chance_and_its_bound_and_no_words_change_nothing() -> None:
-    profiler, agent = CostProfiler(ByLength()), capability()
-    record(profiler, 50)
-    plain = profiler.estimate(agent, "implement")
-    hard, easy, odd = (profiler.estimate(agent, "implement", text=text) for text in ("x" * 15, "x", "?"))
-    assert hard.success_rate < plain.success_rate < easy.success_rate
-    assert hard.success_lower < plain.success_lower
-    assert hard.success_rate - hard.success_lower > plain.success_rate - plain.success_lower
-    assert odd == plain
-    assert (hard.cost_usd, hard.samples) == (plain.cost_usd, 50)
 
 
 def test_a_change_of_the_agent_is_listed_and_the_estimate_follows_and_says_so() -> None:

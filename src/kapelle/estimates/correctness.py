@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .success import Scales, SuccessModel, Term
+    from .words import LearnedWords
 
 TEXTS = 2_000
 """Outcomes whose words count beside those that words were learned from."""
@@ -41,21 +42,10 @@ _DIGITS = 10
 
 
 class WordSource(Protocol):
-    """What was learned of words beforehand."""
+    """Knows what was learned of words beforehand."""
 
-    @property
-    def learned_at(self) -> float:
-        """The time of the last outcome that it was learned from, in seconds since the epoch."""
-
-    @property
-    def scales(self) -> Scales:
-        """How much each part may explain."""
-
-    def describe(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Return a row of numbers per text."""
-
-    def slopes(self) -> Iterable[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
-        """Return for each agent how its quality differs with words: see `SuccessModel.add_slopes`."""
+    def load(self) -> LearnedWords | None:
+        """Return it; None where there is nothing, which is told by whoever looked for it."""
 
 
 class Chance(NamedTuple):
@@ -98,7 +88,7 @@ class Correctness:
     def __init__(self, histories: Mapping[tuple[str, str], PairHistory], words: WordSource | None = None) -> None:
         self.judged = 0
         """Outcomes of which something measured how right they were."""
-        self.words = words
+        self._source = words
         self._histories = histories
         self._agents: set[str] = set()
         """Who was judged, up to _ENOUGH."""
@@ -107,6 +97,11 @@ class Correctness:
         self._news: list[_News] = []
         self._told: deque[_Told] = deque(maxlen=TEXTS)
 
+    @property
+    def words(self) -> LearnedWords | None:
+        """What was learned of words; read when it is first asked for."""
+        return self._source.load() if self._source is not None else None
+
     def learn(self, history: PairHistory, value: float, *, has_changed: bool, at: float, text: str = "") -> None:
         """Take up an outcome that a pair's history has just counted."""
         self.judged += 1
@@ -114,7 +109,8 @@ class Correctness:
             self._agents.add(history.agent)
             self._forget_model()
         share = history.correctness
-        if self.words is None or not text or 0.0 < at <= self.words.learned_at or has_changed:
+        words = self.words if text and not has_changed else None
+        if words is None or 0.0 < at <= words.learned_at:
             text = ""
         else:
             self._told.append(_Told(history, share.changes, share.faded, value, text))
@@ -139,12 +135,10 @@ class Correctness:
         from .success import NOISE  # with NumPy, which a run without history does without
 
         model = self._catch_up(now)
-        words = None
-        if self.words is not None:
-            words = self.words.describe([text for _, text in tasks])
-            for row, (_, text) in enumerate(tasks):
-                if not text:
-                    words[row] = 0.0  # as ordinary as can be
+        words, learned = None, self.words
+        if learned is not None:
+            words = learned.describe_all([text for _, text in tasks], [kind for kind, _ in tasks])
+            words[[row for row, (_, text) in enumerate(tasks) if not text]] = 0.0  # as ordinary as can be
         names, declared = [name for name, _ in agents], [rate for _, rate in agents]
         mean, variance = model.believe(names, declared, [kind for kind, _ in tasks], words)
         outcomes = (NOISE / variance.clip(1e-12)).round(_DIGITS - 3)
@@ -159,15 +153,17 @@ class Correctness:
             return ()
         model = self._catch_up(now)
         model.believe([agent], [declared], [task_type])  # for it to know what is declared
-        words = self.words.describe([text])[0] if self.words is not None and text else None
-        return model.explain(agent, task_type, words)
+        learned = self.words if text else None
+        return model.explain(agent, task_type, None if learned is None else learned.describe(text, task_type))
 
     def _catch_up(self, now: float) -> SuccessModel:
         model = self._model
         if model is None or now < self._now:
             return self._make_model(now)
-        texts = [one.text for one in self._news if one.text]
-        rows = iter(self.words.describe(texts)) if self.words is not None and texts else iter(())
+        told, learned = [one for one in self._news if one.text], self.words
+        rows: Iterator[NDArray[np.float64]] = iter(())
+        if told and learned is not None:
+            rows = iter(learned.describe_all([one.text for one in told], [one.task_type for one in told]))
         for one in self._news:
             self._keep(model, one.agent, one.task_type, one.kept)
             words = next(rows) if one.text else None
@@ -191,8 +187,8 @@ class Correctness:
         from .success import SuccessModel
 
         self._forget_model()
-        self._now = now
-        model = self._model = SuccessModel(self._scales())
+        self._now, learned = now, self.words
+        model = self._model = SuccessModel(self._scales(learned))
         sums = {
             pair: [*history.correctness.seen_at(now)] for pair, history in self._histories.items() if history.judged
         }
@@ -208,18 +204,18 @@ class Correctness:
         for (agent, task_type), (count, total) in sums.items():
             if count > _LEAST_WEIGHT:
                 model.observe(agent, task_type, min(max(total / count, 0.0), 1.0), weight=count)
-        if self.words is not None:
-            for agent, gram, products in self.words.slopes():
-                model.add_slopes(agent, gram, products)
-            described = self.words.describe([one.text for one, _ in told])
+        if learned is not None:
+            for agent, slopes in learned.slopes.items():
+                model.add_slopes(agent, *slopes)
+            described = learned.describe_all([one.text for one, _ in told], [one.history.task_type for one, _ in told])
             for (one, weight), row in zip(told, described, strict=True):
                 model.observe(one.history.agent, one.history.task_type, one.value, row, weight=weight)
         return model
 
-    def _scales(self) -> Scales:
+    def _scales(self, learned: LearnedWords | None) -> Scales:
         from .success import Scales
 
-        scales = Scales() if self.words is None else self.words.scales
+        scales = Scales() if learned is None else learned.scales
         count = len(self._agents)
         doubt = min(1.0 / (1.0 + count * (count - 1) / 2.0), _MOST_DOUBT) if count < _ENOUGH else 0.0
         level, of_type = doubt * scales.shared_level, doubt * scales.shared_type

@@ -6,10 +6,9 @@ An undeclared cost or time of an agent that nobody has tried is a guess at the d
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 from kapelle.agents import AgentCapability
 from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
@@ -17,7 +16,7 @@ from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
 from .amounts import Amount
 from .experience import Experience, Success
 from .history import WINDOW, PairHistory, Tokens
-from .posterior import Rate, shift_rate
+from .posterior import Rate
 
 Source = Literal["declared", "learned", "default"]
 Basis = Literal["declared", "elsewhere", "measured"]
@@ -135,27 +134,6 @@ DEFAULT_TOKENS = 10_000 / 3
 """Tokens that the documented default cost buys at the documented price of the medium tier."""
 INPUT_SHARE = 0.75
 """Of tokens that were not told apart: three of input to one of output, the mix that blended prices usually assume."""
-_SHIFT_ERROR = 0.5
-"""A shift by difficulty is itself known to half of its size."""
-_MAX_SHIFT = 6.0
-
-
-class Assessment(Protocol):
-    """How hard one task is."""
-
-    @property
-    def level(self) -> float:
-        """The chance, 0..1, that a typical agent fails at it."""
-
-    def shift(self, agent: str) -> float:
-        """Return the shift of the agent's log-odds of success against its own mean for the type; 0 is ordinary."""
-
-
-class DifficultyAssessor(Protocol):
-    """Says how hard a task is, by its words."""
-
-    def assess(self, text: str, task_type: str) -> Assessment:
-        """Return the difficulty of a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,23 +233,6 @@ def make_estimate(pair: Pair, complexity: float, success: Success, usual: Succes
         judged=history.judged if history else 0,
         basis="measured" if is_judged else "elsewhere" if success.is_from_elsewhere else "declared",
         note=pair.note,
-    )
-
-
-def shift_estimate(estimate: Estimate, shift: float, *, confidence: float) -> Estimate:
-    """Return an estimate whose log-odds of success are shifted, because the task is harder or easier than usual."""
-    if not math.isfinite(shift) or shift == 0.0:
-        return estimate
-    shift = min(max(shift, -_MAX_SHIFT), _MAX_SHIFT)
-    rate = shift_rate(
-        Rate(mean=estimate.success_rate, lower=estimate.success_lower, sd=estimate.success_sd),
-        shift,
-        shift_sd=_SHIFT_ERROR * abs(shift),
-        confidence=confidence,
-    )
-    completion = max(estimate.completion, rate.mean)  # a chance of both is no more than that of one
-    return replace(
-        estimate, success_rate=rate.mean, success_lower=rate.lower, success_sd=rate.sd, completion=completion
     )
 
 

@@ -132,7 +132,8 @@ class Share:
         half_life_s: Seconds after which an outcome counts half, where it is known when it was.
     """
 
-    __slots__ = ("_downs", "_half_life_s", "_seen", "_ups", "at", "changes", "count", "detector", "faded", "total")
+    __slots__ = ("_downs", "_half_life_s", "_seen", "_ups", "at", "changes", "count", "detector", "faded", "right",
+                 "total")  # fmt: skip
 
     def __init__(self, half_life_s: float) -> None:
         self._half_life_s = half_life_s
@@ -142,6 +143,8 @@ class Share:
         """What they sum up to, discounted."""
         self.at = 0.0
         """When the last one ended; 0 where that is not known."""
+        self.right = 0.0
+        """What all outcomes sum up to, however old."""
         self.faded = 0.0
         """The logarithm of what the first of them counts by now. Another one counts e to what this fell since then."""
         self.changes = 0
@@ -153,6 +156,7 @@ class Share:
     def add(self, value: float, at: float) -> tuple[float, float] | None:
         """Count an outcome, 0..1; return the shares before and after the change that it made evident, if any."""
         self._seen += 1
+        self.right += value
         kept = self.kept_until(at)
         count, total = self.count * kept, self.total * kept
         if at > self.at:

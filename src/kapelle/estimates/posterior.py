@@ -83,20 +83,6 @@ def both_rates(first: Rate, second: Rate, *, confidence: float) -> Rate:
     return Rate(mean=mean, lower=min(lower, first.lower, second.lower, mean), sd=sd)
 
 
-def shift_rate(rate: Rate, shift: float, *, shift_sd: float, confidence: float) -> Rate:
-    """Return the belief with its log-odds shifted. What is not known of the shift widens it."""
-    mean = expit(logit(rate.mean) + shift)
-    gap = logit(rate.mean) - logit(rate.lower)
-    gap = math.hypot(gap, normal_quantile(confidence) * shift_sd)
-    slope = mean * (1.0 - mean)
-    before = max(rate.mean * (1.0 - rate.mean), 1e-9)
-    return Rate(
-        mean=mean,
-        lower=min(expit(logit(mean) - gap), mean),
-        sd=min(math.hypot(rate.sd * slope / before, slope * shift_sd), 0.5),
-    )
-
-
 # Amounts
 
 

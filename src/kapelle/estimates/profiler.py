@@ -50,13 +50,12 @@ from .estimate import (
     DEFAULT_SUCCESS_RATE,
     DEFAULT_TOKENS,
     INPUT_SHARE,
-    DifficultyAssessor,
     Estimate,
-    shift_estimate,
     usage_of,
 )
 from .estimator import Estimator
 from .experience import PRIOR_WEIGHT, Experience
+from .explanation import explain_success
 from .history import Execution, TaskProfile, Tokens
 from .rows import (
     MAX_COMPLEXITY,
@@ -85,10 +84,9 @@ class CostProfiler:
     """Learns costs, times and success rates from outcomes, and estimates them for plans.
 
     Args:
-        difficulty: Says how hard a task is by its words; estimates of success then follow it.
+        words: Knows what was learned of tasks' words, if anything: estimates of success then follow them.
         confidence: Of the lower bounds of success, one-sided, between one half and one.
         agents: Cards of agents, for their versions.
-        words: What was learned of tasks' words, if anything: estimates of success then follow them.
         versions: Agent to its present version: whether another one succeeded does not count. By default the cards'.
         prices: Of models; by default the table that comes with kapelle.
         clock: What time it is, in seconds since the epoch: outcomes fade by their age. Without one they do not.
@@ -104,11 +102,10 @@ class CostProfiler:
 
     def __init__(
         self,
-        difficulty: DifficultyAssessor | None = None,
+        words: WordSource | None = None,
         *,
         confidence: float = CONFIDENCE,
         agents: Iterable[AgentCapability] = (),
-        words: WordSource | None = None,
         prices: PriceTable | None = None,
         clock: Callable[[], float] | None = None,
         versions: Mapping[str, str] | None = None,
@@ -116,7 +113,6 @@ class CostProfiler:
         if not 0.5 <= confidence < 1.0:
             raise InvalidInput(f"confidence is {confidence!r}; it must lie from 0.5 to below 1.")
         self.confidence = confidence
-        self._difficulty = difficulty
         self._prices = prices if prices is not None else PriceTable()
         self._versions = {agent.agent_id: agent.version for agent in agents if agent.version is not None}
         self._versions.update(versions or {})
@@ -137,18 +133,15 @@ class CostProfiler:
         cls,
         outcomes: Iterable[Outcome],
         *,
-        difficulty: DifficultyAssessor | None = None,
+        words: WordSource | None = None,
         confidence: float = CONFIDENCE,
         agents: Iterable[AgentCapability] = (),
-        words: WordSource | None = None,
         prices: PriceTable | None = None,
         clock: Callable[[], float] | None = None,
         versions: Mapping[str, str] | None = None,
     ) -> Self:
         """Return a profiler that has learned from these outcomes, oldest first."""
-        profiler = cls(
-            difficulty, confidence=confidence, agents=agents, words=words, prices=prices, clock=clock, versions=versions
-        )
+        profiler = cls(words, confidence=confidence, agents=agents, prices=prices, clock=clock, versions=versions)
         for outcome in outcomes:
             profiler.record_outcome(outcome)
         return profiler
@@ -286,16 +279,12 @@ class CostProfiler:
 
         Where an agent declares no cost and has done nothing yet, the tokens and the time that others took for this type
         are the guess, or else the defaults, at the price of its model or tier; so an agent that nobody has tried is not
-        taken for a cheap one. The words count where the profiler knows how to assess their difficulty.
+        taken for a cheap one. The words count where something was learned of words.
         """
         require_amount("complexity", complexity)
         with self._lock:
             estimator, task = self._ready_estimator(), (task_type, complexity, self._read(text))
-            estimate = estimator.find(capability, task) or estimator.estimate([capability], [task])[0][0]
-        if self._difficulty is None or not text:
-            return estimate
-        shift = self._difficulty.assess(text, task_type).shift(capability.agent_id)
-        return shift_estimate(estimate, shift, confidence=self.confidence)
+            return estimator.find(capability, task) or estimator.estimate([capability], [task])[0][0]
 
     def estimate_all(
         self, agents: Sequence[AgentCapability], tasks: Sequence[tuple[str, float, str]]
@@ -304,12 +293,21 @@ class CostProfiler:
         for _, complexity, _ in tasks:
             require_amount("complexity", complexity)
         with self._lock:
-            found = self._ready_estimator().estimate(
+            return self._ready_estimator().estimate(
                 agents, [(kind, unit, self._read(text)) for kind, unit, text in tasks]
             )
-        if self._difficulty is None:
-            return found
-        return [[self.estimate(agent, kind, unit, text=text) for agent in agents] for kind, unit, text in tasks]
+
+    def explain(self, capability: AgentCapability, task_type: str, *, text: str = "") -> str:
+        """Return in a few words what moved the chance of success from what the agent declares; "" where nothing did.
+
+        >>> profiler = CostProfiler()
+        >>> for number in range(40):
+        ...     profiler.record_execution("t", "scout", "search", 100, 1.0, number % 10 > 0)
+        >>> profiler.explain(AgentCapability(agent_id="scout", task_types=("search",)), "search")
+        'search: 36 of 40'
+        """
+        with self._lock:
+            return explain_success(self._experience, capability, task_type, text=self._read(text), now=self._now())
 
     def get_profile(self, agent_name: str, task_type: str) -> TaskProfile | None:
         """Return what is known of this agent at this type of task; None where it has done none."""
@@ -374,7 +372,7 @@ class CostProfiler:
     @property
     def reads_words(self) -> bool:
         """Whether tasks that differ in their words alone may have different estimates."""
-        return self._words is not None or self._difficulty is not None
+        return self._words is not None
 
     def _read(self, text: str) -> str:
         return text if self._words is not None else ""
