@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kapelle.documents.reading import MAX_DOCUMENT_BYTES
+from kapelle.documents import MAX_DOCUMENT_BYTES
 from kapelle.errors import CycleFound, InvalidInput, InvalidPlan, UnknownTask
 from kapelle.graph import MAX_TASKS, Task, TaskDAG
 from tests.strategies.graphs import full_graphs

@@ -15,9 +15,7 @@ from typing import Any, Literal
 from kapelle.errors import CycleFound, InvalidGraph, UnknownTask
 
 from . import topology
-from .mermaid import draw_mermaid
 from .patch import GraphPatch, apply_patch
-from .svg import draw_svg
 from .task import Task
 
 
@@ -252,6 +250,8 @@ class TaskDAG:
         critical_path: Sequence[str] = (),
     ) -> str:
         """Return the graph as a Mermaid flowchart, from left to right or top down; the rest is as in `to_svg`."""
+        from .mermaid import draw_mermaid  # drawn by few
+
         return draw_mermaid(self, direction=direction, status=status, notes=notes, critical_path=critical_path)
 
     def to_svg(
@@ -268,6 +268,8 @@ class TaskDAG:
             notes: a line for each task, such as the agent that does it.
             critical_path: tasks to emphasise, with the edges between neighbours (see `CriticalPath.tasks`).
         """
+        from .svg import draw_svg  # see to_mermaid
+
         return draw_svg(
             tuple(self), self._predecessors, self._successors, status=status, notes=notes, critical_path=critical_path
         )
