@@ -14,7 +14,7 @@ from kapelle.agents import Agent, AgentCapability, AgentRegistry, RegisteredAgen
 from kapelle.errors import InvalidAgents, NotFound, UnknownPrice
 from kapelle.execution import Replanner
 from kapelle.graph import Task
-from kapelle.models import ModelClient, PriceTable, find_model
+from kapelle.models import PriceTable, find_model
 from kapelle.planning import FOR_EACH_CARD, ForEachAgent, Planner, RulePlanner
 from kapelle.routing import RoutingRule
 
@@ -22,6 +22,7 @@ from .kinds_of_work import DATA_TYPES, EXACT_TYPES
 
 if TYPE_CHECKING:
     from kapelle.local import LocalFolder
+    from kapelle.models import ModelClient
     from kapelle.planning import GatedPlanner, OverTables
 
 AgentLike = RegisteredAgent | Agent | Callable[..., Any] | tuple[AgentCapability, Any]
@@ -145,7 +146,9 @@ def assemble_team(
         rules=rules,
         model_name=client.model,
         client=client,
-        model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
+        model_note=describe_model(model, environ)
+        if model is None or isinstance(model, str)
+        else f"model {client.model}",
         planning_cost_usd=price or 0.0,
         planning_is_priced=price is not None,
         planning_tokens=sum(PLANNING_TOKENS),

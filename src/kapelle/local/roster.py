@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapelle.agents import MEMORY_MARK, Agent, AgentCapability
-from kapelle.tools import Sandbox
 
 from .cards import PYTHON_CARD, WRITER_CARD
 from .python import PythonAgent
@@ -35,7 +34,7 @@ def local_agents(
         from .folder_agents import folder_agents  # with all that reads files, 40 ms
 
         agents += folder_agents(folder, model, attended=attended)
-    agents.append((PYTHON_CARD, PythonAgent(Sandbox())))
+    agents.append((PYTHON_CARD, PythonAgent()))
     mark = MEMORY_MARK if folder is not None else ""
     agents.append((WRITER_CARD, WriterAgent(mark=mark, compares_prose=model is None)))
     return agents
