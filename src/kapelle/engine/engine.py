@@ -187,6 +187,7 @@ class Engine(Streaming, Together, People, Feedback):
         deadline_s: float | None = None,
         min_quality: float | None = None,
         max_tokens: int | None = None,
+        max_tasks: int | None = None,
         on_event: EventWatcher | None = None,
         on_text: Callable[[PartialText], None] | None = None,
     ) -> Run:
@@ -197,7 +198,7 @@ class Engine(Streaming, Together, People, Feedback):
         Args:
             request: The user's words; or a plan: a file (as a Path), or a Plan; or what `plan` or `plan_many` proposed,
                 which is then done by those proposed, and within the same limits where none are given here.
-            budget_usd, deadline_s, min_quality, max_tokens: See RunLimits.
+            budget_usd, deadline_s, min_quality, max_tokens, max_tasks: See RunLimits.
             on_event: Called with every event as it happens.
             on_text: Called with pieces of text as models write them.
 
@@ -207,8 +208,14 @@ class Engine(Streaming, Together, People, Feedback):
             LeaseLost: another engine has taken the run over; this one has stopped.
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
-        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
-        wanted = read_request(request, self.team)
+        terms = RunLimits(
+            budget_usd=budget_usd,
+            deadline_s=deadline_s,
+            min_quality=min_quality,
+            max_tokens=max_tokens,
+            max_tasks=max_tasks,
+        )
+        wanted = read_request(request, self.team, max_tasks=terms.most_tasks)
         terms = wanted.held_to(terms)
         check_watcher(on_event)
         self._check_prices(terms, wanted.given)
@@ -274,14 +281,15 @@ class Engine(Streaming, Together, People, Feedback):
         budget_usd: float | None = None,
         deadline_s: float | None = None,
         min_quality: float | None = None,
+        max_tasks: int | None = None,
     ) -> Proposal:
         """Return what `run` would do, without doing it. Costs nothing but the call of a model that plans.
 
         Raises:
             InvalidInput: the request, a limit or the plan is wrong. A plan that validation refuses is no error here.
         """
-        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
-        wanted = read_request(request, self.team)
+        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tasks=max_tasks)
+        wanted = read_request(request, self.team, max_tasks=terms.most_tasks)
         self._check_prices(terms, wanted.given)
         preparation = self._preparation(terms, None)
         try:

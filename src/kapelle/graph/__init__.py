@@ -20,7 +20,6 @@ from .json_values import TooLarge as TooLarge
 from .json_values import clone_json_value as clone_json_value
 from .json_values import read_json_value as read_json_value
 from .json_values import tell_json_value as tell_json_value
-from .limits import MAX_TASKS as MAX_TASKS
 from .named_strategy import CHECK_KINDS as CHECK_KINDS
 from .named_strategy import CheckKind as CheckKind
 from .named_strategy import named_agents as named_agents

@@ -7,8 +7,10 @@ of the request no task has.
 
 from typing import TYPE_CHECKING
 
+from .coverage import Quantities as Quantities
 from .coverage import TaskText as TaskText
 from .coverage import find_gaps as find_gaps
+from .coverage import read_quantities as read_quantities
 from .coverage import read_task as read_task
 from .fit import fit_types as fit_types
 from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
