@@ -258,7 +258,7 @@ class Engine(Streaming, Together, People, Feedback):
             RunBusy: another engine works on it.
         """
         check_watcher(on_event)
-        run_id = self.ledger.run(run_id).run_id
+        run_id = self.ledger.find_run(run_id)
         async with self._lease(run_id) as lease:
             run = self.ledger.run(run_id)  # from here on nobody else writes it
             going_on = plan_resumption(

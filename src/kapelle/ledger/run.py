@@ -80,6 +80,10 @@ class Run:
     finished_at: float | None = None
     events: tuple[Event, ...] = field(default=(), repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        """In a line: asyncio tells of what it has run with all of this, and a large run would take it seconds."""
+        return f"<Run {self.run_id}: {self.state}, {len(self.tasks)} tasks, {format_usd(self.cost_usd)}>"
+
     @property
     def results(self) -> dict[str, Any]:
         """The outputs of the tasks that are done, by task id."""
