@@ -163,8 +163,11 @@ def tell_task(size: int, folder: Path) -> dict[str, float]:
         started = time.perf_counter()
         (summary,) = ledger.runs()
         listed = time.perf_counter()
+        words = ledger.excerpt("last", f"t{size - 1}").explain_task(f"t{size - 1}")
+        told = time.perf_counter()
     assert summary.tasks_done == size
-    return {"list_ms": (listed - started) * 1e3, "task_mb": peak_mb()}
+    assert words
+    return {"list_ms": (listed - started) * 1e3, "task_ms": (told - listed) * 1e3, "task_mb": peak_mb()}
 
 
 def cut_off(size: int, folder: Path) -> dict[str, float]:

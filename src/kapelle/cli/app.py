@@ -146,10 +146,10 @@ def ledger_file(db: str | None) -> str:
     return path
 
 
-def draw(run: Run, svg: Path | None) -> None:
+def draw(run: Run, svg: Path | None, *, full: bool = False) -> None:
     if svg is not None and run.graph is not None:
         states = {task_id: task.state for task_id, task in run.tasks.items()}
-        write_file(svg, terminal.picture(run.graph, states=states, agents=run.assignments))
+        write_file(svg, terminal.picture(run.graph, states=states, agents=run.assignments, full=full))
 
 
 def check_targets(*paths: Path | None) -> None:

@@ -27,7 +27,7 @@ from kapelle.estimates import CostProfiler
 from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, make_backend
 from kapelle.graph import read_json_value
 from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
-from kapelle.ledger import Event, EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
+from kapelle.ledger import EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
 from kapelle.limits import RunLimits
 from kapelle.models import ModelClient, PriceTable
 from kapelle.planning import Plan, Planner
@@ -266,7 +266,7 @@ class Engine(Streaming, Together, People, Feedback):
             )
             wanted = Request(words=run.request, given=recorded_plan(run))
             self._check_prices(going_on.terms, wanted.given)
-            journal = self._journal(lease, on_event, run.events)
+            journal = self._journal(lease, on_event, run)
             preparation = self._preparation(going_on.terms, journal, going_on.spent)
             session = self._session(lease, journal, preparation, on_text)
             approved = await session.approve_rest(going_on)
@@ -334,12 +334,12 @@ class Engine(Streaming, Together, People, Feedback):
     def _lease(self, run_id: str) -> RunLease:
         return RunLease(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
 
-    def _journal(self, lease: RunLease, on_event: EventWatcher | None, events: tuple[Event, ...] = ()) -> Journal:
+    def _journal(self, lease: RunLease, on_event: EventWatcher | None, before: Run | None = None) -> Journal:
         return Journal(
             self.ledger,
             lease.lease.run_id,
             lease=lease.lease,
-            events=events,
+            before=before,
             on_event=on_event,
             on_outcome=self._learn_from,  # what is learned, the next choice knows
             timer=self._timer,

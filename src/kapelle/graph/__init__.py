@@ -7,6 +7,9 @@ Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its me
 
 from kapelle.redaction import join_surrogates as join_surrogates
 
+from .bands import MAX_DRAWN as MAX_DRAWN
+from .bands import split_in_bands as split_in_bands
+from .bands import tell_counts as tell_counts
 from .calls import Call as Call
 from .calls import parse_code_calls as parse_code_calls
 from .captions import title_task as title_task

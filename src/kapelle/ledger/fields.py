@@ -9,10 +9,8 @@ from kapelle.errors import LedgerCorrupt
 from kapelle.graph import TaskDAG, apply_change
 
 from .event import ENDED, Event, RunState
-from .usage import Usage
+from .usage import NOTHING, Usage
 
-NONE_USED = Usage()
-"""What an event says was used that says nothing of it."""
 _NEEDED = object()
 """Stands for the default of a field that has none."""
 _EXPECTED = ("cost_usd", "seconds", "success_rate")
@@ -89,7 +87,7 @@ class Fields:
 
     def usage(self, name: str) -> Usage:
         if self._event.data.get(name) is None:
-            return NONE_USED
+            return NOTHING
         return Usage(**self.mapping(name))
 
     def graph(self, name: str) -> TaskDAG:

@@ -17,6 +17,7 @@ from .amend import amend
 from .blobs import put_together
 from .chain import ChainCheck, Head
 from .event import COST_FIELDS, Event, EventKind, RunState
+from .excerpts import GROWTH, OF_OUTLINE, ReadField, cut_to, excerpt_of, outline_of
 from .fields import Fields
 from .lease import Lease
 from .ledger import RunSummary, make_run_id
@@ -40,6 +41,7 @@ _BLOBS = """
     SELECT e.seq, {field}, {hash}, {text} FROM event_blobs e LEFT JOIN blobs b ON b.hash = e.hash WHERE e.run_id = ?
 """
 _OF_PAGE = " AND e.seq BETWEEN ? AND ?"
+_OF_STARTS = " AND e.field IN ('request', 'settings', 'answer', 'stop_reason')"
 _OF_QUESTIONS = " AND e.seq IN (SELECT a.seq FROM events a WHERE a.run_id = e.run_id AND a.kind = 'task_asked')"
 _OPEN = """
     SELECT a.run_id, a.seq, a.at, a.kind, a.task_id, a.data FROM events a
@@ -219,6 +221,63 @@ class StoredLedger(ABC):
         found = self.find_run(run_id)
         return self._read_again(lambda: rebuild_run(self.stream(found)))
 
+    def outline(self, run_id: str) -> Run:
+        """Return a run without its tasks, its graph and its figures: how it was started, and where it stands.
+
+        As many events are read as it was gone on with, however many tasks it has. The errors are those of `run`.
+        """
+        found = self.find_run(run_id)
+        kinds = f"({', '.join('?' * len(OF_OUTLINE))})"
+        of_kind = f" AND e.seq IN (SELECT a.seq FROM events a WHERE a.run_id = e.run_id AND a.kind IN {kinds})"  # noqa: S608
+        large = self._large(found, of_kind + _OF_STARTS, OF_OUTLINE)
+        return outline_of(put_together(self._events_where(found, f"e.kind IN {kinds}", OF_OUTLINE), large))
+
+    def excerpt(self, run_id: str, task_id: str) -> Run:
+        """Return a run of which `tasks` has this one alone, and `graph` beside it what it waits for.
+
+        Of a large run little more is in memory than that. What other tasks have cost is not in it.
+
+        Raises:
+            NotFound: there is no such run, or no such task in it.
+            LedgerCorrupt: what was read cannot be.
+        """
+        found = self.find_run(run_id)
+        cut: Run | None
+        ((grown,),) = self._read(
+            f"SELECT count(*) FROM events WHERE run_id = ? AND kind IN ({', '.join('?' * len(GROWTH))})",  # noqa: S608
+            (found, *GROWTH),
+        )
+        if grown:  # what its graph became is told by all of its changes; such runs are no large ones
+            cut = cut_to(self.run(found), task_id)
+        else:
+            where = "e.task_id IS NULL OR e.task_id = ? OR e.data LIKE '%\"by_stop\"%'"
+            events = self._events_where(found, where, (task_id,))
+            cut = excerpt_of(events, task_id, self._field_reader(found))
+        if cut is None:
+            raise NotFound(f"Run {found} has no task {task_id!r:.140}. `kapelle explain {found}` tells its tasks.")
+        return cut
+
+    def _events_where(self, run_id: str, where: str, values: Sequence[Any] = ()) -> tuple[Event, ...]:
+        """Return some events of a run in order, without their large fields."""
+        kind, task_id, data = (self._dialect.raw.format(f"e.{name}") for name in ("kind", "task_id", "data"))
+        rows = self._read(
+            f"SELECT e.seq, e.at, {kind}, {task_id}, {data} FROM events e WHERE e.run_id = ? AND ({where}) "  # noqa: S608
+            "ORDER BY e.seq",
+            (run_id, *values),
+        )
+        return tuple(event_from_row(run_id, *row) for row in rows)
+
+    def _field_reader(self, run_id: str) -> ReadField:
+        there = {*map(tuple, self._read("SELECT seq, field FROM event_blobs WHERE run_id = ?", (run_id,)))}
+
+        def read(seq: int, name: str) -> str | None:
+            if (seq, name) not in there:
+                return None
+            rows = self._large(run_id, " AND e.seq = ? AND e.field = ?", (seq, name))
+            return next((_as_text(text) for *_, text in rows if text is not None), None)
+
+        return read
+
     def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
         """Return the newest runs, newest first.
 
@@ -278,18 +337,25 @@ class StoredLedger(ABC):
         return [(seq, _as_text(field), _as_text(hashed), text) for seq, field, hashed, text in rows]
 
     def _costs(self, run_ids: Sequence[str]) -> dict[str, float]:
+        return {run_id: self._cost_of(run_id) for run_id in run_ids}
+
+    def _cost_of(self, run_id: str) -> float:
         names = ("cost_usd", "planning_cost_usd")
-        rows = self._read(
-            f"""
-            SELECT run_id, seq, at, kind, task_id, {self._dialect.pick("data", names)} FROM events
-            WHERE run_id IN ({self._dialect.texts_in}) AND kind IN ({", ".join("?" * len(COST_FIELDS))})
-            """,  # noqa: S608 - `pick` takes our own constants
-            (json.dumps(run_ids), *COST_FIELDS),
-        )
-        costs: dict[str, float] = {}
-        for run_id, *columns in rows:
-            costs[run_id] = costs.get(run_id, 0.0) + event_cost(event_from_row(run_id, *columns, names=names))
-        return costs
+        cost, first = 0.0, 0
+        while True:
+            rows = self._read(
+                f"""
+                SELECT seq, at, kind, task_id, {self._dialect.pick("data", names)} FROM events
+                WHERE run_id = ? AND seq >= ? AND kind IN ({", ".join("?" * len(COST_FIELDS))})
+                ORDER BY seq LIMIT {PAGE}
+                """,  # noqa: S608 - `pick` takes our own constants
+                (run_id, first, *COST_FIELDS),
+            )
+            for columns in rows:
+                cost += event_cost(event_from_row(run_id, *columns, names=names))
+            if len(rows) < PAGE:
+                return cost
+            first = rows[-1][0] + 1
 
     def find_run(self, run_id: str) -> str:
         """Return the whole id of a run, of which nothing is read: see `run`.

@@ -79,6 +79,10 @@ class Ledger(Protocol):
         """Return a run, rebuilt from its events."""
         ...
 
+    def outline(self, run_id: str) -> Run:
+        """Return a run without its tasks, its graph and its figures: how it was started, and where it stands."""
+        ...
+
     def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
         """Return the newest runs, newest first."""
         ...

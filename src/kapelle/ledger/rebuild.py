@@ -13,10 +13,11 @@ from types import MappingProxyType
 from kapelle.errors import LedgerCorrupt
 
 from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, TRIED_AGAIN, Event, EventKind
-from .fields import NONE_USED, Fields, place_of
+from .fields import Fields, place_of
 from .question import Question
 from .run import Run, notes_on_answer
 from .task_run import AttemptRun, TaskRun
+from .usage import NOTHING
 
 
 def rebuild_run(events: Iterable[Event]) -> Run:
@@ -241,7 +242,7 @@ def _stepped(task: TaskRun, event: Event, data: Fields) -> TaskRun:
         reason=data.optional_text("reason"),
         traceback=data.optional_text("traceback"),
         readings=data.readings("readings") or (task.readings if event.kind == "task_failed" else ()),
-        usage=task.usage if used is NONE_USED else task.usage + used,
+        usage=task.usage if used is NOTHING else task.usage + used,
         cost_usd=task.cost_usd + _cost_of(event, data),
         cost_assumed=task.cost_assumed or bool(read("cost_assumed")),
         unpriced_model=data.optional_text("unpriced_model") or task.unpriced_model,
