@@ -1,6 +1,7 @@
 """Tasks, and graphs of them: what is to be done, and what has to wait for what. Pure: no I/O, no clock.
 
 Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its meaning, `topology` holds the algorithms,
+`list_schedule` works out what starts when there are only so many machines,
 `patch` says what becomes of a plan that changes. `graph_xml` and `calls` read and write the `<graph>` of graph plans;
 `svg` (with `layout`) and `mermaid` draw.
 """
@@ -21,6 +22,11 @@ from .json_values import clone_json_value as clone_json_value
 from .json_values import read_json_value as read_json_value
 from .json_values import tell_json_value as tell_json_value
 from .limits import MAX_TASKS as MAX_TASKS
+from .list_schedule import Machines as Machines
+from .list_schedule import Schedule as Schedule
+from .list_schedule import justify_list as justify_list
+from .list_schedule import least_seconds as least_seconds
+from .list_schedule import schedule_list as schedule_list
 from .named_strategy import CHECK_KINDS as CHECK_KINDS
 from .named_strategy import CheckKind as CheckKind
 from .named_strategy import named_agents as named_agents
