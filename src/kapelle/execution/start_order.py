@@ -1,14 +1,14 @@
 """In which order tasks start where more are ready than there are places: a few rules are rehearsed, the best is taken.
 
     longest path     the longest expected path to the end of the plan first (Hu 1961)
-    level by level   what depends on least first, the longest path among equals
+    level by level   what depends on nothing first, then what depends on that alone, and so on
     justified        the order of one of these two schedules once it is packed from its end and then from its start
 
 None of them is the best for every graph: with four places the longest path alone makes a few of the recorded workflows
 slower than a barrier after each level would (the anomalies of Graham 1966). So before anything starts each rule's
 schedule is worked out from what every task is expected to take. The one that ends first is taken if it also does on
-average over a few draws of what the tasks may take instead; the longest path where none is better. Priorities stand above any rule.
-Where a task has a deadline, the latest moment at which each may begin decides, and nothing is compared.
+average over a few draws of what the tasks may take instead; the longest path where none is better. Priorities stand
+above any rule. Where a task has a deadline, the latest moment at which each may begin decides, and nothing is compared.
 
 The same plan, estimates and places always give the same order: of the rest of a run that goes on, and of a graph that
 has changed, too. Pure. Not covered: places that money holds back, and the several agents of one task, of which the
@@ -33,6 +33,9 @@ Rule = Literal["longest path", "level by level", "justified"]
 
 MAX_COMPARED = 20_000
 """Of more tasks the longest path goes first, unrehearsed: comparing would hold up the first task for a second."""
+GRAIN = 0.0005
+"""Paths that differ by less than this share of the whole are equally urgent, and go in the plan's order. In the exact
+one tasks that take nearly the same follow each other: they end together, again and again, and wait for the executor."""
 CLOSE = 0.001
 """A schedule that is no longer than this above what any must take is good enough."""
 STEP_S = 2e-6
@@ -79,10 +82,16 @@ class _Rest:
     names: Sequence[str]
     predecessors: Sequence[Sequence[int]]
     successors: Sequence[Sequence[int]]
+    depths: Sequence[int]
+    """By task, how many the longest chain before it has."""
     seconds: Sequence[float]
+    spreads: Sequence[float]
+    """By task, the standard deviation of the logarithm of its seconds; 0 where they are known."""
     machines: Machines
     urgent: Sequence[float]
     """By task, what comes before any rule: smaller is more urgent."""
+    latest: Sequence[float]
+    """By task, when it may begin at the latest without making the longest path longer."""
 
     def rehearse(self, order: Sequence[int], seconds: Sequence[float] | None = None) -> Schedule:
         return schedule_list(
@@ -118,88 +127,89 @@ def choose_start_order(
     if any(task.deadline_s is not None for task in dag):
         latest = _with_deadlines(dag, seconds, latest, passed_s)
         return StartOrder(rule="longest path", ranks=_ranks(dag, priorities, latest))
+    names = [task_id for task_id in dag.tasks if task_id not in over]
+    edges, machines, times = _edges(dag, names), _machines(plan, names), [seconds[name] for name in names]
+    depths, before = _from_start(**edges, seconds=times)
+    after = [urgency[name] - seconds[name] for name in names]
+    least = least_seconds(before, after, times, machines)
+    grain = GRAIN * least
+    if grain > 0:
+        latest = {task_id: round(moment / grain) * grain for task_id, moment in latest.items()}
     plain = _ranks(dag, priorities, latest)
-    if len(dag) > most_compared:
+    if len(names) > most_compared:
         return StartOrder(rule="longest path", ranks=plain)
-    rest = _rest_of(plan, seconds, priorities, over, begun)
-    longest = [urgency[name] for name in rest.names]
-    orders, took = _compare(rest, longest, [estimates[name] for name in rest.names])
+    rest = _Rest(
+        names=names,
+        **edges,
+        depths=depths,
+        seconds=times,
+        spreads=[_spread(estimates[name]) for name in names],
+        machines=machines,
+        urgent=[-math.inf if name in begun else -priorities[name] for name in names],
+        latest=[latest[name] for name in names],
+    )
+    orders, took = _compare(rest, least)
     rule = min(took, key=lambda one: took[one] * (_BETTER if one == "longest path" else 1.0))
     compared = took if len(took) > 1 else {}
     if rule == "longest path":
         return StartOrder(rule=rule, ranks=plain, seconds=took[rule], compared=compared)
-    place_in_order = {rest.names[node]: float(position) for position, node in enumerate(orders[rule])}
+    place_in_order = {names[node]: float(position) for position, node in enumerate(orders[rule])}
     moments = {task_id: place_in_order.get(task_id, 0.0) for task_id in dag.tasks}
     return StartOrder(rule=rule, ranks=_ranks(dag, priorities, moments), seconds=took[rule], compared=compared)
 
 
-def _compare(
-    rest: _Rest, longest: Sequence[float], estimates: Sequence[Estimate]
-) -> tuple[dict[Rule, Sequence[int]], dict[Rule, float]]:
-    """Return the order by each rule that was rehearsed, and what all takes by it."""
-    nodes, urgent = range(len(rest.names)), rest.urgent
-    by_path = sorted(nodes, key=lambda node: (urgent[node], -longest[node], node))
+def _compare(rest: _Rest, least: float) -> tuple[dict[Rule, Sequence[int]], dict[Rule, float]]:
+    """Return the order by each rule that was rehearsed, and what all takes by it; none takes less than `least`."""
+    nodes, urgent, latest = range(len(rest.names)), rest.urgent, rest.latest
+    by_path = sorted(nodes, key=lambda node: (urgent[node], latest[node], node))
     found = rest.rehearse(by_path)
     orders: dict[Rule, Sequence[int]] = {"longest path": by_path}
     took: dict[Rule, float] = {"longest path": found.seconds}
-    least = least_seconds(longest, rest.seconds, rest.machines)
     to_save = found.seconds - least
     if not found.has_waited or to_save <= max(CLOSE * least, _TRIES * STEP_S * len(nodes)):
         return orders, took
     if len(set(rest.seconds)) == 1:  # nobody knows which take long: for equal times Hu's order is the best there is
         return orders, took
-    depths = _depths(rest.predecessors, rest.successors)
-    by_level = sorted(nodes, key=lambda node: (urgent[node], depths[node], -longest[node], node))
+    by_level = sorted(nodes, key=lambda node: (urgent[node], rest.depths[node], node))
     levels = rest.rehearse(by_level)
     orders["level by level"], took["level by level"] = by_level, levels.seconds
     justified = [rest.justify(found), rest.justify(levels)]
     schedules = [rest.rehearse(order).seconds for order in justified]
     took["justified"] = min(schedules)
     orders["justified"] = justified[schedules.index(took["justified"])]
-    spreads = [_spread(one) for one in estimates]
-    if any(spreads) and min(took.values()) < found.seconds:
-        took = _by_draws(rest, orders, took, spreads)
+    if any(rest.spreads) and min(took.values()) < found.seconds:
+        took = _by_draws(rest, orders, took)
     return orders, took
 
 
-def _by_draws(
-    rest: _Rest, orders: Mapping[Rule, Sequence[int]], took: Mapping[Rule, float], spreads: Sequence[float]
-) -> dict[Rule, float]:
+def _by_draws(rest: _Rest, orders: Mapping[Rule, Sequence[int]], took: Mapping[Rule, float]) -> dict[Rule, float]:
     """Return what all takes by the longest path, and by what is better if all is as expected, when times vary."""
     best = min(took, key=lambda rule: took[rule])
     totals: dict[Rule, float] = {"longest path": took["longest path"], best: took[best]}
-    chance = random.Random(len(spreads))  # always the same draws: a run is repeatable
+    chance = random.Random(len(rest.names))  # always the same draws: a run is repeatable
     for _ in range(DRAWS):
-        drawn = [_draw(mean, spread, chance) for mean, spread in zip(rest.seconds, spreads, strict=True)]
+        drawn = [_draw(mean, spread, chance) for mean, spread in zip(rest.seconds, rest.spreads, strict=True)]
         for rule in totals:
             totals[rule] += rest.rehearse(orders[rule], drawn).seconds
     return {rule: total / (1 + DRAWS) for rule, total in totals.items()}
 
 
-def _rest_of(
-    plan: ApprovedPlan,
-    seconds: Mapping[str, float],
-    priorities: Mapping[str, int],
-    over: Collection[str],
-    begun: Collection[str],
-) -> _Rest:
-    """Return what is left of a plan."""
-    dag, assignments, cards = plan.dag, plan.assignments, plan.plan_estimates.agents
-    names = [task_id for task_id in dag.tasks if task_id not in over]
-    numbers = {task_id: number for number, task_id in enumerate(names)}
-    predecessors = [[numbers[one] for one in dag.dependencies(task_id) if one in numbers] for task_id in names]
-    successors = [[numbers[one] for one in dag.dependents(task_id) if one in numbers] for task_id in names]
-    agents = {agent: number for number, agent in enumerate(dict.fromkeys(assignments[name] for name in names))}
-    return _Rest(
-        names=names,
-        predecessors=predecessors,
-        successors=successors,
-        seconds=[seconds[name] for name in names],
-        machines=Machines(
-            kind=[agents[assignments[name]] for name in names], count=[cards[one].max_concurrency for one in agents]
-        ),
-        urgent=[-math.inf if name in begun else -priorities[name] for name in names],
+def _machines(plan: ApprovedPlan, names: Sequence[str]) -> Machines:
+    """Return who does which of these tasks, and how many at the same time."""
+    agents, cards = [plan.assignments[name] for name in names], plan.plan_estimates.agents
+    numbers = {agent: number for number, agent in enumerate(dict.fromkeys(agents))}
+    return Machines(
+        kind=[numbers[agent] for agent in agents], count=[cards[agent].max_concurrency for agent in numbers]
     )
+
+
+def _edges(dag: TaskDAG, names: Sequence[str]) -> dict[str, list[list[int]]]:
+    """Return which of these tasks wait for which, by their numbers."""
+    numbers = {task_id: number for number, task_id in enumerate(names)}
+    return {
+        "predecessors": [[numbers[one] for one in dag.dependencies(name) if one in numbers] for name in names],
+        "successors": [[numbers[one] for one in dag.dependents(name) if one in numbers] for name in names],
+    }
 
 
 def _ranks(dag: TaskDAG, priorities: Mapping[str, int], moments: Mapping[str, float]) -> dict[str, Rank]:
@@ -237,17 +247,23 @@ def _with_deadlines(
     return moments
 
 
-def _depths(predecessors: Sequence[Sequence[int]], successors: Sequence[Sequence[int]]) -> list[int]:
-    """Return how many tasks the longest chain before each one has."""
-    waits, depths = [len(before) for before in predecessors], [0] * len(predecessors)
+def _from_start(
+    predecessors: Sequence[Sequence[int]], successors: Sequence[Sequence[int]], seconds: Sequence[float]
+) -> tuple[list[int], list[float]]:
+    """Return for each task how many the longest chain before it has, and how long the longest path before it takes."""
+    waits, depths, paths = [len(before) for before in predecessors], [0] * len(seconds), [0.0] * len(seconds)
     free = [node for node, count in enumerate(waits) if not count]
     for node in free:  # grows while it is read
+        depth, end = depths[node] + 1, paths[node] + seconds[node]
         for after in successors[node]:
-            depths[after] = max(depths[after], depths[node] + 1)
+            if depth > depths[after]:
+                depths[after] = depth
+            if end > paths[after]:
+                paths[after] = end
             waits[after] -= 1
             if not waits[after]:
                 free.append(after)
-    return depths
+    return depths, paths
 
 
 def _spread(estimate: Estimate) -> float:

@@ -14,6 +14,7 @@ back, and what that held up moves to the front.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -106,14 +107,33 @@ def justify_list(
     return sorted(nodes, key=lambda node: (-late.ends[node], node))
 
 
-def least_seconds(longest: Sequence[float], seconds: Sequence[float], machines: Machines) -> float:
-    """Return what no list can be faster than: the longest path, and what the machines of each kind have to do.
+def least_seconds(
+    before: Sequence[float], after: Sequence[float], seconds: Sequence[float], machines: Machines
+) -> float:
+    """Return what no list can be faster than.
+
+    Whichever nodes of one kind are looked at: the first of them starts when what leads there has ended, then their
+    machines have all of their work to do, and after the last of them comes what it leads to (Fernandez and Bussell,
+    "Bounds on the number of processors and time for multiprocessor optimal schedules", 1973, look at all of them). Here
+    it is those that are furthest from the end, from the start, and from both.
 
     Args:
-        longest: By node, the longest path that starts with it.
+        before: By node, the longest path that leads to it, its own seconds not among them.
+        after: By node, the longest path that follows it, as above.
     """
-    work = [0.0] * len(machines.count)
-    for node, one in enumerate(machines.kind):
-        work[one] += seconds[node]
-    shares = (total / count for total, count in zip(work, machines.count, strict=True))
-    return max((*longest, *shares), default=0.0)
+    nodes = range(len(seconds))
+    least = max((before[node] + seconds[node] + after[node] for node in nodes), default=0.0)
+    far = [min(one, other) for one, other in zip(before, after, strict=True)]
+    for distance in (before, after, far):
+        work, start, rest = (
+            [0.0] * len(machines.count),
+            [math.inf] * len(machines.count),
+            [math.inf] * len(machines.count),
+        )
+        for node in sorted(nodes, key=distance.__getitem__, reverse=True):
+            kind = machines.kind[node]
+            work[kind] += seconds[node]
+            start[kind] = min(start[kind], before[node])
+            rest[kind] = min(rest[kind], after[node])
+            least = max(least, start[kind] + work[kind] / machines.count[kind] + rest[kind])
+    return least
