@@ -196,7 +196,7 @@ class ReadyJobs:
             if agent is not None:
                 self._wake(agent)
 
-    def inside(self, agent: str) -> AbstractContextManager[None]:
+    def inside(self, agent: str) -> AbstractContextManager[object]:
         """Make a call in a place that was taken: see `RunPlaces.inside`."""
         return self._places.inside(agent)
 
