@@ -141,7 +141,7 @@ def test_the_rest_of_a_plan_is_ordered_as_if_it_were_all(
 def test_where_the_longest_path_first_is_slower_than_a_barrier_after_each_level_another_rule_is_taken() -> None:
     order = order_of(ANOMALY, TIMES)
     assert (order.rule, order.seconds, order.compared["longest path"]) == ("level by level", 11.0, 12.0)
-    told = "level by level first: 11 s are expected with the places there are, longest path 12 s"
+    told = "level by level, which takes 11.0 s with the places that agents have; longest path 12.0 s"
     assert order.explain().startswith(told)
 
 
@@ -149,7 +149,8 @@ def test_where_the_longest_path_first_is_slower_than_a_barrier_after_each_level_
 def test_nothing_is_compared_where_no_other_order_is_faster(places: int) -> None:
     order = order_of(ANOMALY, TIMES, places)
     assert (order.rule, order.compared) == ("longest path", {})
-    assert order.seconds == {1: 22.0, 6: 9.0}[places]
+    assert (order.seconds, order.matters) == {1: (22.0, True), 6: (9.0, False)}[places]
+    assert bool(order.explain()) == order.matters
 
 
 def test_of_tasks_that_take_the_same_as_far_as_anybody_knows_the_longest_path_goes_first() -> None:
@@ -159,7 +160,7 @@ def test_of_tasks_that_take_the_same_as_far_as_anybody_knows_the_longest_path_go
 
 def test_a_deadline_decides_and_nothing_is_compared() -> None:
     order = order_of([*ANOMALY[:5], work("f", deadline_s=3.5)], TIMES)
-    assert (order.rule, order.seconds) == ("longest path", None)
+    assert (order.rule, order.seconds) == ("latest start", None)
     assert min(order.ranks, key=lambda name: order.ranks[name]) == "f"
 
 

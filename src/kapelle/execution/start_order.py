@@ -3,12 +3,13 @@
     longest path     the longest expected path to the end of the plan first (Hu 1961)
     level by level   what depends on nothing first, then what depends on that alone, and so on
     justified        the order of one of these two schedules once it is packed from its end and then from its start
+    latest start     what must begin soonest: the one rule where a task has a deadline
 
 None of them is the best for every graph: with four places the longest path alone makes a few of the recorded workflows
 slower than a barrier after each level would (the anomalies of Graham 1966). So before anything starts each rule's
 schedule is worked out from what every task is expected to take. The one that ends first is taken if it also does on
 average over a few draws of what the tasks may take instead; the longest path where none is better. Priorities stand
-above any rule. Where a task has a deadline, the latest moment at which each may begin decides, and nothing is compared.
+above any rule.
 
 The same plan, estimates and places always give the same order: of the rest of a run that goes on, and of a graph that
 has changed, too. Pure. Not covered: places that money holds back, and the several agents of one task, of which the
@@ -25,11 +26,12 @@ from typing import Literal
 
 from kapelle.estimates import Estimate
 from kapelle.graph import Machines, Schedule, TaskDAG, justify_list, least_seconds, schedule_list
+from kapelle.ledger import format_seconds
 from kapelle.validation import ApprovedPlan
 
 Rank = tuple[float, float, int]
 """Smaller is more urgent."""
-Rule = Literal["longest path", "level by level", "justified"]
+Rule = Literal["longest path", "level by level", "justified", "latest start"]
 
 MAX_COMPARED = 20_000
 """Of more tasks the longest path goes first, unrehearsed: comparing would hold up the first task for a second."""
@@ -61,18 +63,23 @@ class StartOrder:
     """What all that is left is expected to take with the places there are; None where nothing was rehearsed."""
     compared: Mapping[Rule, float] = field(default_factory=dict)
     """The same by each rule; empty where there was nothing to choose between."""
+    matters: bool = True
+    """Whether any task has to wait for a place, as far as that is expected or known."""
 
     def explain(self) -> str:
-        """Return the choice in words.
+        """Return the choice in words; nothing where no order is another run.
 
         >>> StartOrder(rule="level by level", ranks={}, seconds=9.0,
         ...            compared={"longest path": 12.0, "level by level": 9.0}).explain()
-        'level by level first: 9 s are expected with the places there are, longest path 12 s'
+        'level by level, which takes 9.0 s with the places that agents have; longest path 12.0 s'
         """
+        if not self.matters:
+            return ""
         if self.seconds is None:
             return f"{self.rule} first"
-        others = "".join(f", {rule} {took:.3g} s" for rule, took in self.compared.items() if rule != self.rule)
-        return f"{self.rule} first: {self.seconds:.3g} s are expected with the places there are{others}"
+        others = [f"{rule} {format_seconds(took)}" for rule, took in self.compared.items() if rule != self.rule]
+        told = f"{self.rule}, which takes {format_seconds(self.seconds)} with the places that agents have"
+        return "; ".join((told, *others))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +133,7 @@ def choose_start_order(
     latest = {task_id: end - path for task_id, path in urgency.items()}
     if any(task.deadline_s is not None for task in dag):
         latest = _with_deadlines(dag, seconds, latest, passed_s)
-        return StartOrder(rule="longest path", ranks=_ranks(dag, priorities, latest))
+        return StartOrder(rule="latest start", ranks=_ranks(dag, priorities, latest))
     names = [task_id for task_id in dag.tasks if task_id not in over]
     edges, machines, times = _edges(dag, names), _machines(plan, names), [seconds[name] for name in names]
     depths, before = _from_start(**edges, seconds=times)
@@ -148,18 +155,22 @@ def choose_start_order(
         urgent=[-math.inf if name in begun else -priorities[name] for name in names],
         latest=[latest[name] for name in names],
     )
-    orders, took = _compare(rest, least)
+    matters, orders, took = _compare(rest, least)
     rule = min(took, key=lambda one: took[one] * (_BETTER if one == "longest path" else 1.0))
     compared = took if len(took) > 1 else {}
     if rule == "longest path":
-        return StartOrder(rule=rule, ranks=plain, seconds=took[rule], compared=compared)
+        return StartOrder(rule=rule, ranks=plain, seconds=took[rule], compared=compared, matters=matters)
     place_in_order = {names[node]: float(position) for position, node in enumerate(orders[rule])}
     moments = {task_id: place_in_order.get(task_id, 0.0) for task_id in dag.tasks}
     return StartOrder(rule=rule, ranks=_ranks(dag, priorities, moments), seconds=took[rule], compared=compared)
 
 
-def _compare(rest: _Rest, least: float) -> tuple[dict[Rule, Sequence[int]], dict[Rule, float]]:
-    """Return the order by each rule that was rehearsed, and what all takes by it; none takes less than `least`."""
+def _compare(rest: _Rest, least: float) -> tuple[bool, dict[Rule, Sequence[int]], dict[Rule, float]]:
+    """Return whether any task waits for a place, the order by each rule that was rehearsed, and what all takes by it.
+
+    Args:
+        least: No order takes less.
+    """
     nodes, urgent, latest = range(len(rest.names)), rest.urgent, rest.latest
     by_path = sorted(nodes, key=lambda node: (urgent[node], latest[node], node))
     found = rest.rehearse(by_path)
@@ -167,9 +178,9 @@ def _compare(rest: _Rest, least: float) -> tuple[dict[Rule, Sequence[int]], dict
     took: dict[Rule, float] = {"longest path": found.seconds}
     to_save = found.seconds - least
     if not found.has_waited or to_save <= max(CLOSE * least, _TRIES * STEP_S * len(nodes)):
-        return orders, took
+        return found.has_waited, orders, took
     if len(set(rest.seconds)) == 1:  # nobody knows which take long: for equal times Hu's order is the best there is
-        return orders, took
+        return found.has_waited, orders, took
     by_level = sorted(nodes, key=lambda node: (urgent[node], rest.depths[node], node))
     levels = rest.rehearse(by_level)
     orders["level by level"], took["level by level"] = by_level, levels.seconds
@@ -179,7 +190,7 @@ def _compare(rest: _Rest, least: float) -> tuple[dict[Rule, Sequence[int]], dict
     orders["justified"] = justified[schedules.index(took["justified"])]
     if any(rest.spreads) and min(took.values()) < found.seconds:
         took = _by_draws(rest, orders, took)
-    return orders, took
+    return found.has_waited, orders, took
 
 
 def _by_draws(rest: _Rest, orders: Mapping[Rule, Sequence[int]], took: Mapping[Rule, float]) -> dict[Rule, float]:

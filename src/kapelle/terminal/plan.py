@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from kapelle.allocation import Frontier
 from kapelle.engine import Proposal
+from kapelle.execution import choose_start_order
 from kapelle.graph import TaskDAG, title_task
 from kapelle.ledger import format_seconds, format_usd, printable
 from kapelle.planning import explain_edges
@@ -54,6 +55,8 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
         console.print(styled(str(issue), style="red" if issue.severity == "error" else "yellow"))
         if issue.edit is not None:
             console.print(styled(f"  edit: {issue.edit.summary}", style="dim"))
+    if validation.approved is not None and (order := choose_start_order(validation.approved).explain()):
+        console.print(styled(f"order of starts: {order}", style="dim"))
     verdict = "approved" if validation.passed else "not approved"
     console.print(
         Text(
