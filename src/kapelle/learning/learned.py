@@ -17,11 +17,12 @@ from kapelle.estimates import LoggedTask
 from kapelle.graph import Task
 from kapelle.ledger import Ledger, Outcome, is_postgres_url
 from kapelle.redaction import get_logger
-from kapelle.strategies import Checks, Single, Strategy, StrategyBook
+from kapelle.strategies import Checks, Single, Strategy
 
 if TYPE_CHECKING:
     from kapelle.estimates import LearnedWords
     from kapelle.evaluation import LearnedPolicy, Log
+    from kapelle.strategies import StrategyBook
 
 logger = get_logger(__name__)
 
@@ -159,6 +160,8 @@ def learn(
         raise InvalidInput(
             f"{str(folder)!r} cannot be made: {error.strerror or error}. Name another folder."
         ) from error
+    from kapelle.strategies import StrategyBook
+
     book = StrategyBook.from_tasks(tasks, checks=checks, seed=seed)
     words = LearnedWords.fit(tasks, learned_at=log.newest_at, seed=seed)
     (folder / _FORMER_FILE).unlink(missing_ok=True)
@@ -199,6 +202,7 @@ def find_unreadable(folder: Path) -> tuple[str, ...]:
     """Return what `load_learned` would leave out of what a folder holds, each with the reason in words."""
     from kapelle.estimates import LearnedWords
     from kapelle.evaluation import LearnedPolicy
+    from kapelle.strategies import StrategyBook
 
     problems = [_tell_former(folder)] if (folder / _FORMER_FILE).exists() else []
     readers: tuple[tuple[str, Callable[[Path], object]], ...] = (
@@ -234,6 +238,8 @@ def load_learned(place: Path | None) -> LearnedModels:
     if (place / _FORMER_FILE).is_file():
         logger.warning("%s", _tell_former(place))
     if strategies.is_file():
+        from kapelle.strategies import StrategyBook
+
         try:
             book = StrategyBook.load(strategies)
         except InvalidInput as error:
