@@ -147,6 +147,6 @@ def test_what_moved_an_estimate_is_told_in_a_few_words() -> None:
     for agent in "abc":
         for number in range(40):
             profiler.record_outcome(judged(float(number % 10 > 3), agent=agent))
-    assert profiler.explain(card("a"), "work") == "work: 24 of 40"
+    assert profiler.explain(card("a"), "work") == "work 24 of 40"
     assert profiler.explain(card("a"), "other") == "its other work: less"
     assert "declare: less" in profiler.explain(card("new"), "other")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from kapelle.agents import AgentCapability
@@ -174,9 +174,9 @@ class PlanEstimates:
         return self._for_kind(task, confidence).get(strategy) or self._initial(task, strategy, confidence)
 
     def of(self, task: Task, strategy: Strategy) -> Estimate:
-        """Return what a task is expected to take of all agents of its strategy together."""
+        """Return what a task is expected to take of all agents of its strategy together; for one, with the reasons."""
         if isinstance(strategy, Single):
-            return self.estimate(task, strategy.agent)
+            return self._explained(task, strategy.agent)
         option = self.alone(task, strategy)
         return Estimate(
             cost_usd=option.cost_usd,
@@ -189,6 +189,17 @@ class PlanEstimates:
             judged=option.samples,
             basis="measured" if option.samples else "declared",
         )
+
+    def _explained(self, task: Task, agent: str) -> Estimate:
+        """Return an estimate that says what moved it, as far as that is known now; one value for tasks alike."""
+        estimate = self.estimate(task, agent)
+        if estimate.why or self.profiler.revision != self._known.revision:
+            return estimate
+        why = self.profiler.explain(self.agents[agent], task.task_type, text=self._words(task))
+        if why:
+            estimate = replace(estimate, why=why)
+            self._known.estimates[agent, task.task_type, self._complexity(task), self._words(task)] = estimate
+        return estimate
 
     def steps(self, task: Task, strategy: Strategy) -> dict[str, Estimate]:
         """Return what each agent of a strategy is expected to take by itself; nothing for a single agent."""

@@ -16,7 +16,6 @@ from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
 from .amounts import Amount
 from .experience import Experience, Success
 from .history import WINDOW, PairHistory, Tokens
-from .posterior import Rate
 
 Source = Literal["declared", "learned", "default"]
 Basis = Literal["declared", "elsewhere", "measured"]
@@ -64,6 +63,9 @@ class Estimate:
     basis: Basis = "measured"
     """Where the chance that an answer is right comes from: it was `measured`; or it is what the agent declares, because
     nothing has; or that mixed with what was measured `elsewhere`, of other agents and other types of task."""
+    why: str = ""
+    """The few things that moved the chance of success from what is declared: `look-ups 41 of 44; long words: less`.
+    Told of the estimates that a plan was made by; "" of others, and where nothing moved it."""
     note: str = ""
     """What a reader should know of the estimate: that the agent has changed lately, for instance."""
 
@@ -101,8 +103,11 @@ class Estimate:
         >>> Estimate(cost_usd=0, seconds=1, success_rate=0.82, tokens=0, samples=40, judged=0, completion=0.97,
         ...          basis="declared", source="learned").tell_success()
         '85% declared, not checked yet; completes 97%, learned from 40 outcomes'
+        >>> Estimate(cost_usd=0, seconds=1, success_rate=0.9, tokens=0, samples=44, judged=44, source="learned",
+        ...          why="look-ups 41 of 44; long words: less").tell_success()
+        'learned from 44 outcomes: look-ups 41 of 44; long words: less'
         """
-        return tell_success(self.success_rate, self.completion, self.samples, self.judged, self.basis)
+        return tell_success(self.success_rate, self.completion, self.samples, self.judged, self.basis, self.why)
 
     def explain(self) -> str:
         """Return the estimate in words, with its bounds.
@@ -114,7 +119,7 @@ class Estimate:
         known = {"declared": "declared by the agent", "default": "a guess"}.get(
             self.source, f"learned from {self.samples} outcome{'s' * (self.samples != 1)}"
         )
-        detail = f"; {self.tell_success()}" if self.samples > self.judged else ""
+        detail = f"; {self.tell_success()}" if self.samples > self.judged or self.why else ""
         text = (
             f"{known}: {self.success_rate:.0%} success (at least {self.success_lower:.0%}{detail}), "
             f"{format_usd(self.cost_usd)} ({format_usd(self.cost_low_usd)} to {format_usd(self.cost_high_usd)}), "
@@ -147,7 +152,6 @@ class Pair:
     has_declared_cost: bool
     """Declared costs and times are meant for any task, whatever its complexity."""
     seconds: Amount
-    completion: float
     costs_told: int
     note: str
 
@@ -157,7 +161,6 @@ def read_pair(
     capability: AgentCapability,
     task_type: str,
     *,
-    completion: Rate,
     price_usd: Callable[[Tokens | None], float],
 ) -> Pair:
     """Return what is expected of an agent at a type of task.
@@ -166,7 +169,6 @@ def read_pair(
         experience: What is known.
         capability: Of the agent.
         task_type: Of the tasks.
-        completion: What is believed of the chance of any answer.
         price_usd: What so many tokens, or those of a task of which nothing is known, cost with its model or tier.
     """
     agent = capability.agent_id
@@ -194,7 +196,6 @@ def read_pair(
             declared=capability.seconds,
             guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
         ),
-        completion.mean,
         experience.agents[agent].costs_told if agent in experience.agents else 0,
         _tell_changes(history),
     )
@@ -229,7 +230,7 @@ def make_estimate(pair: Pair, complexity: float, success: Success, usual: Succes
         seconds_high=seconds.high * seconds_unit,
         usage=usage,
         costs_told=pair.costs_told,
-        completion=pair.completion,
+        completion=success.completion,
         judged=history.judged if history else 0,
         basis="measured" if is_judged else "elsewhere" if success.is_from_elsewhere else "declared",
         note=pair.note,

@@ -7,6 +7,7 @@ right answers are for all agents and all types (and texts, where words count) in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from kapelle.agents import AgentCapability
 
@@ -75,7 +76,8 @@ class Estimator:
                     kind, complexity, text = task
                     pair = one.pairs.get(kind)
                     if pair is None:
-                        pair = one.pairs[kind] = self._read_pair(agent, kind)
+                        price = partial(self._price_usd, agent)
+                        pair = one.pairs[kind] = read_pair(self._experience, agent, kind, price_usd=price)
                     usual, success = one.successes[kind, ""], one.successes[kind, text]
                     one.estimates[task] = make_estimate(pair, complexity, success, usual)
                     self._kept += 1
@@ -83,15 +85,6 @@ class Estimator:
         if self._kept > _KEPT:
             self._agents, self._kept = {}, 0
         return found
-
-    def _read_pair(self, agent: AgentCapability, kind: str) -> Pair:
-        return read_pair(
-            self._experience,
-            agent,
-            kind,
-            completion=self._experience.believe_completion(agent.agent_id, kind, self._confidence, self._now),
-            price_usd=lambda tokens: self._price_usd(agent, tokens),
-        )
 
     def _believe(
         self, agents: Sequence[AgentCapability], known: Sequence[_OfAgent], tasks: Sequence[tuple[str, str]]

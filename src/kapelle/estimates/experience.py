@@ -44,6 +44,8 @@ class Success:
 
     both: Rate
     """That it answers, and that its answer is right."""
+    completion: float
+    """That it answers."""
     is_from_elsewhere: bool
     """Whether what the agent or others did elsewhere speaks of how right it is."""
 
@@ -142,7 +144,7 @@ class Experience:
             now: Fades what is old; 0 fades nothing.
         """
         completions = {
-            kind: [self.believe_completion(agent, kind, confidence, now) for agent, _ in agents]
+            kind: [self._believe_completion(agent, kind, confidence, now) for agent, _ in agents]
             for kind in dict.fromkeys(kind for kind, _ in tasks)
         }
         nothing: list[list[Chance | None]] = [[None] * len(agents)] * len(tasks)
@@ -169,10 +171,11 @@ class Experience:
         )
         return Success(
             both_rates(completion, correctness, confidence=confidence),
+            completion.mean,
             self.correctness.judged > (history.judged if history is not None else 0),
         )
 
-    def believe_completion(self, agent: str, task_type: str, confidence: float, now: float) -> Rate:
+    def _believe_completion(self, agent: str, task_type: str, confidence: float, now: float) -> Rate:
         """Return what is believed of the chance of any answer; certain as long as nothing has failed."""
         known = self.agents.get(agent)
         weight = elsewhere = COMPLETION_OUTCOMES

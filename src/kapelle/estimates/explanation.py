@@ -19,7 +19,7 @@ LEAST_POINTS = 0.02
 def explain_success(
     experience: Experience, capability: AgentCapability, task_type: str, *, text: str, now: float
 ) -> str:
-    """Return what moved an agent's chance of success at a task, as `look-ups: 41 of 44; long words: less`.
+    """Return what moved an agent's chance of success at a task, as `look-ups 41 of 44; long words: less`.
 
     The record at the type comes first. What the agent does at other types, what is true of the type whoever does it,
     and what the words tell follow, the strongest first, where they move the chance by two points or more.
@@ -29,7 +29,7 @@ def explain_success(
     told: list[str] = []
     if history is not None and history.judged:
         right = history.correctness.right
-        told.append(f"{task_type}: {right:.4g} of {history.judged}")
+        told.append(f"{task_type} {right:.4g} of {history.judged}")
     terms = experience.correctness.explain(agent, capability.success_rate, task_type, text, now)
     for term in terms:
         if abs(term.points) < LEAST_POINTS or len(told) >= MOST_TERMS:

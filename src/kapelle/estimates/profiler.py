@@ -304,7 +304,7 @@ class CostProfiler:
         >>> for number in range(40):
         ...     profiler.record_execution("t", "scout", "search", 100, 1.0, number % 10 > 0)
         >>> profiler.explain(AgentCapability(agent_id="scout", task_types=("search",)), "search")
-        'search: 36 of 40'
+        'search 36 of 40'
         """
         with self._lock:
             return explain_success(self._experience, capability, task_type, text=self._read(text), now=self._now())
