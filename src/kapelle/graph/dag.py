@@ -255,7 +255,7 @@ class TaskDAG:
     ) -> str:
         """Return the graph as a Mermaid flowchart, from left to right or top down; the rest is as in `to_svg`."""
         if len(self) > MAX_DRAWN and not full:
-            bands, states, told = draw_together(self, status or {}, notes or {})
+            bands, states, told = draw_together(self.tasks, self.levels(), status, notes)
             return draw_mermaid(bands, direction=direction, status=states, notes=told)
         return draw_mermaid(self, direction=direction, status=status, notes=notes, critical_path=critical_path)
 
@@ -277,7 +277,7 @@ class TaskDAG:
             full: draw every task, however many there are.
         """
         if len(self) > MAX_DRAWN and not full:
-            bands, states, told = draw_together(self, status or {}, notes or {})
+            bands, states, told = draw_together(self.tasks, self.levels(), status, notes)
             return TaskDAG(bands).to_svg(status=states, notes=told)
         return draw_svg(
             tuple(self), self._predecessors, self._successors, status=status, notes=notes, critical_path=critical_path
