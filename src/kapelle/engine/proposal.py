@@ -24,6 +24,9 @@ class Proposal:
     estimates: PlanEstimates | None = None
     """What it was made by."""
 
+    def __repr__(self) -> str:
+        return f"<Proposal: {len(self.plan.graph)} tasks, {self.validation!r}>"
+
     @property
     def approved(self) -> ApprovedPlan:
         """What may run.
