@@ -29,7 +29,7 @@ from kapelle.graph import read_json_value
 from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
 from kapelle.ledger import EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
 from kapelle.limits import RunLimits
-from kapelle.models import ModelClient, PriceTable
+from kapelle.models import PriceTable
 from kapelle.planning import Plan, Planner
 from kapelle.routing import HALORouter, RoutingRule
 from kapelle.strategies import Checks, Validator
@@ -50,6 +50,7 @@ from .together import Together
 
 if TYPE_CHECKING:
     from kapelle.allocation import Frontier
+    from kapelle.models import ModelClient
     from kapelle.planning import GraphPlanner
 
     from .team import AgentLike, Team

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from kapelle.errors import InvalidInput
 from kapelle.ledger import read_usage, read_usd
 from kapelle.limits import MAX_TASKS, RunLimits
-from kapelle.planning import Plan, fit_types, read_plan, take_plan
+from kapelle.planning import Plan, take_plan
 from kapelle.routing import RoutedPlan
 
+from .kinds_of_work import HARMLESS_TYPES
 from .proposal import Proposal
 
 if TYPE_CHECKING:
@@ -63,9 +64,11 @@ def read_request(request: str | Path | Plan | Proposal, team: Team, *, max_tasks
         return Request(words=words, given=take_plan(replace(request, request=words, usage=usage, cost_usd=cost_usd)))
     if not isinstance(request, Path):
         return Request(words=_check_words(request))
+    from kapelle.planning import read_plan  # with what checks a file, which a plan from elsewhere does not need
+
     given = read_plan(request, max_tasks=max_tasks)
     if request.suffix.lower() == ".xml":
-        from .team import HARMLESS_TYPES  # as the engine imports it: who is there only knows that
+        from kapelle.planning import fit_types
 
         graph, notes = fit_types(given.graph, team.registry.runnable(), among=HARMLESS_TYPES)
         given = replace(given, graph=graph, notes=(*given.notes, *notes))

@@ -31,7 +31,6 @@ from kapelle.strategies import (
     Strategy,
     Verdict,
     Vote,
-    canonical_answer,
     next_move,
     task_context,
 )
@@ -70,6 +69,8 @@ class Job:
     """Another job for the same answer, under way or waiting: the first good one is taken."""
     judge_cost: tuple[float, bool] | None = None
     """What the agent that makes a check has cost, and whether that is only assumed; None until it has ended."""
+    reported: bool = False
+    """Whether its end has reached the loop of the execution."""
     expired: str | None = None
     """Why its time was over, if it was; then what it still reports no longer counts."""
 
@@ -209,6 +210,8 @@ class Work:
             return  # its rival has answered in the same turn
         self.answered_by[attempt.agent] = job.attempt
         output = None if result is None or reason is not None else result.output
+        from kapelle.strategies import canonical_answer  # where several agents may be asked, and only there
+
         self.answers[attempt.agent] = Answer(
             canonical=None if output is None else canonical_answer(output, task_context(self.task))
         )

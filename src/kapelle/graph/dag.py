@@ -16,9 +16,7 @@ from kapelle.errors import CycleFound, InvalidGraph, UnknownTask
 
 from . import topology
 from .bands import MAX_DRAWN, draw_together
-from .mermaid import draw_mermaid
 from .patch import GraphPatch, apply_patch
-from .svg import draw_svg
 from .task import Task
 
 
@@ -254,6 +252,8 @@ class TaskDAG:
         full: bool = False,
     ) -> str:
         """Return the graph as a Mermaid flowchart, from left to right or top down; the rest is as in `to_svg`."""
+        from .mermaid import draw_mermaid  # drawn by few
+
         if len(self) > MAX_DRAWN and not full:
             bands, states, told = draw_together(self.tasks, self.levels(), status, notes)
             return draw_mermaid(bands, direction=direction, status=states, notes=told)
@@ -276,6 +276,8 @@ class TaskDAG:
             critical_path: tasks to emphasise, with the edges between neighbours (see `CriticalPath.tasks`).
             full: draw every task, however many there are.
         """
+        from .svg import draw_svg  # see to_mermaid
+
         if len(self) > MAX_DRAWN and not full:
             bands, states, told = draw_together(self.tasks, self.levels(), status, notes)
             return TaskDAG(bands).to_svg(status=states, notes=told)

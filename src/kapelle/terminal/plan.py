@@ -12,6 +12,7 @@ from rich.tree import Tree
 
 from kapelle.allocation import Frontier
 from kapelle.engine import Proposal
+from kapelle.execution import choose_start_order
 from kapelle.graph import MAX_DRAWN, TaskDAG, split_in_bands, tell_counts, title_task
 from kapelle.ledger import format_seconds, format_usd, printable
 from kapelle.planning import explain_edges
@@ -64,6 +65,8 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
     if len(validation.issues) > MAX_ISSUES:
         kinds = tell_counts(f"{one.severity}s of the kind {one.kind}" for one in validation.issues[MAX_ISSUES:])
         console.print(Text(f"and more: {kinds}", style="yellow"))
+    if validation.approved is not None and (order := choose_start_order(validation.approved).explain()):
+        console.print(styled(f"order of starts: {order}", style="dim"))
     verdict = "approved" if validation.passed else "not approved"
     console.print(
         Text(

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from kapelle.agents import AgentCapability
 from kapelle.graph import Task
 from kapelle.language import is_yes_no_question
 from kapelle.limits import MAX_TASKS
-from kapelle.models import ToolDefinition
 from kapelle.planning import TaskText, find_gaps, read_task
 
 from .issue import Issue
 from .schemas import find_tool_faults, tool_words
+
+if TYPE_CHECKING:
+    from kapelle.models import ToolDefinition
 
 _NOUN = {"number": "the number ", "date": "the date ", "identifier": "", "name": "the name "}
 _QUESTION = re.compile(

@@ -11,15 +11,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, find_references
 from kapelle.language import split_name, stems_of
-from kapelle.models import ToolDefinition, find_schema_problems
-from kapelle.planning import TaskText
 
 from .edit import Edit, redirect
 from .issue import Issue
+
+if TYPE_CHECKING:
+    from kapelle.models import ToolDefinition
+    from kapelle.planning import TaskText
 
 FAR_BETTER = 2.0
 """How many times better another tool must fit a task's words before the named one is refused."""
@@ -27,11 +30,10 @@ BETTER = 1.4
 """The same, for a tool that no task calls."""
 FITS = 0.25
 """Share of a tool's words that a task has to have for the tool to count as one that fits."""
-
 _GIVERS = 4
 """Tasks that are kept of those that give a part: whether there is just one besides the two at hand needs no more."""
 
-Tools = Iterable[ToolDefinition] | Mapping[str, ToolDefinition]
+Tools: TypeAlias = "Iterable[ToolDefinition] | Mapping[str, ToolDefinition]"
 """Tools, in the forms that they come in."""
 
 
@@ -166,6 +168,8 @@ class _Lexicon:
 def _argument_doubts(task: Task, tool: ToolDefinition) -> Iterator[Issue]:
     if not task.inputs or not tool.properties:
         return
+    from kapelle.models import find_schema_problems  # for who has tools
+
     missing = sorted(tool.required.difference(task.inputs))
     unknown = [name for name in task.inputs if name not in tool.properties]
     literal = {
