@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bench import budget, makespan, overhead
+from bench import budget, chains, makespan, overhead
 from bench.crash.checking import FAULTS
 
 
@@ -79,3 +79,10 @@ def test_the_ideal_schedule_takes_the_longest_path_first() -> None:
     flow = makespan.read_workflow({"name": "x", "tasks": tasks}, 2, 2.0)
     assert makespan.simulate(flow, 2) == pytest.approx(flow.bound)
     assert asyncio.run(makespan.sleep_all([])) < 1
+
+
+def test_chains_of_sleeps_are_run_by_the_engine_beside_plain_asyncio() -> None:
+    found = chains.measure(rounds=1, sleep_s=0.001)
+    assert found.keys() == {"chains_bound_s", "chains_asyncio", "chains_executor", "chains_engine"}
+    assert len(chains.chains_of(chains.LENGTHS)) == 100
+    assert min(found["chains_asyncio"], found["chains_executor"], found["chains_engine"]) > 0.99
