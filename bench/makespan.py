@@ -85,9 +85,10 @@ class Known(CostProfiler):
         self.seconds = seconds
 
     def estimate(self, capability: Any, task_type: str, complexity: float = 1.0, *, text: str = "") -> Estimate:
-        """Return the estimate with the true time."""
+        """Return the estimate with the true time, and no doubt of it."""
         found = super().estimate(capability, task_type, complexity)
-        return replace(found, seconds=self.seconds.get(text, found.seconds))
+        seconds = self.seconds.get(text, found.seconds)
+        return replace(found, seconds=seconds, seconds_low=seconds, seconds_high=seconds)
 
 
 def main() -> None:

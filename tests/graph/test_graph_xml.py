@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from kapelle.documents import MAX_DOCUMENT_BYTES
 from kapelle.errors import CycleFound, InvalidInput, InvalidPlan, UnknownTask
-from kapelle.graph import MAX_TASKS, Task, TaskDAG
+from kapelle.graph import Task, TaskDAG
+from kapelle.limits import MAX_TASKS
 from tests.strategies.graphs import full_graphs
 
 

@@ -18,7 +18,7 @@ MAX_DOCUMENT_BYTES = 3_000_000
 STDIN = "standard input"
 
 
-def read_text(path: Path | str) -> str:
+def read_text(path: Path | str, *, most_bytes: int = MAX_DOCUMENT_BYTES) -> str:
     """Return the text of a file.
 
     Raises:
@@ -30,8 +30,8 @@ def read_text(path: Path | str) -> str:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):
             raise InvalidPlan("This is no plain file. Name one.", place=str(path))
-        if facts.st_size > MAX_DOCUMENT_BYTES:
-            raise InvalidPlan(f"The file is larger than {MAX_DOCUMENT_BYTES:,} bytes. Split it.", place=str(path))
+        if facts.st_size > most_bytes:
+            raise InvalidPlan(f"The file is larger than {most_bytes:,} bytes. Split it.", place=str(path))
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidPlan(f"The file is not UTF-8 text (byte {error.start}).", place=str(path)) from error
@@ -39,7 +39,7 @@ def read_text(path: Path | str) -> str:
         raise NotFound(f"Cannot read {str(path)!r}: {error.strerror or error}. Check the path.") from error
 
 
-def read_stream(stream: BinaryIO, *, place: str = STDIN) -> str:
+def read_stream(stream: BinaryIO, *, place: str = STDIN, most_bytes: int = MAX_DOCUMENT_BYTES) -> str:
     """Return the text that is piped in.
 
     Raises:
@@ -48,11 +48,11 @@ def read_stream(stream: BinaryIO, *, place: str = STDIN) -> str:
     try:
         if stream.isatty():
             raise InvalidPlan("Nothing is piped in. Write 'kapelle run - < plan.yaml', or name a file.", place=place)
-        content = stream.read(MAX_DOCUMENT_BYTES + 1)
+        content = stream.read(most_bytes + 1)
     except (OSError, ValueError) as error:  # ValueError: it is closed
         raise InvalidPlan(f"Cannot be read: {error}. Name a file.", place=place) from error
-    if len(content) > MAX_DOCUMENT_BYTES:
-        raise InvalidPlan(f"It is larger than {MAX_DOCUMENT_BYTES:,} bytes. Split it.", place=place)
+    if len(content) > most_bytes:
+        raise InvalidPlan(f"It is larger than {most_bytes:,} bytes. Split it.", place=place)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -27,6 +27,8 @@ from .resume import Interruption as Interruption
 from .resume import ResumeState as ResumeState
 from .resume import find_interruptions as find_interruptions
 from .resume import find_open_planning as find_open_planning
+from .start_order import StartOrder as StartOrder
+from .start_order import choose_start_order as choose_start_order
 
 if TYPE_CHECKING:
     from .recovery import FallbackChooser as FallbackChooser

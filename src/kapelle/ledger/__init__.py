@@ -17,6 +17,7 @@ from .event import Event as Event
 from .event import EventKind as EventKind
 from .event import RunState as RunState
 from .event import TaskState as TaskState
+from .explanation import tell_understood as tell_understood
 from .figures import MAX_REPORTED_USD as MAX_REPORTED_USD
 from .figures import RefusedFigure as RefusedFigure
 from .figures import read_count as read_count
@@ -45,14 +46,14 @@ from .question import hash_json as hash_json
 from .question import is_cut as is_cut
 from .question import make_question_id as make_question_id
 from .rebuild import RunBuilder as RunBuilder
+from .rebuild import event_cost as event_cost
 from .rebuild import rebuild_run as rebuild_run
 from .run import Run as Run
-from .run import cited_files as cited_files
-from .run import tell_understood as tell_understood
 from .sqlite import SqliteLedger as SqliteLedger
 from .sqlite import ledger_path as ledger_path
 from .task_run import AttemptRun as AttemptRun
 from .task_run import TaskRun as TaskRun
+from .task_run import cited_files as cited_files
 from .text import printable as printable
 from .usage import NOTHING as NOTHING
 from .usage import Usage as Usage

@@ -71,8 +71,16 @@ class Ledger(Protocol):
         """Return the events of a run in order."""
         ...
 
+    def find_run(self, run_id: str) -> str:
+        """Return the whole id of a run of which a beginning is given, or `last`. Nothing of it is read."""
+        ...
+
     def run(self, run_id: str) -> Run:
         """Return a run, rebuilt from its events."""
+        ...
+
+    def outline(self, run_id: str) -> Run:
+        """Return a run without its tasks, its graph and its figures: how it was started, and where it stands."""
         ...
 
     def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:

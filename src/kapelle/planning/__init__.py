@@ -17,8 +17,10 @@ from .planner import Reflection as Reflection
 from .planner import take_plan as take_plan
 
 if TYPE_CHECKING:
+    from .coverage import Quantities as Quantities
     from .coverage import TaskText as TaskText
     from .coverage import find_gaps as find_gaps
+    from .coverage import read_quantities as read_quantities
     from .coverage import read_task as read_task
     from .dependencies import BLANK as BLANK
     from .dependencies import Edge as Edge
@@ -61,7 +63,7 @@ else:
     __getattr__ = later(
         __name__,
         {
-            "coverage": "TaskText find_gaps read_task",
+            "coverage": "Quantities TaskText find_gaps read_quantities read_task",
             "dependencies": "BLANK Edge PlanStep infer_dependencies infer_task_dependencies",
             "edge_reasons": "explain_edges",
             "fallback": "FallbackPlanner OverTables",
