@@ -50,7 +50,6 @@ def run_to_json(run: Run) -> dict[str, Any]:
 def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
     """Return a plan that has not run: its graph, who would do it and why, and what validation says of it."""
     validation = proposal.validation
-    details = proposal.routing.figures.optimization_details or {}
     return {
         "request": proposal.plan.request,
         "planner": proposal.plan.planner,
@@ -71,8 +70,8 @@ def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
         "score": validation.quality_score,
         "estimated_cost_usd": validation.estimated_cost,
         "estimated_seconds": validation.estimated_time,
-        "lower_bound_usd": details.get("lower_bound"),
-        "gap": details.get("gap"),
+        "lower_bound_usd": proposal.lower_bound_usd,
+        "gap": proposal.gap,
         "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
     }
 
