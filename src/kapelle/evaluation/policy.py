@@ -65,7 +65,7 @@ class RoutingPolicy:
     def __init__(
         self,
         *,
-        model: OutcomePredictor,
+        predictor: OutcomePredictor,
         strategies: Sequence[Strategy],
         curve: Curve,
         best_quality: float,
@@ -73,12 +73,13 @@ class RoutingPolicy:
     ) -> None:
         """Use `fit`."""
         self.strategies = tuple(strategies)
-        """In the order of the model's columns."""
+        """In the order of the predictor's columns."""
         self.best_quality = best_quality
         """Mean quality of the best single agent on the tasks that were learned from."""
         self.best_cost_usd = best_cost_usd
         """Its mean cost."""
-        self._model = model
+        self.predictor = predictor
+        """What predicts quality and cost of every strategy."""
         self.curve = curve
 
     @classmethod
@@ -114,16 +115,16 @@ class RoutingPolicy:
         if strategies is None:
             strategies = _worthwhile(tasks, agents, seed=seed, checks=checks)
         rows = _with_strategies(tasks, agents, strategies, columns, checks)
-        model, unseen = OutcomePredictor.fit_unseen(rows, seed=seed, embed=embed)
-        quality, cost = _matrices(rows, model.agents)
-        best = _best_single(quality, cost, [isinstance(columns[name], Single) for name in model.agents])
+        predictor, unseen = OutcomePredictor.fit_unseen(rows, seed=seed, embed=embed)
+        quality, cost = _matrices(rows, predictor.agents)
+        best = _best_single(quality, cost, [isinstance(columns[name], Single) for name in predictor.agents])
         expected = unseen.quality
-        if len(model.agents) >= MANY_AGENTS:
-            model = model.pulled(choose_pull(expected, model.means, quality, cost, best))
-            expected = expected + model.pull * (model.means - expected)
+        if len(predictor.agents) >= MANY_AGENTS:
+            predictor = predictor.pulled(choose_pull(expected, predictor.means, quality, cost, best))
+            expected = expected + predictor.pull * (predictor.means - expected)
         return cls(
-            model=model,
-            strategies=[columns[name] for name in model.agents],
+            predictor=predictor,
+            strategies=[columns[name] for name in predictor.agents],
             curve=Curve.draw(expected, unseen.cost_usd, quality, cost, reference=quality[:, best]),
             best_quality=float(quality[:, best].mean()),
             best_cost_usd=float(cost[:, best].mean()),
@@ -157,12 +158,12 @@ class RoutingPolicy:
 
     def settle(self, quality_share: float, *, margin: float = 0.0) -> LearnedPolicy:
         """Return what runs obey that are to keep this share of the best agent's quality: see `point`."""
-        names = frozenset(self._model.agents)
+        names = frozenset(self.predictor.agents)
         return LearnedPolicy(
-            model=self._model,
+            predictor=self.predictor,
             strategies=self.strategies,
             point=self.point(quality_share, margin=margin),
-            allowed=dict.fromkeys(self._model.types, names),
+            allowed=dict.fromkeys(self.predictor.types, names),
         )
 
     def reached(self, tasks: Sequence[LoggedTask], point: OperatingPoint, *, checks: Checks | None = None) -> Reached:
@@ -185,7 +186,7 @@ class RoutingPolicy:
         return Reached(quality=float(quality.mean()), cost_usd=float(cost.mean()), tasks=len(tasks))
 
     def _columns(self, tasks: Sequence[LoggedTask], point: OperatingPoint) -> NDArray[np.intp]:
-        predicted = self._model.predict(tasks)
+        predicted = self.predictor.predict(tasks)
         return choose_columns(predicted.quality, predicted.cost_usd, point, draws_for(tasks))
 
 

@@ -217,11 +217,11 @@ def settle_policy(
     settled = settle_partial(log, share=share, today=today, fit=_fit_predictor, seed=seed)
     if not settled.allowed:
         return "Within no task type is there a cheaper choice that this log proves as good. " + HOW_TO_EXPLORE
-    model = settled.predictor
+    predictor = settled.predictor
     price = settled.price_per_usd
     return LearnedPolicy(
-        model=model,
-        strategies=[Single(agent=agent) for agent in model.agents],
+        predictor=predictor,
+        strategies=[Single(agent=agent) for agent in predictor.agents],
         point=OperatingPoint(price=price, other_price=price, share=1.0, expected_quality=0.0, expected_cost_usd=0.0),
         allowed=settled.allowed,
     )
