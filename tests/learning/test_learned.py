@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput, NotFound
+from kapelle.estimates import CostProfiler
 from kapelle.graph import Task
 from kapelle.learning import find_unreadable, learn, load_learned
 from kapelle.learning.learned import POLICY_FILE, STRATEGIES_FILE, WORDS_FILE
 from kapelle.ledger import Outcome
 from kapelle.strategies import Single
-from tests.estimates.test_predictor import HARD, world
+from tests.estimates.test_predictor import EASY, HARD, world
 
 
 @pytest.mark.slow
@@ -23,7 +25,9 @@ def test_what_is_learned_is_found_again(tmp_path: Path) -> None:
     assert (lessons.tasks, lessons.agents, lessons.types) == (300, 2, 1)
     assert found.words is not None
     assert found.strategies is not None
-    assert found.words.assess(f"{HARD[0]} (1)", "work").shift("weak") < -0.5
+    profiler, weak = CostProfiler(found.words), AgentCapability(agent_id="weak", task_types=("work",))
+    easy, hard = (profiler.estimate(weak, "work", text=f"{text[0]} (1)").success_rate for text in (EASY, HARD))
+    assert hard < easy - 0.2
     assert {one.strategy for one in found.strategies.for_task("work", ["weak", "strong"])} >= {Single(agent="weak")}
 
 
@@ -61,7 +65,8 @@ def test_damaged_files_are_left_out(tmp_path: Path, content: bytes) -> None:
     assert found.words is not None
     assert found.policy is not None
     assert found.policy.propose([Task(task_id="t", task_type="work")], lambda task, strategy: True) == {}
-    assert found.words.assess("anything", "work").shift("anyone") == 0.0
+    anyone = AgentCapability(agent_id="anyone", task_types=("work",))
+    assert CostProfiler(found.words).estimate(anyone, "work", text="anything").success_rate == 0.85
 
 
 def test_what_an_earlier_version_learned_is_told_of_with_the_way_out(

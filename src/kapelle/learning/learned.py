@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapelle.errors import InvalidInput, NotFound
-from kapelle.estimates import LoggedTask, logit
+from kapelle.estimates import LoggedTask
 from kapelle.graph import Task
 from kapelle.ledger import Ledger, Outcome, is_postgres_url
 from kapelle.redaction import get_logger
-from kapelle.strategies import Checks, Single, Strategy, StrategyBook
+from kapelle.strategies import Checks, Single, Strategy
 
 if TYPE_CHECKING:
-    from kapelle.estimates import LearnedWords, SuccessModel
+    from kapelle.estimates import LearnedWords
     from kapelle.evaluation import LearnedPolicy, Log
+    from kapelle.strategies import StrategyBook
 
 logger = get_logger(__name__)
 
@@ -32,8 +33,6 @@ MAX_KEEP = 1.5
 """As in `kapelle savings`: more than today's quality may be there to be had."""
 _FORMER_FILE = "difficulty.npz"
 """What earlier versions kept in place of WORDS_FILE; it is not read any more."""
-_MAX_SHIFT = 3.0
-"""Log-odds: words alone never make an agent more than twenty times as likely to fail."""
 
 
 class RememberedWords:
@@ -42,7 +41,6 @@ class RememberedWords:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._words: LearnedWords | None = None
-        self._model: SuccessModel | None = None
         self._is_read = False
 
     def load(self) -> LearnedWords | None:
@@ -56,41 +54,6 @@ class RememberedWords:
             except InvalidInput as error:
                 logger.warning("What words tell is not taken into account: %s", error)
         return self._words
-
-    def assess(self, text: str, task_type: str) -> WordsAssessment:
-        """Return how much harder or easier than usual a task is by its words; ordinary where the file is unreadable."""
-        words = self.load()
-        if words is None:
-            return WordsAssessment(shifts={})
-        if self._model is None:
-            from kapelle.estimates import SuccessModel
-
-            self._model = SuccessModel(words.scales)
-            for agent, slopes in words.slopes.items():
-                self._model.add_slopes(agent, *slopes)
-        described = words.describe(text, task_type)[None]
-        agents = [*words.slopes, ""]
-        usual, _ = self._model.believe(agents, None, [""])
-        mean, _ = self._model.believe(agents, None, [""], described)
-        shifts = [
-            min(max(logit(float(found)) - logit(float(before)), -_MAX_SHIFT), _MAX_SHIFT)
-            for found, before in zip(mean[0], usual[0], strict=True)
-        ]
-        return WordsAssessment(shifts=dict(zip(agents, shifts, strict=True)))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WordsAssessment:
-    """How much harder or easier than usual one task is, by its words."""
-
-    shifts: Mapping[str, float]
-    """Agent to the shift of its log-odds of success; "" is an agent that was never seen."""
-    level: float = 0.5
-    """How likely a typical agent fails; words alone do not tell."""
-
-    def shift(self, agent: str) -> float:
-        """Return an agent's shift; 0 is ordinary."""
-        return self.shifts.get(agent, self.shifts.get("", 0.0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,6 +160,8 @@ def learn(
         raise InvalidInput(
             f"{str(folder)!r} cannot be made: {error.strerror or error}. Name another folder."
         ) from error
+    from kapelle.strategies import StrategyBook
+
     book = StrategyBook.from_tasks(tasks, checks=checks, seed=seed)
     words = LearnedWords.fit(tasks, learned_at=log.newest_at, seed=seed)
     (folder / _FORMER_FILE).unlink(missing_ok=True)
@@ -237,6 +202,7 @@ def find_unreadable(folder: Path) -> tuple[str, ...]:
     """Return what `load_learned` would leave out of what a folder holds, each with the reason in words."""
     from kapelle.estimates import LearnedWords
     from kapelle.evaluation import LearnedPolicy
+    from kapelle.strategies import StrategyBook
 
     problems = [_tell_former(folder)] if (folder / _FORMER_FILE).exists() else []
     readers: tuple[tuple[str, Callable[[Path], object]], ...] = (
@@ -272,6 +238,8 @@ def load_learned(place: Path | None) -> LearnedModels:
     if (place / _FORMER_FILE).is_file():
         logger.warning("%s", _tell_former(place))
     if strategies.is_file():
+        from kapelle.strategies import StrategyBook
+
         try:
             book = StrategyBook.load(strategies)
         except InvalidInput as error:
