@@ -34,6 +34,7 @@ from .candidates import (
     measure,
     shifted,
 )
+from .seen import SeenInRun
 
 _Kind = tuple[str, frozenset[str], float, str, str]
 """What tasks that are alike to the estimates have in common: type, skills, complexity, words, risk."""
@@ -77,6 +78,7 @@ class PlanEstimates:
         self.complexities: Mapping[str, float] = MappingProxyType(estimate_complexities(dag))
         """Task id to how complex it is, by its type and its place in the graph."""
         self._strategies = strategies
+        self._seen: SeenInRun = {}
         self._known = _Known(revision=profiler.revision)
 
     def version(self, dag: TaskDAG | None = None) -> PlanEstimates:
@@ -95,6 +97,13 @@ class PlanEstimates:
             other._known = _Known(revision=self.profiler.revision)
         return other
 
+    def as_seen(self, seen: SeenInRun) -> PlanEstimates:
+        """Return the estimates by what is known now, none of them less than what a run has seen (see Seen)."""
+        other = copy(self)
+        other._seen = dict(seen)
+        other._known = _Known(revision=self.profiler.revision)
+        return other
+
     def among(self, choosable: Mapping[str, AgentCapability]) -> PlanEstimates:
         """Return the estimates where only these agents may be given tasks, each by itself and in no strategy."""
         other = copy(self)
@@ -110,6 +119,8 @@ class PlanEstimates:
         if known is None:
             kind, complexity, text = key[1:]
             known = self.profiler.estimate(self.agents[agent], kind, complexity, text=text)
+            if self._seen and (seen := self._seen.get((agent, kind))) is not None:
+                known = seen.floor(known, complexity)
             self._known.estimates[key] = known
         return known
 

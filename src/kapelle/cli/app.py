@@ -60,6 +60,9 @@ Quality = Annotated[float | None, typer.Option("--quality", help="Least expected
 Svg = Annotated[Path | None, typer.Option("--svg", help="Draw the graph into this file.")]
 Backend = Annotated[str, typer.Option("--backend", help="Where agents run: asyncio, threads, or ray (an extra).")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Tokens that all agents may use.")]
+NoReplan = Annotated[
+    bool, typer.Option("--no-replan", help="Leave tasks with their agents, whatever earlier ones cost or took.")
+]
 Hedge = Annotated[bool, typer.Option("--hedge", help="Give stragglers a rival, as far as the budget pays for it.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer into this file too.")]

@@ -6,7 +6,7 @@ however large the run is: the builder changes its tasks in place, and the Run th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from kapelle.errors import LedgerCorrupt
@@ -148,6 +148,8 @@ class RunBuilder:
                 )
             case "graph_patched":
                 self._run, self._tasks = _patch(self._run, self._tasks, data)
+            case "plan_reassigned":
+                self._run = _reassign(self._run, self._tasks, data)
             case "task_expanded":
                 changed = self._changed_task(event, data)
                 self._run, self._tasks = _patch(self._run, {**self._tasks, changed.task_id: changed}, data)
@@ -342,6 +344,26 @@ def _begin(event: Event, data: Fields) -> Run:
     settings = data.mapping("settings", {})
     Fields(replace(event, data=settings)).optional_number("budget_usd")
     return Run(run_id=event.run_id, request=data.text("request"), started_at=event.at, settings=settings)
+
+
+def _reassign(run: Run, tasks: Mapping[str, TaskRun], data: Fields) -> Run:
+    """Take on who does some of the tasks that wait. What was drawn when others were to do them holds no more."""
+    moved = data.texts_by_task("assignments")
+    for task_id in moved:
+        if tasks[task_id].state != "waiting":
+            raise ValueError(f"the task {task_id!r} is {tasks[task_id].state}, and is given to another agent")
+    kept = {task_id: one for task_id, one in run.strategies.items() if task_id not in moved}
+    routing = dict(run.routing)
+    if isinstance(drawn := routing.get("features"), Mapping):
+        routing["features"] = {task_id: one for task_id, one in drawn.items() if task_id not in moved}
+    return replace(
+        run,
+        assignments={**run.assignments, **moved},
+        strategies={**kept, **data.mappings_by_task("strategies")},
+        explanations={**run.explanations, **data.texts_by_task("explanations")},
+        estimates={**run.estimates, **data.estimates("estimates")},
+        routing=routing,
+    )
 
 
 def _patch(run: Run, tasks: dict[str, TaskRun], data: Fields) -> tuple[Run, dict[str, TaskRun]]:
