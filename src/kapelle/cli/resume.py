@@ -62,8 +62,8 @@ def resume(
 ) -> None:
     """Go on with a run that was cut off, waits for people, or ended without being done. What is done stays done.
 
-    Limits, data folder, agents, model, backend, hedging, reflecting, replanning and exploring are those that the run was
-    started with, or gone on with last, unless they are given.
+    Limits, data folder, agents, model, backend, hedging, reflecting, replanning and exploring are as when the run was
+    started, or gone on with last, unless they are given.
     """
     terms = {"budget_usd": budget, "deadline_s": deadline, "max_tokens": max_tokens}
     raise typer.Exit(
