@@ -163,13 +163,12 @@ class Reassignment:
         tasks, progress = self._tasks, self._tasks.progress
         more = f" And {len(words) - MAX_WORDS} more." if len(words) > MAX_WORDS else ""
         begun = {task_id: work for task_id, work in tasks.works.items() if work.attempts}
-        concerned = {
-            task_id for task_id, work in tasks.works.items() if not work.attempts and tasks.questions.concern(work.task)
-        }
+        over = frozenset(task_id for task_id in progress.graph.tasks if progress.is_over(task_id))
+        concerned = (tasks.questions.about & progress.graph.tasks.keys()) - over - begun.keys()
         return Rest(
-            over=frozenset(task_id for task_id in progress.graph.tasks if progress.is_over(task_id)),
+            over=over,
             under_way={task_id: self._ahead(work) for task_id, work in begun.items()},
-            kept=frozenset({*progress.asking, *progress.replanning, *concerned}),
+            kept=concerned | progress.replanning,
             left_s=self._deadlines.run_left_s,
             seen=self._surprises.seen,
             why=(" ".join(words[:MAX_WORDS]) + more)[:MAX_REASON_CHARS],
