@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from bench import budget, makespan, overhead
+from bench import budget, makespan
 from bench.crash.checking import FAULTS
+from bench.overhead.__main__ import measure as measure_overhead
 
 
 def bench(name: str, *words: str) -> dict[str, Any]:
@@ -50,9 +51,11 @@ def test_nothing_starts_beyond_a_budget_whoever_works_and_whatever_is_known_of_p
 
 @pytest.mark.slow
 def test_overhead_is_measured_for_every_journal() -> None:
-    found = overhead.measure([12], 1, 0, postgres=True)
-    assert {"asyncio", "off", "sqlite", "postgres"} <= found["ms_per_task"]["12"].keys()
-    assert found["bytes_per_task"]["sqlite"] > 0
+    found = measure_overhead([12], 1, (), postgres=True)
+    ways = {"asyncio", "executor_normal", "executor_off", "executor_postgres", "kapelle_memory", "kapelle_normal"}
+    assert ways <= found["ms"].keys() == found["durability"].keys()
+    assert all(row["12"] > 0 for row in found["ms"].values())
+    assert {"asyncio", "kapelle_normal", "kapelle_learned"} <= found["first_ms"].keys() == found["first_mb"].keys()
 
 
 @pytest.mark.slow

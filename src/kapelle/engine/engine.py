@@ -27,9 +27,9 @@ from kapelle.estimates import CostProfiler
 from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, make_backend
 from kapelle.graph import read_json_value
 from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
-from kapelle.ledger import Event, EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
+from kapelle.ledger import EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
 from kapelle.limits import RunLimits
-from kapelle.models import ModelClient, PriceTable
+from kapelle.models import PriceTable
 from kapelle.planning import Plan, Planner
 from kapelle.routing import HALORouter, RoutingRule
 from kapelle.strategies import Checks, Validator
@@ -50,6 +50,7 @@ from .together import Together
 
 if TYPE_CHECKING:
     from kapelle.allocation import Frontier
+    from kapelle.models import ModelClient
     from kapelle.planning import GraphPlanner
 
     from .team import AgentLike, Team
@@ -191,6 +192,7 @@ class Engine(Streaming, Together, People, Feedback):
         deadline_s: float | None = None,
         min_quality: float | None = None,
         max_tokens: int | None = None,
+        max_tasks: int | None = None,
         on_event: EventWatcher | None = None,
         on_text: Callable[[PartialText], None] | None = None,
     ) -> Run:
@@ -201,7 +203,7 @@ class Engine(Streaming, Together, People, Feedback):
         Args:
             request: The user's words; or a plan: a file (as a Path), or a Plan; or what `plan` or `plan_many` proposed,
                 which is then done by those proposed, and within the same limits where none are given here.
-            budget_usd, deadline_s, min_quality, max_tokens: See RunLimits.
+            budget_usd, deadline_s, min_quality, max_tokens, max_tasks: See RunLimits.
             on_event: Called with every event as it happens.
             on_text: Called with pieces of text as models write them.
 
@@ -211,8 +213,14 @@ class Engine(Streaming, Together, People, Feedback):
             LeaseLost: another engine has taken the run over; this one has stopped.
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
-        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
-        wanted = read_request(request, self.team)
+        terms = RunLimits(
+            budget_usd=budget_usd,
+            deadline_s=deadline_s,
+            min_quality=min_quality,
+            max_tokens=max_tokens,
+            max_tasks=max_tasks,
+        )
+        wanted = read_request(request, self.team, max_tasks=terms.most_tasks)
         terms = wanted.held_to(terms)
         check_watcher(on_event)
         self._check_prices(terms, wanted.given)
@@ -255,7 +263,7 @@ class Engine(Streaming, Together, People, Feedback):
             RunBusy: another engine works on it.
         """
         check_watcher(on_event)
-        run_id = self.ledger.run(run_id).run_id
+        run_id = self.ledger.find_run(run_id)
         async with self._lease(run_id) as lease:
             run = self.ledger.run(run_id)  # from here on nobody else writes it
             going_on = plan_resumption(
@@ -263,7 +271,7 @@ class Engine(Streaming, Together, People, Feedback):
             )
             wanted = Request(words=run.request, given=recorded_plan(run))
             self._check_prices(going_on.terms, wanted.given)
-            journal = self._journal(lease, on_event, run.events)
+            journal = self._journal(lease, on_event, run)
             preparation = self._preparation(going_on.terms, journal, going_on.spent)
             session = self._session(lease, journal, preparation, on_text)
             approved = await session.approve_rest(going_on)
@@ -278,14 +286,15 @@ class Engine(Streaming, Together, People, Feedback):
         budget_usd: float | None = None,
         deadline_s: float | None = None,
         min_quality: float | None = None,
+        max_tasks: int | None = None,
     ) -> Proposal:
         """Return what `run` would do, without doing it. Costs nothing but the call of a model that plans.
 
         Raises:
             InvalidInput: the request, a limit or the plan is wrong. A plan that validation refuses is no error here.
         """
-        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
-        wanted = read_request(request, self.team)
+        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tasks=max_tasks)
+        wanted = read_request(request, self.team, max_tasks=terms.most_tasks)
         self._check_prices(terms, wanted.given)
         preparation = self._preparation(terms, None)
         try:
@@ -330,12 +339,12 @@ class Engine(Streaming, Together, People, Feedback):
     def _lease(self, run_id: str) -> RunLease:
         return RunLease(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
 
-    def _journal(self, lease: RunLease, on_event: EventWatcher | None, events: tuple[Event, ...] = ()) -> Journal:
+    def _journal(self, lease: RunLease, on_event: EventWatcher | None, before: Run | None = None) -> Journal:
         return Journal(
             self.ledger,
             lease.lease.run_id,
             lease=lease.lease,
-            events=events,
+            before=before,
             on_event=on_event,
             on_outcome=self._learn_from,  # what is learned, the next choice knows
             timer=self._timer,

@@ -85,7 +85,9 @@ class RestReassigner:
         result = await one.validator.validate_routing_plan(
             current.routed.with_tasks(moved, drop_figures=True),
             current.dag,
-            limits=RunLimits(budget_usd=None if budget_usd is None else max(0.0, budget_usd)),
+            limits=RunLimits(
+                budget_usd=None if budget_usd is None else max(0.0, budget_usd), max_tasks=one.terms.max_tasks
+            ),
             finished=gone,
             approved=current.routed.tasks.keys() - moved.keys(),
             current=current,

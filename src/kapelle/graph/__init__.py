@@ -5,13 +5,10 @@ Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its me
 `svg` (with `layout`) and `mermaid` draw.
 """
 
+from typing import TYPE_CHECKING
+
 from kapelle.redaction import join_surrogates as join_surrogates
 
-from .calls import Call as Call
-from .calls import parse_code_calls as parse_code_calls
-from .captions import title_task as title_task
-from .change import apply_change as apply_change
-from .change import describe_change as describe_change
 from .dag import CriticalPath as CriticalPath
 from .dag import TaskDAG as TaskDAG
 from .json_values import MAX_READ_CHARS as MAX_READ_CHARS
@@ -20,7 +17,6 @@ from .json_values import TooLarge as TooLarge
 from .json_values import clone_json_value as clone_json_value
 from .json_values import read_json_value as read_json_value
 from .json_values import tell_json_value as tell_json_value
-from .limits import MAX_TASKS as MAX_TASKS
 from .named_strategy import CHECK_KINDS as CHECK_KINDS
 from .named_strategy import CheckKind as CheckKind
 from .named_strategy import named_agents as named_agents
@@ -43,3 +39,25 @@ from .task import MAX_RETRIES as MAX_RETRIES
 from .task import Risk as Risk
 from .task import Task as Task
 from .topology import topological_order as topological_order
+
+if TYPE_CHECKING:
+    from .bands import MAX_DRAWN as MAX_DRAWN
+    from .bands import split_in_bands as split_in_bands
+    from .bands import tell_counts as tell_counts
+    from .calls import Call as Call
+    from .calls import parse_code_calls as parse_code_calls
+    from .captions import title_task as title_task
+    from .change import apply_change as apply_change
+    from .change import describe_change as describe_change
+else:
+    from kapelle import later
+
+    __getattr__ = later(
+        __name__,
+        {
+            "bands": "MAX_DRAWN split_in_bands tell_counts",
+            "calls": "Call parse_code_calls",
+            "captions": "title_task",
+            "change": "apply_change describe_change",
+        },
+    )

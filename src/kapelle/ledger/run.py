@@ -1,4 +1,4 @@
-"""A run as a value: the request, the plan, what became of every task; and the same told to a person.
+"""A run as a value: the request, the plan, what became of every task. How it is told to a person, explanation knows.
 
 Only `rebuild_run` and `RunBuilder` (see rebuild) make one, from the events in the ledger.
 """
@@ -10,29 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kapelle.graph import TaskDAG, render_output
+from kapelle.graph import TaskDAG
 
-from .amounts import format_seconds, format_usd, tell_overrun
-from .event import CLOCK_JUMP, ENDED, Event, RunState, TaskState
-from .figures import tell_success
-from .question import Question, describe_question
-from .task_run import TaskRun
-from .text import printable
+from .amounts import format_usd
+from .event import CLOCK_JUMP, ENDED, Event, RunState
+from .explanation import explain_run, explain_task
+from .question import Question
+from .task_run import TaskRun, cited_files
 from .usage import Usage
-
-_MAX_FILES = 3
-"""Named in the line that says how a task was understood."""
-_LINES = re.compile(r":(?:row )?\d+(?:-\d+)?$")
-_MARKS: Mapping[TaskState, str] = {
-    "done": "✓",
-    "failed": "✗",
-    "skipped": "–",
-    "cancelled": "■",
-    "running": "…",
-    "waiting": "·",
-    "expanded": "+",
-    "asking": "?",
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +64,10 @@ class Run:
     approved_at: float | None = None
     finished_at: float | None = None
     events: tuple[Event, ...] = field(default=(), repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """In a line: asyncio tells of what it has run with all of this, and a large run would take it seconds."""
+        return f"<Run {self.run_id}: {self.state}, {len(self.tasks)} tasks, {format_usd(self.cost_usd)}>"
 
     @property
     def results(self) -> dict[str, Any]:
@@ -169,31 +158,26 @@ class Run:
             return None
         return self.graph.critical_path({task_id: task.seconds for task_id, task in self.tasks.items()}).seconds
 
-    def explain(self, *, verbose: bool = False) -> str:
+    def explain(self, *, verbose: bool = False, full: bool = False) -> str:
         """Return the run as a text for people: plan, who did what and why, what it cost, what went wrong.
+
+        Of a plan of more than MAX_DRAWN tasks it tells what went wrong, and of the others how many there are.
 
         What models and documents put into it cannot steer the terminal that it is printed on.
 
         Args:
             verbose: Tell the tracebacks of agents that failed as well.
+            full: Tell every task, however many there are.
         """
-        return printable("\n".join([*_lines(self), *(_traceback_lines(self) if verbose else ())]))
+        return explain_run(self, verbose=verbose, full=full)
 
+    def explain_task(self, task_id: str, *, verbose: bool = False) -> str:
+        """Return one of its tasks as a text for people, as `explain` tells it.
 
-def tell_understood(task: TaskRun) -> str:
-    """Return in a line how a task was understood, and which files it was answered from."""
-    said = " ".join(task.understood.split()).removesuffix(".")
-    writer = f" · query by {' '.join(task.sql_by.split())}" if task.sql_by else ""
-    unsaid = [file for file in cited_files(task) if file not in said]
-    more = f" and {len(unsaid) - _MAX_FILES} more" if len(unsaid) > _MAX_FILES else ""
-    return said + (f" · from {', '.join(unsaid[:_MAX_FILES])}{more}" if unsaid else "") + writer
-
-
-def cited_files(task: TaskRun) -> tuple[str, ...]:
-    """Return the files that a task's output is from, as its sources name them: `terms.md` of `terms.md:3-5`."""
-    sources = task.output.get("sources") if isinstance(task.output, Mapping) else None
-    cited = [one for one in sources if isinstance(one, str)] if isinstance(sources, (list, tuple)) else []
-    return tuple(dict.fromkeys(_LINES.sub("", source) for source in cited))
+        Raises:
+            NotFound: it has no such task.
+        """
+        return explain_task(self, task_id, verbose=verbose)
 
 
 _TABLE_NOTE = re.compile(r"(?P<file>[^:]+\.(?:csv|tsv|db|sqlite3?))(?::\d+)?: ", re.IGNORECASE)
@@ -207,134 +191,3 @@ def notes_on_answer(run: Run) -> tuple[str, ...]:
         for note in run.notes
         if " was left out: " in note or (found := _TABLE_NOTE.match(note)) is None or found["file"] in files
     )
-
-
-def _lines(run: Run) -> Iterator[str]:
-    yield f"Run {run.run_id}: {run.state}"
-    yield f"Request: {run.request}"
-    if run.stop_reason:
-        yield f"Why it ended so: {run.stop_reason}"
-    yield ""
-    if run.graph is None:
-        yield "No plan was made."
-    else:
-        yield f"Plan by {run.planner}: {len(run.tasks)} tasks on {len(run.graph.levels())} levels"
-        for note in run.notes:
-            yield f"  note: {note}"
-        for level, task_ids in enumerate(run.graph.levels()):
-            yield f"  level {level}"
-            for task_id in task_ids:
-                yield from _task_lines(run, run.tasks[task_id])
-    for task in run.replaced.values():
-        what = "failed, and was planned anew" if task.state == "failed" else "was expanded"
-        yield f"  {task.task_id} {what} ({task.agent}){': ' + task.reason if task.reason else ''}"
-    for issue in run.issues:
-        place = f"{issue['task_id']}: " if issue.get("task_id") else ""
-        yield f"  {issue['severity']}: {place}{issue['message']} {issue['way_out']}"
-    yield ""
-    yield from _totals(run)
-
-
-def _traceback_lines(run: Run) -> Iterator[str]:
-    for task in run._all():
-        for attempt in task.attempts or (task,):
-            if attempt.traceback is not None:
-                yield f"\nWhere {attempt.agent} failed at {task.task_id}:"
-                yield from (f"  {line}" for line in attempt.traceback.splitlines())
-
-
-def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
-    assert run.graph is not None
-    definition = run.graph.tasks[task.task_id]
-    waits = run.graph.dependencies(task.task_id)
-    after = f"  (after {', '.join(waits)})" if waits else ""
-    yield f"    {_MARKS[task.state]} {task.task_id} [{definition.task_type}] {definition.description}{after}"
-    agent = task.agent or run.assignments.get(task.task_id)
-    if agent is not None:
-        yield f"        agent: {agent}: {run.explanations.get(task.task_id, 'no reason was recorded')}"
-    expected = run.estimates.get(task.task_id)
-    if expected is not None:
-        source = expected.get("source", "unknown")
-        samples = expected.get("samples", 0)
-        known = f"learned from {samples} outcomes" if samples else f"{source}, no outcomes yet"
-        if "basis" in expected:  # runs of before tell less
-            completion, judged = expected.get("completion", 1.0), expected.get("judged", 0)
-            known = tell_success(expected["success_rate"], completion, samples, judged, str(expected["basis"]))
-        yield (
-            f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
-            f"{expected['success_rate']:.0%} success ({known})"
-        )
-    for attempt in task.attempts:
-        found = f": {attempt.reason}" if attempt.reason else ""
-        yield f"        {attempt.step}: {attempt.agent} {attempt.state}, {format_usd(attempt.cost_usd)}{found}"
-    for question in run.questions.values():
-        if question.task_id == task.task_id:
-            yield from _question_lines(question)
-    if task.state in ("done", "failed"):
-        assumed = " (assumed: an agent told no cost)" if task.cost_assumed else ""
-        yield f"        took: {format_usd(task.cost_usd)}{assumed}, {format_seconds(task.seconds)}"
-    if task.reason:
-        yield f"        {task.state}: {task.reason}"
-    if task.state == "done":
-        text = " ".join(render_output(task.output).split())
-        memory = " (from the model's memory)" if task.from_memory else ""
-        yield f"        result: {text[:160]}{'…' if len(text) > 160 else ''}{memory}"
-    if task.understood:
-        yield f"        understood as: {tell_understood(task)}"
-    if task.sql:
-        yield from _query_lines("sql", task.sql)
-    for reading in task.readings:
-        yield f"        could mean: {reading['understood']}"
-        yield from _query_lines("  sql", reading["sql"])
-
-
-def _query_lines(name: str, sql: str) -> Iterator[str]:
-    """A query keeps its lines: one joined to a comment would be another query."""
-    first, *others = sql.strip().splitlines() or [""]
-    yield f"        {name}: {first}"
-    yield from (f"          {line}" for line in others)
-
-
-def _question_lines(question: Question) -> Iterator[str]:
-    who = f" by {question.asker}" if question.asker else ""
-    first, *more = describe_question(question)
-    yield f"        asked{who} ({question.question_id}): {first}"
-    yield from (f"        {line}" for line in more)
-    if question.is_open:
-        yield "        not answered yet"
-        return
-    said = {True: "approved", False: "rejected"}.get(question.answer) if question.kind == "approval" else None
-    note = f" ({question.note})" if question.note else ""
-    yield f"        answered: {said or render_output(question.answer)}{note}"
-
-
-def _totals(run: Run) -> Iterator[str]:
-    usage = run.usage
-    tokens = f", {usage.tokens:,} tokens ({usage.cached_tokens:,} cached)" if usage.tokens else ""
-    budget = run.settings.get("budget_usd")
-    limit = f" of {format_usd(budget)}" if budget is not None else ""
-    yield f"Cost: {format_usd(run.cost_usd)}{limit}{tokens}"
-    if run.planning_cost_usd:
-        yield f"  planning: {format_usd(run.planning_cost_usd)}"
-    for agent, cost in run.cost_by_agent.items():
-        count = sum(1 for task in run._all() if agent in {one.agent for one in task.attempts or (task,)})
-        yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
-    for note in run.cost_notes:
-        yield f"  {note}"
-    resumed = sum(1 for event in run.events if event.kind == "run_resumed")
-    if resumed:
-        cut_off = sum(1 for event in run.events if event.kind == "task_interrupted")
-        cut = f"; {cut_off} task{'s' * (cut_off != 1)} had been cut off" if cut_off else ""
-        yield f"Resumed {resumed} time{'s' * (resumed != 1)}{cut}."
-    if run.graph_version > 1:
-        yield f"The graph changed {run.graph_version - 1} time{'s' * (run.graph_version != 2)} while it ran."
-    reassigned = sum(1 for event in run.events if event.kind == "plan_reassigned")
-    if reassigned:
-        yield f"What had not begun was assigned anew {reassigned} time{'s' * (reassigned != 1)} while it ran."
-    if run.overrun_usd:
-        yield f"  {tell_overrun(run.overrun_usd)}"
-    if run.seconds is not None:
-        path = run.critical_path_seconds
-        work = sum(task.seconds for task in run.tasks.values())
-        against = f"; critical path {format_seconds(path)}, work {format_seconds(work)}" if path is not None else ""
-        yield f"Time: {format_seconds(run.seconds)}{against}"

@@ -22,7 +22,7 @@ from kapelle.allocation import (
 )
 from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate
-from kapelle.graph import MAX_TASKS, TaskDAG
+from kapelle.graph import TaskDAG
 from kapelle.learning import LearnedRewardModel, TaskOutcome
 from kapelle.limits import RunLimits
 from kapelle.redaction import get_logger
@@ -124,7 +124,7 @@ class AOPValidator:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1; or `limits` come with others.
         """
         limits = take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
-        found = await self._detect(dag, request)
+        found = await self._detect(dag, request, limits)
         wanted = Wanted(
             limits=after_looking(limits, found.cost_usd),
             request=request,
@@ -174,7 +174,7 @@ class AOPValidator:
         if max_rounds < 0:
             raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
         router = router or HALORouter(_registry(self.agent_registry))
-        found = await self._detect(dag, request)
+        found = await self._detect(dag, request, limits)
         wanted = Wanted(
             limits=after_looking(limits, found.cost_usd),
             request=request,
@@ -210,8 +210,8 @@ class AOPValidator:
             result=replace(result, detection_cost_usd=found.cost_usd),
         )
 
-    async def _detect(self, dag: TaskDAG, request: str | None) -> Detection:
-        if self.detector is None or not request or len(dag) > MAX_TASKS:
+    async def _detect(self, dag: TaskDAG, request: str | None, limits: RunLimits) -> Detection:
+        if self.detector is None or not request or len(dag) > limits.most_tasks:
             return Detection()
         return await detect_contained(self.detector, request, dag, self.agent_registry)
 
@@ -219,13 +219,14 @@ class AOPValidator:
         self, routed: Routed, wanted: Wanted, findings: tuple[Issue, ...], known: PlanEstimates | None
     ) -> ValidationResult:
         dag = routed.dag
-        if len(dag) > MAX_TASKS:
-            return ValidationResult(passed=False, issues=(too_many_tasks(len(dag)),))
+        most = wanted.limits.most_tasks
+        if len(dag) > most:
+            return ValidationResult(passed=False, issues=(too_many_tasks(len(dag), most=most),))
         settled = (*wanted.finished, *wanted.approved)
         plan = follow_orders(routed.plan, dag, self.agent_registry, only=routed.plan.tasks.keys() - settled)
         dag = dag.sealed()
         expected = self._expect(plan, dag, known)
-        known, ways, least = expected.known, expected.ways, wanted.limits.min_quality or 0.0
+        known, ways, asked = expected.known, expected.ways, wanted.limits.min_quality
         estimates = {**expected.tasks, **dict.fromkeys(wanted.finished, _NOTHING)}
         cost, doubts = settle_cost(plan, score.total_cost(estimates), is_known=self.cost_profiler is not None)
         seconds = score.critical_seconds(estimates, dag)
@@ -235,7 +236,7 @@ class AOPValidator:
             agents=self.agent_registry,
             estimates=known,
             expected=estimates,
-            counted={name: known.counted(dag[name], way, least) for name, way in ways.items()},
+            counted={} if asked is None else {name: known.counted(dag[name], way, asked) for name, way in ways.items()},
             cost=cost,
             seconds=seconds,
             limits=wanted.limits,
