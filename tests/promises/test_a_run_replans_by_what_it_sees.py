@@ -352,3 +352,14 @@ def test_surprises_of_one_kind_are_looked_at_ever_more_seldom() -> None:
         looks += bool(surprises.take())
     assert looks == 10
     assert surprises.seen["a", "work"].cost_usd == pytest.approx(0.3)
+
+
+def test_one_task_of_a_run_that_was_assigned_anew_is_read_as_it_is_in_the_whole() -> None:
+    world = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST)
+    whole = world.run(chain(), budget_usd=1.0)
+    for name, task in whole.tasks.items():
+        part = world.ledger.excerpt(whole.run_id, name)
+        assert part.tasks == {name: task}
+        assert part.assignments[name] == whole.assignments[name]
+        assert part.explanations[name] == whole.explanations[name]
+        assert part.estimates[name] == whole.estimates[name]
