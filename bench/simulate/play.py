@@ -410,7 +410,7 @@ class _MovableRouter(HALORouter):
         )
         self._router = _Router(world)
 
-    async def route_tasks(self, dag: TaskDAG, *_: Any, **__: Any) -> RoutingPlan:  # type: ignore[override]
+    async def route_tasks(self, dag: TaskDAG, *_: Any, **__: Any) -> RoutingPlan:
         return await self._router.route_tasks(dag)
 
 

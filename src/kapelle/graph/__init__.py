@@ -1,6 +1,7 @@
 """Tasks, and graphs of them: what is to be done, and what has to wait for what. Pure: no I/O, no clock.
 
 Read `task`, then `dag`. `references` gives the `{s1}` in a task's inputs its meaning, `topology` holds the algorithms,
+`list_schedule` works out what starts when there are only so many machines,
 `patch` says what becomes of a plan that changes. `graph_xml` and `calls` read and write the `<graph>` of graph plans;
 `svg` (with `layout`) and `mermaid` draw.
 """
@@ -49,6 +50,11 @@ if TYPE_CHECKING:
     from .captions import title_task as title_task
     from .change import apply_change as apply_change
     from .change import describe_change as describe_change
+    from .list_schedule import Machines as Machines
+    from .list_schedule import Schedule as Schedule
+    from .list_schedule import justify_list as justify_list
+    from .list_schedule import least_seconds as least_seconds
+    from .list_schedule import schedule_list as schedule_list
 else:
     from kapelle import later
 
@@ -59,5 +65,6 @@ else:
             "calls": "Call parse_code_calls",
             "captions": "title_task",
             "change": "apply_change describe_change",
+            "list_schedule": "Machines Schedule justify_list least_seconds schedule_list",
         },
     )

@@ -6,8 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from kapelle.engine import JointProposal, Proposal
+from kapelle.execution import choose_start_order
 from kapelle.ledger import Run
 from kapelle.planning import explain_edges
+from kapelle.validation import ApprovedPlan
 
 
 def run_to_json(run: Run) -> dict[str, Any]:
@@ -90,8 +92,17 @@ def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
         "score": validation.quality_score,
         "estimated_cost_usd": validation.estimated_cost,
         "estimated_seconds": validation.estimated_time,
+        "lower_bound_usd": proposal.lower_bound_usd,
+        "gap": proposal.gap,
         "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
+        "start_order": None if validation.approved is None else _start_order(validation.approved),
     }
+
+
+def _start_order(plan: ApprovedPlan) -> dict[str, Any]:
+    """Return by which rule tasks start where they have to wait for places, and what each that was compared takes."""
+    order = choose_start_order(plan)
+    return {"rule": order.rule, "seconds": order.seconds, "compared_seconds": dict(order.compared)}
 
 
 def joint_to_json(found: JointProposal) -> dict[str, Any]:
