@@ -20,6 +20,8 @@ from .limits import ExecutionLimits as ExecutionLimits
 from .limits import HedgePolicy as HedgePolicy
 from .limits import RetryPolicy as RetryPolicy
 from .progress import compose_answer as compose_answer
+from .reassignment import Reassigner as Reassigner
+from .reassignment import Rest as Rest
 from .recovery import FallbackChooser as FallbackChooser
 from .resume import CUT_OFF as CUT_OFF
 from .resume import Interruption as Interruption

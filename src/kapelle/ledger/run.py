@@ -290,7 +290,8 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         known = f"learned from {samples} outcomes" if samples else f"{source}, no outcomes yet"
         if "basis" in expected:  # runs of before tell less
             completion, judged = expected.get("completion", 1.0), expected.get("judged", 0)
-            known = tell_success(expected["success_rate"], completion, samples, judged, str(expected["basis"]))
+            why = str(expected.get("why", ""))
+            known = tell_success(expected["success_rate"], completion, samples, judged, str(expected["basis"]), why)
         yield (
             f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
             f"{expected['success_rate']:.0%} success ({known})"
@@ -344,6 +345,9 @@ def _totals(run: Run) -> Iterator[str]:
         yield f"Resumed {resumed} time{'s' * (resumed != 1)}{cut}."
     if run.graph_version > 1:
         yield f"The graph changed {run.graph_version - 1} time{'s' * (run.graph_version != 2)} while it ran."
+    reassigned = sum(1 for event in run.events if event.kind == "plan_reassigned")
+    if reassigned:
+        yield f"What had not begun was assigned anew {reassigned} time{'s' * (reassigned != 1)} while it ran."
     if run.overrun_usd:
         yield f"  {tell_overrun(run.overrun_usd)}"
     if run.seconds is not None:
