@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from kapelle.agents import AgentRegistry, PartialText
 from kapelle.budget import Budget
@@ -50,6 +50,7 @@ from .progress import Progress
 from .questions import Questions
 from .ready import ReadyJobs
 from .reassignment import Reassigner, Reassignment
+from .recovery import FallbackChooser
 from .rests import Rests
 from .resume import ResumeState
 from .running import (
@@ -68,9 +69,6 @@ from .settlement import Settlement
 from .spending import Spending
 from .tasks import Owners, Tasks
 from .work import Job
-
-if TYPE_CHECKING:
-    from .recovery import FallbackChooser
 
 STOP = "stop"
 """Begins the key of a message that asks to stop the run; the number of the run's session follows."""
