@@ -26,10 +26,10 @@ from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler
 from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, make_backend
 from kapelle.graph import read_json_value
-from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
-from kapelle.ledger import Event, EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
+from kapelle.learning import learned_folder, load_learned
+from kapelle.ledger import EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
 from kapelle.limits import RunLimits
-from kapelle.models import ModelClient, PriceTable
+from kapelle.models import PriceTable
 from kapelle.planning import Plan, Planner
 from kapelle.routing import HALORouter, RoutingRule
 from kapelle.strategies import Checks, Validator
@@ -42,7 +42,6 @@ from .preparation import Preparation
 from .proposal import Proposal
 from .reflecting import Reflecting
 from .request import Request, check_watcher, read_request
-from .resumption import plan_resumption, recorded_plan, write_resumption
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
 from .streaming import Streaming
@@ -50,6 +49,8 @@ from .together import Together
 
 if TYPE_CHECKING:
     from kapelle.allocation import Frontier
+    from kapelle.learning import LearnedRewardModel, RewardFeed
+    from kapelle.models import ModelClient
     from kapelle.planning import GraphPlanner
 
     from .team import AgentLike, Team
@@ -136,7 +137,7 @@ class Engine(Streaming, Together, People, Feedback):
         known = load_learned(Path(learned) if learned is not None else learned_folder(self.ledger))
         self.profiler = CostProfiler.from_outcomes(
             self.ledger.outcomes(limit=MAX_OUTCOMES),
-            difficulty=known.difficulty,
+            words=known.words,
             agents=registry.values(),
             prices=PriceTable.from_environment(environ),
             clock=clock,
@@ -156,14 +157,18 @@ class Engine(Streaming, Together, People, Feedback):
             daao_optimizer=self.optimizer,
             pin_rules=rules is not None,  # the user's own rules are orders, and the others only advice
         )
-        if isinstance(reward_model, (str, Path)):
-            reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
-        elif not (reward_model is None or isinstance(reward_model, LearnedRewardModel)):
-            raise InvalidInput(f"reward_model={reward_model!r:.40} is no LearnedRewardModel, and no file of one.")
+        self.rewards: RewardFeed | None = None
+        if reward_model is not None:
+            from kapelle.learning import LearnedRewardModel, RewardFeed
+
+            if isinstance(reward_model, (str, Path)):
+                reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
+            elif not isinstance(reward_model, LearnedRewardModel):
+                raise InvalidInput(f"reward_model={reward_model!r:.40} is no LearnedRewardModel, and no file of one.")
+            self.rewards = RewardFeed(reward_model, self.profiler, registry)
         self.validator = AOPValidator(
             registry, self.profiler, detector=detector, strategies=known.strategies, reward_model=reward_model
         )
-        self.rewards = None if reward_model is None else RewardFeed(reward_model, self.profiler, registry)
         self.explorer = Explorer(share=explore)
         self.reflection = Reflecting.of(reflector, reflect, self.team, environ)
         self.checks = Checks(validators=validators if validators is not None else {})
@@ -187,6 +192,7 @@ class Engine(Streaming, Together, People, Feedback):
         deadline_s: float | None = None,
         min_quality: float | None = None,
         max_tokens: int | None = None,
+        max_tasks: int | None = None,
         on_event: EventWatcher | None = None,
         on_text: Callable[[PartialText], None] | None = None,
     ) -> Run:
@@ -197,7 +203,7 @@ class Engine(Streaming, Together, People, Feedback):
         Args:
             request: The user's words; or a plan: a file (as a Path), or a Plan; or what `plan` or `plan_many` proposed,
                 which is then done by those proposed, and within the same limits where none are given here.
-            budget_usd, deadline_s, min_quality, max_tokens: See RunLimits.
+            budget_usd, deadline_s, min_quality, max_tokens, max_tasks: See RunLimits.
             on_event: Called with every event as it happens.
             on_text: Called with pieces of text as models write them.
 
@@ -207,8 +213,14 @@ class Engine(Streaming, Together, People, Feedback):
             LeaseLost: another engine has taken the run over; this one has stopped.
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
-        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
-        wanted = read_request(request, self.team)
+        terms = RunLimits(
+            budget_usd=budget_usd,
+            deadline_s=deadline_s,
+            min_quality=min_quality,
+            max_tokens=max_tokens,
+            max_tasks=max_tasks,
+        )
+        wanted = read_request(request, self.team, max_tasks=terms.most_tasks)
         terms = wanted.held_to(terms)
         check_watcher(on_event)
         self._check_prices(terms, wanted.given)
@@ -250,8 +262,10 @@ class Engine(Streaming, Together, People, Feedback):
             InvalidInput: it is done, its deadline has passed, or what is left of its plan is refused. It is as before.
             RunBusy: another engine works on it.
         """
+        from .resumption import plan_resumption, recorded_plan, write_resumption
+
         check_watcher(on_event)
-        run_id = self.ledger.run(run_id).run_id
+        run_id = self.ledger.find_run(run_id)
         async with self._lease(run_id) as lease:
             run = self.ledger.run(run_id)  # from here on nobody else writes it
             going_on = plan_resumption(
@@ -259,7 +273,7 @@ class Engine(Streaming, Together, People, Feedback):
             )
             wanted = Request(words=run.request, given=recorded_plan(run))
             self._check_prices(going_on.terms, wanted.given)
-            journal = self._journal(lease, on_event, run.events)
+            journal = self._journal(lease, on_event, run)
             preparation = self._preparation(going_on.terms, journal, going_on.spent)
             session = self._session(lease, journal, preparation, on_text)
             approved = await session.approve_rest(going_on)
@@ -274,14 +288,15 @@ class Engine(Streaming, Together, People, Feedback):
         budget_usd: float | None = None,
         deadline_s: float | None = None,
         min_quality: float | None = None,
+        max_tasks: int | None = None,
     ) -> Proposal:
         """Return what `run` would do, without doing it. Costs nothing but the call of a model that plans.
 
         Raises:
             InvalidInput: the request, a limit or the plan is wrong. A plan that validation refuses is no error here.
         """
-        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
-        wanted = read_request(request, self.team)
+        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tasks=max_tasks)
+        wanted = read_request(request, self.team, max_tasks=terms.most_tasks)
         self._check_prices(terms, wanted.given)
         preparation = self._preparation(terms, None)
         try:
@@ -326,12 +341,12 @@ class Engine(Streaming, Together, People, Feedback):
     def _lease(self, run_id: str) -> RunLease:
         return RunLease(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
 
-    def _journal(self, lease: RunLease, on_event: EventWatcher | None, events: tuple[Event, ...] = ()) -> Journal:
+    def _journal(self, lease: RunLease, on_event: EventWatcher | None, before: Run | None = None) -> Journal:
         return Journal(
             self.ledger,
             lease.lease.run_id,
             lease=lease.lease,
-            events=events,
+            before=before,
             on_event=on_event,
             on_outcome=self._learn_from,  # what is learned, the next choice knows
             timer=self._timer,

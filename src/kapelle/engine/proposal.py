@@ -26,6 +26,9 @@ class Proposal:
     estimates: PlanEstimates | None = None
     """What it was made by."""
 
+    def __repr__(self) -> str:
+        return f"<Proposal: {len(self.plan.graph)} tasks, {self.validation!r}>"
+
     @property
     def lower_bound_usd(self) -> float | None:
         """What no other assignment of its tasks within the limits costs less than, as the cost optimiser proved; None

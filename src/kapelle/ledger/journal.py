@@ -38,6 +38,7 @@ class Journal:
     Args:
         ledger: None writes nothing and keeps nothing: for who wants no record, and can do without a Run.
         events: What an earlier part of the run has written.
+        before: The same, where it was folded already: nothing of it is folded again.
         on_event: Called with every event, once it is durable.
         on_outcome: Called with every outcome, once it is durable.
         timer: Seconds that pass, wherever they begin.
@@ -50,6 +51,7 @@ class Journal:
         *,
         lease: Lease | None = None,
         events: Sequence[Event] = (),
+        before: Run | None = None,
         on_event: EventWatcher | None = None,
         on_outcome: Callable[[Outcome], None] | None = None,
         timer: Callable[[], float] = time.perf_counter,
@@ -62,7 +64,7 @@ class Journal:
         self._fence = None if lease is None else lease.fence
         self._on_event = on_event
         self._on_outcome = on_outcome
-        self._told = RunBuilder()
+        self._told = RunBuilder(before)
         self._untold = deque(events)
         """Events that the builder has not taken in yet."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kapelle.errors import NotFound
 
 from .location import file_location, is_postgres_url
-from .postgres import PostgresLedger
 from .sqlite import SqliteLedger
+
+if TYPE_CHECKING:
+    from .postgres import PostgresLedger
 
 
 def open_ledger(
@@ -23,6 +26,8 @@ def open_ledger(
     ()
     """
     if is_postgres_url(str(location)):
+        from .postgres import PostgresLedger  # what few have
+
         return PostgresLedger(str(location), read_only=read_only, clock=clock)
     return SqliteLedger(location, read_only=read_only, clock=clock)
 
@@ -35,6 +40,8 @@ def has_ledger(location: str | Path) -> bool:
     """
     if not is_postgres_url(str(location)):
         return Path(file_location(location)).expanduser().exists()
+    from .postgres import PostgresLedger
+
     try:
         PostgresLedger(str(location), read_only=True).close()
     except NotFound:
