@@ -97,7 +97,7 @@ def test_a_run_starts_its_tasks_when_they_start_in_the_rehearsal(
 ) -> None:
     clock = VirtualClock()
     plan, agent, registry = plan_for(clock, *one)
-    order = choose_start_order(plan)
+    order = choose_start_order(plan, is_told=True)
     clock = VirtualClock()
     executor = Executor(registry, timer=clock)
     ending = clock.run(executor.execute(plan, Journal(None, "r1"), budget=Budget()))
@@ -113,10 +113,10 @@ def test_a_run_starts_its_tasks_when_they_start_in_the_rehearsal(
 def test_no_rule_that_was_compared_takes_less_than_the_one_that_was_chosen(
     one: tuple[list[Task], dict[str, float], int], doubt: float
 ) -> None:
-    order = order_of(*one, doubt)
+    order = order_of(*one, doubt, is_told=True)
     assert order.seconds is not None
     assert all(order.seconds <= took * (1 + 1e-6) for took in order.compared.values())
-    assert order == order_of(*one, doubt)  # and a run is repeatable
+    assert order == order_of(*one, doubt, is_told=True)  # and a run is repeatable
 
 
 @given(one=plans(), over=st.sets(st.integers(0, 13)))
