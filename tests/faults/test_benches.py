@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bench import budget, chains, makespan
+from bench import budget, chains, makespan, scale
 from bench.crash.checking import FAULTS
 from bench.overhead.__main__ import measure as measure_overhead
 
@@ -82,6 +82,19 @@ def test_the_ideal_schedule_takes_the_longest_path_first() -> None:
     flow = makespan.read_workflow({"name": "x", "tasks": tasks}, 2, 2.0)
     assert makespan.simulate(flow, 2) == pytest.approx(flow.bound)
     assert asyncio.run(makespan.sleep_all([])) < 1
+
+
+@pytest.mark.slow
+def test_the_whole_line_is_measured_at_every_size_and_where_it_was_cut_off(tmp_path: Path) -> None:
+    found = bench("scale", "--sizes", "60,120", "--folder", str(tmp_path))
+    assert {"growth", "mb", "read_ms"} <= found.keys()
+    assert found["growth"] > 0
+    assert found["mb"] < 1_000
+    for row in found["sizes"].values():
+        assert {"ms", "read_ms", "resume_s", "list_ms", "task_ms", "explain_ms"} <= row.keys()
+        assert min(row.values()) > 0
+    assert not any(tmp_path.iterdir())
+    assert len(scale.layered(120).sources) == scale.WIDTH
 
 
 def test_chains_of_sleeps_are_run_by_the_engine_beside_plain_asyncio() -> None:

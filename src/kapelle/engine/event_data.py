@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from kapelle.estimates import Estimate
 from kapelle.graph import read_json_value
 from kapelle.planning import Plan
 from kapelle.routing import RoutedPlan
@@ -41,19 +40,8 @@ def validated(validation: ValidationResult) -> dict[str, Any]:
     return {
         "score": validation.quality_score,
         "issues": [_plain(asdict(issue)) for issue in validation.issues],
-        "estimates": _estimates(validation.estimates),
+        "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
     }
-
-
-def _estimates(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-    """Return the estimates as plain values; those of tasks that are alike are one value, and are made once."""
-    told: dict[int, dict[str, Any]] = {}
-    found = {}
-    for task_id, one in estimates.items():
-        if id(one) not in told:  # they are all held by the mapping, so no id is used twice
-            told[id(one)] = asdict(one)
-        found[task_id] = told[id(one)]
-    return found
 
 
 def _told(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from .task import Task
-
-if TYPE_CHECKING:
-    from .dag import TaskDAG
 
 MAX_DRAWN = 1_000
 """Tasks that are drawn and told one by one; of larger graphs bands are. A picture of more takes a browser minutes."""
@@ -44,17 +40,21 @@ def tell_counts(names: Iterable[str], *, most: int = 4) -> str:
 
 
 def draw_together(
-    dag: TaskDAG, status: Mapping[str, str], notes: Mapping[str, str]
+    tasks: Mapping[str, Task],
+    levels: Sequence[Sequence[str]],
+    status: Mapping[str, str] | None,
+    notes: Mapping[str, str] | None,
 ) -> tuple[list[Task], dict[str, str], dict[str, str]]:
     """Return a graph with a task for each band, one after the other, with the state and the note of each."""
+    status, notes = status or {}, notes or {}
     bands: list[Task] = []
     states: dict[str, str] = {}
     told: dict[str, str] = {}
-    for name, members in split_in_bands(dag.levels()):
+    for name, members in split_in_bands(levels):
         band = Task(
             task_id=name.replace(" ", "_"),
             task_type=f"{len(members):,} tasks",
-            description=tell_counts(dag.tasks[task_id].task_type for task_id in members),
+            description=tell_counts(tasks[task_id].task_type for task_id in members),
             depends_on=(bands[-1].task_id,) if bands else (),
         )
         bands.append(band)

@@ -255,7 +255,7 @@ class TaskDAG:
         from .mermaid import draw_mermaid  # drawn by few
 
         if len(self) > MAX_DRAWN and not full:
-            bands, states, told = draw_together(self, status or {}, notes or {})
+            bands, states, told = draw_together(self.tasks, self.levels(), status, notes)
             return draw_mermaid(bands, direction=direction, status=states, notes=told)
         return draw_mermaid(self, direction=direction, status=status, notes=notes, critical_path=critical_path)
 
@@ -279,7 +279,7 @@ class TaskDAG:
         from .svg import draw_svg  # see to_mermaid
 
         if len(self) > MAX_DRAWN and not full:
-            bands, states, told = draw_together(self, status or {}, notes or {})
+            bands, states, told = draw_together(self.tasks, self.levels(), status, notes)
             return TaskDAG(bands).to_svg(status=states, notes=told)
         return draw_svg(
             tuple(self), self._predecessors, self._successors, status=status, notes=notes, critical_path=critical_path

@@ -250,8 +250,8 @@ class StoredLedger(ABC):
         if grown:  # what its graph became is told by all of its changes; such runs are no large ones
             cut = cut_to(self.run(found), task_id)
         else:
-            where = "e.task_id IS NULL OR e.task_id = ? OR e.data LIKE '%\"by_stop\"%'"
-            events = self._events_where(found, where, (task_id,))
+            where = "e.task_id IS NULL OR e.task_id = ? OR e.data LIKE ?"
+            events = self._events_where(found, where, (task_id, '%"by_stop"%'))
             cut = excerpt_of(events, task_id, self._field_reader(found))
         if cut is None:
             raise NotFound(f"Run {found} has no task {task_id!r:.140}. `kapelle explain {found}` tells its tasks.")

@@ -62,23 +62,19 @@ def read_task(task: Task, tool_words: str = "") -> TaskText:
         text=text,
         own=own,
         stems=own | stems_of(" ".join((split_name(task.task_type), *map(split_name, task.inputs), tool_words))),
-        quantities=_quantities_of(text),
+        quantities=read_quantities(task),
         plain=plain(text),
     )
 
 
 def read_quantities(task: Task) -> Quantities:
     """Return the `quantities` of a task's words alone."""
-    return _quantities_of(_text_of(task))
+    return frozenset(key for one in find_quantities(_text_of(task)) for key in one.keys)
 
 
 def _text_of(task: Task) -> str:
     text = " ; ".join((task.description, *_texts_of(task.inputs)))[:MAX_TEXT]
     return _REFERENCE.sub(lambda match: match[0][0] if len(match[0]) == 2 else " … ", text)
-
-
-def _quantities_of(text: str) -> Quantities:
-    return frozenset(key for one in find_quantities(text) for key in one.keys)
 
 
 def _texts_of(value: Any) -> Iterator[str]:
