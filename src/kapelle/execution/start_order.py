@@ -140,6 +140,8 @@ def choose_start_order(
         return StartOrder(rule="latest start", ranks=_ranks(dag, priorities, latest))
     machines, times = _machines(plan, names), [seconds[name] for name in names]
     whole = max([end, *_shares(machines, times)])
+    if not math.isfinite(whole):  # such times can be ordered, and not added up
+        return StartOrder(rule="longest path", ranks=_ranks(dag, priorities, {one: -urgency[one] for one in urgency}))
     if grain := GRAIN * whole:
         latest = {task_id: round(moment / grain) * grain for task_id, moment in latest.items()}
     plain = _ranks(dag, priorities, latest)
