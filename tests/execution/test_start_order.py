@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kapelle.agents import AgentRegistry
+from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.budget import Budget
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.execution import Executor
@@ -30,14 +30,19 @@ class Told(CostProfiler):
         super().__init__()
         self.seconds, self.doubt = seconds, doubt
 
-    def estimate(self, capability: Any, task_type: str, complexity: float = 1.0, *, text: str = "") -> Estimate:
+    @property
+    def reads_words(self) -> bool:
+        return True
+
+    def estimate_all(
+        self, agents: Sequence[AgentCapability], tasks: Sequence[tuple[str, float, str]]
+    ) -> list[list[Estimate]]:
+        found = super().estimate_all(agents, tasks)
+        return [[self.told(one, task[2]) for one in each] for task, each in zip(tasks, found, strict=True)]
+
+    def told(self, estimate: Estimate, text: str) -> Estimate:
         seconds = self.seconds[text]
-        return replace(
-            super().estimate(capability, task_type, complexity),
-            seconds=seconds,
-            seconds_low=seconds / self.doubt,
-            seconds_high=seconds * self.doubt,
-        )
+        return replace(estimate, seconds=seconds, seconds_low=seconds / self.doubt, seconds_high=seconds * self.doubt)
 
 
 def work(task_id: str, *after: str, task_type: str = "work", **fields: Any) -> Task:
