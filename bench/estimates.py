@@ -1,14 +1,21 @@
-"""How well estimates foretell what was not learned from: rates of success, costs, and whether 90 % intervals hold 90 %.
+"""How well estimates foretell what was not learned from, how soon they follow a change, and what they take.
 
-    python -m bench.estimates [--data FILE] [--seeds N] [--json]        FILE as in shared/data/routing
+    python -m bench.estimates [--data FILE ...] [--seeds N] [--json]        FILE as in shared/data/routing
 
-Rows are shuffled; 1,500 are held out, and of so many others each is tried by one agent, drawn by chance, as a ledger
-would have it. `loss` is the mean log loss of the expected success of every held-out row with every agent; `plain` is
-the estimator that was replaced (0.85 as four outcomes, half the last ten and half all of them), `cell` the held-out
-mean of each pair itself, which nobody can know. `held` is the share of lower bounds at 90 % that the pair's held-out
-mean reaches (pairs with 60 held-out rows or more; that mean is itself uncertain by about 0.06, so that fewer than 90 %
-of true bounds would be seen to hold). `cost` is the mean absolute error of the logarithm of the expected cost. `cold`
-are agents that were never seen, one after the other. `interval` foretells every row's cost before it is learned.
+calibration   Of each recorded set a third is held out (1,500 rows at most); of 10 to 10,000 of the other rows, drawn
+              again where there are not so many, each is tried by one agent, drawn by chance, as a ledger would have it.
+              `loss` is the mean log loss of the expected success of every held-out row with every agent, `cell` that of
+              the held-out mean of each pair itself, which nobody can know. `held` is the share of lower bounds at 90 %
+              that the pair's held-out mean reaches, and `interval_success` of those means that lie between the bounds
+              (two standard deviations) that condemn or spare an agent, among pairs with 60 held-out rows or more; that
+              mean is itself uncertain by about 0.06. `interval` is the share of held-out costs within their 90 %
+              interval, `cost` the mean absolute error of the logarithm of the expected cost.
+drift         An agent that was right in 85 of 100 cases is right in 55 from then on, or the other way round: outcomes
+              until what is expected is nearer to the new share than to the old one (`..._near`: within 10 points of the
+              new one), the median over the seeds. `after` is how many outcomes came before.
+declared      A task that is declared at a cent and costs 30: what is believed after so many bills.
+us            Microseconds per estimate, of all agents at many tasks in one call, and of each pair alone; and per
+              outcome that is learned, alone, and with what is solved anew when somebody asks after each, or after ten.
 """
 
 from __future__ import annotations
@@ -19,8 +26,10 @@ import json
 import math
 import os
 import random
+import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +39,14 @@ from kapelle.estimates import CostProfiler
 from kapelle.ledger import Outcome
 
 FOLDERS = (Path("../shared/data"), Path(__file__).parent.parent.parent / "shared" / "data")
+SETS = ("llmrouter", "mmlu", "bfcl")
 HELD_OUT = 1500
-COUNTS = (30, 100, 300, 1000, 3000)
+COUNTS = (10, 30, 100, 300, 1000, 10_000)
 DECLARED = 0.85
+KNOWN = (60, 200)
+"""Outcomes before a change."""
+PAIRED = 60
+"""Held-out rows from which on a pair's mean is compared with bounds."""
 
 Row = dict[str, Any]
 
@@ -47,19 +61,20 @@ def read_rows(path: Path) -> list[Row]:
         opener = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rt", encoding="utf-8") as lines:
             rows: list[Row] = [json.loads(line) for line in lines]
-        if len(rows) <= HELD_OUT or len({frozenset(row["outcomes"]) for row in rows}) != 1:
-            raise BadData(f"{path}: more than {HELD_OUT} rows are needed, all with the same agents.")
+        if len(rows) < PAIRED or len({frozenset(row["outcomes"]) for row in rows}) != 1:
+            raise BadData(f"{path}: {PAIRED} rows or more are needed, all with the same agents.")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadData(f"{path}: {error!r:.200}") from error
     return rows
 
 
-def default_file() -> Path:
+def default_files() -> list[Path]:
     """Return the recorded routing data that is at hand."""
     folders = (Path(os.environ["KAPELLE_BENCH_DATA"]),) if "KAPELLE_BENCH_DATA" in os.environ else FOLDERS
     for folder in folders:
-        if (path := folder / "routing" / "llmrouter.jsonl.gz").is_file():
-            return path
+        found = [folder / "routing" / f"{name}.jsonl.gz" for name in SETS]
+        if any(path.is_file() for path in found):
+            return [path for path in found if path.is_file()]
     raise BadData("There is no routing data at hand. Name a file with --data, or its folder with KAPELLE_BENCH_DATA.")
 
 
@@ -68,26 +83,23 @@ def card(agent: str) -> AgentCapability:
     return AgentCapability(agent_id=agent, task_types=("*",), success_rate=DECLARED)
 
 
+def kind_of(row: Row) -> str:
+    """Return a row's type of task; all are one where the set tells none apart."""
+    return str(row.get("task_type") or row.get("category") or "task")
+
+
 def outcome_of(row: Row, agent: str) -> Outcome:
     """Return what a ledger would hold of a row that one agent tried."""
     found = row["outcomes"][agent]
     return Outcome(
         run_id="bench",
         task_id=str(row["id"]),
-        task_type=row["task_type"],
+        task_type=kind_of(row),
         agent=agent,
         success=found["quality"] >= 0.5,
         quality=found["quality"],
         cost_usd=found["cost_usd"],
     )
-
-
-def plain_rate(seen: Sequence[float]) -> float:
-    """Return what the estimator that was replaced expects."""
-    if not seen:
-        return DECLARED
-    recent = seen[-10:]
-    return (4 * DECLARED + len(seen) * (sum(seen) / len(seen) + sum(recent) / len(recent)) / 2) / (4 + len(seen))
 
 
 def log_loss(chance: float, value: float) -> float:
@@ -96,98 +108,196 @@ def log_loss(chance: float, value: float) -> float:
     return -(value * math.log(chance) + (1 - value) * math.log(1 - chance))
 
 
-def judge(rows: Sequence[Row], count: int, seed: int, cold: str | None = None) -> dict[str, float]:
+# Calibration
+
+
+def judge(rows: Sequence[Row], count: int, seed: int) -> dict[str, float]:
     """Learn from `count` rows, and return how well the held-out ones are foretold."""
     rng = random.Random(seed)
     rows = rng.sample(list(rows), len(rows))
-    held_out, pool = rows[:HELD_OUT], rows[HELD_OUT:]
+    split = min(HELD_OUT, len(rows) // 3)
+    held_out, pool = rows[:split], rows[split:]
     agents = sorted(rows[0]["outcomes"])
     profiler = CostProfiler()
-    seen: dict[tuple[str, str], list[Outcome]] = {}
     for row in pool[:count] if count <= len(pool) else rng.choices(pool, k=count):
-        outcome = outcome_of(row, rng.choice([agent for agent in agents if agent != cold]))
-        profiler.record_outcome(outcome)
-        seen.setdefault((outcome.agent, outcome.task_type), []).append(outcome)
+        profiler.record_outcome(outcome_of(row, rng.choice(agents)))
     pairs: dict[tuple[str, str], list[Outcome]] = {}
     for row in held_out:
-        for agent in [cold] if cold else agents:
-            pairs.setdefault((agent, row["task_type"]), []).append(outcome_of(row, agent))
-    sums = dict.fromkeys(("loss", "plain", "cell", "cost", "plain_cost"), 0.0)
+        for agent in agents:
+            pairs.setdefault((agent, kind_of(row)), []).append(outcome_of(row, agent))
+    sums = dict.fromkeys(("loss", "cell", "interval", "cost"), 0.0)
     held: list[bool] = []
+    between: list[bool] = []
     for (agent, kind), outcomes in pairs.items():
         estimate = profiler.estimate(card(agent), kind)
-        known = seen.get((agent, kind), [])
-        plain = plain_rate([one.quality or 0.0 for one in known])
-        recent = [one.cost_usd for one in known[-10:]]
-        plain_usd = sum(recent) / len(recent) if recent else profiler.estimate_cost(agent, kind)
         mean = sum(one.quality or 0.0 for one in outcomes) / len(outcomes)
         for one in outcomes:
             sums["loss"] += log_loss(estimate.success_rate, one.quality or 0.0)
-            sums["plain"] += log_loss(plain, one.quality or 0.0)
             sums["cell"] += log_loss(mean, one.quality or 0.0)
+            sums["interval"] += estimate.cost_low_usd <= one.cost_usd <= estimate.cost_high_usd
             sums["cost"] += abs(math.log(max(estimate.cost_usd, 1e-9) / max(one.cost_usd, 1e-9)))
-            sums["plain_cost"] += abs(math.log(max(plain_usd, 1e-9) / max(one.cost_usd, 1e-9)))
-        if len(outcomes) >= 60:
+        if len(outcomes) >= PAIRED:
             held.append(mean >= estimate.success_lower)
+            between.append(estimate.success_bounds[0] <= mean <= estimate.success_bounds[1])
     total = sum(map(len, pairs.values()))
-    return {name: value / total for name, value in sums.items()} | {"held": sum(held) / max(len(held), 1)}
-
-
-def foretell(rows: Sequence[Row], seed: int) -> dict[str, list[int]]:
-    """Return, by outcomes of the pair so far, how many costs lay within their interval, and of how many."""
-    rng = random.Random(seed)
-    profiler = CostProfiler()
-    hits: dict[str, list[int]] = {"0": [0, 0], "1-3": [0, 0], "4-18": [0, 0], "19+": [0, 0], "all": [0, 0]}
-    for row in rng.sample(list(rows), len(rows)):
-        outcome = outcome_of(row, rng.choice(sorted(row["outcomes"])))
-        estimate = profiler.estimate(card(outcome.agent), outcome.task_type)
-        n = estimate.samples
-        for name in ("0" if not n else "1-3" if n < 4 else "4-18" if n < 19 else "19+", "all"):
-            hits[name][0] += estimate.cost_low_usd <= outcome.cost_usd <= estimate.cost_high_usd
-            hits[name][1] += 1
-        profiler.record_outcome(outcome)
-    return hits
-
-
-def measure(rows: Sequence[Row], seeds: int) -> dict[str, Any]:
-    """Return every figure."""
-
-    def mean(results: Sequence[dict[str, float]]) -> dict[str, float]:
-        return {name: round(sum(result[name] for result in results) / len(results), 4) for name in results[0]}
-
-    hits = [foretell(rows, seed) for seed in range(seeds)]
-    return {
-        "known": {count: mean([judge(rows, count, seed) for seed in range(seeds)]) for count in COUNTS},
-        "cold": {
-            count: mean([judge(rows, count, seed, agent) for seed, agent in enumerate(sorted(rows[0]["outcomes"]))])
-            for count in COUNTS
-        },
-        "interval": {
-            name: round(sum(one[name][0] for one in hits) / max(sum(one[name][1] for one in hits), 1), 4)
-            for name in hits[0]
-        },
+    return {name: value / total for name, value in sums.items()} | {
+        "held": sum(held) / max(len(held), 1),
+        "interval_success": sum(between) / max(len(between), 1),
     }
+
+
+def calibrate(rows: Sequence[Row], seeds: int) -> dict[int, dict[str, float]]:
+    """Return the mean figures over the seeds, by outcomes that were learned from."""
+    found = {}
+    for count in COUNTS:
+        results = [judge(rows, count, seed) for seed in range(seeds)]
+        found[count] = {name: round(statistics.fmean(one[name] for one in results), 4) for name in results[0]}
+    return found
+
+
+# Changes
+
+
+def follow(before: float, after: float, known: int, within: float, seed: int) -> int:
+    """Return how many outcomes it takes until what is expected is as near as this; 1,000 where it never is."""
+    rng, profiler, agent = random.Random(seed), CostProfiler(), card("a")
+
+    def attempt(share: float) -> None:
+        right = rng.random() < share
+        profiler.record_outcome(
+            Outcome(run_id="r", task_id="t", task_type="work", agent="a", success=right, quality=float(right))
+        )
+
+    for _ in range(known):
+        attempt(before)
+    for number in range(1, 1000):
+        attempt(after)
+        if abs(profiler.estimate(agent, "work").success_rate - after) <= within:
+            return number
+    return 1000
+
+
+def measure_drift(seeds: int) -> dict[str, float]:
+    """Return the median outcomes until a change is followed, by its direction and what was known before."""
+    return {
+        f"{name}_after_{known}{suffix}": statistics.median(
+            follow(before, after, known, within, seed) for seed in range(10 * seeds)
+        )
+        for known in KNOWN
+        for name, before, after in (("fall", 0.85, 0.55), ("rise", 0.55, 0.85))
+        for suffix, within in (("", 0.15), ("_near", 0.1))
+    }
+
+
+def measure_declared() -> dict[int, float]:
+    """Return what is believed of a task that is declared at $0.01 and costs $0.30, by bills."""
+    agent = AgentCapability(agent_id="a", task_types=("work",), cost_usd=0.01)
+    found = {}
+    profiler = CostProfiler()
+    for bills in range(21):
+        if bills in (0, 1, 2, 3, 5, 20):
+            found[bills] = round(profiler.estimate(agent, "work").cost_usd, 4)
+        profiler.record_execution("t", "a", "work", 100, 1.0, True, cost_usd=0.3)
+    return found
+
+
+# What it takes
+
+
+def measure_time() -> dict[str, float]:
+    """Return microseconds, the least of five measurements each."""
+    rng = random.Random(1)
+    agents = [card(f"a{number}") for number in range(50)]
+    kinds = [f"t{number}" for number in range(20)]
+    rows = [
+        Outcome(
+            run_id="r",
+            task_id="t",
+            task_type=rng.choice(kinds),
+            agent=rng.choice(agents).agent_id,
+            success=True,
+            quality=float(rng.random() < 0.8),
+            cost_usd=rng.random(),
+            seconds=rng.random(),
+        )
+        for _ in range(5000)
+    ]
+    tasks = [(rng.choice(kinds), round(rng.uniform(0.5, 3.0), 1), "") for _ in range(1000)]
+    profiler = CostProfiler.from_outcomes(rows)
+
+    def estimate_all() -> None:
+        profiler.record_outcome(rows[0])  # so that nothing is remembered
+        if hasattr(profiler, "estimate_all"):
+            profiler.estimate_all(agents, tasks)
+        else:
+            for kind, complexity, text in tasks:
+                for agent in agents:
+                    profiler.estimate(agent, kind, complexity, text=text)
+
+    def estimate_pairs() -> None:
+        """Of each agent at each type: what nothing alike was estimated for."""
+        profiler.record_outcome(rows[0])
+        for kind in kinds:
+            for agent in agents:
+                profiler.estimate(agent, kind)
+
+    def learn(asked_every: int) -> Callable[[], None]:
+        def run() -> None:
+            for number, row in enumerate(rows[:200]):
+                profiler.record_outcome(row)
+                if number % asked_every == asked_every - 1:
+                    profiler.estimate(agents[0], kinds[0])
+
+        return run
+
+    return {
+        "estimate": _least(estimate_all, len(tasks) * len(agents)),
+        "estimate_alone": _least(estimate_pairs, len(agents) * len(kinds)),
+        "update": _least(learn(1000), 200),
+        "update_and_ask": _least(learn(1), 200),
+        "update_and_ask_in_tens": _least(learn(10), 200),
+        "read": _least(lambda: CostProfiler.from_outcomes(rows), len(rows)),
+    }
+
+
+def _least(run: Callable[[], object], count: int) -> float:
+    found = []
+    for _ in range(5):
+        began = time.perf_counter()
+        run()
+        found.append((time.perf_counter() - began) / count)
+    return round(min(found) * 1e6, 2)
 
 
 def main() -> int:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.estimates", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, nargs="+", help="files of recorded outcomes; by default all three sets")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     options = parser.parse_args()
+    seeds = max(options.seeds, 1)
     try:
-        figures = measure(read_rows(options.data or default_file()), max(options.seeds, 1))
+        calibration = {
+            path.name.partition(".")[0]: calibrate(read_rows(path), seeds) for path in options.data or default_files()
+        }
     except (BadData, KapelleError) as error:
         print(error, file=sys.stderr)
         return 2
-    for part in ("known", "cold"):
-        print(f"{part:6} {'outcomes':>9}" + "".join(f"{name:>12}" for name in figures[part][COUNTS[0]]))
-        for count, row in figures[part].items():
-            print(f"{'':6} {count:>9,}" + "".join(f"{value:>12.4f}" for value in row.values()))
-    print("90 % intervals of cost hold: " + ", ".join(f"{share:.1%} ({n})" for n, share in figures["interval"].items()))
+    for name, figures in calibration.items():
+        print(f"{name:10} {'outcomes':>9}" + "".join(f"{title:>18}" for title in figures[COUNTS[0]]))
+        for count, row in figures.items():
+            print(f"{'':10} {count:>9,}" + "".join(f"{value:>18.4f}" for value in row.values()))
+    found: dict[str, dict[Any, Any]] = {
+        "calibration": calibration,
+        "drift": measure_drift(seeds),
+        "declared": measure_declared(),
+        "us": measure_time(),
+    }
+    for part in ("drift", "declared", "us"):
+        print(f"{part}: " + ", ".join(f"{name} {value:g}" for name, value in found[part].items()))
     if options.json:
-        print(json.dumps(figures))
+        print(json.dumps(found))
     return 0
 
 

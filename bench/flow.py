@@ -10,7 +10,7 @@ layers of three, all of it in memory. It has run one before, so that nothing is 
                             What goes by way of asyncio or the standard library counts as called by who asked for it,
                             and a generator or coroutine that goes on is called again. Of three ways to count, this
                             comes nearest to the 2,159 that a review counted for three tasks
-    estimates               calls of the profiler's `estimate`
+    estimates               what the profiler is asked to estimate, one for each agent and task of a call
     estimates_per_distinct  these, per distinct (agent, type, complexity, text): 1 is the least
     option_builds           how often the estimates and options of a plan are begun anew; another version of its
                             graph goes on with those there are
@@ -41,7 +41,7 @@ from typing import Any
 SIZES = (3, 30)
 NOW = 1_700_000_000.0
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "estimates": ("CostProfiler.estimate",),
+    "estimates": ("CostProfiler.estimate_all", "CostProfiler.estimate"),
     "option_builds": ("PlanEstimates.__init__",),
     "validations": ("AOPValidator.validate_routing_plan",),
     "plan_figures": ("AOPValidator._add_up",),
@@ -210,11 +210,12 @@ class _Counter:
             return
         figure = self._figures.get(frame.f_code)
         if figure is not None:
-            self.calls[figure] += 1
             if figure == "estimates":
-                asked = frame.f_locals
-                who = getattr(asked.get("capability"), "agent_id", None)
-                self.asked.add((who, asked.get("task_type"), asked.get("complexity"), asked.get("text")))
+                pairs = _read_pairs(frame.f_locals)
+                self.calls[figure] += len(pairs)
+                self.asked.update(pairs)
+            else:
+                self.calls[figure] += 1
         file = frame.f_code.co_filename
         if not file.startswith(self._root):
             return
@@ -224,6 +225,14 @@ class _Counter:
             caller = caller.f_back
         if caller is not None and caller.f_code.co_filename != file:
             self.changes += 1
+
+
+def _read_pairs(asked: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """Return the agents and tasks that a call of `estimate_all`, or of `estimate`, asks for."""
+    if "tasks" not in asked:
+        task = (asked.get("task_type"), asked.get("complexity"), asked.get("text"))
+        return [(getattr(asked.get("capability"), "agent_id", None), *task)]
+    return [(agent.agent_id, *task) for agent in asked["agents"] for task in asked["tasks"]]
 
 
 def find_gone() -> list[str]:

@@ -7,13 +7,22 @@ A row is a task with the quality and cost that each agent reached (see shared/da
 every operating point is chosen on training rows only; cost and quality are then those of the test rows, relative to
 the best single agent there. Equal texts are never on both sides of a split.
 
-`curve`: what the policy (difficulty from the task's words and the schemas of its functions, strategies where answers
-were recorded) costs at 95, 98 and 100 % of that agent's quality, and the quality that was really reached. An agent that
-is asked is paid, also where its answer is not taken. `accuracy_gain`: quality at the same cost, less that agent's.
+`curve`: what the policy (success by the words of the task and the form of its context, strategies where answers were
+recorded) costs at 95, 98 and 100 % of that agent's quality, and the quality that was really reached. An agent that is
+asked is paid, also where its answer is not taken. The price that reaches a share is chosen in two ways, and told apart:
 
-Baselines, same rows, the point chosen the same way, but without the margin that the policy takes at 100 %: `mix` (two
-agents by chance), `category` (mean quality by the recorded category), `knn` (the mean of the 40 nearest texts),
-`oracle` (knows the test outcomes; a bound, no policy).
+    sweep           on the test rows themselves: the cost at exactly 95, 98 and 100 %. No policy could know it; it says
+                    how good the predictions are, and is the least noisy comparison
+    trained         on the training rows, as users do: what was aimed at, what it cost, what was reached
+
+    accuracy_gain   quality at the same cost as the best agent's, less that agent's
+    log_loss_100    learned from 100 outcomes of one random agent each (mean of 12 draws)
+    online_2000     learned task by task over 2,000 tasks of both files, each drawn as exploration draws: the total of
+                    quality less a tenth of the cost, above the best fixed agent in hindsight (mean of 12 orders)
+    many_agents     quality of the most promising agent by words alone, without types, less that of the best agent
+
+Baselines, same rows, the point chosen as in `trained`: `mix` (two agents by chance), `category` (mean quality by the
+recorded category), `knn` (the mean of the 40 nearest texts), `oracle` (knows the test outcomes; a bound, no policy).
 """
 
 from __future__ import annotations
@@ -25,20 +34,21 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.routing_few import log_loss_of_few, online_gain
 from kapelle.errors import KapelleError
-from kapelle.estimates.features import TextFeatures
+from kapelle.estimates.features import FORM, TextFeatures
 from kapelle.estimates.logged import LoggedTask
 from kapelle.evaluation import read_log
 from kapelle.evaluation.curve import Curve, OperatingPoint, choose_columns
 from kapelle.evaluation.learned_policy import draws_for
-from kapelle.evaluation.policy import RoutingPolicy, common_agents
+from kapelle.evaluation.policy import RoutingPolicy, common_agents, look_up
 from kapelle.strategies import upper_hull
 
 Doubles = NDArray[np.float64]
@@ -82,15 +92,18 @@ def main() -> None:
         parser.error("--train and --test belong together")
     try:
         if options.train is not None:
-            report = measure(read_rows(options.train), read_rows(options.test), seed=options.seed)
+            train, test = read_rows(options.train), read_rows(options.test)
+            report = measure(train, test, seed=options.seed)
+            report["online_2000"] = measure_online((*train.tasks, *test.tasks), seed=options.seed)
             print(json.dumps(report) if options.json else table([("test", report)]))
             return
         found = {}
         for path in options.data or find_files():
             rows = read_rows(path)
+            online = measure_online(rows.tasks, seed=options.seed)  # of all rows, so the same for each split
             found[path.name.partition(".")[0]] = [
-                measure(rows.part(train), rows.part(test), seed=options.seed)
-                for train, test in half_splits(rows.tasks, options.splits, options.seed)
+                {**measure(rows.part(first), rows.part(second), seed=options.seed), "online_2000": online}
+                for first, second in half_splits(rows.tasks, options.splits, options.seed)
             ]
     except (BadData, KapelleError) as error:
         print(f"bench.routing: {error}", file=sys.stderr)
@@ -175,6 +188,7 @@ def measure(train: Rows, test: Rows, *, seed: int) -> dict[str, Any]:
         return reached.quality, reached.cost_usd
 
     curve = [base.entry(share, *route(policy.point(share))) for share in SHARES]
+    swept = sweep(policy, judged)
     at_equal_cost = base.entry(1.0, *route(policy.curve.at_cost(policy.best_cost_usd)))
     deciding = time.perf_counter() - fitted
     return {
@@ -186,13 +200,41 @@ def measure(train: Rows, test: Rows, *, seed: int) -> dict[str, Any]:
         "best_agent": agents[best],
         "best_quality": base.quality,
         "curve": curve,
+        "sweep": [swept.at_quality(share * base.quality).expected_cost_usd / base.cost for share in SHARES],
+        "trained": [
+            {"aim": one["quality_share"], "cost_share": one["cost_share"], "quality_reached": one["quality_reached"]}
+            for one in curve
+        ],
         "accuracy_gain": at_equal_cost["quality_reached"] * base.quality - base.quality,
         "gain_cost_share": at_equal_cost["cost_share"],
+        "log_loss_100": log_loss_of_few(learned, judged, seed=seed),
+        "many_agents": gain_without_types(learned, judged, base, seed),
         "strategies": sum(len(str(one).split(",")) > 1 or " + " in str(one) for one in policy.strategies),
         "fit_s": fitted - started,
         "ms_per_decision": 1000 * deciding / (4 * len(judged)),
         "baselines": baselines(train, test, learned, judged, agents, base, seed),
     }
+
+
+def sweep(policy: RoutingPolicy, judged: Sequence[LoggedTask]) -> Curve:
+    """Return the curve of these tasks, with each price judged on them."""
+    predicted = policy.predictor.predict(judged)
+    found = [look_up(strategy, judged) for strategy in policy.strategies]
+    quality, cost = (np.column_stack(columns) for columns in zip(*found, strict=True))
+    return Curve.draw(predicted.quality, predicted.cost_usd, quality, cost)
+
+
+def gain_without_types(learned: Sequence[LoggedTask], judged: Sequence[LoggedTask], base: Base, seed: int) -> float:
+    """Return the mean quality of whom the policy takes for best, by words alone, less the best agent's."""
+    plain, asked = ([replace(task, task_type="task") for task in part] for part in (learned, judged))
+    policy = RoutingPolicy.fit(plain, seed=seed, strategies=[])
+    free = OperatingPoint(price=0.0, other_price=0.0, share=1.0, expected_quality=0.0, expected_cost_usd=0.0)
+    return policy.reached(asked, free).quality - base.quality
+
+
+def measure_online(tasks: Sequence[LoggedTask], *, seed: int) -> float:
+    """Return `online_2000` of all these tasks."""
+    return online_gain(sorted(tasks, key=lambda task: task.task_id), common_agents(tasks), seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +293,9 @@ def baselines(
         return np.array([(sums.get(n, 0.0) + PULL * overall) / (counts.get(n, 0) + PULL) for n in names])
 
     features = TextFeatures.fit([task.text for task in learned], seed=seed)
-    places, test_places = (_unit(features.describe([one.text for one in part])[:, :64]) for part in (learned, judged))
+    places, test_places = (
+        _unit(features.describe([one.text for one in part])[:, len(FORM) :]) for part in (learned, judged)
+    )
 
     def knn(known: NDArray[np.intp], asked: NDArray[np.intp] | None) -> Doubles:
         here = test_places if asked is None else places[asked]
@@ -321,6 +365,12 @@ def table(reports: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         for label, curve in [("kapelle", report["curve"]), *report["baselines"].items()]:
             cells = [f"{one['cost_share']:.1%} ({one['quality_reached']:.1%})" for one in curve]
             lines.append(f"  {label:24}" + "".join(f"{cell:>16}" for cell in cells))
+        swept = "".join(f"{share:>16.1%}" for share in report["sweep"])
+        lines.append(f"  {'price swept on test rows':24}{swept}")
+        lines.append(
+            f"  log loss after 100 outcomes {report['log_loss_100']:.3f}, gain online {report['online_2000']:+.1f}, "
+            f"without types {report['many_agents']:+.1%} points"
+        )
         lines.append(
             f"  at equal cost {report['accuracy_gain']:+.1%} points; learned in {report['fit_s']:.1f} s, "
             f"{report['ms_per_decision']:.2f} ms a decision"

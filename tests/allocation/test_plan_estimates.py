@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -87,12 +88,14 @@ class Counts(CostProfiler):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[tuple[str, str, float, str]] = []
+        self.calls = 0
 
-    def estimate(
-        self, capability: AgentCapability, task_type: str, complexity: float = 1.0, *, text: str = ""
-    ) -> Estimate:
-        self.asked.append((capability.agent_id, task_type, complexity, text))
-        return super().estimate(capability, task_type, complexity, text=text)
+    def estimate_all(
+        self, agents: Sequence[AgentCapability], tasks: Sequence[tuple[str, float, str]]
+    ) -> list[list[Estimate]]:
+        self.calls += 1
+        self.asked += [(agent.agent_id, *task) for agent in agents for task in tasks]
+        return super().estimate_all(agents, tasks)
 
 
 def graph(*more: Task) -> TaskDAG:
@@ -107,6 +110,7 @@ def test_an_agent_is_estimated_once_for_tasks_that_are_alike() -> None:
         for task in dag:
             assert set(estimates.able(task)) == {"small", "large"}
     assert len(profiler.asked) == len(set(profiler.asked)) == 2 * 4  # four places in the graph that differ
+    assert profiler.calls == 1
 
 
 def test_a_version_estimates_what_is_new_and_nothing_else() -> None:
@@ -116,10 +120,12 @@ def test_a_version_estimates_what_is_new_and_nothing_else() -> None:
         estimates.able(task)
     assert estimates.version(dag) is estimates
     profiler.asked.clear()
-    grown = estimates.version(graph(Task(task_id="new", task_type="sum", description="Add them up")))
+    grown = estimates.version(
+        graph(Task(task_id="new", task_type="sum", depends_on=("t3",), description="Add them up"))
+    )
     for task in grown.dag:
         grown.able(task)
-    assert {text for _, _, _, text in profiler.asked} == {"Add them up"}
+    assert len({complexity for _, _, complexity, _ in profiler.asked}) == 1
     assert len(profiler.asked) == 2
 
 
@@ -146,15 +152,15 @@ def test_a_run_asks_for_each_estimate_once_to_route_choose_check_and_run(
     explore: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str, float, str]] = []
-    real = CostProfiler.estimate
+    real = CostProfiler.estimate_all
 
     def counted(
-        self: CostProfiler, capability: AgentCapability, task_type: str, complexity: float = 1.0, *, text: str = ""
-    ) -> Estimate:
-        asked.append((capability.agent_id, task_type, complexity, text))
-        return real(self, capability, task_type, complexity, text=text)
+        self: CostProfiler, agents: Sequence[AgentCapability], tasks: Sequence[tuple[str, float, str]]
+    ) -> list[list[Estimate]]:
+        asked.extend((agent.agent_id, *task) for agent in agents for task in tasks)
+        return real(self, agents, tasks)
 
-    monkeypatch.setattr(CostProfiler, "estimate", counted)
+    monkeypatch.setattr(CostProfiler, "estimate_all", counted)
     agents = AgentRegistry(AGENTS.values(), runners={name: ScriptedAgent({"sum": 1, "verify": 1}) for name in AGENTS})
     engine = Engine(agents, model="none", ledger=SqliteLedger(), environ={}, explore=explore)
     run = asyncio.run(engine.run(Plan(request="x", graph=graph(), planner="me"), budget_usd=50.0))

@@ -319,9 +319,9 @@ def test_learn_writes_what_later_runs_use(kapelle: Any, tmp_path: Path) -> None:
     done = kapelle("learn", SUPPORT, "--db", ledger, "--json")
     assert (done.data["tasks"], done.data["agents"]) == (300, 2)
     assert sorted(path.name for path in (tmp_path / "l.sqlite.learned").iterdir()) == [
-        "difficulty.npz",
         "policy.npz",
         "strategies.json",
+        "success.npz",
     ]
     assert kapelle("run", COMPARE, "--data", ATLAS, "--db", ledger, "--json").data["state"] == "done"
 

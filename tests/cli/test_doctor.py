@@ -161,7 +161,7 @@ def test_a_server_that_listens_is_not_called() -> None:
     assert (check.ok, "It was not called" in check.detail) == (True, True)
 
 
-@pytest.mark.parametrize("name", ["strategies.json", "difficulty.npz"])
+@pytest.mark.parametrize("name", ["strategies.json", "success.npz", "difficulty.npz"])
 def test_what_was_learned_and_cannot_be_read_is_named(name: str) -> None:
     folder = Path(f"{write_ledger()}.learned")
     folder.mkdir()

@@ -122,7 +122,7 @@ def test_a_pair_that_was_never_tried_is_told_from_its_agent_and_its_type() -> No
         for agent, kind, share in pairs:
             profiler.record_outcome(outcome(agent, kind, success=number % 10 < share * 10, cost=0.01 * agent))
     weak, strong = profiler.estimate(card(2), "t2"), profiler.estimate(card(1), "t2")
-    assert weak.success_rate < strong.success_rate - 0.1
+    assert weak.success_rate < strong.success_rate < 0.55
     assert weak.success_sd > strong.success_sd
     assert (weak.samples, weak.source) == (0, "default")
     assert weak.cost_usd == pytest.approx(0.02, rel=0.3)

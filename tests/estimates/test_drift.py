@@ -13,7 +13,6 @@ def history() -> PairHistory:
     return PairHistory(
         "atlas",
         "lookup",
-        rate_effect=[0.0, 1.0, 0.0],
         cost=PairAmounts([0.0, 1.0, 0.0]),
         seconds=PairAmounts([0.0, 1.0, 0.0]),
     )

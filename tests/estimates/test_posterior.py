@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from kapelle.estimates.posterior import (
     ORDERED,
     Effects,
-    Rate,
     believe_rate,
     beta_cdf,
     beta_quantile,
@@ -18,7 +17,6 @@ from kapelle.estimates.posterior import (
     logit,
     order_interval,
     predict_log,
-    shift_rate,
     student_quantile,
 )
 
@@ -76,16 +74,6 @@ def test_more_outcomes_of_the_same_share_raise_the_bound() -> None:
     assert bounds == sorted(bounds)
     assert 0.5 < bounds[0] < 0.7
     assert bounds[-1] > 0.88
-
-
-def test_a_shift_moves_mean_and_bound_and_what_is_unknown_of_it_widens() -> None:
-    rate = Rate(mean=0.8, lower=0.7, sd=0.08)
-    sure = shift_rate(rate, -1.0, shift_sd=0.0, confidence=0.9)
-    assert (logit(sure.mean), logit(sure.lower)) == pytest.approx((logit(0.8) - 1, logit(0.7) - 1))
-    unsure = shift_rate(rate, -1.0, shift_sd=0.5, confidence=0.9)
-    assert unsure.mean == sure.mean
-    assert unsure.lower < sure.lower
-    assert unsure.sd > sure.sd
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=ORDERED, max_size=80))

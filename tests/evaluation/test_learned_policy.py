@@ -12,12 +12,12 @@ from kapelle.estimates import LoggedTask, read_arrays, write_arrays
 from kapelle.evaluation.learned_policy import LearnedPolicy
 from kapelle.evaluation.policy import RoutingPolicy
 from kapelle.strategies import Single
-from tests.estimates.test_difficulty import HARD, world
+from tests.estimates.test_predictor import HARD, world
 
 TRAIN, TEST = world(400, seed=1), world(400, seed=2)
 POLICY = RoutingPolicy.fit(TRAIN)
 SETTLED = POLICY.settle(0.95)
-HARD_ONE = LoggedTask(task_id="h", text=HARD[1], task_type="work")
+HARD_ONE = LoggedTask(task_id="h", text=f"{HARD[1]} (77)", task_type="work")
 
 
 def test_it_chooses_as_the_policy_at_that_point_also_after_a_restart(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_it_chooses_as_the_policy_at_that_point_also_after_a_restart(tmp_path: P
 
 
 def test_of_types_and_agents_that_the_log_does_not_know_it_says_nothing() -> None:
-    unknown = LoggedTask(task_id="t", text=HARD[1], task_type="unheard of")
+    unknown = LoggedTask(task_id="t", text=f"{HARD[1]} (77)", task_type="unheard of")
     assert SETTLED.choose([unknown, HARD_ONE])[0] is None
     assert SETTLED.choose([]) == []
 

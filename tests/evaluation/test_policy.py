@@ -14,7 +14,7 @@ from kapelle.estimates import LoggedOutcome, LoggedTask
 from kapelle.evaluation.curve import Curve, choose_columns
 from kapelle.evaluation.policy import RoutingPolicy, look_up
 from kapelle.strategies import Cascade, Check, Single
-from tests.estimates.test_difficulty import EASY, HARD, world
+from tests.estimates.test_predictor import EASY, HARD, world
 
 TRAIN, TEST = world(400, seed=1), world(400, seed=2)
 
@@ -31,8 +31,8 @@ def mean(tasks: list[LoggedTask], agent: str) -> tuple[float, float]:
 
 def test_easy_tasks_go_to_the_cheap_agent_and_hard_ones_to_the_strong() -> None:
     tasks = [
-        LoggedTask(task_id="e", text=EASY[1], task_type="work"),
-        LoggedTask(task_id="h", text=HARD[1], task_type="work"),
+        LoggedTask(task_id="e", text=f"{EASY[1]} (77)", task_type="work"),
+        LoggedTask(task_id="h", text=f"{HARD[1]} (77)", task_type="work"),
     ]
     assert policy_of_train().choose(tasks, policy_of_train().point(0.97)) == [
         Single(agent="weak"),
@@ -105,6 +105,45 @@ def test_too_few_tasks_or_agents_are_refused() -> None:
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(InvalidInput, match="quality_share"):
         policy_of_train().point(share)
+
+
+def test_a_margin_asks_for_more_and_costs_more_and_without_one_nothing_is_added() -> None:
+    policy = policy_of_train()
+    plain, safe = policy.point(0.95), policy.point(0.95, margin=1.0)
+    assert plain == policy.point(0.95, margin=0.0)
+    assert plain.expected_quality == pytest.approx(0.95 * policy.best_quality)
+    assert safe.expected_quality == pytest.approx(plain.expected_quality + plain.quality_error)
+    assert safe.expected_cost_usd > plain.expected_cost_usd
+
+
+@pytest.mark.parametrize("margin", [-1.0, float("nan"), float("inf")])
+def test_a_margin_that_is_none_is_refused(margin: float) -> None:
+    with pytest.raises(InvalidInput, match="margin"):
+        policy_of_train().point(0.95, margin=margin)
+
+
+def many_guesses(agents: int, *, tell_apart: bool) -> list[LoggedTask]:
+    """Agents alike but for the last, which is a little better; or for each a kind of task that it alone is good at."""
+    rng = np.random.default_rng(4)
+    tasks = []
+    for at in range(240):
+        kind = int(rng.integers(agents))
+        chance = [0.5] * agents
+        chance[kind if tell_apart else -1] = 0.9
+        outcomes = {
+            f"a{n:02}": LoggedOutcome(quality=float(rng.random() < chance[n]), cost_usd=0.01) for n in range(agents)
+        }
+        tasks.append(LoggedTask(task_id=str(at), text=f"case {at}", task_type=f"k{kind}", outcomes=outcomes))
+    return tasks
+
+
+def test_with_many_agents_predictions_are_pulled_to_their_means_as_far_as_that_routes_better() -> None:
+    guarded = RoutingPolicy.fit(many_guesses(20, tell_apart=False))
+    test = many_guesses(20, tell_apart=False)
+    assert guarded.reached(test, guarded.point(5.0)).quality == pytest.approx(mean(test, "a19")[0], abs=0.05)
+    told = RoutingPolicy.fit(many_guesses(16, tell_apart=True))
+    test = many_guesses(16, tell_apart=True)
+    assert told.reached(test, told.point(5.0)).quality > max(mean(test, f"a{n:02}")[0] for n in range(16)) + 0.1
 
 
 TABLES = st.integers(1, 40).flatmap(

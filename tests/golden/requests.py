@@ -437,7 +437,7 @@ async def learned_strategies(stage: Stage) -> None:
     with tempfile.TemporaryDirectory() as folder:
         learn(stage.ledger.outcomes(limit=10_000), Path(folder) / "learned")
         # What it learns of words differs from processor to processor, in its first digits: sums of many terms do.
-        for name in ("difficulty.npz", "policy.npz"):
+        for name in ("success.npz", "policy.npz"):
             (Path(folder) / "learned" / name).unlink()
         engine = stage.engine(team(), learned=Path(folder) / "learned")
         for least in (None, 0.9):

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput, NotFound
+from kapelle.estimates import CostProfiler
 from kapelle.graph import Task
-from kapelle.learning import learn, load_learned
-from kapelle.learning.learned import DIFFICULTY_FILE, POLICY_FILE, STRATEGIES_FILE
+from kapelle.learning import find_unreadable, learn, load_learned
+from kapelle.learning.learned import POLICY_FILE, STRATEGIES_FILE, WORDS_FILE
 from kapelle.ledger import Outcome
 from kapelle.strategies import Single
-from tests.estimates.test_difficulty import HARD, world
+from tests.estimates.test_predictor import EASY, HARD, world
 
 
 @pytest.mark.slow
@@ -21,9 +23,11 @@ def test_what_is_learned_is_found_again(tmp_path: Path) -> None:
     lessons = learn(world(), tmp_path / "learned")
     found = load_learned(tmp_path / "learned")
     assert (lessons.tasks, lessons.agents, lessons.types) == (300, 2, 1)
-    assert found.difficulty is not None
+    assert found.words is not None
     assert found.strategies is not None
-    assert found.difficulty.assess(HARD[0], "work").shift("weak") < -1
+    profiler, weak = CostProfiler(found.words), AgentCapability(agent_id="weak", task_types=("work",))
+    easy, hard = (profiler.estimate(weak, "work", text=f"{text[0]} (1)").success_rate for text in (EASY, HARD))
+    assert hard < easy - 0.2
     assert {one.strategy for one in found.strategies.for_task("work", ["weak", "strong"])} >= {Single(agent="weak")}
 
 
@@ -53,20 +57,53 @@ def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{}", b'{"format": 99}'])
 def test_damaged_files_are_left_out(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / DIFFICULTY_FILE).write_bytes(content)
+    (tmp_path / WORDS_FILE).write_bytes(content)
     (tmp_path / STRATEGIES_FILE).write_bytes(content)
     (tmp_path / POLICY_FILE).write_bytes(content)
     found = load_learned(tmp_path)
     assert found.strategies is None
-    assert found.difficulty is not None
+    assert found.words is not None
     assert found.policy is not None
     assert found.policy.propose([Task(task_id="t", task_type="work")], lambda task, strategy: True) == {}
-    assert found.difficulty.assess("anything", "work").shift("anyone") == 0.0
+    anyone = AgentCapability(agent_id="anyone", task_types=("work",))
+    assert CostProfiler(found.words).estimate(anyone, "work", text="anything").success_rate == 0.85
+
+
+def test_what_an_earlier_version_learned_is_told_of_with_the_way_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "difficulty.npz").write_bytes(b"trees")
+    with caplog.at_level("WARNING", logger="kapelle"):
+        assert load_learned(tmp_path).words is None
+    assert "difficulty.npz" in caplog.text
+    assert "kapelle learn" in caplog.text
+    assert [problem for problem in find_unreadable(tmp_path) if "kapelle learn" in problem]
+    learn(world(60), tmp_path)
+    assert not (tmp_path / "difficulty.npz").exists()
+    assert find_unreadable(tmp_path) == ()
+
+
+def test_the_newest_outcome_says_until_when_words_were_learned(tmp_path: Path) -> None:
+    rows = [
+        Outcome(
+            run_id=task.task_id, task_id="t", task_type="work", agent=agent, success=True,
+            quality=found.quality, cost_usd=found.cost_usd, features={"text": task.text}, at=1000.0 + number,
+        )
+        for number, task in enumerate(world(60))
+        for agent, found in task.outcomes.items()
+    ]  # fmt: skip
+    learn(rows, tmp_path)
+    found = load_learned(tmp_path).words
+    assert found is not None
+    words = found.load()
+    assert words is not None
+    assert words.learned_at == 1059.0
+    assert set(words.slopes) == {"weak", "strong"}
 
 
 def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path) -> None:
     found = load_learned(tmp_path / "nowhere")
-    assert (found.difficulty, found.strategies, found.policy) == (None, None, None)
+    assert (found.words, found.strategies, found.policy) == (None, None, None)
     assert load_learned(None) == found
 
 

@@ -19,7 +19,7 @@ from kapelle.learning import learn
 from kapelle.ledger import Outcome, Run
 from kapelle.routing import RoutingRule
 from kapelle.strategies import Strategy
-from tests.estimates.test_difficulty import world
+from tests.estimates.test_predictor import world
 
 pytestmark = pytest.mark.slow
 

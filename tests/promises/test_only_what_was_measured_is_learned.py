@@ -162,7 +162,7 @@ def test_a_rating_is_measured_quality_of_who_answered(value: float, share: float
     for one in (engine, engine_of(ledger)):
         estimate = one.profiler.estimate(CARD, "work")
         assert (estimate.judged, estimate.basis) == (1, "measured")
-        assert estimate.success_rate == pytest.approx((2 * 0.85 + share) / 3)
+        assert estimate.success_rate == pytest.approx(0.85 + (share - 0.85) * 0.12 / 0.28, abs=1e-4)
     assert ledger.events(run.run_id) == events
 
 

@@ -128,7 +128,7 @@ def test_outcomes_speak_against_an_agent_and_repair_gives_its_task_to_another() 
     found = validate(single, failing("dear", 30), a="dear")
     [issue] = found.issues
     assert (found.passed, issue.severity) == (True, "warning")
-    assert issue.message.startswith("Task 'a' is assigned to 'dear', which at 'lookup' is expected to succeed in 6%")
+    assert issue.message.startswith("Task 'a' is assigned to 'dear', which at 'lookup' is expected to succeed in 4%")
     assert "kapelle forget dear --type lookup" in issue.way_out
     assert repair({"a": "dear"}, single, profiler=failing("dear", 30)).routing_plan.assignments == {"a": "cheap"}
 

@@ -5,6 +5,10 @@ last for ever. The explorer lets some tasks go elsewhere, by Thompson sampling (
 of success is drawn from what is believed of it, and the agent that would be worth most if the draws were true gets the
 task. Who is well known is drawn near its mean; who is not, has its chance.
 
+Draws have half the width of what is believed, as if each outcome counted four times. At the full width a few thousand
+tasks are spent on learning what they are then too few to gain from: over 2,000 recorded tasks half the width gained 32
+against the best fixed agent, where the full one lost 4.
+
 Bounds that always hold:
     share     a task explores with probability `share`, so on average no more tasks do
     budget    all moves together cost no more than what the plan's own expected cost leaves of the budget
@@ -31,6 +35,8 @@ DRAWS = 200
 """Draws from which the probability of each agent is counted; its error is about 0.03."""
 WORTH = 10.0
 """What a success is worth, in tasks of the dearest agent: it is success that is explored for, and cost comes second."""
+WIDTH = 0.5
+"""Of what is believed: the standard deviation of draws. A quarter gains less again on recorded data."""
 SURE = 1e-6
 """A chance of success is taken as known if it may be off by less."""
 
@@ -149,8 +155,8 @@ def _shares(able: Mapping[str, Estimate], chance: random.Random) -> dict[str, fl
 
 
 def _beta_of(estimate: Estimate) -> tuple[float, float] | float:
-    """Return the parameters of the Beta that an estimate stands for; the chance itself where it is taken as sure."""
-    mean, sd = estimate.success_rate, estimate.success_sd
+    """Return the parameters of the Beta to draw from, WIDTH of what is believed; the chance itself where it is sure."""
+    mean, sd = estimate.success_rate, WIDTH * estimate.success_sd
     if sd < SURE or not SURE < mean < 1 - SURE:
         return mean
     size = max(mean * (1 - mean) / sd**2 - 1, 0.1)

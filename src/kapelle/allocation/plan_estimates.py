@@ -1,9 +1,10 @@
 """PlanEstimates: what the tasks of one version of a graph are expected to take, of every agent and every strategy.
 
 Made once for a version and handed to whoever decides about it: the optimiser chooses, the explorer tries, the validator
-checks and the fallback moves by these figures, so no plan is optimal for the one and wrong for the other. An agent is
-estimated for a task when somebody first asks, and once for tasks that are alike: of large graphs most pairs are never
-asked for. A changed graph is a new `version`, in which only what is new is estimated.
+checks and the fallback moves by these figures, so no plan is optimal for the one and wrong for the other. When somebody
+first asks for a task, everyone who takes its type is estimated for it, and for the other tasks of that type, in one
+call (see AT_ONCE); once for tasks that are alike, as those are that differ in their words alone while nothing was
+learned of words. A changed graph is a new `version`, in which only what is new is estimated.
 
 While a plan is made the figures stay, whatever other runs learn; a new version knows what was learned meanwhile.
 Chooses nothing.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from kapelle.agents import AgentCapability
@@ -36,6 +37,9 @@ from .candidates import (
 )
 from .seen import SeenInRun
 
+AT_ONCE = 20_000
+"""Estimates that are made in one call: enough to be quick, and few enough to waste little where few are asked for."""
+
 _Kind = tuple[str, frozenset[str], float, str, str]
 """What tasks that are alike to the estimates have in common: type, skills, complexity, words, risk."""
 
@@ -49,6 +53,8 @@ class _Known:
     singles: dict[tuple[str, _Kind, float | None], Option] = field(default_factory=dict)
     options: dict[tuple[_Kind, float | None], dict[Strategy, Option]] = field(default_factory=dict)
     takers: dict[tuple[str, frozenset[str]], tuple[str, ...]] = field(default_factory=dict)
+    cards: dict[str, tuple[AgentCapability, ...]] = field(default_factory=dict)
+    """Type to everyone who takes it, whatever skills a task asks for."""
 
 
 class PlanEstimates:
@@ -80,6 +86,8 @@ class PlanEstimates:
         self._strategies = strategies
         self._seen: SeenInRun = {}
         self._known = _Known(revision=profiler.revision)
+        self._by_type: dict[str, dict[tuple[float, str], None]] | None = None
+        """Type to what differs among its tasks in this version: complexity and words, in the graph's order."""
 
     def version(self, dag: TaskDAG | None = None) -> PlanEstimates:
         """Return the estimates for another version of the graph, by what is known now.
@@ -93,6 +101,7 @@ class PlanEstimates:
         other = copy(self)
         if dag is not self.dag:
             other.dag, other.complexities = dag, MappingProxyType(estimate_complexities(dag))
+            other._by_type = None
         if is_outdated:
             other._known = _Known(revision=self.profiler.revision)
         return other
@@ -114,15 +123,41 @@ class PlanEstimates:
 
     def estimate(self, task: Task, agent: str, task_type: str | None = None) -> Estimate:
         """Return what a task is expected to take of one agent; `task_type` is its part in it, if not the task's own."""
-        key = (agent, task_type or task.task_type, self._complexity(task), task.description)
-        known = self._known.estimates.get(key)
-        if known is None:
-            kind, complexity, text = key[1:]
-            known = self.profiler.estimate(self.agents[agent], kind, complexity, text=text)
-            if self._seen and (seen := self._seen.get((agent, kind))) is not None:
-                known = seen.floor(known, complexity)
-            self._known.estimates[key] = known
-        return known
+        key = (agent, task_type or task.task_type, self._complexity(task), self._words(task))
+        if key not in self._known.estimates:
+            self._estimate_alike(*key)
+        return self._known.estimates[key]
+
+    def _estimate_alike(self, agent: str, kind: str, complexity: float, words: str) -> None:
+        """Estimate everyone who takes a type at this complexity and these words, and at the others of the graph."""
+        if self._by_type is None:
+            self._by_type = {}
+            for task in self.dag:
+                of_type = self._by_type.setdefault(task.task_type, {})
+                of_type[self._complexity(task), self._words(task)] = None
+        if kind not in self._known.cards:
+            takers = [card for card in self.agents.values() if kind in card.task_types or "*" in card.task_types]
+            self._known.cards[kind] = tuple(takers)
+        cards = self._known.cards[kind]
+        if all(card.agent_id != agent for card in cards):
+            cards = (self.agents[agent],)
+        first, known = (complexity, words), self._known.estimates
+        asked = [first]
+        for one in self._by_type.get(kind, ()):
+            if len(asked) * len(cards) >= AT_ONCE:
+                break
+            if one != first and (agent, kind, *one) not in known:
+                asked.append(one)
+        found = self.profiler.estimate_all(cards, [(kind, unit, text) for unit, text in asked])
+        for (unit, text), estimates in zip(asked, found, strict=True):
+            for card, estimate in zip(cards, estimates, strict=True):
+                seen = self._seen.get((card.agent_id, kind))
+                told = estimate if seen is None else seen.floor(estimate, unit)
+                known.setdefault((card.agent_id, kind, unit, text), told)
+
+    def _words(self, task: Task) -> str:
+        """Return the words of a task as far as estimates differ by them."""
+        return task.description if self.profiler.reads_words else ""
 
     def takers(self, task: Task) -> tuple[str, ...]:
         """Return everyone who takes the task, whether it may be given to them or not."""
@@ -150,9 +185,9 @@ class PlanEstimates:
         return self._for_kind(task, confidence).get(strategy) or self._initial(task, strategy, confidence)
 
     def of(self, task: Task, strategy: Strategy) -> Estimate:
-        """Return what a task is expected to take of all agents of its strategy together."""
+        """Return what a task is expected to take of all agents of its strategy together; for one, with the reasons."""
         if isinstance(strategy, Single):
-            return self.estimate(task, strategy.agent)
+            return self._explained(task, strategy.agent)
         option = self.alone(task, strategy)
         return Estimate(
             cost_usd=option.cost_usd,
@@ -165,6 +200,17 @@ class PlanEstimates:
             judged=option.samples,
             basis="measured" if option.samples else "declared",
         )
+
+    def _explained(self, task: Task, agent: str) -> Estimate:
+        """Return an estimate that says what moved it, as far as that is known now; one value for tasks alike."""
+        estimate = self.estimate(task, agent)
+        if estimate.why or self.profiler.revision != self._known.revision:
+            return estimate
+        why = self.profiler.explain(self.agents[agent], task.task_type, text=self._words(task))
+        if why:
+            estimate = replace(estimate, why=why)
+            self._known.estimates[agent, task.task_type, self._complexity(task), self._words(task)] = estimate
+        return estimate
 
     def steps(self, task: Task, strategy: Strategy) -> dict[str, Estimate]:
         """Return what each agent of a strategy is expected to take by itself; nothing for a single agent."""
@@ -188,7 +234,7 @@ class PlanEstimates:
         return known
 
     def _kind(self, task: Task) -> _Kind:
-        return (task.task_type, task.requirements, self._complexity(task), task.description, task.risk)
+        return (task.task_type, task.requirements, self._complexity(task), self._words(task), task.risk)
 
     def _for_kind(self, task: Task, confidence: float | None) -> dict[Strategy, Option]:
         key = (self._kind(task), confidence)

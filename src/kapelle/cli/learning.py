@@ -41,6 +41,9 @@ def savings(
     keep: Annotated[
         list[float] | None, typer.Option("--keep", help="Shares of today's quality to keep. Default: 0.95, 0.98, 1.")
     ] = None,
+    margin: Annotated[
+        float, typer.Option("--margin", help="Standard errors of quality to ask for beyond each share, such as 1.")
+    ] = 0.0,
     today: Annotated[
         str | None, typer.Option("--today", help="The agent that does everything today. Default: the best one.")
     ] = None,
@@ -60,6 +63,7 @@ def savings(
             quality_scale=quality_scale,
             today=today,
             shares=keep or (0.95, 0.98, 1.0),
+            margin=margin,
             plot=plot,
             save=save,
             seed=seed,
@@ -90,7 +94,7 @@ def learn(
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Learn from outcomes how hard tasks are, what pays and who does what; later runs with this ledger use it."""
+    """Learn from outcomes what words tell, what pays and who does what; later runs with this ledger use it."""
     path = ledger_file(db)
     folder = Path(f"{Path(path).expanduser()}.learned")
     with console(stderr=True).status("learning"):

@@ -140,7 +140,7 @@ class Engine(Streaming, Together, People, Feedback):
         known = load_learned(Path(learned) if learned is not None else learned_folder(self.ledger))
         self.profiler = CostProfiler.from_outcomes(
             self.ledger.outcomes(limit=MAX_OUTCOMES),
-            difficulty=known.difficulty,
+            words=known.words,
             agents=registry.values(),
             prices=PriceTable.from_environment(environ),
             clock=clock,

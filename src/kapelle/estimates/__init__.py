@@ -1,6 +1,6 @@
 """Estimates: what a task is expected to take of an agent, and how likely it succeeds, learned from outcomes.
 
-`CostProfiler` is the face. What needs NumPy (difficulty, features, forest) is imported when it is first asked for.
+`CostProfiler` is the face. What needs NumPy (success, words, predictor) is imported when it is first asked for.
 """
 
 from typing import TYPE_CHECKING
@@ -24,9 +24,12 @@ from .profiler import CostProfiler as CostProfiler
 if TYPE_CHECKING:
     from .arrays import read_arrays as read_arrays
     from .arrays import write_arrays as write_arrays
-    from .difficulty import Difficulty as Difficulty
-    from .difficulty import DifficultyModel as DifficultyModel
     from .features import Embed as Embed
+    from .predictor import OutcomePredictor as OutcomePredictor
+    from .success import Scales as Scales
+    from .success import SuccessModel as SuccessModel
+    from .success import Term as Term
+    from .words import LearnedWords as LearnedWords
 else:
     from kapelle import later
 
@@ -34,7 +37,9 @@ else:
         __name__,
         {
             "arrays": "read_arrays write_arrays",
-            "difficulty": "Difficulty DifficultyModel",
             "features": "Embed",
+            "predictor": "OutcomePredictor",
+            "success": "Scales SuccessModel Term",
+            "words": "LearnedWords",
         },
     )

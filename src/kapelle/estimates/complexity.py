@@ -2,7 +2,7 @@
 
 The factors are documented heuristics, and scale what is known of costs and times per unit of complexity; nothing is
 learned here. They are not the difficulty that DAAO (arXiv:2509.11079) estimates per query: that is learned from the
-words of tasks and what became of them, and moves the chance of success (`DifficultyAssessor`).
+words of tasks and what became of them, and moves the chance of success (see success).
 """
 
 from __future__ import annotations

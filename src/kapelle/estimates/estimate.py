@@ -6,17 +6,16 @@ An undeclared cost or time of an agent that nobody has tried is a guess at the d
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal
 
 from kapelle.agents import AgentCapability
 from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
 
+from .amounts import Amount
 from .experience import Experience, Success
 from .history import WINDOW, PairHistory, Tokens
-from .posterior import Rate, shift_rate
 
 Source = Literal["declared", "learned", "default"]
 Basis = Literal["declared", "elsewhere", "measured"]
@@ -64,6 +63,9 @@ class Estimate:
     basis: Basis = "measured"
     """Where the chance that an answer is right comes from: it was `measured`; or it is what the agent declares, because
     nothing has; or that mixed with what was measured `elsewhere`, of other agents and other types of task."""
+    why: str = ""
+    """The few things that moved the chance of success from what is declared: `look-ups 41 of 44; long words: less`.
+    Told of the estimates that a plan was made by; "" of others, and where nothing moved it."""
     note: str = ""
     """What a reader should know of the estimate: that the agent has changed lately, for instance."""
 
@@ -101,8 +103,11 @@ class Estimate:
         >>> Estimate(cost_usd=0, seconds=1, success_rate=0.82, tokens=0, samples=40, judged=0, completion=0.97,
         ...          basis="declared", source="learned").tell_success()
         '85% declared, not checked yet; completes 97%, learned from 40 outcomes'
+        >>> Estimate(cost_usd=0, seconds=1, success_rate=0.9, tokens=0, samples=44, judged=44, source="learned",
+        ...          why="look-ups 41 of 44; long words: less").tell_success()
+        'learned from 44 outcomes: look-ups 41 of 44; long words: less'
         """
-        return tell_success(self.success_rate, self.completion, self.samples, self.judged, self.basis)
+        return tell_success(self.success_rate, self.completion, self.samples, self.judged, self.basis, self.why)
 
     def explain(self) -> str:
         """Return the estimate in words, with its bounds.
@@ -114,7 +119,7 @@ class Estimate:
         known = {"declared": "declared by the agent", "default": "a guess"}.get(
             self.source, f"learned from {self.samples} outcome{'s' * (self.samples != 1)}"
         )
-        detail = f"; {self.tell_success()}" if self.samples > self.judged else ""
+        detail = f"; {self.tell_success()}" if self.samples > self.judged or self.why else ""
         text = (
             f"{known}: {self.success_rate:.0%} success (at least {self.success_lower:.0%}{detail}), "
             f"{format_usd(self.cost_usd)} ({format_usd(self.cost_low_usd)} to {format_usd(self.cost_high_usd)}), "
@@ -134,105 +139,101 @@ DEFAULT_TOKENS = 10_000 / 3
 """Tokens that the documented default cost buys at the documented price of the medium tier."""
 INPUT_SHARE = 0.75
 """Of tokens that were not told apart: three of input to one of output, the mix that blended prices usually assume."""
-_SHIFT_ERROR = 0.5
-"""A shift by difficulty is itself known to half of its size."""
-_MAX_SHIFT = 6.0
 
 
-class Assessment(Protocol):
-    """How hard one task is."""
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What is expected of an agent at a type of task, whatever its words. Amounts are per unit of complexity."""
 
-    @property
-    def level(self) -> float:
-        """The chance, 0..1, that a typical agent fails at it."""
-
-    def shift(self, agent: str) -> float:
-        """Return the shift of the agent's log-odds of success against its own mean for the type; 0 is ordinary."""
-
-
-class DifficultyAssessor(Protocol):
-    """Says how hard a task is, by its words."""
-
-    def assess(self, text: str, task_type: str) -> Assessment:
-        """Return the difficulty of a task."""
+    capability: AgentCapability
+    history: PairHistory | None
+    tokens: Tokens | None
+    cost: Amount
+    has_declared_cost: bool
+    """Declared costs and times are meant for any task, whatever its complexity."""
+    seconds: Amount
+    costs_told: int
+    note: str
 
 
-def estimate_pair(
+def read_pair(
     experience: Experience,
     capability: AgentCapability,
     task_type: str,
-    complexity: float,
     *,
-    believed: Success,
     price_usd: Callable[[Tokens | None], float],
-) -> Estimate:
-    """Return what a task of this type and complexity is expected to take from this agent.
+) -> Pair:
+    """Return what is expected of an agent at a type of task.
 
     Args:
-        believed: Its chance of success.
+        experience: What is known.
+        capability: Of the agent.
+        task_type: Of the tasks.
         price_usd: What so many tokens, or those of a task of which nothing is known, cost with its model or tier.
     """
     agent = capability.agent_id
     history = experience.histories.get((agent, task_type))
     of_type = experience.types.get(task_type)
-    success = believed.both
     known = history.tokens if history else of_type.tokens if of_type and of_type.tokens.count else None
-    usage = usage_of(known, capability, complexity)
-    is_free = capability.cost_tier == "free"
-    declared_usd = 0.0 if capability.cost_usd is None and is_free else capability.cost_usd
-    cost = experience.expect(
-        "cost",
-        agent,
-        task_type,
-        declared=declared_usd,
-        guess=price_usd(known) if declared_usd is None else 0.0,
-        complexity=complexity,
-        is_wild=known is None and capability.model is None,
+    declared_usd = 0.0 if capability.cost_usd is None and capability.cost_tier == "free" else capability.cost_usd
+    return Pair(
+        capability,
+        history,
+        known,
+        experience.expect(
+            "cost",
+            agent,
+            task_type,
+            declared=declared_usd,
+            guess=price_usd(known) if declared_usd is None else 0.0,
+            is_wild=known is None and capability.model is None,
+        ),
+        declared_usd is not None,
+        experience.expect(
+            "seconds",
+            agent,
+            task_type,
+            declared=capability.seconds,
+            guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
+        ),
+        experience.agents[agent].costs_told if agent in experience.agents else 0,
+        _tell_changes(history),
     )
-    seconds = experience.expect(
-        "seconds",
-        agent,
-        task_type,
-        declared=capability.seconds,
-        guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
-        complexity=complexity,
-    )
+
+
+def make_estimate(pair: Pair, complexity: float, success: Success, usual: Success) -> Estimate:
+    """Return what a task of this complexity is expected to take; `usual` is the success at any task of its type.
+
+    Words make no agent worth trying where it is hopeless at the type.
+    """
+    history, capability = pair.history, pair.capability
+    samples = history.executions if history is not None else 0
+    if samples >= MIN_OUTCOMES and usual.both.mean + WIDTH * usual.both.sd < HOPELESS:
+        success = usual
+    usage = usage_of(pair.tokens, capability, complexity)
+    cost_unit = 1.0 if pair.has_declared_cost else complexity
+    seconds_unit = 1.0 if capability.seconds is not None else complexity
+    cost, seconds, rate = pair.cost, pair.seconds, success.both
+    is_judged = history is not None and history.judged > 0
     return Estimate(
-        cost_usd=cost.mean,
-        seconds=seconds.mean,
-        success_rate=success.mean,
+        cost_usd=cost.mean * cost_unit,
+        seconds=seconds.mean * seconds_unit,
+        success_rate=rate.mean,
         tokens=usage.tokens,
-        samples=history.executions if history else 0,
-        source="learned" if history else "declared" if declared_usd is not None else "default",
-        success_lower=success.lower,
-        success_sd=success.sd,
-        cost_low_usd=cost.low,
-        cost_high_usd=cost.high,
-        seconds_low=seconds.low,
-        seconds_high=seconds.high,
+        samples=samples,
+        source="learned" if history else "declared" if pair.has_declared_cost else "default",
+        success_lower=rate.lower,
+        success_sd=rate.sd,
+        cost_low_usd=cost.low * cost_unit,
+        cost_high_usd=cost.high * cost_unit,
+        seconds_low=seconds.low * seconds_unit,
+        seconds_high=seconds.high * seconds_unit,
         usage=usage,
-        costs_told=experience.agents[agent].costs_told if agent in experience.agents else 0,
-        completion=believed.completion.mean,
+        costs_told=pair.costs_told,
+        completion=success.completion,
         judged=history.judged if history else 0,
-        basis="measured" if history and history.judged else "elsewhere" if believed.is_from_elsewhere else "declared",
-        note=_tell_changes(history),
-    )
-
-
-def shift_estimate(estimate: Estimate, shift: float, *, confidence: float) -> Estimate:
-    """Return an estimate whose log-odds of success are shifted, because the task is harder or easier than usual."""
-    if not math.isfinite(shift) or shift == 0.0:
-        return estimate
-    shift = min(max(shift, -_MAX_SHIFT), _MAX_SHIFT)
-    rate = shift_rate(
-        Rate(mean=estimate.success_rate, lower=estimate.success_lower, sd=estimate.success_sd),
-        shift,
-        shift_sd=_SHIFT_ERROR * abs(shift),
-        confidence=confidence,
-    )
-    completion = max(estimate.completion, rate.mean)  # a chance of both is no more than that of one
-    return replace(
-        estimate, success_rate=rate.mean, success_lower=rate.lower, success_sd=rate.sd, completion=completion
+        basis="measured" if is_judged else "elsewhere" if success.is_from_elsewhere else "declared",
+        note=pair.note,
     )
 
 

@@ -1,15 +1,16 @@
 """Numbers that describe a task's words, from NumPy alone: its form, and where its words stand among those seen before.
 
-Three blocks, side by side:
+Two blocks, side by side, and a third where an embedding model is given:
 
-    form      lengths, shares of digits, capitals and signs, lines, numbers, negations, question words; of the context
-              (the schemas of the functions it may call, say) its size, its parts, and how far its words meet the text's
-    words     single words and pairs, hashed, weighted by tf-idf, and folded to a few dimensions (latent semantic
+    form      14 numbers: lengths of text and context, lines, shares of digits, capitals and signs, numbers, code
+    words     single words and pairs, hashed, weighted by tf-idf, and folded to 32 dimensions (latent semantic
               analysis; randomised range finder of Halko, Martinsson and Tropp, arXiv:0909.4061)
-    letters   the same of runs of three to five letters, which see through word forms, formulas and code
 
-Hashes are CRC-32 and a multiplicative hash of the bytes: the same in every process, whatever PYTHONHASHSEED is. What a
-task cost or whether it succeeded is never looked at here. Refuses nothing: any text has its numbers, none of them NaN.
+Each block is centred on the texts that it was learned from, and has a mean square length of 1 there: so one variance
+says how much a block may explain (see success), whatever its units.
+
+Hashes are CRC-32 of the bytes: the same in every process, whatever PYTHONHASHSEED is. What a task cost or whether it
+succeeded is never looked at here. Refuses nothing: any text has its numbers, none of them NaN.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Embed = Callable[[Sequence[str]], Sequence[Sequence[float]]]
 
 DIMENSIONS = 32
@@ -36,37 +38,39 @@ FOLD_ROWS = 4000
 """Tasks from which the folding is learned; more change it little."""
 HEAD, TAIL = 6000, 2000
 """Letters that are read of a long text, at its beginning and its end; the lengths count them all."""
+_LEAST = 1e-9
+"""A spread below this is none: all texts are alike there."""
+_SAYS_NOTHING = 1e9
+"""The spread of a number that was the same for all texts: whatever it is later, nothing was learned of it."""
 
 _WORD = re.compile(r"[^\W_]+")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_SENTENCE = re.compile(r"[.!?](?:\s|$)")
-_NAME = re.compile(r"[a-z,] [A-Z][a-z]")
-_SPACES = re.compile(r"\s+")
-_PART = re.compile(r"""["'](name|type|description|required|enum|items|properties|default|array|list|dict|object)["']""")
-_PARTS = ("name", "type", "description", "required", "enum", "items", "properties", "default", "array", "list", "dict")
-_NEGATIONS = frozenset(
-    [
-        "not",
-        "no",
-        "never",
-        "none",
-        "except",
-        "least",
-        "cannot",
-        "without",
-        "neither",
-        "nor",
-        "incorrect",
-        "false",
-        "unlikely",
-        "don",
-        "isn",
-        "doesn",
-    ]
+_SIGN = re.compile(r"[^\w\s]|_")
+_MATHEMATICS = "=+-*/^<>\\$%"
+_MOST = 4.0
+"""Standard deviations that a number of the form may lie from its mean; what lies further out counts as that."""
+
+FORM = (
+    "length of the text",
+    "length of the text",
+    "lines",
+    "digits",
+    "capitals",
+    "punctuation",
+    "long words",
+    "numbers",
+    "variety of words",
+    "a question",
+    "code",
+    "formulas",
+    "length of the context",
+    "parts of the context",
 )
-_QUESTIONS = ("what", "which", "who", "how", "when", "where", "why", "if", "is", "the", "many", "write", "find")
-_SIGNS = np.zeros(256, dtype=bool)
-_SIGNS[[ord(sign) for sign in "=+-*/^<>\\$%{}[]()|~_"]] = True
+"""What the numbers of `form_of` are called; several of one name belong together."""
+WORDS = "words"
+"""What a folded number is called."""
+EMBEDDING = "meaning"
+"""What a number of an embedding model is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +135,35 @@ class Fold:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """How raw numbers become a block: less their means, and over one scale for all of them."""
+
+    means: Doubles
+    scale: float
+
+    @classmethod
+    def learn(cls, raw: Doubles) -> Block:
+        """Return the block of these rows: centred, with a mean square length of 1."""
+        if not raw.size:
+            return cls(np.zeros(raw.shape[1]), 1.0)
+        means = raw.mean(axis=0)
+        return cls(means, max(float(np.sqrt(((raw - means) ** 2).sum(axis=1).mean())), _LEAST))
+
+    def place(self, raw: Doubles) -> Doubles:
+        """Return rows as the block has them."""
+        placed: Doubles = (raw - self.means) / self.scale
+        return placed
+
+
+@dataclass(frozen=True, slots=True)
 class TextFeatures:
     """Describes texts, and their contexts, by rows of numbers. Learned from texts alone."""
 
     words: Fold
-    letters: Fold
+    form_means: Doubles
+    form_spreads: Doubles
+    blocks: tuple[Block, ...]
+    """Of form, words, and the embedding where there is one."""
     embed: Embed | None = None
     """Further numbers per text, from an embedding model; they are put beside the others."""
 
@@ -144,51 +172,73 @@ class TextFeatures:
         cls, texts: Sequence[str], contexts: Sequence[str] | None = None, *, seed: int = 0, embed: Embed | None = None
     ) -> TextFeatures:
         """Return the description that suits these texts."""
-        about = contexts if contexts is not None else [""] * len(texts)
-        words = [hash_words(text, context) for text, context in zip(texts, about, strict=True)]
-        letters = [hash_letters(text) for text in texts]
-        return cls(Fold.learn(words, seed=seed), Fold.learn(letters, seed=seed + 1), embed)
+        forms, hashed = _forms(texts, contexts), [hash_words(text) for text in texts]
+        means, spreads = np.zeros(len(FORM)), np.full(len(FORM), _SAYS_NOTHING)
+        if len(forms):
+            means, spreads = forms.mean(axis=0), forms.std(axis=0)
+            spreads[spreads < _LEAST] = _SAYS_NOTHING
+        words = Fold.learn(hashed, seed=seed)
+        raw = cls(words, means, spreads, (), embed)._raw(texts, forms, hashed)
+        return cls(words, means, spreads, tuple(Block.learn(block) for block in raw), embed)
 
-    def describe(self, texts: Sequence[str], contexts: Sequence[str] | None = None) -> Floats:
-        """Return a row of numbers per text. All are finite."""
-        about = contexts if contexts is not None else [""] * len(texts)
-        rows = np.zeros((len(texts), 2 * DIMENSIONS + FORM_WIDTH), dtype=np.float32)
-        for at, (text, context) in enumerate(zip(texts, about, strict=True)):
-            rows[at, :DIMENSIONS] = self.words.place(hash_words(text, context))
-            rows[at, DIMENSIONS : 2 * DIMENSIONS] = self.letters.place(hash_letters(text))
-            rows[at, 2 * DIMENSIONS :] = form_of(text, context)
-        if self.embed is not None and len(texts):
-            further = np.asarray(self.embed(texts), dtype=np.float32).reshape(len(texts), -1)
-            rows = np.hstack([rows, np.nan_to_num(further, posinf=0.0, neginf=0.0)])
-        return rows
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each number is called in explanations; several of one name belong together."""
+        return (*FORM, *[WORDS] * DIMENSIONS, *[EMBEDDING] * (len(self.blocks[2].means) if self.embed else 0))
+
+    def describe(self, texts: Sequence[str], contexts: Sequence[str] | None = None) -> Doubles:
+        """Return a row of numbers per text, one for each of `names`. All are finite."""
+        raw = self._raw(texts, _forms(texts, contexts), [hash_words(text) for text in texts])
+        return np.hstack([block.place(rows) for block, rows in zip(self.blocks, raw, strict=True)])
 
     def to_arrays(self) -> dict[str, NDArray[np.generic]]:
         """Return what `from_arrays` needs; the embedding function is not among it."""
-        return {
-            f"{name}_{part}": getattr(fold, part)
-            for name, fold in (("words", self.words), ("letters", self.letters))
-            for part in ("buckets", "weights", "directions")
+        arrays: dict[str, NDArray[np.generic]] = {
+            f"words_{part}": getattr(self.words, part) for part in ("buckets", "weights", "directions")
         }
+        arrays |= {"form_means": self.form_means, "form_spreads": self.form_spreads}
+        for number, block in enumerate(self.blocks):
+            arrays |= {f"block_{number}": np.append(block.means, block.scale)}
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]], *, embed: Embed | None = None) -> TextFeatures:
-        """Return the description that was saved.
+        """Return the description that was saved; give it the `embed` that it was learned with, if there was one.
 
         Raises:
             KeyError, ValueError: the arrays are not those of a description.
         """
-        folds = []
-        for name in ("words", "letters"):
-            buckets = np.asarray(arrays[f"{name}_buckets"], dtype=np.int32)
-            weights = np.asarray(arrays[f"{name}_weights"], dtype=np.float32)
-            directions = np.asarray(arrays[f"{name}_directions"], dtype=np.float32)
-            rows = len(buckets)
-            if buckets.ndim != 1 or weights.shape != (rows,) or directions.shape != (rows, DIMENSIONS):
-                raise ValueError(f"the shapes of {name} do not fit")
-            if (np.diff(buckets) <= 0).any() or not (np.isfinite(weights).all() and np.isfinite(directions).all()):
-                raise ValueError(f"the numbers of {name} are damaged")
-            folds.append(Fold(buckets, weights, directions))
-        return cls(folds[0], folds[1], embed)
+        buckets = np.asarray(arrays["words_buckets"], dtype=np.int32)
+        weights = np.asarray(arrays["words_weights"], dtype=np.float32)
+        directions = np.asarray(arrays["words_directions"], dtype=np.float32)
+        means = np.asarray(arrays["form_means"], dtype=np.float64)
+        spreads = np.asarray(arrays["form_spreads"], dtype=np.float64)
+        many = 3 if embed is not None else 2
+        told = [np.asarray(arrays[f"block_{number}"], dtype=np.float64) for number in range(many)]
+        rows = len(buckets)
+        if buckets.ndim != 1 or weights.shape != (rows,) or directions.shape != (rows, DIMENSIONS):
+            raise ValueError("the shapes of words do not fit")
+        if means.shape != (len(FORM),) or spreads.shape != means.shape or bool((spreads <= 0).any()):
+            raise ValueError("the numbers of the form do not fit")
+        if [one.shape for one in told[:2]] != [(len(FORM) + 1,), (DIMENSIONS + 1,)] or told[-1].ndim != 1:
+            raise ValueError("the blocks do not fit")
+        numbers = np.concatenate([weights, directions.ravel(), means, spreads, *told])
+        if (np.diff(buckets) <= 0).any() or not np.isfinite(numbers).all():
+            raise ValueError("the numbers of words are damaged")
+        if any(one[-1] <= 0 for one in told):
+            raise ValueError("a scale is damaged")
+        blocks = tuple(Block(one[:-1], float(one[-1])) for one in told)
+        return cls(Fold(buckets, weights, directions), means, spreads, blocks, embed)
+
+    def _raw(self, texts: Sequence[str], forms: Doubles, hashed: Sequence[NDArray[np.int64]]) -> list[Doubles]:
+        standard = (forms - self.form_means) / self.form_spreads
+        folded = np.array([self.words.place(row) for row in hashed], dtype=np.float64)
+        raw = [np.clip(standard, -_MOST, _MOST), folded.reshape(len(texts), DIMENSIONS)]
+        if self.embed is not None:
+            width = len(self.blocks[2].means) if self.blocks else 0
+            further = np.asarray(self.embed(texts), dtype=np.float64) if len(texts) else np.zeros((0, width))
+            raw.append(np.nan_to_num(further.reshape(len(texts), -1 if len(texts) else width), posinf=0.0, neginf=0.0))
+        return raw
 
 
 def shorten(text: str) -> str:
@@ -196,117 +246,40 @@ def shorten(text: str) -> str:
     return text if len(text) <= HEAD + TAIL else f"{text[:HEAD]} {text[-TAIL:]}"
 
 
-def hash_words(text: str, context: str = "") -> NDArray[np.int64]:
-    """Return the buckets of a text's words and pairs of words, and of its context's words. Repetitions stay."""
+def hash_words(text: str) -> NDArray[np.int64]:
+    """Return the buckets of a text's words and pairs of words. Repetitions stay."""
     words = _WORD.findall(shorten(text).lower())
     single = np.fromiter((zlib.crc32(word.encode()) for word in words), dtype=np.int64, count=len(words))
     pairs = (single[:-1] * 31 + single[1:] * 17 + 7) & 0xFFFFFFFF
-    if not context:
-        return np.concatenate([single, pairs]) % BUCKETS
-    around = _WORD.findall(shorten(context).lower())
-    beside = np.fromiter((zlib.crc32(word.encode(), 1) for word in around), dtype=np.int64, count=len(around))
-    return np.concatenate([single, pairs, beside]) % BUCKETS
-
-
-def hash_letters(text: str) -> NDArray[np.int64]:
-    """Return the buckets of all runs of three, four and five letters. Repetitions stay."""
-    plain = _SPACES.sub(" ", shorten(text).lower()).encode()
-    codes = np.frombuffer(b" " + plain + b" ", dtype=np.uint8).astype(np.uint64)
-    parts = []
-    run = codes
-    for length in range(2, 6):
-        run = run[:-1] * np.uint64(257) + codes[length - 1 :] if len(run) > 1 else run[:0]
-        if length >= 3:
-            # Fibonacci hashing: the golden ratio's bits spread neighbouring codes over all buckets.
-            parts.append((run * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - 18))
-    return np.concatenate(parts).astype(np.int64)
+    return np.concatenate([single, pairs]) % BUCKETS
 
 
 def form_of(text: str, context: str = "") -> list[float]:
-    """Return what a text's form says: `FORM_WIDTH` numbers."""
+    """Return what a text's form says: a number for each of FORM."""
     read = shorten(text)
     log = math.log1p
-    letters = np.bincount(np.frombuffer(read.encode("latin-1", "replace"), dtype=np.uint8), minlength=256)
-    length = max(len(read), 1)
-    digits, capitals = int(letters[48:58].sum()), int(letters[65:91].sum())
-    signs, foreign = int(letters[_SIGNS].sum()), int(letters[128:].sum())
-    lines = read.split("\n")
     words = _WORD.findall(read.lower())
-    count = max(len(words), 1)
-    sizes = [len(word) for word in words] or [0]
-    mean_size = sum(sizes) / len(sizes)
-    different = set(words)
-    numbers = _NUMBER.findall(read)
-    names = len(_NAME.findall(read))
-    sentences = max(len(_SENTENCE.findall(read)), 1)
-    later = [len(line) for line in lines[1:] if line] or [0]
-    mean_later = sum(later) / len(later)
-    negations = sum(word in _NEGATIONS for word in words)
-    numeric = sum(not any(map(str.isalpha, line[2:])) for line in lines[1:])
-    form = [
+    count, length = max(len(words), 1), max(len(read), 1)
+    digits = sum(map(str.isdigit, read))
+    return [
         log(len(text)),
-        log(count),
-        log(len(lines)),
+        log(len(words)),
+        log(text.count("\n")),
         digits / length,
-        log(digits),
-        log(len(numbers)),
-        log(max((min(float(number[:15]), 1e12) for number in numbers), default=0.0)),
-        capitals / length,
-        log(capitals),
-        names / count,
-        log(names),
-        signs / length,
-        log(signs),
-        mean_size,
-        float(max(sizes)),
-        math.sqrt(sum((size - mean_size) ** 2 for size in sizes) / len(sizes)),
-        sum(size <= 3 for size in sizes) / count,
-        sum(size >= 8 for size in sizes) / count,
-        len(different) / count,
-        log(count / sentences),
-        log(sentences),
-        log(len(lines[0])),
-        log(len(lines[-1])),
-        log(mean_later),
-        log(max(later)),
-        log(min(later)),
-        math.sqrt(sum((size - mean_later) ** 2 for size in later) / len(later)) / (mean_later + 1),
-        float(min(letters[ord("?")], 9)),
-        log(letters[ord(",")]),
-        log(letters[ord('"')] + letters[ord("'")]),
-        float("__" in read),
-        log(letters[ord(":")]),
-        log(letters[ord(";")]),
-        log(letters[ord("(")]),
-        float(negations),
-        numeric / len(lines),
-        foreign / length,
-        float("```" in read or "def " in read),
+        sum(map(str.isupper, read)) / length,
+        len(_SIGN.findall(read)) / length,
+        sum(map(len, words)) / count,
+        log(len(_NUMBER.findall(read))),
+        len(set(words)) / count,
+        float("?" in read),
+        float("def " in read or "```" in read),
+        log(sum(map(read.count, _MATHEMATICS))),
+        log(len(context)),
+        log(context.count("{")),
     ]
-    first = words[0] if words else ""
-    form += [float(first == word) for word in _QUESTIONS]
-    form += [float(word in different) for word in _QUESTIONS]
-    return form + _form_of_context(different, context)
 
 
-def _form_of_context(words: set[str], context: str) -> list[float]:
-    if not context:
-        return [0.0] * CONTEXT_WIDTH
-    read = shorten(context)
-    around = set(_WORD.findall(read.lower()))
-    common = len(words & around)
-    found = _PART.findall(read)
-    form = [
-        math.log1p(len(context)),
-        math.log1p(read.count("{")),
-        math.log1p(read.count("[")),
-        math.log1p(len(around)),
-        common / max(len(words), 1),
-        common / max(len(around), 1),
-    ]
-    return form + [math.log1p(found.count(part)) for part in _PARTS]
-
-
-CONTEXT_WIDTH = 6 + len(_PARTS)
-FORM_WIDTH = len(form_of("", ""))
-"""How many numbers `form_of` gives."""
+def _forms(texts: Sequence[str], contexts: Sequence[str] | None) -> Doubles:
+    about = contexts if contexts is not None else [""] * len(texts)
+    rows = [form_of(text, context) for text, context in zip(texts, about, strict=True)]
+    return np.array(rows, dtype=np.float64).reshape(len(texts), len(FORM))

@@ -30,6 +30,8 @@ _WEIGHTS = tuple(0.5 ** (age / _HALF_LIFE) for age in range(WINDOW))
 _COST, _SECONDS, _TOKENS, _SUCCESS, _COMPLEXITY, _UNCHECKED, _FIELDS = 0, 1, 2, 3, 4, 5, 6
 _DAY_S = 86_400.0
 _KEPT = 1.0 - 1.0 / MEMORY
+_LOG_KEPT = math.log(_KEPT)
+_LEAST_KEPT = 1e-300
 _REFRESH, _RATE_REFRESH = 16, 8
 
 Effect = list[float]
@@ -130,7 +132,8 @@ class Share:
         half_life_s: Seconds after which an outcome counts half, where it is known when it was.
     """
 
-    __slots__ = ("_downs", "_half_life_s", "_seen", "_ups", "at", "count", "detector", "total")
+    __slots__ = ("_downs", "_half_life_s", "_seen", "_ups", "at", "changes", "count", "detector", "faded", "right",
+                 "total")  # fmt: skip
 
     def __init__(self, half_life_s: float) -> None:
         self._half_life_s = half_life_s
@@ -140,6 +143,12 @@ class Share:
         """What they sum up to, discounted."""
         self.at = 0.0
         """When the last one ended; 0 where that is not known."""
+        self.right = 0.0
+        """What all outcomes sum up to, however old."""
+        self.faded = 0.0
+        """The logarithm of what the first of them counts by now. Another one counts e to what this fell since then."""
+        self.changes = 0
+        """That were noticed. What came before the last one counts next to nothing."""
         self.detector = ShiftDetector()
         self._seen = 0
         self._ups = self._downs = 0.0
@@ -147,10 +156,12 @@ class Share:
     def add(self, value: float, at: float) -> tuple[float, float] | None:
         """Count an outcome, 0..1; return the shares before and after the change that it made evident, if any."""
         self._seen += 1
-        kept = self._kept_until(at)
+        self.right += value
+        kept = self.kept_until(at)
         count, total = self.count * kept, self.total * kept
         if at > self.at:
             self.at = at
+        self.faded += math.log(max(kept, _LEAST_KEPT)) + _LOG_KEPT
         if count >= MIN_KNOWN and (not self._ups or not self._seen % _RATE_REFRESH):
             self._ups, self._downs = reference(total / count, count)
         found = self.detector
@@ -159,6 +170,7 @@ class Share:
             self.count = carried + found.outcomes
             self.total = carried * before + found.mean * found.outcomes
             self._ups = 0.0
+            self.changes += 1
             return before, found.mean
         self.count = count * _KEPT + 1.0
         self.total = total * _KEPT + value
@@ -166,10 +178,11 @@ class Share:
 
     def seen_at(self, now: float) -> tuple[float, float]:
         """Return the outcomes that count at a time, and what they sum up to; 0 is no matter when."""
-        kept = self._kept_until(now)
+        kept = self.kept_until(now)
         return self.count * kept, self.total * kept
 
-    def _kept_until(self, at: float) -> float:
+    def kept_until(self, at: float) -> float:
+        """Return what is left of each by a time, as a part of what it counts now."""
         passed = at - self.at
         return 0.5 ** (passed / self._half_life_s) if self.at > 0.0 and passed > 0.0 else 1.0
 
@@ -178,12 +191,10 @@ class PairHistory:
     """What one agent's attempts at one type of task used and came to."""
 
     __slots__ = ("_rows", "agent", "completion", "correctness", "cost", "cost_usd", "drift", "executions", "judged",
-                 "rate_effect", "seconds", "successes", "task_type", "tokens", "total_seconds", "total_tokens",
+                 "seconds", "successes", "task_type", "tokens", "total_seconds", "total_tokens",
                  "tried", "unchecked")  # fmt: skip
 
-    def __init__(
-        self, agent: str, task_type: str, *, rate_effect: Effect, cost: PairAmounts, seconds: PairAmounts
-    ) -> None:
+    def __init__(self, agent: str, task_type: str, *, cost: PairAmounts, seconds: PairAmounts) -> None:
         self.agent = agent
         self.task_type = task_type
         self.executions = 0
@@ -200,7 +211,6 @@ class PairHistory:
         """Of attempts that gave an answer."""
         self.correctness = Share(CORRECTNESS_DAYS * _DAY_S)
         """Of answers: how right they were, as far as something measured it."""
-        self.rate_effect = rate_effect
         self.cost = cost
         self.seconds = seconds
         self.tokens = Tokens()

@@ -7,12 +7,11 @@ Theory. Three questions, three models, each of a few floats:
              take?                      there order statistics: of n + 1 exchangeable values the last lies between the
                                         i-th and the j-th of the others with chance (j - i) / (n + 1), however they
                                         are distributed
-    prior    what of a pair that was    log-odds, or logarithms, are level + agent + type + pair, each with a variance,
-             never seen?                learned one outcome at a time by a Kalman filter that keeps no covariances
+    prior    what of a pair that was    logarithms are level + agent + type + pair, each with a variance, learned one
+             never seen?                amount at a time by a Kalman filter that keeps no covariances
 
-The filter is the extended one for log-odds, as in Glicko's ratings (Glickman 1999), and clips surprises at three
-standard deviations for amounts, so that one absurd bill moves little. Variances have a floor: nothing is learned for
-good.
+The filter clips surprises at three standard deviations, so that one absurd bill moves little. Variances have a floor:
+nothing is learned for good. What a rate is before outcomes of the pair is another question: see success.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prior:
-    """A normal belief on the scale of the filter: log-odds or logarithms."""
+    """A normal belief of a logarithm."""
 
     mean: float
     variance: float
@@ -84,34 +83,6 @@ def both_rates(first: Rate, second: Rate, *, confidence: float) -> Rate:
     return Rate(mean=mean, lower=min(lower, first.lower, second.lower, mean), sd=sd)
 
 
-def shift_rate(rate: Rate, shift: float, *, shift_sd: float, confidence: float) -> Rate:
-    """Return the belief with its log-odds shifted. What is not known of the shift widens it."""
-    mean = expit(logit(rate.mean) + shift)
-    gap = logit(rate.mean) - logit(rate.lower)
-    gap = math.hypot(gap, normal_quantile(confidence) * shift_sd)
-    slope = mean * (1.0 - mean)
-    before = max(rate.mean * (1.0 - rate.mean), 1e-9)
-    return Rate(
-        mean=mean,
-        lower=min(expit(logit(mean) - gap), mean),
-        sd=min(math.hypot(rate.sd * slope / before, slope * shift_sd), 0.5),
-    )
-
-
-def rate_prior(prior: Prior) -> tuple[float, float]:
-    """Return the mean and the weight, in outcomes, of the Beta distribution that is nearest to normal log-odds.
-
-    The mean is MacKay's approximation (1992); the weight follows from the slope of the logistic function.
-    """
-    mean = expit(prior.mean / math.sqrt(1.0 + math.pi * prior.variance / 8.0))
-    return mean, 1.0 / (mean * (1.0 - mean) * prior.variance)
-
-
-def rate_level(mean: float, variance: float) -> float:
-    """Return the mean log-odds for which `rate_prior` has this mean."""
-    return logit(mean) * math.sqrt(1.0 + math.pi * variance / 8.0)
-
-
 # Amounts
 
 
@@ -149,7 +120,7 @@ def order_interval(ordered: Sequence[float]) -> tuple[float, float]:
 
 
 class Effects:
-    """Level + agent + type + pair, learned online. One for rates, with log-odds; one for amounts, with logarithms.
+    """Level + agent + type + pair of the logarithms of amounts, learned online.
 
     Every effect is a list [mean, variance, outcomes] that the caller keeps and hands in again, so that an update looks
     nothing up.
@@ -180,14 +151,6 @@ class Effects:
         """Return the effect of an agent and a type together of which nothing is known."""
         return [0.0, self._pair_variance, 0.0]
 
-    def observe_rate(self, agent: list[float], task_type: list[float], pair: list[float], value: float) -> None:
-        """Learn from one outcome, 0..1."""
-        level = self.level
-        chance = expit(level[0] + agent[0] + task_type[0] + pair[0])
-        slope = chance * (1.0 - chance)
-        scale = 1.0 / (1.0 + slope * (level[1] + agent[1] + task_type[1] + pair[1]))
-        self._move((level, agent, task_type, pair), (value - chance) * scale, slope * scale)
-
     def observe_amount(self, agent: list[float], task_type: list[float], pair: list[float], log: float) -> None:
         """Learn from one amount's logarithm."""
         level = self.level
@@ -199,11 +162,8 @@ class Effects:
         surprise = -most if surprise < -most else most if surprise > most else surprise
         within = surprise * surprise * self.noise / total
         self.noise += (within - self.noise) / min(level[2] + 6.0, 500.0)
-        self._move((level, agent, task_type, pair), surprise / total, 1.0 / total)
-
-    def _move(self, effects: tuple[list[float], ...], step: float, shrink: float) -> None:
-        floor = self._floor
-        for effect in effects:
+        step, shrink, floor = surprise / total, 1.0 / total, self._floor
+        for effect in (level, agent, task_type, pair):
             variance = effect[1]
             effect[0] += variance * step
             variance -= variance * variance * shrink

@@ -1,21 +1,23 @@
 """What work costs, how long it takes and how often it succeeds, per agent and task type, learned from outcomes.
 
 Theory. The parts have their files: distributions in `posterior`, what a pair of agent and type has done in `history`,
-changes in `drift`; `experience` puts them together, `estimate` makes an estimate of that, and `rows` reads the log.
+changes in `drift`, how right agents are in `correctness`, what they take in `amounts`; `experience` puts them together,
+`estimator` and `estimate` make estimates of that, and `rows` reads the log.
 
-    success   completion times correctness, each a Beta posterior; the older an outcome the less it counts (the
+    success   completion times correctness, each a Beta distribution; the older an outcome the less it counts (the
               effective window is 200 outcomes; by age it counts half after a week, or a month; none are older than a
               change that was noticed).
               completion: whether there is an answer, learned from every outcome that says something of the agent (see
               `ledger.BLAMELESS`); certain until something fails.
               correctness: whether the answer is right, learned from nothing but what something measured: a check, a
-              person, agreement, the agent's own `quality`. The prior is what the agent and the type are like elsewhere,
-              agents of one tier alike at first; and what is declared, which counts as DECLARED_OUTCOMES and fades as
-              soon as anything else is known. An agent that nobody checks stays what it declares.
+              person, agreement, the agent's own `quality`. One model believes it of all agents at all types (see
+              success): what is declared, moved by how right declarations were here, by what the agent does elsewhere
+              and by what it does at the type. An agent that nobody checks never rises above what it declares.
               Outcomes of another version of the agent do not count for either.
     cost,     A mean of the last 64 outcomes, the older the less, pulled towards what is declared (worth PRIOR_WEIGHT
-    seconds   outcomes), or else towards what agent and type are like elsewhere. An undeclared cost or time is a guess
-              and no prior: the first outcome replaces it. Intervals hold 90 % of single outcomes.
+    seconds   outcomes), or else towards what agent and type are like elsewhere; not where outcomes contradict that (see
+              amounts). An undeclared cost or time is a guess and no prior: the first outcome replaces it. Intervals
+              hold 90 % of single outcomes.
     tokens    Means of input, cached and output tokens; an untried agent with a model pays its model's price for each.
 
 So an agent that nobody has tried is uncertain: its expected success is what it declares, until others or its other work
@@ -30,7 +32,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Self
 
@@ -40,6 +42,7 @@ from kapelle.ledger import Outcome
 from kapelle.models import PriceTable
 from kapelle.redaction import get_logger
 
+from .correctness import WordSource
 from .drift import Drift
 from .estimate import (
     DEFAULT_COST_USD,
@@ -47,13 +50,12 @@ from .estimate import (
     DEFAULT_SUCCESS_RATE,
     DEFAULT_TOKENS,
     INPUT_SHARE,
-    DifficultyAssessor,
     Estimate,
-    estimate_pair,
-    shift_estimate,
     usage_of,
 )
-from .experience import PRIOR_WEIGHT, Experience, Success
+from .estimator import Estimator
+from .experience import PRIOR_WEIGHT, Experience
+from .explanation import explain_success
 from .history import Execution, TaskProfile, Tokens
 from .rows import (
     MAX_COMPLEXITY,
@@ -82,9 +84,9 @@ class CostProfiler:
     """Learns costs, times and success rates from outcomes, and estimates them for plans.
 
     Args:
-        difficulty: Says how hard a task is by its words; estimates of success then follow it.
+        words: Knows what was learned of tasks' words, if anything: estimates of success then follow them.
         confidence: Of the lower bounds of success, one-sided, between one half and one.
-        agents: Cards of agents, so that new ones are taken to be like those of their tier.
+        agents: Cards of agents, for their versions.
         versions: Agent to its present version: whether another one succeeded does not count. By default the cards'.
         prices: Of models; by default the table that comes with kapelle.
         clock: What time it is, in seconds since the epoch: outcomes fade by their age. Without one they do not.
@@ -100,7 +102,7 @@ class CostProfiler:
 
     def __init__(
         self,
-        difficulty: DifficultyAssessor | None = None,
+        words: WordSource | None = None,
         *,
         confidence: float = CONFIDENCE,
         agents: Iterable[AgentCapability] = (),
@@ -111,22 +113,19 @@ class CostProfiler:
         if not 0.5 <= confidence < 1.0:
             raise InvalidInput(f"confidence is {confidence!r}; it must lie from 0.5 to below 1.")
         self.confidence = confidence
-        self._difficulty = difficulty
         self._prices = prices if prices is not None else PriceTable()
-        cards = tuple(agents)
-        self._tiers = {agent.agent_id: agent.cost_tier for agent in cards}
-        self._versions = {agent.agent_id: agent.version for agent in cards if agent.version is not None}
+        self._versions = {agent.agent_id: agent.version for agent in agents if agent.version is not None}
         self._versions.update(versions or {})
         self._clock = clock
-        self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
+        self._words, self._experience = words, Experience(words)
         self._drifts: deque[Drift] = deque(maxlen=1000)
         self.revision = 0
         """Counts what was learned: while it stays, so do all estimates."""
         self._rejected = 0
         self._rejections: deque[str] = deque(maxlen=KEPT_REJECTIONS)
-        self._ready: dict[tuple[AgentCapability, str, float, float], Estimate] = {}
-        self._beliefs: dict[tuple[AgentCapability, str, float], Success] = {}
-        self._ready_prices: dict[str, float] = {}
+        self._estimator: Estimator | None = None
+        self._made_for: tuple[float, dict[str, float]] | None = None
+        """The hour and the prices that the estimator was made for."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -134,7 +133,7 @@ class CostProfiler:
         cls,
         outcomes: Iterable[Outcome],
         *,
-        difficulty: DifficultyAssessor | None = None,
+        words: WordSource | None = None,
         confidence: float = CONFIDENCE,
         agents: Iterable[AgentCapability] = (),
         prices: PriceTable | None = None,
@@ -142,7 +141,7 @@ class CostProfiler:
         versions: Mapping[str, str] | None = None,
     ) -> Self:
         """Return a profiler that has learned from these outcomes, oldest first."""
-        profiler = cls(difficulty, confidence=confidence, agents=agents, prices=prices, clock=clock, versions=versions)
+        profiler = cls(words, confidence=confidence, agents=agents, prices=prices, clock=clock, versions=versions)
         for outcome in outcomes:
             profiler.record_outcome(outcome)
         return profiler
@@ -150,10 +149,10 @@ class CostProfiler:
     def relearn(self, outcomes: Iterable[Outcome]) -> None:
         """Forget everything, and learn from these outcomes instead, oldest first."""
         with self._lock:
-            self._experience = Experience(level=DEFAULT_SUCCESS_RATE, tiers=self._tiers)
+            self._experience = Experience(self._words)
             self._drifts.clear()
             self._rejections.clear()
-            self._rejected, self._ready, self._beliefs = 0, {}, {}
+            self._rejected, self._estimator = 0, None
             self.revision += 1
         for outcome in outcomes:
             self.record_outcome(outcome)
@@ -280,31 +279,35 @@ class CostProfiler:
 
         Where an agent declares no cost and has done nothing yet, the tokens and the time that others took for this type
         are the guess, or else the defaults, at the price of its model or tier; so an agent that nobody has tried is not
-        taken for a cheap one. The words count where the profiler knows how to assess their difficulty.
+        taken for a cheap one. The words count where something was learned of words.
         """
         require_amount("complexity", complexity)
-        now = self._now()
-        key = (capability, task_type, complexity, now)
-        if self._ready_prices != self.MODEL_PRICING:
-            self._ready, self._ready_prices = {}, dict(self.MODEL_PRICING)
-        estimate = self._ready.get(key)
-        if estimate is None:
-            with self._lock:
-                estimate = estimate_pair(
-                    self._experience,
-                    capability,
-                    task_type,
-                    complexity,
-                    believed=self._believe(capability, task_type, now),
-                    price_usd=lambda known: self._price(capability, known),
-                )
-                if len(self._ready) >= 10_000:
-                    self._ready, self._beliefs = {}, {}
-                self._ready[key] = estimate
-        if self._difficulty is None or not text:
-            return estimate
-        shift = self._difficulty.assess(text, task_type).shift(capability.agent_id)
-        return shift_estimate(estimate, shift, confidence=self.confidence)
+        with self._lock:
+            estimator, task = self._ready_estimator(), (task_type, complexity, self._read(text))
+            return estimator.find(capability, task) or estimator.estimate([capability], [task])[0][0]
+
+    def estimate_all(
+        self, agents: Sequence[AgentCapability], tasks: Sequence[tuple[str, float, str]]
+    ) -> list[list[Estimate]]:
+        """Return what tasks of these types, complexities and words are expected to take of every agent, a list each."""
+        for _, complexity, _ in tasks:
+            require_amount("complexity", complexity)
+        with self._lock:
+            return self._ready_estimator().estimate(
+                agents, [(kind, unit, self._read(text)) for kind, unit, text in tasks]
+            )
+
+    def explain(self, capability: AgentCapability, task_type: str, *, text: str = "") -> str:
+        """Return in a few words what moved the chance of success from what the agent declares; "" where nothing did.
+
+        >>> profiler = CostProfiler()
+        >>> for number in range(40):
+        ...     profiler.record_execution("t", "scout", "search", 100, 1.0, number % 10 > 0)
+        >>> profiler.explain(AgentCapability(agent_id="scout", task_types=("search",)), "search")
+        'search 36 of 40'
+        """
+        with self._lock:
+            return explain_success(self._experience, capability, task_type, text=self._read(text), now=self._now())
 
     def get_profile(self, agent_name: str, task_type: str) -> TaskProfile | None:
         """Return what is known of this agent at this type of task; None where it has done none."""
@@ -349,8 +352,7 @@ class CostProfiler:
         with self._lock:
             changes = self._experience.record(agent, task_type, seen)
             self.revision += 1
-            if self._ready:
-                self._ready, self._beliefs = {}, {}
+            self._estimator = None
             if changes:
                 self._drifts.extend(changes)
         for change in changes or ():
@@ -367,19 +369,21 @@ class CostProfiler:
         """Return the time to the hour, so that estimates stay the same within a run; 0 without a clock."""
         return 0.0 if self._clock is None else self._clock() // 3600.0 * 3600.0
 
-    def _believe(self, capability: AgentCapability, task_type: str, now: float) -> Success:
-        """Return what is believed of the chance of success, which is the same at any complexity."""
-        key = (capability, task_type, now)
-        if key not in self._beliefs:
-            self._beliefs[key] = self._experience.believe_success(
-                capability.agent_id,
-                task_type,
-                tier=capability.cost_tier,
-                declared=capability.success_rate,
-                confidence=self.confidence,
-                now=now,
-            )
-        return self._beliefs[key]
+    @property
+    def reads_words(self) -> bool:
+        """Whether tasks that differ in their words alone may have different estimates."""
+        return self._words is not None
+
+    def _read(self, text: str) -> str:
+        return text if self._words is not None else ""
+
+    def _ready_estimator(self) -> Estimator:
+        """Return what estimates by what is known now."""
+        key = self._now(), self.MODEL_PRICING
+        if self._estimator is None or self._made_for != key:
+            self._made_for = key[0], dict(self.MODEL_PRICING)
+            self._estimator = Estimator(self._experience, confidence=self.confidence, now=key[0], price_usd=self._price)
+        return self._estimator
 
     def _price(self, capability: AgentCapability, known: Tokens | None) -> float:
         """Return the dollars that a task of complexity 1 costs with the agent's model, or else in its tier."""

@@ -31,6 +31,8 @@ class Observation(NamedTuple):
     """When, in seconds since the epoch."""
     cost_told: bool = True
     """Whether somebody measured the cost."""
+    text: str = ""
+    """What was asked, where that is known."""
 
 
 def read_outcome(outcome: Outcome, complexity: float) -> Observation:
@@ -46,6 +48,7 @@ def read_outcome(outcome: Outcome, complexity: float) -> Observation:
         complexity=complexity,
         at=float(outcome.at),
         cost_told=not is_assumed(outcome.features),
+        text=text_of(outcome.features),
     )
 
 
@@ -68,6 +71,12 @@ def is_complexity(value: object) -> bool:
 def is_assumed(features: object) -> bool:
     """Whether nobody measured what the attempt cost."""
     return isinstance(features, Mapping) and bool(features.get("cost_assumed"))
+
+
+def text_of(features: object) -> str:
+    """Return what was asked in an outcome, as far as its features tell; else nothing."""
+    text = features.get("text") if isinstance(features, Mapping) else None
+    return text if isinstance(text, str) else ""
 
 
 def complexity_of(features: object) -> float | None:

@@ -110,7 +110,7 @@ def tell_excluded(tasks: Sequence[LoggedTask], overlap: Overlap) -> dict[str, st
 
 
 class Predicted(Protocol):
-    """Predictions for some tasks; see `kapelle.estimates.difficulty.Prediction`."""
+    """Predictions for some tasks; see `kapelle.estimates.predictor.Prediction`."""
 
     @property
     def agents(self) -> Sequence[str]:
@@ -126,7 +126,7 @@ class Predicted(Protocol):
 
 
 class Predictor(Protocol):
-    """What tells beforehand how agents fare; see `kapelle.estimates.DifficultyModel`."""
+    """What tells beforehand how agents fare; see `kapelle.estimates.OutcomePredictor`."""
 
     def predict(self, tasks: Sequence[LoggedTask]) -> Predicted:
         """Return the predictions, without a look at the outcomes."""

@@ -36,7 +36,10 @@ class Policy(Protocol):
     """What chooses agents; see `kapelle.evaluation.RoutingPolicy`."""
 
     def point(self, quality_share: float) -> Any:
-        """Return the operating point that reaches this share of the best agent's quality on what it learned from."""
+        """Return the operating point that reaches this share of the best agent's quality on what it learned from.
+
+        Where a margin is asked for, it is given as `margin=`: see `RoutingPolicy.point`.
+        """
 
     def choose(self, tasks: Sequence[LoggedTask], point: Any) -> Sequence[Strategy]:
         """Return a strategy for each task, without a look at its outcomes."""
@@ -101,6 +104,7 @@ def judge_paired(
     *,
     today: str | None,
     shares: Sequence[float],
+    margin: float,
     fit: FitPolicy,
     replay: Replay,
     folds: int,
@@ -120,6 +124,7 @@ def judge_paired(
     judge = Judge(resampler, quality[:, now], cost[:, now])
 
     curve_shares = sorted({*shares, *CURVE_SHARES})
+    beyond: dict[str, Any] = {"margin": margin} if margin else {}
     names = {share: [""] * len(tasks) for share in curve_shares}
     routed = {share: np.zeros((2, len(tasks))) for share in curve_shares}
     known: dict[Strategy, Array] = {}
@@ -133,7 +138,7 @@ def judge_paired(
         mean_quality, mean_cost = quality[train].mean(axis=0), cost[train].mean(axis=0)
         for share in curve_shares:
             aim = share * float(mean_quality[now] / mean_quality.max())
-            for index, strategy in zip(test, policy.choose(judged, policy.point(aim)), strict=True):
+            for index, strategy in zip(test, policy.choose(judged, policy.point(aim, **beyond)), strict=True):
                 names[share][index] = str(strategy)
                 if strategy not in known:
                     known[strategy] = _look_up(strategy, tasks, agents, quality, cost, replay)

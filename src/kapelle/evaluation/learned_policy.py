@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kapelle.errors import InvalidInput
-from kapelle.estimates import DifficultyModel, LoggedTask, read_arrays, write_arrays
+from kapelle.estimates import LoggedTask, OutcomePredictor, read_arrays, write_arrays
 from kapelle.strategies import Strategy, strategy_from_dict, strategy_to_dict
 
 from .curve import OperatingPoint, choose_columns
@@ -41,18 +41,18 @@ class LearnedPolicy:
     def __init__(
         self,
         *,
-        model: DifficultyModel,
+        predictor: OutcomePredictor,
         strategies: Sequence[Strategy],
         point: OperatingPoint,
         allowed: Mapping[str, frozenset[str]],
     ) -> None:
         """Use `RoutingPolicy.settle`, `settle_policy` or `load`."""
         self.strategies = tuple(strategies)
-        """In the order of the model's columns."""
+        """In the order of the predictor's columns."""
         self.point = point
         self.allowed = dict(allowed)
-        """Task type to the names of the model's columns that may be chosen for it."""
-        self._model = model
+        """Task type to the names of the predictor's columns that may be chosen for it."""
+        self._predictor = predictor
 
     def choose(
         self, tasks: Sequence[LoggedTask], may: Callable[[int, Strategy], bool] = lambda number, strategy: True
@@ -66,14 +66,14 @@ class LearnedPolicy:
         """
         if not tasks:
             return []
-        names = self._model.agents
+        names = self._predictor.agents
         open_to = np.zeros((len(tasks), len(names)), dtype=bool)
         for row, task in enumerate(tasks):
             allowed = self.allowed.get(task.task_type, frozenset())
             columns = [at for at, name in enumerate(names) if name in allowed and may(row, self.strategies[at])]
             if len(columns) >= min(2, max(1, len(allowed))):
                 open_to[row, columns] = True
-        predicted = self._model.predict(tasks)
+        predicted = self._predictor.predict(tasks)
         quality = np.where(open_to, predicted.quality, -np.inf)
         chosen = choose_columns(quality, predicted.cost_usd, self.point, draws_for(tasks))
         return [
@@ -93,7 +93,7 @@ class LearnedPolicy:
         Raises:
             InvalidInput: the file cannot be written.
         """
-        about, arrays = self._model.to_arrays()
+        about, arrays = self._predictor.to_arrays()
         about["policy"] = {
             "strategies": [strategy_to_dict(strategy) for strategy in self.strategies],
             "point": asdict(self.point),
@@ -113,15 +113,15 @@ class LearnedPolicy:
             policy = about["policy"]
             if not isinstance(policy, Mapping):
                 raise TypeError("there is no policy in it")
-            model = DifficultyModel.from_arrays(about, arrays)
+            predictor = OutcomePredictor.from_arrays(about, arrays)
             strategies = [strategy_from_dict(one) for one in policy["strategies"]]
             point = OperatingPoint(**{name: float(value) for name, value in policy["point"].items()})
             allowed = {str(kind): frozenset(map(str, names)) for kind, names in policy["allowed"].items()}
-            if len(strategies) != len(model.agents) or not np.isfinite(list(asdict(point).values())).all():
+            if len(strategies) != len(predictor.agents) or not np.isfinite(list(asdict(point).values())).all():
                 raise ValueError("its parts do not fit")
         except (KeyError, ValueError, TypeError, IndexError, AttributeError, InvalidInput) as error:
             raise InvalidInput(f"{str(path)!r} is damaged or no policy ({error}). Learn it again.") from error
-        return cls(model=model, strategies=strategies, point=point, allowed=allowed)
+        return cls(predictor=predictor, strategies=strategies, point=point, allowed=allowed)
 
 
 def draws_for(tasks: Sequence[LoggedTask]) -> NDArray[np.float64]:

@@ -50,6 +50,8 @@ class Log:
     """Which column was taken for what."""
     notes: tuple[str, ...] = ()
     """What the reader decided that its user should know."""
+    newest_at: float = 0.0
+    """When the newest outcome of a ledger ended, in seconds since the epoch; 0 for other logs."""
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -132,6 +134,7 @@ def log_of_outcomes(outcomes: Iterable[Outcome], *, source: str) -> tuple[Log, C
         as_logged=tuple(_as_it_was(tried[task.task_id]) for task in tasks),
         rows=len(rows),
         notes=tuple(notes),
+        newest_at=max(row.at for row in rows),
     )
     return log, checks
 

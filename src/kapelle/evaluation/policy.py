@@ -4,7 +4,7 @@
 
 The price says how many units of quality a dollar must buy. Every price is a point on a curve of cost and quality, and
 which price reaches a wanted quality is found on the tasks that were learned from, with predictions that had not seen
-them (see difficulty). Between two prices a point may mix both, task by task: what lies on the line between them is
+them (see predictor). Between two prices a point may mix both, task by task: what lies on the line between them is
 often better than either.
 
 A strategy is one more column: what it came to is replayed over the log (see replay) and predicted like an agent.
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kapelle.errors import InvalidInput
-from kapelle.estimates import DifficultyModel, Embed, LoggedOutcome, LoggedTask
+from kapelle.estimates import Embed, LoggedOutcome, LoggedTask, OutcomePredictor
 from kapelle.strategies import (
     Checks,
     LoggedTable,
@@ -40,8 +40,12 @@ Doubles = NDArray[np.float64]
 
 MIN_TASKS = 40
 """Tasks below which a policy learned from them would be an accident."""
-SAFETY_SHARE = 0.05
-"""Of the saving: what keeping a promise of equal quality may cost."""
+MANY_AGENTS = 16
+"""Agents and strategies from which on overestimates are guarded against: the largest of many guesses is too large."""
+PULLS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How far predictions may be pulled towards what each agent reaches in the mean."""
+GUARDED_PRICES = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""Of quality, in what the best agent costs: where a pull is judged."""
 MAX_STRATEGIES = 40
 """Strategies that compete with the agents: the ones that gain most."""
 
@@ -61,7 +65,7 @@ class RoutingPolicy:
     def __init__(
         self,
         *,
-        model: DifficultyModel,
+        predictor: OutcomePredictor,
         strategies: Sequence[Strategy],
         curve: Curve,
         best_quality: float,
@@ -69,12 +73,13 @@ class RoutingPolicy:
     ) -> None:
         """Use `fit`."""
         self.strategies = tuple(strategies)
-        """In the order of the model's columns."""
+        """In the order of the predictor's columns."""
         self.best_quality = best_quality
         """Mean quality of the best single agent on the tasks that were learned from."""
         self.best_cost_usd = best_cost_usd
         """Its mean cost."""
-        self._model = model
+        self.predictor = predictor
+        """What predicts quality and cost of every strategy."""
         self.curve = curve
 
     @classmethod
@@ -110,51 +115,55 @@ class RoutingPolicy:
         if strategies is None:
             strategies = _worthwhile(tasks, agents, seed=seed, checks=checks)
         rows = _with_strategies(tasks, agents, strategies, columns, checks)
-        model, unseen = DifficultyModel.fit_unseen(rows, seed=seed, embed=embed)
-        quality, cost = _matrices(rows, model.agents)
-        best = _best_single(quality, cost, [isinstance(columns[name], Single) for name in model.agents])
+        predictor, unseen = OutcomePredictor.fit_unseen(rows, seed=seed, embed=embed)
+        quality, cost = _matrices(rows, predictor.agents)
+        best = _best_single(quality, cost, [isinstance(columns[name], Single) for name in predictor.agents])
+        expected = unseen.quality
+        if len(predictor.agents) >= MANY_AGENTS:
+            predictor = predictor.pulled(choose_pull(expected, predictor.means, quality, cost, best))
+            expected = expected + predictor.pull * (predictor.means - expected)
         return cls(
-            model=model,
-            strategies=[columns[name] for name in model.agents],
-            curve=Curve.draw(unseen.quality, unseen.cost_usd, quality, cost, reference=quality[:, best]),
+            predictor=predictor,
+            strategies=[columns[name] for name in predictor.agents],
+            curve=Curve.draw(expected, unseen.cost_usd, quality, cost, reference=quality[:, best]),
             best_quality=float(quality[:, best].mean()),
             best_cost_usd=float(cost[:, best].mean()),
         )
 
-    def point(self, quality_share: float) -> OperatingPoint:
+    def point(self, quality_share: float, *, margin: float = 0.0) -> OperatingPoint:
         """Return the cheapest point that reaches a share of the best single agent's quality, on the tasks learned from.
 
-        Of a share of 1 or more it takes one standard error more, as far as a twentieth of the saving pays for it. Where
-        no point does, it is the one of the highest quality.
+        Where no point does, it is the one of the highest quality. What was learned from is a sample, so on other tasks
+        half of such points reach a little less; with a `margin` of one standard error one in six does.
+
+        Args:
+            quality_share: Of the best agent's mean quality.
+            margin: Standard errors of the quality that are asked for beyond it. It costs: 3 points of the best agent's
+                cost at a share of 1 in recorded data.
 
         Raises:
-            InvalidInput: the share is no positive number.
+            InvalidInput: the share is no positive number, or the margin is none of zero or more.
         """
         if not 0 < quality_share < float("inf"):
             raise InvalidInput(f"quality_share is {quality_share!r}; give a share such as 0.95.")
-        point = self.curve.at_quality(quality_share * self.best_quality)
-        if quality_share < 1:
-            return point
-        # That nothing is lost is a promise, and what was learned from is a sample: one standard error more is asked
-        # for, as far as a twentieth of the saving pays for it.
-        affordable = self.curve.at_cost(
-            point.expected_cost_usd + SAFETY_SHARE * max(0.0, self.best_cost_usd - point.expected_cost_usd)
-        )
-        safe = self.curve.at_quality(quality_share * self.best_quality + point.quality_error)
-        return min((affordable, safe), key=lambda one: one.expected_cost_usd)
+        if not 0 <= margin < float("inf"):
+            raise InvalidInput(f"margin is {margin!r}; give standard errors, such as 1.")
+        wanted = quality_share * self.best_quality
+        point = self.curve.at_quality(wanted)
+        return self.curve.at_quality(wanted + margin * point.quality_error) if margin else point
 
     def choose(self, tasks: Sequence[LoggedTask], point: OperatingPoint) -> list[Strategy]:
         """Return a strategy for every task, by what is known before anyone tries it."""
         return [self.strategies[column] for column in self._columns(tasks, point)]
 
-    def settle(self, quality_share: float) -> LearnedPolicy:
-        """Return what runs obey that are to keep this share of the best agent's quality: one point of the curve."""
-        names = frozenset(self._model.agents)
+    def settle(self, quality_share: float, *, margin: float = 0.0) -> LearnedPolicy:
+        """Return what runs obey that are to keep this share of the best agent's quality: see `point`."""
+        names = frozenset(self.predictor.agents)
         return LearnedPolicy(
-            model=self._model,
+            predictor=self.predictor,
             strategies=self.strategies,
-            point=self.point(quality_share),
-            allowed=dict.fromkeys(self._model.types, names),
+            point=self.point(quality_share, margin=margin),
+            allowed=dict.fromkeys(self.predictor.types, names),
         )
 
     def reached(self, tasks: Sequence[LoggedTask], point: OperatingPoint, *, checks: Checks | None = None) -> Reached:
@@ -177,7 +186,7 @@ class RoutingPolicy:
         return Reached(quality=float(quality.mean()), cost_usd=float(cost.mean()), tasks=len(tasks))
 
     def _columns(self, tasks: Sequence[LoggedTask], point: OperatingPoint) -> NDArray[np.intp]:
-        predicted = self._model.predict(tasks)
+        predicted = self.predictor.predict(tasks)
         return choose_columns(predicted.quality, predicted.cost_usd, point, draws_for(tasks))
 
 
@@ -186,6 +195,31 @@ def common_agents(tasks: Sequence[LoggedTask]) -> tuple[str, ...]:
     if not tasks:
         return ()
     return tuple(sorted(set.intersection(*(set(task.outcomes) for task in tasks))))
+
+
+def choose_pull(predicted: Doubles, means: Doubles, quality: Doubles, cost: Doubles, best: int) -> float:
+    """Return how far to pull predictions towards the agents' means: as far as it routes best.
+
+    Args:
+        predicted: (tasks, agents), by models that had not seen the task.
+        means: (agents).
+        quality: (tasks, agents), what was reached.
+        cost: (tasks, agents), dollars.
+        best: The column of the best single agent, whose cost the prices are in.
+    """
+    relative = cost / max(float(cost[:, best].mean()), 1e-12)
+    rows = np.arange(len(quality))
+
+    def worth(pull: float) -> float:
+        expected = predicted + pull * (means - predicted)
+        chosen = [(expected - price * relative.mean(axis=0)).argmax(axis=1) for price in GUARDED_PRICES]
+        reached = [
+            (quality[rows, columns] - price * relative[rows, columns]).mean()
+            for price, columns in zip(GUARDED_PRICES, chosen, strict=True)
+        ]
+        return float(np.mean(reached))
+
+    return max(PULLS, key=worth)
 
 
 def look_up(strategy: Strategy, tasks: Sequence[LoggedTask], checks: Checks | None = None) -> tuple[Doubles, Doubles]:

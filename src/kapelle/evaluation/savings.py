@@ -34,6 +34,8 @@ SHARES = (0.95, 0.98, 1.0)
 """Of today's quality."""
 MIN_TASKS = 40
 """Fewer tell nothing: half of them are learned from, and the other half is judged."""
+MAX_MARGIN = 10.0
+"""Standard errors; no sample is as far off."""
 FEW_TASKS = 200
 MAX_LEARNED = 10_000
 """Tasks that kapelle's own policy or predictor learns from at a time; of more a random part. All of them are judged."""
@@ -48,6 +50,7 @@ def savings_report(
     *,
     today: str | None = None,
     shares: Sequence[float] = SHARES,
+    margin: float = 0.0,
     seed: int = 0,
     folds: int = 2,
     resamples: int = 1_000,
@@ -62,6 +65,8 @@ def savings_report(
         log: see `read_log`.
         today: the agent to compare with. By default the best one of a paired log, and in a partial log what was done.
         shares: of today's quality that are to be kept.
+        margin: standard errors of quality that choices ask for beyond a share, on the tasks they are learned from; for
+            paired logs. With 0 one in two falls a little short on other tasks, with 1 one in six does.
         seed: decides the folds and the draws; the same log and seed give the same report.
         folds: how often a policy is learned, each time to be judged on the part that it has not seen.
         resamples: draws behind an interval.
@@ -76,7 +81,7 @@ def savings_report(
     from .full_feedback import find_paired, judge_paired
     from .logged_bandit import judge_partial
 
-    _check(log, today, shares, folds, resamples, confidence)
+    _check(log, today, shares, margin, folds, resamples, confidence)
     common: dict[str, Any] = {
         "today": today, "shares": tuple(sorted(set(shares))), "folds": folds, "seed": seed, "resamples": resamples,
         "confidence": confidence, "tell": tell,
@@ -86,7 +91,7 @@ def savings_report(
         raise InvalidInput(f"The agent {today!r} was {paired.left_out_agents[today]}: too few to compare with.")
     if paired is not None:
         found: Any = judge_paired(
-            paired, fit=_fit_policy if fit_policy is None else fit_policy, replay=_replay, **common
+            paired, margin=margin, fit=_fit_policy if fit_policy is None else fit_policy, replay=_replay, **common
         )
     else:
         found = judge_partial(log, fit=_fit_predictor if fit_predictor is None else fit_predictor, **common)
@@ -129,6 +134,7 @@ def run_savings(
     quality_scale: str | None = None,
     today: str | None = None,
     shares: Sequence[float] = SHARES,
+    margin: float = 0.0,
     seed: int = 0,
     folds: int = 2,
     resamples: int = 1_000,
@@ -146,7 +152,7 @@ def run_savings(
         plot: a file that ends in .svg or .png.
         save: where the policy learned from the whole log is kept, which keeps the largest of the shares: an engine
             obeys it, `Engine(learned=FILE)`.
-        today, shares, seed, folds, resamples, tell: see `savings_report`.
+        today, shares, margin, seed, folds, resamples, tell: see `savings_report`.
 
     Raises:
         NotFound: there is no such log.
@@ -162,24 +168,29 @@ def run_savings(
         raise InvalidInput(f"There is no folder {str(save.expanduser().parent)!r} to save {save.name!r} in. Make it.")
     tell("reading the log")
     log = read_log(path, columns=names, scale=scale, prices=prices)
-    report = savings_report(log, today=today, shares=shares, seed=seed, folds=folds, resamples=resamples, tell=tell)
+    report = savings_report(
+        log, today=today, shares=shares, margin=margin, seed=seed, folds=folds, resamples=resamples, tell=tell
+    )
     if plot is not None and report.is_estimated:
         write_plot(report, plot)
     if save is not None and report.is_estimated:
         tell("learning from the whole log")
-        policy = settle_policy(log, share=max(shares), today=today, seed=seed)
+        policy = settle_policy(log, share=max(shares), margin=margin, today=today, seed=seed)
         if isinstance(policy, str):
             raise InvalidInput(f"There is no policy to save. {policy}")
         policy.save(save)
     return report
 
 
-def settle_policy(log: Log, *, share: float = 1.0, today: str | None = None, seed: int = 0) -> LearnedPolicy | str:
+def settle_policy(
+    log: Log, *, share: float = 1.0, margin: float = 0.0, today: str | None = None, seed: int = 0
+) -> LearnedPolicy | str:
     """Return what runs obey that are to do as the report says: learned as there, and from the whole log.
 
     Args:
         log: as for `savings_report`.
         share: of today's quality that is to be kept.
+        margin: standard errors beyond it, as in `savings_report`.
         today: the agent to compare with, as in `savings_report`.
         seed: decides what is drawn.
 
@@ -192,23 +203,25 @@ def settle_policy(log: Log, *, share: float = 1.0, today: str | None = None, see
     from .logged_bandit import settle_partial
 
     try:
-        _check(log, today, (share,), folds=2, resamples=100, confidence=0.95)
+        _check(log, today, (share,), margin, folds=2, resamples=100, confidence=0.95)
     except InvalidInput as error:
         return str(error)
     paired = find_paired(log)
     if paired is not None:
         if today is not None and today not in paired.agents:
             return f"The agent {today!r} was {paired.left_out_agents[today]}: too few to compare with."
-        policy: LearnedPolicy = _fit_policy(paired.tasks, seed).settle(share * _share_of_best(paired, today))
+        policy: LearnedPolicy = _fit_policy(paired.tasks, seed).settle(
+            share * _share_of_best(paired, today), margin=margin
+        )
         return policy
     settled = settle_partial(log, share=share, today=today, fit=_fit_predictor, seed=seed)
     if not settled.allowed:
         return "Within no task type is there a cheaper choice that this log proves as good. " + HOW_TO_EXPLORE
-    model = settled.predictor
+    predictor = settled.predictor
     price = settled.price_per_usd
     return LearnedPolicy(
-        model=model,
-        strategies=[Single(agent=agent) for agent in model.agents],
+        predictor=predictor,
+        strategies=[Single(agent=agent) for agent in predictor.agents],
         point=OperatingPoint(price=price, other_price=price, share=1.0, expected_quality=0.0, expected_cost_usd=0.0),
         allowed=settled.allowed,
     )
@@ -222,7 +235,15 @@ def _share_of_best(paired: PairedTasks, today: str | None) -> float:
     return means[today] / max(means.values())
 
 
-def _check(log: Log, today: str | None, shares: Sequence[float], folds: int, resamples: int, confidence: float) -> None:
+def _check(
+    log: Log,
+    today: str | None,
+    shares: Sequence[float],
+    margin: float,
+    folds: int,
+    resamples: int,
+    confidence: float,
+) -> None:
     agents = log.agents
     if len(agents) < 2:
         raise InvalidInput(
@@ -235,6 +256,8 @@ def _check(log: Log, today: str | None, shares: Sequence[float], folds: int, res
         raise InvalidInput(f"There is no agent {today!r} in {log.source}. It has {', '.join(agents[:20])}.")
     if not shares or not all(math.isfinite(share) and 0 < share <= 1.5 for share in shares):
         raise InvalidInput("A quality share is a fraction of today's quality, such as 0.95.")
+    if isinstance(margin, bool) or not 0 <= margin <= MAX_MARGIN:
+        raise InvalidInput(f"margin is {margin!r:.40}; give standard errors from 0 to {MAX_MARGIN:g}, such as 1.")
     if not (2 <= folds <= 20 and resamples >= 100 and 0 < confidence < 1):
         raise InvalidInput("Give 2 to 20 folds, 100 resamples or more, and a confidence between 0 and 1.")
     if not any(outcome.cost_usd for outcome in log.as_logged):
@@ -250,9 +273,9 @@ def _fit_policy(tasks: Sequence[LoggedTask], seed: int) -> Any:
 
 
 def _fit_predictor(tasks: Sequence[LoggedTask], seed: int) -> Any:
-    from kapelle.estimates import DifficultyModel
+    from kapelle.estimates import OutcomePredictor
 
-    return DifficultyModel.fit(_sample(tasks, seed), seed=seed)
+    return OutcomePredictor.fit(_sample(tasks, seed), seed=seed)
 
 
 def _sample(tasks: Sequence[LoggedTask], seed: int) -> Sequence[LoggedTask]:

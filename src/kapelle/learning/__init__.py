@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from .learned import LearnedModels as LearnedModels
 from .learned import LearningReport as LearningReport
 from .learned import RememberedPolicy as RememberedPolicy
+from .learned import RememberedWords as RememberedWords
 from .learned import find_unreadable as find_unreadable
 from .learned import learn as learn
 from .learned import learned_folder as learned_folder

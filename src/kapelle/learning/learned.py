@@ -1,4 +1,4 @@
-"""What was learned from outcomes and is kept beside the ledger: how hard tasks are, what pays, and who does what.
+"""What was learned from outcomes and is kept beside the ledger: what words tell, what pays, and who does what.
 
 The ledger stays the one record; these files are made from it, may be deleted at any time, and are made again by
 `kapelle learn`. A file that cannot be read is told of and left out: nobody's run fails for it. The policy is the one
@@ -7,7 +7,6 @@ that `kapelle savings` judges (see evaluation); runs obey it where no limit and 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,53 +20,40 @@ from kapelle.redaction import get_logger
 from kapelle.strategies import Checks, Single, Strategy
 
 if TYPE_CHECKING:
-    from kapelle.estimates import Difficulty, DifficultyModel
+    from kapelle.estimates import LearnedWords
     from kapelle.evaluation import LearnedPolicy, Log
     from kapelle.strategies import StrategyBook
 
 logger = get_logger(__name__)
 
-DIFFICULTY_FILE = "difficulty.npz"
+WORDS_FILE = "success.npz"
 STRATEGIES_FILE = "strategies.json"
 POLICY_FILE = "policy.npz"
 MAX_KEEP = 1.5
 """As in `kapelle savings`: more than today's quality may be there to be had."""
-_REMEMBERED = 4_096
-"""Tasks whose difficulty is remembered: every agent's estimate asks for it."""
+_FORMER_FILE = "difficulty.npz"
+"""What earlier versions kept in place of WORDS_FILE; it is not read any more."""
 
 
-class RememberedDifficulty:
-    """Assesses the difficulty of tasks by a model, each once. The model's file is read when it is first asked."""
+class RememberedWords:
+    """What was learned about words. The file is read when it is first asked for: NumPy comes with it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._model: DifficultyModel | None = None
-        self._failed = False
-        self._known: OrderedDict[tuple[str, str], Difficulty] = OrderedDict()
+        self._words: LearnedWords | None = None
+        self._is_read = False
 
-    def assess(self, text: str, task_type: str) -> Difficulty:
-        """Return how hard a task is; every task is ordinary where the file cannot be read."""
-        key = (text, task_type)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self._assess(text, task_type)
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return found
+    def load(self) -> LearnedWords | None:
+        """Return it; None where the file cannot be read, which is told once."""
+        if not self._is_read:
+            from kapelle.estimates import LearnedWords  # with NumPy, which a run without history does without
 
-    def _assess(self, text: str, task_type: str) -> Difficulty:
-        from kapelle.estimates import (  # with NumPy, which a run without history does without
-            Difficulty,
-            DifficultyModel,
-        )
-
-        if self._model is None and not self._failed:
+            self._is_read = True
             try:
-                self._model = DifficultyModel.load(self._path)
+                self._words = LearnedWords.load(self._path)
             except InvalidInput as error:
-                logger.warning("Difficulty is not taken into account: %s", error)
-                self._failed = True
-        return Difficulty(level=0.5) if self._model is None else self._model.assess(text, task_type)
+                logger.warning("What words tell is not taken into account: %s", error)
+        return self._words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +101,7 @@ class RememberedPolicy:
 class LearnedModels:
     """What an engine starts with."""
 
-    difficulty: RememberedDifficulty | None = None
+    words: RememberedWords | None = None
     strategies: StrategyBook | None = None
     policy: RememberedPolicy | None = None
 
@@ -143,7 +129,7 @@ def learn(
     today: str | None = None,
     seed: int = 0,
 ) -> LearningReport:
-    """Learn difficulty, strategies and the policy of runs from a log or from outcomes, and write them to a folder.
+    """Learn what words tell, strategies and the policy of runs from a log or from outcomes, and write them to a folder.
 
     Args:
         source: what `read_log` gave; or outcomes of a ledger, or logged tasks.
@@ -156,7 +142,7 @@ def learn(
         InvalidInput: there is nothing to learn from, `keep` is no share, nobody is called `today`, or the folder
             cannot be written.
     """
-    from kapelle.estimates import DifficultyModel
+    from kapelle.estimates import LearnedWords
     from kapelle.evaluation import settle_policy
 
     is_number = isinstance(keep, (int, float)) and not isinstance(keep, bool)
@@ -177,7 +163,12 @@ def learn(
     from kapelle.strategies import StrategyBook
 
     book = StrategyBook.from_tasks(tasks, checks=checks, seed=seed)
-    DifficultyModel.fit([task for task in tasks if task.text], seed=seed).save(folder / DIFFICULTY_FILE)
+    words = LearnedWords.fit(tasks, learned_at=log.newest_at, seed=seed)
+    (folder / _FORMER_FILE).unlink(missing_ok=True)
+    if words is None:
+        (folder / WORDS_FILE).unlink(missing_ok=True)
+    else:
+        words.save(folder / WORDS_FILE)
     book.save(folder / STRATEGIES_FILE)
     if isinstance(policy, str):
         (folder / POLICY_FILE).unlink(missing_ok=True)  # one of before would be of another log
@@ -209,14 +200,14 @@ def _read(source: Log | Iterable[Outcome] | Iterable[LoggedTask]) -> tuple[Log, 
 
 def find_unreadable(folder: Path) -> tuple[str, ...]:
     """Return what `load_learned` would leave out of what a folder holds, each with the reason in words."""
-    from kapelle.estimates import DifficultyModel
+    from kapelle.estimates import LearnedWords
     from kapelle.evaluation import LearnedPolicy
     from kapelle.strategies import StrategyBook
 
-    problems: list[str] = []
+    problems = [_tell_former(folder)] if (folder / _FORMER_FILE).exists() else []
     readers: tuple[tuple[str, Callable[[Path], object]], ...] = (
         (STRATEGIES_FILE, StrategyBook.load),
-        (DIFFICULTY_FILE, DifficultyModel.load),
+        (WORDS_FILE, LearnedWords.load),
         (POLICY_FILE, LearnedPolicy.load),
     )
     for name, read in readers:
@@ -243,7 +234,9 @@ def load_learned(place: Path | None) -> LearnedModels:
     if place.is_file():
         return LearnedModels(policy=RememberedPolicy(place))
     book: StrategyBook | None = None
-    strategies, difficulty, policy = place / STRATEGIES_FILE, place / DIFFICULTY_FILE, place / POLICY_FILE
+    strategies, words, policy = place / STRATEGIES_FILE, place / WORDS_FILE, place / POLICY_FILE
+    if (place / _FORMER_FILE).is_file():
+        logger.warning("%s", _tell_former(place))
     if strategies.is_file():
         from kapelle.strategies import StrategyBook
 
@@ -252,9 +245,16 @@ def load_learned(place: Path | None) -> LearnedModels:
         except InvalidInput as error:
             logger.warning("Strategies are not taken into account: %s", error)
     return LearnedModels(
-        difficulty=RememberedDifficulty(difficulty) if difficulty.is_file() else None,
+        words=RememberedWords(words) if words.is_file() else None,
         strategies=book,
         policy=RememberedPolicy(policy) if policy.is_file() else None,
+    )
+
+
+def _tell_former(folder: Path) -> str:
+    return (
+        f"{str(folder / _FORMER_FILE)!r} is of an earlier version and is not read. Learn again, which replaces it: "
+        "kapelle learn."
     )
 
 

@@ -133,11 +133,16 @@ def show_figure(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def tell_success(rate: float, completion: float, samples: int, judged: int, basis: str) -> str:
-    """Return in words where a chance of success comes from: what something measured, and what is only declared."""
+def tell_success(rate: float, completion: float, samples: int, judged: int, basis: str, why: str = "") -> str:
+    """Return in words where a chance of success comes from: what something measured, and what is only declared.
+
+    `why` are the few things that moved it, if they are known.
+    """
+    because = f": {why}" if why else ""
     if not samples:
-        return "declared, no outcomes yet" if basis == "declared" else "from what is known elsewhere, no outcomes yet"
-    outcomes = f"learned from {samples} outcome{'s' * (samples != 1)}"
+        known = "declared" if basis == "declared" else "from what is known elsewhere"
+        return f"{known}, no outcomes yet{because}"
+    outcomes = f"learned from {samples} outcome{'s' * (samples != 1)}{because}"
     if judged >= samples:
         return outcomes
     right = f"{min(1.0, rate / completion) if completion > 0 else 0.0:.0%}"

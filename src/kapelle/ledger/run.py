@@ -290,7 +290,8 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         known = f"learned from {samples} outcomes" if samples else f"{source}, no outcomes yet"
         if "basis" in expected:  # runs of before tell less
             completion, judged = expected.get("completion", 1.0), expected.get("judged", 0)
-            known = tell_success(expected["success_rate"], completion, samples, judged, str(expected["basis"]))
+            why = str(expected.get("why", ""))
+            known = tell_success(expected["success_rate"], completion, samples, judged, str(expected["basis"]), why)
         yield (
             f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
             f"{expected['success_rate']:.0%} success ({known})"
