@@ -5,21 +5,24 @@ to others if that is better: within its limits, nothing else moved, and each mov
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
-from kapelle.errors import AgentFailed, AskPerson
+from kapelle.errors import AgentFailed, AskPerson, TryAgain
 from kapelle.estimates import Estimate
-from kapelle.execution import ExecutionLimits
+from kapelle.execution import ExecutionLimits, HedgePolicy, RetryPolicy
 from kapelle.execution.surprises import Surprises, Took
 from kapelle.ledger import Run
 from kapelle.routing import RoutingRule
 from kapelle.strategies import Cascade, Check, Single, Vote, strategy_to_dict
+from kapelle.terminal import LiveProgress, show_history
 from kapelle.testing import LoopHeartbeat, ScriptedAgent, VirtualClock
 
 EPOCH = 1_700_000_000.0
@@ -363,3 +366,107 @@ def test_one_task_of_a_run_that_was_assigned_anew_is_read_as_it_is_in_the_whole(
         assert part.assignments[name] == whole.assignments[name]
         assert part.explanations[name] == whole.explanations[name]
         assert part.estimates[name] == whole.estimates[name]
+
+
+def test_a_retry_a_fallback_and_a_rival_are_charged_and_the_rest_goes_on() -> None:
+    def fails_once(task: Task, context: TaskContext) -> AgentResult:
+        if task.task_id == "s0" and len(asked) < 1:
+            asked.append(task.task_id)
+            raise TryAgain("It is busy.", cost_usd=0.30)
+        return AgentResult(output="done", cost_usd=0.30)
+
+    asked: list[str] = []
+    outputs = {f"s{n}": fails_once for n in range(6)}
+    world = World(cheap=Worker(declared_usd=0.01, cost_usd=0.30, outputs=outputs), honest=HONEST)
+    limits = ExecutionLimits(hedge=HedgePolicy(after=0.1, least_s=0.5), retry=RetryPolicy(first_delay_s=0.1))
+    run = world.run(chain(), engine=world.engine(limits=limits), budget_usd=2.0)
+    assert run.state == "done"
+    assert doers(run)[1:] == ["honest"] * 5
+    assert run.cost_usd <= 2.0 + run.overrun_usd
+
+
+def test_what_explores_stays_with_its_agent_unless_that_is_the_surprise() -> None:
+    dear = Worker(declared_usd=0.02, cost_usd=0.02)
+    world = World(cheap=Worker(declared_usd=0.01, cost_usd=0.01), dear=dear)
+    run = world.run(chain(12), engine=world.engine(explore=1.0))
+    explored = {name for name, drawn in run.routing["features"].items() if drawn.get("explored")}
+    assert explored
+    assert not moves(run)
+    world = World(cheap=CHEAP_BY_ITS_WORD, dear=dear)
+    run = world.run(chain(12), engine=world.engine(explore=1.0))
+    assert moves(run)
+    moved = {name for one in moves(run) for name in one}
+    assert not moved & run.routing["features"].keys()
+    kept = {name for name, drawn in run.events[2].data["metadata"]["features"].items() if drawn.get("explored")}
+    assert all(run.tasks[name].agent == run.events[2].data["assignments"][name] for name in kept - moved)
+    expect_sound(run)
+
+
+def test_each_of_several_planned_together_keeps_to_its_share() -> None:
+    world = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST)
+
+    async def both() -> list[Run]:
+        engine = world.engine()
+        plans = [Plan(request=f"steps {n}", graph=chain(), planner="test") for n in range(2)]
+        found = await engine.plan_many(plans, budget_usd=2.0)
+        return list(await asyncio.gather(*(engine.run(one) for one in found.proposals)))
+
+    for run in world.clock.run(both()):
+        assert run.state == "done"
+        assert run.settings["budget_usd"] == pytest.approx(1.0)
+        expect_sound(run, 1.0)
+
+
+def test_whom_a_learned_policy_chose_gives_way_to_what_a_run_sees_only_within_limits() -> None:
+    class Keeps:
+        """A policy that knows nothing but one agent."""
+
+        def propose(self, tasks: Any, may: Any) -> dict[str, Any]:
+            return {
+                task.task_id: _Proposed(strategy=Single(agent="cheap"), reason="The log says so.") for task in tasks
+            }
+
+    world = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST)
+    engine = world.engine()
+    engine.optimizer.policy = Keeps()
+    run = world.run(chain(3), engine=engine, budget_usd=5.0)
+    assert (doers(run), moves(run)) == (["cheap"] * 3, [])
+    engine = world.engine()
+    engine.optimizer.policy = Keeps()
+    engine.profiler.relearn(())
+    run = world.run(chain(), engine=engine, budget_usd=1.0)
+    assert (run.state, doers(run)) == ("done", ["cheap", *["honest"] * 5])
+
+
+@dataclass(frozen=True)
+class _Proposed:
+    strategy: Any
+    reason: str
+
+
+def test_an_optimizer_that_fails_ends_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    class Breaks:
+        def propose(self, tasks: Any, may: Any) -> dict[str, Any]:
+            if len(tasks) < 6:
+                raise RuntimeError("it is broken")
+            return {}
+
+    world = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST)
+    engine = world.engine()
+    engine.optimizer.policy = Breaks()
+    run = world.run(chain(), engine=engine, budget_usd=5.0)
+    assert (run.state, moves(run)) == ("done", [])
+    assert "could not be assigned anew" in caplog.text
+
+
+def test_who_watches_and_who_asks_is_told_in_words() -> None:
+    world, told = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST), io.StringIO()
+    run = world.run(chain(), budget_usd=1.0)
+    console = Console(file=told, width=1000)
+    progress = LiveProgress(console)
+    for event in run.events:
+        progress.watch(event)
+    show_history(console, run)
+    words = "assigned anew: s1, s2, s3, s4, s5 to honest. cheap took $0.3000 for s0"
+    assert told.getvalue().count(words) == 2
+    assert "What had not begun was assigned anew 1 time while it ran." in run.explain()

@@ -278,13 +278,18 @@ def _describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]
 
 def _describe_routing(plan: ApprovedPlan, tasks: Mapping[str, RoutedTask]) -> dict[str, Any]:
     """Return who does some tasks of a plan, why, and what that is expected to take."""
+    told: dict[int, dict[str, Any]] = {}  # tasks that are alike have one estimate, and most are
+    for task_id in tasks:
+        estimate = plan.estimates[task_id]
+        if id(estimate) not in told:
+            told[id(estimate)] = asdict(estimate)
     return {
         "assignments": {task_id: one.agent for task_id, one in tasks.items()},
         "explanations": {task_id: one.reason for task_id, one in tasks.items()},
         "strategies": {
             task_id: strategy_to_dict(one.strategy) for task_id, one in tasks.items() if one.strategy is not None
         },
-        "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in tasks},
+        "estimates": {task_id: told[id(plan.estimates[task_id])] for task_id in tasks},
     }
 
 

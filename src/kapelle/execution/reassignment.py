@@ -24,6 +24,9 @@ from .tasks import Owners
 from .work import Job, Work
 
 logger = get_logger(__name__)
+MAX_LOOKS = 16
+"""A look at the plan takes time that grows with its tasks, so the next one waits until one in so many has ended since:
+however large the plan and however odd its agents, all looks together take time in proportion to it."""
 MAX_WORDS = 3
 """So many surprises are told of; who wants all of them reads the events."""
 
@@ -73,11 +76,21 @@ class Reassignment:
         self._reassigner = reassigner
         self._left = own.limits.max_reassignments if reassigner is not None else 0
         self._surprises = Surprises(heeds_time=own.limits.deadline_s is not None)
+        self._ended_by_then: int | None = None
+        """How many tasks had ended at the last look."""
 
     @property
     def is_due(self) -> bool:
-        """Whether something was not as expected since the last look."""
-        return self._surprises.is_due
+        """Whether something was not as expected since the last look, and that is long enough ago."""
+        if not self._surprises.is_due:
+            return False
+        before = self._ended_by_then
+        return before is None or self._ended - before >= len(self._tasks.progress.graph) // MAX_LOOKS
+
+    @property
+    def _ended(self) -> int:
+        progress = self._tasks.progress
+        return len(progress.outputs) + len(progress.failed) + len(progress.skipped)
 
     def note(self, job: Job, cost_usd: float | None, seconds: float | None) -> None:
         """A job has ended; its cost is None where it is only assumed, its time where it was cut off."""
@@ -141,6 +154,7 @@ class Reassignment:
     async def consider(self) -> None:
         """Assign the rest anew, if that is better; nothing starts meanwhile."""
         words = self._surprises.take()
+        self._ended_by_then = self._ended
         tasks, reassigner = self._tasks, self._reassigner
         if not self._left or reassigner is None or not words:
             return
