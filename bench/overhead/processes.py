@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,8 +38,7 @@ def measure_run(system: System, python: Path, size: int, rounds: int, environ: M
     Raises:
         DidNotRun: it failed, or took too long.
     """
-    command = _command(system, python, "--size", str(size), "--rounds", str(min(rounds, system.rounds)))
-    return _run(command, system, environ)
+    return _run(system, python, size, min(rounds, system.rounds), environ)
 
 
 def measure_first(system: System, python: Path, environ: Mapping[str, str], *, size: int = 3) -> FirstRun:
@@ -48,25 +48,23 @@ def measure_first(system: System, python: Path, environ: Mapping[str, str], *, s
         DidNotRun: it failed.
     """
     started = time.perf_counter()
-    told = _run(_command(system, python, "--first", "--size", str(size)), system, environ)
+    told = _run(system, python, size, 0, environ)
     return FirstRun(ms=(time.perf_counter() - started) * 1e3, mb=told["mb"])
 
 
-def _run(command: list[str], system: System, environ: Mapping[str, str]) -> dict[str, Any]:
+def _run(system: System, python: Path, size: int, rounds: int, environ: Mapping[str, str]) -> dict[str, Any]:
     """Return what a script prints as its last line."""
     known = _environ(system, environ)
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=known, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise DidNotRun(f"it took longer than {TIMEOUT_S:.0f} s") from error
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, SCRIPTS / system.script, system.name, str(size), str(rounds), folder]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=known, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise DidNotRun(f"it took longer than {TIMEOUT_S:.0f} s") from error
     if done.returncode:
         raise DidNotRun(_last_line(done.stderr))
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def _command(system: System, python: Path, *options: str) -> list[str]:
-    return [str(python), str(SCRIPTS / system.script), system.name, *options]
 
 
 def _environ(system: System, environ: Mapping[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bench import budget, makespan, scale
+from bench import budget, chains, makespan, scale
 from bench.crash.checking import FAULTS
 from bench.overhead.__main__ import measure as measure_overhead
 
@@ -95,3 +95,10 @@ def test_the_whole_line_is_measured_at_every_size_and_where_it_was_cut_off(tmp_p
         assert min(row.values()) > 0
     assert not any(tmp_path.iterdir())
     assert len(scale.layered(120).sources) == scale.WIDTH
+
+
+def test_chains_of_sleeps_are_run_by_the_engine_beside_plain_asyncio() -> None:
+    found = chains.measure(rounds=1, sleep_s=0.001)
+    assert found.keys() == {"chains_bound_s", "chains_asyncio", "chains_executor", "chains_engine"}
+    assert len(chains.chains_of(chains.LENGTHS)) == 100
+    assert min(found["chains_asyncio"], found["chains_executor"], found["chains_engine"]) > 0.99

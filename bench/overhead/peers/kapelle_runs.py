@@ -6,17 +6,17 @@ import inspect
 import os
 from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
 
 from work import Graph, Way, main
 
-from kapelle import AgentRegistry, AOPValidator, CostProfiler, Engine, HALORouter, SqliteLedger, Task, TaskDAG, agent
-from kapelle.budget import Budget
-from kapelle.execution import ExecutionLimits, Executor
-from kapelle.ledger import Journal, Ledger, PostgresLedger
+from kapelle import Engine, SqliteLedger, Task, TaskDAG, agent
 from kapelle.planning import Plan
-from kapelle.validation import ApprovedPlan
+
+if TYPE_CHECKING:
+    from kapelle import AgentRegistry
+    from kapelle.ledger import Journal, Ledger
+    from kapelle.validation import ApprovedPlan
 
 
 @agent(task_types=["work"], cost_usd=0.0, max_concurrency=100_000)
@@ -44,6 +44,8 @@ def open_ledger(folder: Path, where: str, *, alone: bool = False) -> Ledger | No
     if where == "learned":
         return SqliteLedger(os.environ["KAPELLE_BENCH_LEDGER"])
     if where == "postgres":
+        from kapelle.ledger import PostgresLedger
+
         return PostgresLedger(_new_database(os.environ["KAPELLE_BENCH_POSTGRES"]))
     if where == "off":
         if not alone and inspect.signature(Engine).parameters["ledger"].default is None:
@@ -59,6 +61,8 @@ def open_ledger(folder: Path, where: str, *, alone: bool = False) -> Ledger | No
 
 
 def _new_database(server: str) -> str:
+    from urllib.parse import urlsplit, urlunsplit
+
     import psycopg
 
     name = f"bench_{os.urandom(6).hex()}"
@@ -84,6 +88,9 @@ def close_line(ready: tuple[Engine, Plan]) -> None:
 
 async def build_executor(graph: Graph, folder: Path, *, where: str) -> tuple[ApprovedPlan, AgentRegistry, Journal]:
     """Approve the plan, and begin its run."""
+    from kapelle import AgentRegistry, AOPValidator, CostProfiler, HALORouter
+    from kapelle.ledger import Journal
+
     registry, dag = AgentRegistry([noop.capability], runners={"noop": noop}), dag_of(graph)
     found = await AOPValidator(registry, CostProfiler()).validate_routing_plan(
         await HALORouter(registry).route_tasks(dag), dag
@@ -98,6 +105,9 @@ async def build_executor(graph: Graph, folder: Path, *, where: str) -> tuple[App
 
 
 async def run_executor(ready: tuple[ApprovedPlan, AgentRegistry, Journal]) -> int:
+    from kapelle.budget import Budget
+    from kapelle.execution import ExecutionLimits, Executor
+
     plan, registry, journal = ready
     ending = await Executor(registry).execute(plan, journal, budget=Budget(usd=1.0), limits=ExecutionLimits())
     assert ending.state == "done", ending.stop_reason

@@ -26,7 +26,7 @@ from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler
 from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, make_backend
 from kapelle.graph import read_json_value
-from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
+from kapelle.learning import learned_folder, load_learned
 from kapelle.ledger import EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
 from kapelle.limits import RunLimits
 from kapelle.models import PriceTable
@@ -42,7 +42,6 @@ from .preparation import Preparation
 from .proposal import Proposal
 from .reflecting import Reflecting
 from .request import Request, check_watcher, read_request
-from .resumption import plan_resumption, recorded_plan, write_resumption
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
 from .streaming import Streaming
@@ -50,6 +49,7 @@ from .together import Together
 
 if TYPE_CHECKING:
     from kapelle.allocation import Frontier
+    from kapelle.learning import LearnedRewardModel, RewardFeed
     from kapelle.models import ModelClient
     from kapelle.planning import GraphPlanner
 
@@ -157,14 +157,18 @@ class Engine(Streaming, Together, People, Feedback):
             daao_optimizer=self.optimizer,
             pin_rules=rules is not None,  # the user's own rules are orders, and the others only advice
         )
-        if isinstance(reward_model, (str, Path)):
-            reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
-        elif not (reward_model is None or isinstance(reward_model, LearnedRewardModel)):
-            raise InvalidInput(f"reward_model={reward_model!r:.40} is no LearnedRewardModel, and no file of one.")
+        self.rewards: RewardFeed | None = None
+        if reward_model is not None:
+            from kapelle.learning import LearnedRewardModel, RewardFeed
+
+            if isinstance(reward_model, (str, Path)):
+                reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
+            elif not isinstance(reward_model, LearnedRewardModel):
+                raise InvalidInput(f"reward_model={reward_model!r:.40} is no LearnedRewardModel, and no file of one.")
+            self.rewards = RewardFeed(reward_model, self.profiler, registry)
         self.validator = AOPValidator(
             registry, self.profiler, detector=detector, strategies=known.strategies, reward_model=reward_model
         )
-        self.rewards = None if reward_model is None else RewardFeed(reward_model, self.profiler, registry)
         self.explorer = Explorer(share=explore)
         self.reflection = Reflecting.of(reflector, reflect, self.team, environ)
         self.checks = Checks(validators=validators if validators is not None else {})
@@ -258,6 +262,8 @@ class Engine(Streaming, Together, People, Feedback):
             InvalidInput: it is done, its deadline has passed, or what is left of its plan is refused. It is as before.
             RunBusy: another engine works on it.
         """
+        from .resumption import plan_resumption, recorded_plan, write_resumption
+
         check_watcher(on_event)
         run_id = self.ledger.find_run(run_id)
         async with self._lease(run_id) as lease:

@@ -157,8 +157,8 @@ class RunningJobs:
         """Start a job, which may take so many seconds."""
         self._jobs[id(job)] = job
         loop = asyncio.get_running_loop()
-        job.running = loop.create_task(self._report_end(job, doing), name=name)
-        job.running.add_done_callback(lambda _: self._ended(job, doing))
+        job.running = loop.create_task(doing, name=name)
+        job.running.add_done_callback(lambda _: self._ended(job))
         if seconds is not None:
             job.seconds, job.due = seconds, loop.time() + seconds
             if self._alarm is None or job.due < self._alarm.when():
@@ -200,22 +200,10 @@ class RunningJobs:
         if self._alarm is not None:
             self._alarm.cancel()
 
-    async def _report_end(self, job: Job, doing: Coroutine[Any, Any, Any]) -> Any:
-        """Do a job, and report with its last step that it has ended: a callback would be a turn of the loop later."""
-        try:
-            return await doing
-        finally:
-            if job.expired is None:
-                job.reported = True
-                self._report(job)
-
-    def _ended(self, job: Job, doing: Coroutine[Any, Any, Any]) -> None:
+    def _ended(self, job: Job) -> None:
         assert job.running is not None
-        doing.close()  # it has never begun if its task was cancelled before the first step
         if job.expired is None:
-            if not job.reported:  # as above
-                job.reported = True
-                self._report(job)
+            self._report(job)
         else:
             self._abandoned.discard(job.running)
             if not job.running.cancelled() and (error := job.running.exception()) is not None:

@@ -69,8 +69,6 @@ class Job:
     """Another job for the same answer, under way or waiting: the first good one is taken."""
     judge_cost: tuple[float, bool] | None = None
     """What the agent that makes a check has cost, and whether that is only assumed; None until it has ended."""
-    reported: bool = False
-    """Whether its end has reached the loop of the execution."""
     expired: str | None = None
     """Why its time was over, if it was; then what it still reports no longer counts."""
 

@@ -68,10 +68,11 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
     if validation.approved is not None and (order := choose_start_order(validation.approved).explain()):
         console.print(styled(f"order of starts: {order}", style="dim"))
     verdict = "approved" if validation.passed else "not approved"
+    proven = f"; {tell_gap(proposal.gap)}" if proposal.gap is not None and validation.estimated_cost > 0 else ""
     console.print(
         Text(
             f"{verdict}: expected {format_usd(validation.estimated_cost)}, {format_seconds(validation.estimated_time)} "
-            f"along the critical path, score {validation.quality_score:.2f}",
+            f"along the critical path, score {validation.quality_score:.2f}" + proven,
             style="green" if validation.passed else "red",
         )
     )
@@ -86,6 +87,13 @@ def _add_bands(tree: Tree, proposal: Proposal) -> None:
         agents = tell_counts(assigned.get(task_id, "nobody") for task_id in task_ids)
         cost = math.fsum(estimates[task_id].cost_usd for task_id in task_ids if task_id in estimates)
         branch.add(styled(f"{agents}  ~{format_usd(cost)}", style="cyan"))
+
+
+def tell_gap(gap: float) -> str:
+    """Say what share of the cost another assignment within the limits may save, as the end of a sentence."""
+    if gap < 1e-5:  # the optimiser proves to a millionth
+        return "no other assignment costs less"
+    return f"another assignment can save at most {math.ceil(1000 * gap - 1e-9) / 10:.1f}%"
 
 
 def _grouped(before: Iterable[str], task_id: str, reasons: Mapping[tuple[str, str], str]) -> Iterable[tuple[str, str]]:

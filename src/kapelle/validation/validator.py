@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.allocation import (
@@ -23,7 +24,6 @@ from kapelle.allocation import (
 from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import TaskDAG
-from kapelle.learning import LearnedRewardModel, TaskOutcome
 from kapelle.limits import RunLimits
 from kapelle.redaction import get_logger
 from kapelle.routing import HALORouter, RoutedPlan, RoutingPlan
@@ -41,6 +41,9 @@ from .limit_checks import reassign_within, settle_cost
 from .redundancy import find_redundant
 from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, is_mendable, trials_for
 from .schemas import Tools, as_tools
+
+if TYPE_CHECKING:
+    from kapelle.learning import LearnedRewardModel
 
 logger = get_logger(__name__)
 
@@ -83,6 +86,8 @@ class AOPValidator:
         self.weight_cost = 0.2
         self.weight_time = 0.1
         if reward_model is None and enable_learned_model:
+            from kapelle.learning import LearnedRewardModel
+
             reward_model = LearnedRewardModel(persistence_path=reward_model_path)
         self.enable_learned_model = reward_model is not None
         self.learned_model = reward_model
@@ -295,6 +300,8 @@ class AOPValidator:
         """
         if self.learned_model is None:
             return
+        from kapelle.learning import TaskOutcome
+
         self.learned_model.record_outcome(
             TaskOutcome(
                 task_id=task_id,

@@ -92,6 +92,8 @@ def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
         "score": validation.quality_score,
         "estimated_cost_usd": validation.estimated_cost,
         "estimated_seconds": validation.estimated_time,
+        "lower_bound_usd": proposal.lower_bound_usd,
+        "gap": proposal.gap,
         "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
         "start_order": None if validation.approved is None else _start_order(validation.approved),
     }
