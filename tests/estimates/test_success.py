@@ -25,14 +25,21 @@ class Seen:
     words: np.ndarray | None
 
 
-def regress(outcomes, scales, declared, agent, task_type, words):
+def regress(
+    outcomes: list[Seen],
+    scales: Scales,
+    declared: dict[str, float],
+    agent: str,
+    task_type: str,
+    words: np.ndarray | None,
+) -> tuple[float, float]:
     """Return mean and variance by one dense solve over the parameters of all agents."""
     agents = sorted({one.agent for one in outcomes} | {agent})
     types = sorted({one.task_type for one in outcomes} | {task_type})
     width = len(scales.shared_words)
     size = 1 + len(types) + width
 
-    def row(who, kind, text):
+    def row(who: str, kind: str, text: np.ndarray | None) -> np.ndarray:
         x = np.zeros(size)
         x[0] = 1.0
         x[1 + types.index(kind)] = 1.0
@@ -62,7 +69,9 @@ outcomes = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(outcomes=outcomes, rates=st.lists(st.floats(0.2, 0.8), min_size=4, max_size=4), text=words)
-def test_it_is_the_plain_regression_over_all_agents_and_types(outcomes, rates, text):
+def test_it_is_the_plain_regression_over_all_agents_and_types(
+    outcomes: list[Seen], rates: list[float], text: np.ndarray | None
+) -> None:
     declared = dict(zip("abcd", rates, strict=True))
     model = SuccessModel(SCALES)
     for one in outcomes:
@@ -78,7 +87,7 @@ def test_it_is_the_plain_regression_over_all_agents_and_types(outcomes, rates, t
 
 @settings(max_examples=30, deadline=None)
 @given(outcomes=outcomes, places=st.lists(st.integers(0, 24), max_size=5))
-def test_asking_in_between_changes_nothing(outcomes, places):
+def test_asking_in_between_changes_nothing(outcomes: list[Seen], places: list[int]) -> None:
     asked, plain = SuccessModel(SCALES), SuccessModel(SCALES)
     for at, one in enumerate(outcomes):
         for model in (asked, plain):
@@ -91,7 +100,7 @@ def test_asking_in_between_changes_nothing(outcomes, places):
 
 @settings(max_examples=30, deadline=None)
 @given(outcomes=outcomes)
-def test_one_by_one_is_all_at_once(outcomes):
+def test_one_by_one_is_all_at_once(outcomes: list[Seen]) -> None:
     plain, sums = SuccessModel(SCALES), Moments(WIDTH)
     for one in outcomes:
         plain.observe(one.agent, one.task_type, one.quality, one.words)
@@ -105,13 +114,13 @@ def test_one_by_one_is_all_at_once(outcomes):
         np.testing.assert_allclose(left, right, rtol=0, atol=1e-9)
 
 
-def test_an_agent_of_which_nothing_is_known_is_what_it_declares():
+def test_an_agent_of_which_nothing_is_known_is_what_it_declares() -> None:
     mean, variance = SuccessModel().believe(["a", "b"], [1.0, 0.3], ["x"])
     assert mean.tolist() == [[1.0, 0.3]]
     assert variance[0].tolist() == pytest.approx([0.12, 0.12])
 
 
-def test_how_right_declarations_were_is_inherited_by_the_next_agent():
+def test_how_right_declarations_were_is_inherited_by_the_next_agent() -> None:
     model = SuccessModel()
     for agent in ("a", "b", "c"):
         model.declare(agent, 0.9)
@@ -121,7 +130,7 @@ def test_how_right_declarations_were_is_inherited_by_the_next_agent():
     assert mean[0, 0] == pytest.approx(0.75, abs=0.01)
 
 
-def test_a_declaration_is_worth_about_five_outcomes_once_others_are_known():
+def test_a_declaration_is_worth_about_five_outcomes_once_others_are_known() -> None:
     model = SuccessModel()
     for agent in "abcdefghij":
         for at in range(400):
@@ -135,7 +144,7 @@ def test_a_declaration_is_worth_about_five_outcomes_once_others_are_known():
 
 @settings(max_examples=30, deadline=None)
 @given(kept=st.floats(0, 1), count=st.integers(1, 20))
-def test_what_fades_counts_for_a_part(kept, count):
+def test_what_fades_counts_for_a_part(kept: float, count: int) -> None:
     faded, weighted = SuccessModel(), SuccessModel()
     for at in range(count):
         faded.observe("a", "x", at % 2)
@@ -148,14 +157,14 @@ def test_what_fades_counts_for_a_part(kept, count):
         np.testing.assert_allclose(left, right, rtol=0, atol=1e-9)
 
 
-def test_slopes_stay_when_a_level_fades():
+def test_slopes_stay_when_a_level_fades() -> None:
     model = SuccessModel(SCALES)
     rng = np.random.default_rng(0)
     for _ in range(400):
         text = np.array([rng.choice([-1.0, 1.0]), 0.0, 0.0])
         model.observe("a", "x", float(text[0] < 0.0), text)
 
-    def difference():
+    def difference() -> float:
         mean, _ = model.believe(["a"], None, ["x"] * 2, np.array([[-0.1, 0, 0], [0.1, 0, 0]]))
         return float(mean[0, 0] - mean[1, 0])
 
@@ -169,7 +178,7 @@ def test_slopes_stay_when_a_level_fades():
     assert variance[0, 0] > 0.1
 
 
-def test_slopes_that_were_kept_come_back_without_a_level():
+def test_slopes_that_were_kept_come_back_without_a_level() -> None:
     model = SuccessModel(SCALES)
     rng = np.random.default_rng(1)
     for _ in range(300):
@@ -182,7 +191,7 @@ def test_slopes_that_were_kept_come_back_without_a_level():
     assert slopes[1].mean() == pytest.approx(0.5, abs=1e-6)
 
 
-def test_an_explanation_adds_up_to_the_estimate():
+def test_an_explanation_adds_up_to_the_estimate() -> None:
     model = SuccessModel(SCALES)
     for at in range(30):
         model.observe("a", "x", 0.4, np.array([at % 3, at % 2, -1.0]))
@@ -194,12 +203,12 @@ def test_an_explanation_adds_up_to_the_estimate():
     assert [abs(term.points) for term in terms] == sorted((abs(term.points) for term in terms), reverse=True)
 
 
-def test_nothing_moved_needs_no_explanation():
+def test_nothing_moved_needs_no_explanation() -> None:
     assert SuccessModel(SCALES).explain("nobody", "x", np.ones(WIDTH)) == ()
 
 
 @pytest.mark.parametrize("quality", [0.0, 1.0])
-def test_certainty_comes_with_outcomes_and_is_never_whole(quality):
+def test_certainty_comes_with_outcomes_and_is_never_whole(quality: float) -> None:
     model = SuccessModel()
     model.moments.add_many("a", ["x"] * 1_000_000, np.full(1_000_000, quality))
     model.declare("a", 0.5)
@@ -209,7 +218,7 @@ def test_certainty_comes_with_outcomes_and_is_never_whole(quality):
     assert 0.0 < variance[0, 0] < 1e-6
 
 
-def test_words_that_are_no_numbers_say_nothing():
+def test_words_that_are_no_numbers_say_nothing() -> None:
     model = SuccessModel(SCALES)
     for text in ([np.nan, np.inf, -np.inf], [1e300, 0.0, 0.0], [0.0, 0.0, 0.0]):
         model.observe("a", "x", 1.0, np.array(text))
@@ -218,7 +227,7 @@ def test_words_that_are_no_numbers_say_nothing():
     assert np.isfinite(variance).all()
 
 
-def test_made_up_names_cannot_fill_the_memory(monkeypatch):
+def test_made_up_names_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moments, "MAX_TYPES", 5)
     monkeypatch.setattr(moments, "MAX_AGENTS", 40)
     monkeypatch.setattr(moments, "MAX_AGENTS_WITH_WORDS", 9)
@@ -234,7 +243,7 @@ def test_made_up_names_cannot_fill_the_memory(monkeypatch):
     assert variance[0, 1] < variance[2, 1] < variance[2, 99]
 
 
-def test_a_thousand_agents_and_many_types_are_asked_at_once():
+def test_a_thousand_agents_and_many_types_are_asked_at_once() -> None:
     model = SuccessModel(SCALES)
     rng = np.random.default_rng(2)
     for agent in range(1000):
@@ -246,7 +255,7 @@ def test_a_thousand_agents_and_many_types_are_asked_at_once():
     assert (variance < 0.121).all()
 
 
-def test_nobody_and_nothing_is_asked():
+def test_nobody_and_nothing_is_asked() -> None:
     model = SuccessModel(SCALES)
     assert model.believe([], [], ["x"])[0].shape == (1, 0)
     assert model.believe(["a"], [0.5], [])[0].shape == (0, 1)

@@ -13,7 +13,7 @@ from kapelle.ledger import Event, rebuild_run
 from kapelle.testing import ScriptedAgent
 from tests.ledger.stores import Store
 
-EVENTS = (
+EVENTS: tuple[tuple[str, str | None, dict[str, object]], ...] = (
     ("run_started", None, {"request": "x"}),
     ("run_planned", None, {"graph": {"version": 1, "tasks": [{"task_id": "a", "task_type": "work"}]}, "planner": "p"}),
     ("run_approved", None, {"estimates": {}, "issues": []}),
@@ -50,6 +50,6 @@ def test_it_is_read_back_as_it_was_returned(store: Store) -> None:
 
 @pytest.mark.parametrize("task_id", ["a", "b"])
 def test_no_task_that_has_begun_and_none_that_is_not_there_is_given_to_another(task_id: str) -> None:
-    moved = {"assignments": {task_id: "two"}, "strategies": {}, "explanations": {}, "estimates": {}}
+    moved: dict[str, object] = {"assignments": {task_id: "two"}, "strategies": {}, "explanations": {}, "estimates": {}}
     with pytest.raises(LedgerCorrupt):
         rebuild_run(events(("plan_reassigned", None, moved)))

@@ -42,7 +42,7 @@ DAY_S = 86_400
 def explain(
     run_id: RunId,
     task: Annotated[
-        str | None, typer.Argument(metavar="[TASK]", help="One of its tasks: of the others little is read.")
+        str | None, typer.Argument(metavar="TASK", help="One of its tasks: of the others little is read.")
     ] = None,
     db: Db = None,
     svg: Svg = None,

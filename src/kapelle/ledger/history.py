@@ -22,8 +22,8 @@ from .fields import Fields
 from .lease import Lease
 from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
-from .question import Question
-from .rebuild import event_cost, read_question, rebuild_run
+from .question import Question, read_question
+from .rebuild import event_cost, rebuild_run
 from .rows import OUTCOME_COLUMNS, event_from_row, outcome_from_row, storable
 from .run import Run
 

@@ -22,6 +22,8 @@ from kapelle.graph import read_json_value
 from kapelle.redaction import join_surrogates
 
 from .amounts import format_usd
+from .event import Event
+from .fields import Fields
 
 QuestionKind = Literal["answer", "approval"]
 About = Literal["start", "agent", "rerun"]
@@ -167,3 +169,36 @@ def already_said(run_id: str, key: str) -> InvalidInput:
 def answer_message(question: Question, *, answer: Any, note: str = "", by: str = "") -> Mapping[str, Any]:
     """Return what the inbox holds of an answer."""
     return {"question_id": question.question_id, "task_id": question.task_id, "answer": answer, "note": note, "by": by}
+
+
+def read_question(event: Event) -> Question:
+    """Return the question that a `task_asked` event asks.
+
+    Raises:
+        LedgerCorrupt, ValueError: it cannot be read.
+    """
+    data = Fields(event)
+    kind, about = data.text("kind"), data.text("about")
+    if kind not in ("answer", "approval") or about not in ("start", "agent", "rerun"):
+        raise ValueError(f"there is no question of the kind {kind!r} about {about!r}")
+    return Question(
+        question_id=data.text("question_id"),
+        run_id=event.run_id,
+        task_id=event.task_id or "",
+        kind="approval" if kind == "approval" else "answer",
+        text=data.text("text"),
+        options=data.texts("options"),
+        about="start" if about == "start" else "rerun" if about == "rerun" else "agent",
+        # A question of before these were kept has none of them, and what was said to it binds to nothing.
+        asker=data.text("asker", ""),
+        arguments=None if event.data.get("arguments") is None else data.mapping("arguments"),
+        agent=data.text("agent", ""),
+        task_type=data.text("task_type", ""),
+        description=data.text("description", ""),
+        inputs=data.mapping("inputs", {}),
+        upstream=data.mapping("upstream", {}),
+        expected_usd=data.optional_number("expected_usd"),
+        arguments_hash=data.text("arguments_hash", ""),
+        asked_hash=data.text("asked_hash", ""),
+        asked_at=event.at,
+    )

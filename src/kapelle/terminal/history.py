@@ -47,7 +47,7 @@ def show_history(console: Console, run: Run) -> None:
 
 
 def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
-    builder = RunBuilder()
+    builder = RunBuilder(keeps_events=False)
     for event in run.events:
         before = builder.run() if event.kind == "run_resumed" else None
         builder.add(event)

@@ -44,7 +44,7 @@ class LiveProgress:
         self._clock = clock
         # The table is drawn by a thread of its own.
         self._lock = threading.Lock()
-        self._builder = RunBuilder()
+        self._builder = RunBuilder(keeps_events=False)
         self._quiet = quiet
         self._spinner = Spinner("dots")
         self._writing: dict[str, str] = {}
