@@ -14,8 +14,9 @@ drift         An agent that was right in 85 of 100 cases is right in 55 from the
               until what is expected is nearer to the new share than to the old one (`..._near`: within 10 points of the
               new one), the median over the seeds. `after` is how many outcomes came before.
 declared      A task that is declared at a cent and costs 30: what is believed after so many bills.
-us            Microseconds per estimate, of all agents at many tasks in one call, and of each pair alone; and per
-              outcome that is learned, alone, and with what is solved anew when somebody asks after each, or after ten.
+us            Microseconds of processor time per estimate, of all agents at many tasks in one call, and of each pair
+              alone; and per outcome that is learned, alone, and with what is solved anew when somebody asks after each,
+              or after ten.
 """
 
 from __future__ import annotations
@@ -141,8 +142,8 @@ def judge(rows: Sequence[Row], count: int, seed: int) -> dict[str, float]:
             between.append(estimate.success_bounds[0] <= mean <= estimate.success_bounds[1])
     total = sum(map(len, pairs.values()))
     return {name: value / total for name, value in sums.items()} | {
-        "held": sum(held) / max(len(held), 1),
-        "interval_success": sum(between) / max(len(between), 1),
+        "held": sum(held) / len(held) if held else math.nan,
+        "interval_success": sum(between) / len(between) if between else math.nan,
     }
 
 
@@ -151,8 +152,14 @@ def calibrate(rows: Sequence[Row], seeds: int) -> dict[int, dict[str, float]]:
     found = {}
     for count in COUNTS:
         results = [judge(rows, count, seed) for seed in range(seeds)]
-        found[count] = {name: round(statistics.fmean(one[name] for one in results), 4) for name in results[0]}
+        found[count] = {name: _mean([one[name] for one in results]) for name in results[0]}
     return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of those that are known."""
+    known = [value for value in values if not math.isnan(value)]
+    return round(statistics.fmean(known), 4) if known else 0.0
 
 
 # Changes
@@ -263,9 +270,9 @@ def measure_time() -> dict[str, float]:
 def _least(run: Callable[[], object], count: int) -> float:
     found = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         run()
-        found.append((time.perf_counter() - began) / count)
+        found.append((time.process_time() - began) / count)
     return round(min(found) * 1e6, 2)
 
 
