@@ -173,10 +173,10 @@ def test_a_failed_task_whose_agent_is_gone_stays_failed_and_the_rest_goes_on() -
     class DyingLedger(SqliteLedger):
         dies = True
 
-        def append(self, run_id: str, kind: Any, data: Any = None, **more: Any) -> Any:
-            if self.dies and kind == "task_asked":
+        def append_all(self, run_id: str, new: Any, **more: Any) -> Any:
+            if self.dies and any(one.kind == "task_asked" for one in new):
                 raise Killed
-            return super().append(run_id, kind, data, **more)
+            return super().append_all(run_id, new, **more)
 
     ledger = DyingLedger()
     agent = ScriptedAgent({"work": give})

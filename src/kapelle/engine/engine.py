@@ -222,9 +222,10 @@ class Engine(Streaming, Together, People, Feedback):
                 **{name: value for name, value in self._ways().items() if name != "reflect" or value},
             }
             begun = {"request": wanted.words, "settings": read_json_value(settings), "owner": lease.owner}
-            journal.write("run_started", begun)
             session = self._session(lease, journal, self._preparation(terms, journal), on_text)
-            return await session.conduct(wanted, deadline_s=terms.deadline_s)
+            with journal.held():
+                journal.write("run_started", begun)
+                return await session.conduct(wanted, deadline_s=terms.deadline_s)
 
     async def resume(
         self,
@@ -265,7 +266,8 @@ class Engine(Streaming, Together, People, Feedback):
             approved = await session.approve_rest(going_on)
             write_resumption(journal, going_on, lease.owner, self._ways())
             left_s, before = going_on.deadline_s, journal.run()
-            return await session.conduct(wanted, deadline_s=left_s, approved=approved, before=before)
+            with journal.held():
+                return await session.conduct(wanted, deadline_s=left_s, approved=approved, before=before)
 
     async def plan(
         self,

@@ -7,6 +7,7 @@ cost for none, and the journal stays small.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -51,6 +52,14 @@ class JournalWriter:
         self._plan = plan
         self._find_versions = find_versions
         self._versions: Mapping[str, str] | None = None
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold what is written until it is committed: see Journal."""
+        return self._journal.held()
+
+    def commit(self) -> None:
+        """Write down a turn of the executor's loop. Until then no effect of what it tells has begun."""
+        self._journal.commit()
 
     def apply_plan(self, plan: ApprovedPlan) -> None:
         """Tell of another plan from now on."""

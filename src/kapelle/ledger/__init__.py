@@ -32,6 +32,7 @@ from .journal import EventWatcher as EventWatcher
 from .journal import Journal as Journal
 from .lease import Lease as Lease
 from .ledger import Ledger as Ledger
+from .ledger import NewEvent as NewEvent
 from .ledger import RunSummary as RunSummary
 from .location import file_location as file_location
 from .location import is_postgres_url as is_postgres_url
