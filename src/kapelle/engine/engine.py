@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from kapelle.agents import AgentRegistry, PartialText, call_in_thread
 from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints
@@ -27,7 +27,7 @@ from kapelle.estimates import CostProfiler
 from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, make_backend
 from kapelle.graph import read_json_value
 from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
-from kapelle.ledger import Event, EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
+from kapelle.ledger import Durability, Event, EventWatcher, Journal, Ledger, Run
 from kapelle.limits import RunLimits
 from kapelle.models import ModelClient, PriceTable
 from kapelle.planning import Plan, Planner
@@ -40,6 +40,7 @@ from .people import People
 from .planner_call import PlannerCall
 from .preparation import Preparation
 from .proposal import Proposal
+from .recording import choose_heartbeat, choose_ledger
 from .reflecting import Reflecting
 from .request import Request, check_watcher, read_request
 from .resumption import plan_resumption, recorded_plan, write_resumption
@@ -63,7 +64,10 @@ class Engine(Streaming, Together, People, Feedback):
         data: A folder of documents and tables that local agents may read.
         model: A model's name (`provider:name`), a ModelClient, or `none`; by default the environment decides.
         ledger: Where runs are recorded; by default `KAPELLE_DB` (a file, or a postgresql:// URL), else a file in the
-            user's data directory.
+            user's data directory. None records nothing: a run gives its result, and cannot be resumed, explained or
+            answered later; what it shows of agents is learned as long as the engine lives.
+        durability: What survives a power cut, of the ledger that the engine opens by itself: `full` or `normal`; None
+            is what `KAPELLE_DURABILITY` says, else `full`. See docs/guarantees.md.
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Orders of who does what. They go before the rules by which a folder is asked first.
@@ -107,7 +111,8 @@ class Engine(Streaming, Together, People, Feedback):
         *,
         data: Path | str | None = None,
         model: str | ModelClient | None = None,
-        ledger: Ledger | None = None,
+        ledger: Ledger | Literal["default"] | None = "default",
+        durability: Durability | None = None,
         planner: Planner | None = None,
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
@@ -131,7 +136,7 @@ class Engine(Streaming, Together, People, Feedback):
         environ = os.environ if environ is None else environ
         own = register_agents(agents)
         self.team: Team = assemble_team(own, data=data, model=model, environ=environ, attended=attended)
-        self.ledger: Ledger = ledger if ledger is not None else open_ledger(ledger_path(environ=environ))
+        self.ledger: Ledger = choose_ledger(ledger, durability, environ, clock)
         registry = self.team.registry
         known = load_learned(Path(learned) if learned is not None else learned_folder(self.ledger))
         self.profiler = CostProfiler.from_outcomes(
@@ -326,7 +331,9 @@ class Engine(Streaming, Together, People, Feedback):
         self.close()
 
     def _lease(self, run_id: str) -> RunLease:
-        return RunLease(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
+        return RunLease(
+            self.ledger, run_id, heartbeat=choose_heartbeat(self.ledger, self._heartbeat), timer=self._timer
+        )
 
     def _journal(self, lease: RunLease, on_event: EventWatcher | None, events: tuple[Event, ...] = ()) -> Journal:
         return Journal(

@@ -318,7 +318,7 @@ class Preparation:
 
     def _write_planned(self, plan: Plan) -> None:
         if self.journal is not None:
-            self.journal.write("run_planned", planned(plan))
+            self.journal.write("run_planned", planned(plan), graph=plan.graph)
 
     def _write_routed(self, routing: RoutedPlan) -> None:
         if self.journal is not None:

@@ -3,8 +3,9 @@
 One coroutine decides; each job (an agent that is asked, an answer that is checked) is an asyncio task that reports to
 its queue. There are no levels and no barriers. Before a job begins its estimate is reserved in the budget, and its
 start is in the journal; when it ends, what it used is committed and written down. All that a turn of the loop settles
-and starts is written in one step, before the loop waits; the asyncio tasks that it has made begin only then. What a task needs next is decided
-by its strategy (work), what follows for other tasks by the graph (progress), after a failure by recovery.
+and starts is written in one step, before the loop waits, and only then do the jobs begin that it has started. What a
+task needs next is decided by its strategy (work), what follows for other tasks by the graph (progress), after a failure
+by recovery.
 
     ready ──reserve, journal──> under way ──settle──> answer ──> next job of its strategy, or the task is done
                                     │                 failure ──> again (retry), another agent (fallback),

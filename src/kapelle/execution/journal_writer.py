@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from kapelle.allocation import VERIFY
+from kapelle.estimates import estimates_to_dict
 from kapelle.graph import describe_change
 from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
 from kapelle.strategies import Accept, Verdict, strategy_to_dict, task_context
@@ -281,7 +282,7 @@ def _describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]
         "strategies": {
             task_id: strategy_to_dict(one.strategy) for task_id, one in new.items() if one.strategy is not None
         },
-        "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
+        "estimates": estimates_to_dict({task_id: plan.estimates[task_id] for task_id in new}),
     }
 
 

@@ -233,7 +233,7 @@ class RunningJobs:
 def begin_task(
     loop: asyncio.AbstractEventLoop, doing: Coroutine[Any, Any, Any], *, name: str | None = None
 ) -> asyncio.Task[Any]:
-    """Make a task that begins once the loop gets to it, also where tasks begin eagerly: its start is committed first."""
+    """Make a task that begins when the loop gets to it, also where tasks begin eagerly: its start is written first."""
     if loop.get_task_factory() is not None:
         doing = _next_turn(doing)
     return loop.create_task(doing, name=name)

@@ -9,6 +9,7 @@ from .amounts import format_seconds as format_seconds
 from .amounts import format_usd as format_usd
 from .amounts import tell_overrun as tell_overrun
 from .collect import Collected as Collected
+from .durability import Durability as Durability
 from .event import COST_FIELDS as COST_FIELDS
 from .event import ENDED as ENDED
 from .event import EVENT_KINDS as EVENT_KINDS
@@ -60,6 +61,7 @@ from .sqlite import ledger_path as ledger_path
 from .task_run import AttemptRun as AttemptRun
 from .task_run import TaskRun as TaskRun
 from .text import printable as printable
+from .unrecorded import Unrecorded as Unrecorded
 from .usage import NOTHING as NOTHING
 from .usage import Usage as Usage
 from .usage import is_readable as is_readable

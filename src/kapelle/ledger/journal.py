@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from kapelle.graph import clone_json_value
+from kapelle.graph import TaskDAG, clone_json_value
 from kapelle.redaction import get_logger
 
 from .event import CLOCK_JUMP, Event, EventKind
@@ -71,11 +71,13 @@ class Journal:
         self._holds = False
         self._held: list[NewEvent] = []
         """What was written since the last commit."""
+        self._graphs: dict[int, TaskDAG] = {}
+        """By their place among them, the graphs that they bring."""
         self._lost: BaseException | None = None
         """Why a turn could not be written, if one could not."""
         self._told = RunBuilder()
-        self._untold = deque(events)
-        """Events that the builder has not taken in yet."""
+        self._untold: deque[tuple[Event, TaskDAG | None]] = deque((event, None) for event in events)
+        """Events that the builder has not taken in yet, each with the graph that it brings, where that is at hand."""
 
     @property
     def is_off(self) -> bool:
@@ -99,8 +101,12 @@ class Journal:
         *,
         task_id: str | None = None,
         outcomes: Sequence[Outcome] = (),
+        graph: TaskDAG | None = None,
     ) -> None:
         """Write one event, with the outcomes that belong to it. It is durable when this returns, unless it is held.
+
+        Args:
+            graph: The one that the data describe in their field `graph`, so that it need not be read from there.
 
         Raises:
             LeaseLost: the journal writes under a lease, and another has taken the run over. Nothing is written.
@@ -114,6 +120,8 @@ class Journal:
         if jump_s:
             data = {**(data or {}), CLOCK_JUMP: jump_s}
         self._held.append(NewEvent(at=at, kind=kind, task_id=task_id, data=data or {}, outcomes=outcomes))
+        if graph is not None:
+            self._graphs[len(self._held) - 1] = graph
         if not self._holds:
             self._write_held()
 
@@ -144,8 +152,13 @@ class Journal:
     def _write_held(self) -> None:
         assert self._ledger is not None
         new, self._held = self._held, []
+        graphs, self._graphs = self._graphs, {}
         events = self._ledger.append_all(self.run_id, new, fence=self._fence)
-        self._untold.extend(events)
+        for place, event in enumerate(events):
+            graph = graphs.get(place)
+            if graph is not None and event.data["graph"] is not new[place].data["graph"]:
+                graph = None  # something in it is kept otherwise: a secret, that nobody is to see
+            self._untold.append((event, None if graph is None else graph.copied()))
         for one, event in zip(new, events, strict=True):
             if self._on_event is not None:
                 self._tell(self._on_event, event)
@@ -164,7 +177,7 @@ class Journal:
         """
         self.commit()
         while self._untold:
-            self._told.add(self._untold[0])
+            self._told.add(*self._untold[0])
             self._untold.popleft()
         return self._told.run()
 

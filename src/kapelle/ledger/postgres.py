@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
 from kapelle.redaction import hide_password, remember_location
@@ -25,6 +25,7 @@ from kapelle.redaction import hide_password, remember_location
 from . import connection as timing
 from .chain import head_mismatch
 from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
+from .durability import Durability, read_durability
 from .event import Event, EventKind
 from .examine import Examination
 from .history import StoreDialect, StoredLedger
@@ -52,7 +53,12 @@ _APPEND = """
         %s::bytea[]
     ) AS new (at, kind, task, data, outcomes, stamp, known, blobs, content)
 """
-"""Calls the function for one event after the other, in their order; each call sees what those before it have written."""
+"""Calls the function for one event after the other, in their order; each call sees what those before it wrote."""
+_DURABILITY: Mapping[Durability, LiteralString] = {
+    # A server, a role or a URL may ask for more than `on`, such as `remote_apply`: that stays.
+    "full": "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+    "normal": "SET synchronous_commit = off",
+}
 _PROBE = "INSERT INTO events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 _POST = "INSERT INTO inbox (run_id, key, at, data, stamp) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
@@ -89,6 +95,8 @@ class PostgresLedger(StoredLedger):
             environment and the password file, as with any PostgreSQL client.
         read_only: Read a ledger that is there; a user who may only read is enough.
         clock: What time it is for events and run ids. Leases go by the server's clock, which all engines share.
+        durability: What survives when the server's power goes: `full` has `synchronous_commit` as the server says, but
+            never off; `normal` has it off. See durability.
 
     Raises:
         NotFound: it is to be read only, and the database holds no ledger.
@@ -97,12 +105,20 @@ class PostgresLedger(StoredLedger):
         LedgerBusy: the server cannot be reached.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+        durability: Durability = "full",
+    ) -> None:
         super().__init__(self._read_rows, _DIALECT, clock)
         remember_location(url, owner=self)
         self.path = hide_password(url)
         """The URL, or connection string, without its password."""
         self.read_only = read_only
+        self.durability = read_durability(durability, {})
         self._url = url
         # One connection for all threads; every use holds the lock, so what a thread reads was written before.
         self._lock = threading.Lock()
@@ -337,6 +353,7 @@ class PostgresLedger(StoredLedger):
                 check_readable(connection, self.path)
             else:
                 make_tables(connection, self.path)
+                connection.execute(_DURABILITY[self.durability])
         except self._driver.Error as error:
             connection.close()
             raise refusal(error, self.path) from error

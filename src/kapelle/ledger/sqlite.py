@@ -1,10 +1,11 @@
 """The ledger in one SQLite file: append-only, written ahead (WAL), its schema versioned.
 
-An event and the outcome that belongs to it are written in one transaction. `synchronous=NORMAL` loses nothing when the
-process dies; a power cut can lose the last moments but never corrupts the file (sqlite.org/wal.html).
+Events that are written together, and the outcomes that belong to them, are one transaction. `synchronous=FULL` has it
+on the disk when the call returns; with NORMAL nothing is lost when the process dies, and a power cut can lose the last
+moments, but never corrupts the file (sqlite.org/wal.html): see durability.
 
-A write blocks its thread, and with it an event loop, for well under a millisecond; while another process writes, for up
-to two seconds (`BUSY_TIMEOUT_S`), and then raises LedgerBusy.
+A write blocks its thread, and with it an event loop, for as long as the disk takes (0.2 ms on an SSD, as measured).
+While another process writes it waits for up to two seconds (`BUSY_TIMEOUT_S`), and then raises LedgerBusy.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from kapelle.redaction import get_logger
 from .chain import follow, head_mismatch
 from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
 from .connection import Fingerprint, open_for_reading, open_for_writing, refusal, try_write
+from .durability import Durability, read_durability
 from .event import Event, EventKind
 from .examine import Examination
 from .history import StoreDialect, StoredLedger
@@ -65,6 +67,7 @@ class SqliteLedger(StoredLedger):
         read_only: Read a file that is there, without changing it or what lies beside it: no permission to write is
             needed, neither for the file nor for its folder. See connection for how.
         clock: What time it is.
+        durability: What survives a power cut: see durability.
 
     Raises:
         NotFound: it is to be read only, and there is no such file.
@@ -74,12 +77,18 @@ class SqliteLedger(StoredLedger):
     """
 
     def __init__(
-        self, path: str | Path = ":memory:", *, read_only: bool = False, clock: Callable[[], float] = time.time
+        self,
+        path: str | Path = ":memory:",
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+        durability: Durability = "full",
     ) -> None:
         super().__init__(self._read_rows, _DIALECT, clock)
         self.path = file_location(path)
         self._file = os.path.expanduser(self.path)
         self.read_only = read_only
+        self.durability = read_durability(durability, {})
         # One connection for all threads: sqlite3 serialises nothing for us, so every use holds the lock.
         self._lock = threading.Lock()
         self._fingerprint: Fingerprint | None = None
@@ -204,7 +213,7 @@ class SqliteLedger(StoredLedger):
 
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
-            connection = open_for_writing(self.path)
+            connection = open_for_writing(self.path, self.durability)
             self._place = _place_of(self._file)
             return connection
         connection, self._fingerprint = open_for_reading(self.path)
