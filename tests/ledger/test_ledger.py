@@ -338,3 +338,11 @@ def test_events_that_are_written_together_under_a_lease_that_is_lost_are_not(sto
         with pytest.raises(LeaseLost):
             ledger.append_all("r", [new("task_started"), new("task_finished")], fence=lease.fence)
         assert len(ledger.events("r")) == 1
+
+
+def test_a_turn_may_be_large(store: Store) -> None:
+    with store.open() as ledger:
+        ledger.append("r", "run_started", {"request": "x"})
+        events = ledger.append_all("r", [new("task_started")] * 3_000)
+        assert ledger.events("r")[1:] == events
+        assert len(ledger.outcomes()) == 3_000

@@ -83,8 +83,18 @@ def test_a_turn_that_arrives_after_its_writer_went_on_is_refused_whole(
     assert ledger.outcomes() == ()
 
 
-def test_a_large_turn_is_written(ledger: PostgresLedger) -> None:
-    assert len(ledger.append_all("r", turn("task_started") * 500)) == 500
+def test_a_ledger_of_the_version_before_is_brought_to_this_one(postgres_store: PostgresStore) -> None:
+    with postgres_store.open() as ledger:
+        ledger.append("r", "run_started", {"request": "x"})
+    postgres_store.change("DROP FUNCTION kapelle.append_all")
+    postgres_store.change("CREATE FUNCTION kapelle.append() RETURNS void LANGUAGE sql AS ''")
+    postgres_store.set_version(3)
+    with postgres_store.open(read_only=True) as ledger:
+        assert len(ledger.events("r")) == 1
+    with postgres_store.open() as ledger:
+        ledger.append("r", "run_finished", {"state": "done"})
+        assert ledger.run("r").state == "done"
+    assert postgres_store.rows("SELECT max(number) FROM version") == [(4,)]
 
 
 @pytest.mark.parametrize(

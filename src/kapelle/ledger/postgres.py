@@ -47,13 +47,11 @@ Result = TypeVar("Result")
 
 # The statements in words of its own; the others are those of SQLite.
 _APPEND = """
-    SELECT kapelle.append(of.run_id, at, kind, task, data, outcomes::json, of.fence, stamp, known, blobs::json, content)
-    FROM (SELECT %s::text AS run_id, %s::bigint AS fence) AS of, unnest(
-        %s::double precision[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::text[],
+    SELECT kapelle.append_all(
+        %s, %s, %s, %s::double precision[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
         %s::bytea[]
-    ) AS new (at, kind, task, data, outcomes, stamp, known, blobs, content)
+    )
 """
-"""Calls the function for one event after the other, in their order; each call sees what those before it wrote."""
 _DURABILITY: Mapping[Durability, LiteralString] = {
     # A server, a role or a URL may ask for more than `on`, such as `remote_apply`: that stays.
     "full": "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
@@ -181,19 +179,18 @@ class PostgresLedger(StoredLedger):
             values = (
                 run_id,
                 fence,
+                known,
                 unsure.at,
                 [one.kind for one in kept],
                 [one.task_id for one in kept],
                 [one.text for one in kept],
                 rows,
                 unsure.stamps,
-                # Each lies behind those before it, whether they are written now or were.
-                list(range(known, known + len(kept))),
                 [json.dumps([asdict(blob) for blob in one.blobs]) if one.blobs else None for one in kept],
                 [one.content(run_id) for one in kept],
             )
             try:
-                places = self._write(lambda connection: connection.execute(_APPEND, values).fetchall())
+                ((first,),) = self._write(lambda connection: connection.execute(_APPEND, values).fetchall())
             except (InvalidInput, LeaseLost, LedgerCorrupt):
                 del self._unsure[run_id]  # the server answered: nothing is written
                 raise
@@ -201,8 +198,8 @@ class PostgresLedger(StoredLedger):
             if kept[-1].kind == "run_finished":
                 self._known.pop(run_id, None)
             else:
-                self._known[run_id] = places[-1][0]
-        return tuple(one.as_event(run_id, seq) for one, (seq,) in zip(kept, places, strict=True))
+                self._known[run_id] = first + len(kept) - 1
+        return tuple(one.as_event(run_id, seq) for seq, one in enumerate(kept, first))
 
     def record(self, outcome: Outcome) -> None:
         """Write an outcome that belongs to no event of ours: history that a user imports."""
@@ -385,7 +382,7 @@ def _without_nul(value: Any) -> Any:
 
 
 def _lease_lost(error: psycopg.Error) -> LeaseLost:
-    """Read what `kapelle.append` says of the lease that is the current one."""
+    """Read what `kapelle.append_all` says of the lease that is the current one."""
     found = json.loads(error.diag.message_detail or "{}")
     return LeaseLost(found["run_id"], fence=found["shown"], current=found["fence"], owner=found["owner"])
 

@@ -85,7 +85,7 @@ class Unrecorded:
         self._refuse()
 
     def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
-        """Return none: what runs show is learned while their engine lives. Refuse to tell of one agent: people ask that."""
+        """Return none: what runs show is learned as long as their engine lives. Of one agent, refuse: people ask that."""
         if agent is not None:
             self._refuse()
         return ()
