@@ -1,6 +1,6 @@
 """How close runs of real workflows come to the least time there is, really executed with asyncio.
 
-    python -m bench.makespan [--data FILE] [--workers K] [--limit N] [--seconds 3] [--json]
+    python -m bench.makespan [--data FILE] [--workers K] [--limit N] [--seconds 3] [--rounds 9] [--json]
 
 The graphs are recorded workflow runs (WfInstances). Run times are scaled down, each graph by one factor, so that its
 bound, max(critical path, work / K), is `--seconds`; more for graphs of very many tasks, so that each still has six
@@ -15,7 +15,7 @@ the usual one (epoll) rounds every wait up to a millisecond, which is a third of
     ideal       simulated, not run: critical-path list scheduling with known times (Graham 1966, Hu 1961)
 
 Figures are ratios to the bound. Sleeping itself is late by the clock's granularity: `timer` is the ratio of a chain of
-bare `asyncio.sleep` along each graph's critical path.
+bare `asyncio.sleep` along each graph's critical path. Besides, as `chains_*`, a whole run of the engine: see `chains`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome
 from kapelle.routing import HALORouter
 from kapelle.validation import AOPValidator, ApprovedPlan
+
+from . import chains
 
 FOLDERS = (Path("../shared/data"),)
 FILE = "workflows/wfinstances.jsonl.gz"
@@ -85,9 +87,10 @@ class Known(CostProfiler):
         self.seconds = seconds
 
     def estimate(self, capability: Any, task_type: str, complexity: float = 1.0, *, text: str = "") -> Estimate:
-        """Return the estimate with the true time."""
+        """Return the estimate with the true time, and no doubt of it."""
         found = super().estimate(capability, task_type, complexity)
-        return replace(found, seconds=self.seconds.get(text, found.seconds))
+        seconds = self.seconds.get(text, found.seconds)
+        return replace(found, seconds=seconds, seconds_low=seconds, seconds_high=seconds)
 
 
 def main() -> None:
@@ -97,12 +100,13 @@ def main() -> None:
     parser.add_argument("--workers", default="4", help="a number, or `unlimited`")
     parser.add_argument("--limit", type=int, default=0, help="only so many graphs, the smallest first")
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=chains.ROUNDS, help="of the chains; the least of them counts")
     parser.add_argument("--seed", type=int, default=0, help="unused: nothing here is drawn")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     workers = UNLIMITED if options.workers == "unlimited" else int(options.workers)
     path = options.data or find_data()
-    found = measure(path, workers, options.limit, options.seconds)
+    found = {**measure(path, workers, options.limit, options.seconds), **chains.measure(options.rounds)}
     if options.json:
         print(json.dumps({**found, "workers": options.workers}))
         return
@@ -119,6 +123,8 @@ def main() -> None:
     print(
         f"kapelle above levels: {found['above_levels']} graphs; learned above levels: {found['learned_above_levels']}"
     )
+    names = ("asyncio", "executor", "engine")
+    print("chains of short sleeps: " + ", ".join(f"{name} {found[f'chains_{name}']:.3f}" for name in names))
 
 
 def find_data() -> Path:

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.allocation.assignment import Assignment, AssignmentProblem, Candidate, Limits, TaskChoices, reduce_problem
+from kapelle.allocation.infeasible import explain_infeasible
 from kapelle.allocation.lagrangian import search
-from kapelle.allocation.solve import explain_infeasible, solve
+from kapelle.allocation.solve import solve
 from kapelle.allocation.tables import ProblemArrays
 
 AGENTS = ("ada", "bob", "cem")

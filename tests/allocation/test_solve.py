@@ -20,8 +20,9 @@ from kapelle.allocation.assignment import (
     reduce_problem,
 )
 from kapelle.allocation.branch import branch
+from kapelle.allocation.infeasible import explain_infeasible
 from kapelle.allocation.lagrangian import search
-from kapelle.allocation.solve import Solution, explain_infeasible, solve
+from kapelle.allocation.solve import Solution, solve
 from kapelle.allocation.tables import ProblemArrays, Timetable
 
 

@@ -387,3 +387,18 @@ def test_a_task_that_does_with_some_is_skipped_where_there_is_nothing() -> None:
     agent = ScriptedAgent({"a": ValueError("1"), "b": ValueError("2")})
     _, run = execute([work("a"), work("b"), work("report", "a", "b", metadata={"needs": "some"})], agent)
     assert states(run) == {"a": "failed", "b": "failed", "report": "skipped"}
+
+
+def test_a_job_that_is_cancelled_before_its_first_step_is_reported_and_holds_up_nobody() -> None:
+    class Canceller(ScriptedAgent):
+        async def run(self, task: Task, context: Any) -> AgentResult:
+            for other in asyncio.all_tasks():
+                if other.get_name() == "r1:second":
+                    other.cancel()
+            return await super().run(task, context)
+
+    agent, clock = Canceller(), VirtualClock()
+    ending, run = execute([work("first"), work("second"), work("third", "first")], agent, clock=clock)
+    assert states(run) == {"first": "done", "second": "failed", "third": "done"}
+    assert [task.task_id for task in agent.tasks] == ["first", "third"]
+    assert ending.state == "partial"

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from bench import budget, makespan, overhead
+from bench import budget, chains, makespan, scale
 from bench.crash.checking import FAULTS
+from bench.overhead.__main__ import measure as measure_overhead
 
 
 def bench(name: str, *words: str) -> dict[str, Any]:
@@ -50,9 +51,11 @@ def test_nothing_starts_beyond_a_budget_whoever_works_and_whatever_is_known_of_p
 
 @pytest.mark.slow
 def test_overhead_is_measured_for_every_journal() -> None:
-    found = overhead.measure([12], 1, 0, postgres=True)
-    assert {"asyncio", "off", "sqlite", "postgres"} <= found["ms_per_task"]["12"].keys()
-    assert found["bytes_per_task"]["sqlite"] > 0
+    found = measure_overhead([12], 1, (), postgres=True)
+    ways = {"asyncio", "executor_normal", "executor_off", "executor_postgres", "kapelle_memory", "kapelle_normal"}
+    assert ways <= found["ms"].keys() == found["durability"].keys()
+    assert all(row["12"] > 0 for row in found["ms"].values())
+    assert {"asyncio", "kapelle_normal", "kapelle_learned"} <= found["first_ms"].keys() == found["first_mb"].keys()
 
 
 @pytest.mark.slow
@@ -79,3 +82,23 @@ def test_the_ideal_schedule_takes_the_longest_path_first() -> None:
     flow = makespan.read_workflow({"name": "x", "tasks": tasks}, 2, 2.0)
     assert makespan.simulate(flow, 2) == pytest.approx(flow.bound)
     assert asyncio.run(makespan.sleep_all([])) < 1
+
+
+@pytest.mark.slow
+def test_the_whole_line_is_measured_at_every_size_and_where_it_was_cut_off(tmp_path: Path) -> None:
+    found = bench("scale", "--sizes", "60,120", "--folder", str(tmp_path))
+    assert {"growth", "mb", "read_ms"} <= found.keys()
+    assert found["growth"] > 0
+    assert found["mb"] < 1_000
+    for row in found["sizes"].values():
+        assert {"ms", "read_ms", "resume_s", "list_ms", "task_ms", "explain_ms"} <= row.keys()
+        assert min(row.values()) > 0
+    assert not any(tmp_path.iterdir())
+    assert len(scale.layered(120).sources) == scale.WIDTH
+
+
+def test_chains_of_sleeps_are_run_by_the_engine_beside_plain_asyncio() -> None:
+    found = chains.measure(rounds=1, sleep_s=0.001)
+    assert found.keys() == {"chains_bound_s", "chains_asyncio", "chains_executor", "chains_engine"}
+    assert len(chains.chains_of(chains.LENGTHS)) == 100
+    assert min(found["chains_asyncio"], found["chains_executor"], found["chains_engine"]) > 0.99

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kapelle.documents.reading import MAX_DOCUMENT_BYTES
+from kapelle.documents import MAX_DOCUMENT_BYTES
 from kapelle.errors import CycleFound, InvalidInput, InvalidPlan, UnknownTask
-from kapelle.graph import MAX_TASKS, Task, TaskDAG
+from kapelle.graph import Task, TaskDAG
+from kapelle.limits import MAX_TASKS
 from tests.strategies.graphs import full_graphs
 
 

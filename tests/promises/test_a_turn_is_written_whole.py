@@ -114,7 +114,7 @@ class Stage:
             limits=ExecutionLimits(max_fallbacks=1, retry=RetryPolicy(max_attempts=1), task_timeout_s=300.0),
         )
         engine.team = replace(engine.team, replanner=Replanner(), planning_cost_usd=0.01)
-        engine.profiler.record_outcome = self.learned.append  # type: ignore[method-assign]  # what is told
+        engine.profiler.record_outcome = self.learned.append  # type: ignore[method-assign, assignment]  # told
         return engine
 
     def go_through(self) -> None:
@@ -142,7 +142,8 @@ class Stage:
                 self.engine.stop("last")
             return await running
 
-        return self.clock.run(stopped())
+        run: Run = self.clock.run(stopped())
+        return run
 
 
 def turns_of_all() -> list[tuple[str, ...]]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from kapelle import Engine, SqliteLedger
 from kapelle.agents import AgentCapability, AgentResult, TaskContext
-from kapelle.documents.reading import MAX_YAML_CHARS
+from kapelle.documents import MAX_YAML_CHARS
 from kapelle.errors import AgentFailed, CannotPlan
 from kapelle.execution.growth import GrowthLimits, grow
 from kapelle.graph import Task, TaskDAG, escape_braces, resolve_references

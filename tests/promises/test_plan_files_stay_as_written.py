@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from kapelle import cli
 from kapelle.agents import AgentRegistry
-from kapelle.documents.reading import MAX_DOCUMENT_BYTES, MAX_YAML_CHARS, parse_yaml, write_yaml
+from kapelle.documents import MAX_DOCUMENT_BYTES, MAX_YAML_CHARS, parse_yaml, write_yaml
 from kapelle.errors import InvalidInput, InvalidPlan
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Usage

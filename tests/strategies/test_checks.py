@@ -8,8 +8,10 @@ from kapelle.errors import AgentFailed, BudgetExceeded
 from kapelle.estimates.logged import LoggedOutcome, LoggedTask
 from kapelle.graph import Task
 from kapelle.ledger import Usage
-from kapelle.strategies.checks import AskAgent, Checks, Verdict, find_problem, read_yes_or_no, task_context
+from kapelle.strategies import Checks, Verdict, task_context
+from kapelle.strategies.examination import find_problem, read_yes_or_no
 from kapelle.strategies.strategy import Check
+from kapelle.strategies.verdict import AskAgent
 
 WELL_FORMED = Check(kind="well_formed")
 TESTS = Check(kind="tests")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kapelle.estimates.logged import LoggedOutcome, LoggedTask
-from kapelle.strategies.checks import Checks, Verdict
+from kapelle.strategies import Checks, Verdict
 from kapelle.strategies.replay import LoggedTable, replay
 from kapelle.strategies.strategy import (
     Accept,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import replace
 from io import StringIO
@@ -15,15 +16,16 @@ from rich.console import Console
 
 from kapelle import terminal
 from kapelle.agents import AgentCapability, AgentRegistry, PartialText
-from kapelle.engine import Proposal
+from kapelle.engine import Engine, Proposal
 from kapelle.estimates import CostProfiler
 from kapelle.graph import Task, TaskDAG
-from kapelle.ledger import Event, EventKind, Question, Run, RunSummary, printable, rebuild_run
+from kapelle.ledger import Event, EventKind, Question, Run, RunSummary, SqliteLedger, printable, rebuild_run
 from kapelle.planning import Plan
 from kapelle.routing import RoutedPlan
 from kapelle.terminal.live import newest_words
+from kapelle.testing import ScriptedAgent
 from kapelle.validation import ValidationResult
-from kapelle.views import answer_commands, next_command
+from kapelle.views import answer_commands, next_command, proposal_to_json
 
 HOSTILE = "\x1b]0;x\x07\x1b[2J\x9b2J\u202egone"
 RUN_ID = "20260131-120000-abc123"
@@ -416,3 +418,20 @@ def test_what_is_wrong_with_an_approved_plan_is_said_when_it_runs(is_terminal: b
     assert plain(console).count("warning: It keeps '{{a}}'. Write '{a}'.") == 1
     assert "The others wait" not in plain(console)
     assert "All is well" not in plain(console)
+
+
+@pytest.mark.parametrize(("places", "is_told"), [(1, True), (3, False)])
+def test_a_plan_tells_in_which_order_tasks_start_if_they_have_to_wait_for_places(places: int, is_told: bool) -> None:
+    agent = ScriptedAgent()
+    registry = AgentRegistry([agent.card("worker", "work", max_concurrency=places)], runners={"worker": agent})
+    graph = TaskDAG(Task(task_id=f"t{number}", task_type="work") for number in range(3))
+    with Engine(registry, model="none", ledger=SqliteLedger(":memory:")) as engine:
+        found = asyncio.run(engine.plan(Plan(request="work", graph=graph, planner="test")))
+    console = screen()
+    terminal.show_proposal(console, found)
+    assert ("order of starts: longest path, which takes 30.0 s" in plain(console)) is is_told
+    assert proposal_to_json(found)["start_order"] == {
+        "rule": "longest path",
+        "seconds": 30.0 if is_told else 10.0,
+        "compared_seconds": {},
+    }

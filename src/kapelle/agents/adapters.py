@@ -14,7 +14,6 @@ from kapelle.ledger import Usage
 
 from .agent import Agent, AgentResult, TaskContext
 from .capability import AgentCapability, CostTier
-from .library_agent import PydanticAIAgent
 from .paid_failure import add_paid, as_paid_failure
 from .threads import call_in_thread
 
@@ -58,6 +57,8 @@ def as_agent(found: Any) -> Agent:
         InvalidAgents: it is none of these.
     """
     if type(found).__module__.partition(".")[0] == "pydantic_ai":
+        from .library_agent import PydanticAIAgent  # with the models that it is priced by
+
         return PydanticAIAgent(found)
     if inspect.isclass(found):
         raise InvalidAgents(f"{found.__name__} is a class. Give an object of it, or a function.")

@@ -41,6 +41,7 @@ from kapelle.redaction import remember_model
 
 from .agent import AgentResult, TaskContext
 from .capability import AgentCapability
+from .on_model import OnModel
 from .output_limit import MESSAGE_TOKENS, limit_within, usual_limit
 from .paid_failure import add_paid, as_paid_failure
 from .prompt import task_prompt
@@ -56,7 +57,7 @@ _MORE_REQUESTS = 3
 is held to what was set aside, so that this is no promise of the library's but a choice."""
 
 
-class PydanticAIAgent:
+class PydanticAIAgent(OnModel):
     """Runs an agent that was built with pydantic-ai. Its tools, output type and model are its own.
 
     Args:
@@ -79,8 +80,11 @@ class PydanticAIAgent:
         """A model that a reply has named, and whose price nobody knows."""
         remember_model(getattr(agent, "model", None), owner=self)
 
+    @property
+    def is_model_alone(self) -> bool:
+        return not self.has_tools
+
     def with_card(self, prices: PriceTable, card: AgentCapability) -> Self:
-        """Return the agent with a table of prices and what its card says, where it was not made with its own."""
         told = copy.copy(self)
         told._prices = self._prices or prices
         told._model = self._model or card.model
@@ -89,7 +93,6 @@ class PydanticAIAgent:
         return told
 
     def find_unpriced(self) -> str | None:
-        """Return the model that the agent asks and whose price nobody knows; None also where only replies will tell."""
         return find_unpriced(known_models(self._own_model()), self._table(), model=self._model)
 
     def most_usd(self, task: Task, context: TaskContext) -> float | None:

@@ -10,15 +10,22 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
 from kapelle.errors import CallTooDear, ContentRefused, KapelleError, ModelReplyInvalid, ReplyCut
 from kapelle.graph import Task
 from kapelle.models import Message, ModelClient, ModelReply, ModelRequest, bound_tokens
 
 from .agent import AgentResult, TaskContext
+from .on_model import OnModel
 from .output_limit import MESSAGE_TOKENS, limit_within, usual_limit
 from .paid_failure import add_paid
 from .prompt import task_prompt
+
+if TYPE_CHECKING:
+    from kapelle.models import PriceTable
+
+    from .capability import AgentCapability
 
 _GO_ON = "Your answer was cut off. Go on exactly where it ends: repeat nothing, and add no remark."
 _MIN_OVERLAP = 12
@@ -26,7 +33,7 @@ _MIN_OVERLAP = 12
 _MAX_OVERLAP = 400
 
 
-class ModelAgent:
+class ModelAgent(OnModel):
     """Does a task with one call to a model.
 
     Args:
@@ -38,6 +45,16 @@ class ModelAgent:
         self._client = client
         self._instructions = instructions
         self._max_output_tokens = max_output_tokens
+
+    @property
+    def is_model_alone(self) -> bool:
+        return True
+
+    def with_card(self, prices: PriceTable, card: AgentCapability) -> Self:
+        return self
+
+    def find_unpriced(self) -> str | None:
+        return None  # its client prices its calls itself
 
     def most_usd(self, task: Task, context: TaskContext) -> float | None:
         """Return the dollars that one call costs at most; None where the model's price is not known beforehand."""

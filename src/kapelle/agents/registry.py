@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import importlib
-import importlib.resources
 from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import pydantic
-
-from kapelle.documents import describe_validation_error, parse_yaml, read_text
-from kapelle.errors import InvalidAgents, InvalidInput, UnknownPrice
+from kapelle.documents import read_text
+from kapelle.errors import InvalidAgents, UnknownPrice
 from kapelle.graph import Task
 from kapelle.ledger import Usage
-from kapelle.models import PriceTable, find_unpriced
 
 from .adapters import as_agent
 from .agent import Agent
-from .capability import AgentCapability, CostTier
-from .library_agent import PydanticAIAgent
-from .model_agent import ModelAgent
+from .capability import AgentCapability
+from .on_model import OnModel
+from .roster import ROSTER
 from .version import version_of
+
+if TYPE_CHECKING:
+    from kapelle.models import PriceTable
 
 
 class AgentRegistry(Mapping[str, AgentCapability]):
@@ -53,7 +51,7 @@ class AgentRegistry(Mapping[str, AgentCapability]):
     @classmethod
     def default(cls) -> AgentRegistry:
         """Return the 15 documented agents, from analyst to SEO, without runners: a model gives them those."""
-        return cls(_read_roster())
+        return cls(ROSTER)
 
     @classmethod
     def from_yaml(
@@ -68,7 +66,9 @@ class AgentRegistry(Mapping[str, AgentCapability]):
             InvalidAgents: the file is malformed; the message names the agent and the field.
             NotFound: there is no such file.
         """
-        capabilities, entries = _parse_agents(read_text(path), place=str(path))
+        from .agent_file import parse_agents
+
+        capabilities, entries = parse_agents(read_text(path), place=str(path))
         runners: dict[str, Agent] = {}
         for capability, entry in zip(capabilities, entries, strict=True):
             if entry.run is not None:
@@ -151,7 +151,7 @@ class AgentRegistry(Mapping[str, AgentCapability]):
         """Return a registry whose agents are priced by this table, where neither they nor their cards tell a cost."""
         runners = dict(self._runners)
         for agent_id, runner in runners.items():
-            if isinstance(runner, PydanticAIAgent):
+            if isinstance(runner, OnModel):
                 runners[agent_id] = runner.with_card(prices, self[agent_id])
         registry = AgentRegistry(self.values(), runners=runners)
         registry._prices = prices
@@ -175,12 +175,12 @@ class AgentRegistry(Mapping[str, AgentCapability]):
         found: dict[str, str] = {}
         for agent_id, runner in self._runners.items():
             card = self._capabilities[agent_id]
-            if card.cost_usd is not None or isinstance(runner, ModelAgent):
+            if card.cost_usd is not None:
                 continue
-            if isinstance(runner, PydanticAIAgent):
+            if isinstance(runner, OnModel):
                 model = runner.find_unpriced()
             else:
-                model = find_unpriced((), self._prices or PriceTable(), model=card.model)
+                model = None if card.model is None else _find_unpriced(card.model, self._prices)
             if model is not None:
                 found[agent_id] = model
         return found
@@ -198,54 +198,10 @@ class AgentRegistry(Mapping[str, AgentCapability]):
         return tuple(dict.fromkeys(kind for capability in self.values() for kind in capability.task_types))
 
 
-@cache
-def _read_roster() -> tuple[AgentCapability, ...]:
-    roster = importlib.resources.files("kapelle.agents").joinpath("roster.yaml").read_text(encoding="utf-8")
-    return tuple(_parse_agents(roster, place="roster.yaml")[0])
+def _find_unpriced(model: str, prices: PriceTable | None) -> str | None:
+    from kapelle.models import PriceTable, find_unpriced  # where a card names a model
 
-
-class _AgentEntry(pydantic.BaseModel):
-    """One agent as it stands in a YAML file."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-    agent_id: Annotated[str, pydantic.Field(validation_alias=pydantic.AliasChoices("agent_id", "id"))]
-    task_types: list[str]
-    skills: list[str] = []
-    cost_tier: CostTier = "cheap"
-    model: str | None = None
-    cost_usd: float | None = None
-    seconds: float | None = None
-    success_rate: float = 0.85
-    max_concurrency: int = 10
-    timeout_s: float | None = None
-    retries: int | None = None
-    description: str = ""
-    version: str | None = None
-    instructions: str | None = None
-    run: str | None = None
-
-    def capability(self) -> AgentCapability:
-        fields = self.model_dump(exclude={"instructions", "run"})
-        return AgentCapability(**fields)
-
-
-class _AgentFile(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid")
-
-    agents: list[_AgentEntry]
-
-
-def _parse_agents(text: str, *, place: str) -> tuple[list[AgentCapability], list[_AgentEntry]]:
-    try:
-        file = _AgentFile.model_validate(parse_yaml(text, place=place))
-        return [entry.capability() for entry in file.agents], file.agents
-    except pydantic.ValidationError as error:
-        raise InvalidAgents(f"{place}: {describe_validation_error(error)}") from error
-    except InvalidAgents as error:
-        raise InvalidAgents(f"{place}: {error}") from error
-    except InvalidInput as error:
-        raise InvalidAgents(str(error)) from error
+    return find_unpriced((), prices or PriceTable(), model=model)
 
 
 def _import_runner(name: str, *, place: str) -> Agent:

@@ -12,8 +12,7 @@ from typing import Any
 
 from kapelle.graph import Task, render_output
 
-from .library_agent import PydanticAIAgent
-from .model_agent import ModelAgent
+from .on_model import OnModel
 
 ASKED_TYPES = frozenset({"lookup", "search", "sql", "query"})
 """Look-ups whose answer nothing before them holds."""
@@ -49,7 +48,7 @@ def is_from_memory(agent: object, task: Task, output: Any, upstream: Collection[
     """
     kind = task.task_type
     if (
-        not _knows_by_heart(agent)
+        not (isinstance(agent, OnModel) and agent.is_model_alone)
         or has_sources(output)
         or (kind not in ASKED_TYPES and any(map(has_sources, upstream)))
     ):
@@ -63,7 +62,3 @@ def is_from_memory(agent: object, task: Task, output: Any, upstream: Collection[
 def _figures(text: str) -> frozenset[str]:
     """The numbers of a text, however their digits are grouped."""
     return frozenset(re.sub(r"\D", "", found).strip("0") for found in re.findall(r"\d[\d.,' ]*", text))
-
-
-def _knows_by_heart(agent: object) -> bool:
-    return isinstance(agent, ModelAgent) or (isinstance(agent, PydanticAIAgent) and not agent.has_tools)

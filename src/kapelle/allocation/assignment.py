@@ -103,6 +103,11 @@ class AssignmentProblem:
     slots: tuple[TaskChoices, ...]
     limits: Limits
 
+    @property
+    def size(self) -> int:
+        """How many candidates there are, over all tasks."""
+        return sum(len(slot.candidates) for slot in self.slots)
+
     def totals(self, choice: Assignment) -> Totals:
         """Return what a choice comes to."""
         chosen = [slot.candidates[position] for slot, position in zip(self.slots, choice, strict=True)]

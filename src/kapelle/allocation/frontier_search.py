@@ -92,7 +92,7 @@ class _Search:
         self._points = points
         self._deadline = deadline
         self._timer = timer
-        self._size = sum(len(slot.candidates) for slot in self._small.slots)
+        self._size = self._small.size
         self._gap = _EXACT_GAP if self._size <= EXACT else _LARGE_GAP
         self._solved: list[tuple[Limits, FoundPoint | None]] = []
         self._settled: dict[Assignment, FoundPoint] = {}

@@ -31,9 +31,10 @@ from kapelle.graph import TaskDAG
 from .assignment import Assignment, AssignmentProblem, exceeds
 from .constraints import OptimizationConstraints
 from .formulation import Formulation, has_plan
+from .infeasible import explain_infeasible
 from .optimizer import AnyPlan, DAAOOptimizer
 from .plan import OptimizedPlan
-from .solve import Solution, Status, explain_infeasible, solve
+from .solve import Solution, Status, solve
 from .union import Places, Union
 
 Item = tuple[AnyPlan, TaskDAG, OptimizationConstraints | None]

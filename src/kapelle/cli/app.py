@@ -20,6 +20,7 @@ from kapelle.documents import write_beside_then_rename
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput
 from kapelle.ledger import Run, has_ledger, is_postgres_url, ledger_path, open_ledger
+from kapelle.limits import MAX_TASKS
 from kapelle.redaction import hide_known
 
 from .logs import LogFormat, LogLevel, start_logging
@@ -60,6 +61,9 @@ Quality = Annotated[float | None, typer.Option("--quality", help="Least expected
 Svg = Annotated[Path | None, typer.Option("--svg", help="Draw the graph into this file.")]
 Backend = Annotated[str, typer.Option("--backend", help="Where agents run: asyncio, threads, or ray (an extra).")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Tokens that all agents may use.")]
+MaxTasks = Annotated[
+    int | None, typer.Option("--max-tasks", min=1, help=f"Tasks that a plan may have; by default {MAX_TASKS:,}.")
+]
 Hedge = Annotated[bool, typer.Option("--hedge", help="Give stragglers a rival, as far as the budget pays for it.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of one, or 'last'.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write the answer into this file too.")]
@@ -142,10 +146,10 @@ def ledger_file(db: str | None) -> str:
     return path
 
 
-def draw(run: Run, svg: Path | None) -> None:
+def draw(run: Run, svg: Path | None, *, full: bool = False) -> None:
     if svg is not None and run.graph is not None:
         states = {task_id: task.state for task_id, task in run.tasks.items()}
-        write_file(svg, terminal.picture(run.graph, states=states, agents=run.assignments))
+        write_file(svg, terminal.picture(run.graph, states=states, agents=run.assignments, full=full))
 
 
 def check_targets(*paths: Path | None) -> None:

@@ -98,7 +98,7 @@ def answer(
 def stop(run_id: RunId, db: Db = None, as_json: Json = False) -> None:
     """Ask the engine that works on a run, wherever that is, to stop it cleanly. It can be resumed."""
     with open_ledger(ledger_path(db), read_only=True) as ledger:
-        run = ledger.run(run_id)  # before an engine makes a ledger where there is none
+        run = ledger.outline(run_id)  # before an engine makes a ledger where there is none
         more = db_words(db, ledger.path)
     if _is_abandoned(run):
         raise InvalidInput(
@@ -138,7 +138,7 @@ def _only(
     found = [[one for one in them if target and one.question_id.startswith(target)] for them in (asked, said)]
     if not any(found):
         try:
-            run_id = ledger.run(target).run_id
+            run_id = ledger.find_run(target)
         except NotFound as error:
             raise _nothing_so_named(target) if _is_unknown(target, error) else error from None
         found = [[one for one in them if one.run_id == run_id] for them in (asked, said)]
@@ -151,7 +151,7 @@ def _say(target: str, tell: Callable[[Engine, str], Question], db: str | None, *
         question_id = _find(target, ledger, more)
     with engine_of(None, None, "none", db) as engine:
         question = tell(engine, question_id)
-        run = engine.ledger.run(question.run_id)
+        run = engine.ledger.outline(question.run_id)
         left = split_questions(engine.ledger, question.run_id)[0]
     if not as_json:
         say(f"Noted for task {question.task_id} of run {run.run_id}.")
@@ -183,7 +183,7 @@ def _find(target: str, ledger: Ledger, more: str) -> str:
     if meant:
         return meant[0].question_id
     try:
-        run_id = ledger.run(target).run_id
+        run_id = ledger.find_run(target)
     except NotFound as error:
         if not _is_unknown(target, error):
             raise

@@ -11,8 +11,9 @@ import typer
 
 from kapelle import terminal
 from kapelle.errors import InvalidInput
+from kapelle.graph import MAX_DRAWN
 from kapelle.ledger import has_ledger, ledger_path, open_ledger
-from kapelle.views import run_to_json
+from kapelle.views import run_to_json, task_to_json
 
 from .app import (
     Agents,
@@ -35,12 +36,19 @@ DAY_S = 86_400
 
 
 @app.command(
-    epilog="Examples: [bold]kapelle explain last[/bold]; with what agents raised: [bold]kapelle explain last -v[/bold]"
+    epilog="Examples: [bold]kapelle explain last[/bold]; one task: [bold]kapelle explain last s2[/bold]; with what "
+    "agents raised: [bold]kapelle explain last -v[/bold]"
 )
 def explain(
     run_id: RunId,
+    task: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="One of its tasks: of the others little is read.")
+    ] = None,
     db: Db = None,
     svg: Svg = None,
+    full: Annotated[
+        bool, typer.Option("--full", help=f"Every task, also where there are more than {MAX_DRAWN:,}.")
+    ] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="With the tracebacks of agents that failed; JSON always has them.")
     ] = False,
@@ -48,17 +56,31 @@ def explain(
 ) -> None:
     """Tell what happened in a run: who did what and why, what it cost, what went wrong."""
     check_targets(svg)
+    if task is not None:
+        if svg is not None:
+            raise InvalidInput("--svg draws a run, and not one of its tasks. Leave one of the two out.")
+        _explain_task(run_id, task, db, verbose=verbose, as_json=as_json)
+        return
     with open_ledger(ledger_path(db), read_only=True) as ledger:
         found = ledger.examine().as_it_is(ledger.run(run_id))
         more = db_words(db, ledger.path)
-    draw(found, svg)
+    draw(found, svg, full=full)
     if as_json:
         print_json(run_to_json(found))
     else:
-        say(found.explain(verbose=verbose))
+        say(found.explain(verbose=verbose, full=full))
         terminal.show_history(console(), found)
         if found.state == "interrupted":
             say(f"\nTo go on: kapelle resume {found.run_id}{more}")
+
+
+def _explain_task(run_id: str, task_id: str, db: str | None, *, verbose: bool, as_json: bool) -> None:
+    with open_ledger(ledger_path(db), read_only=True) as ledger:
+        found = ledger.examine().as_it_is(ledger.excerpt(run_id, task_id))
+    if as_json:
+        print_json(task_to_json(found, task_id))
+    else:
+        say(found.explain_task(task_id, verbose=verbose))
 
 
 @app.command(epilog="Example: [bold]kapelle runs --limit 5[/bold]")

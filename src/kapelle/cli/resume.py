@@ -109,8 +109,10 @@ def go_on(
     """
     check_targets(output, svg)
     with open_ledger(ledger_path(db), read_only=True) as ledger:
-        before = ledger.run(run_id)
+        before = ledger.outline(run_id)
         place = str(ledger.path)
+        if agents is None and _is_from_python(before):  # whose agents are missing, its tasks tell
+            before = ledger.run(before.run_id)
     options: dict[str, Any] = {
         "explore": before.settings.get("explore", 0.0) if explore is None else explore,
         "limits": hedged_limits(bool(before.settings.get("hedge")) if hedge is None else hedge),

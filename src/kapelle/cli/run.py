@@ -19,6 +19,7 @@ from rich.console import Console
 from kapelle import terminal
 from kapelle.engine import Engine, Proposal
 from kapelle.errors import InvalidInput
+from kapelle.limits import MAX_TASKS
 from kapelle.planning import PLAN_SUFFIXES, Plan, read_plan_stream, write_plan
 from kapelle.process import drive
 from kapelle.views import proposal_to_json
@@ -32,6 +33,7 @@ from .app import (
     Deadline,
     Hedge,
     Json,
+    MaxTasks,
     MaxTokens,
     Model,
     Output,
@@ -67,6 +69,7 @@ def run(
     deadline: Deadline = None,
     quality: Quality = None,
     max_tokens: MaxTokens = None,
+    max_tasks: MaxTasks = None,
     model: Model = None,
     agents: Agents = None,
     db: Db = None,
@@ -86,9 +89,10 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Plan a request and run it."""
-    check_together(request, together, output=output, svg=svg, max_tokens=max_tokens, explore=explore)
+    alone = {"output": output, "svg": svg, "max_tokens": max_tokens, "max_tasks": max_tasks, "explore": explore}
+    check_together(request, together, **alone)
     check_targets(output, svg)
-    terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality, "max_tokens": max_tokens}
+    terms: dict[str, Any] = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality}
     options: dict[str, Any] = {
         "explore": explore,
         "backend": backend,
@@ -99,10 +103,10 @@ def run(
     with engine_of(agents, data, model, db, attended=is_attended(as_json), **options) as engine:
         shown = Shown(as_json=as_json, output=output, svg=svg, sql=sql, db=db)
         if together:
-            terms.pop("max_tokens")
             code = run_together(engine, [read_request(one) for one in request], terms, shown)
         else:
-            code = run_and_show(engine, Start(request=read_request(request[0])), terms, shown)
+            terms |= {"max_tokens": max_tokens, "max_tasks": max_tasks}
+            code = run_and_show(engine, Start(request=read_request(request[0], max_tasks)), terms, shown)
     raise typer.Exit(code)
 
 
@@ -118,6 +122,7 @@ def plan(
     budget: Budget = None,
     deadline: Deadline = None,
     quality: Quality = None,
+    max_tasks: MaxTasks = None,
     model: Model = None,
     agents: Agents = None,
     db: Db = None,
@@ -137,16 +142,17 @@ def plan(
     """Show what a request would become, without running it; with --edit, change it and then run it."""
     out = console()
     alone = {"svg": svg, "edit": edit, "yaml": as_yaml, "xml": xml, "mermaid": mermaid, "frontier": frontier}
-    check_together(request, together, **alone)
+    check_together(request, together, **alone, max_tasks=max_tasks)
     check_targets(svg)
-    terms = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality}
+    terms: dict[str, Any] = {"budget_usd": budget, "deadline_s": deadline, "min_quality": quality}
     attended = edit and is_attended(as_json)
     options: dict[str, Any] = {"attended": attended, "reward_model": reward_model}
     with engine_of(agents, data, model, db, reads_only=not edit, **options) as engine:
         if together:
             found = plan_together(engine, [read_request(one) for one in request], terms)
             raise typer.Exit(show_planned(found, as_json=as_json))
-        proposal = drive(engine.plan(read_request(request[0]), **terms))
+        terms["max_tasks"] = max_tasks
+        proposal = drive(engine.plan(read_request(request[0], max_tasks), **terms))
         if edit:
             proposal = _edit(engine, proposal, terms, out)
             if proposal.validation.passed:
@@ -174,13 +180,13 @@ def plan(
     raise typer.Exit(0 if proposal.validation.passed else 1 if proposal.plan.cost_usd else 2)
 
 
-def read_request(text: str) -> str | Path | Plan:
+def read_request(text: str, max_tasks: int | None = None) -> str | Path | Plan:
     """Words are words; a single word with a plan file's ending is that file, so that a typing error says so; `-` is the
     plan that is piped in."""
     if text == "-":
         if sys.stdin is None:
             raise InvalidInput("There is no standard input to read a plan from. Name a file.")
-        return read_plan_stream(sys.stdin.buffer)
+        return read_plan_stream(sys.stdin.buffer, max_tasks=max_tasks or MAX_TASKS)
     path = Path(text)
     if path.suffix.lower() not in PLAN_SUFFIXES:
         return text

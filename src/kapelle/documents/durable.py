@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +18,7 @@ def write_beside_then_rename(path: Path, content: bytes, *, make_folder: bool = 
     Raises:
         InvalidInput: it cannot be written; the old file is still there.
     """
-    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+    beside = path.with_name(f".{path.name[:200]}.{os.urandom(4).hex()}.part")
     try:
         if make_folder:
             path.parent.mkdir(parents=True, exist_ok=True)

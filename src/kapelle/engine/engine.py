@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from kapelle.agents import AgentRegistry, PartialText, call_in_thread
 from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints
@@ -26,10 +26,10 @@ from kapelle.errors import InvalidInput, KapelleError
 from kapelle.estimates import CostProfiler
 from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, make_backend
 from kapelle.graph import read_json_value
-from kapelle.learning import LearnedRewardModel, RewardFeed, learned_folder, load_learned
-from kapelle.ledger import Durability, Event, EventWatcher, Journal, Ledger, Run
+from kapelle.learning import learned_folder, load_learned
+from kapelle.ledger import Durability, EventWatcher, Journal, Ledger, Run
 from kapelle.limits import RunLimits
-from kapelle.models import ModelClient, PriceTable
+from kapelle.models import PriceTable
 from kapelle.planning import Plan, Planner
 from kapelle.routing import HALORouter, RoutingRule
 from kapelle.strategies import Checks, Validator
@@ -40,10 +40,9 @@ from .people import People
 from .planner_call import PlannerCall
 from .preparation import Preparation
 from .proposal import Proposal
-from .recording import choose_heartbeat, choose_ledger
+from .recording import Recording, choose_ledger
 from .reflecting import Reflecting
 from .request import Request, check_watcher, read_request
-from .resumption import plan_resumption, recorded_plan, write_resumption
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
 from .streaming import Streaming
@@ -51,12 +50,14 @@ from .together import Together
 
 if TYPE_CHECKING:
     from kapelle.allocation import Frontier
+    from kapelle.learning import LearnedRewardModel, RewardFeed
+    from kapelle.models import ModelClient
     from kapelle.planning import GraphPlanner
 
     from .team import AgentLike, Team
 
 
-class Engine(Streaming, Together, People, Feedback):
+class Engine(Streaming, Together, People, Feedback, Recording):
     """Conducts agents.
 
     Args:
@@ -161,14 +162,18 @@ class Engine(Streaming, Together, People, Feedback):
             daao_optimizer=self.optimizer,
             pin_rules=rules is not None,  # the user's own rules are orders, and the others only advice
         )
-        if isinstance(reward_model, (str, Path)):
-            reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
-        elif not (reward_model is None or isinstance(reward_model, LearnedRewardModel)):
-            raise InvalidInput(f"reward_model={reward_model!r:.40} is no LearnedRewardModel, and no file of one.")
+        self.rewards: RewardFeed | None = None
+        if reward_model is not None:
+            from kapelle.learning import LearnedRewardModel, RewardFeed
+
+            if isinstance(reward_model, (str, Path)):
+                reward_model = LearnedRewardModel(persistence_path=Path(reward_model).expanduser())
+            elif not isinstance(reward_model, LearnedRewardModel):
+                raise InvalidInput(f"reward_model={reward_model!r:.40} is no LearnedRewardModel, and no file of one.")
+            self.rewards = RewardFeed(reward_model, self.profiler, registry)
         self.validator = AOPValidator(
             registry, self.profiler, detector=detector, strategies=known.strategies, reward_model=reward_model
         )
-        self.rewards = None if reward_model is None else RewardFeed(reward_model, self.profiler, registry)
         self.explorer = Explorer(share=explore)
         self.reflection = Reflecting.of(reflector, reflect, self.team, environ)
         self.checks = Checks(validators=validators if validators is not None else {})
@@ -192,6 +197,7 @@ class Engine(Streaming, Together, People, Feedback):
         deadline_s: float | None = None,
         min_quality: float | None = None,
         max_tokens: int | None = None,
+        max_tasks: int | None = None,
         on_event: EventWatcher | None = None,
         on_text: Callable[[PartialText], None] | None = None,
     ) -> Run:
@@ -202,7 +208,7 @@ class Engine(Streaming, Together, People, Feedback):
         Args:
             request: The user's words; or a plan: a file (as a Path), or a Plan; or what `plan` or `plan_many` proposed,
                 which is then done by those proposed, and within the same limits where none are given here.
-            budget_usd, deadline_s, min_quality, max_tokens: See RunLimits.
+            budget_usd, deadline_s, min_quality, max_tokens, max_tasks: See RunLimits.
             on_event: Called with every event as it happens.
             on_text: Called with pieces of text as models write them.
 
@@ -212,8 +218,14 @@ class Engine(Streaming, Together, People, Feedback):
             LeaseLost: another engine has taken the run over; this one has stopped.
             asyncio.CancelledError: the caller was cancelled; the run is recorded as stopped.
         """
-        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tokens=max_tokens)
-        wanted = read_request(request, self.team)
+        terms = RunLimits(
+            budget_usd=budget_usd,
+            deadline_s=deadline_s,
+            min_quality=min_quality,
+            max_tokens=max_tokens,
+            max_tasks=max_tasks,
+        )
+        wanted = read_request(request, self.team, max_tasks=terms.most_tasks)
         terms = wanted.held_to(terms)
         check_watcher(on_event)
         self._check_prices(terms, wanted.given)
@@ -256,8 +268,10 @@ class Engine(Streaming, Together, People, Feedback):
             InvalidInput: it is done, its deadline has passed, or what is left of its plan is refused. It is as before.
             RunBusy: another engine works on it.
         """
+        from .resumption import plan_resumption, recorded_plan, write_resumption
+
         check_watcher(on_event)
-        run_id = self.ledger.run(run_id).run_id
+        run_id = self.ledger.find_run(run_id)
         async with self._lease(run_id) as lease:
             run = self.ledger.run(run_id)  # from here on nobody else writes it
             going_on = plan_resumption(
@@ -265,7 +279,7 @@ class Engine(Streaming, Together, People, Feedback):
             )
             wanted = Request(words=run.request, given=recorded_plan(run))
             self._check_prices(going_on.terms, wanted.given)
-            journal = self._journal(lease, on_event, run.events)
+            journal = self._journal(lease, on_event, run)
             preparation = self._preparation(going_on.terms, journal, going_on.spent)
             session = self._session(lease, journal, preparation, on_text)
             approved = await session.approve_rest(going_on)
@@ -281,14 +295,15 @@ class Engine(Streaming, Together, People, Feedback):
         budget_usd: float | None = None,
         deadline_s: float | None = None,
         min_quality: float | None = None,
+        max_tasks: int | None = None,
     ) -> Proposal:
         """Return what `run` would do, without doing it. Costs nothing but the call of a model that plans.
 
         Raises:
             InvalidInput: the request, a limit or the plan is wrong. A plan that validation refuses is no error here.
         """
-        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality)
-        wanted = read_request(request, self.team)
+        terms = RunLimits(budget_usd=budget_usd, deadline_s=deadline_s, min_quality=min_quality, max_tasks=max_tasks)
+        wanted = read_request(request, self.team, max_tasks=terms.most_tasks)
         self._check_prices(terms, wanted.given)
         preparation = self._preparation(terms, None)
         try:
@@ -318,32 +333,6 @@ class Engine(Streaming, Together, People, Feedback):
         constraints = OptimizationConstraints.of(terms, pinned=routing.fixed)
         return await call_in_thread(
             pareto_frontier, routing, proposal.plan.graph, constraints, optimizer=self.optimizer
-        )
-
-    def close(self) -> None:
-        """Close the ledger. Closing twice is allowed."""
-        self.ledger.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _lease(self, run_id: str) -> RunLease:
-        return RunLease(
-            self.ledger, run_id, heartbeat=choose_heartbeat(self.ledger, self._heartbeat), timer=self._timer
-        )
-
-    def _journal(self, lease: RunLease, on_event: EventWatcher | None, events: tuple[Event, ...] = ()) -> Journal:
-        return Journal(
-            self.ledger,
-            lease.lease.run_id,
-            lease=lease.lease,
-            events=events,
-            on_event=on_event,
-            on_outcome=self._learn_from,  # what is learned, the next choice knows
-            timer=self._timer,
         )
 
     def _preparation(self, terms: RunLimits, journal: Journal | None, spent: Amounts | None = None) -> Preparation:

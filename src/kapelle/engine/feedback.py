@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kapelle.errors import InvalidInput, NotFound
 from kapelle.estimates import CostProfiler, estimate_complexities
-from kapelle.learning import RewardFeed
 from kapelle.ledger import (
     Ledger,
     Outcome,
@@ -23,6 +23,9 @@ from kapelle.ledger import (
     read_share,
     show_figure,
 )
+
+if TYPE_CHECKING:
+    from kapelle.learning import RewardFeed
 
 MAX_OUTCOMES = 50_000
 """The newest outcomes, which estimates are learned from when an engine starts: half a second's worth."""

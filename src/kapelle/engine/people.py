@@ -21,7 +21,7 @@ class People:
 
     def questions(self, run_id: str | None = None) -> tuple[Question, ...]:
         """Return what people have not answered yet, of one run or of all, oldest first."""
-        return self.ledger.questions(None if run_id is None else self.ledger.run(run_id).run_id)
+        return self.ledger.questions(None if run_id is None else self.ledger.find_run(run_id))
 
     def approve(self, question_id: str, note: str = "", *, by: str = "") -> Question:
         """Let a task go on that asks for approval. See `answer`."""
@@ -52,7 +52,7 @@ class People:
         Raises:
             InvalidInput: nobody works on the run, or it was asked already.
         """
-        run = self.ledger.run(run_id)
+        run = self.ledger.outline(run_id)
         if run.ended or run.state == "waiting":
             raise InvalidInput(f"Run {run.run_id} is {run.state}: nobody works on it, so there is nothing to stop.")
         self.ledger.post(run.run_id, stop_key(run.events), {"by": by})

@@ -112,6 +112,7 @@ def rest_version(run: Run, known: RoutedPlan, finished: frozenset[str], terms: R
         known=known,
         finished=finished,
         choosing=replace(terms, budget_usd=_finite(budget.left.usd), deadline_s=None),
+        limits=RunLimits(max_tasks=terms.max_tasks),
     )
 
 
@@ -146,7 +147,7 @@ def grown_version(
         known=known,
         finished=gone,
         choosing=replace(terms, budget_usd=_finite(max(0.0, left_usd - ahead)), deadline_s=None),
-        limits=RunLimits(budget_usd=_finite(counted)),
+        limits=RunLimits(budget_usd=_finite(counted), max_tasks=terms.max_tasks),
         estimates=current.plan_estimates,
     )
 

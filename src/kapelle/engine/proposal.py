@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kapelle.allocation import PlanEstimates
@@ -23,6 +25,27 @@ class Proposal:
     """What it was validated for; a run of it is held to that where it is given no limits of its own."""
     estimates: PlanEstimates | None = None
     """What it was made by."""
+
+    def __repr__(self) -> str:
+        return f"<Proposal: {len(self.plan.graph)} tasks, {self.validation!r}>"
+
+    @property
+    def lower_bound_usd(self) -> float | None:
+        """What no other assignment of its tasks within the limits costs less than, as the cost optimiser proved; None
+        where it did not choose the agents."""
+        details = self.routing.figures.optimization_details
+        if not isinstance(details, Mapping) or details.get("status") not in ("optimal", "feasible"):
+            return None
+        bound = details.get("lower_bound")
+        return float(bound) if isinstance(bound, (int, float)) and math.isfinite(bound) else None
+
+    @property
+    def gap(self) -> float | None:
+        """What share of its cost may be saved at most by another assignment within the limits; None as above."""
+        bound, cost = self.lower_bound_usd, self.validation.estimated_cost
+        if bound is None:
+            return None
+        return max(0.0, cost - bound) / cost if cost > 0 else 0.0
 
     @property
     def approved(self) -> ApprovedPlan:

@@ -4,12 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from kapelle.errors import InvalidInput
-from kapelle.ledger import Durability, Ledger, Unrecorded, ledger_path, open_ledger
+from kapelle.ledger import Durability, EventWatcher, Journal, Ledger, Outcome, Run, Unrecorded, ledger_path, open_ledger
 
-from .run_lease import Heartbeat, NoHeartbeat
+from .run_lease import Heartbeat, NoHeartbeat, RunLease
+
+
+class Recording:
+    """The part of an engine that writes its runs down."""
+
+    ledger: Ledger
+    _timer: Callable[[], float]
+    _heartbeat: Callable[[], Heartbeat]
+    _learn_from: Callable[[Outcome], None]
+
+    def close(self) -> None:
+        """Close the ledger. Closing twice is allowed."""
+        self.ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _lease(self, run_id: str) -> RunLease:
+        # Nothing has to be kept, or heard, where nobody else can know of the run.
+        heartbeat = NoHeartbeat() if isinstance(self.ledger, Unrecorded) else self._heartbeat()
+        return RunLease(self.ledger, run_id, heartbeat=heartbeat, timer=self._timer)
+
+    def _journal(self, lease: RunLease, on_event: EventWatcher | None, before: Run | None = None) -> Journal:
+        return Journal(
+            self.ledger,
+            lease.lease.run_id,
+            lease=lease.lease,
+            before=before,
+            on_event=on_event,
+            on_outcome=self._learn_from,  # what is learned, the next choice knows
+            timer=self._timer,
+        )
 
 
 def choose_ledger(
@@ -33,8 +68,3 @@ def choose_ledger(
             "or none. Say it where that is opened: open_ledger(PATH, durability=...)."
         )
     return Unrecorded(clock=clock) if given is None else given
-
-
-def choose_heartbeat(ledger: Ledger, make: Callable[[], Heartbeat]) -> Heartbeat:
-    """Return what keeps the lease of a run: nothing has to where nobody else can know of it."""
-    return NoHeartbeat() if isinstance(ledger, Unrecorded) else make()

@@ -54,7 +54,7 @@ class Reflecting:
             return cls()
         from kapelle.planning import GraphPlanner  # 20 ms, and only who reflects needs it
 
-        from .team import PLANNING_TOKENS, price_of_planning
+        from .model_team import PLANNING_TOKENS, price_of_planning
 
         if reflect:
             assert team.client is not None

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from kapelle.errors import InvalidInput
 from kapelle.ledger import read_usage, read_usd
-from kapelle.limits import RunLimits
-from kapelle.planning import Plan, fit_types, read_plan, take_plan
+from kapelle.limits import MAX_TASKS, RunLimits
+from kapelle.planning import Plan, take_plan
 from kapelle.routing import RoutedPlan
 
+from .kinds_of_work import HARMLESS_TYPES
 from .proposal import Proposal
 
 if TYPE_CHECKING:
@@ -41,11 +42,15 @@ class Request:
             budget_usd=known.left_usd if asked.budget_usd is None else asked.budget_usd,
             deadline_s=known.deadline_s if asked.deadline_s is None else asked.deadline_s,
             min_quality=known.min_quality if asked.min_quality is None else asked.min_quality,
+            max_tasks=known.max_tasks if asked.max_tasks is None else asked.max_tasks,
         )
 
 
-def read_request(request: str | Path | Plan | Proposal, team: Team) -> Request:
+def read_request(request: str | Path | Plan | Proposal, team: Team, *, max_tasks: int = MAX_TASKS) -> Request:
     """Return what a user asks for; a `<graph>` names functions, as models call them, and not types.
+
+    Args:
+        max_tasks: How many tasks a file may have.
 
     Raises:
         InvalidInput: it is none of these, or the plan is wrong.
@@ -59,9 +64,11 @@ def read_request(request: str | Path | Plan | Proposal, team: Team) -> Request:
         return Request(words=words, given=take_plan(replace(request, request=words, usage=usage, cost_usd=cost_usd)))
     if not isinstance(request, Path):
         return Request(words=_check_words(request))
-    given = read_plan(request)
+    from kapelle.planning import read_plan  # with what checks a file, which a plan from elsewhere does not need
+
+    given = read_plan(request, max_tasks=max_tasks)
     if request.suffix.lower() == ".xml":
-        from .team import HARMLESS_TYPES  # as the engine imports it: who is there only knows that
+        from kapelle.planning import fit_types
 
         graph, notes = fit_types(given.graph, team.registry.runnable(), among=HARMLESS_TYPES)
         given = replace(given, graph=graph, notes=(*given.notes, *notes))

@@ -11,7 +11,7 @@ from kapelle.errors import InvalidInput
 from kapelle.execution import CUT_OFF, Interruption, find_interruptions, find_open_planning
 from kapelle.graph import read_json_value
 from kapelle.ledger import Journal, Run
-from kapelle.limits import RunLimits
+from kapelle.limits import ASKED, RunLimits
 from kapelle.planning import Plan
 from kapelle.routing import RoutedPlan, RoutedTask
 from kapelle.strategies import agents_of, strategy_from_dict
@@ -70,8 +70,7 @@ def plan_resumption(run: Run, new: Mapping[str, Any]) -> Resumption:
         )
     if run.state == "done":
         raise InvalidInput(f"Run {run.run_id} is done; there is nothing left to do. `kapelle explain` shows it.")
-    names = RunLimits().asked()
-    before = {name: value for name, value in run.settings.items() if name in names}
+    before = {name: value for name, value in run.settings.items() if name in ASKED}
     changed = {name: value for name, value in new.items() if value is not None}
     terms = RunLimits(**{**before, **changed})
     spent = run.cost_usd

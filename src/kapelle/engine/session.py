@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from kapelle.agents import MEMORY_MARK, PartialText
 from kapelle.errors import LeaseLost, LedgerBusy, PlanRejected
@@ -23,7 +24,6 @@ from kapelle.execution import (
     compose_answer,
     error_text,
 )
-from kapelle.learning import RewardFeed
 from kapelle.ledger import Journal, Run, RunState
 from kapelle.routing import HALORouter
 from kapelle.strategies import Checks
@@ -36,6 +36,9 @@ from .reflecting import Reflecting
 from .request import Request
 from .resumption import Resumption, recorded_routing
 from .run_lease import RunLease
+
+if TYPE_CHECKING:
+    from kapelle.learning import RewardFeed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

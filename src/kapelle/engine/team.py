@@ -10,44 +10,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kapelle.agents import WRITTEN_TYPES, Agent, AgentCapability, AgentRegistry, ModelAgent, RegisteredAgent, as_agent
-from kapelle.errors import InvalidAgents, InvalidInput, NotFound, UnknownPrice
+from kapelle.agents import Agent, AgentCapability, AgentRegistry, RegisteredAgent, as_agent
+from kapelle.errors import InvalidAgents, NotFound, UnknownPrice
 from kapelle.execution import Replanner
 from kapelle.graph import Task
-from kapelle.models import ModelClient, PriceTable, describe_model, find_model
-from kapelle.planning import (
-    EXPAND_TYPE,
-    FOR_EACH_CARD,
-    FallbackPlanner,
-    ForEachAgent,
-    HTDAGPlanner,
-    ModelPlanner,
-    OverTables,
-    Planner,
-    RulePlanner,
-)
+from kapelle.models import PriceTable, find_model
+from kapelle.planning import FOR_EACH_CARD, ForEachAgent, Planner, RulePlanner
 from kapelle.routing import RoutingRule
-from kapelle.validation import mend_draft
+
+from .kinds_of_work import DATA_TYPES, EXACT_TYPES
 
 if TYPE_CHECKING:
     from kapelle.local import LocalFolder
-    from kapelle.planning import GatedPlanner
+    from kapelle.models import ModelClient
+    from kapelle.planning import GatedPlanner, OverTables
 
 AgentLike = RegisteredAgent | Agent | Callable[..., Any] | tuple[AgentCapability, Any]
 """What `agents=` takes, one by one: a function, with `@agent` above it or without; an object with `async run(task,
 context)`; a pydantic-ai Agent; or any of these in a pair with its AgentCapability."""
-CONTROL_SHARE = 0.05
-"""Of the requests to a model; KAPELLE_CONTROL_SHARE changes it, 0 turns it off."""
-TASK_TOKENS = (2_000, 700)
-"""Input and output tokens that one task of a model's agent is taken for until outcomes say better."""
-PLANNING_TOKENS = (6_000, 8_000)
-"""Input and output tokens that are set aside for the call that plans, and for asking once more: its limit, twice."""
-DATA_TYPES = ("lookup", "search", "research", "sql", "query", "aggregate", "count")
-"""Work that the folder a user gave is asked for first."""
-EXACT_TYPES = ("compare", "combine", "join", "python", "compute", "calculate")
-"""Work on what a folder gave in which a program makes no mistakes; what it cannot do it refuses."""
-HARMLESS_TYPES = WRITTEN_TYPES.union(DATA_TYPES, EXACT_TYPES)
-"""Work that changes nothing outside, so that a word near it may be read as it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,11 +105,9 @@ def assemble_team(
         NotFound: the data folder does not exist.
         InvalidInput: the model or its settings in the environment are wrong.
     """
-    from kapelle.local import LocalFolder, refuses_table_questions  # 40 ms, and no one else needs it
-
     prices = PriceTable.from_environment(environ)
     unpriced = own.with_prices(prices).find_unpriced()
-    folder = LocalFolder.of(_check_folder(data))
+    folder = _open_folder(data)
     client = find_model(model, environ) if model is None or isinstance(model, str) else model
     local = _local_agents(own, folder, client, attended=attended)
     registry = _roster(own, client, environ, has_data=folder is not None)
@@ -142,7 +120,7 @@ def assemble_team(
     if client is None:
         team = Team(
             registry=own.merged(registry.without(own)).with_prices(prices),
-            planner=OverTables(rule_planner, refuses_table_questions(folder)),
+            planner=rule_planner if folder is None else _over_tables(rule_planner, folder),
             rules=rules,
             model_name=None,
             model_note="No model is configured: requests are split by rules, and agents that need none do the work.",
@@ -151,20 +129,26 @@ def assemble_team(
             notes=_notes_on(folder),
         )
         return team
-    share = _control_share(environ)
-    planner = _model_planner(client, rule_planner, folder, environ, lambda: team.registry)
+    from kapelle.models import describe_model
+
+    from .model_team import PLANNING_TOKENS, control_share, gate, make_planner, planner_card, price_of_planning
+
+    share = control_share(environ)
+    planner = make_planner(client, rule_planner, folder, environ, lambda: team.registry)
     price = price_of_planning(client, environ)
-    registry = registry.with_agent(_planner_card(client, price), planner)
+    registry = registry.with_agent(planner_card(client, price), planner)
     team = Team(
         registry=own.merged(registry.without(own)).with_prices(prices),
         planner=planner,
         # One agent gets a request whole only where no agent of the user's own, and no folder, could be wanted for it.
-        gated=None if own or folder is not None else _gated(planner, share),
+        gated=None if own or folder is not None else gate(planner, share),
         replanner=planner,
         rules=rules,
         model_name=client.model,
         client=client,
-        model_note=describe_model(model, environ) if not isinstance(model, ModelClient) else f"model {client.model}",
+        model_note=describe_model(model, environ)
+        if model is None or isinstance(model, str)
+        else f"model {client.model}",
         planning_cost_usd=price or 0.0,
         planning_is_priced=price is not None,
         planning_tokens=sum(PLANNING_TOKENS),
@@ -184,7 +168,9 @@ def _local_agents(
 
     local = local_agents(folder, client, attended=attended)
     if client is not None:
-        local = [(_beside_a_model(card, has_data=folder is not None), runner) for card, runner in local]
+        from .model_team import beside_a_model
+
+        local = [(beside_a_model(card, has_data=folder is not None), runner) for card, runner in local]
     for card in (*(card for card, _ in local), FOR_EACH_CARD):
         if card.agent_id in own:
             raise InvalidAgents(f"Your agent {card.agent_id!r} has the id of one of kapelle's own. Rename it.")
@@ -197,48 +183,26 @@ def _roster(
     """The documented agents; without a model they are known to planning and routing, though nothing runs them."""
     if client is None:
         return AgentRegistry.default()
-    return _with_model(_beside(own, AgentRegistry.default()), client, environ, has_data=has_data)
+    from .model_team import roster_on_model
+
+    return roster_on_model(own, client, environ, has_data=has_data)
 
 
 def _rule_planner(own: AgentRegistry, folder: LocalFolder | None) -> RulePlanner:
+    if folder is None:
+        return RulePlanner()
     from kapelle.local import folder_files, understands_table_questions
 
     answers = understands_table_questions(folder)
-    if answers is None and folder is not None and not any(_asks_tables(card) for card in own.values()):
+    if answers is None and not any(_asks_tables(card) for card in own.values()):
         answers = _no_tables  # "how many days of leave" is then for the documents
     return RulePlanner(answers_from_tables=answers, files=folder_files(folder))
 
 
-def _model_planner(
-    client: ModelClient,
-    rule_planner: RulePlanner,
-    folder: LocalFolder | None,
-    environ: Mapping[str, str],
-    everyone: Callable[[], AgentRegistry],
-) -> HTDAGPlanner:
-    """Who plans with a model: rules first, where they understand a request to its last word and the folder answers."""
-    from kapelle.local import folder_answers
-
-    with_rules = FallbackPlanner(
-        _level_planner(client, environ),
-        rule_planner,
-        # Who says how the model is to plan wants it to plan.
-        answers=None if environ.get("KAPELLE_PLANNER", "").strip() else folder_answers(folder),
-        kinds=HARMLESS_TYPES.union(FOR_EACH_CARD.task_types),
-        asks_folder=DATA_TYPES if folder is not None else (),
-        writes=WRITTEN_TYPES,
-    )
-    return HTDAGPlanner(with_rules, everyone)
-
-
-def _gated(planner: HTDAGPlanner, share: float) -> GatedPlanner:
-    from kapelle.planning import Gate, GatedPlanner  # only where a model plans
-
-    return GatedPlanner(planner, Gate(control_share=share))
-
-
 def _notes_on(folder: LocalFolder | None) -> tuple[str, ...]:
     """What the user should know of the folder."""
+    if folder is None:
+        return ()
     from kapelle.local import skipped_files, table_notes
 
     skipped = tuple(f"{left.file} was left out: {left.reason}" for left in skipped_files(folder))
@@ -251,40 +215,6 @@ def _asks_tables(card: AgentCapability) -> bool:
 
 def _no_tables(_: str) -> bool:
     return False
-
-
-def _level_planner(client: ModelClient, environ: Mapping[str, str]) -> Planner:
-    """Who plans one level: a structured reply or, for models that write graphs better than JSON, a `<graph>`."""
-    from kapelle.planning import GraphPlanner
-
-    wanted = environ.get("KAPELLE_PLANNER", "").strip() or "structured"
-    if wanted not in ("structured", "graph"):
-        raise InvalidInput(f"KAPELLE_PLANNER={wanted!r:.40} is no planner. Use 'structured' or 'graph'.")
-    return GraphPlanner(client, mend=mend_draft) if wanted == "graph" else ModelPlanner(client, mend=mend_draft)
-
-
-def _control_share(environ: Mapping[str, str]) -> float:
-    """The share of requests that one agent gets whole, so that the ledger can tell what planning gains."""
-    text = environ.get("KAPELLE_CONTROL_SHARE", "").strip()
-    try:
-        share = float(text or CONTROL_SHARE)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise InvalidInput(f"KAPELLE_CONTROL_SHARE={text!r:.40} is no share. Give a number from 0 to 1.")
-    return share
-
-
-def _planner_card(client: ModelClient, price: float | None) -> AgentCapability:
-    return AgentCapability(
-        agent_id="planner",
-        task_types=(EXPAND_TYPE,),
-        skills=frozenset({"planning"}),
-        model=client.model,
-        cost_usd=price,
-        description="Plans, while the request runs, a part whose tasks depend on earlier results. Say in the "
-        "description what is to be reached; depend on the tasks whose results it needs.",
-    )
 
 
 def register_agents(agents: AgentRegistry | Iterable[AgentLike]) -> AgentRegistry:
@@ -312,74 +242,22 @@ def register_agents(agents: AgentRegistry | Iterable[AgentLike]) -> AgentRegistr
     )
 
 
-def _check_folder(data: Path | str | None) -> Path | None:
+def _open_folder(data: Path | str | None) -> LocalFolder | None:
     if data is None:
         return None
     folder = Path(data).expanduser()
     if not folder.is_dir():
         raise NotFound(f"There is no folder {str(data)!r}. Name a folder of documents and tables with --data.")
-    return folder
+    from kapelle.local import LocalFolder  # 40 ms, and no one else needs it
+
+    return LocalFolder.of(folder)
 
 
-def _beside(own: AgentRegistry, roster: AgentRegistry) -> AgentRegistry:
-    """The documented agents, for work that no agent of the user's own declares: who brings an agent wants it asked."""
-    cards = []
-    for card in roster.values():
-        kept = tuple(kind for kind in card.task_types if kind not in own.task_types)
-        if kept:
-            cards.append(replace(card, task_types=kept))
-    return AgentRegistry(cards)
+def _over_tables(planner: Planner, folder: LocalFolder) -> OverTables:
+    from kapelle.local import refuses_table_questions
+    from kapelle.planning import OverTables
 
-
-def _with_model(
-    roster: AgentRegistry, client: ModelClient, environ: Mapping[str, str], *, has_data: bool
-) -> AgentRegistry:
-    """The documented agents on a model; where there is a folder, what they write is held to what that gave."""
-    from kapelle.local import FaithfulAgent  # as above
-
-    price = _try_price(client, environ, TASK_TOKENS)
-    cards = [replace(card, model=client.model, cost_usd=price) for card in roster.values()]
-
-    def on_model(card: AgentCapability) -> ModelAgent:
-        words = _instructions(card)
-        return FaithfulAgent(client, words) if has_data else ModelAgent(client, words)
-
-    return AgentRegistry(cards, runners={card.agent_id: on_model(card) for card in cards})
-
-
-def _beside_a_model(card: AgentCapability, *, has_data: bool) -> AgentCapability:
-    """What a local agent takes where a model is there too. A model writes better than a template, and nothing measures
-    yet how much better, so price alone must not decide: the template only joins. What a folder gave it compares too."""
-    exact = EXACT_TYPES if has_data else ()
-    kept = tuple(kind for kind in card.task_types if kind not in WRITTEN_TYPES or kind in exact)
-    return replace(card, task_types=kept)
-
-
-def _instructions(card: AgentCapability) -> str:
-    role = card.agent_id.removesuffix("_agent").replace("_", " ")
-    return (
-        f"You are the {role} of a team. {card.description} Your skills: {', '.join(sorted(card.skills))}.\n"
-        "Do the task you are given, and only that. Use the results of earlier tasks as they are; do not invent facts. "
-        "Answer with the result itself, without preamble."
-    )
-
-
-def _try_price(client: ModelClient, environ: Mapping[str, str], tokens: tuple[int, int]) -> float | None:
-    """Dollars for a call of so many tokens; None where no table knows the model: then its own reports must tell."""
-    try:
-        return PriceTable.from_environment(environ).estimate_usd(
-            client.model,
-            input_tokens=tokens[0],
-            output_tokens=tokens[1],
-            base_url=getattr(client, "base_url", None),
-        )
-    except UnknownPrice:
-        return None
-
-
-def price_of_planning(client: ModelClient, environ: Mapping[str, str]) -> float | None:
-    """Dollars to set aside for a plan, or for a look at one; None where no table knows the model."""
-    return _try_price(client, environ, PLANNING_TOKENS)
+    return OverTables(planner, refuses_table_questions(folder))
 
 
 def _data_rules(own: AgentRegistry, local: list[AgentCapability]) -> Iterator[RoutingRule]:

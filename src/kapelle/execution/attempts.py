@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kapelle.agents import AgentResult, is_from_memory
 from kapelle.errors import AskPerson
@@ -24,11 +25,13 @@ from .error_reports import MAX_REASON_CHARS, read_question
 from .graph_changes import PendingChanges
 from .growth import may_help_anew
 from .limits import is_repeatable
-from .recovery import AskStrategy, FailedAttempt, FallbackChooser, LeaveToRival, Retry, TryAgent, recover
 from .running import HedgeDue, RetryDue
 from .settlement import LATE_EXPANSION, Ended, Settlement
 from .tasks import Owners
 from .work import Attempt, Job, Work
+
+if TYPE_CHECKING:
+    from .recovery import FallbackChooser, TryAgent
 
 
 class Attempts:
@@ -215,6 +218,8 @@ class Attempts:
 
     def _is_recovered(self, job: Job, ended: Ended) -> bool:
         """Whether an attempt that has failed decides nothing: it is made again, or its rival is under way."""
+        from .recovery import AskStrategy, FailedAttempt, LeaveToRival, Retry, recover  # where something has failed
+
         agent, task, work, policy = job.agent, job.work.task, job.work, self._limits.retry
         assert agent is not None
         own = next((most for most in (task.retries, self._agents[agent].retries) if most is not None), None)
@@ -265,6 +270,8 @@ class Attempts:
         found = self._fallbacks.choose_fallback(task, tried, plan.plan_estimates)
         if found is None:
             return None
+        from .recovery import FailedAttempt, TryAgent, recover  # as above
+
         failed = FailedAttempt(task=task, is_spent=True, candidate=found, left_usd=self._spending.left_usd)
         step = recover(failed, self._limits.retry)
         if isinstance(step, TryAgent):

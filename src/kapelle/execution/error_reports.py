@@ -14,7 +14,6 @@ from kapelle.agents import AgentResult
 from kapelle.errors import AskPerson, CannotAnswer, InvalidInput, KapelleError, ModelRefused, ModelUnavailable
 from kapelle.graph import MAX_READ_CHARS, read_json_value
 from kapelle.ledger import NOTHING, RefusedFigure, read_usage, read_usd
-from kapelle.models import PaidRefusal, PaidReplyInvalid
 from kapelle.redaction import format_traceback, hide_secrets, join_surrogates
 
 MAX_REASON_CHARS = 2_000
@@ -205,6 +204,8 @@ def _sum_of(spent: Sequence[AgentResult]) -> AgentResult | None:
 
 
 def _told_by(error: KapelleError) -> AgentResult | None:
+    from kapelle.models import PaidRefusal, PaidReplyInvalid  # a run without failures asks no client's words
+
     if isinstance(error, (PaidRefusal, PaidReplyInvalid)):
         return spent_of(error.reply.usage, error.reply.cost_usd)
     # A class that does not call the constructor above it has the attributes of its class only: None.

@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from kapelle.agents import AgentRegistry, PartialText
 from kapelle.budget import Budget
@@ -50,7 +50,6 @@ from .places import AgentPlaces
 from .progress import Progress
 from .questions import Questions
 from .ready import ReadyJobs
-from .recovery import FallbackChooser
 from .rests import Rests
 from .resume import ResumeState
 from .running import (
@@ -69,6 +68,9 @@ from .settlement import Settlement
 from .spending import Spending
 from .tasks import Owners, Tasks
 from .work import Job
+
+if TYPE_CHECKING:
+    from .recovery import FallbackChooser
 
 STOP = "stop"
 """Begins the key of a message that asks to stop the run; the number of the run's session follows."""

@@ -14,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from typing import Self
 from weakref import WeakKeyDictionary, WeakSet
 
 
@@ -128,15 +129,9 @@ class RunPlaces:
                 return False
         return True
 
-    @contextmanager
-    def inside(self, agent: str) -> Iterator[None]:
+    def inside(self, agent: str) -> AbstractContextManager[object]:
         """Let runs that a call begins know whose place it has; entered in the asyncio task of the job."""
-        call = _Call(self._shared, agent)
-        _OUTER.set(call)  # never reset: the task has a context of its own, and a call that has ended counts for nothing
-        try:
-            yield
-        finally:
-            call.end()
+        return _Call(self._shared, agent)
 
     def give_back(self, agent: str) -> bool:
         """The call in a place has ended; return whether this run is the next."""
@@ -215,6 +210,13 @@ class _Call:
         self._agent = agent
         self._runs = 0
         self._has_ended = False
+
+    def __enter__(self) -> Self:
+        _OUTER.set(self)  # never reset: the task has a context of its own, and a call that has ended counts for nothing
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def begin_run(self) -> None:
         """A run within the call begins: with the first, its place is for others."""

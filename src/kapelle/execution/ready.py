@@ -13,13 +13,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
-from kapelle.graph import TaskDAG
-
 from .places import RunPlaces
+from .start_order import Rank
 from .work import Job, Work
 
-Rank = tuple[float, float, int]
-"""Smaller is more urgent."""
 _Waiting = tuple[Rank, int, Job]
 """With a number among all: equals go in the order in which they became ready."""
 
@@ -199,7 +196,7 @@ class ReadyJobs:
             if agent is not None:
                 self._wake(agent)
 
-    def inside(self, agent: str) -> AbstractContextManager[None]:
+    def inside(self, agent: str) -> AbstractContextManager[object]:
         """Make a call in a place that was taken: see `RunPlaces.inside`."""
         return self._places.inside(agent)
 
@@ -211,39 +208,3 @@ class ReadyJobs:
         """Let the most urgent job that waits for an agent have its turn; it waits on if no place is free after all."""
         if self._parked[agent]:
             heapq.heappush(self._ready, heapq.heappop(self._parked[agent]))
-
-
-def rank_tasks(dag: TaskDAG, seconds: Mapping[str, float], passed_s: float = 0.0) -> dict[str, Rank]:
-    """Return how urgent each task is: by its user's priority, then by the latest moment at which it may begin.
-
-    What an urgent task waits for is as urgent: priorities are inherited (Sha, Rajkumar and Lehoczky, "Priority
-    inheritance protocols", IEEE Transactions on Computers 1990).
-
-    That moment is the end of the plan less the longest expected path from the task to there, so that without deadlines
-    the longest path goes first (Hu 1961). A deadline, the task's own or of one that depends on it, makes the moment
-    earlier if it is too close for that. Among equals the plan's order decides, so that a run is repeatable.
-
-    Args:
-        seconds: What each task is expected to take.
-        passed_s: For how long the run has been worked on; deadlines count from its start.
-    """
-    urgency = dag.urgency(seconds)
-    end = max(urgency.values(), default=0.0)
-    latest = {task_id: end - path for task_id, path in urgency.items()}
-    if any(task.deadline_s is not None for task in dag):
-        due: dict[str, float] = {}
-        for task_id in reversed(dag.topological_order()):
-            own = dag[task_id].deadline_s
-            moments = [due[after] for after in dag.dependents(task_id) if after in due]
-            if own is not None:
-                moments.append(own - passed_s)
-            if moments:
-                due[task_id] = min(moments) - seconds[task_id]
-                latest[task_id] = min(latest[task_id], due[task_id])
-    priority = {task.task_id: task.priority for task in dag}
-    if any(priority.values()):
-        for task_id in reversed(dag.topological_order()):
-            priority[task_id] = max(priority[name] for name in (task_id, *dag.dependents(task_id)))
-    return {
-        task.task_id: (-priority[task.task_id], latest[task.task_id], position) for position, task in enumerate(dag)
-    }

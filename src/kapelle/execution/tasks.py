@@ -22,11 +22,12 @@ from .journal_writer import JournalWriter
 from .limits import Deadlines, ExecutionLimits
 from .progress import Consequences, Progress
 from .questions import Given, Questions, why_rejected
-from .ready import ReadyJobs, rank_tasks
+from .ready import ReadyJobs
 from .rests import Rests
 from .resume import ResumeState
 from .running import Reports, RunningJobs, StopRequested
 from .spending import Spending
+from .start_order import MAX_COMPARED, StartOrder, choose_start_order
 from .work import Attempt, Work
 
 
@@ -58,6 +59,8 @@ class Tasks:
         self._told = dict(earlier.attempts)
         """Per task, how many attempts the journal tells of that belong to no work of now."""
         self._active_s = earlier.active_s
+        self._may_rehearse = MAX_COMPARED
+        """How many more tasks are rehearsed to find out in which order they start."""
         self._ready, self._checks, self._spending, self._writer = ready, checks, spending, writer
 
     def restore(self, earlier: ResumeState) -> None:
@@ -80,13 +83,22 @@ class Tasks:
         expected = [(assigned[task_id], one) for task_id, one in plan.estimates.items()]
         self._spending.expect([*expected, *(one for steps in plan.step_estimates.values() for one in steps.items())])
         found = self.progress.adopt(plan.dag)
-        seconds = {task_id: one.seconds for task_id, one in plan.estimates.items()}
-        self._ready.rank(rank_tasks(plan.dag, seconds, self._active_s))
         self.works = {task_id: work for task_id, work in self.works.items() if work.attempts}
+        self._ready.rank(self._order_starts(plan).ranks)
         for work in self.works.values():
             for job in work.waiting:
                 self._ready.push(job)
         self._apply(found)
+
+    def _order_starts(self, plan: ApprovedPlan) -> StartOrder:
+        """Return in which order the rest of a plan starts. A graph that grows again and again is rehearsed only so
+        often: the first task that becomes ready is not to wait for that."""
+        over = {task_id for task_id in plan.dag.tasks if self.progress.is_over(task_id)}
+        order = choose_start_order(
+            plan, over=over, begun=self.works.keys(), passed_s=self._active_s, most_compared=self._may_rehearse
+        )
+        self._may_rehearse = max(0, self._may_rehearse - len(plan.dag))
+        return order
 
     def finish(self, work: Work, output: Any) -> None:
         """A task is done; what has waited for it alone begins."""

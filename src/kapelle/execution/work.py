@@ -31,7 +31,6 @@ from kapelle.strategies import (
     Strategy,
     Verdict,
     Vote,
-    canonical_answer,
     next_move,
     task_context,
 )
@@ -209,6 +208,8 @@ class Work:
             return  # its rival has answered in the same turn
         self.answered_by[attempt.agent] = job.attempt
         output = None if result is None or reason is not None else result.output
+        from kapelle.strategies import canonical_answer  # where several agents may be asked, and only there
+
         self.answers[attempt.agent] = Answer(
             canonical=None if output is None else canonical_answer(output, task_context(self.task))
         )

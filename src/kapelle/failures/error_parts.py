@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 LONGEST_WAIT_S = 86_400.0
@@ -34,6 +33,8 @@ def read_retry_after(headers: object, *, now: datetime | None = None) -> float |
     seconds = _number(asked)
     if seconds is not None or asked is None:
         return None if seconds is None else min(seconds, LONGEST_WAIT_S)
+    from email.utils import parsedate_to_datetime  # where a date is told at all
+
     try:
         due = parsedate_to_datetime(asked[:100])
         due = due.replace(tzinfo=UTC) if due.tzinfo is None else due

@@ -15,9 +15,8 @@ from typing import Any, Literal
 from kapelle.errors import CycleFound, InvalidGraph, UnknownTask
 
 from . import topology
-from .mermaid import draw_mermaid
+from .bands import MAX_DRAWN, draw_together
 from .patch import GraphPatch, apply_patch
-from .svg import draw_svg
 from .task import Task
 
 
@@ -250,8 +249,14 @@ class TaskDAG:
         status: Mapping[str, str] | None = None,
         notes: Mapping[str, str] | None = None,
         critical_path: Sequence[str] = (),
+        full: bool = False,
     ) -> str:
         """Return the graph as a Mermaid flowchart, from left to right or top down; the rest is as in `to_svg`."""
+        from .mermaid import draw_mermaid  # drawn by few
+
+        if len(self) > MAX_DRAWN and not full:
+            bands, states, told = draw_together(self.tasks, self.levels(), status, notes)
+            return draw_mermaid(bands, direction=direction, status=states, notes=told)
         return draw_mermaid(self, direction=direction, status=status, notes=notes, critical_path=critical_path)
 
     def to_svg(
@@ -260,14 +265,22 @@ class TaskDAG:
         status: Mapping[str, str] | None = None,
         notes: Mapping[str, str] | None = None,
         critical_path: Sequence[str] = (),
+        full: bool = False,
     ) -> str:
-        """Return a picture of the graph, a column for each level.
+        """Return a picture of the graph, a column for each level; of more than MAX_DRAWN tasks, a box for each of a few
+        bands of levels, with what is in it.
 
         Args:
             status: the state of each task, to colour its box: waiting, running, done, failed, cancelled or skipped.
             notes: a line for each task, such as the agent that does it.
             critical_path: tasks to emphasise, with the edges between neighbours (see `CriticalPath.tasks`).
+            full: draw every task, however many there are.
         """
+        from .svg import draw_svg  # see to_mermaid
+
+        if len(self) > MAX_DRAWN and not full:
+            bands, states, told = draw_together(self.tasks, self.levels(), status, notes)
+            return TaskDAG(bands).to_svg(status=states, notes=told)
         return draw_svg(
             tuple(self), self._predecessors, self._successors, status=status, notes=notes, critical_path=critical_path
         )

@@ -37,9 +37,9 @@ from defusedxml.expatreader import DefusedExpatParser
 
 from kapelle.documents import MAX_DOCUMENT_BYTES, parse_json
 from kapelle.errors import InvalidGraph, InvalidPlan
+from kapelle.limits import MAX_TASKS
 
 from .calls import Call, looks_like_call, parse_call
-from .limits import MAX_TASKS
 from .patch import redirect_dependents
 from .task import Task
 
@@ -65,6 +65,7 @@ _ATTRIBUTES = (
 )
 Number = TypeVar("Number", int, float)
 PARALLEL_TYPE = "search"
+_LARGER = "Split the plan, or write it as JSON, of which more is read where more tasks are allowed."
 _LONE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]+|#x[0-9a-fA-F]+);)")
 ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
@@ -220,7 +221,7 @@ class _GraphHandler(ContentHandler):
             raise InvalidPlan('The node has no id. Write <node id="s1">.', place=f"line {self.line}")
         _refuse_unknown(attributes, _ATTRIBUTES, node.place)
         if len(self.nodes) == MAX_TASKS:
-            raise InvalidPlan(f"The graph has more than {MAX_TASKS:,} nodes. Split the plan.", place=node.place)
+            raise InvalidPlan(f"The graph has more than {MAX_TASKS:,} nodes. {_LARGER}", place=node.place)
         if node.task_id in self._ids:
             raise InvalidPlan("Another node has this id already. Rename one of them.", place=node.place)
         self._ids.add(node.task_id)
@@ -244,7 +245,7 @@ class _Room:
     def use(self, node: _Node, queries: list[str]) -> None:
         self._tasks -= max(1, len(queries))
         if self._tasks < 0:
-            raise InvalidPlan(f"The graph has more than {MAX_TASKS:,} tasks. Split the plan.")
+            raise InvalidPlan(f"The graph has more than {MAX_TASKS:,} tasks. {_LARGER}")
         repeated = len(node.text) + sum(map(len, node.attributes.values())) - sum(map(len, queries))
         self._characters -= len(queries) * repeated
         if self._characters < 0:

@@ -15,8 +15,6 @@ from collections.abc import Set as AbstractSet
 from pathlib import PurePath
 from typing import Any, TypeVar
 
-import pydantic_core
-
 from kapelle.redaction import join_surrogates
 
 from .foreign_values import as_list, field_names, held_parts, infinite, numpy_of
@@ -178,6 +176,8 @@ class Reading:
             self._whole(key)
         elif kind is float and not math.isfinite(key):
             return infinite(key)
+        import pydantic_core  # what JSON has a name for, it needs not be asked
+
         try:
             names = list(pydantic_core.to_jsonable_python({key: None}))
         except (ValueError, TypeError):
@@ -277,6 +277,8 @@ class Reading:
             return self.read(plain, depth + 1)
 
     def _unknown(self, value: Any, kind: type, depth: int) -> Any:
+        import pydantic_core  # as in _key
+
         try:
             plain = pydantic_core.to_jsonable_python(value)
         except pydantic_core.PydanticSerializationError:

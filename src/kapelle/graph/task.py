@@ -94,14 +94,14 @@ class Task:
             put(self, "strategy", read_strategy(self.strategy, place=f"Task {self.task_id!r}: strategy"))
         for name in ("inputs", "metadata"):
             value = getattr(self, name)
-            if not isinstance(value, Mapping):
+            if not isinstance(value, (dict, Mapping)):  # the one is told fast, and is what nearly all of them are
                 raise InvalidGraph(f"Task {self.task_id!r}: {name} is a {type(value).__name__}; give a mapping.")
-            put(self, name, copy_json_value(value, place=f"Task {self.task_id!r}: {name}"))
+            put(self, name, copy_json_value(value, place=f"Task {self.task_id!r}: {name}") if value else {})
         if self.metadata.get("needs") == "some":  # how it was said before there was a field for it
             put(self, "needs", "some")
             put(self, "metadata", {name: value for name, value in self.metadata.items() if name != "needs"})
         put(self, "written", self.inputs)
-        referred = _find_referred(self.task_id, self.inputs)
+        referred = _find_referred(self.task_id, self.inputs) if self.inputs else []
         put(self, "references", frozenset(referred))
         put(self, "dependencies", tuple(dict.fromkeys((*self.depends_on, *referred))))
         if self.task_id in self.dependencies:
@@ -148,9 +148,9 @@ class Task:
         Raises:
             InvalidGraph: a field is missing, unknown or malformed.
         """
-        if not isinstance(values, Mapping):
+        if not isinstance(values, (dict, Mapping)):
             raise InvalidGraph(f"A task is a mapping of its fields, not {type(values).__name__}.")
-        unknown = [name for name in values if name not in ("task_id", "task_type", *_DEFAULTS)]
+        unknown = [name for name in values if name not in _GIVEN]
         if unknown:
             raise InvalidGraph(
                 f"Task {values.get('task_id')!r} has no field {unknown[0]!r}. Use {', '.join(_DEFAULTS)}."
@@ -170,6 +170,7 @@ _DEFAULTS: dict[str, Any] = {
     if one.init and one.name not in ("task_id", "task_type")
 }
 """What the fields hold that may be left out."""
+_GIVEN = frozenset(("task_id", "task_type", *_DEFAULTS))
 
 
 def _check_words(task_id: str, task_type: str, description: str) -> None:
@@ -186,7 +187,8 @@ def _check_words(task_id: str, task_type: str, description: str) -> None:
         raise InvalidGraph(f"Task {task_id!r} has the task type {task_type!r}. Use printable words, no line breaks.")
     if not isinstance(description, str):
         raise InvalidGraph(f"Task {task_id!r} has the description {description!r}; give a text.")
-    copy_json_value(description, place=f"Task {task_id!r}: description")
+    if not description.isascii():
+        copy_json_value(description, place=f"Task {task_id!r}: description")
 
 
 def _check_numbers(task: Task) -> None:
@@ -228,5 +230,6 @@ def _texts(task: Task, name: str) -> tuple[str, ...]:
     for text in texts:
         if not isinstance(text, str) or not text:
             raise InvalidGraph(f"Task {task.task_id!r}: {name} holds {text!r}; give texts that are not empty.")
-        copy_json_value(text, place=f"Task {task.task_id!r}: {name}")
+        if not text.isascii():
+            copy_json_value(text, place=f"Task {task.task_id!r}: {name}")
     return texts

@@ -18,11 +18,12 @@ from kapelle.estimates import LoggedTask
 from kapelle.graph import Task
 from kapelle.ledger import Ledger, Outcome, is_postgres_url
 from kapelle.redaction import get_logger
-from kapelle.strategies import Checks, Single, Strategy, StrategyBook
+from kapelle.strategies import Checks, Single, Strategy
 
 if TYPE_CHECKING:
     from kapelle.estimates import Difficulty, DifficultyModel
     from kapelle.evaluation import LearnedPolicy, Log
+    from kapelle.strategies import StrategyBook
 
 logger = get_logger(__name__)
 
@@ -173,6 +174,8 @@ def learn(
         raise InvalidInput(
             f"{str(folder)!r} cannot be made: {error.strerror or error}. Name another folder."
         ) from error
+    from kapelle.strategies import StrategyBook
+
     book = StrategyBook.from_tasks(tasks, checks=checks, seed=seed)
     DifficultyModel.fit([task for task in tasks if task.text], seed=seed).save(folder / DIFFICULTY_FILE)
     book.save(folder / STRATEGIES_FILE)
@@ -208,6 +211,7 @@ def find_unreadable(folder: Path) -> tuple[str, ...]:
     """Return what `load_learned` would leave out of what a folder holds, each with the reason in words."""
     from kapelle.estimates import DifficultyModel
     from kapelle.evaluation import LearnedPolicy
+    from kapelle.strategies import StrategyBook
 
     problems: list[str] = []
     readers: tuple[tuple[str, Callable[[Path], object]], ...] = (
@@ -241,6 +245,8 @@ def load_learned(place: Path | None) -> LearnedModels:
     book: StrategyBook | None = None
     strategies, difficulty, policy = place / STRATEGIES_FILE, place / DIFFICULTY_FILE, place / POLICY_FILE
     if strategies.is_file():
+        from kapelle.strategies import StrategyBook
+
         try:
             book = StrategyBook.load(strategies)
         except InvalidInput as error:

@@ -8,7 +8,6 @@ from .amend import rating_row as rating_row
 from .amounts import format_seconds as format_seconds
 from .amounts import format_usd as format_usd
 from .amounts import tell_overrun as tell_overrun
-from .collect import Collected as Collected
 from .durability import Durability as Durability
 from .event import COST_FIELDS as COST_FIELDS
 from .event import ENDED as ENDED
@@ -19,8 +18,7 @@ from .event import Event as Event
 from .event import EventKind as EventKind
 from .event import RunState as RunState
 from .event import TaskState as TaskState
-from .examine import Examination as Examination
-from .examine import try_making as try_making
+from .explanation import tell_understood as tell_understood
 from .figures import MAX_REPORTED_USD as MAX_REPORTED_USD
 from .figures import RefusedFigure as RefusedFigure
 from .figures import read_count as read_count
@@ -37,8 +35,6 @@ from .ledger import NewEvent as NewEvent
 from .ledger import RunSummary as RunSummary
 from .location import file_location as file_location
 from .location import is_postgres_url as is_postgres_url
-from .opening import has_ledger as has_ledger
-from .opening import open_ledger as open_ledger
 from .outcome import BLAMELESS as BLAMELESS
 from .outcome import Outcome as Outcome
 from .owner import is_dead as is_dead
@@ -52,14 +48,14 @@ from .question import hash_json as hash_json
 from .question import is_cut as is_cut
 from .question import make_question_id as make_question_id
 from .rebuild import RunBuilder as RunBuilder
+from .rebuild import event_cost as event_cost
 from .rebuild import rebuild_run as rebuild_run
 from .run import Run as Run
-from .run import cited_files as cited_files
-from .run import tell_understood as tell_understood
 from .sqlite import SqliteLedger as SqliteLedger
 from .sqlite import ledger_path as ledger_path
 from .task_run import AttemptRun as AttemptRun
 from .task_run import TaskRun as TaskRun
+from .task_run import cited_files as cited_files
 from .text import printable as printable
 from .unrecorded import Unrecorded as Unrecorded
 from .usage import NOTHING as NOTHING
@@ -68,6 +64,11 @@ from .usage import is_readable as is_readable
 from .usage import read_usage as read_usage
 
 if TYPE_CHECKING:
+    from .collect import Collected as Collected
+    from .examine import Examination as Examination
+    from .examine import try_making as try_making
+    from .opening import has_ledger as has_ledger
+    from .opening import open_ledger as open_ledger
     from .postgres import PostgresLedger as PostgresLedger
 else:
     from kapelle import later
@@ -75,6 +76,9 @@ else:
     __getattr__ = later(
         __name__,
         {
+            "collect": "Collected",
+            "examine": "Examination try_making",
+            "opening": "has_ledger open_ledger",
             "postgres": "PostgresLedger",
         },
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,9 @@ from .fields import place_of
 
 BLOB_CHARS = 32_768
 """JSON text longer than this is kept apart: a page of SQLite holds 4 KiB, and an answer of a model a few of them."""
+
+_ALIKE = "estimates"
+"""The field that holds many mappings of which most are the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,8 +65,18 @@ def put_together(events: Sequence[Event], rows: Iterable[Sequence[Any]]) -> tupl
         if text is None or hash_of(text) != hashed:
             what = "is missing" if text is None else "is damaged"
             raise LedgerCorrupt(f"{place_of(event)} has a large {field!r}, which {what}. {DOCTOR}")
-        found[seq] = replace(event, data={**event.data, field: json.loads(text)})
+        found[seq] = replace(event, data={**event.data, field: _value_of(field, text)})
     return tuple(found[event.seq] for event in events)
+
+
+def _value_of(field: str, text: str | bytes) -> Any:
+    """Return the value of a large field. Estimates of tasks that are alike are one mapping, as they were when they were
+    made: in a large plan that is most of them."""
+    if field != _ALIKE:
+        return json.loads(text)
+    known: dict[bytes, dict[str, Any]] = {}
+    # Version 2 tells 1, 1.0 and True apart, and does not depend on who else holds a value.
+    return json.loads(text, object_hook=lambda one: known.setdefault(marshal.dumps(one, 2), one))
 
 
 def hash_of(text: str | bytes) -> str:

@@ -103,51 +103,74 @@ def follow(run_id: str, row: Sequence[Any] | None, content: bytes) -> tuple[int,
         raise _unreadable(run_id) from None
 
 
-def check_chain(
-    run_id: str,
-    head: Head | None,
-    events: Sequence[Event],
-    links: Iterable[tuple[str | bytes, Any]],
-    blobs: Iterable[Sequence[Any]],
-) -> None:
-    """Check that a run's events are as they were written, all of them, in their order.
+class ChainCheck:
+    """Checks that a run's events are as they were written, all of them, in their order: page by page as they are read,
+    and at last that there are no others."""
 
-    Args:
-        links: Of every event the text of its data without the large fields, and its hash as it was read: 32 bytes, or
-            None where it is from before there were chains.
-        blobs: Rows of (seq, field, hash, ...) for the large fields.
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._before = BEFORE_FIRST
+        self.length = 0
+        """How many events were seen."""
 
-    Raises:
-        LedgerCorrupt: they are not; the message names the run, the event and the way out.
-    """
-    if head is None:
-        if events:
-            raise head_mismatch(run_id, len(events), None)
-        return
-    large: dict[int, dict[str, str]] = {}
-    for seq, field, text_hash, *_ in blobs:
-        large.setdefault(seq, {})[field] = text_hash
-    before = BEFORE_FIRST
-    for place, (event, (text, hashed)) in enumerate(zip(events, links, strict=True)):
-        if event.seq != place or place >= head.length:
-            raise _misplaced(event, place, head)
-        if place < head.start:
-            if hashed is not None:
-                raise LedgerCorrupt(f"{place_of(event)} is in the run's chain, and its head says it is not. {DOCTOR}")
-            continue
-        content = hash_content(run_id, event.at, event.kind, event.task_id, text, large.get(place, {}))
-        before = next_hash(before, place, content)
-        if hashed != before:
-            raise LedgerCorrupt(f"{place_of(event)} is not as it was written: its hash does not fit. {DOCTOR}")
-    if len(events) < head.length:
-        last = f" to {head.length - 1}" if head.length - len(events) > 1 else ""
-        raise LedgerCorrupt(
-            f"Run {run_id!r}: event {len(events)}{last} is missing; {head.length} were written. {DOCTOR}"
-        )
-    if before != head.hash:
-        raise LedgerCorrupt(
-            f"Run {run_id!r}: the head of its chain does not fit its last event, {head.length - 1}. {DOCTOR}"
-        )
+    def add(
+        self,
+        head: Head | None,
+        events: Sequence[Event],
+        links: Iterable[tuple[str | bytes, Any]],
+        blobs: Iterable[Sequence[Any]],
+    ) -> None:
+        """Check the next events.
+
+        Args:
+            head: The head of the chain as it was when they were read; None where there is none.
+            links: Of every event the text of its data without the large fields, and its hash as it was read: 32 bytes,
+                or None where it is from before there were chains.
+            blobs: Rows of (seq, field, hash, ...) for the large fields.
+
+        Raises:
+            LedgerCorrupt: they are not as they were written; the message names the run, the event and the way out.
+        """
+        if head is None:
+            if events:
+                raise head_mismatch(self._run_id, self.length + len(events), None)
+            return
+        large: dict[int, dict[str, str]] = {}
+        for seq, field, text_hash, *_ in blobs:
+            large.setdefault(seq, {})[field] = text_hash
+        for place, (event, (text, hashed)) in enumerate(zip(events, links, strict=True), self.length):
+            if event.seq != place or place >= head.length:
+                raise _misplaced(event, place, head)
+            if place < head.start:
+                if hashed is not None:
+                    what = "is in the run's chain, and its head says it is not"
+                    raise LedgerCorrupt(f"{place_of(event)} {what}. {DOCTOR}")
+                continue
+            content = hash_content(self._run_id, event.at, event.kind, event.task_id, text, large.get(place, {}))
+            self._before = next_hash(self._before, place, content)
+            if hashed != self._before:
+                raise LedgerCorrupt(f"{place_of(event)} is not as it was written: its hash does not fit. {DOCTOR}")
+        self.length += len(events)
+
+    def end(self, head: Head | None) -> None:
+        """Check that these were all; `head` is that which was read in one step with the last of them.
+
+        Raises:
+            LedgerCorrupt: they were not.
+        """
+        if head is None:
+            if self.length:
+                raise head_mismatch(self._run_id, self.length, None)
+            return
+        if self.length < head.length:
+            last = f" to {head.length - 1}" if head.length - self.length > 1 else ""
+            raise LedgerCorrupt(
+                f"Run {self._run_id!r}: event {self.length}{last} is missing; {head.length} were written. {DOCTOR}"
+            )
+        if self._before != head.hash:
+            raise LedgerCorrupt(
+                f"Run {self._run_id!r}: the head of its chain does not fit its last event, {head.length - 1}. {DOCTOR}"
+            )
 
 
 def head_mismatch(run_id: str, events: int, length: int | None) -> LedgerCorrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +101,8 @@ def _try_server(url: str) -> None:
 
 
 def _try_folder(folder: Path) -> None:
+    import tempfile  # a ledger that is there needs none
+
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"0")

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from kapelle.errors import LedgerCorrupt, NotFound
 
 from .amend import amend
 from .blobs import put_together
-from .chain import Head, check_chain
+from .chain import ChainCheck, Head
 from .event import COST_FIELDS, Event, EventKind, RunState
+from .excerpts import GROWTH, OF_OUTLINE, ReadField, cut_to, excerpt_of, outline_of
 from .fields import Fields
 from .lease import Lease
 from .ledger import RunSummary, make_run_id
@@ -27,8 +28,11 @@ from .rows import OUTCOME_COLUMNS, event_from_row, outcome_from_row, storable
 from .run import Run
 
 _READ_TRIES = 3
-"""How often a run that does not look whole is read again, as long as it is another one every time."""
+"""How often a run that does not look whole is read, as long as it looks another one every time."""
+PAGE = 5_000
+"""Events that are read at a time."""
 
+_T = TypeVar("_T")
 ReadRows = Callable[[str, Sequence[Any]], list[Any]]
 """Runs one SELECT, whose values stand at the `?` in it, and returns its rows."""
 
@@ -36,6 +40,8 @@ _STATES: Mapping[EventKind, RunState] = {"run_waiting": "waiting"}
 _BLOBS = """
     SELECT e.seq, {field}, {hash}, {text} FROM event_blobs e LEFT JOIN blobs b ON b.hash = e.hash WHERE e.run_id = ?
 """
+_OF_PAGE = " AND e.seq BETWEEN ? AND ?"
+_OF_STARTS = " AND e.field IN ('request', 'settings', 'answer', 'stop_reason')"
 _OF_QUESTIONS = " AND e.seq IN (SELECT a.seq FROM events a WHERE a.run_id = e.run_id AND a.kind = 'task_asked')"
 _OPEN = """
     SELECT a.run_id, a.seq, a.at, a.kind, a.task_id, a.data FROM events a
@@ -94,37 +100,59 @@ class StoredLedger(ABC):
         Raises:
             LedgerCorrupt: they are not as they were written: see chain.
         """
-        tries = _READ_TRIES
-        while True:
-            rows = self._rows_of(run_id)
-            try:
-                return self._whole(run_id, rows)
-            except LedgerCorrupt:
-                tries -= 1
-                # Was it collected after its events were read, and before its large fields were? Then it is not there.
-                if not tries or self._rows_of(run_id) == rows:
-                    raise
+        return self._read_again(lambda: tuple(self.stream(run_id)))
 
-    def _rows_of(self, run_id: str) -> list[Any]:
-        """Return the head of a run's chain (start, length, hash) and, beside it, each of its events with its hash."""
+    def stream(self, run_id: str) -> Iterator[Event]:
+        """Yield the events of a run in order, a few thousand in memory at a time; none if there is no such run.
+
+        It is read as far as it is when its last page is. What comes before a fault was yielded by then.
+
+        Raises:
+            LedgerCorrupt: they are not as they were written: see chain.
+        """
+        check = ChainCheck(run_id)
+        while True:
+            rows = self._page_of(run_id, check.length)
+            head = Head.from_row(run_id, rows[0][:3])
+            found = [row for row in rows if row[3] is not None]
+            events = tuple(event_from_row(run_id, *row[3:8]) for row in found)
+            large = self._large(run_id, _OF_PAGE, (events[0].seq, events[-1].seq)) if events else []
+            whole = put_together(events, large)
+            check.add(head, events, (row[7:9] for row in found), large)
+            if len(events) < PAGE:
+                check.end(head)
+            yield from whole
+            if len(events) < PAGE:
+                return
+
+    def _read_again(self, read: Callable[[], _T]) -> _T:
+        """Return what is read; a run that does not look whole once more, for it may just have been collected: then its
+        first events were there, and what came after them was not."""
+        said = None
+        for _ in range(_READ_TRIES - 1):
+            try:
+                return read()
+            except LedgerCorrupt as error:
+                if str(error) == said:
+                    raise
+                said = str(error)
+        return read()
+
+    def _page_of(self, run_id: str, first: int) -> list[Any]:
+        """Return the head of a run's chain (start, length, hash) and, beside it, its next events, each with its
+        hash."""
         kind, task_id, data = (self._dialect.raw.format(f"e.{name}") for name in ("kind", "task_id", "data"))
         # In one statement, so that events and head are of one moment. It has a row where the run has no event, too.
+        # What lies before the first place was added by somebody, and is found there.
+        since = "AND e.seq >= ?" if first else ""
         return self._read(
             f"""
             SELECT c.start, c.length, c.hash, e.seq, e.at, {kind}, {task_id}, {data}, e.hash
-            FROM (SELECT 1) AS one LEFT JOIN chains c ON c.run_id = ? LEFT JOIN events e ON e.run_id = ? ORDER BY e.seq
+            FROM (SELECT 1) AS one LEFT JOIN chains c ON c.run_id = ?
+            LEFT JOIN events e ON e.run_id = ? {since} ORDER BY e.seq LIMIT {PAGE}
             """,  # noqa: S608 - our own names
-            (run_id, run_id),
+            (run_id, run_id, *([first] if first else ())),
         )
-
-    def _whole(self, run_id: str, rows: list[Any]) -> tuple[Event, ...]:
-        """Return the events that rows tell, with their large fields, if they are as they were written."""
-        events = tuple(event_from_row(run_id, *row[3:8]) for row in rows if row[3] is not None)
-        large = self._large(run_id) if events else []
-        whole = put_together(events, large)
-        links = (row[7:9] for row in rows if row[3] is not None)
-        check_chain(run_id, Head.from_row(run_id, rows[0][:3]), events, links, large)
-        return whole
 
     def chained_from(self, run_id: str) -> int | None:
         """Return the first event of a run that is chained; None where none is."""
@@ -190,7 +218,65 @@ class StoredLedger(ABC):
         Raises:
             NotFound: no run, or more than one, has such an id.
         """
-        return rebuild_run(self.events(self._full_id(run_id)))
+        found = self.find_run(run_id)
+        return self._read_again(lambda: rebuild_run(self.stream(found)))
+
+    def outline(self, run_id: str) -> Run:
+        """Return a run without its tasks, its graph and its figures: how it was started, and where it stands.
+
+        As many events are read as it was gone on with, however many tasks it has. The errors are those of `run`.
+        """
+        found = self.find_run(run_id)
+        kinds = f"({', '.join('?' * len(OF_OUTLINE))})"
+        of_kind = f" AND e.seq IN (SELECT a.seq FROM events a WHERE a.run_id = e.run_id AND a.kind IN {kinds})"  # noqa: S608
+        large = self._large(found, of_kind + _OF_STARTS, OF_OUTLINE)
+        return outline_of(put_together(self._events_where(found, f"e.kind IN {kinds}", OF_OUTLINE), large))
+
+    def excerpt(self, run_id: str, task_id: str) -> Run:
+        """Return a run of which `tasks` has this one alone, and `graph` beside it what it waits for.
+
+        Of a large run little more is in memory than that. What other tasks have cost is not in it.
+
+        Raises:
+            NotFound: there is no such run, or no such task in it.
+            LedgerCorrupt: what was read cannot be.
+        """
+        found = self.find_run(run_id)
+        cut: Run | None
+        ((grown,),) = self._read(
+            f"SELECT count(*) FROM events WHERE run_id = ? AND kind IN ({', '.join('?' * len(GROWTH))})",  # noqa: S608
+            (found, *GROWTH),
+        )
+        if grown:  # what its graph became is told by all of its changes; such runs are no large ones
+            cut = cut_to(self.run(found), task_id)
+        else:
+            where = "e.task_id IS NULL OR e.task_id = ? OR e.data LIKE ?"
+            events = self._events_where(found, where, (task_id, '%"by_stop"%'))
+            cut = excerpt_of(events, task_id, self._field_reader(found))
+        if cut is None:
+            raise NotFound(f"Run {found} has no task {task_id!r:.140}. `kapelle explain {found}` tells its tasks.")
+        return cut
+
+    def _events_where(self, run_id: str, where: str, values: Sequence[Any] = ()) -> tuple[Event, ...]:
+        """Return some events of a run in order, without their large fields."""
+        kind, task_id, data = (self._dialect.raw.format(f"e.{name}") for name in ("kind", "task_id", "data"))
+        rows = self._read(
+            f"SELECT e.seq, e.at, {kind}, {task_id}, {data} FROM events e WHERE e.run_id = ? AND ({where}) "  # noqa: S608
+            "ORDER BY e.seq",
+            (run_id, *values),
+        )
+        return tuple(event_from_row(run_id, *row) for row in rows)
+
+    def _field_reader(self, run_id: str) -> ReadField:
+        there = {*map(tuple, self._read("SELECT seq, field FROM event_blobs WHERE run_id = ?", (run_id,)))}
+
+        def read(seq: int, name: str) -> str | None:
+            if (seq, name) not in there:
+                return None
+            rows = self._large(run_id, " AND e.seq = ? AND e.field = ?", (seq, name))
+            return next((_as_text(text) for *_, text in rows if text is not None), None)
+
+        return read
 
     def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:
         """Return the newest runs, newest first.
@@ -243,28 +329,40 @@ class StoredLedger(ABC):
         )
         return amend(map(outcome_from_row, reversed(rows)))
 
-    def _large(self, run_id: str, where: str = "") -> list[tuple[Any, str, str, Any]]:
+    def _large(self, run_id: str, where: str = "", values: Sequence[Any] = ()) -> list[tuple[Any, str, str, Any]]:
         """Return the large fields of a run, or of some of its events, as rows of (seq, field, hash, text)."""
         raw = self._dialect.raw
         select = _BLOBS.format(field=raw.format("e.field"), hash=raw.format("e.hash"), text=raw.format("b.text"))
-        rows = self._read(select + where, (run_id,))
+        rows = self._read(select + where, (run_id, *values))
         return [(seq, _as_text(field), _as_text(hashed), text) for seq, field, hashed, text in rows]
 
     def _costs(self, run_ids: Sequence[str]) -> dict[str, float]:
-        names = ("cost_usd", "planning_cost_usd")
-        rows = self._read(
-            f"""
-            SELECT run_id, seq, at, kind, task_id, {self._dialect.pick("data", names)} FROM events
-            WHERE run_id IN ({self._dialect.texts_in}) AND kind IN ({", ".join("?" * len(COST_FIELDS))})
-            """,  # noqa: S608 - `pick` takes our own constants
-            (json.dumps(run_ids), *COST_FIELDS),
-        )
-        costs: dict[str, float] = {}
-        for run_id, *columns in rows:
-            costs[run_id] = costs.get(run_id, 0.0) + event_cost(event_from_row(run_id, *columns, names=names))
-        return costs
+        return {run_id: self._cost_of(run_id) for run_id in run_ids}
 
-    def _full_id(self, run_id: str) -> str:
+    def _cost_of(self, run_id: str) -> float:
+        names = ("cost_usd", "planning_cost_usd")
+        cost, first = 0.0, 0
+        while True:
+            rows = self._read(
+                f"""
+                SELECT seq, at, kind, task_id, {self._dialect.pick("data", names)} FROM events
+                WHERE run_id = ? AND seq >= ? AND kind IN ({", ".join("?" * len(COST_FIELDS))})
+                ORDER BY seq LIMIT {PAGE}
+                """,  # noqa: S608 - `pick` takes our own constants
+                (run_id, first, *COST_FIELDS),
+            )
+            for columns in rows:
+                cost += event_cost(event_from_row(run_id, *columns, names=names))
+            if len(rows) < PAGE:
+                return cost
+            first = rows[-1][0] + 1
+
+    def find_run(self, run_id: str) -> str:
+        """Return the whole id of a run, of which nothing is read: see `run`.
+
+        Raises:
+            NotFound: no run, or more than one, has such an id.
+        """
         if run_id == "last":
             rows = self._read(
                 "SELECT run_id FROM events WHERE kind = 'run_started' ORDER BY at DESC, run_id DESC LIMIT 1", ()

@@ -44,6 +44,7 @@ class Journal:
     Args:
         ledger: None writes nothing and keeps nothing: for who wants no record, and can do without a Run.
         events: What an earlier part of the run has written.
+        before: The same, where it was folded already: nothing of it is folded again.
         on_event: Called with every event, once it is durable.
         on_outcome: Called with every outcome, once it is durable.
         timer: Seconds that pass, wherever they begin.
@@ -56,6 +57,7 @@ class Journal:
         *,
         lease: Lease | None = None,
         events: Sequence[Event] = (),
+        before: Run | None = None,
         on_event: EventWatcher | None = None,
         on_outcome: Callable[[Outcome], None] | None = None,
         timer: Callable[[], float] = time.perf_counter,
@@ -75,7 +77,7 @@ class Journal:
         """By their place among them, the graphs that they bring."""
         self._lost: BaseException | None = None
         """Why a turn could not be written, if one could not."""
-        self._told = RunBuilder()
+        self._told = RunBuilder(before)
         self._untold: deque[tuple[Event, TaskDAG | None]] = deque((event, None) for event in events)
         """Events that the builder has not taken in yet, each with the graph that it brings, where that is at hand."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -33,7 +33,7 @@ class RunSummary:
 
 def make_run_id(now: float) -> str:
     """Return an id for a run that starts now: sorts by time, and is short enough to type."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{uuid.uuid4().hex[:6]}"
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{os.urandom(3).hex()}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +91,16 @@ class Ledger(Protocol):
         """Return the events of a run in order."""
         ...
 
+    def find_run(self, run_id: str) -> str:
+        """Return the whole id of a run of which a beginning is given, or `last`. Nothing of it is read."""
+        ...
+
     def run(self, run_id: str) -> Run:
         """Return a run, rebuilt from its events."""
+        ...
+
+    def outline(self, run_id: str) -> Run:
+        """Return a run without its tasks, its graph and its figures: how it was started, and where it stands."""
         ...
 
     def runs(self, *, limit: int = 20) -> tuple[RunSummary, ...]:

@@ -6,13 +6,16 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kapelle.errors import NotFound
 
 from .durability import Durability, read_durability
 from .location import file_location, is_postgres_url
-from .postgres import PostgresLedger
 from .sqlite import SqliteLedger
+
+if TYPE_CHECKING:
+    from .postgres import PostgresLedger
 
 
 def open_ledger(
@@ -34,6 +37,8 @@ def open_ledger(
     """
     chosen = read_durability(durability, environ)
     if is_postgres_url(str(location)):
+        from .postgres import PostgresLedger  # what few have
+
         return PostgresLedger(str(location), read_only=read_only, clock=clock, durability=chosen)
     return SqliteLedger(location, read_only=read_only, clock=clock, durability=chosen)
 
@@ -46,6 +51,8 @@ def has_ledger(location: str | Path) -> bool:
     """
     if not is_postgres_url(str(location)):
         return Path(file_location(location)).expanduser().exists()
+    from .postgres import PostgresLedger
+
     try:
         PostgresLedger(str(location), read_only=True).close()
     except NotFound:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, get_args
 
 from kapelle.errors import LedgerCorrupt
 from kapelle.failures import FailureKind
 
 from .chain import DOCTOR
-from .event import Event
+from .event import EVENT_KINDS, Event
 from .fields import place_of
 from .kept import keep_outcome
 from .outcome import Outcome
@@ -23,6 +22,9 @@ OUTCOME_COLUMNS = (
 )  # fmt: skip
 """What the table of outcomes holds of an outcome; beside it the stores number their rows in `outcome_id`."""
 _FAILURES = frozenset(get_args(FailureKind))
+_KINDS = {kind.encode(): kind for kind in EVENT_KINDS}
+"""One text for all events of a kind."""
+_decode = json.JSONDecoder().decode
 
 
 def outcome_to_row(outcome: Outcome) -> dict[str, Any]:
@@ -89,24 +91,29 @@ def event_from_row(
         LedgerCorrupt: they are no event.
     """
     if isinstance(kind, bytes):
-        kind = kind.decode("utf-8", "replace")
+        kind = _KINDS.get(kind) or kind.decode("utf-8", "replace")
+
+    def problem(what: str) -> LedgerCorrupt:
+        return LedgerCorrupt(f"{place_of(Event(run_id=run_id, seq=seq, at=at, kind=kind))} {what}. {DOCTOR}")
+
     try:
-        task_id, text = (one.decode() if isinstance(one, bytes) else one for one in (task_id, text))
+        if isinstance(task_id, bytes):
+            task_id = task_id.decode()
+        if isinstance(text, bytes):
+            text = text.decode()
     except UnicodeDecodeError as error:
-        event = Event(run_id=run_id, seq=seq, at=at, kind=kind)
-        raise LedgerCorrupt(f"{place_of(event)} is no text: {error}. {DOCTOR}") from error
-    event = Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id)
+        raise problem(f"is no text: {error}") from error
     if not isinstance(at, (int, float)):
-        raise LedgerCorrupt(f"{place_of(event)} has no time but {at!r}. {DOCTOR}")
+        raise problem(f"has no time but {at!r}")
     try:
-        data = json.loads(text)
+        data = _decode(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise LedgerCorrupt(f"{place_of(event)} is not JSON: {error}. {DOCTOR}") from error
+        raise problem(f"is not JSON: {error}") from error
     if names is not None and isinstance(data, list):
         data = dict(zip(names, data, strict=False))
     if not isinstance(data, dict):
-        raise LedgerCorrupt(f"{place_of(event)} holds no mapping. {DOCTOR}")
-    return replace(event, data=data)
+        raise problem("holds no mapping")
+    return Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id, data=data)
 
 
 def storable(value: Any) -> Any:

@@ -6,23 +6,25 @@ Only `rebuild_run` and `RunBuilder` (see rebuild) make one, from the events in t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kapelle.graph import TaskDAG, render_output
+from kapelle.errors import NotFound
+from kapelle.graph import MAX_DRAWN, TaskDAG, render_output, split_in_bands, tell_counts
 
 from .amounts import format_seconds, format_usd, tell_overrun
 from .event import CLOCK_JUMP, ENDED, Event, RunState, TaskState
+from .explanation import tell_issue, tell_query, tell_question, tell_tracebacks, tell_understood
 from .figures import tell_success
-from .question import Question, describe_question
-from .task_run import TaskRun
+from .question import Question
+from .task_run import TaskRun, cited_files
 from .text import printable
 from .usage import Usage
 
-_MAX_FILES = 3
-"""Named in the line that says how a task was understood."""
-_LINES = re.compile(r":(?:row )?\d+(?:-\d+)?$")
+MAX_WRONG = 20
+"""Tasks that went wrong, and issues, that are told of a plan that is told in bands."""
 _MARKS: Mapping[TaskState, str] = {
     "done": "✓",
     "failed": "✗",
@@ -33,6 +35,8 @@ _MARKS: Mapping[TaskState, str] = {
     "expanded": "+",
     "asking": "?",
 }
+_WRONG: Sequence[TaskState] = ("failed", "asking", "cancelled", "skipped", "running")
+"""States of tasks that are told of however large the plan is, the most telling first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +83,10 @@ class Run:
     approved_at: float | None = None
     finished_at: float | None = None
     events: tuple[Event, ...] = field(default=(), repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """In a line: asyncio tells of what it has run with all of this, and a large run would take it seconds."""
+        return f"<Run {self.run_id}: {self.state}, {len(self.tasks)} tasks, {format_usd(self.cost_usd)}>"
 
     @property
     def results(self) -> dict[str, Any]:
@@ -169,31 +177,34 @@ class Run:
             return None
         return self.graph.critical_path({task_id: task.seconds for task_id, task in self.tasks.items()}).seconds
 
-    def explain(self, *, verbose: bool = False) -> str:
+    def explain(self, *, verbose: bool = False, full: bool = False) -> str:
         """Return the run as a text for people: plan, who did what and why, what it cost, what went wrong.
+
+        Of a plan of more than MAX_DRAWN tasks it tells what went wrong, and of the others how many there are.
 
         What models and documents put into it cannot steer the terminal that it is printed on.
 
         Args:
             verbose: Tell the tracebacks of agents that failed as well.
+            full: Tell every task, however many there are.
         """
-        return printable("\n".join([*_lines(self), *(_traceback_lines(self) if verbose else ())]))
+        is_whole = full or len(self.tasks) <= MAX_DRAWN
+        return printable("\n".join([*_lines(self, is_whole=is_whole), *(_traceback_lines(self) if verbose else ())]))
 
+    def explain_task(self, task_id: str, *, verbose: bool = False) -> str:
+        """Return one of its tasks as a text for people, as `explain` tells it.
 
-def tell_understood(task: TaskRun) -> str:
-    """Return in a line how a task was understood, and which files it was answered from."""
-    said = " ".join(task.understood.split()).removesuffix(".")
-    writer = f" · query by {' '.join(task.sql_by.split())}" if task.sql_by else ""
-    unsaid = [file for file in cited_files(task) if file not in said]
-    more = f" and {len(unsaid) - _MAX_FILES} more" if len(unsaid) > _MAX_FILES else ""
-    return said + (f" · from {', '.join(unsaid[:_MAX_FILES])}{more}" if unsaid else "") + writer
-
-
-def cited_files(task: TaskRun) -> tuple[str, ...]:
-    """Return the files that a task's output is from, as its sources name them: `terms.md` of `terms.md:3-5`."""
-    sources = task.output.get("sources") if isinstance(task.output, Mapping) else None
-    cited = [one for one in sources if isinstance(one, str)] if isinstance(sources, (list, tuple)) else []
-    return tuple(dict.fromkeys(_LINES.sub("", source) for source in cited))
+        Raises:
+            NotFound: it has no such task.
+        """
+        task = self.tasks.get(task_id) or self.replaced.get(task_id)
+        if task is None:
+            raise NotFound(
+                f"Run {self.run_id} has no task {task_id!r:.140}. `kapelle explain {self.run_id}` tells them."
+            )
+        lines = [f"Run {self.run_id}: {self.state}", f"Request: {self.request}", "", *_task_lines(self, task)]
+        lines += [f"  {tell_issue(issue)}" for issue in self.issues if issue.get("task_id") == task_id]
+        return printable("\n".join([*lines, *(tell_tracebacks(task) if verbose else ())]))
 
 
 _TABLE_NOTE = re.compile(r"(?P<file>[^:]+\.(?:csv|tsv|db|sqlite3?))(?::\d+)?: ", re.IGNORECASE)
@@ -209,7 +220,7 @@ def notes_on_answer(run: Run) -> tuple[str, ...]:
     )
 
 
-def _lines(run: Run) -> Iterator[str]:
+def _lines(run: Run, *, is_whole: bool) -> Iterator[str]:
     yield f"Run {run.run_id}: {run.state}"
     yield f"Request: {run.request}"
     if run.stop_reason:
@@ -218,37 +229,57 @@ def _lines(run: Run) -> Iterator[str]:
     if run.graph is None:
         yield "No plan was made."
     else:
-        yield f"Plan by {run.planner}: {len(run.tasks)} tasks on {len(run.graph.levels())} levels"
+        levels = run.graph.levels()
+        yield f"Plan by {run.planner}: {len(run.tasks)} tasks on {len(levels)} levels"
         for note in run.notes:
             yield f"  note: {note}"
-        for level, task_ids in enumerate(run.graph.levels()):
+        if not is_whole:
+            yield from _band_lines(run, levels)
+            levels = ()
+        for level, task_ids in enumerate(levels):
             yield f"  level {level}"
             for task_id in task_ids:
                 yield from _task_lines(run, run.tasks[task_id])
     for task in run.replaced.values():
         what = "failed, and was planned anew" if task.state == "failed" else "was expanded"
         yield f"  {task.task_id} {what} ({task.agent}){': ' + task.reason if task.reason else ''}"
-    for issue in run.issues:
-        place = f"{issue['task_id']}: " if issue.get("task_id") else ""
-        yield f"  {issue['severity']}: {place}{issue['message']} {issue['way_out']}"
+    told = run.issues if is_whole else run.issues[:MAX_WRONG]
+    for issue in told:
+        yield f"  {tell_issue(issue)}"
+    if len(told) < len(run.issues):
+        yield f"  and {len(run.issues) - len(told):,} issues more"
     yield ""
     yield from _totals(run)
 
 
+def _band_lines(run: Run, levels: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Tell a large plan in bands of levels, and the tasks that something is to be said of."""
+    for name, task_ids in split_in_bands(levels):
+        tasks = [run.tasks[task_id] for task_id in task_ids]
+        agents = tell_counts([one.agent or run.assignments.get(one.task_id, "nobody") for one in tasks])
+        cost = format_usd(sum(one.cost_usd for one in tasks))
+        yield f"  {name}: {len(tasks):,} tasks: {tell_counts([one.state for one in tasks])}; by {agents}; {cost}"
+    wrong = [task for state in _WRONG for task in run.tasks.values() if task.state == state]
+    for task in wrong[:MAX_WRONG]:
+        yield from _task_lines(run, task)
+    if len(wrong) > MAX_WRONG:
+        yield f"    and {len(wrong) - MAX_WRONG:,} more: {tell_counts([one.state for one in wrong[MAX_WRONG:]])}"
+    yield f"  One of them: kapelle explain {run.run_id} TASK; all of them: kapelle explain {run.run_id} --full"
+
+
 def _traceback_lines(run: Run) -> Iterator[str]:
-    for task in run._all():
-        for attempt in task.attempts or (task,):
-            if attempt.traceback is not None:
-                yield f"\nWhere {attempt.agent} failed at {task.task_id}:"
-                yield from (f"  {line}" for line in attempt.traceback.splitlines())
+    for task in (*run.replaced.values(), *run.tasks.values()):
+        yield from tell_tracebacks(task)
 
 
 def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
-    assert run.graph is not None
-    definition = run.graph.tasks[task.task_id]
-    waits = run.graph.dependencies(task.task_id)
-    after = f"  (after {', '.join(waits)})" if waits else ""
-    yield f"    {_MARKS[task.state]} {task.task_id} [{definition.task_type}] {definition.description}{after}"
+    definition = None if run.graph is None else run.graph.tasks.get(task.task_id)
+    words = ""
+    if definition is not None:  # one whose place others have taken is in the graph no longer
+        waits = definition.dependencies
+        after = f"  (after {', '.join(waits)})" if waits else ""
+        words = f" [{definition.task_type}] {definition.description}{after}"
+    yield f"    {_MARKS[task.state]} {task.task_id}{words}"
     agent = task.agent or run.assignments.get(task.task_id)
     if agent is not None:
         yield f"        agent: {agent}: {run.explanations.get(task.task_id, 'no reason was recorded')}"
@@ -269,7 +300,7 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         yield f"        {attempt.step}: {attempt.agent} {attempt.state}, {format_usd(attempt.cost_usd)}{found}"
     for question in run.questions.values():
         if question.task_id == task.task_id:
-            yield from _question_lines(question)
+            yield from tell_question(question)
     if task.state in ("done", "failed"):
         assumed = " (assumed: an agent told no cost)" if task.cost_assumed else ""
         yield f"        took: {format_usd(task.cost_usd)}{assumed}, {format_seconds(task.seconds)}"
@@ -282,30 +313,10 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
     if task.understood:
         yield f"        understood as: {tell_understood(task)}"
     if task.sql:
-        yield from _query_lines("sql", task.sql)
+        yield from tell_query("sql", task.sql)
     for reading in task.readings:
         yield f"        could mean: {reading['understood']}"
-        yield from _query_lines("  sql", reading["sql"])
-
-
-def _query_lines(name: str, sql: str) -> Iterator[str]:
-    """A query keeps its lines: one joined to a comment would be another query."""
-    first, *others = sql.strip().splitlines() or [""]
-    yield f"        {name}: {first}"
-    yield from (f"          {line}" for line in others)
-
-
-def _question_lines(question: Question) -> Iterator[str]:
-    who = f" by {question.asker}" if question.asker else ""
-    first, *more = describe_question(question)
-    yield f"        asked{who} ({question.question_id}): {first}"
-    yield from (f"        {line}" for line in more)
-    if question.is_open:
-        yield "        not answered yet"
-        return
-    said = {True: "approved", False: "rejected"}.get(question.answer) if question.kind == "approval" else None
-    note = f" ({question.note})" if question.note else ""
-    yield f"        answered: {said or render_output(question.answer)}{note}"
+        yield from tell_query("  sql", reading["sql"])
 
 
 def _totals(run: Run) -> Iterator[str]:
@@ -316,8 +327,13 @@ def _totals(run: Run) -> Iterator[str]:
     yield f"Cost: {format_usd(run.cost_usd)}{limit}{tokens}"
     if run.planning_cost_usd:
         yield f"  planning: {format_usd(run.planning_cost_usd)}"
+    asked = Counter(
+        agent
+        for task in (*run.replaced.values(), *run.tasks.values())
+        for agent in {one.agent for one in task.attempts or (task,)}
+    )
     for agent, cost in run.cost_by_agent.items():
-        count = sum(1 for task in run._all() if agent in {one.agent for one in task.attempts or (task,)})
+        count = asked[agent]
         yield f"  {agent}: {format_usd(cost)} for {count} task{'s' if count != 1 else ''}"
     for note in run.cost_notes:
         yield f"  {note}"

@@ -20,8 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 from kapelle.redaction import get_logger
 
@@ -56,6 +54,8 @@ def ledger_path(explicit: str | None = None, environ: Mapping[str, str] = os.env
     chosen = explicit or environ.get("KAPELLE_DB")
     if chosen:
         return chosen if is_postgres_url(chosen) else file_location(chosen)
+    import platformdirs  # only where nothing says where the ledger is
+
     return str(Path(platformdirs.user_data_dir("kapelle", appauthor=False)) / "ledger.sqlite")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -80,3 +81,13 @@ class TaskRun:
     def _said(self, name: str) -> str:
         said = self.output.get(name) if isinstance(self.output, Mapping) else None
         return said if isinstance(said, str) else ""
+
+
+_LINES = re.compile(r":(?:row )?\d+(?:-\d+)?$")
+
+
+def cited_files(task: TaskRun) -> tuple[str, ...]:
+    """Return the files that a task's output is from, as its sources name them: `terms.md` of `terms.md:3-5`."""
+    sources = task.output.get("sources") if isinstance(task.output, Mapping) else None
+    cited = [one for one in sources if isinstance(one, str)] if isinstance(sources, (list, tuple)) else []
+    return tuple(dict.fromkeys(_LINES.sub("", source) for source in cited))

@@ -11,11 +11,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kapelle.errors import InvalidInput
 
-from .collect import Collected
 from .event import Event, EventKind
 from .kept import keep_event
 from .lease import Lease
@@ -23,6 +22,9 @@ from .ledger import NewEvent, RunSummary, make_run_id
 from .outcome import Outcome
 from .question import Question
 from .run import Run
+
+if TYPE_CHECKING:
+    from .collect import Collected
 
 
 class Unrecorded:
@@ -76,7 +78,15 @@ class Unrecorded:
         """Refuse: no run is kept."""
         self._refuse()
 
+    def find_run(self, run_id: str) -> str:
+        """Refuse: no run is kept."""
+        self._refuse()
+
     def run(self, run_id: str) -> Run:
+        """Refuse: no run is kept."""
+        self._refuse()
+
+    def outline(self, run_id: str) -> Run:
         """Refuse: no run is kept."""
         self._refuse()
 
@@ -85,7 +95,7 @@ class Unrecorded:
         self._refuse()
 
     def outcomes(self, *, agent: str | None = None, limit: int = 10_000) -> tuple[Outcome, ...]:
-        """Return none: what runs show is learned as long as their engine lives. Of one agent, refuse: people ask that."""
+        """Return none: what runs show is learned while their engine lives. Refuse for one agent: people ask that."""
         if agent is not None:
             self._refuse()
         return ()

@@ -11,7 +11,7 @@ docs/decisions/0002-quality-floor-of-the-cost-optimiser.md for what choosing age
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from kapelle.errors import InvalidInput
 
@@ -19,6 +19,8 @@ MAX_AMOUNT = 1e12
 """More dollars, seconds or tokens than this are a slip of the finger."""
 MIN_SECONDS = 1e-3
 """No deadline is shorter: less cannot be told from none at all."""
+MAX_TASKS = 10_000
+"""Far more tasks than a model writes or a person reads. Who makes larger plans by a program asks for more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,8 @@ class RunLimits:
     """The least share of its tasks that is expected to succeed, counted by lower confidence bounds."""
     max_tokens: int | None = None
     """Tokens that all agents together may use."""
+    max_tasks: int | None = None
+    """Tasks that a plan may have; None is MAX_TASKS, for a plan of more is mostly a slip."""
     spent_usd: float | None = None
     """Dollars of the budget that were gone before any task ran, planning above all; None where the budget is that of
     the tasks alone."""
@@ -49,8 +53,10 @@ class RunLimits:
         check_limit("budget_usd", self.budget_usd)
         check_limit("deadline_s", self.deadline_s, least=MIN_SECONDS)
         check_limit("max_tokens", self.max_tokens)
-        if self.max_tokens is not None and self.max_tokens != int(self.max_tokens):
-            raise InvalidInput(f"max_tokens={self.max_tokens!r:.40} is no limit. Give a whole number.")
+        check_limit("max_tasks", self.max_tasks, least=1)
+        for name, value in (("max_tokens", self.max_tokens), ("max_tasks", self.max_tasks)):
+            if value is not None and value != int(value):
+                raise InvalidInput(f"{name}={value!r:.40} is no limit. Give a whole number.")
         check_limit("min_quality", self.min_quality, most=1.0)
         check_limit("spent_usd", self.spent_usd)
 
@@ -61,13 +67,25 @@ class RunLimits:
             return self.budget_usd
         return max(0.0, round(self.budget_usd - self.spent_usd, 9))  # budgets count in billionths of a dollar
 
+    @property
+    def most_tasks(self) -> int:
+        """Tasks that a plan may have."""
+        return MAX_TASKS if self.max_tasks is None else int(self.max_tasks)
+
     def after(self, usd: float) -> RunLimits:
         """Return the limits once so many dollars more are gone before any task runs."""
         return replace(self, spent_usd=(self.spent_usd or 0.0) + usd)
 
     def asked(self) -> dict[str, float | None]:
         """Return what the user asked for, by name: what a run's settings keep."""
-        return {name: value for name, value in asdict(self).items() if name != "spent_usd"}
+        asked = {name: getattr(self, name) for name in ASKED}
+        if self.max_tasks is None:  # most plans are small, and their runs say nothing of it
+            del asked["max_tasks"]
+        return asked
+
+
+ASKED = tuple(one.name for one in fields(RunLimits) if one.name != "spent_usd")
+"""The limits that a user may ask for, by name."""
 
 
 def check_limit(name: str, value: object, *, least: float = 0.0, most: float = MAX_AMOUNT) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from kapelle.agents import AgentResult, TaskContext, call_in_thread
 from kapelle.errors import CannotAnswer
 from kapelle.graph import Filled, Task
 from kapelle.language import quote_text
-from kapelle.tools import Sandbox
 
 from .inputs import as_text, read_parts, read_text, show_number
+
+if TYPE_CHECKING:
+    from kapelle.tools import Sandbox
 
 
 class PythonAgent:
@@ -20,8 +23,14 @@ class PythonAgent:
     The output holds `text`, `answer` (the value of the last expression) and `printed`.
     """
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Sandbox | None = None) -> None:
+        self._given = sandbox
+
+    @cached_property
+    def _sandbox(self) -> Sandbox:
+        from kapelle.tools import Sandbox  # started by the first program
+
+        return self._given or Sandbox()
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         """Run it; see the class.

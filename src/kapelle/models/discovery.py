@@ -22,16 +22,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from kapelle.errors import InvalidInput
 from kapelle.redaction import hide_credentials, hide_secrets, remember_environment
 
-from .client import ModelClient
 from .prices import PriceTable, is_local_url
 from .providers import COMPATIBLE_PROVIDERS, OPENAI_PROVIDERS, is_known_provider
-from .pydantic_ai_client import LONGEST_TIMEOUT_S, PydanticAIClient
-from .rate_limits import RateLimits
+
+if TYPE_CHECKING:
+    from .client import ModelClient
 
 DEFAULT_MODELS: Mapping[str, str] = MappingProxyType(
     {
@@ -81,6 +82,9 @@ def find_model(
     found = _find(name, environ)
     if found is None:
         return None
+    from .pydantic_ai_client import PydanticAIClient  # who has no model needs none of what talks to one
+    from .rate_limits import RateLimits
+
     client = PydanticAIClient(
         found.model,
         base_url=found.base_url,
@@ -186,6 +190,8 @@ def _read_timeout_s(environ: Mapping[str, str]) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
+    from .pydantic_ai_client import LONGEST_TIMEOUT_S  # see find_model
+
     if not 0 < seconds <= LONGEST_TIMEOUT_S:
         raise InvalidInput(
             f"KAPELLE_MODEL_TIMEOUT={text[:40]!r} is no time. Write seconds, more than zero and at most a day: 120."

@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import pydantic
-
-from kapelle.documents import describe_validation_error, parse_yaml, read_text
 from kapelle.errors import InvalidInput, UnknownPrice
 from kapelle.ledger import Usage
 
@@ -103,11 +100,9 @@ class PriceTable:
         Raises:
             InvalidInput: the file is missing or malformed; the message names the place.
         """
-        try:
-            document = _PriceDocument.model_validate(parse_yaml(read_text(path), place=str(path)))
-        except pydantic.ValidationError as error:
-            raise InvalidInput(f"{path}: {describe_validation_error(error)}.") from error
-        return cls({pattern: entry.to_price() for pattern, entry in document.prices.items()})
+        from .price_file import read_prices
+
+        return cls({pattern: Price(**fields) for pattern, fields in read_prices(path).items()})
 
     def cost_usd(
         self, model: str, usage: Usage, *, base_url: str | None = None, cache_written_tokens: int = 0
@@ -285,21 +280,3 @@ def _table_cost_usd(entry: tuple[Any, Any], usage: Usage, cache_written_tokens: 
         output_tokens=usage.output_tokens,
     )
     return float(_table_prices(entry).calc_price(priced)["total_price"])
-
-
-class _PriceEntry(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-    input: float = pydantic.Field(ge=0, allow_inf_nan=False)
-    cached: float | None = pydantic.Field(default=None, ge=0, allow_inf_nan=False)
-    output: float = pydantic.Field(ge=0, allow_inf_nan=False)
-
-    def to_price(self) -> Price:
-        cached = self.input if self.cached is None else self.cached
-        return Price(input_usd=self.input, cached_usd=cached, output_usd=self.output)
-
-
-class _PriceDocument(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-    prices: dict[str, _PriceEntry]

@@ -7,15 +7,6 @@ of the request no task has.
 
 from typing import TYPE_CHECKING
 
-from .coverage import TaskText as TaskText
-from .coverage import find_gaps as find_gaps
-from .coverage import read_task as read_task
-from .fit import fit_types as fit_types
-from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
-from .plan_file import parse_plan as parse_plan
-from .plan_file import read_plan as read_plan
-from .plan_file import read_plan_stream as read_plan_stream
-from .plan_file import write_plan as write_plan
 from .planner import CorrectingPlanner as CorrectingPlanner
 from .planner import DraftMender as DraftMender
 from .planner import PaidInvalidPlan as PaidInvalidPlan
@@ -26,6 +17,11 @@ from .planner import Reflection as Reflection
 from .planner import take_plan as take_plan
 
 if TYPE_CHECKING:
+    from .coverage import Quantities as Quantities
+    from .coverage import TaskText as TaskText
+    from .coverage import find_gaps as find_gaps
+    from .coverage import read_quantities as read_quantities
+    from .coverage import read_task as read_task
     from .dependencies import BLANK as BLANK
     from .dependencies import Edge as Edge
     from .dependencies import PlanStep as PlanStep
@@ -34,6 +30,7 @@ if TYPE_CHECKING:
     from .edge_reasons import explain_edges as explain_edges
     from .fallback import FallbackPlanner as FallbackPlanner
     from .fallback import OverTables as OverTables
+    from .fit import fit_types as fit_types
     from .gate import Decision as Decision
     from .gate import Gate as Gate
     from .gate import GatedPlanner as GatedPlanner
@@ -51,6 +48,11 @@ if TYPE_CHECKING:
     from .htdag import EXPAND_TYPE as EXPAND_TYPE
     from .htdag import HTDAGPlanner as HTDAGPlanner
     from .model_planner import ModelPlanner as ModelPlanner
+    from .plan_file import PLAN_SUFFIXES as PLAN_SUFFIXES
+    from .plan_file import parse_plan as parse_plan
+    from .plan_file import read_plan as read_plan
+    from .plan_file import read_plan_stream as read_plan_stream
+    from .plan_file import write_plan as write_plan
     from .rules import FOR_EACH_CARD as FOR_EACH_CARD
     from .rules import ForEachAgent as ForEachAgent
     from .rules import RulePlanner as RulePlanner
@@ -61,14 +63,17 @@ else:
     __getattr__ = later(
         __name__,
         {
+            "coverage": "Quantities TaskText find_gaps read_quantities read_task",
             "dependencies": "BLANK Edge PlanStep infer_dependencies infer_task_dependencies",
             "edge_reasons": "explain_edges",
             "fallback": "FallbackPlanner OverTables",
+            "fit": "fit_types",
             "gate": "Decision Gate GatedPlanner Judgement judge_request mark_mode single_plan",
             "graph_replies": "FUNCTION_TYPES GAP_SYSTEM_PROMPT GAP_USER_PROMPT GapReply GraphPlanner "
             "GraphReflector read_reply",
             "htdag": "EXPAND_TYPE HTDAGPlanner",
             "model_planner": "ModelPlanner",
+            "plan_file": "PLAN_SUFFIXES parse_plan read_plan read_plan_stream write_plan",
             "rules": "FOR_EACH_CARD ForEachAgent RulePlanner read_items",
         },
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kapelle.graph import Task, TaskDAG, find_references
+from kapelle.graph import MAX_DRAWN, Task, TaskDAG, find_references
 
 from .dependencies import PlanStep, infer_dependencies
 
@@ -22,6 +22,8 @@ def explain_edges(graph: TaskDAG, request: str = "") -> Mapping[tuple[str, str],
     'its query uses {s1.answer}'
     """
     steps = [PlanStep(id=task_id, text=graph[task_id].description) for task_id in graph.topological_order()]
+    if len(steps) > MAX_DRAWN:  # nobody reads so many, and words are compared with those of all other tasks
+        steps = []
     inferred = {
         (edge.source, edge.target): edge.reason
         for edge in infer_dependencies(steps, request=request)

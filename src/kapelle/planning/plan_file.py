@@ -22,6 +22,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 import pydantic
 
 from kapelle.documents import (
+    MAX_DOCUMENT_BYTES,
     MAX_YAML_CHARS,
     STDIN,
     describe_validation_error,
@@ -33,15 +34,19 @@ from kapelle.documents import (
     write_yaml,
 )
 from kapelle.errors import CycleFound, InvalidGraph, InvalidPlan, UnknownTask
-from kapelle.graph import MAX_TASKS, Task, TaskDAG
+from kapelle.graph import Task, TaskDAG
+from kapelle.limits import MAX_TASKS
 
 from .planner import Plan
 
 PLAN_SUFFIXES = (".xml", ".yaml", ".yml", ".json")
 
 
-def read_plan(path: Path | str) -> Plan:
+def read_plan(path: Path | str, *, max_tasks: int = MAX_TASKS) -> Plan:
     """Return the plan in a file; its suffix says how to read it.
+
+    Args:
+        max_tasks: How many it may have; the file may be as much larger than other documents as these are more.
 
     Raises:
         InvalidPlan: the file is malformed, or its tasks make no graph (`PlanIsNoGraph`); the message names file, line
@@ -52,13 +57,14 @@ def read_plan(path: Path | str) -> Plan:
     suffix = path.suffix.lower()
     if suffix not in PLAN_SUFFIXES:
         raise InvalidPlan(f"A plan file ends in one of {', '.join(PLAN_SUFFIXES)}.", place=str(path))
-    return parse_plan(read_text(path), suffix=suffix, place=str(path))
+    text = read_text(path, most_bytes=_most_bytes(max_tasks))
+    return parse_plan(text, suffix=suffix, place=str(path), max_tasks=max_tasks)
 
 
-def read_plan_stream(stream: BinaryIO) -> Plan:
+def read_plan_stream(stream: BinaryIO, *, max_tasks: int = MAX_TASKS) -> Plan:
     """Return the plan that is piped in: XML, JSON or YAML, as its first character tells; the errors are those of
     `read_plan`."""
-    text, place = read_stream(stream), STDIN
+    text, place = read_stream(stream, most_bytes=_most_bytes(max_tasks)), STDIN
     first = text.lstrip()[:1]
     if first == "<":
         return parse_plan(text, suffix=".xml", place=place)
@@ -68,12 +74,12 @@ def read_plan_stream(stream: BinaryIO) -> Plan:
         except InvalidPlan:
             if len(text) > MAX_YAML_CHARS:
                 raise
-            return parse_plan(text, place=place)  # YAML has such brackets too
-        return parse_plan(text, suffix=".json", place=place)
-    return parse_plan(text, place=place)
+            return parse_plan(text, place=place, max_tasks=max_tasks)  # YAML has such brackets too
+        return parse_plan(text, suffix=".json", place=place, max_tasks=max_tasks)
+    return parse_plan(text, place=place, max_tasks=max_tasks)
 
 
-def parse_plan(text: str, *, suffix: str = ".yaml", place: str = "plan") -> Plan:
+def parse_plan(text: str, *, suffix: str = ".yaml", place: str = "plan", max_tasks: int = MAX_TASKS) -> Plan:
     """Return the plan in a text; the errors are those of `read_plan`."""
     planner = f"file {place}"
     if suffix == ".xml":
@@ -86,7 +92,7 @@ def parse_plan(text: str, *, suffix: str = ".yaml", place: str = "plan") -> Plan
         return Plan(request=_describe(graph), graph=graph, planner=planner)
     document = parse_json(text, place=place) if suffix == ".json" else parse_yaml(text, place=place)
     source = _Source(text=text, place=place, is_list=isinstance(document, list))
-    file = _validated(document, source)
+    file = _validated(document, source, max_tasks)
     graph = _build(file, source)
     return Plan(request=file.request or _describe(graph), graph=graph, planner=planner, notes=tuple(file.notes))
 
@@ -164,7 +170,7 @@ class _PlanFile(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
 
     request: str = ""
-    tasks: Annotated[list[PlannedTask], pydantic.Field(max_length=MAX_TASKS)]
+    tasks: list[PlannedTask]
     notes: list[str] = []
 
 
@@ -183,11 +189,18 @@ class _Source:
         return f"{self.place}, {found}" if found else self.place
 
 
-def _validated(document: Any, source: _Source) -> _PlanFile:
+def _validated(document: Any, source: _Source, max_tasks: int) -> _PlanFile:
     if source.is_list:
         document = {"tasks": document}
     if not isinstance(document, dict):
         raise InvalidPlan("A plan is a mapping with a list of 'tasks'.", place=source.place)
+    tasks = document.get("tasks")
+    if isinstance(tasks, list) and len(tasks) > max_tasks:
+        raise InvalidPlan(
+            f"The plan has {len(tasks):,} tasks, and at most {max_tasks:,} are read. Split it, let tasks work on "
+            f"lists, or allow more: --max-tasks {len(tasks)}, or max_tasks={len(tasks)} in Python.",
+            place=source.place,
+        )
     try:
         return _PlanFile.model_validate(document)
     except pydantic.ValidationError as error:
@@ -198,6 +211,10 @@ def _validated(document: Any, source: _Source) -> _PlanFile:
         raise InvalidPlan(describe_validation_error(error) + way_out, place=source.at(*first["loc"])) from error
     except RecursionError as error:
         raise InvalidPlan("The values are nested too deeply.", place=source.place) from error
+
+
+def _most_bytes(max_tasks: int) -> int:
+    return MAX_DOCUMENT_BYTES * max(1, -(-max_tasks // MAX_TASKS))
 
 
 def _build(file: _PlanFile, source: _Source) -> TaskDAG:

@@ -5,7 +5,6 @@ What only looks like a secret is found by its form: see secrets."""
 from __future__ import annotations
 
 import base64
-import html
 import json
 import os
 import re
@@ -206,6 +205,8 @@ def _alternatives(secrets: Iterable[str]) -> re.Pattern[str] | None:
 def _forms(secret: str) -> Iterator[str]:
     """Yield a secret as it is, and as it stands in URLs, in JSON and the like, and in base64."""
     code = secret.encode("utf-8", "surrogatepass")
+    import html  # its table of names, for who has a secret
+
     found = dict.fromkeys(
         [
             secret,

@@ -1,5 +1,7 @@
 """Routing: which agent does which task, and why. Rules first, then capabilities, then load. Knows nothing of prices."""
 
+from typing import TYPE_CHECKING
+
 from .decision import Choice as Choice
 from .decision import choose_agent as choose_agent
 from .decision import choose_agents as choose_agents
@@ -12,5 +14,16 @@ from .plan import RoutedPlan as RoutedPlan
 from .plan import RoutedTask as RoutedTask
 from .plan import RoutingPlan as RoutingPlan
 from .rules import RoutingRule as RoutingRule
-from .rules import default_rules as default_rules
-from .rules import load_rules as load_rules
+
+if TYPE_CHECKING:
+    from .rule_file import default_rules as default_rules
+    from .rule_file import load_rules as load_rules
+else:
+    from kapelle import later
+
+    __getattr__ = later(
+        __name__,
+        {
+            "rule_file": "default_rules load_rules",
+        },
+    )

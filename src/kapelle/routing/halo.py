@@ -21,7 +21,7 @@ from kapelle.redaction import get_logger
 
 from .decision import NAMED, Choice, choose_agent, choose_agents
 from .plan import RoutedPlan, RoutedTask, RoutingPlan, agents_named
-from .rules import RoutingRule, check_rule_ids, default_rules
+from .rules import RoutingRule, check_rule_ids
 
 logger = get_logger("kapelle.halo_router")
 
@@ -348,6 +348,8 @@ def _warn_of_absent_agents(rules: Iterable[RoutingRule], registry: AgentRegistry
 
 
 def _rules_for(registry: AgentRegistry) -> tuple[RoutingRule, ...]:
+    from .rule_file import default_rules  # an engine gives its own
+
     # The default rules speak for the documented agents; among a user's own they would overrule better fits.
     rules = default_rules()
     return rules if {rule.agent_id for rule in rules}.issuperset(registry) else ()

@@ -26,10 +26,10 @@ from typing import Any
 from kapelle.graph import Call, render_output
 from kapelle.models import ToolDefinition
 
+from .declared import is_too_deep
 from .function_calls import (
     declared_type,
     flat_name,
-    is_too_deep,
     named_arguments,
     read_calls,
     read_declarations,

@@ -19,12 +19,10 @@ from kapelle.errors import InvalidPlan
 from kapelle.graph import Call, parse_code_calls
 from kapelle.models import ToolDefinition, find_schema_problems
 
+from .declared import MAX_CALL_DEPTH, MAX_DECLARATION_CHARS, is_too_deep
+
 MAX_CALL_CHARS = 20_000
 """Longer answers are not read as calls: a parser's time and stack grow with the text."""
-MAX_CALL_DEPTH = 30
-"""Brackets within brackets; arguments of real calls stay in single digits."""
-MAX_DECLARATION_CHARS = 200_000
-"""Of a task's declared functions."""
 
 _FENCE = re.compile(r"\A```[a-zA-Z]*\n?(.*?)```\Z", re.DOTALL)
 
@@ -39,16 +37,6 @@ def strip_fence(text: str) -> str:
     text = text.strip()
     fenced = _FENCE.match(text) if text.startswith("```") and len(text) <= MAX_CALL_CHARS else None
     return fenced[1].strip() if fenced else text
-
-
-def is_too_deep(text: str, most: int = MAX_CALL_DEPTH) -> bool:
-    """Return whether brackets nest deeper than `most`. Brackets within texts count too: refusing those is safe."""
-    depth = 0
-    for bracket in re.findall(r"[\[\](){}]", text):
-        depth += 1 if bracket in "([{" else -1
-        if depth > most:
-            return True
-    return False
 
 
 @lru_cache(maxsize=64)

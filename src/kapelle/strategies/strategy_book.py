@@ -24,9 +24,10 @@ from kapelle.estimates import LoggedOutcome, LoggedTask
 from kapelle.ledger import Outcome
 from kapelle.redaction import get_logger
 
-from .checks import Checks, Verdict
+from .checks import Checks
 from .strategy import Check, Single, agents_of, strategy_from_dict, strategy_to_dict
 from .strategy_estimate import StrategyEstimate
+from .verdict import Verdict
 
 logger = get_logger(__name__)
 

@@ -9,10 +9,18 @@ from typing import Any
 
 from rich.console import Console
 
-from kapelle.ledger import MAX_SHOWN_WORDS, Event, Run, RunBuilder, TaskRun
+from kapelle.ledger import EVENT_KINDS, MAX_SHOWN_WORDS, Event, Run, RunBuilder, TaskRun
 
 from .cells import shorten, styled
 
+MAX_HISTORY = 400
+"""Lines of a run's history; of a longer one its beginning and its end are shown."""
+_TELLING = frozenset(EVENT_KINDS) - {
+    "run_started", "run_planned", "run_routed", "run_approved", "run_rejected", "run_finished",
+    "planning_started", "planning_spent", "task_started", "task_finished", "task_failed", "task_cancelled",
+    "task_skipped", "check_started", "attempt_checked",
+}  # fmt: skip
+"""Events that a run has which did not simply go through."""
 _WAYS = frozenset({"backend", "hedge", "reflect", "explore"})
 """Settings of a run that are no limits."""
 
@@ -22,11 +30,18 @@ def show_history(console: Console, run: Run) -> None:
 
     A run that went through in one go has no such story, and nothing is printed.
     """
+    if not any(event.kind in _TELLING for event in run.events):
+        return  # its events need not be gone through once more
     told = list(_tell_history(run))
     if {event.kind for event, _ in told} <= {"run_planned", "run_finished"}:
         return
     console.print("\nHistory:")
-    for event, words in told:
+    left = len(told) - MAX_HISTORY
+    if left > 0:  # how it ended is told last
+        told[MAX_HISTORY // 2 : -MAX_HISTORY // 2] = []
+    for number, (event, words) in enumerate(told):
+        if left > 0 and number == MAX_HISTORY // 2:
+            console.print(styled(f"  and {left:,} more, left out here"))
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
         console.print(styled(f"  {moment}  {' '.join(words.split())}"), soft_wrap=True)
 
@@ -39,7 +54,8 @@ def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
         data = event.data
         match event.kind:
             case "run_planned" | "task_expanded" | "graph_patched":
-                now = builder.run()
+                now = builder.now
+                assert now is not None
                 what = f"version {now.graph_version} of the graph, {_count(len(now.tasks), 'task')}"
                 yield event, f"{what}: {_why_changed(event)}"
             case "run_resumed" if before is not None:
@@ -57,7 +73,9 @@ def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
             case "attempt_finished" if data.get("retry_in_s") is not None:
                 yield event, f"{event.task_id} is tried again: {data['reason']}"
             case "attempt_started" if data["attempt"] and data["step"] in ("fallback", "single"):
-                yield event, f"{event.task_id}: {tell_attempt(builder.run().tasks[event.task_id or ''])}"
+                now = builder.now
+                assert now is not None
+                yield event, f"{event.task_id}: {tell_attempt(now.tasks[event.task_id or ''])}"
             case "run_finished":
                 yield event, f"{data['state']}{': ' + data['stop_reason'] if data.get('stop_reason') else ''}"
             case _:

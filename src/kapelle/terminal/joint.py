@@ -10,6 +10,7 @@ from kapelle.engine import JointProposal
 from kapelle.ledger import format_seconds, format_usd
 
 from .cells import one_line, shorten, styled, table_of
+from .plan import tell_gap
 
 
 def show_joint(console: Console, found: JointProposal) -> None:
@@ -56,6 +57,4 @@ def _prove(found: JointProposal) -> str:
     gap = found.joint.gap
     if gap is None:
         return "no assignment was found within the limits"
-    if found.joint.status == "optimal":
-        return "no other assignment costs less"
-    return f"at most {gap:.1%} above the least cost"
+    return tell_gap(gap)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import chain, islice
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +18,7 @@ from rich.text import Text
 
 from kapelle.agents import PartialText
 from kapelle.graph import Task
-from kapelle.ledger import Event, Run, RunBuilder, TaskRun, format_seconds, format_usd, printable
+from kapelle.ledger import Event, Run, RunBuilder, TaskRun, TaskState, event_cost, format_seconds, format_usd, printable
 
 from .cells import add_cells, mark, shorten, styled, task_cells, task_table
 from .history import cut_words, tell_attempt, tell_resumption
@@ -27,6 +29,8 @@ STAYS_S = 2.0
 """So long the words of one task are shown before those of another, so that the line does not jump to and fro."""
 MAX_ROWS = 30
 """Tasks shown at a time while a large plan runs; those at work come first."""
+MAX_LINES = 1_000
+"""Tasks of a plan of which each has its lines; of a larger one, there is a line for each hundredth that is done."""
 LINES_BESIDE = 4
 """Lines of the screen that the table leaves free: how many more there are, the total, and some air."""
 _LISTED_FIRST = {"running": 0, "asking": 1, "failed": 2, "waiting": 3}
@@ -47,6 +51,10 @@ class LiveProgress:
         """The newest words of each task that writes."""
         self._pausing: set[str] = set()
         """Tasks that are tried again after a while."""
+        self._by_state: dict[TaskState, dict[str, None]] = {}
+        """The tasks in each state, in the order in which they came to be in it."""
+        self._states: dict[str, TaskState] = {}
+        self._cost_usd = 0.0
         self._writer: tuple[str, float] | None = None
         """Whose words are shown, and until when at least."""
         self._live = (
@@ -75,7 +83,7 @@ class LiveProgress:
         """Take in an event."""
         with self._lock:
             before = self._builder.run() if event.kind == "run_resumed" else None
-            self._builder.add(event)
+            self._add(event)
             if event.kind.startswith("task_") and event.kind != "task_started":
                 self._writing.pop(event.task_id or "", None)
             if event.task_id is not None:
@@ -95,7 +103,28 @@ class LiveProgress:
         """Take in what happened before, without telling of it."""
         with self._lock:
             for event in events:
-                self._builder.add(event)
+                self._add(event)
+
+    def _add(self, event: Event) -> None:
+        """Take in an event, and keep count of what the table shows: going through all tasks takes long for many."""
+        self._builder.add(event)
+        self._cost_usd += event_cost(event)
+        run = self._builder.now
+        assert run is not None
+        if event.kind in ("run_planned", "run_resumed", "graph_patched", "task_expanded"):
+            self._by_state, self._states = {}, {}
+            for task_id, task in run.tasks.items():
+                self._move(task_id, task.state)
+        elif event.task_id is not None and event.task_id in run.tasks:
+            self._move(event.task_id, run.tasks[event.task_id].state)
+
+    def _move(self, task_id: str, state: TaskState) -> None:
+        if self._states.get(task_id) == state:
+            return
+        if task_id in self._states:
+            del self._by_state[self._states[task_id]][task_id]
+        self._states[task_id] = state
+        self._by_state.setdefault(state, {})[task_id] = None
 
     def show_text(self, piece: PartialText) -> None:
         """Take in a piece of text that is being written: its newest words are shown."""
@@ -120,12 +149,16 @@ class LiveProgress:
                 self._say(f"planned {count} task{'s' if count != 1 else ''} ({event.data['planner']})")
             case "run_approved":
                 self._say(f"approved, expected cost {format_usd(_expected(event))}")
+            case "task_started" | "task_finished" if self._is_large:
+                done = len(self._by_state.get("done", ()))
+                if event.kind == "task_finished" and done % (len(self._states) // 100) == 0:
+                    self._say(f"{done:,} of {len(self._states):,} tasks done, {format_usd(self._cost_usd)}")
             case "task_started":
                 self._say(f"{event.task_id} started ({event.data['agent']})")
             case "task_finished":
                 self._say(f"{event.task_id} done in {format_seconds(event.data['seconds'])}")
             case "task_expanded":
-                self._say(f"{event.task_id} expanded: {len(self._builder.run().tasks)} tasks now")
+                self._say(f"{event.task_id} expanded: {len(self._states)} tasks now")
             case "graph_patched":
                 self._say(f"{event.data['replaces']} is planned anew: {event.data['reason']}")
             case "task_asked":
@@ -135,7 +168,9 @@ class LiveProgress:
             case "task_interrupted":
                 self._say(f"{event.task_id} was cut off and runs again")
             case "attempt_started" if event.data["attempt"]:
-                self._say(f"{event.task_id}: {tell_attempt(self._builder.run().tasks[event.task_id or ''])}")
+                run = self._builder.now
+                assert run is not None
+                self._say(f"{event.task_id}: {tell_attempt(run.tasks[event.task_id or ''])}")
             case "attempt_finished" if event.data.get("retry_in_s") is not None:
                 wait = format_seconds(event.data["retry_in_s"])
                 self._say(f"{event.task_id} is tried again in {wait}: {event.data['reason']}")
@@ -144,22 +179,29 @@ class LiveProgress:
             case _:
                 pass
 
+    @property
+    def _is_large(self) -> bool:
+        return len(self._states) > MAX_LINES
+
     def _say(self, text: str) -> None:
         self._console.print(styled(text), soft_wrap=True)
 
     def _table(self) -> RenderableType:
         with self._lock:
-            if self._builder.run_id is None:
+            run = self._builder.now
+            if run is None:
                 return Text("")
-            run = self._builder.run()
+            most = max(1, min(MAX_ROWS, self._console.height - LINES_BESIDE))
+            shown = self._most_telling(run, most)
+            run = replace(run, tasks={task.task_id: run.tasks[task.task_id] for task in shown})
+            count, done, cost_usd = len(self._states), len(self._by_state.get("done", ())), self._cost_usd
             writer = self._writer[0] if self._writer is not None else ""
             words, pausing = self._writing.get(writer), set(self._pausing)
         if run.graph is None:
             return Group(self._spinner, Text("planning ...", style="dim"))
-        most = max(1, min(MAX_ROWS, self._console.height - LINES_BESIDE))
         now = self._clock()
         table = task_table(self._console.width)
-        for task in _most_telling(run, most):
+        for task in shown:
             state = run.tasks[task.task_id]
             at_work = state.state == "running"
             spent = max(0.0, now - (state.started_at or now)) if at_work else state.seconds
@@ -172,13 +214,23 @@ class LiveProgress:
                 format_usd(state.cost_usd) if state.cost_usd else "",
             )
         lines: list[RenderableType] = [table]
-        if len(run.tasks) > most:
-            lines.append(Text(f"... and {len(run.tasks) - most} more", style="dim"))
+        if count > most:
+            lines.append(Text(f"... and {count - most} more", style="dim"))
         if words is not None:
             lines.append(newest_words(writer, words, self._console.width))
-        done = sum(1 for state in run.tasks.values() if state.state == "done")
-        lines.append(Text(f"{done} of {len(run.tasks)} tasks, {format_usd(run.cost_usd)}", style="dim"))
+        lines.append(Text(f"{done} of {count} tasks, {format_usd(cost_usd)}", style="dim"))
         return Group(*lines)
+
+    def _most_telling(self, run: Run, most: int) -> list[Task]:
+        """Return the tasks to show: all, or where there is no room for them those at work, then failed, waiting, the
+        rest."""
+        if run.graph is None:
+            return []
+        if len(self._states) <= most:
+            return list(run.graph)
+        ranks = sorted(self._by_state, key=lambda state: _LISTED_FIRST.get(state, len(_LISTED_FIRST)))
+        chosen = islice(chain.from_iterable(self._by_state[state] for state in ranks), most)
+        return [run.graph.tasks[task_id] for task_id in chosen]
 
 
 def _who_is_at(task: TaskRun, *, pauses: bool) -> str:
@@ -209,18 +261,6 @@ def newest_words(task_id: str, words: str, width: int) -> Text:
             break
         tail.append(sign)
     return Text(printable(head) + "".join(reversed(tail)), style="dim", no_wrap=True, overflow="ellipsis")
-
-
-def _most_telling(run: Run, most: int) -> list[Task]:
-    """Return the tasks to show while there is no room for all: those at work, then failed, waiting, the rest."""
-    assert run.graph is not None
-    if len(run.tasks) <= most:
-        return list(run.graph)
-    ranks: tuple[list[str], ...] = ([], [], [], [])
-    for task_id, task in run.tasks.items():
-        ranks[_LISTED_FIRST.get(task.state, 3)].append(task_id)
-    chosen = [task_id for rank in ranks for task_id in rank[:most]][:most]
-    return [run.graph.tasks[task_id] for task_id in chosen]
 
 
 def _expected(event: Event) -> float:

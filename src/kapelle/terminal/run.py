@@ -10,7 +10,7 @@ from rich.segment import Segment, Segments
 from rich.text import Text
 
 from kapelle.agents import SOURCED_TYPES
-from kapelle.graph import title_task
+from kapelle.graph import MAX_DRAWN, split_in_bands, tell_counts, title_task
 from kapelle.ledger import Run, cited_files, format_seconds, format_usd, printable, tell_overrun, tell_understood
 from kapelle.views import next_command, reading_command
 
@@ -20,6 +20,8 @@ from .lists import show_questions
 MAX_UNDERSTOOD = 3
 """Tasks of which it is said below an answer how they were understood."""
 MAX_UNDERSTOOD_CHARS = 400
+MAX_WRONG = 20
+"""Tasks that failed, or ask something, that are shown of a run that is shown in bands of levels."""
 
 
 def show_run(console: Console, run: Run, *, more: str = "") -> None:
@@ -30,7 +32,13 @@ def show_run(console: Console, run: Run, *, more: str = "") -> None:
     """
     if run.graph is not None:
         table = task_table(console.width)
-        for task in run.graph:
+        tasks = list(run.graph)
+        if len(tasks) > MAX_DRAWN:
+            for name, task_ids in split_in_bands(run.graph.levels()):
+                states = tell_counts(run.tasks[task_id].state for task_id in task_ids)
+                console.print(styled(f"{name}: {len(task_ids):,} tasks: {states}"))
+            tasks = [task for task in tasks if run.tasks[task.task_id].state in ("failed", "asking")][:MAX_WRONG]
+        for task in tasks:
             state = run.tasks[task.task_id]
             add_cells(
                 table,
@@ -42,7 +50,8 @@ def show_run(console: Console, run: Run, *, more: str = "") -> None:
             )
             if state.reason:
                 table.add_row("", "", styled(state.reason, style=STYLES[state.state]))
-        console.print(table)
+        if tasks:
+            console.print(table)
     if run.stop_reason:
         console.print(styled(f"{run.state}: {run.stop_reason}", style=RUN_STYLES[run.state]))
     if run.overrun_usd:

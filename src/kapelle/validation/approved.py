@@ -115,6 +115,9 @@ class ApprovedPlan:
         """Return what one agent of a task's strategy is expected to take."""
         return self.step_estimates.get(task_id, {}).get(agent) or self.estimates[task_id]
 
+    def __repr__(self) -> str:
+        return f"<ApprovedPlan: {len(self.dag)} tasks, expected ${self.estimated_cost:.4g}>"
+
     def __init_subclass__(cls, **options: Any) -> None:
         raise InvalidInput(f"ApprovedPlan has no subclasses: one could skip the approval. {_WAY_OUT}")
 
@@ -156,6 +159,11 @@ class ValidationResult:
     """Dollars that a model took to look for faults."""
     detected: tuple[Issue, ...] = ()
     """Those of the issues that it found."""
+
+    def __repr__(self) -> str:
+        """In a line: asyncio tells of what it has run with all of this, which for a large plan takes seconds."""
+        verdict = "passed" if self.passed else "not passed"
+        return f"<ValidationResult: {verdict}, {len(self.issues)} issues, {len(self.estimates)} tasks>"
 
     @property
     def errors(self) -> tuple[Issue, ...]:

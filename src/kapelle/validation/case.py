@@ -71,7 +71,7 @@ class Case:
     expected: Mapping[str, Estimate]
     """For the tasks whose agent can do them."""
     counted: Mapping[str, float]
-    """What each of them counts for where a quality is asked for: see `PlanEstimates.counted`."""
+    """What each of them counts for: see `PlanEstimates.counted`. Empty where no quality is asked for."""
     cost: float
     seconds: float
     limits: RunLimits = field(default_factory=RunLimits)

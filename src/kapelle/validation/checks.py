@@ -98,12 +98,14 @@ def find_hopeless(case: Case) -> Iterator[Issue]:
 
 def find_literal_references(case: Case) -> Iterator[Issue]:
     """What reads like a reference to a task and stays text is noticed: whoever wrote it may have meant the output."""
+    names = case.dag.tasks.keys()
     for task in case.dag:
         if not (task.inputs or "{{" in task.description):
             continue
-        others = case.dag.tasks.keys() - {task.task_id}
         places = {"inputs": task.inputs, "description": task.description}
-        for found in (one for name, value in places.items() for one in find_literals(value, others, place=name)):
+        for found in (one for name, value in places.items() for one in find_literals(value, names, place=name)):
+            if found.reference.task_id == task.task_id:
+                continue
             what = "a mapping" if found.written == str(found.reference) else f"the text {found.written!r}"
             where = "in quotes" if found.written == str(found.reference) else "as a value in the inputs"
             yield Issue(

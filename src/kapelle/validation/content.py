@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from kapelle.agents import AgentCapability
-from kapelle.graph import MAX_TASKS, Task
+from kapelle.graph import Task
 from kapelle.language import is_yes_no_question
-from kapelle.models import ToolDefinition
+from kapelle.limits import MAX_TASKS
 from kapelle.planning import TaskText, find_gaps, read_task
 
 from .issue import Issue
 from .schemas import find_tool_faults, tool_words
+
+if TYPE_CHECKING:
+    from kapelle.models import ToolDefinition
 
 _NOUN = {"number": "the number ", "date": "the date ", "identifier": "", "name": "the name "}
 _QUESTION = re.compile(
@@ -37,6 +41,8 @@ def find_content_issues(
     agents: Mapping[str, AgentCapability],
 ) -> list[Issue]:
     """Return what is wrong with what the tasks say, whatever their edges: tools, completeness, goal."""
+    if not tools and not request:
+        return []  # there is nothing to hold the words of the tasks against
     texts = [read_task(task, tool_words(tools[task.task_type]) if task.task_type in tools else "") for task in tasks]
     types = frozenset(kind for agent in agents.values() for kind in agent.task_types)
     found = [*find_tool_faults(texts, tools, types)]
@@ -81,14 +87,14 @@ def _asks_for_something(text: TaskText) -> bool:
     return bool(_QUESTION.match(said)) and not _INVERTED.search(said) and not _WHETHER.search(said)
 
 
-def too_many_tasks(count: int, *, is_exact: bool = True) -> Issue:
+def too_many_tasks(count: int, *, most: int = MAX_TASKS, is_exact: bool = True) -> Issue:
     """Return the one finding about a plan that is too large to look at."""
     return Issue(
         kind="size",
         severity="error",
         message=(
-            f"The plan has {f'{count:,}' if is_exact else f'more than {MAX_TASKS:,}'} tasks, "
-            f"and at most {MAX_TASKS:,} are checked."
+            f"The plan has {f'{count:,}' if is_exact else f'more than {most:,}'} tasks, "
+            f"and at most {most:,} are checked."
         ),
-        way_out="Split the request, or let tasks work on lists.",
+        way_out="Split the request, let tasks work on lists, or allow more: --max-tasks, or max_tasks in Python.",
     )

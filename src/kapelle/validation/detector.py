@@ -11,19 +11,21 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import KapelleError
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import read_usd
-from kapelle.models import Message, ModelClient, ModelRequest
 from kapelle.redaction import get_logger
 
 from .edit import Edit
 from .issue import Issue, IssueKind, Severity
 from .redundancy import merge_edit
 from .structure import free_id
+
+if TYPE_CHECKING:
+    from kapelle.models import ModelClient
 
 logger = get_logger(__name__)
 
@@ -133,6 +135,8 @@ class ModelDetector:
         )
         if len(shown) > MAX_PLAN_CHARACTERS or not tasks:
             return Detection()
+        from kapelle.models import Message, ModelRequest  # who has a client has them loaded
+
         try:
             reply = await self.client.complete(
                 ModelRequest(

@@ -14,7 +14,8 @@ from itertools import islice
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidGraph, InvalidInput
-from kapelle.graph import MAX_TASKS, Task, TaskDAG
+from kapelle.graph import Task, TaskDAG
+from kapelle.limits import MAX_TASKS
 from kapelle.models import ToolDefinition
 
 from .content import find_content_issues, too_many_tasks

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task
 from kapelle.language import stem, stems_of, word_set
-from kapelle.planning import TaskText, read_task
+from kapelle.planning import Quantities, read_quantities
 
 from .edit import Edit, redirect
 from .issue import Issue, Severity
@@ -19,7 +21,8 @@ from .issue import Issue, Severity
 ALIKE = 0.85
 """Share of stems (Jaccard) above which two descriptions with the same numbers, names and edges say the same."""
 MAX_COMPARED = 60
-"""Tasks of one type, inputs and numbers that each is compared with; more alike ones are compared with the last."""
+"""Tasks of one type, inputs and numbers that each is compared with; more alike ones are compared with the last. Those
+that say the same word for word are found however many there are."""
 
 _FINDING = frozenset(
     map(stem, word_set("find get retrieve fetch obtain search look lookup query locate collect gather"))
@@ -40,17 +43,29 @@ def find_twins(tasks: Iterable[Task]) -> Iterator[tuple[Task, Task, float]]:
         inputs = json.dumps(_plain_inputs(task.inputs), sort_keys=True)
         groups[(task.task_type, inputs, task.requirements, frozenset(task.dependencies))].append(task)
     for group in groups.values():
-        if len(group) < 2:
-            continue
-        kept: list[tuple[Task, TaskText]] = []
-        for task in group:
-            text = read_task(task)
-            alike = [(_likeness(task, text, other, words), other) for other, words in kept[-MAX_COMPARED:]]
-            most, twin = max(alike, key=lambda pair: pair[0], default=(0.0, task))
-            if most >= ALIKE:
-                yield task, twin, most
+        if len(group) > 1:
+            yield from _twins_among(group)
+
+
+def _twins_among(group: Sequence[Task]) -> Iterator[tuple[Task, Task, float]]:
+    """Yield the twins among tasks of which nothing but the descriptions differs."""
+    same: dict[tuple[str, ...], Task] = {}
+    alike: dict[Quantities, deque[_Said]] = defaultdict(lambda: deque(maxlen=MAX_COMPARED))
+    """By their numbers, as tasks with other ones are told apart by these."""
+    for task in group:
+        words = tuple(task.description.casefold().split())
+        twin, most = same.get(words), 1.0
+        if twin is None and task.inputs and not (words and () not in same):
+            twin = next(iter(same.values()), None)  # one of the two says nothing, and the inputs say what it is about
+        if twin is None:
+            said, near = _Said(task), alike[read_quantities(task)]
+            most, twin = max(((said.likeness(one), one.task) for one in near), key=itemgetter(0), default=(0.0, task))
             if most < 1.0:
-                kept.append((task, text))
+                near.append(said)
+        if most < 1.0:
+            same[words] = task
+        if most >= ALIKE:
+            yield task, twin, most
 
 
 def find_redundant(tasks: Sequence[Task], *, severity: Severity = "warning") -> Iterator[Issue]:
@@ -94,19 +109,31 @@ def _plain_inputs(value: Any) -> Any:
     return [_plain_inputs(item) for item in value] if isinstance(value, list) else value
 
 
-def _likeness(task: Task, mine: TaskText, other: Task, theirs: TaskText) -> float:
-    """Return how much of what two tasks say is the same: 1.0 where nothing but fillers differs."""
-    if task.description.casefold().split() == other.description.casefold().split():
-        return 1.0
-    if not (task.description.split() and other.description.split()):
-        return 1.0 if task.inputs else 0.0
-    ours, others = _essence(task.description), _essence(other.description)
-    if mine.quantities != theirs.quantities or not ours or not others:
-        return 0.0
-    if _QUOTED.findall(task.description.casefold()) != _QUOTED.findall(other.description.casefold()):
-        return 0.0
-    names = _name_stems(task.description) | _name_stems(other.description)
-    return 0.0 if names & (ours ^ others) else len(ours & others) / len(ours | others)
+class _Said:
+    """What a task says, in the form that it is compared in: worked out where it is compared at all."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+    @cached_property
+    def essence(self) -> frozenset[str]:
+        return _essence(self.task.description)
+
+    @cached_property
+    def quoted(self) -> tuple[str, ...]:
+        return tuple(_QUOTED.findall(self.task.description.casefold()))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return _name_stems(self.task.description)
+
+    def likeness(self, other: _Said) -> float:
+        """Return how much of what two tasks with the same numbers say is the same: 1.0 where only fillers differ."""
+        if not self.essence or not other.essence or self.quoted != other.quoted:
+            return 0.0
+        if (self.names | other.names) & (self.essence ^ other.essence):
+            return 0.0
+        return len(self.essence & other.essence) / len(self.essence | other.essence)
 
 
 def _essence(text: str) -> frozenset[str]:

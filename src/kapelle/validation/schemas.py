@@ -11,15 +11,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task, find_references
 from kapelle.language import split_name, stems_of
-from kapelle.models import ToolDefinition, find_schema_problems
-from kapelle.planning import TaskText
 
 from .edit import Edit, redirect
 from .issue import Issue
+
+if TYPE_CHECKING:
+    from kapelle.models import ToolDefinition
+    from kapelle.planning import TaskText
 
 FAR_BETTER = 2.0
 """How many times better another tool must fit a task's words before the named one is refused."""
@@ -27,8 +30,10 @@ BETTER = 1.4
 """The same, for a tool that no task calls."""
 FITS = 0.25
 """Share of a tool's words that a task has to have for the tool to count as one that fits."""
+_GIVERS = 4
+"""Tasks that are kept of those that give a part: whether there is just one besides the two at hand needs no more."""
 
-Tools = Iterable[ToolDefinition] | Mapping[str, ToolDefinition]
+Tools: TypeAlias = "Iterable[ToolDefinition] | Mapping[str, ToolDefinition]"
 """Tools, in the forms that they come in."""
 
 
@@ -163,6 +168,8 @@ class _Lexicon:
 def _argument_doubts(task: Task, tool: ToolDefinition) -> Iterator[Issue]:
     if not task.inputs or not tool.properties:
         return
+    from kapelle.models import find_schema_problems  # for who has tools
+
     missing = sorted(tool.required.difference(task.inputs))
     unknown = [name for name in task.inputs if name not in tool.properties]
     literal = {
@@ -188,6 +195,14 @@ def _argument_doubts(task: Task, tool: ToolDefinition) -> Iterator[Issue]:
 def _reference_doubts(texts: Sequence[TaskText], tools: Mapping[str, ToolDefinition]) -> Iterator[Issue]:
     """References to parts that the other task's tool is not said to give."""
     by_id = {text.task.task_id: text.task for text in texts}
+    givers: dict[str, list[Task]] = {}
+    """By the part, in small letters, the first tasks whose tools give it."""
+    for one in by_id.values():
+        known = tools.get(one.task_type)
+        for output in dict.fromkeys(map(_plain_part, () if known is None else known.outputs)):
+            some = givers.setdefault(output, [])
+            if len(some) < _GIVERS:
+                some.append(one)
     for text in texts:
         for reference in find_references(text.task.inputs):
             giver = by_id.get(reference.task_id)
@@ -195,13 +210,8 @@ def _reference_doubts(texts: Sequence[TaskText], tools: Mapping[str, ToolDefinit
             part = next((step for step in reference.path if isinstance(step, str)), None)
             if giver is None or tool is None or not tool.outputs or part is None or gives(tool, part):
                 continue
-            others = [
-                other
-                for other in by_id.values()
-                if other.task_id not in (giver.task_id, text.task.task_id)
-                and (known := tools.get(other.task_type)) is not None
-                and gives(known, part)
-            ]
+            some = givers.get(_plain_part(part), [])
+            others = [other for other in some if other.task_id not in (giver.task_id, text.task.task_id)]
             close = difflib.get_close_matches(part, [*tool.outputs], n=1, cutoff=0.8)
             edit = None
             if len(others) == 1 and text.task.task_id not in others[0].dependencies:
@@ -221,5 +231,8 @@ def _reference_doubts(texts: Sequence[TaskText], tools: Mapping[str, ToolDefinit
 
 def gives(tool: ToolDefinition, part: str) -> bool:
     """Whether a tool is said to give this part, directly or inside another."""
-    plain = part.replace("_", "").casefold()
-    return any(plain == output.replace("_", "").casefold() for output in tool.outputs)
+    return _plain_part(part) in map(_plain_part, tool.outputs)
+
+
+def _plain_part(part: str) -> str:
+    return part.replace("_", "").casefold()

@@ -11,14 +11,17 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kapelle.errors import CycleFound, InvalidGraph
 from kapelle.graph import Task, TaskDAG, find_references
-from kapelle.models import ToolDefinition
 
 from .edit import Edit, redirect
 from .issue import Issue
 from .schemas import gives
+
+if TYPE_CHECKING:
+    from kapelle.models import ToolDefinition
 
 MAX_SAID = 2_000
 """Characters of a task's description that we write ourselves."""

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.allocation import (
@@ -22,8 +23,7 @@ from kapelle.allocation import (
 )
 from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate
-from kapelle.graph import MAX_TASKS, TaskDAG
-from kapelle.learning import LearnedRewardModel, TaskOutcome
+from kapelle.graph import TaskDAG
 from kapelle.limits import RunLimits
 from kapelle.redaction import get_logger
 from kapelle.routing import HALORouter, RoutedPlan, RoutingPlan
@@ -41,6 +41,9 @@ from .limit_checks import reassign_within, settle_cost
 from .redundancy import find_redundant
 from .repair import MAX_EDITS, MAX_ROUNDS, Repair, Routed, apply_edit, is_better, is_mendable, trials_for
 from .schemas import Tools, as_tools
+
+if TYPE_CHECKING:
+    from kapelle.learning import LearnedRewardModel
 
 logger = get_logger(__name__)
 
@@ -83,6 +86,8 @@ class AOPValidator:
         self.weight_cost = 0.2
         self.weight_time = 0.1
         if reward_model is None and enable_learned_model:
+            from kapelle.learning import LearnedRewardModel
+
             reward_model = LearnedRewardModel(persistence_path=reward_model_path)
         self.enable_learned_model = reward_model is not None
         self.learned_model = reward_model
@@ -122,7 +127,7 @@ class AOPValidator:
             InvalidInput: a limit is negative, not finite, or (for `min_quality`) above 1; or `limits` come with others.
         """
         limits = take_limits(limits, max_budget=max_budget, max_time=max_time, min_quality=min_quality)
-        found = await self._detect(dag, request)
+        found = await self._detect(dag, request, limits)
         wanted = Wanted(
             limits=after_looking(limits, found.cost_usd),
             request=request,
@@ -171,7 +176,7 @@ class AOPValidator:
         if max_rounds < 0:
             raise InvalidInput(f"max_rounds is {max_rounds!r}; give zero or more.")
         router = router or HALORouter(_registry(self.agent_registry))
-        found = await self._detect(dag, request)
+        found = await self._detect(dag, request, limits)
         wanted = Wanted(
             limits=after_looking(limits, found.cost_usd),
             request=request,
@@ -207,8 +212,8 @@ class AOPValidator:
             result=replace(result, detection_cost_usd=found.cost_usd),
         )
 
-    async def _detect(self, dag: TaskDAG, request: str | None) -> Detection:
-        if self.detector is None or not request or len(dag) > MAX_TASKS:
+    async def _detect(self, dag: TaskDAG, request: str | None, limits: RunLimits) -> Detection:
+        if self.detector is None or not request or len(dag) > limits.most_tasks:
             return Detection()
         return await detect_contained(self.detector, request, dag, self.agent_registry)
 
@@ -216,13 +221,14 @@ class AOPValidator:
         self, routed: Routed, wanted: Wanted, findings: tuple[Issue, ...], known: PlanEstimates | None
     ) -> ValidationResult:
         dag = routed.dag
-        if len(dag) > MAX_TASKS:
-            return ValidationResult(passed=False, issues=(too_many_tasks(len(dag)),))
+        most = wanted.limits.most_tasks
+        if len(dag) > most:
+            return ValidationResult(passed=False, issues=(too_many_tasks(len(dag), most=most),))
         settled = (*wanted.finished, *wanted.approved)
         plan = follow_orders(routed.plan, dag, self.agent_registry, only=routed.plan.tasks.keys() - settled)
         dag = dag.sealed()
         expected = self._expect(plan, dag, known)
-        known, ways, least = expected.known, expected.ways, wanted.limits.min_quality or 0.0
+        known, ways, asked = expected.known, expected.ways, wanted.limits.min_quality
         estimates = {**expected.tasks, **dict.fromkeys(wanted.finished, _NOTHING)}
         cost, doubts = settle_cost(plan, score.total_cost(estimates), is_known=self.cost_profiler is not None)
         seconds = score.critical_seconds(estimates, dag)
@@ -232,7 +238,7 @@ class AOPValidator:
             agents=self.agent_registry,
             estimates=known,
             expected=estimates,
-            counted={name: known.counted(dag[name], way, least) for name, way in ways.items()},
+            counted={} if asked is None else {name: known.counted(dag[name], way, asked) for name, way in ways.items()},
             cost=cost,
             seconds=seconds,
             limits=wanted.limits,
@@ -294,6 +300,8 @@ class AOPValidator:
         """
         if self.learned_model is None:
             return
+        from kapelle.learning import TaskOutcome
+
         self.learned_model.record_outcome(
             TaskOutcome(
                 task_id=task_id,

@@ -6,8 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from kapelle.engine import JointProposal, Proposal
+from kapelle.execution import choose_start_order
 from kapelle.ledger import Run
 from kapelle.planning import explain_edges
+from kapelle.validation import ApprovedPlan
 
 
 def run_to_json(run: Run) -> dict[str, Any]:
@@ -47,6 +49,26 @@ def run_to_json(run: Run) -> dict[str, Any]:
     }
 
 
+def task_to_json(run: Run, task_id: str) -> dict[str, Any]:
+    """Return one task of a run: what became of it, and how it was to go. The run may be an excerpt of that task."""
+    task = run.tasks[task_id]
+    definition = None if run.graph is None else run.graph.tasks.get(task_id)
+    return {
+        "run_id": run.run_id,
+        "request": run.request,
+        "state": run.state,
+        "stop_reason": run.stop_reason,
+        "task": {**asdict(task), "understood": task.understood, "sql": task.sql},
+        "definition": None if definition is None else definition.to_dict(),
+        "assignment": run.assignments.get(task_id),
+        "strategy": run.strategies.get(task_id),
+        "explanation": run.explanations.get(task_id),
+        "estimate": run.estimates.get(task_id),
+        "issues": [issue for issue in run.issues if issue.get("task_id") == task_id],
+        "questions": {name: asdict(one) for name, one in run.questions.items() if one.task_id == task_id},
+    }
+
+
 def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
     """Return a plan that has not run: its graph, who would do it and why, and what validation says of it."""
     validation = proposal.validation
@@ -70,8 +92,17 @@ def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
         "score": validation.quality_score,
         "estimated_cost_usd": validation.estimated_cost,
         "estimated_seconds": validation.estimated_time,
+        "lower_bound_usd": proposal.lower_bound_usd,
+        "gap": proposal.gap,
         "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
+        "start_order": None if validation.approved is None else _start_order(validation.approved),
     }
+
+
+def _start_order(plan: ApprovedPlan) -> dict[str, Any]:
+    """Return by which rule tasks start where they have to wait for places, and what each that was compared takes."""
+    order = choose_start_order(plan)
+    return {"rule": order.rule, "seconds": order.seconds, "compared_seconds": dict(order.compared)}
 
 
 def joint_to_json(found: JointProposal) -> dict[str, Any]:

@@ -32,6 +32,8 @@ from kapelle.language import (
 MAX_TEXT = 20_000
 """Characters of a task that are read: longer ones are data, and everything about them is said at the beginning."""
 
+Quantities = frozenset[tuple[str, str, str | None]]
+"""The numbers, dates and identifiers of a text: see `Quantity.keys`."""
 _REFERENCE = re.compile(r"\{\{|\}\}|\{[^{}]{0,300}\}")
 
 
@@ -46,26 +48,33 @@ class TaskText:
     """Stems of that text."""
     stems: frozenset[str]
     """Those, and the stems of what the task is called and of what its tool is said to do."""
-    quantities: frozenset[tuple[str, str, str | None]]
-    """See `Quantity.keys`."""
+    quantities: Quantities
     plain: str
     """The text in lower case and without accents."""
 
 
 def read_task(task: Task, tool_words: str = "") -> TaskText:
     """Return a task's words; `tool_words` is what its tool is said to do."""
-    text = " ; ".join((task.description, *_texts_of(task.inputs)))[:MAX_TEXT]
-    text = _REFERENCE.sub(lambda match: match[0][0] if len(match[0]) == 2 else " … ", text)
-    quantities = frozenset(key for one in find_quantities(text) for key in one.keys)
+    text = _text_of(task)
     own = stems_of(text)
     return TaskText(
         task=task,
         text=text,
         own=own,
         stems=own | stems_of(" ".join((split_name(task.task_type), *map(split_name, task.inputs), tool_words))),
-        quantities=quantities,
+        quantities=read_quantities(task),
         plain=plain(text),
     )
+
+
+def read_quantities(task: Task) -> Quantities:
+    """Return the `quantities` of a task's words alone."""
+    return frozenset(key for one in find_quantities(_text_of(task)) for key in one.keys)
+
+
+def _text_of(task: Task) -> str:
+    text = " ; ".join((task.description, *_texts_of(task.inputs)))[:MAX_TEXT]
+    return _REFERENCE.sub(lambda match: match[0][0] if len(match[0]) == 2 else " … ", text)
 
 
 def _texts_of(value: Any) -> Iterator[str]:

@@ -16,6 +16,7 @@ from kapelle.graph import Task, TaskDAG, escape_braces, find_references
 from kapelle.language import STOP_WORDS, plain, quote_text, split_words, stem, word_set
 
 from . import request_shapes as shapes
+from .for_each_card import FOR_EACH_TYPE
 from .stand_ins import StandIns
 
 MAX_RULE_TASKS = 200
@@ -29,10 +30,6 @@ REPORT = ("report", "write", "summarize", "content")
 SUMMARY = ("summarize", "report", "write")
 _COMBINE = ("combine", "answer", "report", "summarize", "write", "compare")
 
-FOR_EACH_TYPE = "for_each"
-"""A task that becomes one per item of its input `items`, each doing `body`: see for_each."""
-ONE_EACH = "one_each"
-"""An input of a task of FOR_EACH_TYPE, true where what it takes its items from was asked for one thing of each."""
 PLANNING = (FOR_EACH_TYPE, "expand")
 """Task types of agents that plan: no verbs that a request may use."""
 

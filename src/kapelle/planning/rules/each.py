@@ -15,7 +15,8 @@ from kapelle.graph import escape_braces
 from kapelle.language import find_referent, quote_text
 
 from . import request_shapes as shapes
-from .draft import COMPARE, FOR_EACH_TYPE, KNOWN, LOOKUP, ONE_EACH, TABLE, Draft, refusal
+from .draft import COMPARE, KNOWN, LOOKUP, TABLE, Draft, refusal
+from .for_each_card import FOR_EACH_TYPE, ONE_EACH
 
 
 def is_about_each(draft: Draft, step: language.Step) -> bool:

@@ -5,27 +5,22 @@ comparisons, "for each of ...", sequences ("then", "finally"), references back (
 tables ("average population per continent"), arithmetic, named files, verbs that agents know as task types
 ("implement ..., test it, deploy it"), and reports over what came before.
 
-What a request has in quotes, and the items that a task is repeated for, are data: see stand_ins.
+What a request has in quotes, and the items that a task is repeated for, are data: see stand_ins. The rules themselves
+are in `splitting` and what it reads, and are loaded with the first request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from kapelle.agents import AgentCapability
-from kapelle.errors import CannotPlan
-from kapelle.graph import TaskDAG
 from kapelle.planning.planner import Plan
 
-from . import request_shapes as shapes
-from .draft import Draft
-from .each import close_each, repeat_step
-from .stand_ins import StandIns
-from .steps import add_step, split_request, tasks_of
+if TYPE_CHECKING:
+    from kapelle.agents import AgentCapability
+    from kapelle.graph import TaskDAG
 
-MAX_REQUEST_CHARS = 20_000
-"""A request is what a person types. Longer material belongs into a file that an agent reads."""
+    from .stand_ins import StandIns
 
 
 class RulePlanner:
@@ -40,11 +35,9 @@ class RulePlanner:
         self._files = tuple(files)
 
     async def plan(self, request: str, agents: Mapping[str, AgentCapability]) -> Plan:
-        with self._drafting(request, agents, StandIns(request)) as draft:
-            for step in split_request(draft):
-                add_step(draft, step)
-            close_each(draft)
-            graph = draft.finish()
+        from .splitting import split
+
+        graph = split(request, agents, answers_from_tables=self._answers_from_tables, files=self._files)
         depth = len(graph.levels())
         note = f"Split by rules, without a model, into {len(graph)} task{'s' if len(graph) != 1 else ''}"
         note += f" on {depth} levels." if depth > 1 else "."
@@ -71,32 +64,7 @@ class RulePlanner:
         Raises:
             CannotPlan: the body is not understood.
         """
-        with self._drafting(body, agents, stand_ins or StandIns(body)) as draft:
-            names = draft.take_items(items)
-            for step in split_request(draft):
-                repeat_step(draft, names, step)
-            return TaskDAG(draft.filled())
+        from .splitting import split_each
 
-    @contextmanager
-    def _drafting(self, request: str, agents: Mapping[str, AgentCapability], stand_ins: StandIns) -> Iterator[Draft]:
-        """Give the draft of a request; errors of its planning name what the request says, not the stand-ins."""
-        _check_length(request)
-        types = tuple(dict.fromkeys(kind for agent in agents.values() for kind in agent.task_types))
-        words = stand_ins.hide_quoted(request, shapes.file_ending)
-        try:
-            yield Draft(words, types, self._answers_from_tables, stand_ins, tasks_of, self._files)
-        except CannotPlan as error:
-            raise CannotPlan(stand_ins.fill_message(str(error))) from None
-
-
-def _check_length(request: str) -> None:
-    text = request.strip()
-    if not text:
-        raise CannotPlan(
-            "The request is empty. Say what you want, such as 'Compare the capitals of France and Germany'."
-        )
-    if len(text) > MAX_REQUEST_CHARS:
-        raise CannotPlan(
-            f"The request has {len(text):,} characters; at most {MAX_REQUEST_CHARS:,} are read. "
-            "Put long material into a file, and name it in the request."
-        )
+        tables = self._answers_from_tables
+        return split_each(items, body, agents, stand_ins, answers_from_tables=tables, files=self._files)
