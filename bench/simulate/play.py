@@ -39,7 +39,7 @@ from kapelle.errors import (
 )
 from kapelle.execution import ExecutionLimits, HedgePolicy, Reflection, RetryPolicy
 from kapelle.graph import GraphPatch, Task, TaskDAG
-from kapelle.ledger import Event, Lease, Ledger, Outcome, Run, SqliteLedger, Usage, answer_message
+from kapelle.ledger import Event, Lease, Ledger, NewEvent, Outcome, Run, SqliteLedger, Usage, answer_message
 from kapelle.routing import HALORouter, RoutingPlan
 from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 from kapelle.testing import LoopHeartbeat, VirtualClock
@@ -572,25 +572,26 @@ class _SessionLedger:
     def new_run_id(self) -> str:
         return RUN_ID
 
-    def append(self, run_id: str, kind: Any, data: Any = None, **more: Any) -> Event:
+    def append_all(self, run_id: str, new: Sequence[NewEvent], *, fence: int | None = None) -> tuple[Event, ...]:
         trouble = self._trouble
         if self.is_dead:
             raise Killed
-        self._writes += 1
+        before, self._writes = self._writes, self._writes + len(new)
         first, count = trouble.busy_events
-        if count and first <= self._writes < first + count:
+        if count and before < first + count - 1 and self._writes >= first:
             raise LedgerBusy("The store is out of order.")
         dies = trouble.kill_at_event is not None and self._writes >= trouble.kill_at_event
         if dies and not trouble.kill_after_commit:
             self.die()
             raise Killed
-        event = self._store.append(run_id, kind, data, **more)
-        self._player.note("event", self.number, task=event.task_id, data={"kind": kind, "data": event.data})
-        self._player.heard(event)
+        events = self._store.append_all(run_id, new, fence=fence)
+        for event in events:
+            self._player.note("event", self.number, task=event.task_id, data={"kind": event.kind, "data": event.data})
+            self._player.heard(event)
         if dies:
             self.die()
             raise Killed
-        return event
+        return events
 
     def inbox(self, run_id: str) -> dict[str, dict[str, Any]]:
         self._check_hearing()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kapelle.errors import InvalidInput, LedgerCorrupt, NotFound
-from kapelle.ledger import Journal, Outcome, Usage, rebuild_run
+from kapelle.errors import InvalidInput, LeaseLost, LedgerCorrupt, NotFound
+from kapelle.ledger import EventKind, Journal, NewEvent, Outcome, Usage, rebuild_run
 from tests.ledger.runs import record_run
 from tests.ledger.stores import AnyLedger, Store
 
@@ -303,3 +303,46 @@ def test_a_ledger_for_reading_refuses_to_write_and_sees_what_others_write(store:
         assert len(reader.events("r")) == 1
         writer.append("r", "run_finished", {"state": "failed"})
         assert reader.runs()[0].state == "failed"
+
+
+def new(kind: EventKind, **data: object) -> NewEvent:
+    return NewEvent(at=1.5, kind=kind, task_id="a", data=data, outcomes=(OUTCOME,))
+
+
+def test_events_that_are_written_together_follow_each_other_with_their_outcomes(store: Store) -> None:
+    with store.open() as ledger:
+        ledger.append("r", "run_started", {"request": "x"})
+        found = ledger.append_all("r", [new("task_started"), new("task_finished", output="é" * 40_000)])
+        assert ledger.events("r")[1:] == found
+        assert [(one.seq, one.at, one.kind) for one in found] == [(1, 1.5, "task_started"), (2, 1.5, "task_finished")]
+        assert len(ledger.outcomes()) == 2
+        assert ledger.append_all("r", []) == ()
+        assert ledger.append("r", "task_skipped").seq == 3
+
+
+def test_events_that_are_written_together_are_all_there_or_none(store: Store) -> None:
+    with store.open() as ledger:
+        ledger.append("r", "run_started", {"request": "x"})
+        unkept = replace(new("task_finished"), task_id="\ud800")
+        with pytest.raises(InvalidInput):
+            ledger.append_all("r", [new("task_started"), unkept])
+        assert [one.kind for one in ledger.events("r")] == ["run_started"]
+        assert ledger.outcomes() == ()
+
+
+def test_events_that_are_written_together_under_a_lease_that_is_lost_are_not(store: Store) -> None:
+    with store.open() as ledger:
+        ledger.append("r", "run_started", {"request": "x"})
+        lease = ledger.acquire_lease("r", "one", 60.0)
+        ledger.release_lease(lease)
+        with pytest.raises(LeaseLost):
+            ledger.append_all("r", [new("task_started"), new("task_finished")], fence=lease.fence)
+        assert len(ledger.events("r")) == 1
+
+
+def test_a_turn_may_be_large(store: Store) -> None:
+    with store.open() as ledger:
+        ledger.append("r", "run_started", {"request": "x"})
+        events = ledger.append_all("r", [new("task_started")] * 3_000)
+        assert ledger.events("r")[1:] == events
+        assert len(ledger.outcomes()) == 3_000

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kapelle import Engine, agent
-from kapelle.errors import LedgerBusy
+from kapelle.errors import InvalidInput, LedgerBusy
 from kapelle.ledger import PostgresLedger, SqliteLedger, has_ledger, open_ledger
 from tests.ledger.postgres_server import PostgresServer
 from tests.ledger.stores import Store
@@ -48,3 +48,16 @@ def test_an_engine_finds_either_store_in_the_environment(store: Store) -> None:
     with store.open(read_only=True) as ledger:
         assert ledger.run("last") == run
         assert (run.state, len(ledger.outcomes())) == ("done", 3)
+
+
+def test_a_durability_comes_from_the_argument_else_the_environment_else_it_is_full(store: Store) -> None:
+    for given, environ, expected in (
+        (None, {}, "full"),
+        (None, {"KAPELLE_DURABILITY": "normal"}, "normal"),
+        (None, {"KAPELLE_DURABILITY": ""}, "full"),
+        ("full", {"KAPELLE_DURABILITY": "normal"}, "full"),
+    ):
+        with open_ledger(store.location, durability=given, environ=environ) as ledger:  # type: ignore[arg-type]  # these
+            assert ledger.durability == expected
+    with pytest.raises(InvalidInput, match="KAPELLE_DURABILITY='fast' is not known"):
+        open_ledger(store.location, environ={"KAPELLE_DURABILITY": "fast"})

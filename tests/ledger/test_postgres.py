@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt, RunBusy
-from kapelle.ledger import Outcome, PostgresLedger, connection, open_ledger
+from kapelle.ledger import Durability, EventKind, NewEvent, Outcome, PostgresLedger, connection, open_ledger
 from kapelle.ledger.postgres_connection import refusal
 from kapelle.redaction.secrets import hide_password
 from tests.ledger.cut_line import Cut, CutLine
@@ -46,6 +46,67 @@ def test_an_event_and_its_outcomes_are_one_round_trip(ledger: PostgresLedger, li
     for number in range(3):
         ledger.append("r", "task_failed", {"number": number}, task_id="a", outcomes=[OUTCOME] * 3)
     assert line.requests == before + 3
+
+
+def turn(*kinds: EventKind) -> list[NewEvent]:
+    return [NewEvent(at=2.5, kind=kind, task_id="a", outcomes=(OUTCOME,)) for kind in kinds]
+
+
+def test_a_turn_is_one_round_trip(ledger: PostgresLedger, line: CutLine) -> None:
+    before = line.requests
+    for _ in range(3):
+        ledger.append_all("r", turn("task_started", "task_failed", "task_skipped"))
+    assert line.requests == before + 3
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+def test_a_turn_whose_request_or_reply_was_lost_is_written_once(
+    ledger: PostgresLedger, line: CutLine, cut: Cut
+) -> None:
+    line.cut_next(cut)
+    events = ledger.append_all("r", turn("task_started", "task_failed"))
+    assert ledger.events("r")[1:] == events
+    assert len(ledger.outcomes()) == 2
+
+
+def test_a_turn_that_arrives_after_its_writer_went_on_is_refused_whole(
+    ledger: PostgresLedger, line: CutLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "BUSY_TIMEOUT_S", -1.0)
+        line.cut_next("late")
+        with pytest.raises(LedgerBusy):
+            ledger.append_all("r", turn("task_started", "task_failed"))
+    ledger.append("r", "run_finished", {"state": "stopped"})
+    assert b"KP002" in line.deliver()
+    assert kinds(ledger) == ["run_started", "run_finished"]
+    assert ledger.outcomes() == ()
+
+
+def test_a_ledger_of_the_version_before_is_brought_to_this_one(postgres_store: PostgresStore) -> None:
+    with postgres_store.open() as ledger:
+        ledger.append("r", "run_started", {"request": "x"})
+    postgres_store.change("DROP FUNCTION kapelle.append_all")
+    postgres_store.change("CREATE FUNCTION kapelle.append() RETURNS void LANGUAGE sql AS ''")
+    postgres_store.set_version(3)
+    with postgres_store.open(read_only=True) as ledger:
+        assert len(ledger.events("r")) == 1
+    with postgres_store.open() as ledger:
+        ledger.append("r", "run_finished", {"state": "done"})
+        assert ledger.run("r").state == "done"
+    assert postgres_store.rows("SELECT max(number) FROM version") == [(4,)]
+
+
+@pytest.mark.parametrize(
+    ("durability", "of_server", "expected"),
+    [("full", "off", "on"), ("full", "local", "local"), ("full", "on", "on"), ("normal", "on", "off")],
+)
+def test_commits_wait_for_the_disk_as_is_asked(
+    postgres: PostgresServer, postgres_store: PostgresStore, durability: Durability, of_server: str, expected: str
+) -> None:
+    url = f"{postgres.url()}&options=-c%20synchronous_commit%3D{of_server}"
+    with PostgresLedger(url, durability=durability) as ledger:
+        assert ledger._read_rows("SHOW synchronous_commit", ()) == [(expected,)]
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])

@@ -25,7 +25,7 @@ from kapelle.errors import AgentFailed, InvalidInput, NotFound
 from kapelle.execution import ExecutionLimits, RetryPolicy, make_backend
 from kapelle.execution.questions import Given, Questions
 from kapelle.graph import GraphPatch
-from kapelle.ledger import Ledger, describe_question, hash_asked
+from kapelle.ledger import Ledger, NewEvent, describe_question, hash_asked
 from kapelle.redaction.known import remember
 from kapelle.routing import RoutingPlan
 from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
@@ -606,17 +606,20 @@ def test_a_question_of_before_this_was_kept_is_read_and_what_it_was_answered_bin
     one = Asked("one")
     engine = make(one, ledger=ledger)
 
-    kept = ledger.append
+    kept = ledger.append_all
     names = ("kind", "about", "text", "options", "question_id", "cost_usd", "usage", "seconds")
 
-    def append(run_id: str, kind: Any, data: Any = None, **more: Any) -> Any:
-        if kind == "task_asked":
-            data = {name: value for name, value in data.items() if name in names}
-        return kept(run_id, kind, data, **more)
+    def as_before(new: NewEvent) -> NewEvent:
+        if new.kind != "task_asked":
+            return new
+        return replace(new, data={name: value for name, value in new.data.items() if name in names})
 
-    ledger.append = append  # type: ignore[method-assign]  # fails at one event
+    def append_all(run_id: str, new: Any, **more: Any) -> Any:
+        return kept(run_id, [as_before(one) for one in new], **more)
+
+    ledger.append_all = append_all  # type: ignore[method-assign]  # leaves out what was not kept then
     run = asyncio.run(engine.run(Plan(request="x", graph=TaskDAG([work("t")]), planner="me")))
-    del ledger.append
+    del ledger.append_all
     (asked,) = run.open_questions
     assert (asked.asker, asked.arguments, asked.inputs) == ("", None, {})
     assert list(describe_question(asked)) == ["May one do t?"]

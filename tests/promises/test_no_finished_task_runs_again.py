@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from kapelle import SqliteLedger
 from kapelle.errors import LedgerBusy
-from kapelle.ledger import Run
+from kapelle.ledger import NewEvent, Run
 
 from .mending import params
 from .ways import FAILURES, Session, Way, open_session, sampled_ways
@@ -29,12 +30,12 @@ class Dying:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.ledger, name)
 
-    def append(self, *arguments: Any, **more: Any) -> Any:
-        """Write an event, unless it is over."""
+    def append_all(self, run_id: str, new: Sequence[NewEvent], **more: Any) -> Any:
+        """Write a turn's events, unless it is over."""
         if self.left <= 0:
             raise LedgerBusy("The disk is gone.")
-        self.left -= 1
-        return self.ledger.append(*arguments, **more)
+        self.left -= len(new)
+        return self.ledger.append_all(run_id, new, **more)
 
 
 def go_on(session: Session) -> Run:

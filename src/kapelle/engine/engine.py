@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from kapelle.agents import AgentRegistry, PartialText, call_in_thread
 from kapelle.allocation import DAAOOptimizer, Explorer, OptimizationConstraints
@@ -27,7 +27,7 @@ from kapelle.estimates import CostProfiler
 from kapelle.execution import Backend, ExecutionLimits, Executor, Reflector, make_backend
 from kapelle.graph import read_json_value
 from kapelle.learning import learned_folder, load_learned
-from kapelle.ledger import EventWatcher, Journal, Ledger, Run, ledger_path, open_ledger
+from kapelle.ledger import Durability, EventWatcher, Journal, Ledger, Run
 from kapelle.limits import RunLimits
 from kapelle.models import PriceTable
 from kapelle.planning import Plan, Planner
@@ -40,6 +40,7 @@ from .people import People
 from .planner_call import PlannerCall
 from .preparation import Preparation
 from .proposal import Proposal
+from .recording import Recording, choose_ledger
 from .reflecting import Reflecting
 from .request import Request, check_watcher, read_request
 from .resumption import USUAL_WAYS
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from .team import AgentLike, Team
 
 
-class Engine(Streaming, Together, People, Feedback):
+class Engine(Streaming, Together, People, Feedback, Recording):
     """Conducts agents.
 
     Args:
@@ -65,7 +66,10 @@ class Engine(Streaming, Together, People, Feedback):
         data: A folder of documents and tables that local agents may read.
         model: A model's name (`provider:name`), a ModelClient, or `none`; by default the environment decides.
         ledger: Where runs are recorded; by default `KAPELLE_DB` (a file, or a postgresql:// URL), else a file in the
-            user's data directory.
+            user's data directory. None records nothing: a run gives its result, and cannot be resumed, explained or
+            answered later; what it shows of agents is learned as long as the engine lives.
+        durability: What survives a power cut, of the ledger that the engine opens by itself: `full` or `normal`; None
+            is what `KAPELLE_DURABILITY` says, else `full`. See docs/guarantees.md.
         planner: Replaces the planner that the model, or its absence, would decide.
         detector: Has plans looked at once more before they run, by a ModelDetector for instance; its cost counts.
         rules: Orders of who does what. They go before the rules by which a folder is asked first.
@@ -110,7 +114,8 @@ class Engine(Streaming, Together, People, Feedback):
         *,
         data: Path | str | None = None,
         model: str | ModelClient | None = None,
-        ledger: Ledger | None = None,
+        ledger: Ledger | Literal["default"] | None = "default",
+        durability: Durability | None = None,
         planner: Planner | None = None,
         detector: PlanDetector | None = None,
         rules: Iterable[RoutingRule] | None = None,
@@ -135,7 +140,7 @@ class Engine(Streaming, Together, People, Feedback):
         environ = os.environ if environ is None else environ
         own = register_agents(agents)
         self.team: Team = assemble_team(own, data=data, model=model, environ=environ, attended=attended)
-        self.ledger: Ledger = ledger if ledger is not None else open_ledger(ledger_path(environ=environ))
+        self.ledger: Ledger = choose_ledger(ledger, durability, environ, clock)
         registry = self.team.registry
         known = load_learned(Path(learned) if learned is not None else learned_folder(self.ledger))
         self.profiler = CostProfiler.from_outcomes(
@@ -234,9 +239,10 @@ class Engine(Streaming, Together, People, Feedback):
                 **{name: value for name, value in self._ways().items() if value != USUAL_WAYS.get(name)},
             }
             begun = {"request": wanted.words, "settings": read_json_value(settings), "owner": lease.owner}
-            journal.write("run_started", begun)
             session = self._session(lease, journal, self._preparation(terms, journal), on_text)
-            return await session.conduct(wanted, deadline_s=terms.deadline_s)
+            with journal.held():
+                journal.write("run_started", begun)
+                return await session.conduct(wanted, deadline_s=terms.deadline_s)
 
     async def resume(
         self,
@@ -279,7 +285,8 @@ class Engine(Streaming, Together, People, Feedback):
             approved = await session.approve_rest(going_on)
             write_resumption(journal, going_on, lease.owner, self._ways())
             left_s, before = going_on.deadline_s, journal.run()
-            return await session.conduct(wanted, deadline_s=left_s, approved=approved, before=before)
+            with journal.held():
+                return await session.conduct(wanted, deadline_s=left_s, approved=approved, before=before)
 
     async def plan(
         self,
@@ -326,30 +333,6 @@ class Engine(Streaming, Together, People, Feedback):
         constraints = OptimizationConstraints.of(terms, pinned=routing.fixed)
         return await call_in_thread(
             pareto_frontier, routing, proposal.plan.graph, constraints, optimizer=self.optimizer
-        )
-
-    def close(self) -> None:
-        """Close the ledger. Closing twice is allowed."""
-        self.ledger.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _lease(self, run_id: str) -> RunLease:
-        return RunLease(self.ledger, run_id, heartbeat=self._heartbeat(), timer=self._timer)
-
-    def _journal(self, lease: RunLease, on_event: EventWatcher | None, before: Run | None = None) -> Journal:
-        return Journal(
-            self.ledger,
-            lease.lease.run_id,
-            lease=lease.lease,
-            before=before,
-            on_event=on_event,
-            on_outcome=self._learn_from,  # what is learned, the next choice knows
-            timer=self._timer,
         )
 
     def _preparation(self, terms: RunLimits, journal: Journal | None, spent: Amounts | None = None) -> Preparation:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from kapelle.estimates import estimates_to_dict
 from kapelle.graph import read_json_value
 from kapelle.planning import Plan
 from kapelle.routing import RoutedPlan
@@ -40,7 +41,7 @@ def validated(validation: ValidationResult) -> dict[str, Any]:
     return {
         "score": validation.quality_score,
         "issues": [_plain(asdict(issue)) for issue in validation.issues],
-        "estimates": {task_id: asdict(estimate) for task_id, estimate in validation.estimates.items()},
+        "estimates": estimates_to_dict(validation.estimates),
     }
 
 

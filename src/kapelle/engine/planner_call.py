@@ -46,6 +46,8 @@ class PlannerCall:
         before = self.budget.spent.usd
         if self.journal is not None and self.team.planning_cost_usd:
             self.journal.write("planning_started", {"reserved_usd": self.team.planning_cost_usd})
+        if self.journal is not None:
+            self.journal.commit()
         try:
             return await self._ask_and_pay(words, gate_key, problems)
         except BaseException as error:

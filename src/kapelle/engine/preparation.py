@@ -188,6 +188,8 @@ class Preparation:
         if plan is None:
             plan = await self.planner.ask(request.words, gate_key=request.words if run_id is None else run_id)
         self._write_planned(plan)
+        if self.journal is not None:
+            self.journal.commit()  # it may have been paid, and choosing agents may take a while
         version = first_version(
             plan,
             self.terms,
@@ -220,6 +222,7 @@ class Preparation:
 
     async def mend(self, version: Version, proposal: Proposal) -> Proposal:
         """Return a refused version with the edits made that leave less wrong with it; what is known stays as it is."""
+        self._commit_before_detector()
         mended = await self.validator.repair(
             proposal.routing,
             proposal.plan.graph,
@@ -276,6 +279,7 @@ class Preparation:
         return explore(self.explorer, version.explores_as, routing, estimates, self.budget.left.usd)
 
     async def _validate(self, version: Version, routing: RoutedPlan, estimates: PlanEstimates) -> ValidationResult:
+        self._commit_before_detector()
         result = await self.validator.validate_routing_plan(
             routing,
             version.plan.graph,
@@ -290,6 +294,7 @@ class Preparation:
             if self.journal is not None:
                 spent = {"planning_cost_usd": result.detection_cost_usd}
                 self.journal.write("planning_spent", {"reason": "The plan was looked at once more.", **spent})
+                self.journal.commit()
         return result
 
     async def _mend_first(self, proposal: Proposal) -> Proposal:
@@ -317,9 +322,14 @@ class Preparation:
     def _first(self, plan: Plan) -> Version:
         return first_version(plan, self.terms, self.budget, is_given=False)
 
+    def _commit_before_detector(self) -> None:
+        """Let everything be written before somebody else is asked about the plan, which takes a while and may cost."""
+        if self.journal is not None and self.validator.detector is not None:
+            self.journal.commit()
+
     def _write_planned(self, plan: Plan) -> None:
         if self.journal is not None:
-            self.journal.write("run_planned", planned(plan))
+            self.journal.write("run_planned", planned(plan), graph=plan.graph)
 
     def _write_routed(self, routing: RoutedPlan) -> None:
         if self.journal is not None:

@@ -151,9 +151,10 @@ def write_resumption(journal: Journal, going_on: Resumption, owner: str, ways: M
     before = {**USUAL_WAYS, **going_on.run.settings}
     new = {name: value for name, value in ways.items() if name in before and before[name] != value}
     settings = read_json_value({**going_on.changed, **new})
-    journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})
-    if going_on.open_planning_usd:
-        journal.write("planning_spent", {"reason": CUT_OFF, "planning_cost_usd": going_on.open_planning_usd})
-    for one in going_on.interruptions:
-        charged = {"cost_usd": one.cost_usd, "cost_assumed": True} if one.cost_usd else {}
-        journal.write("task_interrupted", {"reason": CUT_OFF, **charged}, task_id=one.task_id)
+    with journal.held():
+        journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})
+        if going_on.open_planning_usd:
+            journal.write("planning_spent", {"reason": CUT_OFF, "planning_cost_usd": going_on.open_planning_usd})
+        for one in going_on.interruptions:
+            charged = {"cost_usd": one.cost_usd, "cost_assumed": True} if one.cost_usd else {}
+            journal.write("task_interrupted", {"reason": CUT_OFF, **charged}, task_id=one.task_id)

@@ -103,6 +103,19 @@ class ThreadHeartbeat:
                 one.set_result(None)
 
 
+class NoHeartbeat:
+    """A heartbeat of what nobody else knows of: there is no lease to keep, and nothing to hear."""
+
+    def start(self, beat: Callable[[], None], every_s: float) -> None:
+        """Start nothing."""
+
+    async def beat_now(self) -> None:
+        """Do nothing."""
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+
 class RunLease:
     """Holds the lease of a run from `async with` to its end.
 

@@ -92,7 +92,8 @@ class Session:
         except BaseException as error:
             if isinstance(error, TimeoutError) and planning_time.expired():
                 return self._finish("stopped", "The deadline was reached while planning.")
-            if approved is None:  # it came to no plan, and the ledger says so, unless it is what failed
+            # It came to no plan, and the ledger says so, unless it is what failed.
+            if approved is None and not self.journal.is_lost:
                 with suppress(LedgerBusy, LeaseLost):
                     self._finish("failed", error_text(error))
             for name, value in (("run_id", self.journal.run_id), ("cost_usd", self.preparation.budget.spent.usd)):

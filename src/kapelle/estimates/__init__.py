@@ -20,6 +20,7 @@ from .posterior import beta_quantile as beta_quantile
 from .posterior import expit as expit
 from .posterior import logit as logit
 from .profiler import CostProfiler as CostProfiler
+from .recorded import estimates_to_dict as estimates_to_dict
 
 if TYPE_CHECKING:
     from .arrays import read_arrays as read_arrays

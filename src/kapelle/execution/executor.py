@@ -1,9 +1,11 @@
 """Runs an approved plan as data flow: a task starts the moment its own inputs are done, the most urgent first.
 
 One coroutine decides; each job (an agent that is asked, an answer that is checked) is an asyncio task that reports to
-its queue. There are no levels and no barriers. Before a job is dispatched its estimate is reserved in the budget, and
-its start is in the journal; when it ends, what it used is committed and written down. What a task needs next is decided
-by its strategy (work), what follows for other tasks by the graph (progress), after a failure by recovery.
+its queue. There are no levels and no barriers. Before a job begins its estimate is reserved in the budget, and its
+start is in the journal; when it ends, what it used is committed and written down. All that a turn of the loop settles
+and starts is written in one step, before the loop waits, and only then do the jobs begin that it has started. What a
+task needs next is decided by its strategy (work), what follows for other tasks by the graph (progress), after a failure
+by recovery.
 
     ready ──reserve, journal──> under way ──settle──> answer ──> next job of its strategy, or the task is done
                                     │                 failure ──> again (retry), another agent (fallback),
@@ -228,50 +230,64 @@ class _Execution:
         self._dispatcher = Dispatcher(own, calls, self._changes, self._attempts)
 
     async def run(self, inbox: Inbox | None, stop_key: str) -> ExecutionResult:
-        own, dispatcher = self._own, self._dispatcher
-        tasks, ready, reports = own.tasks, own.ready, own.reports
+        own = self._own
         deadline_s, alarm = own.limits.deadline_s, None
         if deadline_s is not None:
-            alarm = reports.put_later(deadline_s, StopRequested(reason="The deadline was reached."))
+            alarm = own.reports.put_later(deadline_s, StopRequested(reason="The deadline was reached."))
         if inbox is not None:
-            inbox.listen(lambda messages: reports.put_nowait(MessagesArrived(messages=messages)))
+            inbox.listen(lambda messages: own.reports.put_nowait(MessagesArrived(messages=messages)))
         try:
-            self._restore()
-            if inbox is not None and not inbox.is_fresh:
-                await inbox.fetch()  # who wanted the run to stop while it was planned is heard before anything starts
-            while tasks.halt is None and not reports.empty():
-                await self._take(reports.get_nowait(), stop_key)
-            while True:
-                if self._reassignment.is_due and tasks.halt is None:
-                    await self._reassignment.consider()
-                dispatcher.start_all()
-                if tasks.halt is not None:  # a task that must not fail had failed before, or could not even begin
-                    return await self._stop(tasks.halt)
-                if not dispatcher.is_busy:
-                    if ready.retry():
-                        continue  # nothing will free money any more: each has its turn with what is left
-                    if inbox is not None and tasks.progress.asking:
-                        await inbox.fetch()  # perhaps somebody answered while the last task ran
-                    if reports.empty() and not ready.is_waiting_for_runs:
-                        return _result_of(tasks.progress)
-                report = await reports.get()
-                while True:  # all that has ended is taken in before anything starts
-                    if type(report) is Job:
-                        await self._attempts.take(report)
-                    else:
-                        await self._take(report, stop_key)
-                    if tasks.halt is not None or reports.empty():
-                        break
-                    report = reports.get_nowait()
-                if tasks.halt is not None:
-                    return await self._stop(tasks.halt)
-        except asyncio.CancelledError:
-            await self._stop(StopRequested(reason="It was interrupted."))
-            raise
+            with own.writer.held():
+                try:
+                    return await self._take_turns(inbox, stop_key)
+                except asyncio.CancelledError:
+                    await self._stop(StopRequested(reason="It was interrupted."))
+                    raise
         finally:
             if alarm is not None:
                 alarm.cancel()
             self._close()
+
+    async def _take_turns(self, inbox: Inbox | None, stop_key: str) -> ExecutionResult:
+        """Take in what has ended, start what is ready, write both down as one, and wait, until nothing is left to do.
+
+        Whatever awaits commits first: no turn spans a moment in which others run.
+        """
+        own, dispatcher = self._own, self._dispatcher
+        tasks, ready, reports, commit = own.tasks, own.ready, own.reports, own.writer.commit
+        self._restore()
+        if inbox is not None and not inbox.is_fresh:
+            commit()
+            await inbox.fetch()  # who wanted the run to stop while it was planned is heard before anything starts
+        while tasks.halt is None and not reports.empty():
+            await self._take(reports.get_nowait(), stop_key)
+        while True:
+            if self._reassignment.is_due and tasks.halt is None:
+                commit()
+                await self._reassignment.consider()
+            dispatcher.start_all()
+            if tasks.halt is not None:  # a task that must not fail had failed before, or could not even begin
+                return await self._stop(tasks.halt)
+            if not dispatcher.is_busy:
+                if ready.retry():
+                    continue  # nothing will free money any more: each has its turn with what is left
+                if inbox is not None and tasks.progress.asking:
+                    commit()
+                    await inbox.fetch()  # perhaps somebody answered while the last task ran
+                if reports.empty() and not ready.is_waiting_for_runs:
+                    return _result_of(tasks.progress)
+            commit()
+            report = await reports.get()
+            while True:  # all that has ended is taken in before anything starts
+                if type(report) is Job:
+                    await self._attempts.take(report)
+                else:
+                    await self._take(report, stop_key)
+                if tasks.halt is not None or reports.empty():
+                    break
+                report = reports.get_nowait()
+            if tasks.halt is not None:
+                return await self._stop(tasks.halt)
 
     def _close(self) -> None:
         """The run has ended; its event loop, too, where it was lost. Closing twice is allowed."""
@@ -337,6 +353,7 @@ class _Execution:
         tasks.is_stopping = True
         self._changes.stop(reason)
         jobs = list(own.running)
+        own.writer.commit()
         was_cancelled = await own.running.cancel(jobs, own.limits.grace_s)
         for job in jobs:
             attempts.settle_stopped(job, reason)

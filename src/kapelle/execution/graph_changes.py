@@ -26,7 +26,7 @@ from .calls import Calls, call_contained, read_new_plan, read_reflection
 from .error_reports import MAX_REASON_CHARS, read_spent
 from .growth import GraphChanges, Reflection, grow, is_same_again, may_replan
 from .limits import is_repeatable
-from .running import cancel_task
+from .running import begin_task, cancel_task
 from .settlement import LATE_EXPANSION
 from .tasks import Owners
 from .work import Job, Work
@@ -131,7 +131,7 @@ class PendingChanges:
             work.cancel()
             self._reports.put_nowait(planning)
 
-        work = planning.work = loop.create_task(ask)
+        work = planning.work = begin_task(loop, ask)
         if limit_s is not None:
             alarm = loop.call_later(limit_s, expire)
         work.add_done_callback(ended)
@@ -248,6 +248,7 @@ class PendingChanges:
         """
         assert self._changes is not None
         tasks = self._tasks
+        self._writer.commit()
         try:
             dag = change()
             # What the run tells of a task that was replaced must not become another's.

@@ -7,10 +7,12 @@ cost for none, and the journal stays small.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any
 
 from kapelle.allocation import VERIFY
+from kapelle.estimates import estimates_to_dict
 from kapelle.graph import describe_change
 from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
 from kapelle.routing import RoutedTask
@@ -53,6 +55,14 @@ class JournalWriter:
         self._plan = plan
         self._find_versions = find_versions
         self._versions: Mapping[str, str] | None = None
+
+    def held(self) -> AbstractContextManager[None]:
+        """Hold what is written until it is committed: see Journal."""
+        return self._journal.held()
+
+    def commit(self) -> None:
+        """Write down a turn of the executor's loop. Until then no effect of what it tells has begun."""
+        self._journal.commit()
 
     def apply_plan(self, plan: ApprovedPlan) -> None:
         """Tell of another plan from now on."""
@@ -278,18 +288,13 @@ def _describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]
 
 def _describe_routing(plan: ApprovedPlan, tasks: Mapping[str, RoutedTask]) -> dict[str, Any]:
     """Return who does some tasks of a plan, why, and what that is expected to take."""
-    told: dict[int, dict[str, Any]] = {}  # tasks that are alike have one estimate, and most are
-    for task_id in tasks:
-        estimate = plan.estimates[task_id]
-        if id(estimate) not in told:
-            told[id(estimate)] = asdict(estimate)
     return {
         "assignments": {task_id: one.agent for task_id, one in tasks.items()},
         "explanations": {task_id: one.reason for task_id, one in tasks.items()},
         "strategies": {
             task_id: strategy_to_dict(one.strategy) for task_id, one in tasks.items() if one.strategy is not None
         },
-        "estimates": {task_id: told[id(plan.estimates[task_id])] for task_id in tasks},
+        "estimates": estimates_to_dict({task_id: plan.estimates[task_id] for task_id in tasks}),
     }
 
 

@@ -157,7 +157,7 @@ class RunningJobs:
         """Start a job, which may take so many seconds."""
         self._jobs[id(job)] = job
         loop = asyncio.get_running_loop()
-        job.running = loop.create_task(doing, name=name)
+        job.running = begin_task(loop, doing, name=name)
         job.running.add_done_callback(lambda _: self._ended(job))
         if seconds is not None:
             job.seconds, job.due = seconds, loop.time() + seconds
@@ -228,6 +228,24 @@ class RunningJobs:
         following = min((job.due for job in going_on), default=math.inf)
         if following < math.inf:
             self._set_alarm(max(following, now))
+
+
+def begin_task(
+    loop: asyncio.AbstractEventLoop, doing: Coroutine[Any, Any, Any], *, name: str | None = None
+) -> asyncio.Task[Any]:
+    """Make a task that begins when the loop gets to it, also where tasks begin eagerly: its start is written first."""
+    if loop.get_task_factory() is not None:
+        doing = _next_turn(doing)
+    return loop.create_task(doing, name=name)
+
+
+async def _next_turn(doing: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        await asyncio.sleep(0)
+    except BaseException:
+        doing.close()
+        raise
+    return await doing
 
 
 def cancel_task(work: asyncio.Task[Any]) -> None:

@@ -8,6 +8,7 @@ from .amend import rating_row as rating_row
 from .amounts import format_seconds as format_seconds
 from .amounts import format_usd as format_usd
 from .amounts import tell_overrun as tell_overrun
+from .durability import Durability as Durability
 from .event import COST_FIELDS as COST_FIELDS
 from .event import ENDED as ENDED
 from .event import EVENT_KINDS as EVENT_KINDS
@@ -30,6 +31,7 @@ from .journal import EventWatcher as EventWatcher
 from .journal import Journal as Journal
 from .lease import Lease as Lease
 from .ledger import Ledger as Ledger
+from .ledger import NewEvent as NewEvent
 from .ledger import RunSummary as RunSummary
 from .location import file_location as file_location
 from .location import is_postgres_url as is_postgres_url
@@ -55,6 +57,7 @@ from .task_run import AttemptRun as AttemptRun
 from .task_run import TaskRun as TaskRun
 from .task_run import cited_files as cited_files
 from .text import printable as printable
+from .unrecorded import Unrecorded as Unrecorded
 from .usage import NOTHING as NOTHING
 from .usage import Usage as Usage
 from .usage import is_readable as is_readable

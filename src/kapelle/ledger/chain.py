@@ -85,7 +85,7 @@ def hash_content(
 
 
 def next_hash(before: bytes, seq: int, content: bytes) -> bytes:
-    """Return the hash of the event at a place. The function `append` of the PostgreSQL store computes the same."""
+    """Return the hash of the event at a place. The function `append_all` of the PostgreSQL store computes the same."""
     return _sha256(before + seq.to_bytes(8, "big", signed=True) + content).digest()
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt, NotFound
 
+from .durability import Durability
 from .schema import check_readable, make_tables
 
 BUSY_TIMEOUT_S = 2.0
@@ -47,7 +48,7 @@ class Fingerprint:
         )
 
 
-def open_for_writing(path: str) -> sqlite3.Connection:
+def open_for_writing(path: str, durability: Durability) -> sqlite3.Connection:
     """Open or create a ledger, and bring it to the newest version.
 
     Raises:
@@ -65,7 +66,7 @@ def open_for_writing(path: str) -> sqlite3.Connection:
         raise InvalidInput(f"Cannot open the ledger {path!r}: {error}. Name another with --db.") from error
     try:
         _write_ahead(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA synchronous = {durability}")
         make_tables(connection, path)
     except sqlite3.Error as error:
         connection.close()

@@ -1,20 +1,26 @@
-"""One run's pen: every event goes to the ledger first, and then to whoever watches the run."""
+"""One run's pen: every event goes to the ledger first, and then to whoever watches the run.
+
+An event is durable when `write` returns; or, while events are `held`, when `commit` does, all of a turn in one step of
+the ledger. Who holds events commits them before their effects begin, and before anybody else gets to run (`await`).
+Once a turn could not be written, its pen writes no more: what came after it would make no sense without it.
+"""
 
 from __future__ import annotations
 
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from kapelle.graph import clone_json_value
+from kapelle.graph import TaskDAG, clone_json_value
 from kapelle.redaction import get_logger
 
 from .event import CLOCK_JUMP, Event, EventKind
 from .lease import Lease
-from .ledger import Ledger
+from .ledger import Ledger, NewEvent
 from .outcome import Outcome
 from .rebuild import RunBuilder
 from .run import Run
@@ -64,9 +70,16 @@ class Journal:
         self._fence = None if lease is None else lease.fence
         self._on_event = on_event
         self._on_outcome = on_outcome
+        self._holds = False
+        self._held: list[NewEvent] = []
+        """What was written since the last commit."""
+        self._graphs: dict[int, TaskDAG] = {}
+        """By their place among them, the graphs that they bring."""
+        self._lost: BaseException | None = None
+        """Why a turn could not be written, if one could not."""
         self._told = RunBuilder(before)
-        self._untold = deque(events)
-        """Events that the builder has not taken in yet."""
+        self._untold: deque[tuple[Event, TaskDAG | None]] = deque((event, None) for event in events)
+        """Events that the builder has not taken in yet, each with the graph that it brings, where that is at hand."""
 
     @property
     def is_off(self) -> bool:
@@ -78,6 +91,11 @@ class Journal:
         """Whether outcomes go anywhere, so that it is worth making them."""
         return self._ledger is not None or self._on_outcome is not None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether a turn could not be written, so that nothing after it is."""
+        return self._lost is not None
+
     def write(
         self,
         kind: EventKind,
@@ -85,42 +103,95 @@ class Journal:
         *,
         task_id: str | None = None,
         outcomes: Sequence[Outcome] = (),
+        graph: TaskDAG | None = None,
     ) -> None:
-        """Write one event, with the outcomes that belong to it. It is durable when this returns.
+        """Write one event, with the outcomes that belong to it. It is durable when this returns, unless it is held.
+
+        Args:
+            graph: The one that the data describe in their field `graph`, so that it need not be read from there.
 
         Raises:
             LeaseLost: the journal writes under a lease, and another has taken the run over. Nothing is written.
         """
-        if self._ledger is not None:
-            jump_s = self._jump_s(self._ledger)
-            if jump_s:
-                data = {**(data or {}), CLOCK_JUMP: jump_s}
-            event = self._ledger.append(self.run_id, kind, data, task_id=task_id, outcomes=outcomes, fence=self._fence)
-            self._untold.append(event)
+        if self._ledger is None:
+            self._tell_outcomes(outcomes)
+            return
+        if self._lost is not None:
+            raise self._lost
+        jump_s, at = self._look_at_clocks(self._ledger)
+        if jump_s:
+            data = {**(data or {}), CLOCK_JUMP: jump_s}
+        self._held.append(NewEvent(at=at, kind=kind, task_id=task_id, data=data or {}, outcomes=outcomes))
+        if graph is not None:
+            self._graphs[len(self._held) - 1] = graph
+        if not self._holds:
+            self._write_held()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold events until the next `commit`, or the end of this block, however it ends. Blocks may be nested."""
+        before, self._holds = self._holds, True
+        try:
+            yield
+        finally:
+            self._holds = before
+            self.commit()
+
+    def commit(self) -> None:
+        """Write down all that is held, in one step. It is durable, and watchers have heard of it, when this returns.
+
+        Raises:
+            LeaseLost, LedgerBusy, InvalidInput: nothing of it is written, nor will be anything after it.
+        """
+        if not self._held:
+            return
+        try:
+            self._write_held()
+        except BaseException as error:
+            self._lost = error
+            raise
+
+    def _write_held(self) -> None:
+        assert self._ledger is not None
+        new, self._held = self._held, []
+        graphs, self._graphs = self._graphs, {}
+        events = self._ledger.append_all(self.run_id, new, fence=self._fence)
+        for place, event in enumerate(events):
+            graph = graphs.get(place)
+            if graph is not None and event.data["graph"] is not new[place].data["graph"]:
+                graph = None  # something in it is kept otherwise: a secret, that nobody is to see
+            self._untold.append((event, None if graph is None else graph.copied()))
+        for one, event in zip(new, events, strict=True):
             if self._on_event is not None:
                 self._tell(self._on_event, event)
+            self._tell_outcomes(one.outcomes)
+
+    def _tell_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         if self._on_outcome is not None:
             for outcome in outcomes:
                 self._on_outcome(outcome)
 
     def run(self) -> Run:
-        """Return the run as its events tell it so far.
+        """Return the run as its events tell it so far; what is held is written first.
 
         Raises:
             LedgerCorrupt: there are no events, as without a ledger.
         """
+        self.commit()
         while self._untold:
-            self._told.add(self._untold[0])
+            self._told.add(*self._untold[0])
             self._untold.popleft()
         return self._told.run()
 
-    def _jump_s(self, ledger: Ledger) -> float:
-        """Return by how much the ledger's clock was set since the last event; 0 for less than anybody would notice."""
+    def _look_at_clocks(self, ledger: Ledger) -> tuple[float, float]:
+        """Return by how much the ledger's clock was set since the last event, 0 for less than anybody would notice; and
+        what time it is by it."""
         before, self._dated = self._dated, (ledger.now(), self._timer())
+        at = self._dated[0]
         if before is None:
-            return 0.0
-        jump_s = (self._dated[0] - before[0]) - (self._dated[1] - before[1])
-        return jump_s if abs(jump_s) >= MIN_JUMP_S else 0.0
+            return 0.0, at
+        jump_s = (at - before[0]) - (self._dated[1] - before[1])
+        return (jump_s if abs(jump_s) >= MIN_JUMP_S else 0.0), at
 
     def _tell(self, watcher: EventWatcher, event: Event) -> None:
         try:

@@ -8,19 +8,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from kapelle.redaction import hide_known, hide_known_in, hide_secrets, hide_secrets_in, mentions_known
 
 from .blobs import Blob, take_apart
+from .chain import hash_content
+from .event import Event, EventKind
+from .ledger import NewEvent
 
 _MESSAGES = ("reason", "stop_reason", "error", "traceback", "settings")
 """Fields of events that hold errors, or what was set: no data of the user's."""
 
 
-def keep_event(data: Mapping[str, Any] | None) -> tuple[dict[str, Any], str, tuple[Blob, ...]]:
-    """Return an event's data as it is kept, and as JSON text with its large fields apart: see `take_apart`."""
-    kept = dict(data or {})
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptEvent:
+    """A new event as it is kept."""
+
+    at: float
+    kind: EventKind
+    task_id: str | None
+    data: Mapping[str, Any]
+    text: str
+    """The data as JSON, without its large fields: see `take_apart`."""
+    blobs: tuple[Blob, ...]
+    """The large fields."""
+
+    def content(self, run_id: str) -> bytes:
+        """Return the SHA-256 of what the event says: see chain."""
+        large = {blob.field: blob.hash for blob in self.blobs}
+        return hash_content(run_id, self.at, self.kind, self.task_id, self.text, large)
+
+    def as_event(self, run_id: str, seq: int) -> Event:
+        """Return it as the event at a place of its run."""
+        return Event(run_id=run_id, seq=seq, at=self.at, kind=self.kind, task_id=self.task_id, data=self.data)
+
+
+def keep_event(new: NewEvent) -> KeptEvent:
+    """Return a new event as it is kept."""
+    kept = dict(new.data)
     for name in _MESSAGES:
         if name in kept:
             kept[name] = hide_secrets_in(kept[name])
@@ -28,12 +55,8 @@ def keep_event(data: Mapping[str, Any] | None) -> tuple[dict[str, Any], str, tup
     if mentions_known(text, *(blob.text for blob in blobs)):
         kept = hide_known_in(kept)
         text, blobs = take_apart(kept)
-    return kept, text, blobs
-
-
-def keep_name(name: str | None) -> str | None:
-    """Return a task's id as it is kept."""
-    return None if name is None else hide_known(name)
+    task_id = None if new.task_id is None else hide_known(new.task_id)
+    return KeptEvent(at=new.at, kind=new.kind, task_id=task_id, data=kept, text=text, blobs=blobs)
 
 
 def keep_outcome(row: Mapping[str, Any]) -> dict[str, Any]:

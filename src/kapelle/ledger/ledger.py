@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .collect import Collected
@@ -36,6 +36,19 @@ def make_run_id(now: float) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{os.urandom(3).hex()}"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewEvent:
+    """What is to be written of one thing that happened, before it has its place in its run."""
+
+    at: float
+    """Seconds since the epoch, by the ledger's clock."""
+    kind: EventKind
+    task_id: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    outcomes: Sequence[Outcome] = ()
+    """Those that belong to it, and are written with it."""
+
+
 class Ledger(Protocol):
     """Appends events and outcomes, and reads them back."""
 
@@ -60,6 +73,13 @@ class Ledger(Protocol):
         """Write one event, and the outcomes that belong to it, in one step.
 
         With the fence of a lease nothing is written, and LeaseLost is raised, unless that lease is the current one.
+        """
+        ...
+
+    def append_all(self, run_id: str, new: Sequence[NewEvent], *, fence: int | None = None) -> tuple[Event, ...]:
+        """Write several events of a run, in their order, and what belongs to them: all in one step, or nothing.
+
+        See `append` for the fence.
         """
         ...
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kapelle.errors import NotFound
 
+from .durability import Durability, read_durability
 from .location import file_location, is_postgres_url
 from .sqlite import SqliteLedger
 
@@ -17,19 +19,28 @@ if TYPE_CHECKING:
 
 
 def open_ledger(
-    location: str | Path, *, read_only: bool = False, clock: Callable[[], float] = time.time
+    location: str | Path,
+    *,
+    read_only: bool = False,
+    clock: Callable[[], float] = time.time,
+    durability: Durability | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> SqliteLedger | PostgresLedger:
     """Return the ledger at a path, or at a `postgresql://` URL; what each raises, its class says. See location.
+
+    Args:
+        durability: `full` or `normal`, see durability; None is what `KAPELLE_DURABILITY` says, else `full`.
 
     >>> with open_ledger(":memory:") as ledger:
     ...     ledger.runs()
     ()
     """
+    chosen = read_durability(durability, environ)
     if is_postgres_url(str(location)):
         from .postgres import PostgresLedger  # what few have
 
-        return PostgresLedger(str(location), read_only=read_only, clock=clock)
-    return SqliteLedger(location, read_only=read_only, clock=clock)
+        return PostgresLedger(str(location), read_only=read_only, clock=clock, durability=chosen)
+    return SqliteLedger(location, read_only=read_only, clock=clock, durability=chosen)
 
 
 def has_ledger(location: str | Path) -> bool:

@@ -1,8 +1,7 @@
 """The ledger in a PostgreSQL database, for engines on several machines: append-only, its schema versioned.
 
-It keeps what the SQLite file keeps, in tables of a schema `kapelle`; see postgres_schema. An event and its outcomes are
-one statement, one transaction and one round trip. It is durable when the call returns, as far as the server's
-`synchronous_commit` says.
+It keeps what the SQLite file keeps, in tables of a schema `kapelle`; see postgres_schema. Events that are written
+together, and their outcomes, are one statement, one transaction and one round trip, durable when the call returns.
 
 When the server goes away, a call waits up to two seconds (`BUSY_TIMEOUT_S`) for it to come back, and then raises
 LedgerBusy. Whether a lost append was written is found out by sending it again, and never makes two of it.
@@ -17,20 +16,22 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
 from kapelle.redaction import hide_password, remember_location
 
 from . import connection as timing
-from .chain import hash_content, head_mismatch
+from .chain import head_mismatch
 from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
+from .durability import Durability, read_durability
 from .event import Event, EventKind
 from .examine import Examination
 from .history import StoreDialect, StoredLedger
-from .kept import keep_event, keep_message, keep_name
+from .kept import keep_event, keep_message
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
+from .ledger import NewEvent
 from .outcome import Outcome
 from .postgres_connection import connect, import_driver, is_away, refusal
 from .postgres_schema import BROKEN_CHAIN, LEASE_LOST, VERSION, check_readable, make_tables
@@ -45,7 +46,17 @@ _RETRY_S = 0.05
 Result = TypeVar("Result")
 
 # The statements in words of its own; the others are those of SQLite.
-_APPEND = "SELECT kapelle.append(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_APPEND = """
+    SELECT kapelle.append_all(
+        %s, %s, %s, %s::double precision[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::text[],
+        %s::bytea[]
+    )
+"""
+_DURABILITY: Mapping[Durability, LiteralString] = {
+    # A server, a role or a URL may ask for more than `on`, such as `remote_apply`: that stays.
+    "full": "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'",
+    "normal": "SET synchronous_commit = off",
+}
 _PROBE = "INSERT INTO events (run_id, seq, at, kind, data, stamp) VALUES ('', -1, 0, '', '', 0)"
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 _POST = "INSERT INTO inbox (run_id, key, at, data, stamp) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
@@ -68,8 +79,9 @@ class _Unsure:
     """An append of which nobody knows whether it was written: the same again goes by the same stamp and time."""
 
     content: tuple[object, ...]
-    at: float
-    stamp: int
+    at: list[float]
+    """Of each event."""
+    stamps: list[int]
 
 
 class PostgresLedger(StoredLedger):
@@ -81,6 +93,8 @@ class PostgresLedger(StoredLedger):
             environment and the password file, as with any PostgreSQL client.
         read_only: Read a ledger that is there; a user who may only read is enough.
         clock: What time it is for events and run ids. Leases go by the server's clock, which all engines share.
+        durability: What survives when the server's power goes: `full` has `synchronous_commit` as the server says, but
+            never off; `normal` has it off. See durability.
 
     Raises:
         NotFound: it is to be read only, and the database holds no ledger.
@@ -89,12 +103,20 @@ class PostgresLedger(StoredLedger):
         LedgerBusy: the server cannot be reached.
     """
 
-    def __init__(self, url: str, *, read_only: bool = False, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+        durability: Durability = "full",
+    ) -> None:
         super().__init__(self._read_rows, _DIALECT, clock)
         remember_location(url, owner=self)
         self.path = hide_password(url)
         """The URL, or connection string, without its password."""
         self.read_only = read_only
+        self.durability = read_durability(durability, {})
         self._url = url
         # One connection for all threads; every use holds the lock, so what a thread reads was written before.
         self._lock = threading.Lock()
@@ -137,31 +159,47 @@ class PostgresLedger(StoredLedger):
             InvalidInput: the ledger is closed or for reading only, or PostgreSQL cannot keep the value.
             LedgerCorrupt: the run's last event is not the one that was written last: see chain.
         """
-        kept, text, blobs = keep_event(data)
-        task_id = keep_name(task_id)
-        apart = json.dumps([asdict(blob) for blob in blobs]) if blobs else None
-        rows = json.dumps([_row(outcome) for outcome in outcomes]) if outcomes else None
-        content = (kind, task_id, text, rows, apart)
-        large = {blob.field: blob.hash for blob in blobs}
+        new = NewEvent(at=self._clock(), kind=kind, task_id=task_id, data=data or {}, outcomes=outcomes)
+        return self.append_all(run_id, (new,), fence=fence)[0]
+
+    def append_all(self, run_id: str, new: Sequence[NewEvent], *, fence: int | None = None) -> tuple[Event, ...]:
+        """Write several events of a run, in their order, by one statement: all of them, or none. See `append`."""
+        if not new:
+            return ()
+        kept = [keep_event(one) for one in new]
+        rows = [json.dumps([_row(outcome) for outcome in one.outcomes]) if one.outcomes else None for one in new]
+        content = tuple((one.kind, one.task_id, one.text, one.blobs, row) for one, row in zip(kept, rows, strict=True))
         with self._lock:
             unsure = self._unsure.get(run_id)
             if unsure is None or unsure.content != content:
-                unsure = _Unsure(content=content, at=self._clock(), stamp=self._stamp())
+                unsure = _Unsure(content=content, at=[one.at for one in kept], stamps=[self._stamp() for _ in kept])
             self._unsure[run_id] = unsure
+            kept = [replace(one, at=at) for one, at in zip(kept, unsure.at, strict=True)]
             known = self._known.get(run_id, -1)
-            hashed = hash_content(run_id, unsure.at, kind, task_id, text, large)
-            values = (run_id, unsure.at, kind, task_id, text, rows, fence, unsure.stamp, known, apart, hashed)
+            values = (
+                run_id,
+                fence,
+                known,
+                unsure.at,
+                [one.kind for one in kept],
+                [one.task_id for one in kept],
+                [one.text for one in kept],
+                rows,
+                unsure.stamps,
+                [json.dumps([asdict(blob) for blob in one.blobs]) if one.blobs else None for one in kept],
+                [one.content(run_id) for one in kept],
+            )
             try:
-                seq: int = self._write(lambda connection: connection.execute(_APPEND, values).fetchall()[0][0])
+                ((first,),) = self._write(lambda connection: connection.execute(_APPEND, values).fetchall())
             except (InvalidInput, LeaseLost, LedgerCorrupt):
-                del self._unsure[run_id]  # the server answered: it is not written
+                del self._unsure[run_id]  # the server answered: nothing is written
                 raise
             del self._unsure[run_id]
-            if kind == "run_finished":
+            if kept[-1].kind == "run_finished":
                 self._known.pop(run_id, None)
             else:
-                self._known[run_id] = seq
-        return Event(run_id=run_id, seq=seq, at=unsure.at, kind=kind, task_id=task_id, data=kept)
+                self._known[run_id] = first + len(kept) - 1
+        return tuple(one.as_event(run_id, seq) for seq, one in enumerate(kept, first))
 
     def record(self, outcome: Outcome) -> None:
         """Write an outcome that belongs to no event of ours: history that a user imports."""
@@ -312,6 +350,7 @@ class PostgresLedger(StoredLedger):
                 check_readable(connection, self.path)
             else:
                 make_tables(connection, self.path)
+                connection.execute(_DURABILITY[self.durability])
         except self._driver.Error as error:
             connection.close()
             raise refusal(error, self.path) from error
@@ -343,7 +382,7 @@ def _without_nul(value: Any) -> Any:
 
 
 def _lease_lost(error: psycopg.Error) -> LeaseLost:
-    """Read what `kapelle.append` says of the lease that is the current one."""
+    """Read what `kapelle.append_all` says of the lease that is the current one."""
     found = json.loads(error.diag.message_detail or "{}")
     return LeaseLost(found["run_id"], fence=found["shown"], current=found["fence"], owner=found["owner"])
 

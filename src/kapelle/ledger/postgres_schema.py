@@ -1,21 +1,22 @@
 """The ledger's tables in PostgreSQL, in a schema of their own.
 
-One statement, and so one round trip, appends an event: the function `kapelle.append`. It takes the lock of its run, so
-appends to one run stand in line and places have no gaps; appends to different runs do not wait for each other.
+One statement, and so one round trip, appends a turn's events: the function `kapelle.append_all`. It takes the lock of
+its run, so appends to one run stand in line and places have no gaps; appends to different runs do not wait for each
+other.
 
 **Exactly once, although a reply can be lost.** Whoever loses the connection after sending an append cannot know whether
-it was written, or still will be. So each append carries a *stamp*: the writer's random number in the upper bits, its
-own count in the lower ones. The append is sent again with the same stamp, and `kapelle.append` looks for it, under the
-run's lock, among the events behind the last place that the writer knows of (a look into the primary key: usually at no
-row at all):
+it was written, or still will be. So each event carries a *stamp*: the writer's random number in the upper bits, its own
+count in the lower ones. A turn is sent again with the same stamps, and the function looks for the first of them, under
+the run's lock, among the events behind the last place that the writer knows of (a look into the primary key: usually at
+no row at all):
 
-    the same stamp is there      it was written: nothing is, and its place is returned
+    the same stamp is there      it was written: nothing is, and the place of its first event is returned
     a later one of this writer   it comes late, after the writer went on without it: it is refused
     none                         it was not written: now it is
 
 So the lost one may arrive before, after or never, and one event comes of it.
 
-The function computes the event's hash too (see chain), for only under the run's lock it is known what it follows.
+The function computes the events' hashes too (see chain), for only under the run's lock it is known what they follow.
 
 Columns are text rather than json: the JSON of Python holds what PostgreSQL's types refuse (\\u0000, lone surrogates,
 Infinity). Texts that order or find runs compare by their bytes, whatever the database's language is.
@@ -33,14 +34,85 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 LEASE_LOST = "KP001"
-"""The SQLSTATE by which `kapelle.append` refuses a fence that is not the current one."""
+"""The SQLSTATE by which `kapelle.append_all` refuses a fence that is not the current one."""
 BROKEN_CHAIN = "KP003"
 """The SQLSTATE by which it refuses a run whose last event is not the one that the head of its chain tells of."""
 
 _MAKING = 0x6B61_7065  # "kape": an advisory lock that two who create one ledger at once both take
 
-VERSION = 3
-"""Of the tables below. A ledger of an earlier one was written before the first release: see `make_tables`."""
+VERSION = 4
+"""Of the tables below. A ledger of one before `OLDEST` was written before the first release: see `make_tables`."""
+OLDEST = 3
+"""Of this version on, ledgers are brought to the newest."""
+_APPEND_ALL = """
+    CREATE FUNCTION kapelle.append_all(
+        of_run text, shown_fence bigint, known_seq bigint, ats double precision[], kinds text[], tasks text[],
+        texts text[], outcomes text[], stamps bigint[], large text[], contents bytea[]
+    ) RETURNS bigint LANGUAGE plpgsql AS $$
+    DECLARE
+        first_seq bigint;
+        found_seq bigint;
+        found_stamp bigint;
+        lease record;
+        chain record;
+        last_hash bytea;
+        hashes bytea[] := '{}';
+    BEGIN
+        PERFORM kapelle.lock_run(of_run);
+        SELECT seq, stamp INTO found_seq, found_stamp FROM kapelle.events
+        WHERE run_id = of_run AND seq > known_seq AND stamp >= stamps[1] AND stamp >> 32 = stamps[1] >> 32
+        ORDER BY seq LIMIT 1;
+        IF found_stamp = stamps[1] THEN
+            RETURN found_seq;
+        ELSIF FOUND THEN
+            RAISE EXCEPTION 'late' USING ERRCODE = 'KP002';
+        END IF;
+        IF shown_fence IS NOT NULL THEN
+            SELECT * INTO lease FROM kapelle.leases WHERE run_id = of_run;
+            IF NOT FOUND OR lease.fence <> shown_fence OR lease.owner IS NULL THEN
+                RAISE EXCEPTION 'lease lost' USING ERRCODE = 'KP001', DETAIL = json_build_object(
+                    'run_id', of_run, 'shown', shown_fence, 'fence', coalesce(lease.fence, 0), 'owner', lease.owner);
+            END IF;
+        END IF;
+        -- A collection that is under way has locked the head before the events, so what is read next is after it.
+        SELECT * INTO chain FROM kapelle.chains WHERE run_id = of_run FOR UPDATE;
+        SELECT seq INTO first_seq FROM kapelle.events WHERE run_id = of_run ORDER BY seq DESC LIMIT 1;
+        first_seq := coalesce(first_seq + 1, 0);
+        IF coalesce(chain.length, 0) <> first_seq THEN
+            RAISE EXCEPTION 'broken chain' USING ERRCODE = 'KP003', DETAIL = json_build_object(
+                'run_id', of_run, 'events', first_seq, 'length', chain.length);
+        END IF;
+        last_hash := coalesce(chain.hash, decode(repeat('00', 32), 'hex'));
+        FOR place IN 1 .. cardinality(kinds) LOOP
+            last_hash := sha256(last_hash || int8send(first_seq + place - 1) || contents[place]);
+            hashes[place] := last_hash;
+        END LOOP;
+        INSERT INTO kapelle.events
+        SELECT of_run, first_seq + place - 1, at, kind, task, text, stamp, hash
+        FROM unnest(ats, kinds, tasks, texts, stamps, hashes) WITH ORDINALITY
+            AS new (at, kind, task, text, stamp, hash, place);
+        -- Once for all of them: within a transaction every version of a row that it changes is looked at again.
+        INSERT INTO kapelle.chains VALUES (of_run, 0, first_seq + cardinality(kinds), last_hash)
+        ON CONFLICT (run_id) DO UPDATE SET length = excluded.length, hash = excluded.hash;
+        INSERT INTO kapelle.blobs
+        SELECT DISTINCT hash, b.text FROM unnest(large) AS one (fields),
+            json_to_recordset(one.fields::json) AS b (hash text, text text)
+        ON CONFLICT (hash) DO UPDATE SET hash = excluded.hash;  -- locks it against a collection under way
+        INSERT INTO kapelle.event_blobs
+        SELECT of_run, first_seq + place - 1, field, hash FROM unnest(large) WITH ORDINALITY AS one (fields, place),
+            json_to_recordset(one.fields::json) AS b (field text, hash text);
+        INSERT INTO kapelle.outcomes (
+            run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
+            calls, cost_usd, seconds, error, features, at)
+        SELECT
+            o.run_id, o.task_id, o.task_type, o.agent, o.step, o.success, o.quality, o.input_tokens, o.cached_tokens,
+            o.output_tokens, o.calls, o.cost_usd, o.seconds, o.error, o.features, o.at
+        FROM unnest(outcomes) WITH ORDINALITY AS one (rows, place),
+            json_populate_recordset(NULL::kapelle.outcomes, one.rows::json) AS o
+        ORDER BY one.place;
+        RETURN first_seq;
+    END $$;
+"""
 SCHEMA = """
     CREATE SCHEMA kapelle;
     CREATE TABLE kapelle.version (number integer NOT NULL);
@@ -139,65 +211,6 @@ SCHEMA = """
         SELECT pg_advisory_xact_lock(hashtextextended(of_run, 0))
     $$;
 
-    CREATE FUNCTION kapelle.append(
-        of_run text, new_at double precision, new_kind text, new_task text, new_data text, new_outcomes json,
-        shown_fence bigint, new_stamp bigint, known_seq bigint, new_blobs json, new_content bytea
-    ) RETURNS bigint LANGUAGE plpgsql AS $$
-    DECLARE
-        last_seq bigint;
-        found_seq bigint;
-        found_stamp bigint;
-        lease record;
-        chain record;
-        new_hash bytea;
-    BEGIN
-        PERFORM kapelle.lock_run(of_run);
-        SELECT seq, stamp INTO found_seq, found_stamp FROM kapelle.events
-        WHERE run_id = of_run AND seq > known_seq AND stamp >= new_stamp AND stamp >> 32 = new_stamp >> 32
-        ORDER BY seq LIMIT 1;
-        IF found_stamp = new_stamp THEN
-            RETURN found_seq;
-        ELSIF FOUND THEN
-            RAISE EXCEPTION 'late' USING ERRCODE = 'KP002';
-        END IF;
-        IF shown_fence IS NOT NULL THEN
-            SELECT * INTO lease FROM kapelle.leases WHERE run_id = of_run;
-            IF NOT FOUND OR lease.fence <> shown_fence OR lease.owner IS NULL THEN
-                RAISE EXCEPTION 'lease lost' USING ERRCODE = 'KP001', DETAIL = json_build_object(
-                    'run_id', of_run, 'shown', shown_fence, 'fence', coalesce(lease.fence, 0), 'owner', lease.owner);
-            END IF;
-        END IF;
-        -- A collection that is under way has locked the head before the events, so what is read next is after it.
-        SELECT * INTO chain FROM kapelle.chains WHERE run_id = of_run FOR UPDATE;
-        SELECT seq INTO last_seq FROM kapelle.events WHERE run_id = of_run ORDER BY seq DESC LIMIT 1;
-        last_seq := coalesce(last_seq + 1, 0);
-        IF coalesce(chain.length, 0) <> last_seq THEN
-            RAISE EXCEPTION 'broken chain' USING ERRCODE = 'KP003', DETAIL = json_build_object(
-                'run_id', of_run, 'events', last_seq, 'length', chain.length);
-        END IF;
-        new_hash := sha256(coalesce(chain.hash, decode(repeat('00', 32), 'hex')) || int8send(last_seq) || new_content);
-        INSERT INTO kapelle.events VALUES (of_run, last_seq, new_at, new_kind, new_task, new_data, new_stamp, new_hash);
-        INSERT INTO kapelle.chains VALUES (of_run, 0, last_seq + 1, new_hash)
-        ON CONFLICT (run_id) DO UPDATE SET length = excluded.length, hash = excluded.hash;
-        IF new_blobs IS NOT NULL THEN
-            INSERT INTO kapelle.blobs
-            SELECT DISTINCT hash, text FROM json_to_recordset(new_blobs) AS b (hash text, text text)
-            ON CONFLICT (hash) DO UPDATE SET hash = excluded.hash;  -- locks it against a collection under way
-            INSERT INTO kapelle.event_blobs
-            SELECT of_run, last_seq, field, hash FROM json_to_recordset(new_blobs) AS b (field text, hash text);
-        END IF;
-        IF new_outcomes IS NOT NULL THEN
-            INSERT INTO kapelle.outcomes (
-                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
-                calls, cost_usd, seconds, error, features, at)
-            SELECT
-                run_id, task_id, task_type, agent, step, success, quality, input_tokens, cached_tokens, output_tokens,
-                calls, cost_usd, seconds, error, features, at
-            FROM json_populate_recordset(NULL::kapelle.outcomes, new_outcomes);
-        END IF;
-        RETURN last_seq;
-    END $$;
-
     CREATE FUNCTION kapelle.pick(data text, VARIADIC names text[]) RETURNS text LANGUAGE plpgsql STABLE AS $$
     BEGIN
         RETURN (SELECT json_agg(data::json -> name ORDER BY place)
@@ -207,6 +220,8 @@ SCHEMA = """
     END $$;
 """
 """Once a version was released, a change is another script, applied to ledgers of the version before."""
+_FROM_3 = "DROP FUNCTION IF EXISTS kapelle.append"
+"""It took one event at a time."""
 
 
 def make_tables(connection: Connection[Any], place: str) -> None:
@@ -219,8 +234,10 @@ def make_tables(connection: Connection[Any], place: str) -> None:
         return
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING,))  # a second one waits, and finds it done
-        if _version(connection, place) == 0:
-            connection.execute(SCHEMA.encode())
+        found = _version(connection, place)
+        if found < VERSION:
+            for script in (SCHEMA if found == 0 else _FROM_3, _APPEND_ALL):
+                connection.execute(script.encode())
             connection.execute("INSERT INTO kapelle.version VALUES (%s)", (VERSION,))
 
 
@@ -252,6 +269,6 @@ def _version(connection: Connection[Any], place: str) -> int:
         raise InvalidInput(f"The database {place!r} has a schema 'kapelle' without a version. Name another with --db.")
     if version > VERSION:
         raise InvalidInput(f"The ledger {place!r} was written by a newer kapelle (schema {version}). Upgrade kapelle.")
-    if version < VERSION:
+    if version < OLDEST:
         raise InvalidInput(too_old(place, version))
     return version

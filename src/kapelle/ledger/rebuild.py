@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from kapelle.errors import LedgerCorrupt
+from kapelle.graph import TaskDAG
 
 from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, TRIED_AGAIN, Event, EventKind
 from .fields import Fields, place_of
@@ -85,8 +86,12 @@ class RunBuilder:
         same, where `run` copies what there is."""
         return None if self._run is None else replace(self._run, tasks=MappingProxyType(self._tasks))
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Event, graph: TaskDAG | None = None) -> None:
         """Take in the next event.
+
+        Args:
+            graph: The one that its data describe, where who has written it still has it, and leaves it to this builder;
+                None reads it from the data.
 
         Raises:
             LedgerCorrupt: it is not the next one, cannot follow, or cannot be read. The builder is as it was before.
@@ -101,7 +106,7 @@ class RunBuilder:
                 f"Run {event.run_id!r}, event {event.seq}: {event.kind!r} cannot follow in state {state!r}."
             )
         try:
-            self._apply(event)
+            self._apply(event, graph)
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise LedgerCorrupt(f"{place_of(event)} cannot be read: {type(error).__name__}: {error}") from error
         self._length += 1
@@ -118,7 +123,7 @@ class RunBuilder:
             raise LedgerCorrupt("A run without events cannot be rebuilt.")
         return replace(self._run, tasks=dict(self._tasks), events=tuple(self._events))
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: Event, graph: TaskDAG | None) -> None:
         """Read everything first and change things last, so that a refused event changes nothing."""
         data = Fields(event)
         if self._run is None:
@@ -132,7 +137,7 @@ class RunBuilder:
             return
         match event.kind:
             case "run_planned":
-                graph = data.graph("graph")
+                graph = data.graph("graph") if graph is None else graph
                 self._run = replace(
                     self._run,
                     graph=graph,

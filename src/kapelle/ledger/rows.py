@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, get_args
 
 from kapelle.errors import LedgerCorrupt
@@ -30,12 +29,33 @@ _decode = json.JSONDecoder().decode
 
 def outcome_to_row(outcome: Outcome) -> dict[str, Any]:
     """Return the columns of an outcome by name; lone surrogates, which no store keeps as text, become `?`."""
-    row = asdict(outcome)
-    row |= row.pop("usage")
     # Fields that came later lie beside the features, so that files of any version keep them and are read alike.
-    later = {name: row.pop(name) for name in ("failure", "agent_version")}
-    row["features"] = json.dumps({**row["features"], **{name: text for name, text in later.items() if text}})
-    row = keep_outcome(row)
+    features = dict(outcome.features)
+    if outcome.failure:
+        features["failure"] = outcome.failure
+    if outcome.agent_version:
+        features["agent_version"] = outcome.agent_version
+    usage = outcome.usage
+    row = keep_outcome(
+        {
+            "run_id": outcome.run_id,
+            "task_id": outcome.task_id,
+            "task_type": outcome.task_type,
+            "agent": outcome.agent,
+            "step": outcome.step,
+            "success": outcome.success,
+            "quality": outcome.quality,
+            "input_tokens": usage.input_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "output_tokens": usage.output_tokens,
+            "calls": usage.calls,
+            "cost_usd": outcome.cost_usd,
+            "seconds": outcome.seconds,
+            "error": outcome.error,
+            "features": json.dumps(features),
+            "at": outcome.at,
+        }
+    )
     # A lone surrogate comes in a file name that is not UTF-8.
     return {name: storable(row[name]) for name in OUTCOME_COLUMNS}
 
@@ -98,4 +118,6 @@ def event_from_row(
 
 def storable(value: Any) -> Any:
     """Return a value as stores keep it: halves of characters, which none keeps as text, become `?`."""
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "replace").decode("utf-8")

@@ -1,10 +1,11 @@
 """The ledger in one SQLite file: append-only, written ahead (WAL), its schema versioned.
 
-An event and the outcome that belongs to it are written in one transaction. `synchronous=NORMAL` loses nothing when the
-process dies; a power cut can lose the last moments but never corrupts the file (sqlite.org/wal.html).
+Events that are written together, and the outcomes that belong to them, are one transaction. `synchronous=FULL` has it
+on the disk when the call returns; with NORMAL nothing is lost when the process dies, and a power cut can lose the last
+moments, but never corrupts the file (sqlite.org/wal.html): see durability.
 
-A write blocks its thread, and with it an event loop, for well under a millisecond; while another process writes, for up
-to two seconds (`BUSY_TIMEOUT_S`), and then raises LedgerBusy.
+A write blocks its thread, and with it an event loop, for as long as the disk takes (0.2 ms on an SSD, as measured).
+While another process writes it waits for up to two seconds (`BUSY_TIMEOUT_S`), and then raises LedgerBusy.
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from typing import Any
 from kapelle.errors import InvalidInput, KapelleError, LedgerBusy, LedgerCorrupt
 from kapelle.redaction import get_logger
 
-from .chain import follow, hash_content, head_mismatch
+from .chain import follow, head_mismatch
 from .collect import COUNTED, OLD_RUNS, UNUSED, Collected
 from .connection import Fingerprint, open_for_reading, open_for_writing, refusal, try_write
+from .durability import Durability, read_durability
 from .event import Event, EventKind
 from .examine import Examination
 from .history import StoreDialect, StoredLedger
-from .kept import keep_event, keep_message, keep_name
+from .kept import keep_event, keep_message
 from .lease import Execute, Lease, acquire_lease, check_fence, release_lease, renew_lease
+from .ledger import NewEvent
 from .location import file_location, is_postgres_url
 from .outcome import Outcome
 from .question import already_said
-from .rows import outcome_to_row
+from .rows import OUTCOME_COLUMNS, outcome_to_row
 from .schema import VERSION
 
 logger = get_logger(__name__)
@@ -64,6 +67,7 @@ class SqliteLedger(StoredLedger):
         read_only: Read a file that is there, without changing it or what lies beside it: no permission to write is
             needed, neither for the file nor for its folder. See connection for how.
         clock: What time it is.
+        durability: What survives a power cut: see durability.
 
     Raises:
         NotFound: it is to be read only, and there is no such file.
@@ -73,12 +77,18 @@ class SqliteLedger(StoredLedger):
     """
 
     def __init__(
-        self, path: str | Path = ":memory:", *, read_only: bool = False, clock: Callable[[], float] = time.time
+        self,
+        path: str | Path = ":memory:",
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+        durability: Durability = "full",
     ) -> None:
         super().__init__(self._read_rows, _DIALECT, clock)
         self.path = file_location(path)
         self._file = os.path.expanduser(self.path)
         self.read_only = read_only
+        self.durability = read_durability(durability, {})
         # One connection for all threads: sqlite3 serialises nothing for us, so every use holds the lock.
         self._lock = threading.Lock()
         self._fingerprint: Fingerprint | None = None
@@ -114,27 +124,37 @@ class SqliteLedger(StoredLedger):
             InvalidInput: the ledger is closed or for reading only, the disk is full, or SQLite cannot keep the value.
             LedgerCorrupt: another event stands where this one belongs: see chain.
         """
-        kept, text, blobs = keep_event(data)
-        task_id = keep_name(task_id)
-        at = self._clock()
-        content = hash_content(run_id, at, kind, task_id, text, {blob.field: blob.hash for blob in blobs})
+        new = NewEvent(at=self._clock(), kind=kind, task_id=task_id, data=data or {}, outcomes=outcomes)
+        return self.append_all(run_id, (new,), fence=fence)[0]
+
+    def append_all(self, run_id: str, new: Sequence[NewEvent], *, fence: int | None = None) -> tuple[Event, ...]:
+        """Write several events of a run, in their order, in one transaction: all of them, or none. See `append`."""
+        kept = [keep_event(one) for one in new]
+        written: list[Event] = []
+        rows: list[tuple[Any, ...]] = []
         with self._transaction() as connection:
             if fence is not None:
                 check_fence(_executing(connection), run_id, fence)
-            head = connection.execute("SELECT length, hash FROM chains WHERE run_id = ?", (run_id,)).fetchone()
-            seq, hashed = follow(run_id, head, content)
-            _insert_event(connection, (run_id, seq, at, kind, task_id, text, hashed), is_first=head is None)
-            for blob in blobs:
-                connection.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob.hash, blob.text))
-                connection.execute("INSERT INTO event_blobs VALUES (?, ?, ?, ?)", (run_id, seq, blob.field, blob.hash))
-            for outcome in outcomes:
-                _insert_outcome(connection, outcome)
-        return Event(run_id=run_id, seq=seq, at=at, kind=kind, task_id=task_id, data=kept)
+            head = before = connection.execute(_HEAD, (run_id,)).fetchone()
+            for one in kept:
+                seq, hashed = follow(run_id, before, one.content(run_id))
+                before = (seq + 1, hashed)
+                rows.append((run_id, seq, one.at, one.kind, one.task_id, one.text, hashed))
+                written.append(one.as_event(run_id, seq))
+                for blob in one.blobs:
+                    connection.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (blob.hash, blob.text))
+                    values = (run_id, seq, blob.field, blob.hash)
+                    connection.execute("INSERT INTO event_blobs VALUES (?, ?, ?, ?)", values)
+            if rows:
+                _insert_events(connection, run_id, rows, is_first=head is None)
+            outcomes = [tuple(outcome_to_row(outcome).values()) for one in new for outcome in one.outcomes]
+            connection.executemany(_INSERT_OUTCOME, outcomes)
+        return tuple(written)
 
     def record(self, outcome: Outcome) -> None:
         """Write an outcome that belongs to no event of ours: history that a user imports."""
         with self._transaction() as connection:
-            _insert_outcome(connection, outcome)
+            connection.execute(_INSERT_OUTCOME, tuple(outcome_to_row(outcome).values()))
 
     def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:
         """Leave a message for the engine that works on a run, or will.
@@ -193,7 +213,7 @@ class SqliteLedger(StoredLedger):
 
     def _open(self) -> sqlite3.Connection:
         if not self.read_only:
-            connection = open_for_writing(self.path)
+            connection = open_for_writing(self.path, self.durability)
             self._place = _place_of(self._file)
             return connection
         connection, self._fingerprint = open_for_reading(self.path)
@@ -268,28 +288,31 @@ def _place_of(path: str) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino)
 
 
-def _insert_event(connection: sqlite3.Connection, row: tuple[Any, ...], *, is_first: bool) -> None:
-    """Insert an event, and move the head of its run's chain to it."""
-    run_id, seq, hashed = row[0], row[1], row[6]
+_HEAD = "SELECT length, hash FROM chains WHERE run_id = ?"
+_INSERT_OUTCOME = (
+    f"INSERT INTO outcomes ({', '.join(OUTCOME_COLUMNS)}) "  # noqa: S608 - our own names
+    f"VALUES ({', '.join('?' * len(OUTCOME_COLUMNS))})"
+)
+
+
+def _insert_events(
+    connection: sqlite3.Connection, run_id: str, rows: Sequence[tuple[Any, ...]], *, is_first: bool
+) -> None:
+    """Insert events of a run that follow each other, and move the head of its chain to the last of them."""
     try:
-        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     except sqlite3.IntegrityError:
-        last = connection.execute("SELECT max(seq) FROM events WHERE run_id = ?", (run_id,)).fetchone()[0]
-        if last is None or last < seq:
+        # By its head, the run ends where these begin. Those of them that were inserted are the last ones now.
+        first = rows[0][1]
+        found = connection.execute("SELECT max(seq) FROM events WHERE run_id = ?", (run_id,)).fetchone()[0]
+        if found is None or found < first:
             raise
-        raise head_mismatch(run_id, last + 1, None if is_first else seq) from None
+        raise head_mismatch(run_id, found + 1, None if is_first else first) from None
+    length, hashed = rows[-1][1] + 1, rows[-1][6]
     if is_first:
-        connection.execute("INSERT INTO chains VALUES (?, 0, 1, ?)", (run_id, hashed))
+        connection.execute("INSERT INTO chains VALUES (?, 0, ?, ?)", (run_id, length, hashed))
     else:
-        connection.execute("UPDATE chains SET length = ?, hash = ? WHERE run_id = ?", (seq + 1, hashed, run_id))
-
-
-def _insert_outcome(connection: sqlite3.Connection, outcome: Outcome) -> None:
-    row = outcome_to_row(outcome)
-    connection.execute(
-        f"INSERT INTO outcomes ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608 - our own names
-        tuple(row.values()),
-    )
+        connection.execute("UPDATE chains SET length = ?, hash = ? WHERE run_id = ?", (length, hashed, run_id))
 
 
 _TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name IN ('events', 'leases')"
