@@ -75,6 +75,7 @@ def measure(rounds: int) -> dict[str, Any]:
         "import_engine_s": round(seconds("from kapelle import Engine, agent", rounds) - empty, 3),
         "command_line_s": round(seconds("import kapelle.cli", rounds) - empty, 3),
         "wanted_import_s": 0.3,
+        "wanted_import_engine_s": 0.2,
         "install_mb": round(sum(packages.values()) / 1e6, 1),
         "packages": len(packages),
         "largest_mb": {name: round(size / 1e6, 1) for name, size in list(packages.items())[:6]},
@@ -92,7 +93,8 @@ def main() -> None:
         print(json.dumps(found))
         return
     print(f"import kapelle          {found['import_s']:.3f} s (wanted: under {found['wanted_import_s']} s)")
-    print(f"from kapelle import Engine, agent  {found['import_engine_s']:.3f} s")
+    wanted = found["wanted_import_engine_s"]
+    print(f"from kapelle import Engine, agent  {found['import_engine_s']:.3f} s (wanted: at most {wanted} s)")
     print(f"import kapelle.cli      {found['command_line_s']:.3f} s")
     largest = ", ".join(f"{name} {mb} MB" for name, mb in found["largest_mb"].items())
     print(f"base install            {found['install_mb']} MB in {found['packages']} packages ({largest})")

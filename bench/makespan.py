@@ -86,11 +86,23 @@ class Known(CostProfiler):
         super().__init__()
         self.seconds = seconds
 
-    def estimate(self, capability: Any, task_type: str, complexity: float = 1.0, *, text: str = "") -> Estimate:
-        """Return the estimate with the true time, and no doubt of it."""
-        found = super().estimate(capability, task_type, complexity)
-        seconds = self.seconds.get(text, found.seconds)
-        return replace(found, seconds=seconds, seconds_low=seconds, seconds_high=seconds)
+    @property
+    def reads_words(self) -> bool:
+        """Tasks differ by what they say."""
+        return True
+
+    def estimate_all(
+        self, agents: Sequence[AgentCapability], tasks: Sequence[tuple[str, float, str]]
+    ) -> list[list[Estimate]]:
+        """Return the estimates with the true times, and no doubt of them."""
+        found = super().estimate_all(agents, tasks)
+        return [
+            [self._told(one, text) for one in estimates] for (_, _, text), estimates in zip(tasks, found, strict=True)
+        ]
+
+    def _told(self, estimate: Estimate, text: str) -> Estimate:
+        seconds = self.seconds[text]
+        return replace(estimate, seconds=seconds, seconds_low=seconds, seconds_high=seconds)
 
 
 def main() -> None:

@@ -36,12 +36,15 @@ def python_for(packages: tuple[str, ...], cache: Path | None = None) -> Path:
     if (home / "complete").exists():
         return python
     shutil.rmtree(home, ignore_errors=True)  # what an earlier try has left
-    venv.create(home, with_pip=True)
     try:
+        venv.create(home, with_pip=True)
         _install(python, packages)
     except CannotInstall:
         shutil.rmtree(home, ignore_errors=True)
         raise
+    except (OSError, subprocess.CalledProcessError) as error:  # a full disk, or a Python without pip
+        shutil.rmtree(home, ignore_errors=True)
+        raise CannotInstall(f"an environment in {home} cannot be made: {error}") from error
     (home / "complete").touch()
     return python
 
@@ -55,9 +58,11 @@ def folder_for(packages: tuple[str, ...], cache: Path | None = None) -> Path:
 
 
 def _install(python: Path, packages: tuple[str, ...]) -> None:
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+    options = ("--quiet", "--disable-pip-version-check", "--retries", "1")
+    command = [str(python), "-m", "pip", "install", *options, *packages]
+    known = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, env=known)
     except subprocess.TimeoutExpired as error:
         raise CannotInstall(f"pip took longer than {INSTALL_TIMEOUT_S} s") from error
     if done.returncode:

@@ -56,14 +56,17 @@ def _run(system: System, python: Path, size: int, rounds: int, environ: Mapping[
     """Return what a script prints as its last line."""
     known = _environ(system, environ)
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, SCRIPTS / system.script, system.name, str(size), str(rounds), folder]
+        command = [str(python), str(SCRIPTS / system.script), system.name, str(size), str(rounds), folder]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, env=known, check=False)
         except subprocess.TimeoutExpired as error:
             raise DidNotRun(f"it took longer than {TIMEOUT_S:.0f} s") from error
     if done.returncode:
         raise DidNotRun(_last_line(done.stderr))
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    try:
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise DidNotRun(f"it told no figures: {_last_line(done.stdout)}") from error
     return found
 
 

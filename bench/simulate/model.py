@@ -369,6 +369,24 @@ class _Model:
         self.is_first = False
         self._learn_estimates(data)
 
+    def _on_plan_reassigned(self, item: Item, data: Mapping[str, Any], _: Any) -> None:
+        moved = data["assignments"]
+        self._expect(self.world.reassigns and self.state == "running", f"{sorted(moved)} go to others unasked")
+        self._expect(not self.is_stopping, "the rest is assigned anew while the run stops")
+        self._expect(
+            bool(moved) and bool(data["reason"]), "the rest is assigned anew, and nothing changes, or no reason"
+        )
+        for name, agent in moved.items():
+            task = self._task(name)
+            self._expect(task.state == "waiting", f"{name} goes to {agent}, and is {task.state}")
+            self._expect(agent in self.agents, f"{name} goes to {agent}, whom nobody knows")
+            self._expect(task.spec.way != Way(agents=(agent,)), f"{name} goes to {agent}, who has it")
+            self._expect(agent in data["explanations"].get(name, ""), f"{name} goes to {agent}, and nobody says why")
+            told = self._was_approved(name, "start", "rerun")
+            self._expect(not told, f"{name} goes to {agent}, and a person approved another")
+            task.spec = replace(task.spec, way=Way(agents=(agent,)))
+        self._learn_estimates(data)
+
     def _on_task_expanded(self, item: Item, data: Mapping[str, Any], task: _TaskState) -> None:
         life = self._life(task)
         if not life.is_told_apart:

@@ -32,6 +32,18 @@ class Planted:
 
 BUGS = (
     Planted(
+        name="tasks go to others, and no event tells of it",
+        file="execution/reassignment.py",
+        right="        self._writer.plan_reassigned(rest.why, plan)\n",
+        wrong="",
+    ),
+    Planted(
+        name="a task goes to others that a person has approved",
+        file="execution/reassignment.py",
+        right="kept=concerned | progress.replanning,",
+        wrong="kept=frozenset(progress.replanning),",
+    ),
+    Planted(
         name="a task with two fallen predecessors falls twice",
         file="execution/progress.py",
         right="            del self.waits_for[task_id]\n            self.skipped",

@@ -40,7 +40,7 @@ from kapelle.errors import (
 from kapelle.execution import ExecutionLimits, HedgePolicy, Reflection, RetryPolicy
 from kapelle.graph import GraphPatch, Task, TaskDAG
 from kapelle.ledger import Event, Lease, Ledger, Outcome, Run, SqliteLedger, Usage, answer_message
-from kapelle.routing import RoutingPlan
+from kapelle.routing import HALORouter, RoutingPlan
 from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 from kapelle.testing import LoopHeartbeat, VirtualClock
 
@@ -292,6 +292,8 @@ class _Player:
             heartbeat=lambda: _Heartbeat(ledger),
         )
         engine.router = _Router(world)  # type: ignore[assignment]  # it stands in for the whole of routing
+        if world.reassigns:
+            engine.router = _MovableRouter(world, engine)
         if world.replans:
             engine.team = dataclasses.replace(
                 engine.team, replanner=_Replanner(self, ledger), planning_cost_usd=PLANNING_USD
@@ -393,6 +395,23 @@ class _Router:
 
     def find_firm(self, tasks: Iterable[Task], available_agents: Iterable[str] | None = None) -> dict[str, str]:
         return {}
+
+
+class _MovableRouter(HALORouter):
+    """Gives every task to whom the world gives it at first; the engine's optimiser may move it later."""
+
+    def __init__(self, world: World, engine: Engine) -> None:
+        super().__init__(
+            engine.team.registry,
+            rules=(),
+            enable_cost_optimization=True,
+            cost_profiler=engine.profiler,
+            daao_optimizer=engine.optimizer,
+        )
+        self._router = _Router(world)
+
+    async def route_tasks(self, dag: TaskDAG, *_: Any, **__: Any) -> RoutingPlan:
+        return await self._router.route_tasks(dag)
 
 
 class _Agent:

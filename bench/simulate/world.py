@@ -146,6 +146,8 @@ class World(Value):
     task_timeout_s: float | None = 60.0
     max_attempts: int = 3
     max_fallbacks: int = 2
+    reassigns: bool = False
+    """Whether what has not begun goes to other agents, where earlier ones cost, took or failed more than expected."""
     hedge_after_s: float | None = None
     people: Mapping[str, tuple[Say, ...]] = field(default_factory=dict)
     """By task, what is said to its first question, its second ...; the last is repeated. None: yes, after a second."""
@@ -187,6 +189,8 @@ class World(Value):
 
 
 NAMES = ("a", "b", "c")
+REASSIGNING = 0.4
+"""The share of worlds that assign their rest anew."""
 PLANNING_USD, REPLAN_USD, REFLECT_USD = 0.03, 0.02, 0.01
 """What is set aside for a planner's call, what another way to do a task costs, and what a change to the plan costs."""
 ODDITIES = (
@@ -276,6 +280,7 @@ def draw_world(seed: int) -> World:
         task_timeout_s=chance.choice((4.0, 60.0, 300.0)),
         max_attempts=chance.choice((1, 2, 3)),
         max_fallbacks=chance.choice((0, 0, 1, 2)),
+        reassigns=random.Random(f"reassigns {seed}").random() < REASSIGNING,
         hedge_after_s=chance.choice((0.3, 1.0, 2.0)) * slow if chance.random() < 0.35 else None,
         people=people,
         sessions=tuple(_draw_session(chance, happens, slow) for _ in range(chance.choice((0, 1, 1, 2, 3)))),

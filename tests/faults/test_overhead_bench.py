@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.overhead import __main__ as overhead
-from bench.overhead import environments
+from bench.overhead import environments, processes
 from bench.overhead.environments import CannotInstall, folder_for, python_for
 from bench.overhead.peers.work import layered, layers
 from bench.overhead.processes import DidNotRun, FirstRun
@@ -68,6 +68,23 @@ def test_an_environment_that_was_not_finished_is_made_anew_and_leaves_nothing(
     with pytest.raises(CannotInstall, match="no network"):
         python_for(("burr==1",), tmp_path)
     assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("raise SystemExit('it is Monday')", "it is Monday"),
+        ("print('no figures')", "it told no figures: no figures"),
+        ("", "it told no figures: it said nothing"),
+    ],
+)
+def test_a_script_that_tells_nothing_says_why(
+    script: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "peer.py").write_text(script, encoding="utf-8")
+    monkeypatch.setattr(processes, "SCRIPTS", tmp_path)
+    with pytest.raises(DidNotRun, match=f"^{why}$"):
+        processes.measure_run(System(name="peer", script="peer.py"), Path(sys.executable), 5, 1, {})
 
 
 def test_a_peer_that_cannot_be_installed_or_does_not_run_is_said_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

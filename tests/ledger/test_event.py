@@ -27,6 +27,7 @@ DATA: dict[str, dict[str, Any]] = {
     "run_rejected": {"issues": []},
     "run_finished": {"state": "done", "answer": ""},
     "graph_patched": GROWN,
+    "plan_reassigned": {"assignments": {}, "strategies": {}, "explanations": {}, "estimates": {}},
     "task_expanded": GROWN,
     "attempt_started": {"attempt": 0, "agent": "small", "step": "cheap"},
     "attempt_finished": {"attempt": 0},

@@ -21,6 +21,8 @@ from .plan import SpentSoFar as SpentSoFar
 from .plan_estimates import PlanEstimates as PlanEstimates
 from .plan_estimates import why_unable as why_unable
 from .policy import ChoicePolicy as ChoicePolicy
+from .seen import Seen as Seen
+from .seen import SeenInRun as SeenInRun
 
 if TYPE_CHECKING:
     from .frontier import Frontier as Frontier

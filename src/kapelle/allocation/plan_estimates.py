@@ -35,6 +35,7 @@ from .candidates import (
     measure,
     shifted,
 )
+from .seen import SeenInRun
 
 AT_ONCE = 20_000
 """Estimates that are made in one call: enough to be quick, and few enough to waste little where few are asked for."""
@@ -83,6 +84,7 @@ class PlanEstimates:
         self.complexities: Mapping[str, float] = MappingProxyType(estimate_complexities(dag))
         """Task id to how complex it is, by its type and its place in the graph."""
         self._strategies = strategies
+        self._seen: SeenInRun = {}
         self._known = _Known(revision=profiler.revision)
         self._by_type: dict[str, dict[tuple[float, str], None]] | None = None
         """Type to what differs among its tasks in this version: complexity and words, in the graph's order."""
@@ -102,6 +104,13 @@ class PlanEstimates:
             other._by_type = None
         if is_outdated:
             other._known = _Known(revision=self.profiler.revision)
+        return other
+
+    def as_seen(self, seen: SeenInRun) -> PlanEstimates:
+        """Return the estimates by what is known now, none of them less than what a run has seen (see Seen)."""
+        other = copy(self)
+        other._seen = dict(seen)
+        other._known = _Known(revision=self.profiler.revision)
         return other
 
     def among(self, choosable: Mapping[str, AgentCapability]) -> PlanEstimates:
@@ -142,7 +151,9 @@ class PlanEstimates:
         found = self.profiler.estimate_all(cards, [(kind, unit, text) for unit, text in asked])
         for (unit, text), estimates in zip(asked, found, strict=True):
             for card, estimate in zip(cards, estimates, strict=True):
-                known.setdefault((card.agent_id, kind, unit, text), estimate)
+                seen = self._seen.get((card.agent_id, kind))
+                told = estimate if seen is None else seen.floor(estimate, unit)
+                known.setdefault((card.agent_id, kind, unit, text), told)
 
     def _words(self, task: Task) -> str:
         """Return the words of a task as far as estimates differ by them."""

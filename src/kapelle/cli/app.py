@@ -61,6 +61,9 @@ Quality = Annotated[float | None, typer.Option("--quality", help="Least expected
 Svg = Annotated[Path | None, typer.Option("--svg", help="Draw the graph into this file.")]
 Backend = Annotated[str, typer.Option("--backend", help="Where agents run: asyncio, threads, or ray (an extra).")]
 MaxTokens = Annotated[int | None, typer.Option("--max-tokens", help="Tokens that all agents may use.")]
+NoReplan = Annotated[
+    bool, typer.Option("--no-replan", help="Leave tasks with their agents, whatever earlier ones cost or took.")
+]
 MaxTasks = Annotated[
     int | None, typer.Option("--max-tasks", min=1, help=f"Tasks that a plan may have; by default {MAX_TASKS:,}.")
 ]

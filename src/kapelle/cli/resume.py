@@ -52,6 +52,9 @@ def resume(
     reflect: Annotated[
         bool | None, typer.Option("--reflect/--no-reflect", help="Let the model change what has not begun, or not.")
     ] = None,
+    replan: Annotated[
+        bool | None, typer.Option("--replan/--no-replan", help="Give tasks to other agents by what earlier ones took.")
+    ] = None,
     output: Output = None,
     svg: Svg = None,
     sql: Sql = False,
@@ -59,8 +62,8 @@ def resume(
 ) -> None:
     """Go on with a run that was cut off, waits for people, or ended without being done. What is done stays done.
 
-    Limits, data folder, agents, model, backend, hedging, reflecting and exploring are those that the run was started
-    with, or gone on with last, unless they are given.
+    Limits, data folder, agents, model, backend, hedging, reflecting, replanning and exploring are as when the run was
+    started, or gone on with last, unless they are given.
     """
     terms = {"budget_usd": budget, "deadline_s": deadline, "max_tokens": max_tokens}
     raise typer.Exit(
@@ -75,6 +78,7 @@ def resume(
             backend=backend,
             hedge=hedge,
             reflect=reflect,
+            replan=replan,
             output=output,
             svg=svg,
             sql=sql,
@@ -95,6 +99,7 @@ def go_on(
     backend: str | None = None,
     hedge: bool | None = None,
     reflect: bool | None = None,
+    replan: bool | None = None,
     output: Path | None = None,
     svg: Path | None = None,
     sql: bool = False,
@@ -118,6 +123,7 @@ def go_on(
         "limits": hedged_limits(bool(before.settings.get("hedge")) if hedge is None else hedge),
         "backend": _backend(before) if backend is None else backend,
         "reflect": bool(before.settings.get("reflect")) if reflect is None else reflect,
+        "replan": bool(before.settings.get("replan", True)) if replan is None else replan,
         "attended": is_attended(as_json),
     }
     own = agents or _place(before, "agents")

@@ -36,6 +36,7 @@ from .app import (
     MaxTasks,
     MaxTokens,
     Model,
+    NoReplan,
     Output,
     Quality,
     RewardModel,
@@ -82,6 +83,7 @@ def run(
         bool,
         typer.Option("--reflect", help="Let the model look at what each task gave, and change what has not begun."),
     ] = False,
+    no_replan: NoReplan = False,
     reward_model: RewardModel = None,
     output: Output = None,
     svg: Svg = None,
@@ -98,6 +100,7 @@ def run(
         "backend": backend,
         "limits": hedged_limits(hedge),
         "reflect": reflect,
+        "replan": not no_replan,
         "reward_model": reward_model,
     }
     with engine_of(agents, data, model, db, attended=is_attended(as_json), **options) as engine:

@@ -42,6 +42,7 @@ from .preparation import Preparation
 from .proposal import Proposal
 from .reflecting import Reflecting
 from .request import Request, check_watcher, read_request
+from .resumption import USUAL_WAYS
 from .run_lease import Heartbeat, RunLease, ThreadHeartbeat
 from .session import Session
 from .streaming import Streaming
@@ -72,6 +73,7 @@ class Engine(Streaming, Together, People, Feedback):
             whose model is then asked.
         reflect: Whether the model looks at what each task gave, and may change what has not begun: a set number of
             times at most, each within the budget.
+        replan: Whether what has not begun goes to others where earlier tasks of the run show that to be better.
         validators: By type of task, a function, plain or async, that says of an output whether it is acceptable: True,
             False, or a Verdict. No other output is taken, and what it says is what agents are judged by. One that says
             anything else fails its tasks.
@@ -114,6 +116,7 @@ class Engine(Streaming, Together, People, Feedback):
         rules: Iterable[RoutingRule] | None = None,
         reflector: Reflector | GraphPlanner | None = None,
         reflect: bool = False,
+        replan: bool = True,
         validators: Mapping[str, Validator] | None = None,
         explore: float = 0.0,
         learned: Path | str | None = None,
@@ -172,14 +175,11 @@ class Engine(Streaming, Together, People, Feedback):
         self.explorer = Explorer(share=explore)
         self.reflection = Reflecting.of(reflector, reflect, self.team, environ)
         self.checks = Checks(validators=validators if validators is not None else {})
-        self.limits = limits or ExecutionLimits.with_room_for_calls(self.team.call_timeout_s)
+        limits = limits or ExecutionLimits.with_room_for_calls(self.team.call_timeout_s)
+        self.limits = limits if replan else replace(limits, max_reassignments=0)
         self.origin = dict(origin or {})
-        self.executor = Executor(
-            registry,
-            backend=make_backend(backend) if isinstance(backend, str) else backend,
-            timer=timer,
-            clock=clock,
-        )
+        where = make_backend(backend) if isinstance(backend, str) else backend
+        self.executor = Executor(registry, backend=where, timer=timer, clock=clock)
         self._timer = timer
         self._clock = clock
         self._heartbeat = heartbeat
@@ -231,7 +231,7 @@ class Engine(Streaming, Together, People, Feedback):
                 "model": self.team.model_name,
                 "origin": self.origin,
                 "given": wanted.given is not None,
-                **{name: value for name, value in self._ways().items() if name != "reflect" or value},
+                **{name: value for name, value in self._ways().items() if value != USUAL_WAYS.get(name)},
             }
             begun = {"request": wanted.words, "settings": read_json_value(settings), "owner": lease.owner}
             journal.write("run_started", begun)
@@ -392,7 +392,7 @@ class Engine(Streaming, Together, People, Feedback):
         """How this engine works, for whoever makes another one to go on with its runs."""
         backend = self.executor.backend.name
         ways = {"backend": backend, "hedge": self.limits.hedge is not None, "explore": self.explorer.share}
-        return {**ways, "reflect": self.reflection.is_asked_for}
+        return {**ways, "reflect": self.reflection.is_asked_for, "replan": self.limits.max_reassignments > 0}
 
     def _check_prices(self, terms: RunLimits, plan: Plan | None) -> None:
         if terms.budget_usd is not None:

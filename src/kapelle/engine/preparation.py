@@ -132,24 +132,34 @@ def grown_version(
         able: Agents that can be asked by now.
     """
     known = current.routed.only(dag.tasks)
-    costs = {task_id: current.estimates[task_id].cost_usd for task_id in known.tasks}
+    gone = find_gone(current, begun, able) & known.tasks.keys()
+    estimates = current.plan_estimates.version(dag)
+    costs = expected_costs(current, known.tasks.keys() - gone, estimates)
     ahead = sum(cost for task_id, cost in costs.items() if task_id not in begun)
-    # In a resumed run the agents of tasks that are over may be gone: nothing about such a task is wrong.
-    gone = frozenset(
-        name
-        for name in known.tasks
-        if name in begun and any(one not in able for one in agents_of(current.strategy_of(name)))
-    )
     # The validator adds up all tasks of the graph.
-    counted = left_usd + sum(costs[name] for name in known.tasks if name in begun and name not in gone)
+    counted = left_usd + sum(cost for task_id, cost in costs.items() if task_id in begun)
     return Version(
         plan=Plan(request=current.request or "", graph=dag, planner="expansion"),
         known=known,
         finished=gone,
         choosing=replace(terms, budget_usd=_finite(max(0.0, left_usd - ahead)), deadline_s=None),
         limits=RunLimits(budget_usd=_finite(counted), max_tasks=terms.max_tasks),
-        estimates=current.plan_estimates,
+        estimates=estimates,
     )
+
+
+def find_gone(plan: ApprovedPlan, begun: Collection[str], able: Collection[str]) -> frozenset[str]:
+    """Return the tasks that began with agents that are gone: in a resumed run nothing about such a task is wrong."""
+    return frozenset(
+        name
+        for name in plan.routed.tasks
+        if name in begun and any(one not in able for one in agents_of(plan.strategy_of(name)))
+    )
+
+
+def expected_costs(plan: ApprovedPlan, names: Collection[str], estimates: PlanEstimates) -> dict[str, float]:
+    """Return what tasks of a plan are expected to cost by these estimates, which may have moved since it was made."""
+    return {name: estimates.of(plan.dag[name], plan.strategy_of(name)).cost_usd for name in names}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,6 +16,8 @@ from kapelle.planning import Plan
 from kapelle.routing import RoutedPlan, RoutedTask
 from kapelle.strategies import agents_of, strategy_from_dict
 
+USUAL_WAYS: Mapping[str, Any] = {"reflect": False, "replan": True}
+"""How an engine works where the settings of a run say nothing of it."""
 MIN_USD = 1e-9
 """What a budget counts in: sums of floats differ by less."""
 
@@ -146,7 +148,7 @@ def write_resumption(journal: Journal, going_on: Resumption, owner: str, ways: M
     Args:
         ways: How the engine works that goes on with it: see Engine.
     """
-    before = {"reflect": False, **going_on.run.settings}
+    before = {**USUAL_WAYS, **going_on.run.settings}
     new = {name: value for name, value in ways.items() if name in before and before[name] != value}
     settings = read_json_value({**going_on.changed, **new})
     journal.write("run_resumed", {"state": going_on.state, "owner": owner, "settings": settings})

@@ -32,6 +32,7 @@ from kapelle.validation import ApprovedPlan, NextBest
 from .event_data import validated
 from .people import stop_key
 from .preparation import GrowthApprover, Preparation, rest_version
+from .reassigning import RestReassigner
 from .reflecting import Reflecting
 from .request import Request
 from .resumption import Resumption, recorded_routing
@@ -160,6 +161,7 @@ class Session:
                 max_reflections=self.reflection.max_reflections,
             ),
             fallbacks=NextBest(one.router if isinstance(one.router, HALORouter) else None),
+            reassigner=RestReassigner(preparation=one),
             earlier=None if before is None else ResumeState.of(before),
             inbox=self.lease,
             stop_key=stop_key(() if before is None else before.events),

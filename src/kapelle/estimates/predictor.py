@@ -50,7 +50,7 @@ class OutcomePredictor:
     types: tuple[str, ...]
     """Whose effect is known; the first are those of `type_effects` from column 1."""
     level: float
-    """Mean quality of the log."""
+    """Mean quality of the log; of a short one, drawn towards the usual."""
     slopes: Doubles
     """(agents, 1 + width): of the level, and of what describes words."""
     type_effects: Doubles

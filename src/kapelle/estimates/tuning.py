@@ -30,6 +30,10 @@ MIN_TUNED = 300
 STEPS = (0.1, 0.3, 1.0, 3.0)
 """By which a variance may be multiplied."""
 ROUNDS = 2
+USUAL_LEVEL = 0.7
+"""Mean quality of a log of which nothing is known yet: that of recorded data."""
+LEVEL_OUTCOMES = 100.0
+"""Outcomes that count as much as it."""
 _LEAST_GAIN = 1e-6
 """Of mean squared error; less is no reason to change a variance."""
 _SHARED = {"type": 0.02, "form": 0.01, "words": 0.005, "meaning": 0.005}
@@ -46,7 +50,7 @@ class FittedSuccess:
     model: SuccessModel
     """Has seen all of the log; its agents declare `level`."""
     level: float
-    """Mean quality of the log."""
+    """Mean quality of the log; of a short one, drawn towards the usual."""
     unseen: Doubles
     """(tasks, agents): what would have been predicted of each task by a model that had not seen it."""
 
@@ -77,7 +81,7 @@ def fit_success(
     folds = _deal(texts)
     parts = [_sum_up(tasks, quality, agents, words, folds == fold) for fold in range(FOLDS)]
     seen = ~np.isnan(quality)
-    level = float(quality[seen].mean()) if seen.any() else 0.0
+    level = float((quality[seen].sum() + LEVEL_OUTCOMES * USUAL_LEVEL) / (seen.sum() + LEVEL_OUTCOMES))
     fit = _Folds(parts, folds, words, quality, level, agents, [task.task_type for task in tasks])
     factors: dict[tuple[str, str], float] = {}
     unseen, error = fit.predict_unseen(make_scales(text, factors))

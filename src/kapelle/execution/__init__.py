@@ -1,7 +1,5 @@
 """Execution: approved plans, and nothing else, run as data flow."""
 
-from typing import TYPE_CHECKING
-
 from .backends import AsyncioBackend as AsyncioBackend
 from .backends import Backend as Backend
 from .backends import ThreadsBackend as ThreadsBackend
@@ -22,6 +20,9 @@ from .limits import ExecutionLimits as ExecutionLimits
 from .limits import HedgePolicy as HedgePolicy
 from .limits import RetryPolicy as RetryPolicy
 from .progress import compose_answer as compose_answer
+from .reassignment import Reassigner as Reassigner
+from .reassignment import Rest as Rest
+from .recovery import FallbackChooser as FallbackChooser
 from .resume import CUT_OFF as CUT_OFF
 from .resume import Interruption as Interruption
 from .resume import ResumeState as ResumeState
@@ -29,15 +30,3 @@ from .resume import find_interruptions as find_interruptions
 from .resume import find_open_planning as find_open_planning
 from .start_order import StartOrder as StartOrder
 from .start_order import choose_start_order as choose_start_order
-
-if TYPE_CHECKING:
-    from .recovery import FallbackChooser as FallbackChooser
-else:
-    from kapelle import later
-
-    __getattr__ = later(
-        __name__,
-        {
-            "recovery": "FallbackChooser",
-        },
-    )

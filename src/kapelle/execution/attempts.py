@@ -14,7 +14,6 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from kapelle.agents import AgentResult, is_from_memory
 from kapelle.errors import AskPerson
@@ -25,26 +24,31 @@ from .error_reports import MAX_REASON_CHARS, read_question
 from .graph_changes import PendingChanges
 from .growth import may_help_anew
 from .limits import is_repeatable
+from .reassignment import Reassignment
+from .recovery import AskStrategy, FailedAttempt, FallbackChooser, LeaveToRival, Retry, TryAgent, recover
 from .running import HedgeDue, RetryDue
 from .settlement import LATE_EXPANSION, Ended, Settlement
 from .tasks import Owners
 from .work import Attempt, Job, Work
-
-if TYPE_CHECKING:
-    from .recovery import FallbackChooser, TryAgent
 
 
 class Attempts:
     """The attempts of one execution."""
 
     def __init__(
-        self, own: Owners, settlement: Settlement, changes: PendingChanges, fallbacks: FallbackChooser | None
+        self,
+        own: Owners,
+        settlement: Settlement,
+        changes: PendingChanges,
+        reassignment: Reassignment,
+        fallbacks: FallbackChooser | None,
     ) -> None:
         self._run_id, self._agents, self._limits = own.run_id, own.agents, own.limits
         self._tasks, self._ready, self._running, self._rests = own.tasks, own.ready, own.running, own.rests
         self._spending, self._writer = own.spending, own.writer
         self._reports, self._deadlines = own.reports, own.deadlines
         self._settlement, self._changes, self._fallbacks = settlement, changes, fallbacks
+        self._reassignment = reassignment
         self._pausing: dict[int, asyncio.TimerHandle] = {}
         """Failed jobs that are to be made again after a while, by their own id."""
 
@@ -174,6 +178,7 @@ class Attempts:
         result = attempt.result
         assert result is not None
         tasks.drop(work)
+        self._reassignment.judge(work, None if accepted is None else accepted.agent)
         outputs = tasks.progress.outputs
         upstream = [outputs[name] for name in task.dependencies if name in outputs]
         agent = attempt.agent
@@ -199,6 +204,7 @@ class Attempts:
     def _fail(self, work: Work, reason: str, *, attempt: Attempt | None = None, seconds: float | None = None) -> None:
         reason = reason[: MAX_REASON_CHARS - len(work.remark)] + work.remark
         self._tasks.fail(work, reason, attempt=attempt, seconds=seconds)
+        self._reassignment.judge(work, None)
         if not self._tasks.is_stopping:
             self.after_failure(work, reason)
 
@@ -218,8 +224,6 @@ class Attempts:
 
     def _is_recovered(self, job: Job, ended: Ended) -> bool:
         """Whether an attempt that has failed decides nothing: it is made again, or its rival is under way."""
-        from .recovery import AskStrategy, FailedAttempt, LeaveToRival, Retry, recover  # where something has failed
-
         agent, task, work, policy = job.agent, job.work.task, job.work, self._limits.retry
         assert agent is not None
         own = next((most for most in (task.retries, self._agents[agent].retries) if most is not None), None)
@@ -270,8 +274,6 @@ class Attempts:
         found = self._fallbacks.choose_fallback(task, tried, plan.plan_estimates)
         if found is None:
             return None
-        from .recovery import FailedAttempt, TryAgent, recover  # as above
-
         failed = FailedAttempt(task=task, is_spent=True, candidate=found, left_usd=self._spending.left_usd)
         step = recover(failed, self._limits.retry)
         if isinstance(step, TryAgent):

@@ -6,6 +6,7 @@ What it used and cannot be read is charged as what was set aside (`UnknownCost`)
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -204,9 +205,9 @@ def _sum_of(spent: Sequence[AgentResult]) -> AgentResult | None:
 
 
 def _told_by(error: KapelleError) -> AgentResult | None:
-    from kapelle.models import PaidRefusal, PaidReplyInvalid  # a run without failures asks no client's words
-
-    if isinstance(error, (PaidRefusal, PaidReplyInvalid)):
+    # Nothing is imported where something has failed: it may be that no file can be opened any more.
+    client = sys.modules.get("kapelle.models.client")
+    if client is not None and isinstance(error, (client.PaidRefusal, client.PaidReplyInvalid)):
         return spent_of(error.reply.usage, error.reply.cost_usd)
     # A class that does not call the constructor above it has the attributes of its class only: None.
     usage, cost_usd, sent = error.usage, error.cost_usd, error.sent

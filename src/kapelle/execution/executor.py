@@ -13,7 +13,8 @@ by its strategy (work), what follows for other tasks by the graph (progress), af
 
 Each file owns one kind of state: tasks (what has become of them), ready (who is next, and whose places are free),
 running, spending (all of the budget), journal_writer (all that is written), rests (services to leave alone),
-graph_changes. dispatch starts, settlement and attempts take in what has ended; this file has the loop, and ends it.
+graph_changes, reassignment (who does the rest). dispatch starts, settlement and attempts take in what has ended; this
+file has the loop, and ends it.
 
 Urgency is the length of the longest expected path from a task to the end of the plan: the list-scheduling rule of Hu
 (1961), with `Task.priority` above it, and deadlines where there are any (ready). A graph may change while it runs:
@@ -27,7 +28,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from kapelle.agents import AgentRegistry, PartialText
 from kapelle.budget import Budget
@@ -48,6 +49,8 @@ from .places import AgentPlaces
 from .progress import Progress
 from .questions import Questions
 from .ready import ReadyJobs
+from .reassignment import Reassigner, Reassignment
+from .recovery import FallbackChooser
 from .rests import Rests
 from .resume import ResumeState
 from .running import (
@@ -66,9 +69,6 @@ from .settlement import Settlement
 from .spending import Spending
 from .tasks import Owners, Tasks
 from .work import Job
-
-if TYPE_CHECKING:
-    from .recovery import FallbackChooser
 
 STOP = "stop"
 """Begins the key of a message that asks to stop the run; the number of the run's session follows."""
@@ -134,6 +134,7 @@ class Executor:
         limits: ExecutionLimits | None = None,
         growth: GraphChanges | None = None,
         fallbacks: FallbackChooser | None = None,
+        reassigner: Reassigner | None = None,
         earlier: ResumeState | None = None,
         inbox: Inbox | None = None,
         stop_key: str = STOP,
@@ -142,8 +143,9 @@ class Executor:
         """Run the plan to its end, and return how it ended. Every step is in the journal before its effect.
 
         Without `checks` there are the built-in ones only. Without `growth` the graph stays as it is: a task that
-        expands fails, and a failed one is not planned anew. Without `fallbacks` no other agent is tried. Without an
-        `inbox` nobody answers meanwhile: where people are asked it ends as `waiting` when nothing else is left to do.
+        expands fails, and a failed one is not planned anew. Without `fallbacks` no other agent is tried, and without
+        a `reassigner` nobody's tasks go to others because of what earlier ones took. Without an `inbox` nobody answers
+        meanwhile: where people are asked it ends as `waiting` when nothing else is left to do.
         `earlier` is what an earlier part of the run has left.
 
         Raises:
@@ -168,6 +170,7 @@ class Executor:
             limits=limits or ExecutionLimits(),
             growth=growth,
             fallbacks=fallbacks,
+            reassigner=reassigner,
             earlier=earlier,
             on_text=None if on_text is None else contained(on_text, f"on_text of run {journal.run_id}"),
         )
@@ -189,6 +192,7 @@ class _Execution:
         limits: ExecutionLimits,
         growth: GraphChanges | None,
         fallbacks: FallbackChooser | None,
+        reassigner: Reassigner | None,
         earlier: ResumeState,
         on_text: Callable[[PartialText], None] | None,
     ) -> None:
@@ -217,9 +221,10 @@ class _Execution:
             ),
         )
         calls = Calls(own, request=request, backend=executor.backend, checks=checks, on_text=on_text)
-        self._settlement = Settlement(own)
+        self._reassignment = Reassignment(own, reassigner)
+        self._settlement = Settlement(own, self._reassignment)
         self._changes = PendingChanges(own, calls, growth, earlier.changes)
-        self._attempts = Attempts(own, self._settlement, self._changes, fallbacks)
+        self._attempts = Attempts(own, self._settlement, self._changes, self._reassignment, fallbacks)
         self._dispatcher = Dispatcher(own, calls, self._changes, self._attempts)
 
     async def run(self, inbox: Inbox | None, stop_key: str) -> ExecutionResult:
@@ -237,6 +242,8 @@ class _Execution:
             while tasks.halt is None and not reports.empty():
                 await self._take(reports.get_nowait(), stop_key)
             while True:
+                if self._reassignment.is_due and tasks.halt is None:
+                    await self._reassignment.consider()
                 dispatcher.start_all()
                 if tasks.halt is not None:  # a task that must not fail had failed before, or could not even begin
                     return await self._stop(tasks.halt)
@@ -317,6 +324,7 @@ class _Execution:
             if task.on_failure == "fail":
                 tasks.accept_failure(task, f"failed: {reason}")
         tasks.apply_plan(self._plan)
+        self._reassignment.restore(earlier)
 
     async def _stop(self, request: StopRequested) -> ExecutionResult:
         """End the run before its tasks do: what runs is cancelled, what waits is skipped, and both are written down.

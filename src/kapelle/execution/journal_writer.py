@@ -13,6 +13,7 @@ from typing import Any
 from kapelle.allocation import VERIFY
 from kapelle.graph import describe_change
 from kapelle.ledger import EventKind, Journal, Outcome, Question, Usage
+from kapelle.routing import RoutedTask
 from kapelle.strategies import Accept, Verdict, strategy_to_dict, task_context
 from kapelle.validation import ApprovedPlan
 
@@ -47,6 +48,7 @@ class JournalWriter:
     ) -> None:
         self._clock = clock
         self._journal = journal
+        self.run_id = journal.run_id
         self._is_off, self._keeps_outcomes = journal.is_off, journal.keeps_outcomes
         self._plan = plan
         self._find_versions = find_versions
@@ -202,6 +204,12 @@ class JournalWriter:
         data = {"replaces": task_id, "reason": reason, **_describe_growth(self._plan, plan)}
         self._journal.write("graph_patched", {**data, **_planning(cost_usd, usage)})
 
+    def plan_reassigned(self, why: str, plan: ApprovedPlan) -> None:
+        """Tell which tasks other agents do from now on, or the same in other ways, and why."""
+        before = self._plan.routed.tasks
+        moved = {name: one for name, one in plan.routed.tasks.items() if not one.is_done_like(before[name])}
+        self._journal.write("plan_reassigned", {"reason": why, **_describe_routing(plan, moved)})
+
     def _write(self, kind: EventKind, data: dict[str, Any], task_id: str, outcomes: Sequence[Outcome] = ()) -> None:
         self._journal.write(kind, data, task_id=task_id, outcomes=outcomes)
 
@@ -265,14 +273,23 @@ def _describe_growth(before: ApprovedPlan, plan: ApprovedPlan) -> dict[str, Any]
     """Return what the journal needs to know of a graph that has changed: what is new."""
     change = describe_change(before.dag, plan.dag)
     new = {task["task_id"]: plan.routed.tasks[task["task_id"]] for task in change["tasks"]}
+    return {"change": change, **_describe_routing(plan, new)}
+
+
+def _describe_routing(plan: ApprovedPlan, tasks: Mapping[str, RoutedTask]) -> dict[str, Any]:
+    """Return who does some tasks of a plan, why, and what that is expected to take."""
+    told: dict[int, dict[str, Any]] = {}  # tasks that are alike have one estimate, and most are
+    for task_id in tasks:
+        estimate = plan.estimates[task_id]
+        if id(estimate) not in told:
+            told[id(estimate)] = asdict(estimate)
     return {
-        "change": change,
-        "assignments": {task_id: one.agent for task_id, one in new.items()},
-        "explanations": {task_id: one.reason for task_id, one in new.items()},
+        "assignments": {task_id: one.agent for task_id, one in tasks.items()},
+        "explanations": {task_id: one.reason for task_id, one in tasks.items()},
         "strategies": {
-            task_id: strategy_to_dict(one.strategy) for task_id, one in new.items() if one.strategy is not None
+            task_id: strategy_to_dict(one.strategy) for task_id, one in tasks.items() if one.strategy is not None
         },
-        "estimates": {task_id: asdict(plan.estimates[task_id]) for task_id in new},
+        "estimates": {task_id: told[id(plan.estimates[task_id])] for task_id in tasks},
     }
 
 

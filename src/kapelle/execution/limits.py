@@ -114,6 +114,8 @@ class ExecutionLimits:
     """When a straggler gets a rival; None never."""
     max_same_calls: int = 3
     """How often tasks that were made at run time may ask the same agent the same thing: see dispatch."""
+    max_reassignments: int = 20
+    """How often what has not begun is assigned anew, where cost, time or success was not as expected; 0 never."""
     grace_s: float = 2.0
     """How long a cancelled agent may tidy up before it is left to itself."""
 
@@ -131,7 +133,7 @@ class ExecutionLimits:
             value = getattr(self, name)
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise InvalidInput(f"{name}={value!r} is no time limit; give positive seconds.")
-        if self.max_fallbacks < 0 or self.max_same_calls < 1 or not self.grace_s >= 0:
+        if min(self.max_fallbacks, self.max_reassignments) < 0 or self.max_same_calls < 1 or not self.grace_s >= 0:
             raise InvalidInput(f"A count of {self!r} is negative, or there is to be no call at all.")
 
 
@@ -162,10 +164,14 @@ class Deadlines:
 
     def seconds_left(self, task: Task, agent: str | None) -> float | None:
         """Return how long an attempt may take that begins now, the deadline of the run included."""
-        deadline_s = self._limits.deadline_s
-        left_s = None if deadline_s is None else max(0.0, deadline_s - (self.now() - self._started))
         known = agent if agent in self._agents else None  # a replanner is none
-        return _least(self.seconds_for(task, known), left_s)
+        return _least(self.seconds_for(task, known), self.run_left_s)
+
+    @property
+    def run_left_s(self) -> float | None:
+        """Seconds until the deadline of the run; None where it has none."""
+        deadline_s = self._limits.deadline_s
+        return None if deadline_s is None else max(0.0, deadline_s - (self.now() - self._started))
 
     def seconds_to(self, deadline_s: float) -> float:
         """Return the seconds until a task's deadline; none once it has passed."""

@@ -54,6 +54,11 @@ class Questions:
         """Return those that nobody has answered."""
         return [question for question in self._by_id.values() if question.is_open]
 
+    @property
+    def about(self) -> frozenset[str]:
+        """The tasks that people were asked about."""
+        return frozenset(self._by_task)
+
     def concern(self, task: Task) -> bool:
         """Whether a person has to do with a task: it needs approval, or has asked before."""
         return task.approval or task.task_id in self._by_task

@@ -10,10 +10,12 @@ waiting                begins when its inputs are done
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kapelle.estimates import Estimate
 from kapelle.ledger import Event, Question, Run
 
 from .growth import may_help_anew
@@ -29,6 +31,22 @@ class Interruption:
     task_id: str
     cost_usd: float
     """What was set aside for it and is charged now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EndedAttempt:
+    """An attempt of an earlier part of the run at a task that one agent does, and what was expected of it."""
+
+    task_id: str
+    agent: str
+    expected: Estimate
+    cost_usd: float | None
+    """None where it is only assumed."""
+    seconds: float | None
+    quality: float | None
+    """0 where it failed; None where nothing measured it."""
+    is_settled: bool
+    """Whether the plan was assigned anew after it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +72,10 @@ class ResumeState:
     """For how long engines have worked on the run."""
     changes: int = 0
     """How often its graph has changed."""
+    ended: tuple[EndedAttempt, ...] = ()
+    """In the order in which they ended."""
+    reassignments: int = 0
+    """How often what had not begun was assigned anew."""
 
     @classmethod
     def of(cls, run: Run) -> ResumeState:
@@ -76,6 +98,8 @@ class ResumeState:
             replaced=frozenset(run.replaced),
             active_s=run.active_seconds,
             changes=max(0, run.graph_version - 1),
+            ended=tuple(_ended_attempts(run)),
+            reassignments=sum(event.kind == "plan_reassigned" for event in run.events),
         )
 
 
@@ -141,6 +165,48 @@ def _set_aside(reserved: dict[object, float], event: Event) -> None:
             reserved["check", event.data["attempt"]] = float(event.data.get("reserved_usd", 0.0))
         case "attempt_checked":
             reserved.pop(("check", event.data["attempt"]), None)
+
+
+def _ended_attempts(run: Run) -> Iterator[EndedAttempt]:
+    settled_at = max((event.seq for event in run.events if event.kind == "plan_reassigned"), default=-1)
+    agents: dict[str, str] = {}
+    for event in run.events:
+        name, data = event.task_id, event.data
+        if event.kind in ("task_started", "attempt_started") and name is not None:
+            agents[name] = str(data.get("agent"))
+        elif event.kind in ("task_finished", "task_failed", "attempt_finished") and name in agents:
+            if ("cost_usd" not in data and "seconds" not in data) or "decision" in data:
+                continue  # its attempts were told apart
+            agent, known = agents[name], run.estimates.get(name)
+            if known is None or name in run.strategies or run.assignments.get(name) != agent:
+                continue
+            failed = data.get("reason") is not None
+            yield EndedAttempt(
+                task_id=name,
+                agent=agent,
+                expected=_recorded_estimate(known),
+                cost_usd=None if data.get("cost_assumed") else float(data.get("cost_usd", 0.0)),
+                seconds=float(data.get("seconds", 0.0)) or None,
+                quality=0.0 if failed else data.get("quality"),
+                is_settled=event.seq < settled_at,
+            )
+
+
+def _recorded_estimate(known: Mapping[str, Any]) -> Estimate:
+    """Return what was expected of a task; what an older record does not tell is no surprise whatever it was."""
+    return Estimate(
+        cost_usd=float(known["cost_usd"]),
+        seconds=float(known["seconds"]),
+        success_rate=float(known["success_rate"]),
+        tokens=int(known.get("tokens", 0)),
+        samples=int(known.get("samples", 0)),
+        source=known.get("source", "default"),
+        success_lower=float(known.get("success_lower", 0.0)),
+        cost_low_usd=float(known.get("cost_low_usd", 0.0)),
+        cost_high_usd=float(known.get("cost_high_usd", math.inf)),
+        seconds_low=float(known.get("seconds_low", 0.0)),
+        seconds_high=float(known.get("seconds_high", math.inf)),
+    )
 
 
 def _begun_before(run: Run) -> dict[str, str]:

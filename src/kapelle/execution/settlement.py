@@ -17,6 +17,7 @@ from kapelle.strategies import Verdict
 
 from .calls import read_verdict
 from .error_reports import read_readings, tell_traceback
+from .reassignment import Reassignment
 from .results import read_result
 from .running import PlaceFree
 from .tasks import Owners
@@ -51,7 +52,8 @@ class Ended:
 class Settlement:
     """Settles the jobs of one execution."""
 
-    def __init__(self, own: Owners) -> None:
+    def __init__(self, own: Owners, reassignment: Reassignment) -> None:
+        self._reassignment = reassignment
         self._run_id, self._deadlines, self._reports = own.run_id, own.deadlines, own.reports
         self._ready, self._running, self._rests = own.ready, own.running, own.rests
         self._spending, self._writer = own.spending, own.writer
@@ -92,6 +94,9 @@ class Settlement:
                 if not asks:
                     self._tell_failure(job, attempt, ended)
             self._spending.learn(job, ended.result, answered=ended.reason is None and not asks)
+            self._reassignment.note(
+                job, None if attempt.cost_assumed else attempt.cost_usd, None if cut_off or asks else seconds
+            )
             self._ready.allow(attempt.agent, self._spending.places_of(attempt.agent))
         if not work.simple:
             if decides and not ended.is_cut_off:
@@ -124,6 +129,8 @@ class Settlement:
         if job.judge_cost is not None:
             verdict = replace(verdict, cost_usd=job.judge_cost[0])
         self._spending.charge_check(job, verdict, seconds, answered=why is None)
+        if job.judge_cost is not None and not job.judge_cost[1]:
+            self._reassignment.note(job, verdict.cost_usd, None)
         if job.agent is not None:
             self._ready.allow(job.agent, self._spending.places_of(job.agent))
         self.note_check(job, verdict, seconds)

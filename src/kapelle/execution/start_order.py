@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -89,8 +90,6 @@ class _Rest:
     names: Sequence[str]
     predecessors: Sequence[Sequence[int]]
     successors: Sequence[Sequence[int]]
-    depths: Sequence[int]
-    """By task, how many the longest chain before it has."""
     seconds: Sequence[float]
     spreads: Sequence[float]
     """By task, the standard deviation of the logarithm of its seconds; 0 where they are known."""
@@ -99,6 +98,8 @@ class _Rest:
     """By task, what comes before any rule: smaller is more urgent."""
     latest: Sequence[float]
     """By task, when it may begin at the latest without making the longest path longer."""
+    after: Sequence[float]
+    """By task, the longest path that follows it."""
 
     def rehearse(self, order: Sequence[int], seconds: Sequence[float] | None = None) -> Schedule:
         return schedule_list(
@@ -117,6 +118,7 @@ def choose_start_order(
     begun: Collection[str] = frozenset(),
     passed_s: float = 0.0,
     most_compared: int = MAX_COMPARED,
+    is_told: bool = False,
 ) -> StartOrder:
     """Return in which order the tasks of a plan start.
 
@@ -125,37 +127,42 @@ def choose_start_order(
         begun: Tasks that hold their places already, or are going to have them before any other.
         passed_s: For how long the run has been worked on; deadlines count from its start.
         most_compared: Of more tasks the longest path goes first, unrehearsed.
+        is_told: Whether somebody wants to know what it takes, also where no other order could be better.
     """
     dag, estimates = plan.dag, plan.estimates
     seconds = {task_id: one.seconds for task_id, one in estimates.items()}
     urgency, priorities = dag.urgency(seconds), _inherited_priorities(dag)
-    end = max(urgency.values(), default=0.0)
+    names = [task_id for task_id in dag.tasks if task_id not in over]
+    end = max((urgency[name] for name in names), default=0.0)
     latest = {task_id: end - path for task_id, path in urgency.items()}
     if any(task.deadline_s is not None for task in dag):
         latest = _with_deadlines(dag, seconds, latest, passed_s)
         return StartOrder(rule="latest start", ranks=_ranks(dag, priorities, latest))
-    names = [task_id for task_id in dag.tasks if task_id not in over]
-    edges, machines, times = _edges(dag, names), _machines(plan, names), [seconds[name] for name in names]
-    depths, before = _from_start(**edges, seconds=times)
-    after = [urgency[name] - seconds[name] for name in names]
-    least = least_seconds(before, after, times, machines)
-    grain = GRAIN * least
-    if grain > 0:
+    machines, times = _machines(plan, names), [seconds[name] for name in names]
+    whole = max([end, *_shares(machines, times)])
+    if not math.isfinite(whole):  # such times can be ordered, and not added up
+        return StartOrder(rule="longest path", ranks=_ranks(dag, priorities, {one: -urgency[one] for one in urgency}))
+    if grain := GRAIN * whole:
         latest = {task_id: round(moment / grain) * grain for task_id, moment in latest.items()}
     plain = _ranks(dag, priorities, latest)
-    if len(names) > most_compared:
+    can_wait = any(needed > machines.count[kind] for kind, needed in Counter(machines.kind).items())
+    if not can_wait:
+        return StartOrder(rule="longest path", ranks=plain, seconds=end, matters=False)
+    # Where nobody knows which tasks take long, Hu's order is the best there is: it was made for equal times.
+    can_gain = len(set(times)) > 1 and whole > _TRIES * STEP_S * len(names)
+    if len(names) > most_compared or not (can_gain or is_told):
         return StartOrder(rule="longest path", ranks=plain)
     rest = _Rest(
         names=names,
-        **edges,
-        depths=depths,
+        **_edges(dag, names),
         seconds=times,
         spreads=[_spread(estimates[name]) for name in names],
         machines=machines,
         urgent=[-math.inf if name in begun else -priorities[name] for name in names],
         latest=[latest[name] for name in names],
+        after=[urgency[name] - seconds[name] for name in names],
     )
-    matters, orders, took = _compare(rest, least)
+    matters, orders, took = _compare(rest, can_gain=can_gain)
     rule = min(took, key=lambda one: took[one] * (_BETTER if one == "longest path" else 1.0))
     compared = took if len(took) > 1 else {}
     if rule == "longest path":
@@ -165,23 +172,24 @@ def choose_start_order(
     return StartOrder(rule=rule, ranks=_ranks(dag, priorities, moments), seconds=took[rule], compared=compared)
 
 
-def _compare(rest: _Rest, least: float) -> tuple[bool, dict[Rule, Sequence[int]], dict[Rule, float]]:
+def _compare(rest: _Rest, *, can_gain: bool) -> tuple[bool, dict[Rule, Sequence[int]], dict[Rule, float]]:
     """Return whether any task waits for a place, the order by each rule that was rehearsed, and what all takes by it.
 
     Args:
-        least: No order takes less.
+        can_gain: Whether another order than that by the longest path may be worth looking for.
     """
     nodes, urgent, latest = range(len(rest.names)), rest.urgent, rest.latest
     by_path = sorted(nodes, key=lambda node: (urgent[node], latest[node], node))
     found = rest.rehearse(by_path)
     orders: dict[Rule, Sequence[int]] = {"longest path": by_path}
     took: dict[Rule, float] = {"longest path": found.seconds}
-    to_save = found.seconds - least
-    if not found.has_waited or to_save <= max(CLOSE * least, _TRIES * STEP_S * len(nodes)):
+    if not (found.has_waited and can_gain):
         return found.has_waited, orders, took
-    if len(set(rest.seconds)) == 1:  # nobody knows which take long: for equal times Hu's order is the best there is
+    depths, before = _from_start(rest.predecessors, rest.successors, rest.seconds)
+    least = least_seconds(before, rest.after, rest.seconds, rest.machines)
+    if found.seconds - least <= max(CLOSE * least, _TRIES * STEP_S * len(nodes)):
         return found.has_waited, orders, took
-    by_level = sorted(nodes, key=lambda node: (urgent[node], rest.depths[node], node))
+    by_level = sorted(nodes, key=lambda node: (urgent[node], depths[node], node))
     levels = rest.rehearse(by_level)
     orders["level by level"], took["level by level"] = by_level, levels.seconds
     justified = [rest.justify(found), rest.justify(levels)]
@@ -212,6 +220,14 @@ def _machines(plan: ApprovedPlan, names: Sequence[str]) -> Machines:
     return Machines(
         kind=[numbers[agent] for agent in agents], count=[cards[agent].max_concurrency for agent in numbers]
     )
+
+
+def _shares(machines: Machines, seconds: Sequence[float]) -> list[float]:
+    """Return by kind how long its machines have to work, if they share all of it."""
+    work = [0.0] * len(machines.count)
+    for kind, one in zip(machines.kind, seconds, strict=True):
+        work[kind] += one
+    return [total / count for total, count in zip(work, machines.count, strict=True)]
 
 
 def _edges(dag: TaskDAG, names: Sequence[str]) -> dict[str, list[list[int]]]:

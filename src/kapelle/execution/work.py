@@ -31,6 +31,7 @@ from kapelle.strategies import (
     Strategy,
     Verdict,
     Vote,
+    canonical_answer,
     next_move,
     task_context,
 )
@@ -208,8 +209,6 @@ class Work:
             return  # its rival has answered in the same turn
         self.answered_by[attempt.agent] = job.attempt
         output = None if result is None or reason is not None else result.output
-        from kapelle.strategies import canonical_answer  # where several agents may be asked, and only there
-
         self.answers[attempt.agent] = Answer(
             canonical=None if output is None else canonical_answer(output, task_context(self.task))
         )

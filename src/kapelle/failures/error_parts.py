@@ -33,13 +33,13 @@ def read_retry_after(headers: object, *, now: datetime | None = None) -> float |
     seconds = _number(asked)
     if seconds is not None or asked is None:
         return None if seconds is None else min(seconds, LONGEST_WAIT_S)
-    from email.utils import parsedate_to_datetime  # where a date is told at all
-
     try:
+        from email.utils import parsedate_to_datetime  # where a date is told at all
+
         due = parsedate_to_datetime(asked[:100])
         due = due.replace(tzinfo=UTC) if due.tzinfo is None else due
         wait_s = (due - (now or datetime.now(UTC))).total_seconds()
-    except (ValueError, TypeError, OverflowError, IndexError):
+    except (ValueError, TypeError, OverflowError, IndexError, OSError):  # OSError: too many files are open
         return None
     return min(wait_s, LONGEST_WAIT_S) if wait_s >= 0 else None
 

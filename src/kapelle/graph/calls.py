@@ -25,6 +25,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from kapelle.errors import InvalidPlan
@@ -59,8 +60,17 @@ def _compile_tokens(**parts: str) -> re.Pattern[str]:
     return re.compile(pattern, re.DOTALL | re.VERBOSE)
 
 
-_PLAN_TOKEN = _compile_tokens(REFERENCE=REFERENCE_PATTERN, NAME="[A-Za-z_][A-Za-z0-9_]*", OTHER=_NEVER)
-_CODE_TOKEN = _compile_tokens(REFERENCE=_NEVER, NAME=r"[^\W\d]\w*", OTHER=r"[^\s\"']")
+# Made when the first text is read: each takes milliseconds, and most programs read no calls.
+@cache
+def _plan_token() -> re.Pattern[str]:
+    return _compile_tokens(REFERENCE=REFERENCE_PATTERN, NAME="[A-Za-z_][A-Za-z0-9_]*", OTHER=_NEVER)
+
+
+@cache
+def _code_token() -> re.Pattern[str]:
+    return _compile_tokens(REFERENCE=_NEVER, NAME=r"[^\W\d]\w*", OTHER=r"[^\s\"']")
+
+
 _COMMENT = re.compile(r"\s*#[^\n]*")
 _CODE_OPENING = re.compile(r"\s*([^\W\d][\w.]*)[^\S\n]*\(")
 _OPERATOR = re.compile(r"[-+~*/%@<>=!&|^]|\b(?:not|lambda|if|else|for|and|or|await|yield)\b")
@@ -75,7 +85,7 @@ _ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 _ESCAPED |= {char: char for char in "\\'\"/"}
 _CONSTANTS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
 # C1 and DEL are allowed in XML 1.0 and discouraged, for readers that know HTML take &#x9B; for another character.
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 class Expression(str):
@@ -300,11 +310,11 @@ class _Reader:
     def _go_to(self, position: int) -> None:
         self._start = position
         if not self._takes_code:
-            match = _PLAN_TOKEN.match(self._text, position)
+            match = _plan_token().match(self._text, position)
         else:
             while comment := _COMMENT.match(self._text, self._start):
                 self._start = comment.end()
-            match = _CODE_TOKEN.match(self._text, self._start)
+            match = _code_token().match(self._text, self._start)
         if match is None:
             raise self.expected("a value with its closing quote, ',' or ')'")
         self._next = match.end()

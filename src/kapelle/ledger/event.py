@@ -16,7 +16,8 @@
 
 A task with one agent and one attempt is told by `task_started` and its end. Where a strategy asks several agents, each
 attempt has events of its own, with its cost; the end of the task then says whose answer was taken. When a run is
-resumed, what failed, was cancelled or was skipped waits anew; what is done or expanded stays so for ever.
+resumed, what failed, was cancelled or was skipped waits anew; what is done or expanded stays so for ever. Tasks that
+wait may be given to other agents (`plan_reassigned`): no task begins by an assignment that no event tells of.
 
 The tables below are the definition; `tests/ledger/test_event.py` holds every other step to be refused.
 """
@@ -43,6 +44,7 @@ EventKind = Literal[
     "run_waiting",
     "run_resumed",
     "graph_patched",
+    "plan_reassigned",
     "planning_started",
     "planning_spent",
     "task_started",
@@ -82,6 +84,7 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("running", "check_started"): "running",
     ("running", "attempt_checked"): "running",
     ("running", "graph_patched"): "running",
+    ("running", "plan_reassigned"): "running",
     ("running", "planning_spent"): "running",
     ("planning", "planning_started"): "planning",
     ("running", "planning_started"): "running",

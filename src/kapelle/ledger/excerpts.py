@@ -71,6 +71,8 @@ def excerpt_of(events: Sequence[Event], task_id: str, read_field: ReadField) -> 
             picked = {name: _picked(event, name, task_id, read_field) for name in _BY_TASK}
             data |= {name: found for name, found in picked.items() if found is not None}
             data["metadata"], data["issues"] = {}, _issues_of(event, task_id, read_field)
+        elif event.kind == "plan_reassigned":
+            data |= {name: _picked(event, name, task_id, read_field) or {} for name in _BY_TASK}
         elif event.kind == "run_finished":
             data |= _whole_field(event, "answer", read_field)
         elif event.task_id is not None and event.task_id != task_id:

@@ -14,6 +14,7 @@ from kapelle.errors import LedgerCorrupt
 
 from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, TRIED_AGAIN, Event, EventKind
 from .fields import Fields, place_of
+from .plan_changes import patched, reassigned
 from .question import Question
 from .run import Run, notes_on_answer
 from .task_run import AttemptRun, TaskRun
@@ -158,10 +159,12 @@ class RunBuilder:
                     stop_began=self._run.stop_began or bool(event.data.get("by_stop")),
                 )
             case "graph_patched":
-                self._run, self._tasks = _patch(self._run, self._tasks, data)
+                self._run, self._tasks = patched(self._run, self._tasks, data)
+            case "plan_reassigned":
+                self._run = reassigned(self._run, self._tasks, data)
             case "task_expanded":
                 changed = self._changed_task(event, data)
-                self._run, self._tasks = _patch(self._run, {**self._tasks, changed.task_id: changed}, data)
+                self._run, self._tasks = patched(self._run, {**self._tasks, changed.task_id: changed}, data)
             case "task_asked" | "question_answered":
                 changed = self._changed_task(event, data)
                 question = read_question(event) if event.kind == "task_asked" else self._answered(event, data)
@@ -369,22 +372,3 @@ def _begin(event: Event, data: Fields) -> Run:
     settings = data.mapping("settings", {})
     Fields(replace(event, data=settings)).optional_number("budget_usd")
     return Run(run_id=event.run_id, request=data.text("request"), started_at=event.at, settings=settings)
-
-
-def _patch(run: Run, tasks: dict[str, TaskRun], data: Fields) -> tuple[Run, dict[str, TaskRun]]:
-    """Take on a new version of the graph. Tasks keep what became of them, also those that it no longer has."""
-    graph = data.changed_graph("change", run.graph)
-    gone = {task_id: task for task_id, task in tasks.items() if task_id not in graph}
-    patched = replace(
-        run,
-        graph=graph,
-        graph_version=run.graph_version + 1,
-        replaced={**run.replaced, **gone},
-        assignments={**run.assignments, **data.texts_by_task("assignments")},
-        strategies={**run.strategies, **data.mappings_by_task("strategies")},
-        explanations={**run.explanations, **data.texts_by_task("explanations")},
-        estimates={**run.estimates, **data.estimates("estimates")},
-        planning_cost_usd=run.planning_cost_usd + data.number("planning_cost_usd", 0.0),
-        planning_usage=run.planning_usage + data.usage("planning_usage"),
-    )
-    return patched, {task_id: tasks.get(task_id, TaskRun(task_id=task_id)) for task_id in graph.tasks}

@@ -345,6 +345,9 @@ def _totals(run: Run) -> Iterator[str]:
         yield f"Resumed {resumed} time{'s' * (resumed != 1)}{cut}."
     if run.graph_version > 1:
         yield f"The graph changed {run.graph_version - 1} time{'s' * (run.graph_version != 2)} while it ran."
+    reassigned = sum(1 for event in run.events if event.kind == "plan_reassigned")
+    if reassigned:
+        yield f"What had not begun was assigned anew {reassigned} time{'s' * (reassigned != 1)} while it ran."
     if run.overrun_usd:
         yield f"  {tell_overrun(run.overrun_usd)}"
     if run.seconds is not None:

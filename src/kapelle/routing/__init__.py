@@ -9,6 +9,7 @@ from .halo import AgentCreator as AgentCreator
 from .halo import HALORouter as HALORouter
 from .halo import OptimizedAssignments as OptimizedAssignments
 from .halo import PlanOptimizer as PlanOptimizer
+from .plan import NO_PLAN as NO_PLAN
 from .plan import OptimizedFigures as OptimizedFigures
 from .plan import RoutedPlan as RoutedPlan
 from .plan import RoutedTask as RoutedTask

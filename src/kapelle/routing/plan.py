@@ -79,6 +79,10 @@ class RoutedTask:
         drawn = {} if self.propensity is None else {"propensity": self.propensity}
         return {**drawn, "explored": True} if self.explored else drawn
 
+    def is_done_like(self, other: RoutedTask) -> bool:
+        """Whether the same agents do the task in the same way."""
+        return (self.agent, self.strategy) == (other.agent, other.strategy)
+
     def moved(self, agent: str, why: str, **changes: Any) -> RoutedTask:
         """Return the task with another agent, for one more reason. What was drawn for the agent before goes."""
         changes = {"propensity": None, "explored": False, **changes}

@@ -21,10 +21,9 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kapelle.graph import Call, render_output
-from kapelle.models import ToolDefinition
 
 from .declared import is_too_deep
 from .function_calls import (
@@ -35,6 +34,9 @@ from .function_calls import (
     read_declarations,
     strip_fence,
 )
+
+if TYPE_CHECKING:
+    from kapelle.models import ToolDefinition
 
 MAX_ANSWER_CHARS = 100_000
 """Longer answers are compared by their digest, letter by letter."""

@@ -13,13 +13,15 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kapelle.errors import InvalidPlan
 from kapelle.graph import Call, parse_code_calls
-from kapelle.models import ToolDefinition, find_schema_problems
 
 from .declared import MAX_CALL_DEPTH, MAX_DECLARATION_CHARS, is_too_deep
+
+if TYPE_CHECKING:
+    from kapelle.models import ToolDefinition
 
 MAX_CALL_CHARS = 20_000
 """Longer answers are not read as calls: a parser's time and stack grow with the text."""
@@ -88,6 +90,8 @@ def read_declarations(context: str) -> Mapping[str, ToolDefinition]:
 
 def find_call_problems(calls: Sequence[Call], declared: Mapping[str, ToolDefinition]) -> list[str]:
     """Return in words what does not fit: unknown functions and arguments, missing arguments, wrong types."""
+    from kapelle.models import find_schema_problems  # for who declares functions
+
     problems = []
     for call in calls:
         function = declared.get(flat_name(call.name))
@@ -142,6 +146,8 @@ def _declaration(item: Any) -> ToolDefinition | None:
     parameters = item.get("parameters", item.get("input_schema"))
     parameters = parameters if isinstance(parameters, Mapping) else {}
     properties, required = parameters.get("properties"), parameters.get("required")
+    from kapelle.models import ToolDefinition  # as above
+
     return ToolDefinition(
         name=item["name"],
         parameters={

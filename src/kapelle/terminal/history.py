@@ -21,7 +21,7 @@ _TELLING = frozenset(EVENT_KINDS) - {
     "task_skipped", "check_started", "attempt_checked",
 }  # fmt: skip
 """Events that a run has which did not simply go through."""
-_WAYS = frozenset({"backend", "hedge", "reflect", "explore"})
+_WAYS = frozenset({"backend", "hedge", "reflect", "replan", "explore"})
 """Settings of a run that are no limits."""
 
 
@@ -58,6 +58,8 @@ def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
                 assert now is not None
                 what = f"version {now.graph_version} of the graph, {_count(len(now.tasks), 'task')}"
                 yield event, f"{what}: {_why_changed(event)}"
+            case "plan_reassigned":
+                yield event, tell_reassignment(event)
             case "run_resumed" if before is not None:
                 yield event, tell_resumption(before, builder.run())
             case "run_waiting":
@@ -90,6 +92,15 @@ def _why_changed(event: Event) -> str:
             return f"{event.data['replaces']} was planned anew: {event.data['reason']}"
         case _:
             return f"planned ({event.data['planner']})"
+
+
+def tell_reassignment(event: Event) -> str:
+    """Say which tasks go to whom from then on, and why."""
+    by_agent: dict[str, list[str]] = {}
+    for task_id, agent in event.data["assignments"].items():
+        by_agent.setdefault(agent, []).append(task_id)
+    moves = "; ".join(f"{_list(names)} to {agent}" for agent, names in by_agent.items())
+    return f"assigned anew: {moves}. {event.data['reason']}"
 
 
 def tell_resumption(before: Run, after: Run) -> str:

@@ -21,7 +21,7 @@ from kapelle.graph import Task
 from kapelle.ledger import Event, Run, RunBuilder, TaskRun, TaskState, event_cost, format_seconds, format_usd, printable
 
 from .cells import add_cells, mark, shorten, styled, task_cells, task_table
-from .history import cut_words, tell_attempt, tell_resumption
+from .history import cut_words, tell_attempt, tell_reassignment, tell_resumption
 
 MAX_WRITING = 2_000
 """Of what a task writes, so many characters are kept to show the newest of them."""
@@ -161,6 +161,8 @@ class LiveProgress:
                 self._say(f"{event.task_id} expanded: {len(self._states)} tasks now")
             case "graph_patched":
                 self._say(f"{event.data['replaces']} is planned anew: {event.data['reason']}")
+            case "plan_reassigned":
+                self._say(tell_reassignment(event))
             case "task_asked":
                 self._say(f"{event.task_id} asks ({event.data['question_id']}): {cut_words(event.data)}")
             case "question_answered":

@@ -65,7 +65,7 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
     if len(validation.issues) > MAX_ISSUES:
         kinds = tell_counts(f"{one.severity}s of the kind {one.kind}" for one in validation.issues[MAX_ISSUES:])
         console.print(Text(f"and more: {kinds}", style="yellow"))
-    if validation.approved is not None and (order := choose_start_order(validation.approved).explain()):
+    if validation.approved is not None and (order := choose_start_order(validation.approved, is_told=True).explain()):
         console.print(styled(f"order of starts: {order}", style="dim"))
     verdict = "approved" if validation.passed else "not approved"
     proven = f"; {tell_gap(proposal.gap)}" if proposal.gap is not None and validation.estimated_cost > 0 else ""

@@ -28,6 +28,8 @@ class Wanted:
     available: Collection[str] | None
     finished: frozenset[str]
     approved: frozenset[str]
+    is_known: bool = False
+    """Whether the graph, and what its tasks say, was approved before."""
 
 
 def take_limits(

@@ -15,12 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kapelle.agents import AgentCapability, AgentRegistry
-from kapelle.allocation import (
-    PlanEstimates,
-    StrategySource,
-    follow_orders,
-    why_unable,
-)
+from kapelle.allocation import PlanEstimates, StrategySource, follow_orders, why_unable
 from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import TaskDAG
@@ -106,6 +101,7 @@ class AOPValidator:
         available_agents: Collection[str] | None = None,
         finished: Collection[str] = frozenset(),
         approved: Collection[str] = frozenset(),
+        current: ApprovedPlan | None = None,
         estimates: PlanEstimates | None = None,
     ) -> ValidationResult:
         """Check a plan, and approve it if nothing is wrong.
@@ -121,6 +117,7 @@ class AOPValidator:
             finished: Tasks that are done already: they take nothing any more, and nothing about them is wrong.
             approved: Tasks whose agents an earlier approval of this run holds: that one is late for its own deadline
                 by what was learned since then is a warning, so that what a run learns never keeps it from going on.
+            current: An approved plan of which only assignments have changed: what its tasks say is not proven again.
             estimates: Those that the plan was made by, of the validator's agents; by default it makes its own.
 
         Raises:
@@ -134,6 +131,7 @@ class AOPValidator:
             available=available_agents,
             finished=frozenset(finished),
             approved=frozenset(approved),
+            is_known=current is not None and current.dag is dag,
         )
         state = Routed(dag=dag, plan=RoutedPlan.of(routing_plan))
         result = await self._check(state, wanted, found.issues, estimates)
@@ -245,8 +243,10 @@ class AOPValidator:
             available=wanted.available,
             approved=wanted.approved,
         )
-        said = find_content_issues(tuple(dag), wanted.request, self.tools, self.agent_registry)
-        said += [*find_redundant(tuple(dag)), *findings]
+        said: list[Issue] = [*findings]
+        if not wanted.is_known:
+            said = find_content_issues(tuple(dag), wanted.request, self.tools, self.agent_registry)
+            said += [*find_redundant(tuple(dag)), *findings]
         wrong = tuple(one for one in find_issues(case) if one.task_id not in wanted.finished)
         said = [one for one in said if one.task_id not in wanted.finished]
         issues = _errors_first(await self._with_edits(wrong, case), said, doubts)

@@ -101,7 +101,7 @@ def proposal_to_json(proposal: Proposal) -> dict[str, Any]:
 
 def _start_order(plan: ApprovedPlan) -> dict[str, Any]:
     """Return by which rule tasks start where they have to wait for places, and what each that was compared takes."""
-    order = choose_start_order(plan)
+    order = choose_start_order(plan, is_told=True)
     return {"rule": order.rule, "seconds": order.seconds, "compared_seconds": dict(order.compared)}
 
 
