@@ -152,7 +152,7 @@ def test_exploration_reaches_an_agent_that_failed() -> None:
     cards = (card("one", cost_usd=0.0), card("two"))
     agents = set()
     for _ in range(60):
-        engine = engine_of(ledger_with(*failures(5)), *cards, explore=1.0)
+        engine = engine_of(ledger_with(*failures(2)), *cards, explore=1.0)
         run = asyncio.run(engine.run(plan_of(*(Task(task_id=f"t{n}", task_type="work") for n in range(10)))))
         agents |= {task.agent for task in run.tasks.values()}
         if "one" in agents:
