@@ -167,3 +167,22 @@ def test_a_run_asks_for_each_estimate_once_to_route_choose_check_and_run(
     assert run.state == "done"
     assert sorted(asked) == sorted(set(asked))
     assert len(asked) == 2 * 4
+
+
+class AskedWhy(CostProfiler):
+    """Counts how often it is asked what moved an estimate."""
+
+    asked = 0
+
+    def explain(self, capability: AgentCapability, task_type: str, *, text: str = "") -> str:
+        self.asked += 1
+        return super().explain(capability, task_type, text=text)
+
+
+def test_what_moved_an_estimate_is_asked_once_for_tasks_alike_also_where_nothing_did() -> None:
+    profiler = AskedWhy()
+    dag = TaskDAG(Task(task_id=f"t{number}", task_type="work") for number in range(20))
+    agents = AgentRegistry([AgentCapability(agent_id="worker", task_types=("work",))])
+    estimates = PlanEstimates(profiler, agents, dag)
+    assert {estimates.of(task, Single(agent="worker")).why for task in dag} == {""}
+    assert profiler.asked == 1

@@ -115,3 +115,13 @@ def test_a_durability_of_what_the_engine_does_not_open_is_refused() -> None:
 def test_a_location_in_place_of_a_ledger_is_refused_with_the_way_to_open_it() -> None:
     with pytest.raises(InvalidInput, match=r"Open it: ledger=open_ledger\('runs.sqlite'\)"):
         Engine([worker], model="none", ledger="runs.sqlite")  # type: ignore[arg-type]
+
+
+def test_what_looks_like_a_key_is_hidden_in_errors_without_a_ledger() -> None:
+    @agent(task_types=["work"], cost_usd=0.0)
+    async def careless(task: Any) -> str:
+        raise AgentFailed("refused: Authorization: Bearer abcdefghijklmnopqrstuvwxyz0123456789")
+
+    run = go(Engine([careless], model="none", ledger=None), "a")
+    assert "abcdefghijklmnopqrstuvwxyz" not in repr(run.events)
+    assert "refused" in str(run.tasks["a"].reason)

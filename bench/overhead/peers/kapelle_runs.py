@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from work import Graph, Way, main
 
@@ -15,7 +14,7 @@ from kapelle.planning import Plan
 
 if TYPE_CHECKING:
     from kapelle import AgentRegistry
-    from kapelle.ledger import Journal, Ledger
+    from kapelle.ledger import Durability, Journal, Ledger
     from kapelle.validation import ApprovedPlan
 
 
@@ -32,13 +31,9 @@ def dag_of(graph: Graph) -> TaskDAG:
     )
 
 
-def open_ledger(folder: Path, where: str, *, alone: bool = False) -> Ledger | None:
+def open_ledger(folder: Path, where: str) -> Ledger | None:
     """Return where events are kept: a file, synced at every commit (`full`) or not (`normal`), memory, a new database
-    (`postgres`), a file that outlives the process (`learned`), or nowhere (`off`).
-
-    Raises:
-        SystemExit: this version of kapelle has no such choice. `alone` is the executor's, whose journal needs no store.
-    """
+    (`postgres`), a file that outlives the process (`learned`), or nowhere (`off`)."""
     if where == "memory":
         return SqliteLedger(":memory:")
     if where == "learned":
@@ -48,16 +43,8 @@ def open_ledger(folder: Path, where: str, *, alone: bool = False) -> Ledger | No
 
         return PostgresLedger(_new_database(os.environ["KAPELLE_BENCH_POSTGRES"]))
     if where == "off":
-        if not alone and inspect.signature(Engine).parameters["ledger"].default is None:
-            raise SystemExit("this version of kapelle cannot do without a ledger")
         return None
-    known = inspect.signature(SqliteLedger).parameters
-    if "durability" in known:
-        options: dict[str, Any] = {"durability": where}
-        return SqliteLedger(folder / "ledger.sqlite", **options)
-    if where == "full":
-        raise SystemExit("this version of kapelle does not sync its commits")
-    return SqliteLedger(folder / "ledger.sqlite")
+    return SqliteLedger(folder / "ledger.sqlite", durability=cast("Durability", where))
 
 
 def _new_database(server: str) -> str:
@@ -96,7 +83,7 @@ async def build_executor(graph: Graph, folder: Path, *, where: str) -> tuple[App
         await HALORouter(registry).route_tasks(dag), dag
     )
     assert found.approved is not None, found.issues
-    ledger = open_ledger(folder, where, alone=True)
+    ledger = open_ledger(folder, where)
     journal = Journal(ledger, "none" if ledger is None else ledger.new_run_id())
     journal.write("run_started", {"request": "overhead"})
     journal.write("run_planned", {"graph": dag.to_dict(), "planner": "bench"})

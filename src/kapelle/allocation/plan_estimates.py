@@ -53,6 +53,8 @@ class _Known:
     singles: dict[tuple[str, _Kind, float | None], Option] = field(default_factory=dict)
     options: dict[tuple[_Kind, float | None], dict[Strategy, Option]] = field(default_factory=dict)
     takers: dict[tuple[str, frozenset[str]], tuple[str, ...]] = field(default_factory=dict)
+    explained: set[tuple[str, str, float, str]] = field(default_factory=set)
+    """Which estimates say already what moved them, where anything did."""
     cards: dict[str, tuple[AgentCapability, ...]] = field(default_factory=dict)
     """Type to everyone who takes it, whatever skills a task asks for."""
 
@@ -118,7 +120,9 @@ class PlanEstimates:
         other = copy(self)
         other.choosable, other._strategies = choosable, None
         # Who is there beside an agent matters to options, and not to what is known of it.
-        other._known = _Known(revision=self._known.revision, estimates=self._known.estimates)
+        other._known = _Known(
+            revision=self._known.revision, estimates=self._known.estimates, explained=self._known.explained
+        )
         return other
 
     def estimate(self, task: Task, agent: str, task_type: str | None = None) -> Estimate:
@@ -203,13 +207,14 @@ class PlanEstimates:
 
     def _explained(self, task: Task, agent: str) -> Estimate:
         """Return an estimate that says what moved it, as far as that is known now; one value for tasks alike."""
+        key = (agent, task.task_type, self._complexity(task), self._words(task))
         estimate = self.estimate(task, agent)
-        if estimate.why or self.profiler.revision != self._known.revision:
+        if key in self._known.explained or self.profiler.revision != self._known.revision:
             return estimate
-        why = self.profiler.explain(self.agents[agent], task.task_type, text=self._words(task))
+        self._known.explained.add(key)
+        why = self.profiler.explain(self.agents[agent], task.task_type, text=key[-1])
         if why:
-            estimate = replace(estimate, why=why)
-            self._known.estimates[agent, task.task_type, self._complexity(task), self._words(task)] = estimate
+            estimate = self._known.estimates[key] = replace(estimate, why=why)
         return estimate
 
     def steps(self, task: Task, strategy: Strategy) -> dict[str, Estimate]:

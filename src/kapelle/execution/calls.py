@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeGuard, TypeVar
@@ -137,7 +137,7 @@ class Calls:
             run_id=self.run_id,
             request=self._request,
             upstream=upstream,
-            upstream_tasks={name: _as_titled(tasks[name], outputs) for name in task.dependencies},
+            upstream_tasks=_TitledTasks({name: tasks[name] for name in task.dependencies}, outputs),
             from_memory=frozenset(name for name in task.dependencies if name in progress.from_memory),
             missing=missing,
             idempotency_key=key,
@@ -166,6 +166,32 @@ class Calls:
                 on_text(PartialText(run_id=self.run_id, task_id=task_id, agent=agent, text=text))
 
         return emit_text
+
+
+class _TitledTasks(Mapping[str, Task]):
+    """Tasks for those who title what they gave, each a copy of its own that is made when it is looked at: every start
+    of a task brings those it depends on, and most agents look at none."""
+
+    def __init__(self, tasks: dict[str, Task], outputs: Mapping[str, Any]) -> None:
+        self._tasks, self._outputs = tasks, outputs
+        self._copies: dict[str, Task] = {}
+
+    def __getitem__(self, name: str) -> Task:
+        if name not in self._copies:
+            self._copies.setdefault(name, _as_titled(self._tasks[name], self._outputs))
+        return self._copies[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)  # to another process goes what may be looked at, not all outputs of the run
 
 
 def _as_titled(task: Task, outputs: Mapping[str, Any]) -> Task:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kapelle.redaction import hide_known, hide_known_in, hide_secrets, hide_secrets_in, mentions_known
+from kapelle.redaction import hide_known, hide_known_in, hide_secrets, hide_secrets_in, is_any_known, mentions_known
 
 from .blobs import Blob, take_apart
 from .chain import hash_content
@@ -47,16 +47,30 @@ class KeptEvent:
 
 def keep_event(new: NewEvent) -> KeptEvent:
     """Return a new event as it is kept."""
-    kept = dict(new.data)
+    kept = _without_secrets(new.data)
+    text, blobs = take_apart(kept)
+    task_id = new.task_id
+    if mentions_known(task_id or "", text, *(blob.text for blob in blobs)):
+        kept = hide_known_in(kept)
+        text, blobs = take_apart(kept)
+        task_id = None if task_id is None else hide_known(task_id)
+    return KeptEvent(at=new.at, kind=new.kind, task_id=task_id, data=kept, text=text, blobs=blobs)
+
+
+def tell_event(new: NewEvent, run_id: str, seq: int) -> Event:
+    """Return a new event as it is told where none is kept: without secrets, and nothing is made of it for a store."""
+    if is_any_known():
+        return keep_event(new).as_event(run_id, seq)
+    return Event(run_id=run_id, seq=seq, at=new.at, kind=new.kind, task_id=new.task_id, data=_without_secrets(new.data))
+
+
+def _without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event's data without what looks like a secret in its messages."""
+    kept = dict(data)
     for name in _MESSAGES:
         if name in kept:
             kept[name] = hide_secrets_in(kept[name])
-    text, blobs = take_apart(kept)
-    if mentions_known(text, *(blob.text for blob in blobs)):
-        kept = hide_known_in(kept)
-        text, blobs = take_apart(kept)
-    task_id = None if new.task_id is None else hide_known(new.task_id)
-    return KeptEvent(at=new.at, kind=new.kind, task_id=task_id, data=kept, text=text, blobs=blobs)
+    return kept
 
 
 def keep_outcome(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kapelle.errors import InvalidInput
 
 from .event import Event, EventKind
-from .kept import keep_event
+from .kept import tell_event
 from .lease import Lease
 from .ledger import NewEvent, RunSummary, make_run_id
 from .outcome import Outcome
@@ -64,11 +64,10 @@ class Unrecorded:
 
     def append_all(self, run_id: str, new: Sequence[NewEvent], *, fence: int | None = None) -> tuple[Event, ...]:
         """Return the events as a ledger would; they are written nowhere."""
-        kept = [keep_event(one) for one in new]
         with self._lock:
             first = self._lengths.get(run_id, 0)
-            self._lengths[run_id] = first + len(kept)
-        return tuple(one.as_event(run_id, seq) for seq, one in enumerate(kept, first))
+            self._lengths[run_id] = first + len(new)
+        return tuple([tell_event(one, run_id, seq) for seq, one in enumerate(new, first)])
 
     def record(self, outcome: Outcome) -> None:
         """Refuse: there is nothing to write it into."""

@@ -12,6 +12,7 @@ from .characters import join_surrogates as join_surrogates
 from .characters import show_steering as show_steering
 from .known import hide_known as hide_known
 from .known import hide_known_in as hide_known_in
+from .known import is_any_known as is_any_known
 from .known import mentions_known as mentions_known
 from .known import remember as remember
 from .known import remember_environment as remember_environment

@@ -75,6 +75,11 @@ def mentions_known(*texts: str) -> bool:
     return known.is_any and known.is_in("\n".join(texts))
 
 
+def is_any_known() -> bool:
+    """Whether there is any known secret: where there is none, nothing has to be looked for."""
+    return current().is_any
+
+
 def remember(secret: str | None, *, owner: object) -> None:
     """Take a key or a password for known as long as its owner lives: a client, a ledger."""
     found = tuple(_worth_hiding(secret)) if secret else ()

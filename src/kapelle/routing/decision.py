@@ -94,7 +94,9 @@ def choose_agent(
 
     fit = _Fit(words=_words_of(task), load=load or {}, task=task)
     # Sorting is stable: agents that are equal by every criterion stay in the order of the registry.
-    ranked = sorted(able, key=lambda agent: tuple(criterion.rank(agent, fit) for criterion in CRITERIA))
+    ranked = able
+    if len(able) > 1:
+        ranked = sorted(able, key=lambda agent: tuple(criterion.rank(agent, fit) for criterion in CRITERIA))
     return Choice(task_id=task.task_id, agent_id=ranked[0].agent_id, explanation=_explain_rank(task, ranked, fit))
 
 
