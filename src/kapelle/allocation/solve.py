@@ -60,6 +60,11 @@ _CORE = 2
 best, and HiGHS needs a fourth of the time there. (The core of a knapsack problem, Balas and Zemel 1980.)"""
 _CORE_NODES = 1000
 """Of the search for that plan."""
+_SEARCH_SHARE = 0.2
+"""Of the time limit: what the search without a solver takes at most once it has a plan. Long chains, of which each
+move changes all times, took it all, and the linear program comes nearer in a tenth."""
+_FIRST_SHARE = 0.5
+"""Of the time limit: what it takes at most where it finds no plan."""
 _PAIRED = 100
 """Tasks up to which plans are improved by pairs of moves: 2 ms a plan of 50 tasks, 60 ms one of 200."""
 _TIE_SLOTS = 300
@@ -208,7 +213,12 @@ def _solve_large(problem: AssignmentProblem, known: _Known, *, time_limit_s: flo
         plans.append(plan)
         known.add(plan)
 
-    found = lagrangian.search(tables, alive, enough=aims[-1], found=take)
+    def is_over(share: float = 1.0) -> bool:
+        return known.clock() - known.started >= share * time_limit_s
+
+    found = lagrangian.search(
+        tables, alive, enough=aims[-1], found=take, is_over=lambda: is_over(_SEARCH_SHARE if plans else _FIRST_SHARE)
+    )
     known.bound = max(known.bound, found.bound)
     solver, proven = "lagrangian", known.is_within(aims[-1])
     if not proven:
@@ -251,7 +261,11 @@ def _finish(
     bound = prices.bound(tables, reduced)
     assert bound >= best_bound
     known.bound = max(known.bound, bound)
-    rounded = round_prices(tables, alive, prices)
+
+    def is_over() -> bool:
+        return remaining() <= 0
+
+    rounded = round_prices(tables, alive, prices, is_over=is_over)
     if rounded is not None:
         known.add(rounded)
 
@@ -259,7 +273,7 @@ def _finish(
     above = reduced - reduced.min(axis=1)[:, None]
     if tables.n <= _PAIRED and not known.is_within(gap):
         for plan in dict.fromkeys(one for one in (known.cheapest, rounded, *plans[-2:]) if one is not None):
-            known.add(improve_by_pairs(tables, alive, above, plan))
+            known.add(improve_by_pairs(tables, alive, above, plan, is_over=is_over))
     if known.is_within(gap):
         return True
 
