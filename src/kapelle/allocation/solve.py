@@ -224,8 +224,9 @@ def _solve_large(problem: AssignmentProblem, known: _Known, *, time_limit_s: flo
     if not proven:
         solver = "highs"
 
-        def remaining() -> float:
-            share = GOOD_SHARE if len(aims) > 1 and known.is_within(aims[0]) else 1.0
+        def remaining(share: float = 1.0) -> float:
+            if len(aims) > 1 and known.is_within(aims[0]):
+                share = min(share, GOOD_SHARE)
             return share * time_limit_s - (known.clock() - known.started)
 
         proven = _finish(tables, alive, found.prices, known, problem.limits, aims, remaining, plans)
@@ -241,12 +242,13 @@ def _finish(
     known: _Known,
     limits: Limits,
     aims: Sequence[float],
-    remaining: Callable[[], float],
+    remaining: Callable[..., float],
     plans: Sequence[Assignment],
 ) -> bool:
     """Let HiGHS close the gap; return whether the cheapest plan is proven, or that there is none.
 
-    The gap is to come down to each of the `aims`, one after the other; `plans` are those found so far.
+    The gap is to come down to the last of the `aims`, or at least to the first; `plans` are those found so far, and
+    `remaining` tells how many seconds there are of a share of the time limit.
     """
     from . import mip
     from .lagrangian import round_prices
@@ -281,18 +283,24 @@ def _finish(
         # A better plan rules more candidates out, and the best one hardly ever has a candidate that is far above.
         core, left_out = _at_most(_CORE * tables.n, alive, above)
         _minimize(tables, core, known, limits, bound + left_out, gap, remaining(), nodes=_CORE_NODES)
-    status, left_out = "unknown", float("inf")
-    for aim in aims:
-        if known.is_within(aim):
+    # Straight to the last aim: whoever solved for the first one before would solve most plans twice. What is not even
+    # good by then is solved again, for the rest of the time, until it is.
+    for aim, share in ((gap, GOOD_SHARE), (aims[0], 1.0)) if len(aims) > 1 else ((gap, 1.0),):
+        if remaining(share) <= 0 and share < 1.0:
             continue
         kept, left_out = _at_most(HUGE, _worth(alive, above, known, bound), above)
-        status = _minimize(tables, kept, known, limits, bound + left_out, aim, remaining())
+        status = _minimize(tables, kept, known, limits, bound + left_out, aim, remaining(share))
         if known.cheapest is None:
-            return status == "infeasible" and left_out == float("inf")
+            if status == "infeasible":
+                return left_out == float("inf")
+        elif status in ("optimal", "infeasible") or known.is_within(aims[0]):
+            break
+    if known.cheapest is None:
+        return False
     if known.is_within(gap):
         return True
     # HiGHS has compared all that it was given, to its own precision, and what it was not given costs more.
-    return status in ("optimal", "infeasible") and bound + left_out >= known.cheapest_cost * (1 - gap)
+    return aim == gap and status in ("optimal", "infeasible") and bound + left_out >= known.cheapest_cost * (1 - gap)
 
 
 def _worth(alive: Array, above: Array, known: _Known, bound: float) -> Array:
