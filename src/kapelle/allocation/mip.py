@@ -80,7 +80,7 @@ def minimize(
     """
     import highspy  # 60 ms: only where a plan needs it
 
-    folded = fold(tables, alive) if goal == "cost" and not parts else Folded.apart(tables)
+    folded = fold(tables, alive) if goal != "seconds" and not parts else Folded.apart(tables)
     tables, alive = folded.tables, folded.alive(alive)
     model = _Model(tables, goal, limits, parts, may_exceed)
     highs = _solver(highspy, time_limit_s)
