@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.allocation import solve as solving
+from kapelle.allocation.alike import fold
 from kapelle.allocation.assignment import Assignment, AssignmentProblem, Candidate, Limits, TaskChoices
 from kapelle.allocation.local_search import improve_by_pairs
 from kapelle.allocation.solve import Solution, solve
@@ -148,3 +149,50 @@ def test_hundreds_of_tasks_alike_are_solved_and_the_gap_is_said() -> None:
     assert solution.status == "optimal"
     assert problem.allows(solution.choice)
     assert problem.totals(solution.choice).cost <= solution.lower_bound * 1.01
+
+
+def alike(count: int, agents: int) -> AssignmentProblem:
+    """Return a chain of tasks that are all alike, with all limits."""
+    candidates = tuple(
+        Candidate(agent=f"a{n}", cost=0.01 * 1.31**n, seconds=9.0 - 0.8 * n, quality=0.6 + 0.043 * n)
+        for n in range(agents)
+    )
+    slots = tuple(TaskChoices(candidates=candidates, before=(t - 1,) if t else ()) for t in range(count))
+    capacity = {f"a{n}": count // 5 for n in range(agents)}
+    limits = Limits(max_cost=1.0 * count, max_seconds=6.1 * count, min_quality=0.75, capacity=capacity)
+    return AssignmentProblem(slots=slots, limits=limits)
+
+
+def test_a_long_chain_of_tasks_alike_is_proven_to_be_the_best() -> None:
+    problem = alike(200, 9)
+    solution = solve(problem, time_limit_s=60.0, gap=1e-6)
+    assert solution.status == "optimal"
+    assert problem.allows(solution.choice)
+
+
+def test_whoever_looks_for_a_plan_looks_at_the_clock() -> None:
+    looks = 0
+
+    def clock() -> float:
+        nonlocal looks
+        looks += 1
+        return float(looks)
+
+    solution = solve(alike(200, 9), time_limit_s=50.0, gap=1e-6, clock=clock)
+    assert looks < 100
+    assert solution.status in ("optimal", "feasible", "unknown")
+
+
+@settings(max_examples=150, deadline=None)
+@given(limited_problems())
+def test_folded_tasks_take_the_candidates_that_were_counted(problem: AssignmentProblem) -> None:
+    tables = ProblemArrays(problem)
+    folded = fold(tables, tables.exists)
+    for choice in itertools.islice(itertools.product(*(range(len(slot.candidates)) for slot in problem.slots)), 40):
+        unfolded = folded.choice(folded.counts(choice))
+        before, after = problem.totals(choice), problem.totals(unfolded)
+        assert (after.cost, after.quality) == pytest.approx((before.cost, before.quality))
+        deadline = problem.limits.max_seconds
+        assert deadline is not None
+        assert after.seconds == pytest.approx(before.seconds) or max(before.seconds, after.seconds) <= deadline
+        assert problem.workload(unfolded) == problem.workload(choice)

@@ -84,10 +84,11 @@ def search(
     steps: int = _STEPS,
     enough: float = 0.0,
     found: Callable[[Assignment], None] = lambda choice: None,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Found:
     """Return the best plan and bound of some subgradient steps, fewer if they come within `enough` of each other.
 
-    `found` is called with every plan that is better than those before.
+    `found` is called with every plan that is better than those before; `is_over` tells when time is up.
     """
     best: Assignment | None = None
     best_cost, bound, since_rise, pace = np.inf, 0.0, 0, 1.0
@@ -97,7 +98,7 @@ def search(
 
     def attempt(reduced: Array, chosen: Array) -> None:
         nonlocal best, best_cost
-        plan = _Plan(tables, alive, chosen.copy())
+        plan = _Plan(tables, alive, chosen.copy(), is_over)
         if plan.repair(reduced):
             plan.improve(reduced)
             if plan.cost() < best_cost:
@@ -118,7 +119,7 @@ def search(
             attempt(reduced, chosen)
             if best is None and step == _FIRST[0]:
                 attempt(*_hurry(tables, alive))
-        if best_cost <= bound * (1 + enough):
+        if best_cost <= bound * (1 + enough) or is_over():
             break
 
         # Polyak's step towards the best known cost; each limit is measured in what one task can change of it.
@@ -144,15 +145,17 @@ def search(
             path,
             deadline=tables.deadline,
         )
-    if best is None:
+    if best is None and not is_over():
         attempt(*_hurry(tables, alive))
     return Found(choice=best, bound=max(0.0, bound), prices=best_prices)
 
 
-def round_prices(tables: ProblemArrays, alive: Array, prices: Prices) -> Assignment | None:
+def round_prices(
+    tables: ProblemArrays, alive: Array, prices: Prices, *, is_over: Callable[[], bool] = lambda: False
+) -> Assignment | None:
     """Return the plan that tasks come to that choose under these prices, repaired and improved; None if that fails."""
     reduced = prices.reduced(tables, alive)
-    plan = _Plan(tables, alive, reduced.argmin(axis=1))
+    plan = _Plan(tables, alive, reduced.argmin(axis=1), is_over)
     if not plan.repair(reduced):
         return None
     plan.improve(reduced)
@@ -200,8 +203,8 @@ def _hurry(tables: ProblemArrays, alive: Array) -> tuple[Array, Array]:
 class _Plan:
     """A choice that is moved about, with the load of each agent and the timetable kept along."""
 
-    def __init__(self, tables: ProblemArrays, alive: Array, chosen: Array) -> None:
-        self.tables, self.alive, self.chosen = tables, alive, chosen
+    def __init__(self, tables: ProblemArrays, alive: Array, chosen: Array, is_over: Callable[[], bool]) -> None:
+        self.tables, self.alive, self.chosen, self.is_over = tables, alive, chosen, is_over
         self.load: list[float] = [*tables.load(chosen).tolist(), 0.0]
         self.most: list[float] = [*tables.capacity.tolist(), float("inf")]
         seconds = tables.seconds[tables.rows, chosen].tolist()
@@ -236,6 +239,8 @@ class _Plan:
                     continue
                 loss = qualities[t][was] - qualities[t][at]
                 if loss <= slack and self._fits(t, at):
+                    if self.is_over():
+                        return
                     self._move(t, at)
                     slack -= loss
                     moved = True
@@ -255,6 +260,8 @@ class _Plan:
                     if self.load[agent] <= self.most[agent]:
                         break
                     if agent in tables.lists.agents[t][self.chosen[t]] and self._has_places(t, at):
+                        if self.is_over():
+                            return False
                         self._move(t, at)
                         moved = True
                 if not moved:
@@ -270,6 +277,8 @@ class _Plan:
             length = self.times.heads[path[0]] + self.times.seconds[path[0]]
             if length <= self.latest:
                 return True
+            if self.is_over():
+                return False
             gain = tables.seconds[path, self.chosen[path]][:, None] - tables.seconds[path]
             price = np.maximum(reduced[path] - reduced[path, self.chosen[path]][:, None], 1e-12)
             useful = np.minimum(gain, length - self.latest + 1e-9)
@@ -301,6 +310,8 @@ class _Plan:
                 if missing <= enough:
                     break
                 if t not in touched and self._fits(t, at):
+                    if self.is_over():
+                        return False
                     self._move(t, at)
                     touched.add(t)
                     missing -= float(gain[t, at])

@@ -6,10 +6,12 @@ task takes a cheaper candidate and another one pays for it; a pair whose second 
 All pairs of the candidates that are best at the prices are compared at once, the one that saves most is made, until
 none saves anything.
 
-Deterministic: it counts moves and knows no clock.
+Deterministic: it counts moves, and a clock only says when to stop.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,7 +27,13 @@ _MOST = 600
 
 
 def improve_by_pairs(
-    tables: ProblemArrays, alive: Array, above: Array, start: Assignment, *, each: int = 4
+    tables: ProblemArrays,
+    alive: Array,
+    above: Array,
+    start: Assignment,
+    *,
+    each: int = 4,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Assignment:
     """Return a plan that costs no more, and from which no pair of moves saves anything.
 
@@ -35,10 +43,11 @@ def improve_by_pairs(
         above: What each candidate's reduced cost is above the least of its task: the lowest are tried.
         start: A plan that keeps all limits, cost aside.
         each: How many candidates of a task are tried, on average.
+        is_over: Tells when time is up.
     """
     search = _PairSearch(tables, alive, above, start, min(_MOST, each * tables.n))
     for _ in range(_MOVES):
-        if not search.move():
+        if is_over() or not search.move():
             break
     return tables.choice(search.chosen)
 

@@ -5,8 +5,9 @@
 
 Several graphs that share agents are one program, in which each keeps limits of its own: see `Part`.
 
-The finish-time variables f are continuous; they exist only where time matters. HiGHS keeps constraints to 1e-9 here, so
-costs and times are scaled to about 1 first; what comes back is checked again by the caller, in plain floats.
+The finish-time variables f are continuous; they exist only where time matters. Tasks that are alike are one row, and
+counted: see `alike`. HiGHS keeps constraints to 1e-9 here, so costs and times are scaled to about 1 first; what comes
+back is checked again by the caller, in plain floats.
 
 A large plan is never given to HiGHS whole: that takes minutes, whatever the time limit. `relax` solves the linear
 program by column generation: over a few candidates of each task, then over those besides that its duals find worth
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .alike import Folded, fold
 from .assignment import Assignment, Limits
 from .lagrangian import Prices
 from .tables import Array, ProblemArrays
@@ -78,6 +80,8 @@ def minimize(
     """
     import highspy  # 60 ms: only where a plan needs it
 
+    folded = fold(tables, alive) if goal != "seconds" and not parts else Folded.apart(tables)
+    tables, alive = folded.tables, folded.alive(alive)
     model = _Model(tables, goal, limits, parts, may_exceed)
     highs = _solver(highspy, time_limit_s)
     highs.setOptionValue("mip_rel_gap", gap)
@@ -100,9 +104,10 @@ def minimize(
     columns = np.flatnonzero(alive)
     highs.passModel(model.build(highspy, columns, integer=True))
     if start is not None:
-        chosen = tables.rows * tables.width + np.array(start)
+        counts = folded.counts(start).ravel()
+        chosen = np.flatnonzero(counts)
         at = (model.extra + np.searchsorted(columns, chosen)).astype(np.int32)
-        highs.setSolution(len(at), at, np.ones(len(at)))
+        highs.setSolution(len(at), at, counts[chosen])
     highs.run()
 
     status, info = highs.getModelStatus(), highs.getInfo()
@@ -111,9 +116,9 @@ def minimize(
     solved = status == highspy.HighsModelStatus.kOptimal
     choice = None
     if info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible:
-        values = np.zeros(tables.n * tables.width)
-        values[columns] = np.asarray(highs.getSolution().col_value)[model.extra :]
-        choice = tables.choice(values.reshape(tables.n, tables.width).argmax(axis=1))
+        values = np.zeros((tables.n, tables.width))
+        values.ravel()[columns] = np.asarray(highs.getSolution().col_value)[model.extra :]
+        choice = folded.choice(values)
     bound = info.mip_dual_bound if np.isfinite(info.mip_dual_bound) else 0.0
     return MipResult(
         status="optimal" if solved and choice is not None else "feasible" if choice is not None else "unknown",
@@ -241,9 +246,8 @@ class _Model:
         self.cost_row, self.quality_row = n, n + len(self.parts)
         self.agent_row = self.quality_row + len(self.parts)
         self.time_row = self.agent_row + agents
-        edges = [
-            (t, p) for t, before in enumerate(tables.before) if in_time[self.part_of[t]] for p in (before or (-1,))
-        ]
+        timed = (in_time[self.part_of] & tables.timed).tolist()
+        edges = [(t, p) for t, before in enumerate(tables.before) if timed[t] for p in (before or (-1,))]
         self.after = np.array([t for t, _ in edges], dtype=np.intp)
         self.before = np.array([p for _, p in edges], dtype=np.intp)
         self.counts = np.bincount(self.after, minlength=n)
@@ -251,12 +255,12 @@ class _Model:
         rows = self.time_row + len(edges)
 
         self.row_lower, self.row_upper = np.full(rows, -np.inf), np.full(rows, np.inf)
-        self.row_lower[:n] = self.row_upper[:n] = 1.0
+        self.row_lower[:n] = self.row_upper[:n] = tables.sizes
         for number, part in enumerate(self.parts):
             if self.costed[number] and part.limits.max_cost is not None:
                 self.row_upper[self.cost_row + number] = part.limits.max_cost / self.cost_scale
             if self.judged[number]:
-                counted = int(tables.counts[part.begin : part.end].sum())
+                counted = int(tables.sizes[part.begin : part.end] @ tables.counts[part.begin : part.end])
                 self.row_lower[self.quality_row + number] = part.limits.min_quality * counted
         self.row_upper[self.agent_row : self.time_row] = tables.capacity
         self.row_lower[self.time_row :] = 0.0
@@ -288,7 +292,8 @@ class _Model:
         lp.num_row_ = len(self.row_lower)
         lp.col_cost_ = np.concatenate([self.extra_cost, self._objective().ravel()[columns]])
         lp.col_lower_ = np.concatenate([self.extra_lower, np.zeros(m)])
-        lp.col_upper_ = np.concatenate([self.extra_upper, np.full(m, 1.0 if integer else np.inf)])
+        most = self.tables.sizes[columns // self.tables.width] if integer else np.full(m, np.inf)
+        lp.col_upper_ = np.concatenate([self.extra_upper, most])
         lp.row_lower_, lp.row_upper_ = self.row_lower, self.row_upper
         lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
         before = np.concatenate([[0], np.cumsum(counts)])
@@ -365,7 +370,7 @@ class _Model:
 
     def _add_times(self) -> None:
         tables = self.tables
-        shortest = np.where(tables.exists, tables.seconds, np.inf).min(axis=1)
+        shortest = np.where(tables.exists, tables.seconds, np.inf).min(axis=1) * tables.sizes
         earliest = np.array(tables.heads(shortest.tolist())) + shortest
         upper = np.full(tables.n, np.inf)
         tails = np.array(tables.tails(shortest.tolist()))

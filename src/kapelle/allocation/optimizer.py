@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -38,6 +39,12 @@ logger = get_logger("kapelle.daao_optimizer")
 _INLINE = 200
 """Candidates in all, up to which solving takes no longer than handing it to another thread is worth."""
 
+_LEAST_SHARE = 0.25
+"""Of the time limit: what each further solve of one answer gets at least, when the first ones took it all."""
+
+_EXPLAIN_SHARE = 0.5
+"""Of it: what there is at least to find out why there is no plan."""
+
 AnyPlan = RoutingPlan | RoutedPlan | OptimizedPlan | Mapping[str, str]
 """What may be optimised: a plan, or task ids with their agents."""
 
@@ -57,7 +64,8 @@ class DAAOOptimizer:
 
     Among plans of equal cost it prefers quality, then less work in seconds, then the initial agents. Answers are exact
     up to `gap`, if found in `time_limit_s`; a plan that is proven to cost at most `good_gap` too much gets two fifths
-    of that time. The plan says which, and the gap that is left. The registry may be replaced while it lives.
+    of that time. The plan says which, and the gap that is left. Where there is none, saying why shares that time. The
+    registry may be replaced while it lives.
     """
 
     def __init__(
@@ -205,7 +213,7 @@ class DAAOOptimizer:
         if logger.isEnabledFor(logging.DEBUG):
             for task_id, complexity in estimates.complexities.items():
                 logger.debug("Task %s complexity: %.1fx", task_id, complexity)
-        formulation = formulate(work, constraints, estimates)
+        formulation, timer = formulate(work, constraints, estimates), _Timer(self._time_limit_s)
         baseline = formulation.problem.totals(formulation.initial)
         logger.info(
             "Baseline metrics: cost=$%.4f, time=%.1fs, quality=%.3f",
@@ -216,23 +224,25 @@ class DAAOOptimizer:
 
         if self.policy is not None:
             proposals = propose(self.policy, work, constraints, self.agent_registry, self.cost_profiler)
-            led = await self._follow(proposals, formulation) if proposals else None
+            led = await self._follow(proposals, formulation, timer) if proposals else None
             if led is not None:
                 return led
-        solution = await self._solve(formulation.problem)
+        solution = await self._solve(formulation.problem, timer)
         extra: dict[str, Any] = {}
         if not has_plan(solution) and (begun := self.relax(formulation)) is not None:
-            again = await self._solve(begun.problem)
+            again = await self._solve(begun.problem, timer)
             if has_plan(again):
                 formulation, solution = begun, again
         if solution.status == "infeasible":
-            formulation, solution, extra = await self._explain(formulation, solution)
+            formulation, solution, extra = await self._explain(formulation, solution, timer)
         plan = formulation.plan(solution, extra)
         details = plan.optimization_details
         logger.info("Optimization complete: saved $%.4f (%.0f%%)", plan.cost_savings, details["savings_pct"])
         return plan
 
-    async def _follow(self, proposals: Mapping[str, PolicyProposal], formulation: Formulation) -> OptimizedPlan | None:
+    async def _follow(
+        self, proposals: Mapping[str, PolicyProposal], formulation: Formulation, timer: _Timer
+    ) -> OptimizedPlan | None:
         """Return the cheapest plan that does as the policy proposes; None where no such plan keeps the limits."""
         work, constraints = formulation.work, formulation.constraints
         strategies = {task_id: one.strategy for task_id, one in proposals.items()}
@@ -241,36 +251,38 @@ class DAAOOptimizer:
             dataclasses.replace(constraints, pinned={*constraints.pinned, *proposals}),
             formulation.estimates,
         )
-        solution = await self._solve(led.problem)
+        solution = await self._solve(led.problem, timer)
         if not has_plan(solution):
             logger.info("What the learned policy proposes breaks a limit, so the plan is optimised without it.")
             return None
         reasons = {task_id: one.reason for task_id, one in proposals.items()}
         return led.plan(solution, {"reasons": reasons}, baseline=formulation)
 
-    async def _solve(self, problem: AssignmentProblem) -> Solution:
+    async def _solve(self, problem: AssignmentProblem, timer: _Timer) -> Solution:
         solution = solve_trivially(problem)
         if solution is not None:
             return solution
         if problem.size <= _INLINE:
-            return self._solve_now(problem)
-        return await call_in_thread(self._solve_now, problem)
+            return self._solve_now(problem, timer)
+        return await call_in_thread(self._solve_now, problem, timer)
 
-    def _solve_now(self, problem: AssignmentProblem) -> Solution:
-        return solve(problem, time_limit_s=self._time_limit_s, gap=self._gap, good_gap=self._good_gap)
+    def _solve_now(self, problem: AssignmentProblem, timer: _Timer) -> Solution:
+        return solve(problem, time_limit_s=timer.left_s(), gap=self._gap, good_gap=self._good_gap)
 
     async def _explain(
-        self, formulation: Formulation, solution: Solution
+        self, formulation: Formulation, solution: Solution, timer: _Timer
     ) -> tuple[Formulation, Solution, dict[str, Any]]:
         """Say which limits stand in the way; or let the quality give way that nobody asked for."""
         limits = formulation.problem.limits
         if formulation.constraints.min_quality_score is None and limits.min_quality > 0:
             loose = formulation.with_limits(dataclasses.replace(limits, min_quality=0.0))
-            free = await self._solve(loose.problem)
+            free = await self._solve(loose.problem, timer)
             if has_plan(free):
-                return await self._give_way(formulation, loose, free)
+                return await self._give_way(formulation, loose, free, timer)
             formulation, solution = loose, free
-        binding, note = await call_in_thread(explain_infeasible, formulation.problem, time_limit_s=self._time_limit_s)
+        binding, note = await call_in_thread(
+            explain_infeasible, formulation.problem, time_limit_s=timer.left_s(_EXPLAIN_SHARE)
+        )
         if {"min_quality_score", "task_quality"} & binding.keys() and (untried := formulation.untried()):
             note += (
                 " What counts is the lower bound of a chance, and little or nothing was tried of "
@@ -285,18 +297,20 @@ class DAAOOptimizer:
         return formulation, solution, extra
 
     async def _give_way(
-        self, formulation: Formulation, loose: Formulation, free: Solution
+        self, formulation: Formulation, loose: Formulation, free: Solution, timer: _Timer
     ) -> tuple[Formulation, Solution, dict[str, Any]]:
         """Return the cheapest plan for which the quality that nobody asked for gives way by as few tenths as it must.
 
         By less, the whole budget would go into a quality that is a default; all at once, to agents that always fail.
         """
         limits = formulation.problem.limits
-        binding, _ = await call_in_thread(explain_infeasible, formulation.problem, time_limit_s=self._time_limit_s)
+        binding, _ = await call_in_thread(
+            explain_infeasible, formulation.problem, time_limit_s=timer.left_s(_EXPLAIN_SHARE)
+        )
         missing = binding.get("min_quality_score", limits.min_quality)
         least = max(0.0, limits.min_quality - math.ceil(10 * missing) / 10)
         given = formulation.with_limits(dataclasses.replace(limits, min_quality=least))
-        solution = await self._solve(given.problem)
+        solution = await self._solve(given.problem, timer)
         if not has_plan(solution):
             given, solution = loose, free
         note = "Within the other limits no plan is as good as the initial one, so its quality, which nobody asked for, "
@@ -352,6 +366,17 @@ class DAAOOptimizer:
             "success": metrics["success"],
             "cost_usd": float(cost_usd),
         }
+
+
+class _Timer:
+    """Shares one time limit among all that is solved for one answer."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s, self._begun = limit_s, time.perf_counter()
+
+    def left_s(self, least: float = _LEAST_SHARE) -> float:
+        """Return how many seconds the next solve gets: this share of the limit at least."""
+        return max(least * self._limit_s, self._limit_s - (time.perf_counter() - self._begun))
 
 
 def _work(plan: AnyPlan, dag: TaskDAG) -> GivenPlan:

@@ -60,6 +60,11 @@ _CORE = 2
 best, and HiGHS needs a fourth of the time there. (The core of a knapsack problem, Balas and Zemel 1980.)"""
 _CORE_NODES = 1000
 """Of the search for that plan."""
+_SEARCH_SHARE = 0.2
+"""Of the time limit: what the search without a solver takes at most once it has a plan. Long chains, of which each
+move changes all times, took it all, and the linear program comes nearer in a tenth."""
+_FIRST_SHARE = 0.5
+"""Of the time limit: what it takes at most where it finds no plan."""
 _PAIRED = 100
 """Tasks up to which plans are improved by pairs of moves: 2 ms a plan of 50 tasks, 60 ms one of 200."""
 _TIE_SLOTS = 300
@@ -208,14 +213,20 @@ def _solve_large(problem: AssignmentProblem, known: _Known, *, time_limit_s: flo
         plans.append(plan)
         known.add(plan)
 
-    found = lagrangian.search(tables, alive, enough=aims[-1], found=take)
+    def is_over(share: float = 1.0) -> bool:
+        return known.clock() - known.started >= share * time_limit_s
+
+    found = lagrangian.search(
+        tables, alive, enough=aims[-1], found=take, is_over=lambda: is_over(_SEARCH_SHARE if plans else _FIRST_SHARE)
+    )
     known.bound = max(known.bound, found.bound)
     solver, proven = "lagrangian", known.is_within(aims[-1])
     if not proven:
         solver = "highs"
 
-        def remaining() -> float:
-            share = GOOD_SHARE if len(aims) > 1 and known.is_within(aims[0]) else 1.0
+        def remaining(share: float = 1.0) -> float:
+            if len(aims) > 1 and known.is_within(aims[0]):
+                share = min(share, GOOD_SHARE)
             return share * time_limit_s - (known.clock() - known.started)
 
         proven = _finish(tables, alive, found.prices, known, problem.limits, aims, remaining, plans)
@@ -231,12 +242,13 @@ def _finish(
     known: _Known,
     limits: Limits,
     aims: Sequence[float],
-    remaining: Callable[[], float],
+    remaining: Callable[..., float],
     plans: Sequence[Assignment],
 ) -> bool:
     """Let HiGHS close the gap; return whether the cheapest plan is proven, or that there is none.
 
-    The gap is to come down to each of the `aims`, one after the other; `plans` are those found so far.
+    The gap is to come down to the last of the `aims`, or at least to the first; `plans` are those found so far, and
+    `remaining` tells how many seconds there are of a share of the time limit.
     """
     from . import mip
     from .lagrangian import round_prices
@@ -251,7 +263,11 @@ def _finish(
     bound = prices.bound(tables, reduced)
     assert bound >= best_bound
     known.bound = max(known.bound, bound)
-    rounded = round_prices(tables, alive, prices)
+
+    def is_over() -> bool:
+        return remaining() <= 0
+
+    rounded = round_prices(tables, alive, prices, is_over=is_over)
     if rounded is not None:
         known.add(rounded)
 
@@ -259,7 +275,7 @@ def _finish(
     above = reduced - reduced.min(axis=1)[:, None]
     if tables.n <= _PAIRED and not known.is_within(gap):
         for plan in dict.fromkeys(one for one in (known.cheapest, rounded, *plans[-2:]) if one is not None):
-            known.add(improve_by_pairs(tables, alive, above, plan))
+            known.add(improve_by_pairs(tables, alive, above, plan, is_over=is_over))
     if known.is_within(gap):
         return True
 
@@ -267,18 +283,24 @@ def _finish(
         # A better plan rules more candidates out, and the best one hardly ever has a candidate that is far above.
         core, left_out = _at_most(_CORE * tables.n, alive, above)
         _minimize(tables, core, known, limits, bound + left_out, gap, remaining(), nodes=_CORE_NODES)
-    status, left_out = "unknown", float("inf")
-    for aim in aims:
-        if known.is_within(aim):
+    # Straight to the last aim: whoever solved for the first one before would solve most plans twice. What is not even
+    # good by then is solved again, for the rest of the time, until it is.
+    for aim, share in ((gap, GOOD_SHARE), (aims[0], 1.0)) if len(aims) > 1 else ((gap, 1.0),):
+        if remaining(share) <= 0 and share < 1.0:
             continue
         kept, left_out = _at_most(HUGE, _worth(alive, above, known, bound), above)
-        status = _minimize(tables, kept, known, limits, bound + left_out, aim, remaining())
+        status = _minimize(tables, kept, known, limits, bound + left_out, aim, remaining(share))
         if known.cheapest is None:
-            return status == "infeasible" and left_out == float("inf")
+            if status == "infeasible":
+                return left_out == float("inf")
+        elif status in ("optimal", "infeasible") or known.is_within(aims[0]):
+            break
+    if known.cheapest is None:
+        return False
     if known.is_within(gap):
         return True
     # HiGHS has compared all that it was given, to its own precision, and what it was not given costs more.
-    return status in ("optimal", "infeasible") and bound + left_out >= known.cheapest_cost * (1 - gap)
+    return aim == gap and status in ("optimal", "infeasible") and bound + left_out >= known.cheapest_cost * (1 - gap)
 
 
 def _worth(alive: Array, above: Array, known: _Known, bound: float) -> Array:

@@ -6,6 +6,7 @@ stay those of the problem. Needs NumPy: small plans do without it, see `branch`.
 
 from __future__ import annotations
 
+import copy
 import functools
 import heapq
 from collections import Counter
@@ -46,6 +47,10 @@ class ProblemArrays:
         success = self._spread([one.quality for one in flat], 0.0)
         self.counts = np.array([slot.counts for slot in slots], dtype=bool)
         """Whether the quality of a task counts."""
+        self.sizes = np.ones(self.n, dtype=np.intp)
+        """How many tasks a row stands for: more than one only in folded tables, see `alike`."""
+        self.timed = np.ones(self.n, dtype=bool)
+        """Whether a row's time can matter."""
         self.quality = np.where(self.counts[:, None], success, 0.0)
         """0 where it does not count."""
         floors = np.array([slot.min_quality for slot in slots], dtype=float)
@@ -79,6 +84,21 @@ class ProblemArrays:
                     layer[at] = used[depth] if depth < len(used) else nobody
         self.agents = np.stack([self._spread(layer, nobody).astype(np.intp) for layer in layers])
         """Numbers of the scarce agents that a candidate occupies, in layers; `len(scarce)` is nobody."""
+
+    def select(self, rows: Array, *, sizes: Array, before: Sequence[tuple[int, ...]], timed: Array) -> ProblemArrays:
+        """Return tables of these rows, each of which stands for so many tasks, and waits for so many of the others."""
+        some = copy.copy(self)
+        some.__dict__.pop("lists", None)
+        some.n, some.rows, some.sizes, some.timed = len(rows), np.arange(len(rows)), sizes, timed
+        for name in ("exists", "cost", "seconds", "quality", "counts", "lack"):
+            setattr(some, name, getattr(self, name)[rows])
+        some.agents = self.agents[:, rows]
+        some.before = list(before)
+        some.after = [[] for _ in rows]
+        for row, others in enumerate(before):
+            for other in others:
+                some.after[other].append(row)
+        return some
 
     def _spread(self, flat: Sequence[float], empty: float) -> Array:
         table = np.full((self.n, self.width), empty)
