@@ -115,3 +115,36 @@ def test_a_durability_of_what_the_engine_does_not_open_is_refused() -> None:
 def test_a_location_in_place_of_a_ledger_is_refused_with_the_way_to_open_it() -> None:
     with pytest.raises(InvalidInput, match=r"Open it: ledger=open_ledger\('runs.sqlite'\)"):
         Engine([worker], model="none", ledger="runs.sqlite")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lacking", ["append_all", "find_run", "outline", "now"])
+def test_a_ledger_of_ones_own_that_lacks_a_method_is_refused_before_a_run_begins(lacking: str) -> None:
+    class Own:
+        def __init__(self) -> None:
+            self._kept = SqliteLedger()
+
+        def __getattr__(self, name: str) -> object:
+            if name == lacking:
+                raise AttributeError(name)
+            return getattr(self._kept, name)
+
+    with pytest.raises(InvalidInput, match=rf"ledger=Own is no ledger: it lacks {lacking}\. .*kapelle\.ledger\.Ledger"):
+        Engine([worker], model="none", ledger=Own())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("odd", [3, object(), SqliteLedger])
+def test_what_is_no_ledger_is_refused(odd: object) -> None:
+    with pytest.raises(InvalidInput, match="is no ledger: it "):
+        Engine([worker], model="none", ledger=odd)  # type: ignore[arg-type]
+
+
+def test_a_run_goes_on_where_what_it_shows_cannot_be_learned(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine([worker], model="none", ledger=SqliteLedger())
+
+    def refuse(outcome: object) -> None:
+        raise RuntimeError("what learns is broken")
+
+    engine.profiler.record_outcome = refuse  # type: ignore[method-assign]
+    run = go(engine, "a", "b")
+    assert (run.state, len(engine.ledger.outcomes())) == ("done", 2)
+    assert "could not be learned" in caplog.text
