@@ -133,7 +133,8 @@ def test_a_file_is_written_as_durably_as_is_asked(durability: Any, tmp_path: Any
         record_run(ledger)
         assert ledger._connection is not None
         (level,) = ledger._connection.execute("PRAGMA synchronous").fetchone()
-    assert level == {"full": 2, "normal": 1}[durability]
+        (through_the_cache,) = ledger._connection.execute("PRAGMA fullfsync").fetchone()
+    assert (level, through_the_cache) == {"full": (2, 1), "normal": (1, 0)}[durability]
 
 
 def test_a_durability_that_is_not_known_is_refused_with_the_ones_there_are() -> None:
