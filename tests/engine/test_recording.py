@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from kapelle import AskPerson, Engine, Plan, Run, SqliteLedger, Task, TaskDAG, agent
+from kapelle.agents import AgentResult
 from kapelle.errors import AgentFailed, InvalidInput
 from kapelle.ledger import Event
 from kapelle.redaction.known import remember
+from kapelle.strategies import Vote
 
 
 @agent(task_types=["work"], cost_usd=0.01)
@@ -125,3 +127,73 @@ def test_what_looks_like_a_key_is_hidden_in_errors_without_a_ledger() -> None:
     run = go(Engine([careless], model="none", ledger=None), "a")
     assert "abcdefghijklmnopqrstuvwxyz" not in repr(run.events)
     assert "refused" in str(run.tasks["a"].reason)
+
+
+@pytest.mark.parametrize("lacking", ["append_all", "find_run", "outline", "now"])
+def test_a_ledger_of_ones_own_that_lacks_a_method_is_refused_before_a_run_begins(lacking: str) -> None:
+    class Own:
+        def __init__(self) -> None:
+            self._kept = SqliteLedger()
+
+        def __getattr__(self, name: str) -> object:
+            if name == lacking:
+                raise AttributeError(name)
+            return getattr(self._kept, name)
+
+    with pytest.raises(InvalidInput, match=rf"ledger=Own is no ledger: it lacks {lacking}\. .*kapelle\.ledger\.Ledger"):
+        Engine([worker], model="none", ledger=Own())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("odd", [3, object(), SqliteLedger])
+def test_what_is_no_ledger_is_refused(odd: object) -> None:
+    with pytest.raises(InvalidInput, match="is no ledger: it "):
+        Engine([worker], model="none", ledger=odd)  # type: ignore[arg-type]
+
+
+def test_a_run_goes_on_where_what_it_shows_cannot_be_learned(caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engine([worker], model="none", ledger=SqliteLedger())
+
+    def refuse(outcome: object) -> None:
+        raise RuntimeError("what learns is broken")
+
+    engine.profiler.record_outcome = refuse  # type: ignore[method-assign]
+    run = go(engine, "a", "b")
+    assert (run.state, len(engine.ledger.outcomes())) == ("done", 2)
+    assert "could not be learned" in caplog.text
+
+
+@agent(task_types=["work"], cost_usd=0.001)
+async def dearer(task: Any) -> AgentResult:
+    """Costs far more than it declares, so that the rest of its run goes to others."""
+    return AgentResult(output="dear", cost_usd=0.3)
+
+
+@agent(task_types=["grow"], cost_usd=0.01)
+async def grower(task: Any) -> AgentResult:
+    return AgentResult(output=None, expansion=TaskDAG([work("x"), work("y", "x")]))
+
+
+def work(name: str, *after: str, **fields: Any) -> Task:
+    return Task(task_id=name, task_type="work", depends_on=after, **fields)
+
+
+@pytest.mark.parametrize("terms", [{}, {"budget_usd": 2.0}, {"budget_usd": 0.35}, {"deadline_s": 60.0}])
+def test_without_a_ledger_a_run_grows_votes_and_replans_as_with_one(terms: dict[str, float]) -> None:
+    graph = TaskDAG(
+        [
+            Task(task_id="g", task_type="grow"),
+            work("a", "g"),
+            work("b", "a"),
+            work("c", "b"),
+            work("fails", "c"),
+            work("v", strategy=Vote(agents=("worker", "dearer"))),
+        ]
+    )
+    told = []
+    for ledger in (None, SqliteLedger()):
+        engine = Engine([grower, dearer, worker], model="none", ledger=ledger, environ={})
+        run = asyncio.run(engine.run(Plan(request="x", graph=graph, planner="me"), **terms))  # type: ignore[arg-type]
+        kinds = sorted(event.kind for event in run.events)
+        told.append((run.state, run.results, round(run.cost_usd, 9), dict(run.assignments), kinds))
+    assert told[0] == told[1]
+    assert {"task_expanded", "plan_reassigned"} <= set(told[0][-1])

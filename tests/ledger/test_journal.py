@@ -133,9 +133,27 @@ def test_a_file_is_written_as_durably_as_is_asked(durability: Any, tmp_path: Any
         record_run(ledger)
         assert ledger._connection is not None
         (level,) = ledger._connection.execute("PRAGMA synchronous").fetchone()
-    assert level == {"full": 2, "normal": 1}[durability]
+        (through_the_cache,) = ledger._connection.execute("PRAGMA fullfsync").fetchone()
+    assert (level, through_the_cache) == {"full": (2, 1), "normal": (1, 0)}[durability]
 
 
 def test_a_durability_that_is_not_known_is_refused_with_the_ones_there_are() -> None:
     with pytest.raises(InvalidInput, match=r"'full'.*'normal'"):
         SqliteLedger(durability="paranoid")  # type: ignore[arg-type]  # what a user may type
+
+
+def test_an_outcome_that_cannot_be_learned_ends_no_turn_and_the_rest_of_it_is_told() -> None:
+    told: list[str] = []
+
+    def learn(outcome: Outcome) -> None:
+        raise RuntimeError("what learns is broken")
+
+    ledger = SqliteLedger()
+    journal = begun(ledger, on_event=lambda event: told.append(event.kind), on_outcome=learn)
+    with journal.held():
+        journal.write("task_started", task_id="a")
+        journal.write("task_finished", {"output": 1}, task_id="a", outcomes=[OUTCOME])
+        journal.write("task_skipped", {"reason": "x"}, task_id="b")
+    assert told == [event.kind for event in ledger.events("r")]
+    assert len(ledger.outcomes()) == 1
+    assert not journal.is_lost

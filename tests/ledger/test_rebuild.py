@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -147,3 +150,24 @@ def test_a_task_that_asks_a_person_names_the_model_whose_price_nobody_knows() ->
     began: Step = ("task_started", "t0", {"agent": "a"})
     run = rebuild_run(events(STARTED, PLANNED, APPROVED, began, ("task_asked", "t0", asked)))
     assert run.tasks["t0"].unpriced_model == "local:m"
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_reading_leaves_the_garbage_collector_as_it_was(was_on: bool, fails: bool) -> None:
+    seen: list[bool] = []
+
+    def events() -> Iterator[Event]:
+        yield Event(run_id="r", seq=0, at=0.0, kind="run_started", data={"request": "x"})
+        seen.append(gc.isenabled())
+        if fails:
+            yield Event(run_id="r", seq=5, at=0.0, kind="run_waiting")
+
+    before = gc.isenabled()
+    (gc.enable if was_on else gc.disable)()
+    try:
+        with pytest.raises(LedgerCorrupt) if fails else nullcontext():
+            rebuild_run(events())
+        assert (seen, gc.isenabled()) == ([False], was_on)
+    finally:
+        (gc.enable if before else gc.disable)()

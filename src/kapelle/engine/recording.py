@@ -56,7 +56,8 @@ def choose_ledger(
     """Return what an engine records its runs in.
 
     Raises:
-        InvalidInput: a durability is given for what the engine does not open, or a location where a ledger should be.
+        InvalidInput: a durability is given for what the engine does not open, or a location, or something else that
+            lacks what a ledger does, where a ledger should be.
     """
     if given == "default":
         return open_ledger(ledger_path(environ=environ), durability=durability, environ=environ)
@@ -67,4 +68,19 @@ def choose_ledger(
             f"durability={durability!r:.40} is for the ledger that the engine opens, and this one was given a ledger, "
             "or none. Say it where that is opened: open_ledger(PATH, durability=...)."
         )
-    return Unrecorded(clock=clock) if given is None else given
+    if given is None:
+        return Unrecorded(clock=clock)
+    if isinstance(given, type):
+        raise InvalidInput(
+            f"ledger={given.__qualname__} is no ledger: it is a class. Give one: {given.__qualname__}(...)."
+        )
+    if lacking := [name for name in _DOES if not callable(getattr(given, name, None))]:
+        raise InvalidInput(
+            f"ledger={type(given).__name__} is no ledger: it lacks {', '.join(lacking)}. A ledger of your own has all "
+            "methods of kapelle.ledger.Ledger."
+        )
+    return given
+
+
+_DOES = tuple(name for name, what in vars(Ledger).items() if callable(what) and not name.startswith("_"))
+"""What every ledger does. Found out before a run begins, where a method that is missing would end it in the middle."""

@@ -67,8 +67,10 @@ class Surprises:
         self._heeds_time = heeds_time
         self._counts: Counter[tuple[str, str, SurpriseKind]] = Counter()
         self._costs: dict[tuple[str, str], _Total] = {}
-        """Per agent and type of task that was dearer than expected, all that was told of its costs since."""
+        """Per agent and type of task, all that was told of its costs: one odd bill among many is no more than that."""
         self._times: dict[tuple[str, str], _Total] = {}
+        self._dearer: set[tuple[str, str]] = set()
+        self._slower: set[tuple[str, str]] = set()
         self._due: list[str] = []
 
     @property
@@ -79,13 +81,12 @@ class Surprises:
     @property
     def seen(self) -> SeenInRun:
         """What the agents took that were dearer or slower than expected."""
-        pairs = self._costs.keys() | self._times.keys()
         return {
             pair: Seen(
-                cost_usd=self._costs[pair].mean if pair in self._costs else 0.0,
-                seconds=self._times[pair].mean if pair in self._times else 0.0,
+                cost_usd=self._costs[pair].mean if pair in self._dearer else 0.0,
+                seconds=self._times[pair].mean if pair in self._slower else 0.0,
             )
-            for pair in pairs
+            for pair in self._dearer | self._slower
         }
 
     def take(self) -> tuple[str, ...]:
@@ -101,15 +102,13 @@ class Surprises:
                 self._surprise(took, "dearer", _tell_cost(took))
             elif cost_usd < expected.cost_low_usd - LEAST:
                 self._surprise(took, "cheaper", _tell_cost(took))
-            if self._costs:
-                _add(self._costs, took, cost_usd)
+            _add(self._costs, took, cost_usd)
         if seconds is not None and self._heeds_time:
             if seconds > expected.seconds_high + LEAST and seconds > expected.seconds + LEAST:
                 self._surprise(took, "slower", _tell_seconds(took))
             elif seconds < expected.seconds_low - LEAST:
                 self._surprise(took, "faster", _tell_seconds(took))
-            if self._times:
-                _add(self._times, took, seconds)
+            _add(self._times, took, seconds)
 
     def judge(self, task_id: str, agent: str, task_type: str, expected: Estimate, quality: float) -> None:
         """What an attempt is worth is known: is that a surprise? `quality` is 0 for one that failed."""
@@ -121,9 +120,9 @@ class Surprises:
     def _surprise(self, took: Took, kind: SurpriseKind, words: str) -> None:
         pair = took.agent, took.task_type
         if kind == "dearer":
-            self._costs.setdefault(pair, _Total())
+            self._dearer.add(pair)
         elif kind == "slower":
-            self._times.setdefault(pair, _Total())
+            self._slower.add(pair)
         self._count((*pair, kind), words)
 
     def _count(self, key: tuple[str, str, SurpriseKind], words: str) -> None:
@@ -134,9 +133,10 @@ class Surprises:
 
 
 def _add(totals: dict[tuple[str, str], _Total], took: Took, amount: float) -> None:
-    total = totals.get((took.agent, took.task_type))
-    if total is not None:
-        total.add(amount / took.complexity if took.complexity > 0 else amount)
+    pair = took.agent, took.task_type
+    if pair not in totals:
+        totals[pair] = _Total()
+    totals[pair].add(amount / took.complexity if took.complexity > 0 else amount)
 
 
 def _tell_cost(took: Took) -> str:

@@ -67,6 +67,8 @@ def open_for_writing(path: str, durability: Durability) -> sqlite3.Connection:
     try:
         _write_ahead(connection)
         connection.execute(f"PRAGMA synchronous = {durability}")
+        # On macOS fsync leaves what is written in the drive's cache, unless this is on (sqlite.org/pragma.html).
+        connection.execute(f"PRAGMA fullfsync = {'ON' if durability == 'full' else 'OFF'}")
         make_tables(connection, path)
     except sqlite3.Error as error:
         connection.close()

@@ -39,7 +39,7 @@ class Journal:
     Events are dated by the ledger's clock, which may be set while a run goes on. By how much it jumped stands in the
     first event after that, so that a deadline is used up by work and by nothing else (see Run.active_seconds).
 
-    What a watcher raises is logged, and never ends the run: the ledger has it all.
+    What a watcher raises, or who learns from outcomes, is logged, and never ends the run: the ledger has it all.
 
     Args:
         ledger: None writes nothing and keeps nothing: for who wants no record, and can do without a Run.
@@ -167,9 +167,13 @@ class Journal:
             self._tell_outcomes(one.outcomes)
 
     def _tell_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        if self._on_outcome is not None:
-            for outcome in outcomes:
+        if self._on_outcome is None:
+            return
+        for outcome in outcomes:
+            try:
                 self._on_outcome(outcome)
+            except Exception:  # the ledger has it, and who reads it there learns it; the rest of a turn is told
+                logger.exception("Run %s: an outcome of %r could not be learned.", self.run_id, outcome.agent)
 
     def run(self) -> Run:
         """Return the run as its events tell it so far; what is held is written first.

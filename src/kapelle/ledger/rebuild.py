@@ -41,7 +41,11 @@ def rebuild_run(events: Iterable[Event]) -> Run:
 @contextmanager
 def _collector_at_rest() -> Iterator[None]:
     """Keep Python from looking for cyclic garbage: a run that is read makes none, and each search goes through all that
-    was read so far, which is a fifth of the time (Mercurial's `nogc` does the same for its bulk reads)."""
+    was read so far, which is a sixth of the time (Mercurial's `nogc` does the same for its bulk reads).
+
+    The collector is the process's. Of several threads that read, the one that found it at work sets it to work again,
+    whichever ends last; where it was at rest already, it is left so.
+    """
     if not gc.isenabled():
         yield
         return
