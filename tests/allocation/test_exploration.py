@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability
 from kapelle.allocation import Explorer
+from kapelle.allocation.exploration import EVENLY
 from kapelle.errors import InvalidInput
 from kapelle.estimates import CostProfiler, Estimate
 from kapelle.graph import Task, TaskDAG
@@ -58,7 +59,18 @@ def test_draws_have_half_the_width_of_what_is_believed() -> None:
     done = [Explorer(share=1.0).decide(f"r{n}", DAG, {"t": "a"}, {"t": able}, left_usd=math.inf) for n in range(100)]
     shares = [1.0 - one.stays["t"] if one.stays else one.moves["t"].propensity for one in done]
     # The draws of b pass a's mean where a normal one lies two of its standard deviations, of 0.05, above its own.
-    assert sum(shares) / len(shares) == pytest.approx(0.023, abs=0.006)
+    assert sum(shares) / len(shares) == pytest.approx((1 - EVENLY) * 0.023 + EVENLY / 2, abs=0.006)
+
+
+@given(st.integers(2, 9), st.floats(0.01, 1.0), st.integers(0, 99))
+def test_no_agent_is_so_bad_that_it_is_never_tried_again(size: int, share: float, seed: int) -> None:
+    able = {"a": estimate(1.0, sd=0.0)} | {f"b{n}": estimate(0.0, sd=0.0) for n in range(1, size)}
+    done = Explorer(share=share, seed=seed).decide("r", DAG, {"t": "a"}, {"t": able}, left_usd=math.inf)
+    least = share * EVENLY / size
+    if done.moves:
+        assert done.moves["t"].propensity == pytest.approx(least)
+    else:
+        assert done.stays["t"] == pytest.approx(1 - (size - 1) * least)
 
 
 def test_a_share_of_zero_changes_nothing() -> None:

@@ -147,12 +147,12 @@ def test_another_agent_does_what_one_fails_at_unless_the_user_has_said_who(tmp_p
     assert "Assign it to two; or, where what failed is mended: kapelle forget one" in run.issues[0]["way_out"]
 
 
-def test_exploration_reaches_an_agent_that_failed() -> None:
-    # nothing keeps it from going there, however the draw falls
+@pytest.mark.parametrize("count", [2, 5, 20])
+def test_exploration_reaches_an_agent_that_failed(count: int) -> None:
     cards = (card("one", cost_usd=0.0), card("two"))
     agents = set()
     for _ in range(60):
-        engine = engine_of(ledger_with(*failures(2)), *cards, explore=1.0)
+        engine = engine_of(ledger_with(*failures(count)), *cards, explore=1.0)
         run = asyncio.run(engine.run(plan_of(*(Task(task_id=f"t{n}", task_type="work") for n in range(10)))))
         agents |= {task.agent for task in run.tasks.values()}
         if "one" in agents:
