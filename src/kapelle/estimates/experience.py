@@ -143,8 +143,9 @@ class Experience:
             confidence: Of the lower bounds.
             now: Fades what is old; 0 fades nothing.
         """
+        answers = {agent: self._answers_of(agent, now) for agent, _ in agents}
         completions = {
-            kind: [self._believe_completion(agent, kind, confidence, now) for agent, _ in agents]
+            kind: [self._believe_completion(agent, kind, answers[agent], confidence, now) for agent, _ in agents]
             for kind in dict.fromkeys(kind for kind, _ in tasks)
         }
         nothing: list[list[Chance | None]] = [[None] * len(agents)] * len(tasks)
@@ -175,18 +176,20 @@ class Experience:
             self.correctness.judged > (history.judged if history is not None else 0),
         )
 
-    def _believe_completion(self, agent: str, task_type: str, confidence: float, now: float) -> Rate:
-        """Return what is believed of the chance of any answer; certain as long as nothing has failed."""
+    def _answers_of(self, agent: str, now: float) -> tuple[float, float]:
+        """Return at how many attempts it was seen, whatever their type, and how many of them it answered."""
         known = self.agents.get(agent)
-        weight = elsewhere = COMPLETION_OUTCOMES
-        count = total = 0.0
-        for history in known.histories if known is not None else ():
-            more, answered = history.completion.seen_at(now)
-            if history.task_type == task_type:
-                count, total = more, answered
-            else:
-                weight += more
-                elsewhere += answered
+        seen = [history.completion.seen_at(now) for history in known.histories] if known is not None else []
+        return sum(count for count, _ in seen), sum(total for _, total in seen)
+
+    def _believe_completion(
+        self, agent: str, task_type: str, answers: tuple[float, float], confidence: float, now: float
+    ) -> Rate:
+        """Return what is believed of the chance of any answer; certain as long as nothing has failed."""
+        history = self.histories.get((agent, task_type))
+        count, total = (0.0, 0.0) if history is None else history.completion.seen_at(now)
+        weight = COMPLETION_OUTCOMES + max(0.0, answers[0] - count)
+        elsewhere = min(weight, COMPLETION_OUTCOMES + max(0.0, answers[1] - total))
         return believe_rate(
             total, count, prior_mean=elsewhere / weight, prior_weight=COMPLETION_OUTCOMES, confidence=confidence
         )

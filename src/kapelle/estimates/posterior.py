@@ -214,6 +214,7 @@ def beta_cdf(alpha: float, beta: float, x: float) -> float:
     return 1.0 - front * _beta_fraction(beta, alpha, 1.0 - x) / beta
 
 
+@lru_cache(maxsize=4096)  # pairs of which as much is known are alike
 def beta_quantile(alpha: float, beta: float, q: float) -> float:
     """Return the x that a Beta variable stays below with chance q, to about nine digits, near the ends too.
 
