@@ -111,9 +111,9 @@ BUGS = (
     ),
     Planted(
         name="the least urgent go first",
-        file="execution/ready.py",
-        right="(-priority[task.task_id], latest",
-        wrong="(priority[task.task_id], latest",
+        file="execution/start_order.py",
+        right="(-priorities[task_id], moments[task_id]",
+        wrong="(priorities[task_id], moments[task_id]",
     ),
     Planted(
         name="a rival that lost is not cancelled",
