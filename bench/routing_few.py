@@ -1,7 +1,8 @@
 """What routing is worth while little is known: part of `bench.routing`, which prints it.
 
 `log_loss_of_few`: how well success is foretold from a hundred outcomes, each of one agent at random. `online_gain`:
-what is gained by learning task by task, drawing as exploration does, against the one agent that hindsight calls best.
+what is gained by learning task by task, drawing at the width that exploration draws at, against the one agent that
+hindsight calls best. Both measure the model alone: no outcome fades, nobody declares anything, and every task explores.
 """
 
 from __future__ import annotations

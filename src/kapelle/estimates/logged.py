@@ -1,7 +1,7 @@
 """What was logged of a task: its words, and what became of it with each agent that tried. Values only.
 
-Difficulty, strategies, policies and the savings report all learn from these rows, whether they come from the ledger,
-from a user's own log or from public data. A row may know one agent (a partial log) or many (a paired one).
+What words say, strategies, policies and the savings report all learn from these rows, whether they come from the
+ledger, from a user's own log or from public data. A row may know one agent (a partial log) or many (a paired one).
 """
 
 from __future__ import annotations
