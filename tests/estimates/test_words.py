@@ -79,6 +79,7 @@ def test_a_file_that_is_none_of_ours_is_refused_by_name(tmp_path: Path, content:
         {"types": 7},
         {"learned_at": float("nan")},
         {"type_scales": [0.0, 0.1]},
+        {"type_scales": [10**400, 0.1]},
         {"type_scales": ["x", "y"]},
         {"grams": np.full((2, 46, 46), -1.0)},
         {"grams": np.full((2, 46, 46), 1e300)},

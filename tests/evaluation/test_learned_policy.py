@@ -52,10 +52,18 @@ def test_a_damaged_file_is_refused_with_the_way_out(tmp_path: Path) -> None:
         {**policy, "strategies": []},
         {**policy, "point": {"price": "dear"}},
         {**policy, "point": {**policy["point"], "share": float("nan")}},
+        {**policy, "point": {**policy["point"], "share": 10**400}},
+        {**policy, "point": {**policy["point"], "share": 1.5}},
+        {**policy, "point": {**policy["point"], "price": -1.0}},
         {**policy, "allowed": 7},
         "no policy",
     ):
         write_arrays(path, {**{k: v for k, v in about.items() if k != "format"}, "policy": broken}, arrays)
+        with pytest.raises(InvalidInput, match="Learn it again"):
+            LearnedPolicy.load(path)
+    for name in ("slopes", "type_effects", "cost_lines", "means"):
+        told = {key: value for key, value in about.items() if key != "format"}
+        write_arrays(path, told, {**arrays, name: np.full(arrays[name].shape, 1e300)})
         with pytest.raises(InvalidInput, match="Learn it again"):
             LearnedPolicy.load(path)
     path.write_bytes(b"half a file")

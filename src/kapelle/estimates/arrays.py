@@ -37,6 +37,8 @@ def read_arrays(path: Path | str) -> tuple[dict[str, object], dict[str, NDArray[
         InvalidInput: there is no such file, or it is none of ours, damaged, or of a newer version.
     """
     try:
+        if Path(path).stat().st_size > _MAX_BYTES:
+            raise InvalidInput(f"{str(path)!r} is too large for a file of kapelle's. Learn it again from the log.")
         data = Path(path).read_bytes()
     except OSError as error:
         raise InvalidInput(f"{str(path)!r} cannot be read: {error.strerror or error}. Check its name.") from error

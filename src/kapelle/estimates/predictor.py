@@ -158,10 +158,9 @@ class OutcomePredictor:
         shapes = slopes.shape, effects.shape, costs.shape, means.shape
         if shapes != ((count, 1 + width), (count, 1 + len(types)), (3, count), (count,)):
             raise ValueError("the shapes differ")
-        if not np.isfinite(
-            np.concatenate([slopes.ravel(), effects.ravel(), costs.ravel(), means, [level, pull]])
-        ).all():
-            raise ValueError("a figure is not finite")
+        figures = np.concatenate([slopes.ravel(), effects.ravel(), costs.ravel(), means, [level, pull]])
+        if not (np.abs(figures) <= _MOST).all():
+            raise ValueError("a figure is not finite, or beyond all measure")
         if not (0 <= level <= 1 and 0 <= pull <= 1):
             raise ValueError("a figure lies outside 0..1")
         return cls(
@@ -204,3 +203,5 @@ def read_names(value: object) -> tuple[str, ...]:
 
 _FORMAT = 2
 """1 were trees and their leaves."""
+_MOST = 1e12
+"""No figure of a predictor that was learned is as high; products of higher ones would overflow."""

@@ -126,7 +126,7 @@ class LearnedWords:
         about, arrays = read_arrays(path)
         try:
             return cls._read(about, arrays, embed)
-        except (KeyError, ValueError, TypeError, IndexError) as error:
+        except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
             raise InvalidInput(
                 f"{str(path)!r} is damaged or holds nothing about words ({error}). Learn it again: kapelle learn."
             ) from error

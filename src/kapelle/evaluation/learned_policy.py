@@ -119,7 +119,9 @@ class LearnedPolicy:
             allowed = {str(kind): frozenset(map(str, names)) for kind, names in policy["allowed"].items()}
             if len(strategies) != len(predictor.agents) or not np.isfinite(list(asdict(point).values())).all():
                 raise ValueError("its parts do not fit")
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError, InvalidInput) as error:
+            if not (0 <= point.share <= 1 and min(point.price, point.other_price) >= 0):
+                raise ValueError("its point is none")
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, InvalidInput) as error:
             raise InvalidInput(f"{str(path)!r} is damaged or no policy ({error}). Learn it again.") from error
         return cls(predictor=predictor, strategies=strategies, point=point, allowed=allowed)
 
