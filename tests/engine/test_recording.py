@@ -104,8 +104,8 @@ def test_an_engine_opens_its_ledger_as_durably_as_is_asked(tmp_path: Path) -> No
     ):
         environ = {"KAPELLE_DB": str(tmp_path / f"{number}.sqlite")}
         environ |= {} if said is None else {"KAPELLE_DURABILITY": said}
-        with Engine([worker], model="none", durability=given, environ=environ) as engine:  # type: ignore[arg-type]
-            assert engine.ledger.durability == expected  # type: ignore[attr-defined]
+        with Engine([worker], model="none", durability=given, environ=environ) as engine:  # type: ignore[arg-type]  # any text
+            assert engine.ledger.durability == expected  # type: ignore[attr-defined]  # SQLite's
 
 
 def test_a_durability_of_what_the_engine_does_not_open_is_refused() -> None:
@@ -116,7 +116,7 @@ def test_a_durability_of_what_the_engine_does_not_open_is_refused() -> None:
 
 def test_a_location_in_place_of_a_ledger_is_refused_with_the_way_to_open_it() -> None:
     with pytest.raises(InvalidInput, match=r"Open it: ledger=open_ledger\('runs.sqlite'\)"):
-        Engine([worker], model="none", ledger="runs.sqlite")  # type: ignore[arg-type]
+        Engine([worker], model="none", ledger="runs.sqlite")  # type: ignore[arg-type]  # the fault
 
 
 def test_what_looks_like_a_key_is_hidden_in_errors_without_a_ledger() -> None:
@@ -141,13 +141,13 @@ def test_a_ledger_of_ones_own_that_lacks_a_method_is_refused_before_a_run_begins
             return getattr(self._kept, name)
 
     with pytest.raises(InvalidInput, match=rf"ledger=Own is no ledger: it lacks {lacking}\. .*kapelle\.ledger\.Ledger"):
-        Engine([worker], model="none", ledger=Own())  # type: ignore[arg-type]
+        Engine([worker], model="none", ledger=Own())  # type: ignore[arg-type]  # it lacks one
 
 
 @pytest.mark.parametrize("odd", [3, object(), SqliteLedger])
 def test_what_is_no_ledger_is_refused(odd: object) -> None:
     with pytest.raises(InvalidInput, match="is no ledger: it "):
-        Engine([worker], model="none", ledger=odd)  # type: ignore[arg-type]
+        Engine([worker], model="none", ledger=odd)  # type: ignore[arg-type]  # the fault
 
 
 def test_a_run_goes_on_where_what_it_shows_cannot_be_learned(caplog: pytest.LogCaptureFixture) -> None:
@@ -156,7 +156,7 @@ def test_a_run_goes_on_where_what_it_shows_cannot_be_learned(caplog: pytest.LogC
     def refuse(outcome: object) -> None:
         raise RuntimeError("what learns is broken")
 
-    engine.profiler.record_outcome = refuse  # type: ignore[method-assign]
+    engine.profiler.record_outcome = refuse  # type: ignore[method-assign]  # a stand-in
     run = go(engine, "a", "b")
     assert (run.state, len(engine.ledger.outcomes())) == ("done", 2)
     assert "could not be learned" in caplog.text
@@ -192,7 +192,7 @@ def test_without_a_ledger_a_run_grows_votes_and_replans_as_with_one(terms: dict[
     told = []
     for ledger in (None, SqliteLedger()):
         engine = Engine([grower, dearer, worker], model="none", ledger=ledger, environ={})
-        run = asyncio.run(engine.run(Plan(request="x", graph=graph, planner="me"), **terms))  # type: ignore[arg-type]
+        run = asyncio.run(engine.run(Plan(request="x", graph=graph, planner="me"), **terms))  # type: ignore[arg-type]  # limits
         kinds = sorted(event.kind for event in run.events)
         told.append((run.state, run.results, round(run.cost_usd, 9), dict(run.assignments), kinds))
     assert told[0] == told[1]

@@ -23,7 +23,7 @@ EVENTS: tuple[tuple[str, str | None, dict[str, object]], ...] = (
 
 def events(*more: tuple[str, str | None, dict[str, object]]) -> list[Event]:
     return [
-        Event(run_id="r", seq=seq, at=float(seq), kind=kind, task_id=task_id, data=data)  # type: ignore[arg-type]
+        Event(run_id="r", seq=seq, at=float(seq), kind=kind, task_id=task_id, data=data)  # type: ignore[arg-type]  # kinds as text
         for seq, (kind, task_id, data) in enumerate((*EVENTS, *more))
     ]
 

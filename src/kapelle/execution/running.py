@@ -242,7 +242,7 @@ def begin_task(
 async def _next_turn(doing: Coroutine[Any, Any, Any]) -> Any:
     try:
         await asyncio.sleep(0)
-    except BaseException:
+    except BaseException:  # cancelled before it began, or the loop ends: nobody else would close it
         doing.close()
         raise
     return await doing
