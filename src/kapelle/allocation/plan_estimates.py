@@ -101,8 +101,9 @@ class PlanEstimates:
         if dag is self.dag and not is_outdated:
             return self
         other = copy(self)
-        if dag is not self.dag:
-            other.dag, other.complexities = dag, MappingProxyType(estimate_complexities(dag))
+        other.dag = dag
+        if dag != self.dag:  # a sealed copy has the same tasks
+            other.complexities = MappingProxyType(estimate_complexities(dag))
             other._by_type = None
         if is_outdated:
             other._known = _Known(revision=self.profiler.revision)
