@@ -4,15 +4,16 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kapelle.estimates.posterior import (
     ORDERED,
     Effects,
-    believe_rate,
+    believe_rates,
     beta_cdf,
     beta_quantile,
+    beta_quantiles,
     expit,
     logit,
     order_interval,
@@ -42,6 +43,16 @@ def test_a_quantile_leaves_its_share_below(alpha: float, beta: float, q: float) 
     assert beta_cdf(alpha, beta, beta_quantile(alpha, beta, q)) == pytest.approx(q, abs=1e-5)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 3000), st.floats(0, 3000)).filter(any), min_size=1, max_size=40),
+    st.floats(0.02, 0.98),
+)
+def test_many_quantiles_are_each_the_one_that_is_found_alone(parameters: list[tuple[float, float]], q: float) -> None:
+    alone = beta_quantiles(parameters, q)
+    assert beta_quantiles(parameters * 100, q) == alone * 100
+
+
 @pytest.mark.parametrize("rest", [0.0, 2.220446049250313e-16, 1e-9, 1e-5, 1e-3])
 def test_a_belief_that_is_next_to_certain_has_its_quantile_at_that_end(rest: float) -> None:
     assert beta_quantile(3.0, rest, 0.1) == pytest.approx(1.0, abs=1e-6)
@@ -62,15 +73,15 @@ def test_student_quantiles_are_those_of_the_tables(freedom: float, quantile: flo
 def test_a_lower_bound_never_lies_above_the_mean(
     outcomes: list[float], mean: float, weight: float, confidence: float
 ) -> None:
-    rate = believe_rate(math.fsum(outcomes), len(outcomes), prior_mean=mean, prior_weight=weight, confidence=confidence)
+    right, wrong = weight * mean + math.fsum(outcomes), weight * (1 - mean) + math.fsum(1 - one for one in outcomes)
+    rate = believe_rates([(right, wrong)], confidence=confidence)[0]
     assert -1e-9 <= rate.lower <= rate.mean <= 1 + 1e-9
     assert 0 <= rate.sd <= 0.5
 
 
 def test_more_outcomes_of_the_same_share_raise_the_bound() -> None:
-    bounds = [
-        believe_rate(0.9 * n, n, prior_mean=0.9, prior_weight=2, confidence=0.9).lower for n in (0, 10, 100, 1000)
-    ]
+    counts = [(0.9 * (n + 2), 0.1 * (n + 2)) for n in (0, 10, 100, 1000)]
+    bounds = [rate.lower for rate in believe_rates(counts, confidence=0.9)]
     assert bounds == sorted(bounds)
     assert 0.5 < bounds[0] < 0.7
     assert bounds[-1] > 0.88

@@ -34,6 +34,8 @@ TEXTS = 2_000
 _WAITING = 5_000
 """More outcomes that wait for somebody to ask are not added one by one: the model is made anew."""
 _LEAST_WEIGHT = 1e-6
+_LEAST_OUTCOMES = 1.0
+"""That a belief is worth, once something was judged: fewer would make it all or nothing."""
 _MOST_DOUBT = 0.999
 _ENOUGH = 16
 """Judged agents from which on what is shared is as the scales have it."""
@@ -141,7 +143,8 @@ class Correctness:
             words[[row for row, (_, text) in enumerate(tasks) if not text]] = 0.0  # as ordinary as can be
         names, declared = [name for name, _ in agents], [rate for _, rate in agents]
         mean, variance = model.believe(names, declared, [kind for kind, _ in tasks], words)
-        outcomes = (NOISE / variance.clip(1e-12)).round(_DIGITS - 3)
+        # A Beta distribution worth n outcomes has 1 / (n + 1) of the variance of one.
+        outcomes = (NOISE / variance.clip(1e-12) - 1.0).clip(_LEAST_OUTCOMES).round(_DIGITS - 3)
         return [
             [Chance(*pair) for pair in zip(*rows, strict=True)]
             for rows in zip(mean.round(_DIGITS).tolist(), outcomes.tolist(), strict=True)
