@@ -13,7 +13,7 @@ import pytest
 
 from kapelle.agents import AgentCapability
 from kapelle.estimates import CostProfiler
-from kapelle.estimates.posterior import expit
+from kapelle.estimates.quantiles import expit
 from kapelle.ledger import Outcome
 
 DISTRIBUTIONS: dict[str, Callable[[random.Random], float]] = {
