@@ -194,25 +194,34 @@ class Ridge:
 
     def _reach(self, row: int, column: int, words: Doubles | None) -> _Reach:
         """Return what an outcome of an agent at a type says of the rest."""
-        row_counts = self._moments.counts[row, : 1 + self._moments.types]
-        own = 1.0 / (row_counts + self._type)
-        leans = self._products(np.array([row]), slice(0, 1 + self._moments.types))[0]
+        types = 1 + self._moments.types
+        counts = self._moments.counts[row, :types]
+        own = 1.0 / (counts + self._type)
+        own[0] = 0.0
+        leans = np.zeros((types, self._size))
+        leans[:, 0] = counts
+        if self._moments.has_words(row):
+            leans[:, 1:] = self._moments.words[row, :types]
         leans *= own[:, None]
-        leans[0] = own[0] = 0.0
         apart = -leans[column]
         apart[0] += 1.0
         if words is not None:
             apart[1:] += words
         outer = self._inverse[row] @ apart
-        types = -(leans @ outer)
-        types[column] += own[column]
+        of_types = -(leans @ outer)
+        of_types[column] += own[column]
         far = float(apart @ outer) + float(own[column])
-        return _Reach(outer, types, np.concatenate([self._outer * outer, self._type * types]), far)
+        return _Reach(outer, of_types, np.concatenate([self._outer * outer, self._type * of_types]), far)
 
     def _expected(self, row: int, reach: _Reach) -> float:
         """Return x'R_a b_a."""
-        outer, of_types = self._errors(np.array([row]))
-        return float(reach.outer @ outer[0]) + float(reach.types @ of_types[0])
+        types, declared = slice(0, 1 + self._moments.types), float(self._declared[row])
+        errors = self._moments.totals[row, types] - declared * self._moments.counts[row, types]
+        found = float(reach.outer[0]) * float(errors.sum()) + float(reach.types @ errors)
+        if self._moments.has_words(row):
+            products = self._moments.products[row] - declared * self._moments.words[row, types].sum(axis=0)
+            found += float(reach.outer[1:] @ products)
+        return found
 
     def _solve(self) -> None:
         """Solve all from the sums, unless what is known is up to date."""
@@ -364,20 +373,15 @@ class Ridge:
         everything = self._products(rows, slice(0, 1 + self._moments.types))
         own = 1.0 / (everything[..., 0] + self._type)
         own[:, 0] = 0.0
-        return everything * own[..., None], own, *self._errors(rows)
-
-    def _errors(self, rows: Ints) -> tuple[Doubles, Doubles]:
-        """Return b of level and slopes, and of types: their products with quality less what is declared."""
-        types = slice(0, 1 + self._moments.types)
         declared = self._declared[rows]
-        errors = self._moments.totals[rows, types] - declared[:, None] * self._moments.counts[rows, types]
+        errors = self._moments.totals[rows, : own.shape[1]] - declared[:, None] * everything[..., 0]
         outer = np.zeros((len(rows), self._size))
         outer[:, 0] = errors.sum(axis=1)
         told = self._with_words(rows)
         if len(told):
-            sums = self._moments.words[rows[told], types].sum(axis=1)
+            sums = everything[told, :, 1:].sum(axis=1)
             outer[told, 1:] = self._moments.products[rows[told]] - declared[told, None] * sums
-        return outer, errors
+        return everything * own[..., None], own, outer, errors
 
     def _products(self, rows: Ints, columns: slice) -> Doubles:
         """Return (agents, types, d): the products of a type with level and slopes."""

@@ -77,16 +77,34 @@ class SuccessModel:
     # Learning
 
     def observe(
-        self, agent: str, task_type: str, quality: float, words: Doubles | None = None, *, weight: float = 1.0
+        self,
+        agent: str,
+        task_type: str,
+        quality: float,
+        words: Doubles | None = None,
+        *,
+        weight: float = 1.0,
+        kept: float = 1.0,
     ) -> None:
-        """Learn from one outcome; `words` is what describes the task's text, as far as that is known."""
+        """Learn from one outcome; `words` is what describes the task's text, as far as that is known.
+
+        Those of the agent at the type before it count for a part then, as if they faded: see `fade`.
+        """
         assert 0.0 <= quality <= 1.0
         assert weight >= 0.0
         row = self.moments.row_of(agent)
-        if row:
-            described = tame(words) if words is not None and self.moments.has_words(row) else None
-            self._ridge.change(row, self.moments.column_of(task_type), described, weight, weight * quality)
-            self.moments.add(agent, task_type, quality, described, weight=weight)
+        if not row:
+            return
+        column = self.moments.column_of(task_type)
+        described = None
+        if self.moments.has_words(row):
+            described = tame(words) if words is not None else None
+            self.fade(agent, task_type, kept)
+            kept = 1.0
+        count, total = (kept - 1.0) * self.moments.counts[row, column], (kept - 1.0) * self.moments.totals[row, column]
+        self._ridge.change(row, column, described, float(count) + weight, float(total) + weight * quality)
+        self.moments.fade(agent, task_type, kept)
+        self.moments.add(agent, task_type, quality, described, weight=weight)
 
     def fade(self, agent: str, task_type: str, kept: float) -> None:
         """Let what an agent did at a type count for a part, 0..1, of what it counted: its level there, not its slopes.
@@ -143,7 +161,7 @@ class SuccessModel:
         described = None if words is None or not self.moments.width else tame(words)
         mean, variance = self._ridge.predict(rows, columns, described)
         mean += told
-        edge = np.minimum(_EDGE, 1.0 / (self.moments.counts[np.ix_(rows, columns)].T * (columns > 0)[:, None] + 2.0))
+        edge = np.minimum(_EDGE, 1.0 / (self.moments.counts[rows[:, None], columns].T * (columns > 0)[:, None] + 2.0))
         return np.clip(mean, np.minimum(edge, told), np.maximum(1.0 - edge, told)), variance
 
     def coefficients(self, agents: Sequence[str]) -> tuple[Doubles, Doubles]:
