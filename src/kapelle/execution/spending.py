@@ -289,13 +289,6 @@ class Spending:
         if short_usd > LEAST_USD and left_usd < cost_usd + short_usd - LEAST_USD:
             raise BudgetExceeded("usd", wanted=cost_usd, left=max(0.0, left_usd - short_usd))
 
-    def _unconfirmed_usd(self, agent: str) -> float:
-        """Return the price that an agent declares and nothing has confirmed; 0 where there is none to doubt."""
-        if agent in self._known or agent in self._told or self._answered.get(agent):
-            return 0.0
-        price = self._agents[agent].cost_usd
-        return 0.0 if not price or self._is_bounded(agent) else price
-
     def _end_doubt(self, job: Job) -> None:
         """A job has ended: it will cost no more than it has."""
         if job.doubted_usd and job.agent is not None:
