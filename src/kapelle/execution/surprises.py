@@ -1,7 +1,8 @@
 """Notices in one run what an agent took, or how it did, that lies outside of what was expected of it. Decides nothing.
 
     dearer, cheaper    an attempt cost more, or less, than 90 % of such attempts are expected to (`cost_low_usd` to
-                       `cost_high_usd` of its Estimate); what is only assumed of a cost is no surprise
+                       `cost_high_usd` of its Estimate), or FAR times what is expected, however wide that interval is
+                       where little is known; what is only assumed of a cost is no surprise
     slower, faster     it took more seconds, or less; only where the run has a deadline, for else nothing depends on it
     worse              it failed, or was measured to be less right than the lower bound of its chance of success
 
@@ -22,6 +23,9 @@ from kapelle.ledger import format_seconds, format_usd
 
 SurpriseKind = Literal["dearer", "cheaper", "slower", "faster", "worse"]
 
+FAR = 2.0
+"""So many times what was expected is worth a look at the plan, even where that much was thought possible. What comes of
+it is up to what is believed by then: only what left its interval is the least that is expected from then on."""
 LEAST = 1e-9
 """Dollars and seconds that differ by less are the same: budgets count in billionths."""
 
@@ -97,17 +101,24 @@ class Surprises:
     def note(self, took: Took) -> None:
         """An attempt has ended: is what it took a surprise?"""
         expected, cost_usd, seconds = took.expected, took.cost_usd, took.seconds
+        pair = took.agent, took.task_type
         if cost_usd is not None:
-            if cost_usd > expected.cost_high_usd + LEAST and cost_usd > expected.cost_usd + LEAST:
-                self._surprise(took, "dearer", _tell_cost(took))
+            if cost_usd > max(expected.cost_usd, expected.cost_high_usd) + LEAST:
+                self._dearer.add(pair)
+                self._count((*pair, "dearer"), _tell_cost(took))
+            elif cost_usd > FAR * expected.cost_usd + LEAST:
+                self._count((*pair, "dearer"), _tell_cost(took, about=True))
             elif cost_usd < expected.cost_low_usd - LEAST:
-                self._surprise(took, "cheaper", _tell_cost(took))
+                self._count((*pair, "cheaper"), _tell_cost(took))
             _add(self._costs, took, cost_usd)
         if seconds is not None and self._heeds_time:
-            if seconds > expected.seconds_high + LEAST and seconds > expected.seconds + LEAST:
-                self._surprise(took, "slower", _tell_seconds(took))
+            if seconds > max(expected.seconds, expected.seconds_high) + LEAST:
+                self._slower.add(pair)
+                self._count((*pair, "slower"), _tell_seconds(took))
+            elif seconds > FAR * expected.seconds + LEAST:
+                self._count((*pair, "slower"), _tell_seconds(took, about=True))
             elif seconds < expected.seconds_low - LEAST:
-                self._surprise(took, "faster", _tell_seconds(took))
+                self._count((*pair, "faster"), _tell_seconds(took))
             _add(self._times, took, seconds)
 
     def judge(self, task_id: str, agent: str, task_type: str, expected: Estimate, quality: float) -> None:
@@ -116,14 +127,6 @@ class Surprises:
             found = "failed" if quality == 0.0 else f"was {quality:.0%} right"
             words = f"{agent} {found} at {task_id}, where at least {expected.success_lower:.0%} was expected."
             self._count((agent, task_type, "worse"), words)
-
-    def _surprise(self, took: Took, kind: SurpriseKind, words: str) -> None:
-        pair = took.agent, took.task_type
-        if kind == "dearer":
-            self._dearer.add(pair)
-        elif kind == "slower":
-            self._slower.add(pair)
-        self._count((*pair, kind), words)
 
     def _count(self, key: tuple[str, str, SurpriseKind], words: str) -> None:
         self._counts[key] += 1
@@ -139,19 +142,19 @@ def _add(totals: dict[tuple[str, str], _Total], took: Took, amount: float) -> No
     totals[pair].add(amount / took.complexity if took.complexity > 0 else amount)
 
 
-def _tell_cost(took: Took) -> str:
+def _tell_cost(took: Took, *, about: bool = False) -> str:
     assert took.cost_usd is not None
     expected = took.expected
     between = f"{format_usd(expected.cost_low_usd)} to {format_usd(expected.cost_high_usd)}"
-    if expected.cost_low_usd >= expected.cost_high_usd:
+    if about or expected.cost_low_usd >= expected.cost_high_usd:
         between = format_usd(expected.cost_usd)
     return f"{took.agent} took {format_usd(took.cost_usd)} for {took.task_id}, where {between} was expected."
 
 
-def _tell_seconds(took: Took) -> str:
+def _tell_seconds(took: Took, *, about: bool = False) -> str:
     assert took.seconds is not None
     expected = took.expected
     between = f"{format_seconds(expected.seconds_low)} to {format_seconds(expected.seconds_high)}"
-    if expected.seconds_low >= expected.seconds_high:
+    if about or expected.seconds_low >= expected.seconds_high:
         between = format_seconds(expected.seconds)
     return f"{took.agent} took {format_seconds(took.seconds)} for {took.task_id}, where {between} was expected."
