@@ -65,7 +65,8 @@ class RestReassigner:
             logger.info("The rest of the plan is not assigned anew: %s", error)
             return None
         moved = _moved(current.routed, found, rest)
-        is_better = _is_better(found, limits) or any(spared.tasks[name] is not current.routed.tasks[name] for name in moved)
+        is_spared = any(spared.tasks[name] is not current.routed.tasks[name] for name in moved)
+        is_better = is_spared or _is_better(found, limits)
         if not moved or not is_better or _is_later(current, moved, estimates, rest):
             return None
         return await self._approve(current, moved, estimates, rest, limits)

@@ -275,14 +275,15 @@ class Spending:
         """Raise BudgetExceeded where a job would take what those under way are likely to cost beyond what was set aside
         for them, by what the run has seen."""
         assert job.agent is not None
-        beyond = max(1.0, self._told_usd / self._declared_usd if self._declared_usd else 1.0) - 1.0
+        times = self._told_usd / self._declared_usd if self._declared_usd else 1.0
+        beyond = min(max(1.0, times), DOUBT) - 1.0
         short_usd = 0.0
         if (seen := self._seen.get(_key(job))) is not None and seen.told and cost_usd > expected.cost_usd:
             like = [other for other in underway if _is_like(other, job)]
             short_usd = math.fsum(_short_usd(other, cost_usd) - other.doubted_usd * beyond for other in like)
         elif price := self._unconfirmed_usd(job.agent):
             if self._doubted[job.agent]:  # its first job is what confirms the price; others wait for that
-                beyond = max(beyond, DOUBT - 1.0)
+                beyond = DOUBT - 1.0
             cost_usd = max(cost_usd, price * (1.0 + beyond))
         short_usd += self._doubted_usd * beyond
         left_usd = self.left_usd
