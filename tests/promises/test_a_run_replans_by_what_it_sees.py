@@ -166,6 +166,12 @@ def test_an_agent_that_fails_nearly_always_loses_the_rest_though_nobody_asked_fo
     expect_sound(run)
 
 
+def test_a_declared_price_is_that_of_any_task_however_complex_and_a_move_says_what_is_expected_of_both() -> None:
+    run = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST).run(chain(), budget_usd=5.0)
+    words = "Expected of honest 85% success for $0.1000, of cheap 85% success for $0.3000."
+    assert all(words in run.explanations[f"s{n}"] for n in range(1, 6))
+
+
 def test_where_no_choice_keeps_the_budget_the_rest_goes_as_far_as_it_reaches() -> None:
     run = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST).run(chain(), budget_usd=0.55)
     assert run.state == "stopped"
@@ -367,7 +373,7 @@ def test_surprises_of_one_kind_are_looked_at_ever_more_seldom() -> None:
                 agent="a",
                 task_type="work",
                 expected=expected,
-                complexity=1.0,
+                units=(1.0, 1.0),
                 cost_usd=0.3,
                 seconds=9.0,
             )

@@ -161,7 +161,8 @@ def _moved(routed: RoutedPlan, found: OptimizedPlan, rest: Rest) -> dict[str, Ro
             continue
         to = f"{', '.join(agents_of(way))} ({way})" if strategy is not None else agent
         why = f"Moved from {task.agent} to {to} while the run was under way: {rest.why} {what}"
-        moved[name] = task.moved(agent, f"{why} {reasons.get(name, '')}".strip(), strategy=strategy)
+        why = f"{why} {found.comparisons.get(name, '')} {reasons.get(name, '')}"
+        moved[name] = task.moved(agent, " ".join(why.split()), strategy=strategy)
     return moved
 
 

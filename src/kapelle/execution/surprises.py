@@ -38,7 +38,8 @@ class Took:
     agent: str
     task_type: str
     expected: Estimate
-    complexity: float
+    units: tuple[float, float]
+    """In how many units its dollars and its seconds are counted: see `units_of`."""
     cost_usd: float | None
     """None where it is only assumed."""
     seconds: float | None
@@ -49,7 +50,7 @@ class Took:
 class _Total:
     count: int = 0
     amount: float = 0.0
-    """Dollars or seconds, per unit of complexity."""
+    """Dollars or seconds, per unit."""
 
     def add(self, amount: float) -> None:
         self.count += 1
@@ -110,7 +111,7 @@ class Surprises:
                 self._count((*pair, "dearer"), _tell_cost(took, about=True))
             elif cost_usd < expected.cost_low_usd - LEAST:
                 self._count((*pair, "cheaper"), _tell_cost(took))
-            _add(self._costs, took, cost_usd)
+            _add(self._costs, pair, cost_usd / took.units[0])
         if seconds is not None and self._heeds_time:
             if seconds > max(expected.seconds, expected.seconds_high) + LEAST:
                 self._slower.add(pair)
@@ -119,7 +120,7 @@ class Surprises:
                 self._count((*pair, "slower"), _tell_seconds(took, about=True))
             elif seconds < expected.seconds_low - LEAST:
                 self._count((*pair, "faster"), _tell_seconds(took))
-            _add(self._times, took, seconds)
+            _add(self._times, pair, seconds / took.units[1])
 
     def judge(self, task_id: str, agent: str, task_type: str, expected: Estimate, quality: float) -> None:
         """What an attempt is worth is known: is that a surprise? `quality` is 0 for one that failed."""
@@ -135,11 +136,10 @@ class Surprises:
             self._due.append(words)
 
 
-def _add(totals: dict[tuple[str, str], _Total], took: Took, amount: float) -> None:
-    pair = took.agent, took.task_type
+def _add(totals: dict[tuple[str, str], _Total], pair: tuple[str, str], amount: float) -> None:
     if pair not in totals:
         totals[pair] = _Total()
-    totals[pair].add(amount / took.complexity if took.complexity > 0 else amount)
+    totals[pair].add(amount)
 
 
 def _tell_cost(took: Took, *, about: bool = False) -> str:
