@@ -158,6 +158,10 @@ class Formulation:
             optimization_details={**details, **(extra or {})},
             attempts=dict(self.work.attempts),
             strategies={task: one for task, one in strategies.items() if not isinstance(one, Single)},
+            comparisons={
+                task_id: self.estimates.compare(self.work.dag[task_id], strategies[task_id], assigned[task_id])
+                for task_id in details["moved_tasks"]
+            },
         )
 
     def untried(self) -> dict[str, Option]:
