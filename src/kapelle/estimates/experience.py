@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .amounts import MAX_VARIANCE, Amount, Belief, expect_amount, log_of_typical
 from .correctness import Correctness, WordSource
@@ -41,8 +42,7 @@ _GUESS_VARIANCE = 1.5**2
 _MEMORY = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Success:
+class Success(NamedTuple):
     """What is believed of an agent's chance of success."""
 
     both: Rate
