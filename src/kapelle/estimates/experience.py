@@ -9,14 +9,15 @@ tokens: see profiler.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .amounts import MAX_VARIANCE, Amount, Belief, expect_amount, log_of_typical
+from .amounts import MAX_VARIANCE, Amount, Belief, expect_amount, log_of_typical, trust
 from .correctness import Correctness, WordSource
 from .drift import Drift, What
-from .history import Effect, PairAmounts, PairHistory, Tokens
+from .history import Effect, PairAmounts, PairHistory, Tokens, recent_mean
 from .posterior import Effects, Rate, believe_rates, both_rates
 from .rows import Observation
 
@@ -40,6 +41,8 @@ _DECLARED_VARIANCE = 0.6**2
 _GUESS_VARIANCE = 1.5**2
 """How far declared costs and times, and mere guesses, may be off: factors of 1.8 and 4.5, as one standard deviation."""
 _MEMORY = 200
+_TOLD = 16
+"""Of an agent's last answers, at whatever type, so many say whether what it declares is true."""
 
 
 class Success(NamedTuple):
@@ -64,6 +67,8 @@ class Known:
     costs_told: int = 0
     """Outcomes whose cost was told."""
     histories: list[PairHistory] = field(default_factory=list)
+    told: deque[tuple[PairHistory, float, float]] = field(default_factory=lambda: deque(maxlen=_TOLD))
+    """Of an agent, what its last answers took: their pair, dollars where they told them, seconds."""
     mean_seconds: float = 0.0
     """Per unit of complexity, the newer the more."""
     tokens: Tokens = field(default_factory=Tokens)
@@ -107,6 +112,8 @@ class Experience:
         of_type.mean_seconds += (seconds / complexity - of_type.mean_seconds) / min(of_type.executions, _MEMORY)
         if tokens[0] + tokens[2] > 0.0:  # without any they are unknown, or those of an agent without a model
             of_type.tokens.add(tokens, complexity)
+        if success:  # what failed may have ended early
+            of_agent.told.append((history, cost_usd if cost_told else 0.0, seconds))
         changes = history.add(value, success, cost_usd, seconds, tokens, complexity, at, completed)
         if value is not None:
             of_agent.judged += 1
@@ -228,11 +235,13 @@ class Experience:
         effects = self._costs if what == "cost" else self._times
         history = self.histories.get((agent, task_type))
         values = history.amounts(what, per_unit=declared is None) if history else []
+        known, of_type = self.agents.get(agent), self.types.get(task_type)
         if declared is not None:
-            belief = Belief(declared, PRIOR_WEIGHT, log_of_typical(declared, effects.noise), _DECLARED_VARIANCE)
+            told = known.told if known is not None else ()
+            elsewhere = [cost if what == "cost" else seconds for pair, cost, seconds in told if pair is not history]
+            belief = _believe_declared(declared, [each for each in elsewhere if each > 0.0], effects.noise)
             return expect_amount(values, belief, effects.noise)
         own = history.effect(what)[2] if history else 0.0
-        known, of_type = self.agents.get(agent), self.types.get(task_type)
         is_tried = known is not None and known.effect(what)[2] > 0.0 and effects.level[2] > own
         if is_tried or (is_wild and known is None and of_type is not None and of_type.effect(what)[2] > 0.0):
             prior = effects.predict(known.effect(what) if known else None, of_type.effect(what) if of_type else None)
@@ -244,3 +253,13 @@ class Experience:
                 guess = 0.0
             belief = Belief(guess, 0.0 if values else 1.0, log_of_typical(guess, effects.noise), _GUESS_VARIANCE)
         return expect_amount(values, belief, effects.noise)
+
+
+def _believe_declared(declared: float, elsewhere: list[float], noise: float) -> Belief:
+    """Return what is believed of an amount that an agent declares, beside what answers of other types took: as much of
+    it as these leave, for who is wrong about one type is likely wrong about another. What was free is no price."""
+    if elsewhere:
+        belief = Belief(declared, PRIOR_WEIGHT, log_of_typical(declared, noise), _DECLARED_VARIANCE)
+        kept = trust(elsewhere, belief, noise)
+        declared = kept * declared + (1.0 - kept) * recent_mean(elsewhere)
+    return Belief(declared, PRIOR_WEIGHT, log_of_typical(declared, noise), _DECLARED_VARIANCE)
