@@ -2,7 +2,8 @@
 
 The variances of the prior (see success) are right for few outcomes. From MIN_TUNED outcomes on each of them, shared by
 all agents or an agent's own, is multiplied by what predicts best what it has not seen: five folds, in which equal texts
-stay together, two rounds of STEPS. NumPy is imported; load this lazily. Keeps nothing.
+stay together, two rounds of STEPS; rare types count as one meanwhile (see TUNED_TYPES). NumPy is imported; load this
+lazily. Keeps nothing.
 """
 
 from __future__ import annotations
