@@ -15,7 +15,7 @@ TYPES = [f"type {number}" for number in range(8)]
 
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(TYPES), st.floats(0, 1)), max_size=40),
-    st.lists(st.sampled_from(TYPES), unique=True),
+    st.lists(st.sampled_from(TYPES), unique=True, max_size=7),
 )
 def test_types_that_are_kept_count_as_if_the_others_had_come_too_late(
     outcomes: list[tuple[str, str, float]], kept: list[str]
