@@ -430,6 +430,10 @@ class _Model:
         self.is_first = False
 
     def _learn_estimates(self, data: Mapping[str, Any]) -> None:
+        for name, agent in data.get("assignments", {}).items():  # what a graph grew by may be repaired to fit its limits
+            if name in self.tasks and f"Given to {agent} instead of" in data["explanations"].get(name, ""):
+                self._expect(agent in self.agents, f"{name} goes to {agent}, whom nobody knows")
+                self.tasks[name].spec = replace(self.tasks[name].spec, way=Way(agents=(agent,)))
         self.estimates |= {name: one["cost_usd"] for name, one in data.get("estimates", {}).items()}
 
     # Events of tasks
