@@ -365,7 +365,10 @@ class _Model:
         self._expect(new is not None and new not in self.tasks, f"nobody changes the graph after {place}")
         assert new is not None
         self.owed_change.discard(place)
-        self.tasks[new] = _TaskState(spec=self.world.specs[new], after=[place])
+        spec, agent = self.world.specs[new], data["assignments"].get(new)
+        if agent != spec.way.agents[0]:  # validation gave it to another, as it may
+            spec = replace(spec, way=Way(agents=(agent,)))
+        self.tasks[new] = _TaskState(spec=spec, after=[place])
         self.is_first = False
         self._learn_estimates(data)
 
@@ -430,10 +433,6 @@ class _Model:
         self.is_first = False
 
     def _learn_estimates(self, data: Mapping[str, Any]) -> None:
-        for name, agent in data.get("assignments", {}).items():  # what a graph grew by may be repaired to fit its limits
-            if name in self.tasks and f"Given to {agent} instead of" in data["explanations"].get(name, ""):
-                self._expect(agent in self.agents, f"{name} goes to {agent}, whom nobody knows")
-                self.tasks[name].spec = replace(self.tasks[name].spec, way=Way(agents=(agent,)))
         self.estimates |= {name: one["cost_usd"] for name, one in data.get("estimates", {}).items()}
 
     # Events of tasks
