@@ -41,7 +41,7 @@ from .seen import SeenInRun, units_of
 AT_ONCE = 20_000
 """Estimates that are made in one call: enough to be quick, and few enough to waste little where few are asked for."""
 
-_Kind = tuple[str, frozenset[str], float, str, str]
+Kind = tuple[str, frozenset[str], float, str, str]
 """What tasks that are alike to the estimates have in common: type, skills, complexity, words, risk."""
 
 
@@ -51,8 +51,8 @@ class _Known:
 
     revision: int
     estimates: dict[tuple[str, str, float, str], Estimate] = field(default_factory=dict)
-    singles: dict[tuple[str, _Kind, float | None], Option] = field(default_factory=dict)
-    options: dict[tuple[_Kind, float | None], dict[Strategy, Option]] = field(default_factory=dict)
+    singles: dict[tuple[str, Kind, float | None], Option] = field(default_factory=dict)
+    options: dict[tuple[Kind, float | None], dict[Strategy, Option]] = field(default_factory=dict)
     takers: dict[tuple[str, frozenset[str]], tuple[str, ...]] = field(default_factory=dict)
     whys: dict[tuple[str, str, str], str] = field(default_factory=dict)
     """By agent, type and words, what moved the chance of success."""
@@ -102,8 +102,9 @@ class PlanEstimates:
         if dag is self.dag and not is_outdated:
             return self
         other = copy(self)
-        if dag is not self.dag:
-            other.dag, other.complexities = dag, MappingProxyType(estimate_complexities(dag))
+        other.dag = dag
+        if dag != self.dag:  # a sealed copy has the same tasks
+            other.complexities = MappingProxyType(estimate_complexities(dag))
             other._by_type = None
         if is_outdated:
             other._known = _Known(revision=self.profiler.revision)
@@ -249,11 +250,12 @@ class PlanEstimates:
             known = estimate_complexity(task.task_type, dependencies=len(task.dependencies))
         return known
 
-    def _kind(self, task: Task) -> _Kind:
+    def kind_of(self, task: Task) -> Kind:
+        """Return what the options of a task depend on: those of tasks of one kind are the same."""
         return (task.task_type, task.requirements, self._complexity(task), self._words(task), task.risk)
 
     def _for_kind(self, task: Task, confidence: float | None) -> dict[Strategy, Option]:
-        key = (self._kind(task), confidence)
+        key = (self.kind_of(task), confidence)
         if key not in self._known.options:
             able = [agent for agent, capability in self.choosable.items() if capability.takes(task)]
             options: dict[Strategy, Option] = {
@@ -265,7 +267,7 @@ class PlanEstimates:
         return self._known.options[key]
 
     def _single(self, agent: str, task: Task, confidence: float | None) -> Option:
-        key = (agent, self._kind(task), confidence)
+        key = (agent, self.kind_of(task), confidence)
         if key not in self._known.singles:
             estimate = self.estimate(task, agent)
             lower, evidence = bound_of(estimate, confidence)
