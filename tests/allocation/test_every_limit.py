@@ -71,13 +71,13 @@ def solve_by_all_stages(problem: AssignmentProblem, *, time_limit_s: float = 20.
 
 
 @settings(max_examples=300, deadline=None)
-@given(limited_problems())
-def test_no_plan_is_missed_and_none_costs_less_than_the_bound(problem: AssignmentProblem) -> None:
-    best, solution = least_cost(problem), solve_by_all_stages(problem)
+@given(limited_problems(), st.sampled_from([0.0, 0.0, 0.01, 0.5]))
+def test_no_plan_is_missed_and_none_costs_less_than_the_bound(problem: AssignmentProblem, gap: float) -> None:
+    best, solution = least_cost(problem), solve_by_all_stages(problem, gap=gap)
     assert solution.status == ("optimal" if best < math.inf else "infeasible")
     if best < math.inf:
         assert problem.allows(solution.choice)
-        assert problem.totals(solution.choice).cost == pytest.approx(best, abs=1e-8)
+        assert best - 1e-8 <= problem.totals(solution.choice).cost <= best * (1 + gap) + 1e-8
         assert solution.lower_bound <= best + 1e-9
 
 

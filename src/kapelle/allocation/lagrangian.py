@@ -27,7 +27,7 @@ import numpy as np
 from .assignment import TOLERANCE, Assignment
 from .tables import Array, ProblemArrays, Timetable
 
-_STEPS = 120
+STEPS = 120
 _FIRST = (6, 14, 24)
 """Steps after which plans are tried at first: prices of a few steps already are far better than none."""
 _EVERY = 24
@@ -81,7 +81,7 @@ def search(
     tables: ProblemArrays,
     alive: Array,
     *,
-    steps: int = _STEPS,
+    steps: int = STEPS,
     enough: float = 0.0,
     found: Callable[[Assignment], None] = lambda choice: None,
     is_over: Callable[[], bool] = lambda: False,
