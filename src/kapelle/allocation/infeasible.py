@@ -45,6 +45,10 @@ def explain_infeasible(
     kinds = {_kind(name) for name in alone}
     relaxations = [one for one in _relaxations(problem) if kinds <= {one[0]}]
     enough: dict[str, float] = {}
+    for choice in (cheapest_choice(problem), fastest_choice(problem), safest_choice(problem)):
+        missed = problem.shortfalls(choice)
+        if len(kinds) == 1 and missed == alone:  # no other plan misses it by less, and this one misses nothing else
+            enough, relaxations = missed, []
     undecided: list[str] = []
     is_least = True
     deadline = clock() + time_limit_s
@@ -65,8 +69,9 @@ def explain_infeasible(
     else:
         note = "Each limit can be kept by itself, but no plan keeps all of them together."
     if undecided:
-        only = "it" if len(undecided) == 1 else "one of them"
-        note += f" The time ran out before it was known whether relaxing {only} is enough: {', '.join(undecided)}."
+        note += (
+            f" The time ran out before it was known whether relaxing one alone is enough, of: {', '.join(undecided)}."
+        )
     binding = enough or alone
     return Explanation(
         binding=binding, note=note + _parts(binding), one_is_enough=bool(enough), is_least=bool(enough) and is_least
