@@ -173,7 +173,7 @@ def test_places_are_freed_along_a_chain_of_agents() -> None:
 
 @pytest.mark.parametrize("limits", [Limits(min_quality=0.8), Limits(max_seconds=60.0)])
 def test_without_any_time_there_still_is_a_plan_that_keeps_one_limit(limits: Limits) -> None:
-    free = draw_problem(4, 100)
+    free = draw_problem(3, 100)
     problem = replace(free, limits=limits)
     solution = solve(problem, time_limit_s=0.0, gap=0.0)
     assert solution.status == "feasible"
