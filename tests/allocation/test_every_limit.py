@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from kapelle.allocation import solve as solving
 from kapelle.allocation.alike import fold
 from kapelle.allocation.assignment import Assignment, AssignmentProblem, Candidate, Limits, TaskChoices
+from kapelle.allocation.infeasible import explain_infeasible
 from kapelle.allocation.local_search import improve_by_pairs
 from kapelle.allocation.solve import Solution, solve
 from kapelle.allocation.tables import ProblemArrays
+from tests.allocation.test_assignment import relaxed
 from tests.allocation.test_solve import draw_tight_problem
 
 AGENTS = ("ada", "bob", "cem", "dan")
@@ -94,6 +96,22 @@ def test_a_bound_is_true_and_a_plan_keeps_its_limits_whatever_time_there_was(
         assert problem.totals(solution.choice).cost <= best * (1 + gap) + 1e-8
     if solution.status == "infeasible":
         assert best == math.inf
+
+
+@settings(max_examples=150, deadline=None)
+@given(limited_problems(), st.sampled_from([0.0, 20.0]))
+def test_what_is_said_of_limits_that_no_plan_keeps_is_true(problem: AssignmentProblem, time_limit_s: float) -> None:
+    if least_cost(problem) < math.inf:
+        return
+    near = solve_by_all_stages(problem, time_limit_s=time_limit_s).too_dear
+    explained = explain_infeasible(problem, time_limit_s=time_limit_s, near=near)
+    for name, missing in explained.binding.items():
+        if "[" not in name:
+            enough = least_cost(relaxed(problem, name, missing * 1.001 + 1e-9)) < math.inf
+            assert enough or not explained.one_is_enough
+            exact = name in ("max_total_cost", "max_total_time", "min_quality_score")
+            if exact and (explained.is_least or not explained.one_is_enough):
+                assert least_cost(relaxed(problem, name, missing * 0.99 - 1e-6)) == math.inf
 
 
 @settings(max_examples=150, deadline=None)

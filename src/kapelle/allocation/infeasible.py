@@ -7,7 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .assignment import Assignment, AssignmentProblem, Limits, cheapest_choice, fastest_choice, safest_choice
+from .assignment import (
+    Assignment,
+    AssignmentProblem,
+    Limits,
+    cheapest_choice,
+    fastest_choice,
+    missing_places,
+    safest_choice,
+)
 from .solve import HUGE, Clock, solve
 
 if TYPE_CHECKING:
@@ -32,9 +40,14 @@ class Explanation:
 
 
 def explain_infeasible(
-    problem: AssignmentProblem, *, time_limit_s: float, clock: Clock = time.perf_counter
+    problem: AssignmentProblem,
+    *,
+    time_limit_s: float,
+    near: Assignment | None = None,
+    clock: Clock = time.perf_counter,
 ) -> Explanation:
-    """Return which limits stand in the way of a problem that is known to have no plan.
+    """Return which limits stand in the way of a problem that is known to have no plan; `near` is the plan that came
+    nearest.
 
     The names are those of `AssignmentProblem.shortfalls`. First choice: limits of which relaxing one alone, by that
     much, is enough; capacities count as one limit, and so do the tasks' floors, with their parts beside the sum. If
@@ -55,6 +68,9 @@ def explain_infeasible(
     for number, (name, goal, relaxed) in enumerate(relaxations):
         share = (deadline - clock()) / (len(relaxations) - number)
         status, best = _relax(problem, goal, relaxed, share) if share > 0 else ("unknown", None)
+        if name == "max_total_cost" and status != "optimal":
+            plans = [one for one in (best, near) if one is not None and problem.shortfalls(one).keys() == {name}]
+            best = min(plans, key=lambda one: problem.totals(one).cost, default=best)
         if best is None:
             undecided += [name] if status == "unknown" else []
             continue
@@ -67,7 +83,9 @@ def explain_infeasible(
     elif alone:
         note = "No plan keeps these limits, whatever the others; they must give at least this much."
     else:
-        note = "Each limit can be kept by itself, but no plan keeps all of them together."
+        note = "No plan keeps all limits together."
+        if not undecided:
+            note += " Relaxing one of them alone is not enough."
     if undecided:
         note += (
             f" The time ran out before it was known whether relaxing one alone is enough, of: {', '.join(undecided)}."
@@ -109,7 +127,9 @@ def _missed_alone(problem: AssignmentProblem) -> dict[str, float]:
             missed[name] = shortfall
     # The safest choice leaves a task below its floor only where every candidate is.
     floors = problem.shortfalls(safest_choice(problem))
-    return missed | {name: amount for name, amount in floors.items() if _kind(name) == "task_quality"}
+    missed |= {name: amount for name, amount in floors.items() if _kind(name) == "task_quality"}
+    places = missing_places(problem)
+    return missed | {"agent_capacity": float(places)} if places else missed
 
 
 def _relaxations(problem: AssignmentProblem) -> list[tuple[str, mip.Goal, Limits]]:

@@ -280,9 +280,8 @@ class DAAOOptimizer:
             if has_plan(free):
                 return await self._give_way(formulation, loose, free, timer)
             formulation, solution = loose, free
-        explained = await call_in_thread(
-            explain_infeasible, formulation.problem, time_limit_s=timer.left_s(_EXPLAIN_SHARE)
-        )
+        time_limit_s, near = timer.left_s(_EXPLAIN_SHARE), solution.too_dear
+        explained = await call_in_thread(explain_infeasible, formulation.problem, time_limit_s=time_limit_s, near=near)
         binding, note = explained.binding, explained.note
         if {"min_quality_score", "task_quality"} & binding.keys() and (untried := formulation.untried()):
             note += (

@@ -31,6 +31,7 @@ from .assignment import (
     cheapest_choice,
     exceeds,
     fastest_choice,
+    missing_places,
     reduce_problem,
     safest_choice,
 )
@@ -86,6 +87,8 @@ class Solution:
     """Seconds until the first plan within the limits was known; None where none was found."""
     first_cost: float | None = None
     """What that plan costs."""
+    too_dear: Assignment | None = None
+    """The cheapest plan known that keeps all limits but that on cost, where none is known that keeps it too."""
 
 
 def solve_trivially(problem: AssignmentProblem) -> Solution | None:
@@ -110,6 +113,7 @@ def solve_trivially(problem: AssignmentProblem) -> Solution | None:
         )
         or exceeds(limits.min_quality, problem.totals(safest_choice(problem)).quality)
         or any(slot.min_quality and not any(map(slot.admits, slot.candidates)) for slot in problem.slots)
+        or missing_places(problem) > 0
     )
     if hopeless:
         return _give_up(problem, "infeasible", solver="trivial")
@@ -199,7 +203,8 @@ class _Known:
         """Return what is known as the solution; `proven` tells whether the search is complete."""
         if self.best is None:
             status: Status = "infeasible" if proven or self._is_hopeless() else "unknown"
-            return _give_up(self.problem, status, solver=solver, bound=self.bound)
+            given_up = _give_up(self.problem, status, solver=solver, bound=self.bound)
+            return dataclasses.replace(given_up, too_dear=self.cheapest)
         return Solution(
             choice=self.best,
             status="optimal" if proven else "feasible",
