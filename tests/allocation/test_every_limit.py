@@ -19,6 +19,7 @@ from kapelle.allocation.infeasible import explain_infeasible
 from kapelle.allocation.local_search import improve_by_pairs
 from kapelle.allocation.solve import Solution, solve
 from kapelle.allocation.tables import ProblemArrays
+from kapelle.allocation.ties import settle_ties
 from tests.allocation.test_assignment import relaxed
 from tests.allocation.test_solve import draw_tight_problem
 
@@ -186,6 +187,19 @@ def test_a_long_chain_of_tasks_alike_is_proven_to_be_the_best() -> None:
     solution = solve(problem, time_limit_s=60.0, gap=1e-6)
     assert solution.status == "optimal"
     assert problem.allows(solution.choice)
+
+
+def test_choosing_among_plans_of_equal_cost_tries_few_of_the_swaps_of_tasks_alike() -> None:
+    kinds = [tuple(Candidate(agent=who, cost=0.1, seconds=float(n), quality=0.9) for n, who in enumerate("abc"))]
+    kinds += [(kinds[0][1], kinds[0][0], kinds[0][2]), (kinds[0][2], kinds[0][1], kinds[0][0])]
+    slots = tuple(TaskChoices(candidates=kinds[t % 3], before=(t - 20,) if t >= 20 else ()) for t in range(200))
+    problem = AssignmentProblem(slots=slots, limits=Limits(max_seconds=8.0, capacity={"a": 70, "b": 70, "c": 70}))
+    with mock.patch.object(AssignmentProblem, "shortfalls", autospec=True, return_value={}) as tried:
+        settle_ties(problem, tuple(1 + t % 2 for t in range(200)))
+    assert 0 < tried.call_count <= 150
+    with mock.patch.object(AssignmentProblem, "shortfalls", autospec=True) as tried:
+        settle_ties(problem, tuple(1 + t % 2 for t in range(200)), is_over=lambda: True)
+    assert not tried.called
 
 
 def test_whoever_looks_for_a_plan_looks_at_the_clock() -> None:

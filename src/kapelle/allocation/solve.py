@@ -69,6 +69,8 @@ _FIRST_SHARE = 0.6
 """Of the time limit: what it takes at most where it finds no plan."""
 _RELAX_SHARE = 0.8
 """Of the time limit: when prices are rounded to a plan at the latest, where there is none yet."""
+_TIES_SHARE = 1.1
+"""Of the time limit: when choosing among plans of equal cost ends, which has a little time of its own."""
 _PAIRED = 100
 """Tasks up to which plans are improved by pairs of moves: 2 ms a plan of 50 tasks, 60 ms one of 200."""
 
@@ -255,7 +257,7 @@ def _solve_large(problem: AssignmentProblem, known: _Known, *, time_limit_s: flo
         for plan in (safest_choice(problem), fastest_choice(problem)):
             known.add(plan)
     if known.best is not None:
-        known.add(settle_ties(problem, known.best))
+        known.add(settle_ties(problem, known.best, is_over=lambda: is_over(_TIES_SHARE)))
     return known.solution(solver, proven=proven)
 
 
