@@ -57,12 +57,13 @@ class RestReassigner:
         spared = avoid_hopeless(current.routed.only(free), estimates)  # as a new plan begins, too
         if not _can_gain(current, spared, rest, estimates, limits) and one.optimizer.policy is None:
             return None
-        given = _as_it_is(current, rest, {name: spared.tasks[name].agent for name in free})
+        given, ahead = current.routed.with_tasks(spared.tasks), _ahead(rest)
+        optimize = one.optimizer.optimize_routing_plan
         try:
-            found = await one.optimizer.optimize_routing_plan(given, current.dag, limits, estimates=estimates)
+            found = await optimize(given, current.dag, limits, attempts=ahead, estimates=estimates)
             if found.optimization_details["status"] in NO_PLAN:
                 limits = _loosened(limits, found.optimization_details["missed"])
-                found = await one.optimizer.optimize_routing_plan(given, current.dag, limits, estimates=estimates)
+                found = await optimize(given, current.dag, limits, attempts=ahead, estimates=estimates)
         except KapelleError as error:  # an agent is gone, or whoever knows strategies does not answer
             logger.info("The rest of the plan is not assigned anew: %s", error)
             return None
@@ -149,21 +150,12 @@ def _can_gain(
     return not is_within or saved_usd > WORTH * cost_usd or better >= WORTH * count
 
 
-def _as_it_is(current: ApprovedPlan, rest: Rest, agents: Mapping[str, str]) -> OptimizedPlan:
-    """Return the plan as the optimiser takes it, with what the tasks still take that are over or under way; `agents` do
-    those that have not begun."""
+def _ahead(rest: Rest) -> dict[str, SpentSoFar]:
+    """Return what the tasks still take that are over or under way, as the optimiser takes it."""
     known = {name: SpentSoFar(cost_usd=0.0, seconds=0.0, success=True, finished=True) for name in rest.over}
     for name, ahead in rest.under_way.items():
         known[name] = SpentSoFar(cost_usd=ahead.cost_usd, seconds=ahead.seconds, success=True, finished=True)
-    return OptimizedPlan(
-        assignments={**current.assignments, **agents},
-        strategies=current.strategies,
-        estimated_cost=current.estimated_cost,
-        estimated_time=current.estimated_time,
-        quality_score=0.0,
-        cost_savings=0.0,
-        attempts=known,
-    )
+    return known
 
 
 def _loosened(limits: OptimizationConstraints, missed: Mapping[str, float]) -> OptimizationConstraints:
