@@ -27,7 +27,7 @@ from .assignment import AssignmentProblem
 from .candidates import StrategySource
 from .constraints import OptimizationConstraints, is_amount
 from .formulation import Formulation, GivenPlan, describe_untried, formulate, has_plan
-from .infeasible import ONE_IS_ENOUGH, explain_infeasible
+from .infeasible import explain_infeasible
 from .orders import ordered_strategy
 from .plan import OptimizedPlan, SpentSoFar
 from .plan_estimates import PlanEstimates
@@ -63,7 +63,7 @@ class DAAOOptimizer:
     ways of asking several agents that pay for a type of task, they compete with the agents.
 
     Among plans of equal cost it prefers quality, then less work in seconds, then the initial agents. Answers are exact
-    up to `gap`, if found in `time_limit_s`; a plan that is proven to cost at most `good_gap` too much gets two fifths
+    up to `gap`, if found in `time_limit_s`; a plan that is proven to cost at most `good_gap` too much gets a third
     of that time. The plan says which, and the gap that is left. Where there is none, saying why shares that time. The
     registry may be replaced while it lives.
     """
@@ -279,9 +279,9 @@ class DAAOOptimizer:
             if has_plan(free):
                 return await self._give_way(formulation, loose, free, timer)
             formulation, solution = loose, free
-        binding, note = await call_in_thread(
-            explain_infeasible, formulation.problem, time_limit_s=timer.left_s(_EXPLAIN_SHARE)
-        )
+        time_limit_s, near = timer.left_s(_EXPLAIN_SHARE), solution.too_dear
+        explained = await call_in_thread(explain_infeasible, formulation.problem, time_limit_s=time_limit_s, near=near)
+        binding, note = explained.binding, explained.note
         if {"min_quality_score", "task_quality"} & binding.keys() and (untried := formulation.untried()):
             note += (
                 " What counts is the lower bound of a chance, and little or nothing was tried of "
@@ -289,8 +289,10 @@ class DAAOOptimizer:
             )
         logger.info("No plan keeps the limits: %s", binding)
         extra: dict[str, Any] = {"binding": binding, "binding_note": note}
-        if binding and not note.startswith(ONE_IS_ENOUGH):
+        if binding and not explained.one_is_enough:
             extra["one_is_enough"] = False
+        elif binding and not explained.is_least:
+            extra["is_least"] = False
         if "max_total_cost" in binding:  # whoever tells of it later may have less left than there was here
             extra["max_total_cost"] = limits.max_cost
         return formulation, solution, extra
@@ -303,10 +305,10 @@ class DAAOOptimizer:
         By less, the whole budget would go into a quality that is a default; all at once, to agents that always fail.
         """
         limits = formulation.problem.limits
-        binding, _ = await call_in_thread(
+        explained = await call_in_thread(
             explain_infeasible, formulation.problem, time_limit_s=timer.left_s(_EXPLAIN_SHARE)
         )
-        missing = binding.get("min_quality_score", limits.min_quality)
+        missing = explained.binding.get("min_quality_score", limits.min_quality)
         least = max(0.0, limits.min_quality - math.ceil(10 * missing) / 10)
         given = formulation.with_limits(dataclasses.replace(limits, min_quality=least))
         solution = await self._solve(given.problem, timer)

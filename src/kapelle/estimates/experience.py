@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .amounts import MAX_VARIANCE, Amount, Belief, expect_amount, log_of_typical, trust
 from .correctness import Correctness, WordSource
@@ -44,8 +45,7 @@ _TOLD = 16
 """Of an agent's last answers, at whatever type, so many say whether what it declares is true."""
 
 
-@dataclass(frozen=True, slots=True)
-class Success:
+class Success(NamedTuple):
     """What is believed of an agent's chance of success."""
 
     both: Rate
