@@ -164,5 +164,5 @@ def test_others_are_believed_as_before() -> None:
 
 
 def test_an_estimate_says_what_is_declared_and_not_kept() -> None:
-    assert elsewhere([0.3] * 5).note == "It declares $0.0100. It declares 10 ms."
-    assert elsewhere([0.01] * 5, own=[0.012] * 5).note == ""
+    assert elsewhere([0.3] * 5).note == "It declares $0.0100."
+    assert elsewhere([0.01] * 5, own=[0.012] * 5).note == elsewhere([0.001] * 5).note == ""

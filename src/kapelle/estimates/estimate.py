@@ -191,11 +191,9 @@ def read_pair(
         declared=capability.seconds,
         guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
     )
-    notes = [
-        *_tell_changes(history),
-        *_tell_broken(declared_usd, cost, format_usd),
-        *_tell_broken(capability.seconds, seconds, format_seconds),
-    ]
+    notes = _tell_changes(history)
+    if declared_usd is not None and cost.mean > APART * declared_usd:
+        notes.append(f"It declares {format_usd(declared_usd)}.")
     costs_told = experience.agents[agent].costs_told if agent in experience.agents else 0
     return Pair(capability, history, known, cost, declared_usd is not None, seconds, costs_told, " ".join(notes))
 
@@ -260,10 +258,3 @@ def _tell_changes(history: PairHistory | None) -> list[str]:
     if history is None:
         return []
     return [f"Changed: {change}." for change, when in history.drift.values() if history.executions - when < WINDOW]
-
-
-def _tell_broken(declared: float | None, amount: Amount, tell: Callable[[float], str]) -> list[str]:
-    """Return what an agent declares and does not keep."""
-    if declared is None or declared / APART <= amount.mean <= declared * APART:
-        return []
-    return [f"It declares {tell(declared)}."]
