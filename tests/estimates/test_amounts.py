@@ -161,3 +161,8 @@ def test_others_are_believed_as_before() -> None:
     for _ in range(8):
         profiler.record_execution("t", "b", "other", 0, 0.3, True, cost_usd=0.3)
     assert profiler.estimate(card(0.01), "work").cost_usd == 0.01
+
+
+def test_an_estimate_says_what_is_declared_and_not_kept() -> None:
+    assert elsewhere([0.3] * 5).note == "It declares $0.0100."
+    assert elsewhere([0.01] * 5, own=[0.012] * 5).note == elsewhere([0.001] * 5).note == ""

@@ -100,9 +100,8 @@ class DAAOOptimizer:
         """Return the cheapest plan within the limits. Tasks that the initial plan leaves out stay out.
 
         `pinned` tasks keep their agents, as those do that the constraints pin: for a router whose rules chose them.
-        Tasks that name their strategy have that one. `attempts` say what tasks took that were worked on, beside what an
-        `OptimizedPlan` knows of that, and finished ones keep their agents. `estimates` are those of this graph, where
-        they were made already.
+        Tasks that name their strategy have that one. `attempts` say what tasks took, beside what an `OptimizedPlan`
+        knows; finished ones keep their agents. `estimates` are those of this graph, where they were made already.
 
         Raises:
             InvalidInput: the plan or a limit names a task that the graph does not have, or an agent that is not

@@ -27,7 +27,7 @@ MOST_EACH = 2.0
 """Evidence, in natural logarithms of odds, that one outcome may give against a belief."""
 _WITHIN_WEIGHT = 4.0
 """How many outcomes the variance within all pairs is worth for that within one."""
-_APART = math.log(1.5)
+APART = 1.5
 """An outcome contradicts a belief that is off by at least this factor, whatever the others scatter."""
 _NOTHING_LEFT = 0.0025
 """A smaller part of its weight is none: a price that was a hundred times too high would still show."""
@@ -104,7 +104,7 @@ def trust(values: Sequence[float], belief: Belief, noise: float) -> float:
     middle = (ordered[count // 2] + ordered[(count - 1) // 2]) / 2
     scatter = (noise + math.fsum((value - middle) ** 2 for value in off)) / (1.0 + count)
     against = count * middle * middle / (2.0 * max(scatter, 1e-9))
-    same = sum(value * middle > 0.0 and abs(value) >= _APART for value in off)
+    same = sum(value * middle > 0.0 and abs(value) >= math.log(APART) for value in off)
     against = max(against, MOST_EACH * (same - 2 * (count - same)))
     kept = math.exp(min(MOST_EACH - min(against, MOST_EACH * count), 0.0))
     return kept if kept >= _NOTHING_LEFT else 0.0

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from kapelle.agents import AgentCapability
 from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
 
-from .amounts import Amount
+from .amounts import APART, Amount
 from .experience import Experience, Success
 from .history import WINDOW, PairHistory, Tokens
 
@@ -176,29 +176,26 @@ def read_pair(
     of_type = experience.types.get(task_type)
     known = history.tokens if history else of_type.tokens if of_type and of_type.tokens.count else None
     declared_usd = 0.0 if capability.cost_usd is None and capability.cost_tier == "free" else capability.cost_usd
-    return Pair(
-        capability,
-        history,
-        known,
-        experience.expect(
-            "cost",
-            agent,
-            task_type,
-            declared=declared_usd,
-            guess=price_usd(known) if declared_usd is None else 0.0,
-            is_wild=known is None and capability.model is None,
-        ),
-        declared_usd is not None,
-        experience.expect(
-            "seconds",
-            agent,
-            task_type,
-            declared=capability.seconds,
-            guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
-        ),
-        experience.agents[agent].costs_told if agent in experience.agents else 0,
-        _tell_changes(history),
+    cost = experience.expect(
+        "cost",
+        agent,
+        task_type,
+        declared=declared_usd,
+        guess=price_usd(known) if declared_usd is None else 0.0,
+        is_wild=known is None and capability.model is None,
     )
+    seconds = experience.expect(
+        "seconds",
+        agent,
+        task_type,
+        declared=capability.seconds,
+        guess=of_type.mean_seconds if of_type else DEFAULT_SECONDS,
+    )
+    notes = _tell_changes(history)
+    if declared_usd is not None and cost.mean > APART * declared_usd:
+        notes.append(f"It declares {format_usd(declared_usd)}.")
+    costs_told = experience.agents[agent].costs_told if agent in experience.agents else 0
+    return Pair(capability, history, known, cost, declared_usd is not None, seconds, costs_told, " ".join(notes))
 
 
 def make_estimate(pair: Pair, complexity: float, success: Success, usual: Success) -> Estimate:
@@ -256,9 +253,8 @@ def _scale(entered: float, cached: float, left: float, complexity: float) -> Usa
     )
 
 
-def _tell_changes(history: PairHistory | None) -> str:
+def _tell_changes(history: PairHistory | None) -> list[str]:
     """Return the changes that are still recent: no more than WINDOW outcomes ago."""
     if history is None:
-        return ""
-    recent = [change for change, when in history.drift.values() if history.executions - when < WINDOW]
-    return " ".join(f"Changed: {change}." for change in recent)
+        return []
+    return [f"Changed: {change}." for change, when in history.drift.values() if history.executions - when < WINDOW]

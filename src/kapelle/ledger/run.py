@@ -295,6 +295,7 @@ def _task_lines(run: Run, task: TaskRun) -> Iterator[str]:
         yield (
             f"        expected: {format_usd(expected['cost_usd'])}, {format_seconds(expected['seconds'])}, "
             f"{expected['success_rate']:.0%} success ({known})"
+            + (f". {note}" if (note := expected.get("note")) else "")
         )
     for attempt in task.attempts:
         found = f": {attempt.reason}" if attempt.reason else ""

@@ -49,6 +49,7 @@ def show_proposal(console: Console, proposal: Proposal) -> None:
                 if estimate is not None:
                     expected = f"  ~{format_usd(estimate.cost_usd)}, {format_seconds(estimate.seconds)}"
                     expected += f", {estimate.success_rate:.0%} success ({estimate.tell_success()})"
+                    expected += f". {estimate.note}" if estimate.note else ""
                 node.add(styled(routing.assignments[task_id] + expected, style="cyan"))
                 why = routing.explanations.get(task_id, "")
                 node.add(styled(f"as {told[why]}" if why in told else why, style="dim"))
