@@ -84,6 +84,14 @@ def test_a_file_that_is_none_of_ours_is_refused_by_name(tmp_path: Path, content:
         {"grams": np.full((2, 46, 46), -1.0)},
         {"grams": np.full((2, 46, 46), 1e300)},
         {"scales": np.zeros((2, 46))},
+        {"scales": np.full((2, 46), 1e-300)},
+        {"form_spreads": np.full(14, 1e-300)},
+        {"form_means": np.full(14, 1e300)},
+        {"block_0": np.append(np.zeros(14), 1e-300)},
+        {"words_weights": np.full(1, 1e39)},
+        {"words_buckets": np.full(1, np.nan)},
+        {"grams": np.zeros((2, 46, 46), dtype=np.complex128)},
+        {"grams": np.full((2, 46, 46), "x")},
         {"products": np.zeros((1, 46))},
     ],
 )
@@ -94,7 +102,7 @@ def test_figures_that_cannot_be_are_refused_with_the_way_out(tmp_path: Path, cha
     told = {name: value for name, value in change.items() if not isinstance(value, np.ndarray)}
     numbers = {name: value for name, value in change.items() if isinstance(value, np.ndarray)}
     write_arrays(path, {**about, **told}, {**arrays, **numbers})
-    with pytest.raises(InvalidInput, match="kapelle learn"):
+    with pytest.raises(InvalidInput, match="Learn it again"):
         LearnedWords.load(path)
 
 

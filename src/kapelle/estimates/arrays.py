@@ -48,6 +48,8 @@ def read_arrays(path: Path | str) -> tuple[dict[str, object], dict[str, NDArray[
                 raise ValueError("it is too large")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+        if any(array.dtype.kind not in "biuf" for array in arrays.values()):
+            raise ValueError("there is something in it that is no number")
         about = json.loads(bytes(arrays.pop("about")))
         version = about.pop("format")
     except Exception as error:  # NumPy reads headers with a tokenizer, and what that raises may be anything

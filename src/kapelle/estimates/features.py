@@ -40,6 +40,8 @@ HEAD, TAIL = 6000, 2000
 """Letters that are read of a long text, at its beginning and its end; the lengths count them all."""
 _LEAST = 1e-9
 """A spread below this is none: all texts are alike there."""
+_LARGEST = 1e12
+"""Of any figure that was saved; products of higher ones would overflow."""
 _SAYS_NOTHING = 1e9
 """The spread of a number that was the same for all texts: whatever it is later, nothing was learned of it."""
 
@@ -208,9 +210,12 @@ class TextFeatures:
         Raises:
             KeyError, ValueError: the arrays are not those of a description.
         """
+        if arrays["words_buckets"].dtype.kind not in "iu":
+            raise ValueError("the buckets of words are no whole numbers")
         buckets = np.asarray(arrays["words_buckets"], dtype=np.int32)
-        weights = np.asarray(arrays["words_weights"], dtype=np.float32)
-        directions = np.asarray(arrays["words_directions"], dtype=np.float32)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused below
+            weights = np.asarray(arrays["words_weights"], dtype=np.float32)
+            directions = np.asarray(arrays["words_directions"], dtype=np.float32)
         means = np.asarray(arrays["form_means"], dtype=np.float64)
         spreads = np.asarray(arrays["form_spreads"], dtype=np.float64)
         many = 3 if embed is not None else 2
@@ -218,14 +223,14 @@ class TextFeatures:
         rows = len(buckets)
         if buckets.ndim != 1 or weights.shape != (rows,) or directions.shape != (rows, DIMENSIONS):
             raise ValueError("the shapes of words do not fit")
-        if means.shape != (len(FORM),) or spreads.shape != means.shape or bool((spreads <= 0).any()):
+        if means.shape != (len(FORM),) or spreads.shape != means.shape or bool((spreads < _LEAST).any()):
             raise ValueError("the numbers of the form do not fit")
         if [one.shape for one in told[:2]] != [(len(FORM) + 1,), (DIMENSIONS + 1,)] or told[-1].ndim != 1:
             raise ValueError("the blocks do not fit")
         numbers = np.concatenate([weights, directions.ravel(), means, spreads, *told])
-        if (np.diff(buckets) <= 0).any() or not np.isfinite(numbers).all():
+        if (np.diff(buckets) <= 0).any() or not (np.abs(numbers) <= _LARGEST).all():
             raise ValueError("the numbers of words are damaged")
-        if any(one[-1] <= 0 for one in told):
+        if any(one[-1] < _LEAST for one in told):
             raise ValueError("a scale is damaged")
         blocks = tuple(Block(one[:-1], float(one[-1])) for one in told)
         return cls(Fold(buckets, weights, directions), means, spreads, blocks, embed)

@@ -34,6 +34,8 @@ Doubles = NDArray[np.float64]
 _FORMAT = 2
 _MOST = 1e12
 """Of any figure in a file; none that was learned comes near it."""
+_LEAST = 1e-9
+"""Of a variance in a file; what is divided by a smaller one would overflow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -151,7 +153,7 @@ class LearnedWords:
             raise ValueError("there are too many names")
         variances = np.concatenate([scales.ravel(), [shared_type, own_type]])
         figures = np.concatenate([variances, means.ravel(), grams.ravel(), products.ravel(), [learned_at]])
-        if not (np.abs(figures) <= _MOST).all() or (variances <= 0).any() or (variances > 1).any():
+        if not (np.abs(figures) <= _MOST).all() or (variances < _LEAST).any() or (variances > 1).any():
             raise ValueError("a figure cannot be")
         for gram in grams:
             if not np.allclose(gram, gram.T) or np.linalg.eigvalsh(gram).min() < -1e-6 * (1.0 + np.trace(gram)):

@@ -22,6 +22,7 @@ from .report import SavingsReport as SavingsReport
 from .report import Target as Target
 from .report import Today as Today
 from .savings import run_savings as run_savings
+from .savings import sample_tasks as sample_tasks
 from .savings import savings_report as savings_report
 from .savings import settle_policy as settle_policy
 from .text import format_report as format_report

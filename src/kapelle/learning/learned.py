@@ -143,8 +143,7 @@ def learn(
             cannot be written.
     """
     from kapelle.estimates import LearnedWords
-    from kapelle.evaluation import settle_policy
-    from kapelle.evaluation.savings import sample_tasks
+    from kapelle.evaluation import sample_tasks, settle_policy
 
     is_number = isinstance(keep, (int, float)) and not isinstance(keep, bool)
     if not (is_number and 0 < keep <= MAX_KEEP):
