@@ -122,6 +122,18 @@ def test_a_sealed_graph_cannot_grow_and_its_origin_can() -> None:
     assert sealed == diamond()
 
 
+@given(plain_graphs())
+def test_a_copy_and_its_origin_grow_apart(dag: TaskDAG) -> None:
+    before, ends = dag.to_dict(), dag.sinks
+    twin, sealed = dag.copied(), dag.sealed()
+    twin.add_task(task("of_twin", *ends))
+    dag.add_task(task("of_origin", *ends))
+    assert sealed.to_dict() == before
+    for grown, new in ((twin, "of_twin"), (dag, "of_origin")):
+        anew = TaskDAG(grown)
+        assert (grown, grown.edges, grown.levels(), grown.sinks) == (anew, anew.edges, anew.levels(), (new,))
+
+
 def test_tasks_are_read_only() -> None:
     with pytest.raises(TypeError):
         diamond().tasks["e"] = task("e")  # type: ignore[index]  # the point

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from kapelle.errors import InvalidInput, LeaseLost, LedgerCorrupt, NotFound
 from kapelle.ledger import EventKind, Journal, NewEvent, Outcome, Usage, rebuild_run
+from kapelle.redaction import remember
 from tests.ledger.runs import record_run
 from tests.ledger.stores import AnyLedger, Store
 
@@ -318,6 +319,16 @@ def test_events_that_are_written_together_follow_each_other_with_their_outcomes(
         assert len(ledger.outcomes()) == 2
         assert ledger.append_all("r", []) == ()
         assert ledger.append("r", "task_skipped").seq == 3
+
+
+def test_a_secret_in_one_of_the_events_that_are_written_together_is_hidden(store: Store) -> None:
+    with store.open() as ledger:
+        remember("sk-very-secret-0123456789", owner=ledger)
+        ledger.append("r", "run_started", {"request": "x"})
+        told = [new("task_started", agent="noop"), new("task_finished", output="It is sk-very-secret-0123456789.")]
+        found = ledger.append_all("r", told)
+        assert [one.data for one in found] == [{"agent": "noop"}, {"output": "It is ***."}]
+        assert ledger.events("r")[1:] == found
 
 
 def test_events_that_are_written_together_are_all_there_or_none(store: Store) -> None:

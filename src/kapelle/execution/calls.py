@@ -138,7 +138,7 @@ class Calls:
             request=self._request,
             upstream=upstream,
             upstream_tasks=_TitledTasks({name: tasks[name] for name in task.dependencies}, outputs),
-            from_memory=frozenset(name for name in task.dependencies if name in progress.from_memory),
+            from_memory=frozenset(progress.from_memory.intersection(task.dependencies)),
             missing=missing,
             idempotency_key=key,
             answers=answers,

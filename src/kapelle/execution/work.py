@@ -31,6 +31,7 @@ from kapelle.strategies import (
     Strategy,
     Verdict,
     Vote,
+    canonical_answer,
     next_move,
     task_context,
 )
@@ -209,8 +210,6 @@ class Work:
         if reason is not None and not self.answers.get(attempt.agent, Answer()).failed:
             return  # its rival has answered in the same turn
         self.answered_by[attempt.agent] = job.attempt
-        from kapelle.strategies import canonical_answer  # a task with one agent compares nothing
-
         output = None if result is None or reason is not None else result.output
         self.answers[attempt.agent] = Answer(
             canonical=None if output is None else canonical_answer(output, task_context(self.task))

@@ -78,8 +78,10 @@ class Journal:
         self._lost: BaseException | None = None
         """Why a turn could not be written, if one could not."""
         self._told = RunBuilder(before)
-        self._untold: deque[tuple[Event, TaskDAG | None]] = deque((event, None) for event in events)
-        """Events that the builder has not taken in yet, each with the graph that it brings, where that is at hand."""
+        self._untold: deque[Event] = deque(events)
+        """Events that the builder has not taken in yet."""
+        self._brought: dict[int, TaskDAG] = {}
+        """By their place in the run, the graphs that these bring, where they are at hand."""
 
     @property
     def is_off(self) -> bool:
@@ -156,15 +158,16 @@ class Journal:
         new, self._held = self._held, []
         graphs, self._graphs = self._graphs, {}
         events = self._ledger.append_all(self.run_id, new, fence=self._fence)
-        for place, event in enumerate(events):
-            graph = graphs.get(place)
-            if graph is not None and event.data["graph"] is not new[place].data["graph"]:
-                graph = None  # something in it is kept otherwise: a secret, that nobody is to see
-            self._untold.append((event, None if graph is None else graph.copied()))
+        for place, graph in graphs.items():
+            event = events[place]
+            if event.data["graph"] is new[place].data["graph"]:  # else a secret in it is hidden from all
+                self._brought[event.seq] = graph.copied()
+        self._untold.extend(events)
         for one, event in zip(new, events, strict=True):
             if self._on_event is not None:
                 self._tell(self._on_event, event)
-            self._tell_outcomes(one.outcomes)
+            if one.outcomes:
+                self._tell_outcomes(one.outcomes)
 
     def _tell_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         if self._on_outcome is None:
@@ -183,8 +186,9 @@ class Journal:
         """
         self.commit()
         while self._untold:
-            self._told.add(*self._untold[0])
-            self._untold.popleft()
+            event = self._untold[0]
+            self._told.add(event, self._brought.get(event.seq))
+            self._brought.pop(self._untold.popleft().seq, None)
         return self._told.run()
 
     def _look_at_clocks(self, ledger: Ledger) -> tuple[float, float]:

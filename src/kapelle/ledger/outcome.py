@@ -48,8 +48,7 @@ class Outcome:
     """Seconds since the epoch when it ended."""
 
     def __post_init__(self) -> None:
-        for name in ("cost_usd", "seconds", "at"):
-            value = getattr(self, name)
+        for name, value in (("cost_usd", self.cost_usd), ("seconds", self.seconds), ("at", self.at)):
             if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= 0):
                 raise InvalidInput(
                     f"The outcome of task {self.task_id!r} has {name}={value!r}; it must be zero or more."

@@ -16,7 +16,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 from kapelle.errors import InvalidInput, LeaseLost, LedgerBusy, LedgerCorrupt
@@ -174,7 +174,7 @@ class PostgresLedger(StoredLedger):
             if unsure is None or unsure.content != content:
                 unsure = _Unsure(content=content, at=[one.at for one in kept], stamps=[self._stamp() for _ in kept])
             self._unsure[run_id] = unsure
-            kept = [replace(one, at=at) for one, at in zip(kept, unsure.at, strict=True)]
+            kept = [one._replace(at=at) for one, at in zip(kept, unsure.at, strict=True)]
             known = self._known.get(run_id, -1)
             values = (
                 run_id,
