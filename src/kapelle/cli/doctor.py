@@ -43,7 +43,7 @@ from kapelle.ledger import (
     try_making,
 )
 from kapelle.models import PydanticAIClient, find_model
-from kapelle.tools import Sandbox
+from kapelle.tools import Sandbox, find_walls
 
 from .app import Db, Json, app, console, db_words
 from .printing import print_json, split_remedy
@@ -258,11 +258,17 @@ def check_learned(surroundings: Surroundings) -> CheckResult:
 def check_sandbox(surroundings: Surroundings) -> CheckResult:
     """Whether programs can be run where they reach nothing."""
     with Sandbox(processes=1) as sandbox:
-        found = sandbox.run("sum(numbers) * 2", {"numbers": [1, 20]}).value
+        found = sandbox.run_program("sum(numbers) * 2", {"numbers": [1, 20]}).value
     if found == 42:
         return _well("A program ran in it.")
     remedy = "Install it anew: pip install --force-reinstall pydantic-monty"
     return _wrong(detail=f"A program gave {found!r:.80} instead of 42.", remedy=remedy)
+
+
+def check_commands(surroundings: Surroundings) -> CheckResult:
+    """What keeps commands in. Where nothing does they are refused, which is no fault."""
+    walls = find_walls()
+    return _well(walls.reason if walls.holds else f"Commands of agents are refused here: {walls.reason}")
 
 
 def check_extras(surroundings: Surroundings) -> CheckResult:
@@ -285,6 +291,7 @@ CHECKS: tuple[Callable[[Surroundings], CheckResult], ...] = (
     check_model,
     check_learned,
     check_sandbox,
+    check_commands,
     check_extras,
 )
 """In the order in which they are told."""

@@ -1,10 +1,15 @@
-"""What agents work with: SQL over the tables of a folder, and a sandbox for programs."""
+"""What agents work with: SQL over the tables of a folder, and a sandbox for programs and commands."""
 
 from typing import TYPE_CHECKING
 
+from .sandbox import ALLOWED_UNPROTECTED as ALLOWED_UNPROTECTED
+from .sandbox import CommandLimits as CommandLimits
+from .sandbox import CommandResult as CommandResult
 from .sandbox import Sandbox as Sandbox
 from .sandbox import SandboxLimits as SandboxLimits
 from .sandbox import SandboxResult as SandboxResult
+from .sandbox import Walls as Walls
+from .sandbox import find_walls as find_walls
 
 if TYPE_CHECKING:
     from .table_loading import Column as Column
