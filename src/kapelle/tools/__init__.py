@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .tables import TableResult as TableResult
     from .tables import Tables as Tables
     from .tables import quote_value as quote_value
+    from .workspace import Change as Change
+    from .workspace import Snapshot as Snapshot
+    from .workspace import Workspace as Workspace
+    from .workspace import WorkspaceFile as WorkspaceFile
 else:
     from kapelle import later
 
@@ -27,5 +31,6 @@ else:
         {
             "table_loading": "Column SkippedTable Table quote_name",
             "tables": "TableResult Tables quote_value",
+            "workspace": "Change Snapshot Workspace WorkspaceFile",
         },
     )
