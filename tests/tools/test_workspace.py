@@ -85,13 +85,14 @@ def test_a_folder_that_is_swapped_for_a_link_loses_the_race(files: Workspace) ->
 
     def swap() -> None:
         while not stop.is_set():
-            swapped.rename(other)
-            swapped.symlink_to(outside(files))
-            swapped.unlink()
-            while other.exists():
-                with suppress(OSError):  # the writer has made the folder anew
-                    shutil.rmtree(swapped, ignore_errors=True)
-                    other.rename(swapped)
+            with suppress(OSError):  # the writer makes the folder anew in between
+                swapped.rename(other)
+                swapped.symlink_to(outside(files))
+                swapped.unlink()
+                other.rename(swapped)
+            shutil.rmtree(other, ignore_errors=True)
+            with suppress(OSError):
+                swapped.unlink()
 
     thread = threading.Thread(target=swap)
     thread.start()

@@ -1,9 +1,9 @@
 """Opens what lies beneath a folder, and nothing else, whatever happens to the folder meanwhile.
 
 A path is walked name by name from an open folder, and no link is followed, the last name's neither. So a link that
-points outside, one that is made between a check and its use, or a folder that is swapped for a link changes nothing: what
-is opened lies beneath the folder, or is not opened. Nothing but files and folders is opened: a pipe would wait for a
-writer, and a device may do anything.
+points outside, one that is made between a check and its use, or a folder that is swapped for a link changes nothing:
+what is opened lies beneath the folder, or is not opened. Nothing but files and folders is opened: a pipe would wait for
+a writer, and a device may do anything.
 
 Where a system cannot open beneath an open folder (Windows) there is no such walk, and a workspace cannot be used.
 """
