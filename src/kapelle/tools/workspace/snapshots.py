@@ -1,9 +1,9 @@
 """What a workspace held at a moment, how two moments differ, and the way back.
 
 A snapshot lists every file with the hash of its content; contents are kept once each, in a folder beside the workspace.
-A file whose inode, size and times are as they were is not read again, unless it changed so shortly before that its times
-could not show another change. Nothing of the workspace is ever run or obeyed: no configuration, hook or filter of a
-repository in it.
+A file whose inode, size and times are as they were is not read again, unless it changed so shortly before that its
+times could not show another change. Nothing of the workspace is ever run or obeyed: no configuration, hook or filter of
+a repository in it.
 """
 
 from __future__ import annotations
