@@ -1,0 +1,1 @@
+"""Agents that act: a model in a loop with tools."""
