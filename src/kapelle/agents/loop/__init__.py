@@ -1,1 +1,8 @@
-"""Agents that act: a model in a loop with tools."""
+"""Agents that act: a model in a loop with tools. Read `loop_agent.py` first, then `loop.py`."""
+
+from .limits import LoopLimits as LoopLimits
+from .loop_agent import LoopAgent as LoopAgent
+from .loop_agent import Surroundings as Surroundings
+from .tool_kit import Tool as Tool
+from .tool_kit import ToolAnswer as ToolAnswer
+from .tool_kit import ToolContext as ToolContext
