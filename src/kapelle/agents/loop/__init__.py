@@ -2,7 +2,8 @@
 
 from .limits import LoopLimits as LoopLimits
 from .loop_agent import LoopAgent as LoopAgent
-from .loop_agent import Surroundings as Surroundings
+from .setup import FinishCheck as FinishCheck
+from .setup import WorkPlace as WorkPlace
 from .tool_kit import Tool as Tool
 from .tool_kit import ToolAnswer as ToolAnswer
 from .tool_kit import ToolContext as ToolContext

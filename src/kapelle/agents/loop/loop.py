@@ -17,8 +17,8 @@ from kapelle.models import Message, ModelReply, ModelRequest
 
 from .conversation import estimate_tokens, find_cut, read_reply, render
 from .guard import find_circle
-from .loop_agent import LoopAgent, measure
 from .record import LoopRecord
+from .setup import LoopSetup
 from .state import Spoken, write_call
 from .tool_calls import ToolCalls
 
@@ -36,23 +36,24 @@ _SUMMARISE = (
 
 
 class Loop:
-    """Does one task; see `LoopAgent`."""
+    """Does one task; see `loop_agent`."""
 
-    def __init__(self, agent: LoopAgent, task: Task, context: TaskContext, log: StepLog) -> None:
-        self._agent, self._task, self._context = agent, task, context
-        self._limits = agent.limits
+    def __init__(
+        self, setup: LoopSetup, task: Task, context: TaskContext, opening: tuple[Message, ...], log: StepLog
+    ) -> None:
+        self._setup, self._task, self._context, self._opening = setup, task, context, opening
+        self._limits = setup.limits
         self._record = LoopRecord(log)
         self._state = self._record.state
-        self._opening = agent.opening(task, context)
         self._clock: Callable[[], float] = asyncio.get_running_loop().time
         seconds = self._limits.seconds
         self._due = self._clock() + (seconds if context.seconds_left is None else min(seconds, context.seconds_left))
         self._calls = ToolCalls(
-            agent,
+            setup,
             task,
             context,
             self._record,
-            agent.surroundings(context),
+            setup.place(context),
             seconds_left=lambda: self._due - self._clock(),
             usd_left=self._left_usd,
         )
@@ -100,7 +101,7 @@ class Loop:
     async def _ask(self) -> None:
         """Call the model once, and write down what it says. A reply that cannot be read is told to the model."""
         state = self._state
-        messages = render(self._opening, state.entries, as_text=self._agent.forms is not None)
+        messages = render(self._opening, state.entries, as_text=self._setup.forms is not None)
         try:
             reply = await self._call_model(messages, step=state.step + 1)
         except ModelReplyInvalid as error:
@@ -111,7 +112,7 @@ class Loop:
             self._record.note("replied", **_used(cut), text=cut.text, calls=[])
             self._record.note("noted", text=f"{error} No call of it was made.")
             return
-        calls, wrong = read_reply(reply, state, self._agent.forms)
+        calls, wrong = read_reply(reply, state, self._setup.forms)
         self._record.note("replied", **_used(reply), text=reply.text, calls=[write_call(call) for call in calls])
         for message in wrong:
             self._record.note("noted", text=message)
@@ -119,14 +120,15 @@ class Loop:
     async def _call_model(self, messages: tuple[Message, ...], *, step: int, purpose: str = "") -> ModelReply:
         """Set money aside, write down that the model is asked, and ask it."""
         limit, reserved_usd = self._output_limit(messages)
-        tools = () if self._agent.forms is not None else tuple(tool.definition for tool in self._agent.tools.values())
         left_s = max(1e-3, self._due - self._clock())
-        request = ModelRequest(messages=messages, tools=tools, max_output_tokens=limit, timeout_s=left_s)
+        request = ModelRequest(
+            messages=messages, tools=self._setup.definitions, max_output_tokens=limit, timeout_s=left_s
+        )
         self._record.note("asked", step=step, reserved_usd=reserved_usd, **({"purpose": purpose} if purpose else {}))
         await self._record.flush()
         more: dict[str, Any] = {} if self._context.tell is None or purpose else {"on_text": self._context.tell}
         try:
-            return await self._agent.client.complete(request, **more)
+            return await self._setup.client.complete(request, **more)
         except ModelReplyInvalid:
             raise
         except KapelleError as error:
@@ -146,8 +148,8 @@ class Loop:
         Raises:
             CallTooDear: what the task has left does not pay for it.
         """
-        client = self._agent.client
-        input_tokens = measure(messages, tuple(self._agent.tools.values()))
+        client = self._setup.client
+        input_tokens = self._setup.measure(messages)
         afford: Callable[..., int] | None = getattr(client, "affordable_tokens", None)
         bound: Callable[..., float] | None = getattr(client, "bound_usd", None)
         limit = limit_within(
@@ -171,7 +173,7 @@ class Loop:
         latest = self._state.entries[-1] if self._state.entries else None
         if not isinstance(latest, Spoken) or latest.calls:
             return None
-        for check in self._agent.finish:
+        for check in self._setup.finish:
             missing = await check(latest.text, self._state)
             if missing is not None:
                 self._record.note("noted", text=missing)
@@ -219,7 +221,7 @@ class Loop:
     async def _compact(self) -> None:
         """Replace what is old by a summary, where the conversation has become too long."""
         state, limits = self._state, self._limits
-        as_text = self._agent.forms is not None
+        as_text = self._setup.forms is not None
         messages = render(self._opening, state.entries, as_text=as_text)
         tokens = estimate_tokens(messages)
         if tokens <= limits.context_tokens:
@@ -227,7 +229,7 @@ class Loop:
         dropped = find_cut(state.entries, KEEP_SHARE * limits.context_tokens)
         freed = estimate_tokens(render((), state.entries[:dropped], as_text=as_text))
         if freed < MIN_FREED_SHARE * tokens:
-            opening, tools = estimate_tokens(self._opening), measure((), tuple(self._agent.tools.values()))
+            opening, tools = estimate_tokens(self._opening), self._setup.measure(())
             raise self._end(
                 f"The conversation is longer than {limits.context_tokens:,} tokens, and a summary would free too "
                 f"little: instructions and task {opening:,}, tools {tools:,}, the latest {tokens - opening - freed:,}"

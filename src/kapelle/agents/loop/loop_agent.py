@@ -1,6 +1,6 @@
 """An agent that acts: a model that calls tools, sees what they give, and goes on until its task is done.
 
-    LoopAgent      what it is made of: the model, its instructions, its tools, its limits
+    LoopSetup      what it is made of: the model, its instructions, its tools, its limits
     Loop           one task: reads what happened before, and goes on from there
 
 Every call of the model and of a tool is written down before it happens and when it has ended (see `step_log`), so a
@@ -11,31 +11,26 @@ of its own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from kapelle.agents.agent import AgentResult, TaskContext
 from kapelle.agents.on_model import OnModel
-from kapelle.agents.output_limit import MESSAGE_TOKENS
 from kapelle.agents.prompt import task_prompt
 from kapelle.agents.step_log import StepsInMemory
 from kapelle.errors import InvalidInput
 from kapelle.graph import Task
-from kapelle.models import Message, ModelClient, bound_tokens
+from kapelle.models import Message, ModelClient
 
 from .limits import LoopLimits
-from .state import LoopState
+from .loop import Loop
+from .setup import FinishCheck, LoopSetup, WorkPlace
 from .text_protocol import ActionForm, describe_forms
 from .tool_kit import Tool
 
 if TYPE_CHECKING:
     from kapelle.agents.capability import AgentCapability
     from kapelle.models import PriceTable
-    from kapelle.tools import Sandbox, Workspace
-
-FinishCheck = Callable[[str, LoopState], Awaitable[str | None]]
-"""Takes the answer and what was done; returns what is still missing, None where nothing is."""
 
 HOW_TO_ACT = (
     "Work step by step. Call tools to look at things and to change them; never say that something was done which no "
@@ -45,14 +40,6 @@ HOW_TO_WRITE_ACTIONS = (
     "You act by writing actions. Each begins with a line ACTION: and ends with a line ---END---; both stand at the "
     "beginning of a line, never in a fence. After your actions stop: their results are sent to you. These are all:"
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
-    """What a loop works in: the same for every task of a run."""
-
-    workspace: Workspace | None = None
-    sandbox: Sandbox | None = None
 
 
 class LoopAgent(OnModel):
@@ -73,7 +60,7 @@ class LoopAgent(OnModel):
         instructions: who it is; the same in every call.
         forms: how the text protocol writes the tools, for a model that cannot call tools natively.
         limits: how far it may go.
-        surroundings: the workspace and the sandbox of the run that it works in, asked once for each task.
+        place: the workspace and the sandbox of the run that it works in, asked once for each task.
         finish: what has to hold before an answer ends the task.
 
     Raises:
@@ -88,26 +75,27 @@ class LoopAgent(OnModel):
         instructions: str = "",
         forms: Sequence[ActionForm] | None = None,
         limits: LoopLimits | None = None,
-        surroundings: Callable[[TaskContext], Surroundings] = lambda context: Surroundings(),
+        place: Callable[[TaskContext], WorkPlace] = lambda context: WorkPlace(),
         finish: Sequence[FinishCheck] = (),
     ) -> None:
-        self.client = client
-        self.tools: Mapping[str, Tool] = {
-            tool.definition.name: tool for tool in sorted(tools, key=lambda each: each.definition.name)
-        }
-        if len(self.tools) != len(tools):
+        named = {tool.definition.name: tool for tool in sorted(tools, key=lambda each: each.definition.name)}
+        if len(named) != len(tools):
             raise InvalidInput("Two tools of an agent share a name. Rename one.")
-        self.forms = None if forms is None else tuple(forms)
-        unknown = [form.tool.name for form in self.forms or () if form.tool.name not in self.tools]
+        unknown = [form.tool.name for form in forms or () if form.tool.name not in named]
         if unknown:
             raise InvalidInput(f"The text protocol writes tools that the agent does not have: {', '.join(unknown)}.")
-        self.limits = limits or LoopLimits()
-        self.surroundings = surroundings
-        self.finish = tuple(finish)
         parts = [instructions, HOW_TO_ACT]
-        if self.forms is not None:
-            parts += [HOW_TO_WRITE_ACTIONS, describe_forms(self.forms)]
-        self.system = "\n\n".join(part for part in parts if part)
+        if forms is not None:
+            parts += [HOW_TO_WRITE_ACTIONS, describe_forms(forms)]
+        self._setup = LoopSetup(
+            client=client,
+            system="\n\n".join(part for part in parts if part),
+            tools=named,
+            forms=None if forms is None else tuple(forms),
+            limits=limits or LoopLimits(),
+            place=place,
+            finish=tuple(finish),
+        )
 
     @property
     def is_model_alone(self) -> bool:
@@ -121,24 +109,11 @@ class LoopAgent(OnModel):
 
     def most_usd(self, task: Task, context: TaskContext) -> float | None:
         """Return the dollars that a task costs at most: its limit, as every call is held to what is left of it."""
-        return self.limits.usd if hasattr(self.client, "bound_usd") else None
-
-    def opening(self, task: Task, context: TaskContext) -> tuple[Message, ...]:
-        """Return what every call of a task begins with."""
-        return (Message(role="system", content=self.system), Message(role="user", content=task_prompt(task, context)))
+        return self._setup.limits.usd if hasattr(self._setup.client, "bound_usd") else None
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
-        from .loop import Loop  # it takes an agent
-
-        return await Loop(self, task, context, context.steps or StepsInMemory()).run()
-
-
-def measure(messages: Sequence[Message], tools: Sequence[Tool]) -> int:
-    """Return how many tokens a call has as input, on the dear side."""
-    total = sum(bound_tokens(message.content) + MESSAGE_TOKENS for message in messages)
-    total += sum(bound_tokens(str(call.arguments)) + MESSAGE_TOKENS for one in messages for call in one.tool_calls)
-    return total + sum(bound_tokens(_told(tool)) + MESSAGE_TOKENS for tool in tools)
-
-
-def _told(tool: Tool) -> str:
-    return f"{tool.definition.name} {tool.definition.description} {dict(tool.definition.parameters)}"
+        opening = (
+            Message(role="system", content=self._setup.system),
+            Message(role="user", content=task_prompt(task, context)),
+        )
+        return await Loop(self._setup, task, context, opening, context.steps or StepsInMemory()).run()

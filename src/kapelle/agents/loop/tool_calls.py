@@ -11,8 +11,8 @@ from kapelle.graph import Task
 from kapelle.models import ToolCall
 
 from .guard import mark_of
-from .loop_agent import LoopAgent, Surroundings
 from .record import LoopRecord
+from .setup import LoopSetup, WorkPlace
 from .state import Spoken
 from .tool_kit import ToolAnswer, ToolContext, call_tool
 
@@ -32,18 +32,18 @@ class ToolCalls:
 
     def __init__(
         self,
-        agent: LoopAgent,
+        setup: LoopSetup,
         task: Task,
         context: TaskContext,
         record: LoopRecord,
-        around: Surroundings,
+        place: WorkPlace,
         *,
         seconds_left: Callable[[], float],
         usd_left: Callable[[], float | None],
     ) -> None:
-        self._agent, self._task, self._context, self._record = agent, task, context, record
-        self._limits = agent.limits
-        self._around, self._seconds_left, self._usd_left = around, seconds_left, usd_left
+        self._setup, self._task, self._context, self._record = setup, task, context, record
+        self._limits = setup.limits
+        self._place, self._seconds_left, self._usd_left = place, seconds_left, usd_left
 
     async def make(self) -> None:
         """Make the calls of the latest reply that have no result yet, in order."""
@@ -54,7 +54,7 @@ class ToolCalls:
             if refused:
                 self._return(call, ToolAnswer(text=refused, is_error=True))
                 continue
-            tool = self._agent.tools[call.name]
+            tool = self._setup.tools[call.name]
             context = self._tool_context(call)
             if tool.needs_approval:
                 await self._record.flush()
@@ -75,8 +75,8 @@ class ToolCalls:
 
     def _why_refused(self, call: ToolCall, place: int) -> str:
         """Return why a call is not made at all; empty if it is."""
-        if call.name not in self._agent.tools:
-            return f"There is no tool {call.name!r}. There are: {', '.join(self._agent.tools)}. Nothing was done."
+        if call.name not in self._setup.tools:
+            return f"There is no tool {call.name!r}. There are: {', '.join(self._setup.tools)}. Nothing was done."
         if place >= self._limits.calls_per_reply:
             return f"Not done: more than {self._limits.calls_per_reply} calls in one reply. Call it again if needed."
         if self._record.state.tool_calls >= self._limits.tool_calls:
@@ -89,8 +89,8 @@ class ToolCalls:
             run=self._context,
             idempotency_key=f"{self._context.idempotency_key}/{call.call_id}",
             seconds=max(1e-3, min(self._limits.tool_seconds, self._seconds_left())),
-            workspace=self._around.workspace,
-            sandbox=self._around.sandbox,
+            workspace=self._place.workspace,
+            sandbox=self._place.sandbox,
             left_usd=self._usd_left(),
         )
 
@@ -112,10 +112,10 @@ class ToolCalls:
         if len(text) <= most:
             return text
         where = "the rest is lost"
-        if self._around.workspace is not None:
+        if self._place.workspace is not None:
             path = f"{RESULTS}/{self._record.state.step}-{call.name}-{self._record.state.tool_calls}.txt"
             try:
-                self._around.workspace.write(path, text)
+                self._place.workspace.write(path, text)
                 where = f"all of it is in the file {path}"
             except KapelleError as error:
                 where = f"the rest could not be kept: {error}"
@@ -128,7 +128,7 @@ class ToolCalls:
         for call in state.unanswered_calls():
             if call.call_id not in state.open_calls:
                 continue
-            tool = self._agent.tools.get(call.name)
+            tool = self._setup.tools.get(call.name)
             if tool is None or not tool.has_effects:
                 state.open_calls.pop(call.call_id)
                 continue
