@@ -36,12 +36,12 @@ def request(*allowed: str, tool_choice: ToolChoice = "auto", all_allowed: bool =
     )
 
 
-def openai_model(server: OpenAIServer, **profile: Any) -> Any:
+def openai_model(server: OpenAIServer) -> Any:
     """Return OpenAI's own Chat API, as its provider describes it, served on loopback."""
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    return OpenAIChatModel("gpt-4.1", provider=OpenAIProvider(base_url=server.base_url, api_key="k"), profile=profile)
+    return OpenAIChatModel("gpt-4.1", provider=OpenAIProvider(base_url=server.base_url, api_key="k"))
 
 
 async def complete(model: Any, *requests: ModelRequest) -> list[ModelReply]:
@@ -114,7 +114,7 @@ def test_the_responses_api_takes_the_list_flat() -> None:
 
     model, asked = responses_model(), request("c", "a")
     parameters = to_parameters(asked, model)
-    settings = {"tool_choice": choose_tools(asked, model)}
+    settings: Any = {"tool_choice": choose_tools(asked, model)}
     tools, choice = model._get_responses_tool_choice(resolve_tool_choice(settings, parameters), settings, parameters)
     assert [tool["name"] for tool in tools] == ["a", "b", "c"]
     assert choice == {
@@ -149,8 +149,10 @@ def test_geminis_list_is_whole_and_names_go_out_where_a_call_is_required(name: s
 
     model = GoogleModel(name, provider=GoogleProvider(api_key="k"))
     asked = request("a", "c", tool_choice=tool_choice)
-    settings = {"tool_choice": choose_tools(asked, model)}
+    settings: Any = {"tool_choice": choose_tools(asked, model)}
     tools, config, _ = model._get_tool_config(to_parameters(asked, model), settings)
+    assert tools is not None
+    assert config is not None
     assert [tool["function_declarations"][0]["name"] for tool in tools] == ["a", "b", "c"]
     names = config["function_calling_config"].get("allowed_function_names")
     is_told = find_mask(model, tool_choice=tool_choice).column == "allowed_function_names"

@@ -169,7 +169,7 @@ def _compatible_profile(*, local: bool) -> OpenAIModelProfile:
 def _foreign_profile() -> OpenAIModelProfile:
     return {
         # Without this a stream that breaks off reads as a whole reply.
-        "openai_chat_streaming_foreign_profile": True,
+        "openai_chat_streaming_requires_finish_reason": True,
         # OpenAI's own; others refuse it, or do not read it.
         "openai_chat_supports_allowed_tools": False,
     }
