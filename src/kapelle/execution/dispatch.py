@@ -154,6 +154,7 @@ class Dispatcher:
             return
         work.waiting.remove(job)
         job.reservation, job.started = reservation, self._deadlines.now()
+        self._spending.begin(job)
         try:
             self._write_start(job, reserved_usd)
         except BaseException:
