@@ -97,6 +97,8 @@ class LoopAgent(OnModel):
             finish=tuple(finish),
         )
 
+    acts_in_steps = True
+
     @property
     def is_model_alone(self) -> bool:
         return False
