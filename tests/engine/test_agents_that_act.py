@@ -13,7 +13,7 @@ import pytest
 
 from kapelle import Engine, Plan, Run, SqliteLedger, Task, TaskDAG
 from kapelle.agents import AgentCapability
-from kapelle.agents.loop import LoopAgent, Tool, ToolContext
+from kapelle.agents.loop import LoopAgent, ToolContext, make_tool
 from kapelle.errors import ModelUnavailable
 from kapelle.ledger import Event, Usage
 from kapelle.models import ModelReply, ModelRequest, ToolCall, ToolDefinition
@@ -56,7 +56,7 @@ def engine(folder: Path, model: Model | None = None, *, has_effects: bool = True
             file.write(f"{given['n']} {context.idempotency_key}\n")
         return "added"
 
-    tool = Tool(definition=ToolDefinition(name="add"), run=add, has_effects=has_effects)
+    tool = make_tool(ToolDefinition(name="add"), add, has_effects=has_effects)
     return Engine([(CARD, LoopAgent(model or Model(), tools=[tool]))], model="none", ledger=SqliteLedger(folder / "l"))
 
 

@@ -163,7 +163,7 @@ class Calls:
 
     def is_in_steps(self, job: Job) -> bool:
         """Whether the agent of a job tells of each step that it takes."""
-        return job.check is None and job.agent is not None and acts_in_steps(self._agents.runner(job.agent))
+        return job.check is None and job.agent is not None and self._agents.acts_in_steps(job.agent)
 
     def _steps_of(self, job: Job) -> StepLog | None:
         """Return where an agent that acts in steps keeps them; None for all others."""

@@ -14,12 +14,14 @@ from kapelle.errors import AgentFailed, KapelleError, ModelReplyInvalid
 from kapelle.graph import Task
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelReply, ModelRequest
+from kapelle.tools import AgentState
 
 from .conversation import estimate_tokens, find_cut, read_reply, render
 from .guard import find_circle
 from .record import LoopRecord
 from .setup import LoopSetup
 from .state import Spoken, write_call
+from .states import BACK_TO_WORK, CHECK_FIRST
 from .tool_calls import ToolCalls
 
 MAX_IN_VAIN = 5
@@ -69,7 +71,7 @@ class Loop:
         """
         try:
             if self._record.is_new:
-                self._record.note("began")
+                self._record.note("began", **({} if self._setup.start is None else {"state": self._setup.start.value}))
             if self._state.awaited:
                 self._record.settle_cut_off()
             await self._calls.recover()
@@ -173,12 +175,33 @@ class Loop:
         latest = self._state.entries[-1] if self._state.entries else None
         if not isinstance(latest, Spoken) or latest.calls:
             return None
+        if self._setup.start is not None and not self._may_finish():
+            return None
         for check in self._setup.finish:
             missing = await check(latest.text, self._state)
             if missing is not None:
+                self._enter(AgentState.EXECUTING)
                 self._record.note("noted", text=missing)
                 return None
         return latest.text
+
+    def _may_finish(self) -> bool:
+        """Whether words without a call are the answer; elsewhere they lead to the next state."""
+        state = AgentState(self._state.agent_state)
+        if state is AgentState.BROWSING:
+            self._enter(AgentState.EXECUTING)
+            self._record.note("noted", text=BACK_TO_WORK)
+            return False
+        self._enter(AgentState.VERIFYING)
+        can_check = any(row.action == "VERIFY" for row in self._setup.table.rows)
+        if state is not AgentState.VERIFYING and can_check and self._state.unverified:
+            self._record.note("noted", text=CHECK_FIRST)
+            return False
+        return True
+
+    def _enter(self, state: AgentState) -> None:
+        if self._setup.start is not None and self._state.agent_state != state:
+            self._record.note("entered", state=state.value)
 
     def _stop_at_limits(self) -> None:
         state, limits = self._state, self._limits
