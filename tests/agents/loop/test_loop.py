@@ -429,9 +429,8 @@ def states_of(log: StepsInMemory) -> list[str]:
 def act(*replies: str | ModelReply, files: Workspace, **more: Any) -> tuple[AgentResult, StepsInMemory, ScriptedModel]:
     log, model = StepsInMemory(), ScriptedModel(replies)
     place = WorkPlace(workspace=files, sandbox=Sandbox(walls=ALLOWED_UNPROTECTED))
-    result = play(
-        (), *workspace_tools(), model=model, log=log, start=AgentState.PLANNING, place=lambda _: place, **more
-    )
+    more = {"start": AgentState.PLANNING, "place": lambda _: place, **more}
+    result = play((), *workspace_tools(), model=model, log=log, **more)
     return result, log, model
 
 
@@ -451,7 +450,7 @@ def test_a_task_goes_from_its_plan_to_its_work_and_its_check(files: Workspace) -
     assert result.output == "Written, and checked."
     assert states_of(log) == ["planning", "executing", "verifying"]
     assert files.read("a.txt") == "1"
-    assert len({request.tools for request in model.requests}) == 1
+    assert all(request.tools == model.requests[0].tools for request in model.requests)
 
 
 def test_what_a_state_forbids_is_not_done_and_the_error_names_what_is_allowed(files: Workspace) -> None:

@@ -71,11 +71,12 @@ class Loop:
         """
         try:
             if self._record.is_new:
-                self._record.note("began", **({} if self._setup.start is None else {"state": self._setup.start.value}))
+                self._record.note("began", state="" if self._setup.start is None else self._setup.start.value)
             if self._state.awaited:
                 self._record.settle_cut_off()
             await self._calls.recover()
             answer = await self._go_on()
+            await self._record.flush()
         except AgentFailed as error:
             if not isinstance(error, _Ended):
                 raise self._record.paid(error) from error

@@ -78,9 +78,8 @@ class ToolCalls:
     def _why_refused(self, call: ToolCall, place: int) -> str:
         """Return why a call is not made at all; empty if it is."""
         if call.name not in self._setup.tools:
-            return (
-                f"There is no tool {call.name!r}. There are: {', '.join(sorted(self._setup.tools))}. Nothing was done."
-            )
+            there = ", ".join(sorted(self._setup.tools))
+            return f"There is no tool {call.name!r}. There are: {there}. Nothing was done."
         if self._setup.start is not None:
             forbidden = explain_mask(self._setup.table, AgentState(self._record.state.agent_state), call.name)
             if forbidden:

@@ -96,9 +96,8 @@ async def call_tool(tool: Tool, arguments: Mapping[str, Any], context: ToolConte
     Raises:
         AskPerson: it asks a person, which the task then does.
     """
-    problems = (
-        find_schema_problems(dict(arguments), tool.row.definition.parameters) if tool.row.definition.parameters else []
-    )
+    schema = tool.row.definition.parameters
+    problems = find_schema_problems(dict(arguments), schema) if schema else []
     if problems:
         return _error(f"The arguments do not fit: {'; '.join(problems[:5])}. Nothing was done.")
     try:
