@@ -14,8 +14,8 @@ HOW_STATES_WORK = (
     "You work in states, and each allows some of the tools; a call of another is refused and tells which are allowed. "
     "PLANNING: look around, then write your list of what is to be done; that begins EXECUTING. EXECUTING: do it. "
     "Opening a page begins BROWSING: use the page alone, then say in words what you found; that leads back. When all "
-    "is done, answer in words: that begins VERIFYING. There you check what you did, and answer again; that ends the task. "
-    "Writing your list anew leads back to EXECUTING."
+    "is done, answer in words: that begins VERIFYING. There you check what you did, and answer again; that ends the "
+    "task. Writing your list anew leads back to EXECUTING."
 )
 
 CHECK_FIRST = (
