@@ -29,7 +29,7 @@ from .replies import check_reply, invalid_reply
 from .reported import Reported, reporting_to, watch_bodies, watch_stream
 from .thoughts import ThoughtReader, is_known_to_leave_tags_open, leaves_tag_open
 from .token_usage import TokenUsage, estimate_most_tokens, read_broken_usage, read_usage
-from .translation import read_text, read_tool_calls, to_messages, to_parameters, to_settings
+from .translation import read_cache_diagnosis, read_text, read_tool_calls, to_messages, to_parameters, to_settings
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelResponse
@@ -255,6 +255,7 @@ class PydanticAIClient:
             usage_estimated=tokens.is_estimated,
             model=self.model,
             finish_reason=response.finish_reason,
+            cache_diagnosis=read_cache_diagnosis(response),
         )
         self._leaves_tags_open = self._leaves_tags_open or leaves_tag_open(text)
         details = response.provider_details or {}
