@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput
-from kapelle.estimates import CostProfiler
+from kapelle.estimates import CostProfiler, estimate_complexity
+from kapelle.graph import Task
 from kapelle.ledger import Outcome, Usage
 from kapelle.models import Price, PriceTable
 
@@ -390,3 +391,25 @@ def test_an_estimate_explains_itself() -> None:
     profiler = CostProfiler.from_outcomes([outcome()] * 37)
     assert profiler.estimate(capability(), "implement").explain().startswith("learned from 37 outcomes: ")
     assert CostProfiler().estimate(capability(), "implement").explain().startswith("a guess: 85% success (at least ")
+
+
+def test_an_agent_and_a_task_are_enough_for_an_estimate() -> None:
+    agent = capability(cost_usd=None)
+    task = Task(task_id="t", task_type="implement", description="Build it", depends_on=("a", "b"))
+    assert CostProfiler().estimate(agent, task) == CostProfiler().estimate(
+        agent, "implement", estimate_complexity("implement", dependencies=2), text="Build it"
+    )
+    assert CostProfiler().estimate(agent, task, 1.0) == CostProfiler().estimate(agent, "implement")
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.booleans(), st.floats(0.0, 1.0)), max_size=20))
+def test_asking_in_between_changes_no_estimate(log: list[tuple[str, bool, float]]) -> None:
+    agent, asked, silent = capability(task_types=("x", "y", "z"), cost_usd=0.01), CostProfiler(), CostProfiler()
+    for kind, success, cost_usd in log:
+        for profiler in (asked, silent):
+            outcome = Outcome(
+                run_id="r", task_id="t", task_type=kind, agent="builder_agent", success=success, cost_usd=cost_usd
+            )
+            profiler.record_outcome(outcome)
+        asked.estimate(agent, "x")
+    assert [asked.estimate(agent, kind) for kind in "xyz"] == [silent.estimate(agent, kind) for kind in "xyz"]

@@ -51,6 +51,11 @@ class StepLog(Protocol):
         ...
 
 
+def acts_in_steps(agent: object) -> bool:
+    """Whether an agent keeps what it does step by step, so that an attempt goes on where the last was cut off."""
+    return bool(getattr(agent, "acts_in_steps", False))
+
+
 class StepsInMemory:
     """A log that lasts as long as the process: where there is no ledger, and in tests."""
 

@@ -9,19 +9,19 @@ that a router of the user's own has made is left as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from kapelle.allocation import OptimizationConstraints, OptimizedPlan, PlanEstimates, SpentSoFar
 from kapelle.errors import KapelleError
 from kapelle.execution import Rest
-from kapelle.graph import TaskDAG
+from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import format_usd
 from kapelle.limits import RunLimits
 from kapelle.redaction import get_logger
 from kapelle.routing import NO_PLAN, HALORouter, RoutedPlan, RoutedTask
 from kapelle.strategies import Single, Strategy, agents_of
-from kapelle.validation import ApprovedPlan
+from kapelle.validation import ApprovedPlan, avoid_hopeless
 
 from .preparation import Preparation, expected_costs, find_gone
 
@@ -44,7 +44,8 @@ class RestReassigner:
             return None
         estimates = current.plan_estimates.as_seen(rest.seen)
         stays = _staying(current.routed, rest)
-        if all(name in stays or name in rest.over or name in rest.under_way for name in current.routed.tasks):
+        free = current.routed.tasks.keys() - stays - rest.over - rest.under_way.keys()
+        if not free:
             return None
         left_usd = one.budget.left.usd
         limits = OptimizationConstraints(
@@ -53,17 +54,23 @@ class RestReassigner:
             min_quality_score=one.terms.min_quality,
             pinned=stays,
         )
-        given = _as_it_is(current, rest)
+        spared = avoid_hopeless(current.routed.only(free), estimates)  # as a new plan begins, too
+        if not _can_gain(current, spared, rest, estimates, limits) and one.optimizer.policy is None:
+            return None
+        given, ahead = current.routed.with_tasks({name: spared.tasks[name] for name in free}), _ahead(rest)
+        optimize = one.optimizer.optimize_routing_plan
         try:
-            found = await one.optimizer.optimize_routing_plan(given, current.dag, limits, estimates=estimates)
+            found = await optimize(given, current.dag, limits, attempts=ahead, estimates=estimates)
             if found.optimization_details["status"] in NO_PLAN:
                 limits = _loosened(limits, found.optimization_details["missed"])
-                found = await one.optimizer.optimize_routing_plan(given, current.dag, limits, estimates=estimates)
+                found = await optimize(given, current.dag, limits, attempts=ahead, estimates=estimates)
         except KapelleError as error:  # an agent is gone, or whoever knows strategies does not answer
             logger.info("The rest of the plan is not assigned anew: %s", error)
             return None
         moved = _moved(current.routed, found, rest)
-        if not moved or not _is_better(found, limits) or _is_later(current, moved, estimates, rest):
+        is_spared = any(spared.tasks[name] is not current.routed.tasks[name] for name in moved)
+        is_better = is_spared or _is_better(found, limits)
+        if not moved or not is_better or _is_later(current, moved, estimates, rest):
             return None
         return await self._approve(current, moved, estimates, rest, limits)
 
@@ -106,20 +113,49 @@ def _staying(routed: RoutedPlan, rest: Rest) -> frozenset[str]:
     return frozenset({*routed.fixed, *rest.kept, *explored})
 
 
-def _as_it_is(current: ApprovedPlan, rest: Rest) -> OptimizedPlan:
-    """Return the plan as the optimiser takes it, with what the tasks still take that are over or under way."""
+def _can_gain(
+    current: ApprovedPlan,
+    spared: RoutedPlan,
+    rest: Rest,
+    estimates: PlanEstimates,
+    limits: OptimizationConstraints,
+) -> bool:
+    """Whether the optimiser could find a plan worth moving for: a quick look, which most looks end with in a long run.
+
+    Of tasks alike one is looked at. There is nothing to gain where the plan as it is keeps its budget, and the cheapest
+    and the best way for each task, by themselves, are worth too little; limits on time and quality are not looked at.
+
+    Args:
+        spared: The tasks that may move, away from those who fail nearly always.
+    """
+    if limits.max_total_time is not None or limits.min_quality_score is not None:
+        return True
+    alike: dict[tuple[Hashable, Strategy, bool], list[Task]] = {}
+    for name, task in current.routed.tasks.items():
+        if name in rest.over or name in rest.under_way:
+            continue
+        if (may_move := name in spared.tasks) and spared.tasks[name] is not task:
+            return True
+        key = (estimates.kind_of(current.dag[name]), task.strategy or Single(agent=task.agent), may_move)
+        alike.setdefault(key, []).append(current.dag[name])
+    cost_usd, saved_usd, better, count = math.fsum(one.cost_usd for one in rest.under_way.values()), 0.0, 0.0, 0
+    for (_, way, may_move), tasks in alike.items():
+        first, *others = estimates.options(tasks[0], way) if may_move else (estimates.alone(tasks[0], way),)
+        no_dearer = [first, *(one for one in others if one.cost_usd <= first.cost_usd)]
+        cost_usd += len(tasks) * first.cost_usd
+        count += len(tasks)
+        saved_usd += len(tasks) * max(first.cost_usd - one.cost_usd for one in no_dearer)
+        better += len(tasks) * max(max(one.quality - first.quality, one.lower - first.lower) for one in no_dearer)
+    is_within = limits.max_total_cost is None or cost_usd <= limits.max_total_cost
+    return not is_within or saved_usd > WORTH * cost_usd or better >= WORTH * count
+
+
+def _ahead(rest: Rest) -> dict[str, SpentSoFar]:
+    """Return what the tasks still take that are over or under way, as the optimiser takes it."""
     known = {name: SpentSoFar(cost_usd=0.0, seconds=0.0, success=True, finished=True) for name in rest.over}
     for name, ahead in rest.under_way.items():
         known[name] = SpentSoFar(cost_usd=ahead.cost_usd, seconds=ahead.seconds, success=True, finished=True)
-    return OptimizedPlan(
-        assignments=current.assignments,
-        strategies=current.strategies,
-        estimated_cost=current.estimated_cost,
-        estimated_time=current.estimated_time,
-        quality_score=0.0,
-        cost_savings=0.0,
-        attempts=known,
-    )
+    return known
 
 
 def _loosened(limits: OptimizationConstraints, missed: Mapping[str, float]) -> OptimizationConstraints:
@@ -156,7 +192,8 @@ def _moved(routed: RoutedPlan, found: OptimizedPlan, rest: Rest) -> dict[str, Ro
             continue
         to = f"{', '.join(agents_of(way))} ({way})" if strategy is not None else agent
         why = f"Moved from {task.agent} to {to} while the run was under way: {rest.why} {what}"
-        moved[name] = task.moved(agent, f"{why} {reasons.get(name, '')}".strip(), strategy=strategy)
+        why = f"{why} {found.comparisons.get(name, '')} {reasons.get(name, '')}"
+        moved[name] = task.moved(agent, " ".join(why.split()), strategy=strategy)
     return moved
 
 

@@ -31,7 +31,6 @@ from kapelle.strategies import (
     Strategy,
     Verdict,
     Vote,
-    canonical_answer,
     next_move,
     task_context,
 )
@@ -56,6 +55,8 @@ class Job:
     most_usd: float | None = None
     """What it costs at most, by the agent itself; None where it does not know."""
     reservation: Reservation | None = None
+    doubted_usd: float = 0.0
+    """The declared price of its agent, where nothing had confirmed that when it began."""
     has_place: bool = False
     """Whether it has one of its agent's places."""
     started: float = 0.0
@@ -208,6 +209,8 @@ class Work:
         if reason is not None and not self.answers.get(attempt.agent, Answer()).failed:
             return  # its rival has answered in the same turn
         self.answered_by[attempt.agent] = job.attempt
+        from kapelle.strategies import canonical_answer  # a task with one agent compares nothing
+
         output = None if result is None or reason is not None else result.output
         self.answers[attempt.agent] = Answer(
             canonical=None if output is None else canonical_answer(output, task_context(self.task))

@@ -23,6 +23,7 @@ from kapelle.redaction import hide_credentials, hide_secrets, remember, remember
 from .client import ModelReply, ModelRequest
 from .failures import explain_failure
 from .prices import PriceTable, is_free_endpoint
+from .prompt_prefix import PrefixBreak, price_break_usd
 from .providers import build_model
 from .rate_limits import RateLimiter, RateLimits
 from .replies import check_reply, invalid_reply
@@ -176,6 +177,10 @@ class PydanticAIClient:
         return self._prices.affordable_tokens(
             self.model, usd, input_tokens=input_tokens, most=most, base_url=self.base_url
         )
+
+    def break_usd(self, found: PrefixBreak) -> float:
+        """Return the most dollars that a break of the prompt cache costs."""
+        return price_break_usd(self._prices, self.model, found, base_url=self.base_url)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. The client can be used again: it opens new ones."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,23 @@ from typing import Any
 import pytest
 
 from kapelle.agents import AgentResult, HumanAnswer, TaskContext
-from kapelle.agents.loop import LoopAgent, LoopLimits, Tool, ToolAnswer, ToolContext, WorkPlace
+from kapelle.agents.loop import (
+    LoopAgent,
+    LoopLimits,
+    Tool,
+    ToolAnswer,
+    ToolContext,
+    WorkPlace,
+    make_tool,
+    workspace_tools,
+)
 from kapelle.agents.step_log import StepEvent, StepsInMemory
 from kapelle.errors import AgentFailed, AskPerson, InvalidInput, ModelUnavailable
 from kapelle.graph import Task
 from kapelle.ledger import Usage
 from kapelle.models import ModelReply, ModelRequest, ToolCall, ToolDefinition
 from kapelle.testing import ScriptedModel
-from kapelle.tools import Workspace
+from kapelle.tools import ALLOWED_UNPROTECTED, AgentState, Sandbox, Workspace
 
 TASK = Task(task_id="t", task_type="work", description="Do it.")
 CONTEXT = TaskContext(run_id="r", request="All of it.", idempotency_key="r/t")
@@ -45,7 +54,7 @@ class Counter:
         async def run(given: Mapping[str, Any], context: ToolContext) -> object:
             return await self(given, context)
 
-        return Tool(definition=ToolDefinition(name=name), run=run, **more)
+        return make_tool(ToolDefinition(name=name), run, **{"has_effects": False, **more})
 
 
 def asks(*calls: tuple[str, dict[str, Any]], text: str = "", ids: Sequence[str] | None = None) -> ModelReply:
@@ -79,7 +88,7 @@ def test_a_tool_is_called_and_its_result_is_what_the_model_sees_next() -> None:
 
 
 def test_what_all_calls_used_and_cost_is_told() -> None:
-    paid = Tool(definition=ToolDefinition(name="paid"), run=lambda given, context: ToolAnswer(text="x", cost_usd=0.5))
+    paid = make_tool(ToolDefinition(name="paid"), lambda given, context: ToolAnswer(text="x", cost_usd=0.5))
     result = play([asks(("paid", {})), "Done."], paid)
     assert result.cost_usd == pytest.approx(0.52)
     assert result.usage.calls == 2
@@ -122,7 +131,7 @@ ODD_CALLS: dict[str, tuple[tuple[str, dict[str, Any]], str]] = {
 def test_a_call_that_is_none_is_an_error_that_the_model_sees(what: str) -> None:
     call, said = ODD_CALLS[what]
     parameters = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
-    strict = Tool(definition=ToolDefinition(name="strict", parameters=parameters), run=lambda given, context: "ran")
+    strict = make_tool(ToolDefinition(name="strict", parameters=parameters), lambda given, context: "ran")
     model = ScriptedModel([asks(call), "Done."])
     play((), strict, model=model)
     assert said in model.requests[1].messages[-1].content
@@ -149,16 +158,17 @@ ODD_TOOLS: dict[str, tuple[Callable[..., object], str]] = {
 @pytest.mark.parametrize("what", ODD_TOOLS)
 def test_whatever_a_tool_does_the_task_goes_on(what: str) -> None:
     run, said = ODD_TOOLS[what]
+    seconds = 0.05 if what == "hangs" else 20
     model = ScriptedModel([asks(("odd", {})), "Done."])
-    odd = Tool(definition=ToolDefinition(name="odd"), run=run)
-    assert play((), odd, model=model, limits=LoopLimits(tool_seconds=0.05)).output == "Done."
+    odd = make_tool(ToolDefinition(name="odd"), run)
+    assert play((), odd, model=model, limits=LoopLimits(tool_seconds=seconds)).output == "Done."
     assert said in model.requests[1].messages[-1].content
     assert len(model.requests[1].messages[-1].content) < 10_000
 
 
 def test_a_long_result_is_kept_whole_in_a_file(tmp_path: Path) -> None:
     with Workspace(tmp_path / "files", kept=tmp_path / "kept") as workspace:
-        long = Tool(definition=ToolDefinition(name="long"), run=lambda given, context: "begin" + "x" * 20_000 + "end")
+        long = make_tool(ToolDefinition(name="long"), lambda given, context: "begin" + "x" * 20_000 + "end")
         model = ScriptedModel([asks(("long", {})), "Done."])
         play((), long, model=model, place=lambda context: WorkPlace(workspace=workspace))
         seen = model.requests[1].messages[-1].content
@@ -391,16 +401,14 @@ def test_a_compaction_that_would_free_too_little_is_not_made() -> None:
 
 
 def test_the_list_of_what_is_to_do_is_shown_again() -> None:
-    todo = Tool(
-        definition=ToolDefinition(name="todo"), run=lambda given, context: ToolAnswer(text="noted", todo="1. act")
-    )
+    todo = make_tool(ToolDefinition(name="todo"), lambda given, context: ToolAnswer(text="noted", todo="1. act"))
     model = ScriptedModel([asks(("todo", {})), *talk(3), "Done."])
     play((), todo, Counter().tool("look"), model=model, limits=LoopLimits(recite_every=3))
     assert any(message.content.endswith("1. act") for message in model.requests[3].messages)
 
 
 def test_two_tools_of_one_name_are_refused_when_the_agent_is_made() -> None:
-    with pytest.raises(InvalidInput, match="share a name"):
+    with pytest.raises(InvalidInput, match="have the same name"):
         LoopAgent(ScriptedModel(()), tools=[Counter().tool("a"), Counter().tool("a")])
 
 
@@ -410,3 +418,105 @@ def test_two_runs_of_one_agent_begin_the_same() -> None:
     play((), Counter().tool("a"), Counter().tool("b"), model=second, context=replace(CONTEXT, run_id="other"))
     assert first.requests[0].messages == second.requests[0].messages
     assert first.requests[0].tools == second.requests[0].tools
+
+
+# States
+
+
+def states_of(log: StepsInMemory) -> list[str]:
+    return [event.data["state"] for event in log.recorded if event.kind in ("began", "entered")]
+
+
+def act(*replies: str | ModelReply, files: Workspace, **more: Any) -> tuple[AgentResult, StepsInMemory, ScriptedModel]:
+    log, model = StepsInMemory(), ScriptedModel(replies)
+    place = WorkPlace(workspace=files, sandbox=Sandbox(walls=ALLOWED_UNPROTECTED))
+    more = {"start": AgentState.PLANNING, "place": lambda _: place, **more}
+    result = play((), *workspace_tools(), model=model, log=log, **more)
+    return result, log, model
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[Workspace]:
+    with Workspace(tmp_path / "files", kept=tmp_path / "kept") as workspace:
+        yield workspace
+
+
+WRITE = asks(("file_create", {"path": "a.txt", "content": "1"}))
+PLAN = asks(("todo_update", {"content": "1. write a.txt"}))
+
+
+def test_a_task_goes_from_its_plan_to_its_work_and_its_check(files: Workspace) -> None:
+    check = asks(("verify", {"command": "test -s a.txt"}))
+    result, log, model = act(PLAN, WRITE, "Written.", check, "Written, and checked.", files=files)
+    assert result.output == "Written, and checked."
+    assert states_of(log) == ["planning", "executing", "verifying"]
+    assert files.read("a.txt") == "1"
+    assert all(request.tools == model.requests[0].tools for request in model.requests)
+
+
+def test_what_a_state_forbids_is_not_done_and_the_error_names_what_is_allowed(files: Workspace) -> None:
+    _, log, model = act(WRITE, "I could not.", files=files)
+    refused = model.requests[1].messages[-1].content
+    assert "file_create is not allowed while PLANNING" in refused
+    assert "file_list" in refused
+    assert files.list() == ()
+    assert not any(event.kind == "called" for event in log.recorded)
+
+
+def test_a_check_that_fails_leads_back_to_work(files: Workspace) -> None:
+    bad, good = (asks(("verify", {"command": f"grep -q {word} a.txt"})) for word in ("2", "1"))
+    result, log, _ = act(PLAN, WRITE, "Done.", bad, WRITE, "Done.", good, "Done.", files=files)
+    assert result.output == "Done."
+    assert states_of(log) == ["planning", "executing", "verifying", "executing", "verifying"]
+
+
+def test_an_answer_that_changed_nothing_needs_no_check(files: Workspace) -> None:
+    result, log, model = act(asks(("file_list", {})), "It is empty.", files=files)
+    assert (result.output, model.calls) == ("It is empty.", 2)
+    assert states_of(log)[-1] == "verifying"
+
+
+def test_the_documented_text_protocol_does_the_same(files: Workspace) -> None:
+    plan = "First.\nACTION: UPDATE_TODO\nCONTENT: 1. write\n---END---"
+    write = "ACTION: CREATE_FILE\nPATH: a.txt\nCONTENT:\n1\n---END---"
+    check = "ACTION: VERIFY\nCOMMAND: test -s a.txt\n---END---"
+    result, log, model = act(plan, write, "Done.", check, "Done.", files=files, as_text=True)
+    assert (result.output, files.read("a.txt")) == ("Done.", "1")
+    assert states_of(log) == ["planning", "executing", "verifying"]
+    assert model.requests[0].tools == ()
+    assert "ACTION: CREATE_FILE" in model.requests[0].messages[0].content
+
+
+def test_what_a_state_allows_goes_out_as_names_and_the_tools_stay_as_they_are(files: Workspace) -> None:
+    _, _, model = act(PLAN, WRITE, asks(("verify", {"command": "true"})), "Done.", files=files)
+    allowed = [request.allowed_tools or frozenset() for request in model.requests]
+    assert "file_create" not in allowed[0]
+    assert "file_create" in allowed[1]
+    assert all(request.tools == model.requests[0].tools for request in model.requests)
+
+
+def test_a_conversation_that_only_grows_breaks_no_prompt_cache() -> None:
+    log = StepsInMemory()
+    play([asks(("count", {"n": n})) for n in range(5)] + ["Done."], Counter().tool(), log=log)
+    asked = [event for event in log.recorded if event.kind == "asked"]
+    assert len({event.data["prefix"]["tools"] for event in asked}) == 1
+    assert not any("broken" in event.data for event in asked)
+
+
+def test_what_breaks_the_prompt_cache_is_written_down_before_the_call() -> None:
+    log = StepsInMemory()
+    with pytest.raises(ModelUnavailable):
+        play([asks(("count", {})), ModelUnavailable("away", sent=False)], Counter().tool(), log=log)
+    play(["Done."], Counter().tool(), log=log, instructions="Changed meanwhile.")
+    broken = [event.data["broken"] for event in log.recorded if "broken" in event.data]
+    assert [one["part"] for one in broken] == ["system"]
+    assert broken[0]["lost_tokens"] > 0
+
+
+def test_arguments_go_back_as_the_model_wrote_them() -> None:
+    written = '{"b": 1,  "a": 2}'
+    call = ToolCall(call_id="c", name="count", arguments={"b": 1, "a": 2}, written=written)
+    log, model = StepsInMemory(), ScriptedModel([ModelReply(text="", tool_calls=(call,)), "Done."])
+    play((), Counter().tool(), model=model, log=log)
+    sent = [one for message in model.requests[1].messages for one in message.tool_calls]
+    assert [one.written for one in sent] == [written]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kapelle.agents import TaskContext
-from kapelle.agents.loop import Tool, ToolAnswer, ToolContext
+from kapelle.agents.loop import ToolAnswer, ToolContext, make_tool
 from kapelle.agents.loop.tool_kit import call_tool
 from kapelle.agents.loop.workspace_tools import FUNCTIONS
 from kapelle.graph import Task
@@ -33,7 +33,7 @@ def call(name: str, files: Workspace | None, walls: Walls = ALLOWED_UNPROTECTED,
         workspace=files,
         sandbox=Sandbox(walls=walls),
     )
-    tool = Tool(definition=ToolDefinition(name=name), run=FUNCTIONS[name])
+    tool = make_tool(ToolDefinition(name=name), FUNCTIONS[name])
     return asyncio.run(call_tool(tool, given, context))
 
 
@@ -77,7 +77,7 @@ def test_without_a_workspace_or_walls_nothing_is_done(files: Workspace) -> None:
 
 
 def test_a_command_that_is_cancelled_by_its_time_leaves_nothing_running(files: Workspace) -> None:
-    tool = Tool(definition=ToolDefinition(name="shell_execute"), run=FUNCTIONS["shell_execute"])
+    tool = make_tool(ToolDefinition(name="shell_execute"), FUNCTIONS["shell_execute"])
     context = ToolContext(
         task=Task(task_id="t", task_type="work"),
         run=TaskContext(run_id="r", request=""),

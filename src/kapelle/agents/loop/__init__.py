@@ -7,3 +7,5 @@ from .setup import WorkPlace as WorkPlace
 from .tool_kit import Tool as Tool
 from .tool_kit import ToolAnswer as ToolAnswer
 from .tool_kit import ToolContext as ToolContext
+from .tool_kit import make_tool as make_tool
+from .workspace_tools import workspace_tools as workspace_tools

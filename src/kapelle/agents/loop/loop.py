@@ -13,13 +13,22 @@ from kapelle.agents.step_log import StepLog
 from kapelle.errors import AgentFailed, KapelleError, ModelReplyInvalid
 from kapelle.graph import Task
 from kapelle.ledger import Usage
-from kapelle.models import Message, ModelReply, ModelRequest
+from kapelle.models import (
+    Message,
+    ModelReply,
+    ModelRequest,
+    PrefixBreak,
+    compare_with_summary,
+    read_prefix,
+)
+from kapelle.tools import AgentState
 
 from .conversation import estimate_tokens, find_cut, read_reply, render
 from .guard import find_circle
 from .record import LoopRecord
 from .setup import LoopSetup
 from .state import Spoken, write_call
+from .states import BACK_TO_WORK, CHECK_FIRST
 from .tool_calls import ToolCalls
 
 MAX_IN_VAIN = 5
@@ -69,11 +78,12 @@ class Loop:
         """
         try:
             if self._record.is_new:
-                self._record.note("began")
+                self._record.note("began", state="" if self._setup.start is None else self._setup.start.value)
             if self._state.awaited:
                 self._record.settle_cut_off()
             await self._calls.recover()
             answer = await self._go_on()
+            await self._record.flush()
         except AgentFailed as error:
             if not isinstance(error, _Ended):
                 raise self._record.paid(error) from error
@@ -122,9 +132,13 @@ class Loop:
         limit, reserved_usd = self._output_limit(messages)
         left_s = max(1e-3, self._due - self._clock())
         request = ModelRequest(
-            messages=messages, tools=self._setup.definitions, max_output_tokens=limit, timeout_s=left_s
+            messages=messages,
+            tools=self._setup.definitions,
+            allowed_tools=self._allowed() if self._setup.definitions else None,
+            max_output_tokens=limit,
+            timeout_s=left_s,
         )
-        self._record.note("asked", step=step, reserved_usd=reserved_usd, **({"purpose": purpose} if purpose else {}))
+        self._record.note("asked", step=step, reserved_usd=reserved_usd, **self._describe(request, purpose))
         await self._record.flush()
         more: dict[str, Any] = {} if self._context.tell is None or purpose else {"on_text": self._context.tell}
         try:
@@ -134,6 +148,24 @@ class Loop:
         except KapelleError as error:
             self._note_failure(error)
             raise
+
+    def _allowed(self) -> frozenset[str] | None:
+        """Return the tools that the state allows; None for all."""
+        return None if self._setup.start is None else self._setup.table.allowed(AgentState(self._state.agent_state))
+
+    def _describe(self, request: ModelRequest, purpose: str) -> dict[str, Any]:
+        """Return what a call is for, the fingerprint of what it sends, and where that breaks the prompt cache: before
+        anybody bills it."""
+        client = self._setup.client
+        told: dict[str, Any] = {"purpose": purpose} if purpose else {}
+        told["prefix"] = read_prefix(request, model=client.model).summary()
+        broken = compare_with_summary(self._state.prefix, request, model=client.model) if self._state.prefix else None
+        if broken is not None:
+            price: Callable[[PrefixBreak], float] | None = getattr(client, "break_usd", None)
+            told["broken"] = {"part": broken.part, "lost_tokens": broken.lost_tokens, "words": broken.words}
+            if price is not None:
+                told["broken"]["usd"] = price(broken)
+        return told
 
     def _note_failure(self, error: KapelleError) -> None:
         """Write down that a call of the model has failed, and what it is taken to have cost."""
@@ -173,12 +205,33 @@ class Loop:
         latest = self._state.entries[-1] if self._state.entries else None
         if not isinstance(latest, Spoken) or latest.calls:
             return None
+        if self._setup.start is not None and not self._may_finish():
+            return None
         for check in self._setup.finish:
             missing = await check(latest.text, self._state)
             if missing is not None:
+                self._enter(AgentState.EXECUTING)
                 self._record.note("noted", text=missing)
                 return None
         return latest.text
+
+    def _may_finish(self) -> bool:
+        """Whether words without a call are the answer; elsewhere they lead to the next state."""
+        state = AgentState(self._state.agent_state)
+        if state is AgentState.BROWSING:
+            self._enter(AgentState.EXECUTING)
+            self._record.note("noted", text=BACK_TO_WORK)
+            return False
+        self._enter(AgentState.VERIFYING)
+        can_check = any(row.action == "VERIFY" for row in self._setup.table.rows)
+        if state is not AgentState.VERIFYING and can_check and self._state.unverified:
+            self._record.note("noted", text=CHECK_FIRST)
+            return False
+        return True
+
+    def _enter(self, state: AgentState) -> None:
+        if self._setup.start is not None and self._state.agent_state != state:
+            self._record.note("entered", state=state.value)
 
     def _stop_at_limits(self) -> None:
         state, limits = self._state, self._limits

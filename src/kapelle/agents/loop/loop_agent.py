@@ -18,13 +18,14 @@ from kapelle.agents.agent import AgentResult, TaskContext
 from kapelle.agents.on_model import OnModel
 from kapelle.agents.prompt import task_prompt
 from kapelle.agents.step_log import StepsInMemory
-from kapelle.errors import InvalidInput
 from kapelle.graph import Task
 from kapelle.models import Message, ModelClient
+from kapelle.tools import AgentState, ToolTable
 
 from .limits import LoopLimits
 from .loop import Loop
 from .setup import FinishCheck, LoopSetup, WorkPlace
+from .states import HOW_STATES_WORK
 from .text_protocol import ActionForm, describe_forms
 from .tool_kit import Tool
 
@@ -47,8 +48,9 @@ class LoopAgent(OnModel):
 
     >>> import asyncio
     >>> from kapelle.models import ModelReply, ToolCall, ToolDefinition
+    >>> from kapelle.agents.loop import make_tool
     >>> from kapelle.testing import ScriptedModel
-    >>> add = Tool(definition=ToolDefinition(name="add"), run=lambda given, context: given["a"] + given["b"])
+    >>> add = make_tool(ToolDefinition(name="add"), lambda given, context: given["a"] + given["b"])
     >>> asks = ModelReply(text="", tool_calls=(ToolCall(call_id="1", name="add", arguments={"a": 2, "b": 3}),))
     >>> agent = LoopAgent(ScriptedModel([asks, "It is 5."]), tools=[add])
     >>> context = TaskContext(run_id="r", request="")
@@ -58,13 +60,15 @@ class LoopAgent(OnModel):
     Args:
         tools: what it may call; frozen from here on.
         instructions: who it is; the same in every call.
-        forms: how the text protocol writes the tools, for a model that cannot call tools natively.
+        as_text: whether the model writes its actions as text (`ACTION: ...`), as one that has no calls of tools does.
+        start: the state in which a task begins, for an agent that works in states: each allows some of the tools, see
+            docs/masking.md. None has no states, and allows every tool at any time.
         limits: how far it may go.
         place: the workspace and the sandbox of the run that it works in, asked once for each task.
         finish: what has to hold before an answer ends the task.
 
     Raises:
-        InvalidInput: two tools share a name, or a form names a tool that is not there.
+        InvalidInput: two tools share a name.
     """
 
     def __init__(
@@ -73,29 +77,32 @@ class LoopAgent(OnModel):
         *,
         tools: Sequence[Tool],
         instructions: str = "",
-        forms: Sequence[ActionForm] | None = None,
+        as_text: bool = False,
+        start: AgentState | None = None,
         limits: LoopLimits | None = None,
         place: Callable[[TaskContext], WorkPlace] = lambda context: WorkPlace(),
         finish: Sequence[FinishCheck] = (),
     ) -> None:
-        named = {tool.definition.name: tool for tool in sorted(tools, key=lambda each: each.definition.name)}
-        if len(named) != len(tools):
-            raise InvalidInput("Two tools of an agent share a name. Rename one.")
-        unknown = [form.tool.name for form in forms or () if form.tool.name not in named]
-        if unknown:
-            raise InvalidInput(f"The text protocol writes tools that the agent does not have: {', '.join(unknown)}.")
+        table = ToolTable(static=[tool.row for tool in tools])
+        forms = [ActionForm(word=row.word, tool=row.definition, fields=row.fields) for row in table.rows]
         parts = [instructions, HOW_TO_ACT]
-        if forms is not None:
+        if start is not None:
+            parts.append(HOW_STATES_WORK)
+        if as_text:
             parts += [HOW_TO_WRITE_ACTIONS, describe_forms(forms)]
         self._setup = LoopSetup(
             client=client,
             system="\n\n".join(part for part in parts if part),
-            tools=named,
-            forms=None if forms is None else tuple(forms),
+            tools={tool.name: tool for tool in tools},
+            table=table,
+            forms=tuple(forms) if as_text else None,
+            start=start,
             limits=limits or LoopLimits(),
             place=place,
             finish=tuple(finish),
         )
+
+    acts_in_steps = True
 
     @property
     def is_model_alone(self) -> bool:

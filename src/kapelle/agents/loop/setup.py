@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from kapelle.agents.agent import TaskContext
 from kapelle.agents.output_limit import MESSAGE_TOKENS
 from kapelle.models import Message, ModelClient, ToolDefinition, bound_tokens
+from kapelle.tools import AgentState, ToolTable
 
 from .limits import LoopLimits
 from .state import LoopState
@@ -38,9 +39,12 @@ class LoopSetup:
     system: str
     """Its instructions, the same in every call."""
     tools: Mapping[str, Tool]
-    """By name, sorted."""
+    """By native name."""
+    table: ToolTable
     forms: tuple[ActionForm, ...] | None
     """How the text protocol writes the tools; None where the model calls them natively."""
+    start: AgentState | None
+    """The state in which a task begins; None for an agent without states, which may call every tool at any time."""
     limits: LoopLimits
     place: Callable[[TaskContext], WorkPlace]
     finish: tuple[FinishCheck, ...]
@@ -48,7 +52,7 @@ class LoopSetup:
     @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
         """What the model is told of the tools beside the instructions: the same in every call."""
-        return () if self.forms is not None else tuple(tool.definition for tool in self.tools.values())
+        return () if self.forms is not None else self.table.definitions
 
     def measure(self, messages: Sequence[Message]) -> int:
         """Return how many tokens a call has as input, on the dear side."""

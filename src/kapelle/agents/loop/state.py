@@ -57,6 +57,8 @@ class LoopState:
     awaited_usd: float = 0.0
     """What was set aside for it."""
     agent_state: str = ""
+    unverified: bool = False
+    """Whether something was changed since a check last passed."""
     marks: list[str] = field(default_factory=list)
     """Of all calls with their results, for the guard against circles."""
     warned_at: int = 0
@@ -102,6 +104,10 @@ class LoopState:
                         is_error=bool(data.get("is_error", False)),
                     )
                 )
+                if data.get("acted"):
+                    self.unverified = True
+                elif data.get("verified"):
+                    self.unverified = False
                 if "mark" in data:
                     self.marks.append(str(data["mark"]))
                 self.todo = str(data.get("todo", self.todo))

@@ -9,11 +9,13 @@ from kapelle.agents.agent import TaskContext
 from kapelle.errors import KapelleError
 from kapelle.graph import Task
 from kapelle.models import ToolCall
+from kapelle.tools import AgentState, explain_mask
 
 from .guard import mark_of
 from .record import LoopRecord
 from .setup import LoopSetup, WorkPlace
 from .state import Spoken
+from .states import state_after_call
 from .tool_kit import ToolAnswer, ToolContext, call_tool
 
 RESULTS = ".kapelle/results"
@@ -52,11 +54,11 @@ class ToolCalls:
         for offset, call in enumerate(waiting):
             refused = self._why_refused(call, place + offset)
             if refused:
-                self._return(call, ToolAnswer(text=refused, is_error=True))
+                self._return(call, ToolAnswer(text=refused, is_error=True), was_made=False)
                 continue
             tool = self._setup.tools[call.name]
             context = self._tool_context(call)
-            if tool.needs_approval:
+            if tool.row.needs_approval:
                 await self._record.flush()
                 self._context.ask(
                     f"May {call.name} be called?",
@@ -65,7 +67,7 @@ class ToolCalls:
                     cost_usd=self._record.cost_usd,
                     usage=self._record.usage,
                 )
-            await self._record.write("called", call_id=call.call_id, name=call.name, has_effects=tool.has_effects)
+            await self._record.write("called", call_id=call.call_id, name=call.name, has_effects=tool.row.has_effects)
             self._return(call, await call_tool(tool, call.arguments, context))
         await self._record.flush()
 
@@ -76,7 +78,12 @@ class ToolCalls:
     def _why_refused(self, call: ToolCall, place: int) -> str:
         """Return why a call is not made at all; empty if it is."""
         if call.name not in self._setup.tools:
-            return f"There is no tool {call.name!r}. There are: {', '.join(self._setup.tools)}. Nothing was done."
+            there = ", ".join(sorted(self._setup.tools))
+            return f"There is no tool {call.name!r}. There are: {there}. Nothing was done."
+        if self._setup.start is not None:
+            forbidden = explain_mask(self._setup.table, AgentState(self._record.state.agent_state), call.name)
+            if forbidden:
+                return f"{forbidden} Nothing was done."
         if place >= self._limits.calls_per_reply:
             return f"Not done: more than {self._limits.calls_per_reply} calls in one reply. Call it again if needed."
         if self._record.state.tool_calls >= self._limits.tool_calls:
@@ -94,7 +101,7 @@ class ToolCalls:
             left_usd=self._usd_left(),
         )
 
-    def _return(self, call: ToolCall, answer: ToolAnswer) -> None:
+    def _return(self, call: ToolCall, answer: ToolAnswer, *, was_made: bool = True) -> None:
         mark = mark_of(call.name, call.arguments, answer.text)
         shown = self._shortened(answer.text, call)
         data: dict[str, Any] = {"call_id": call.call_id, "name": call.name, "text": shown, "mark": mark}
@@ -104,7 +111,18 @@ class ToolCalls:
             data["cost_usd"] = answer.cost_usd
         if answer.todo is not None:
             data["todo"] = answer.todo
+        row = self._setup.table.find(call.name)
+        if was_made and row is not None:
+            if row.action == "VERIFY" and not answer.is_error:
+                data["verified"] = True
+            elif row.has_effects:
+                data["acted"] = True
         self._record.note("returned", **data)
+        if was_made and row is not None and self._setup.start is not None:
+            state = AgentState(self._record.state.agent_state)
+            after = state_after_call(state, row.action, is_error=answer.is_error)
+            if after is not state:
+                self._record.note("entered", state=after.value)
 
     def _shortened(self, text: str, call: ToolCall) -> str:
         """Return what the model is shown of a result; all of a long one goes into a file."""
@@ -129,7 +147,7 @@ class ToolCalls:
             if call.call_id not in state.open_calls:
                 continue
             tool = self._setup.tools.get(call.name)
-            if tool is None or not tool.has_effects:
+            if tool is None or not tool.row.has_effects:
                 state.open_calls.pop(call.call_id)
                 continue
             await self._record.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from kapelle.errors import AskPerson, KapelleError
 from kapelle.graph import Task
 from kapelle.ledger import Usage
 from kapelle.models import ToolDefinition, find_schema_problems
+from kapelle.tools import AgentState, ToolRow
 
 if TYPE_CHECKING:
     from kapelle.tools import Sandbox, Workspace
@@ -53,17 +54,40 @@ class ToolAnswer:
 ToolFunction = Callable[[Mapping[str, Any], ToolContext], Awaitable[object] | object]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool with the function behind it."""
+    """A row of the table of tools, with the function behind it."""
 
-    definition: ToolDefinition
+    row: ToolRow
     run: ToolFunction
     """Takes the arguments, checked against the definition, and the context. A plain function runs on a thread."""
-    has_effects: bool = False
-    """Whether it changes something that it must not change twice: then a call that was cut off is asked about."""
-    needs_approval: bool = False
-    """Whether a person has to allow each call."""
+
+    @property
+    def name(self) -> str:
+        """What models call it."""
+        return self.row.definition.name
+
+
+def make_tool(
+    definition: ToolDefinition,
+    run: ToolFunction,
+    *,
+    has_effects: bool = True,
+    needs_approval: bool = False,
+    states: Iterable[AgentState] | None = None,
+) -> Tool:
+    """Return a tool of a user's own.
+
+    Args:
+        run: takes the arguments and a `ToolContext`; may be async. What it returns is shown as text.
+        has_effects: whether it changes something that it must not change twice: then a call that was cut off is asked
+            about, and it is allowed while EXECUTING alone.
+        needs_approval: whether a person has to allow each call.
+        states: where it is allowed, if that is to be otherwise.
+    """
+    wanted = None if states is None else frozenset(states)
+    row = ToolRow(definition=definition, has_effects=has_effects, needs_approval=needs_approval, states=wanted)
+    return Tool(row, run)
 
 
 async def call_tool(tool: Tool, arguments: Mapping[str, Any], context: ToolContext) -> ToolAnswer:
@@ -72,7 +96,8 @@ async def call_tool(tool: Tool, arguments: Mapping[str, Any], context: ToolConte
     Raises:
         AskPerson: it asks a person, which the task then does.
     """
-    problems = find_schema_problems(dict(arguments), tool.definition.parameters) if tool.definition.parameters else []
+    schema = tool.row.definition.parameters
+    problems = find_schema_problems(dict(arguments), schema) if schema else []
     if problems:
         return _error(f"The arguments do not fit: {'; '.join(problems[:5])}. Nothing was done.")
     try:
@@ -86,11 +111,11 @@ async def call_tool(tool: Tool, arguments: Mapping[str, Any], context: ToolConte
     except AskPerson:
         raise
     except TimeoutError:
-        return _error(f"{tool.definition.name} did not end within {context.seconds:g} seconds and was stopped.")
+        return _error(f"{tool.row.definition.name} did not end within {context.seconds:g} seconds and was stopped.")
     except KapelleError as error:
         return _error(str(error), cost_usd=error.cost_usd or 0.0)
     except Exception as error:  # a tool is anybody's code: its error is for the model to see
-        return _error(f"{tool.definition.name} failed: {type(error).__name__}: {_words(error)}")
+        return _error(f"{tool.row.definition.name} failed: {type(error).__name__}: {_words(error)}")
     return _read(given)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kapelle.errors import CannotAnswer, InvalidInput
-from kapelle.tools import CommandResult, Sandbox, Workspace
+from kapelle.tools import STATIC_TOOLS, CommandResult, Sandbox, Workspace
 
-from .tool_kit import ToolAnswer, ToolContext, ToolFunction
+from .tool_kit import Tool, ToolAnswer, ToolContext, ToolFunction
 
 MAX_LINES = 2_000
 """Of a file, that are read at once where it is not said how many."""
@@ -74,6 +74,11 @@ FUNCTIONS: Mapping[str, ToolFunction] = {
     "todo_update": update_todo,
 }
 """By the native name of the tool."""
+
+
+def workspace_tools() -> tuple[Tool, ...]:
+    """Return the static tools that work in a workspace: files, commands, checks and the list."""
+    return tuple(Tool(row, FUNCTIONS[row.definition.name]) for row in STATIC_TOOLS if row.definition.name in FUNCTIONS)
 
 
 async def _run(command: str, context: ToolContext) -> CommandResult:
