@@ -193,3 +193,26 @@ def test_calls_are_compared_by_their_arguments() -> None:
         for written in ('{"x":1,"y":2}', '{"y": 2, "x": 1}', None)
     ]
     assert calls[0] == calls[1] == calls[2]
+
+
+def test_a_client_says_how_its_model_is_told() -> None:
+    with OpenAIServer([]) as server:
+        theirs = PydanticAIClient("local:m", base_url=server.base_url, prices=PriceTable())
+        own = PydanticAIClient(openai_model(server), prices=PriceTable())
+    assert (theirs.mask.column, own.mask.column) == ("checked", "allowed_tools")
+    assert "calls are refused" in theirs.mask.words
+    assert "it is told the names" in own.mask.words
+
+
+def test_the_providers_own_reason_is_kept() -> None:
+    from pydantic_ai.messages import ModelResponse, TextPart
+
+    from kapelle.models.translation import read_cache_diagnosis
+
+    openai = {"type": "cache_miss", "reason": "tools_changed", "cache_missed_tokens": 512}
+    anthropic = {"cache_miss_reason": {"type": "system_changed", "cache_missed_input_tokens": 9}}
+    kept = [
+        read_cache_diagnosis(ModelResponse(parts=[TextPart("x")], provider_details=details))
+        for details in ({"prompt_cache_diagnostics": openai}, {"cache_diagnostics": anthropic}, {"other": 1}, None)
+    ]
+    assert kept == [openai, anthropic, None, None]

@@ -226,7 +226,8 @@ def check_model(surroundings: Surroundings) -> CheckResult:
     client = find_model(None, surroundings.environ)
     problem = _try_connecting(client.base_url) if isinstance(client, PydanticAIClient) and client.is_local else None
     if problem is None:
-        return _well(f"{told}. It was not called.")
+        mask = f" {client.mask.words}" if isinstance(client, PydanticAIClient) else ""
+        return _well(f"{told}. It was not called.{mask}")
     remedy = "Start its server (ollama serve, vllm serve, llama-server), or name another address in KAPELLE_BASE_URL."
     return _wrong(detail=f"{told}. Nobody listens there: {problem}", remedy=remedy)
 

@@ -32,6 +32,12 @@ class Mask:
     reason: str
     """In words, for people."""
 
+    @property
+    def words(self) -> str:
+        """How tools are masked, for people."""
+        how = "it is not told, and calls are refused" if self.column == "checked" else "it is told the names"
+        return f"Masked tools: {how}. {self.reason}"
+
 
 def find_mask(model: Model[Any], *, tool_choice: ToolChoice = "auto") -> Mask:
     """Return how a model is told which tools may be called."""

@@ -22,6 +22,7 @@ from kapelle.redaction import hide_credentials, hide_secrets, remember, remember
 
 from .client import ModelReply, ModelRequest
 from .failures import explain_failure
+from .masks import find_mask
 from .prices import PriceTable, is_free_endpoint
 from .prompt_prefix import PrefixBreak, price_break_usd
 from .providers import build_model
@@ -121,6 +122,10 @@ class PydanticAIClient:
         self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connection] = WeakKeyDictionary()
         # Made now, so that a missing package or key shows now; the first event loop takes it over.
         self._spare = None if self._foreign is not None else self._build()
+        told = self._foreign or self._spare
+        assert told is not None
+        self.mask = find_mask(told)
+        """How the model is told which tools may be called."""
 
     async def complete(self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None) -> ModelReply:
         """Ask the model: see `ModelClient.complete`, whose errors these are."""
