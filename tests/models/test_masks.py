@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -87,6 +88,15 @@ def test_openai_gets_the_allowed_names_in_the_order_of_the_list(tool_choice: Too
             "tools": [{"type": "function", "function": {"name": name}} for name in ("a", "c")],
         },
     }
+
+
+def test_a_schema_of_the_reply_changes_nothing_about_the_tools() -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    with OpenAIServer([chat('{"x": 1}')]) as server:
+        asyncio.run(complete(openai_model(server), replace(request("a", "c"), output_schema=schema)))
+        body = server.requests[0].body
+    assert len(body["tools"]) == len(TOOLS)
+    assert body["tool_choice"]["allowed_tools"]["mode"] == "auto"
 
 
 def test_one_name_that_has_to_be_called_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,29 @@ def test_states_are_read_by_their_words() -> None:
 def test_the_diagram_in_the_documents_is_drawn_from_the_table() -> None:
     page = (Path(__file__).parents[2] / "docs" / "masking.md").read_text(encoding="utf-8")
     assert f"```mermaid\n{draw_states()}\n```" in page
+
+
+def test_the_documented_usage_plans_first_and_acts_then() -> None:
+    masking = ToolMasking()
+    set_agent_state = masking.set_agent_state
+    planned = ("READ_FILE", "LIST_FILES", "SEARCH_WEB")
+    acted = ("CREATE_FILE", "EXECUTE", "DELEGATE")
+
+    set_agent_state(AgentState.PLANNING)
+    assert all(masking.validate_action(word) for word in planned)
+    assert all(masking.why_forbidden(word) for word in acted)
+    set_agent_state(AgentState.EXECUTING)
+    assert all(masking.validate_action(word) for word in (*planned, *acted))
+
+
+@given(st.lists(st.tuples(st.sampled_from([None, *AgentState]), st.sampled_from(sorted(TABLE.names)))))
+def test_whatever_is_asked_in_whatever_order_the_state_decides(choices: list[tuple[AgentState | None, str]]) -> None:
+    masking = ToolMasking(TABLE)
+    for state, name in choices:
+        before = masking.state
+        if state is not None:
+            with contextlib.suppress(InvalidInput):
+                masking.set_agent_state(state)
+            assert masking.state in (before, *TRANSITIONS[before])
+        is_allowed = TABLE[name].action in ALLOWED_ACTIONS[masking.state]
+        assert (masking.why_forbidden(name) == "") == is_allowed
