@@ -37,7 +37,6 @@ from typing import Any, Literal
 
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelRequest, PriceTable, ToolCall, ToolDefinition, bound_tokens, read_prefix
-from kapelle.tools import ToolTable
 
 FILE = Path("traces") / "taubench-airline.jsonl.gz"
 FOLDERS = (Path("../shared/data"), Path(__file__).parent.parent.parent / "shared" / "data")
@@ -171,11 +170,11 @@ def build_tools(traces: Sequence[Trace]) -> tuple[ToolDefinition, ...]:
         ToolDefinition(
             name=name,
             description=f"{name.replace('_', ' ').capitalize()}.",
-            parameters={"type": "object", "properties": arguments, "required": list(arguments)},
+            parameters={"type": "object", "properties": dict(sorted(arguments.items())), "required": sorted(arguments)},
         )
         for name, arguments in seen.items()
     ]
-    return ToolTable(definitions, static=()).definitions
+    return tuple(sorted(definitions, key=lambda tool: tool.name))
 
 
 def list_tools(way: Way, state: State, tools: Sequence[ToolDefinition]) -> tuple[ToolDefinition, ...]:
