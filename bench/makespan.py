@@ -1,6 +1,6 @@
 """How close runs of real workflows come to the least time there is, really executed with asyncio.
 
-    python -m bench.makespan [--data FILE] [--workers K] [--limit N] [--seconds 3] [--rounds 9] [--json]
+    python -m bench.makespan [--data FILE] [--workers K] [--limit N] [--seconds 3] [--rounds 9] [--scheduled] [--json]
 
 The graphs are recorded workflow runs (WfInstances). Run times are scaled down, each graph by one factor, so that its
 bound, max(critical path, work / K), is `--seconds`; more for graphs of very many tasks, so that each still has six
@@ -13,6 +13,8 @@ the usual one (epoll) rounds every wait up to a millisecond, which is a third of
     levels      a barrier after each level of the graph, at most K at a time
     langgraph   a StateGraph with the same edges, `max_concurrency` K (extra `bench`); none above 1,000 tasks
     ideal       simulated, not run: critical-path list scheduling with known times (Graham 1966, Hu 1961)
+    scheduled, scheduled_levels     simulated, too: what kapelle's order of starts and what a barrier after each level
+                would take if nothing but the tasks took time. With --scheduled nothing else is worked out
 
 Figures are ratios to the bound. Sleeping itself is late by the clock's granularity: `timer` is the ratio of a chain of
 bare `asyncio.sleep` along each graph's critical path. Besides, as `chains_*`, a whole run of the engine: see `chains`.
@@ -41,7 +43,7 @@ from typing import Annotated, Any, TypedDict
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
 from kapelle.budget import Budget
 from kapelle.estimates import CostProfiler, Estimate
-from kapelle.execution import ExecutionLimits, Executor
+from kapelle.execution import ExecutionLimits, Executor, choose_start_order
 from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import Journal, Outcome
 from kapelle.routing import HALORouter
@@ -54,6 +56,10 @@ FILE = "workflows/wfinstances.jsonl.gz"
 LEAST_TASK_S = 0.006
 UNLIMITED = 100_000
 MOST_LANGGRAPH = 1000
+SIMULATED = ("ideal", "scheduled", "scheduled_levels")
+RUN = ("timer", "kapelle", "learned", "levels", "langgraph")
+NOISE = 1.002
+"""Two runs of the same differ by less than this."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,11 +86,15 @@ class Sleeper:
 
 
 class Known(CostProfiler):
-    """Knows how long each task takes: tasks say in their description which they are."""
+    """Knows how long each task takes: tasks say in their description which they are.
 
-    def __init__(self, seconds: Mapping[str, float]) -> None:
+    Args:
+        doubt: By how many times that may be wrong.
+    """
+
+    def __init__(self, seconds: Mapping[str, float], doubt: float = 1.0) -> None:
         super().__init__()
-        self.seconds = seconds
+        self.seconds, self.doubt = seconds, doubt
 
     @property
     def reads_words(self) -> bool:
@@ -94,7 +104,7 @@ class Known(CostProfiler):
     def estimate_all(
         self, agents: Sequence[AgentCapability], tasks: Sequence[tuple[str, float, str]]
     ) -> list[list[Estimate]]:
-        """Return the estimates with the true times, and no doubt of them."""
+        """Return the estimates with the known times."""
         found = super().estimate_all(agents, tasks)
         return [
             [self._told(one, text) for one in estimates] for (_, _, text), estimates in zip(tasks, found, strict=True)
@@ -102,7 +112,7 @@ class Known(CostProfiler):
 
     def _told(self, estimate: Estimate, text: str) -> Estimate:
         seconds = self.seconds[text]
-        return replace(estimate, seconds=seconds, seconds_low=seconds, seconds_high=seconds)
+        return replace(estimate, seconds=seconds, seconds_low=seconds / self.doubt, seconds_high=seconds * self.doubt)
 
 
 def main() -> None:
@@ -113,24 +123,29 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="only so many graphs, the smallest first")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=chains.ROUNDS, help="of the chains; the least of them counts")
-    parser.add_argument("--seed", type=int, default=0, help="unused: nothing here is drawn")
+    parser.add_argument("--scheduled", action="store_true", help="run nothing: only what is simulated, in seconds")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     workers = UNLIMITED if options.workers == "unlimited" else int(options.workers)
     path = options.data or find_data()
-    found = {**measure(path, workers, options.limit, options.seconds), **chains.measure(options.rounds)}
+    found = measure(path, workers, options.limit, options.seconds, only_scheduled=options.scheduled)
+    if not options.scheduled:
+        found |= chains.measure(options.rounds)
     if options.json:
         print(json.dumps({**found, "workers": options.workers}))
         return
-    systems = ("timer", "ideal", "kapelle", "learned", "levels", "langgraph")
-    print(f"{'graph':<42}{'tasks':>6}" + "".join(f"{name:>11}" for name in systems))
+    systems = SIMULATED if options.scheduled else (*SIMULATED, *RUN)
+    print(f"{'graph':<42}{'tasks':>6}" + "".join(f"{name:>17}" for name in systems))
     for row in found["graphs"]:
-        shown = "".join(f"{row[name]:>11.3f}" if row.get(name) is not None else f"{'-':>11}" for name in systems)
+        shown = "".join(f"{row[name]:>17.4f}" if row.get(name) is not None else f"{'-':>17}" for name in systems)
         print(f"{row['name']:<42}{row['tasks']:>6}{shown}")
     for name, figures in found["systems"].items():
         print(
-            f"{name:<12} mean {figures['ratio_mean']:.3f}  max {figures['ratio_max']:.3f}  ({figures['graphs']} graphs)"
+            f"{name:<17} mean {figures['ratio_mean']:.3f}  max {figures['ratio_max']:.3f}  ({figures['graphs']} graphs)"
         )
+    print(f"kapelle's order above levels, if it takes no time: {found['scheduled_above_levels']} graphs")
+    if options.scheduled:
+        return
     print(f"kapelle to ideal: mean {found['to_ideal_mean']:.4f}, max {found['to_ideal_max']:.4f}")
     print(
         f"kapelle above levels: {found['above_levels']} graphs; learned above levels: {found['learned_above_levels']}"
@@ -148,31 +163,37 @@ def find_data() -> Path:
     sys.exit(f"no {FILE} in {named or FOLDERS[0]}. Give --data FILE, or name the folder in KAPELLE_BENCH_DATA.")
 
 
-def measure(path: Path, workers: int, limit: int, seconds: float) -> dict[str, Any]:
-    """Run every graph with every system, and return the ratios to its bound."""
+def measure(path: Path, workers: int, limit: int, seconds: float, *, only_scheduled: bool = False) -> dict[str, Any]:
+    """Run every graph with every system, unless only schedules are wanted, and return the ratios to its bound."""
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = sorted((json.loads(line) for line in lines), key=lambda row: len(row["tasks"]))
     rows = rows[:limit] if limit else rows
     table = []
     for row in rows:
         flow = read_workflow(row, workers, seconds)
-        others = [other for other in rows if other is not row]
-        table.append(run_all(flow, others, workers))
+        known = plan_with(flow, Known(flow.seconds), workers)
+        found = simulate_all(flow, known[0], workers)
+        if not only_scheduled:
+            found |= run_all(flow, known, [other for other in rows if other is not row], workers)
+        table.append(found)
     figures = {}
-    for name in ("timer", "ideal", "kapelle", "learned", "levels", "langgraph"):
-        ratios = [row[name] for row in table if row[name] is not None]
+    for name in (*SIMULATED, *RUN):
+        ratios = [row[name] for row in table if row.get(name) is not None]
         if ratios:
             figures[name] = {"ratio_mean": statistics.fmean(ratios), "ratio_max": max(ratios), "graphs": len(ratios)}
+    scheduled_above = sum(1 for row in table if row["scheduled"] > row["scheduled_levels"] * NOISE)
+    simulated = {"graphs": table, "systems": figures, "scheduled_above_levels": scheduled_above}
+    if only_scheduled:
+        return simulated
     to_ideal = [row["kapelle"] / row["ideal"] for row in table]
     return {
-        "graphs": table,
-        "systems": figures,
+        **simulated,
         "ratio_mean": figures["kapelle"]["ratio_mean"],
         "ratio_max": figures["kapelle"]["ratio_max"],
         "to_ideal_mean": figures["kapelle"]["ratio_mean"] / figures["ideal"]["ratio_mean"],
         "to_ideal_max": max(to_ideal),
-        "above_levels": sum(1 for row in table if row["kapelle"] > row["levels"] * 1.002),
-        "learned_above_levels": sum(1 for row in table if row["learned"] > row["levels"] * 1.002),
+        "above_levels": sum(1 for row in table if row["kapelle"] > row["levels"] * NOISE),
+        "learned_above_levels": sum(1 for row in table if row["learned"] > row["levels"] * NOISE),
     }
 
 
@@ -223,19 +244,30 @@ def type_of(name: str) -> str:
     return re.sub(r"[\W_]*(ID)?\d[\d_]*$", "", name) or name
 
 
-def run_all(flow: Workflow, others: Sequence[dict[str, Any]], workers: int) -> dict[str, Any]:
-    """Run one graph with every system."""
-    path = flow.graph.critical_path(flow.seconds)
-    chain = [flow.seconds[name] for name in path.tasks]
-    known = plan_with(flow, Known(flow.seconds), workers)
-    learned = plan_with(flow, profiler_from(others, flow), workers)
+def simulate_all(flow: Workflow, known: ApprovedPlan, workers: int) -> dict[str, Any]:
+    """Return what is known of a graph without running it."""
+    scheduled_s = choose_start_order(known, is_told=True).seconds
+    assert scheduled_s is not None
     return {
         "name": flow.name,
         "tasks": len(flow.graph),
         "bound_s": flow.bound,
         "scale": flow.scale,
-        "timer": timed(lambda: sleep_all(chain)) / path.seconds,
         "ideal": simulate(flow, workers) / flow.bound,
+        "scheduled": scheduled_s / flow.bound,
+        "scheduled_levels": simulate_levels(flow, workers) / flow.bound,
+    }
+
+
+def run_all(
+    flow: Workflow, known: tuple[ApprovedPlan, AgentRegistry], others: Sequence[dict[str, Any]], workers: int
+) -> dict[str, Any]:
+    """Run one graph with every system."""
+    path = flow.graph.critical_path(flow.seconds)
+    chain = [flow.seconds[name] for name in path.tasks]
+    learned = plan_with(flow, profiler_from(others, flow), workers)
+    return {
+        "timer": timed(lambda: sleep_all(chain)) / path.seconds,
         "kapelle": timed(lambda: execute(flow, known, workers)) / flow.bound,
         "learned": timed(lambda: execute(flow, learned, workers)) / flow.bound,
         "levels": timed(lambda: by_levels(flow, workers)) / flow.bound,
@@ -333,6 +365,17 @@ def simulate(flow: Workflow, workers: int) -> float:
             if waiting[name] == 0:
                 heapq.heappush(ready, (-urgency[name], name))
     return now
+
+
+def simulate_levels(flow: Workflow, workers: int) -> float:
+    """Return how long the graph takes level by level."""
+    seconds = 0.0
+    for level in flow.graph.levels():
+        free = [0.0] * min(workers, len(level))
+        for name in level:
+            heapq.heapreplace(free, free[0] + flow.seconds[name])
+        seconds += max(free)
+    return seconds
 
 
 class _State(TypedDict):

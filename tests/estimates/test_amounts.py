@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -116,3 +117,47 @@ def test_an_interval_leaves_the_declaration_too() -> None:
     known = planned([0.3] * 5, 0.01)
     assert known.cost_low_usd > 0.05
     assert known.cost_high_usd < 1.0
+
+
+# What an agent took for other types of task
+
+
+def elsewhere(amounts: list[float], *, own: Sequence[float] = ()) -> Estimate:
+    profiler = CostProfiler()
+    for kind, each in [*(("other", amount) for amount in amounts), *(("work", amount) for amount in own)]:
+        profiler.record_execution("t", "a", kind, 0, each, True, cost_usd=each)
+    return profiler.estimate(card(0.01), "work")
+
+
+@given(ratio=st.floats(3.0, 100.0), noise=NOISES, seed=st.integers(0, 1000))
+def test_an_agent_that_took_more_than_it_declares_is_believed_to_take_that_at_other_types(
+    ratio: float, noise: float, seed: int
+) -> None:
+    amounts = scattered(0.01 * ratio, noise, 8, seed)
+    known, mean = elsewhere(amounts), math.fsum(amounts) / 8
+    assert known.cost_usd == pytest.approx(mean, rel=0.2)
+    assert known.seconds == pytest.approx(mean, rel=0.2)
+    assert known.cost_low_usd <= known.cost_usd <= known.cost_high_usd
+
+
+def test_one_bill_elsewhere_moves_nothing_and_neither_does_an_agent_that_keeps_to_its_price() -> None:
+    assert elsewhere([0.3]).cost_usd == 0.01
+    assert elsewhere([0.01, 0.011, 0.009] * 5).cost_usd == pytest.approx(0.01, rel=0.001)
+
+
+def test_its_own_bills_at_a_type_count_for_more_than_those_elsewhere() -> None:
+    assert elsewhere([0.3] * 16, own=[0.01] * 5).cost_usd == pytest.approx(0.01, rel=0.2)
+
+
+def test_what_failed_or_was_free_elsewhere_is_no_price() -> None:
+    profiler = CostProfiler()
+    for number in range(20):
+        profiler.record_execution("t", "a", "other", 0, 0.01, number % 2 == 0, cost_usd=0.0 if number % 2 == 0 else 0.3)
+    assert profiler.estimate(card(0.01), "work").cost_usd == 0.01
+
+
+def test_others_are_believed_as_before() -> None:
+    profiler = CostProfiler()
+    for _ in range(8):
+        profiler.record_execution("t", "b", "other", 0, 0.3, True, cost_usd=0.3)
+    assert profiler.estimate(card(0.01), "work").cost_usd == 0.01

@@ -13,7 +13,7 @@ import pytest
 
 from kapelle.agents import AgentCapability
 from kapelle.estimates import CostProfiler
-from kapelle.estimates.posterior import expit
+from kapelle.estimates.quantiles import expit
 from kapelle.ledger import Outcome
 
 DISTRIBUTIONS: dict[str, Callable[[random.Random], float]] = {
@@ -93,6 +93,17 @@ def test_nine_of_ten_lower_bounds_of_success_hold(count: int) -> None:
             for (agent, kind), chance in truth.items()
         ]
     assert 0.87 <= sum(held) / len(held) <= 0.97
+
+
+def test_a_few_right_answers_elsewhere_prove_little() -> None:
+    profiler = CostProfiler()
+    for kind in range(5):
+        profiler.record_outcome(outcome(1, kind))
+    elsewhere, there = profiler.estimate(card(1), "new"), profiler.estimate(card(1), "t0")
+    assert elsewhere.success_rate > 0.9
+    assert elsewhere.success_lower < there.success_lower < 0.7
+    untried = profiler.estimate(card(2), "new")
+    assert (untried.success_rate, round(untried.success_lower, 2)) == (0.85, 0.53)  # what it declares, as before
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput
-from kapelle.estimates import CostProfiler
+from kapelle.estimates import CostProfiler, estimate_complexity
+from kapelle.graph import Task
 from kapelle.ledger import Outcome, Usage
 from kapelle.models import Price, PriceTable
 
@@ -390,3 +391,12 @@ def test_an_estimate_explains_itself() -> None:
     profiler = CostProfiler.from_outcomes([outcome()] * 37)
     assert profiler.estimate(capability(), "implement").explain().startswith("learned from 37 outcomes: ")
     assert CostProfiler().estimate(capability(), "implement").explain().startswith("a guess: 85% success (at least ")
+
+
+def test_an_agent_and_a_task_are_enough_for_an_estimate() -> None:
+    agent = capability(cost_usd=None)
+    task = Task(task_id="t", task_type="implement", description="Build it", depends_on=("a", "b"))
+    assert CostProfiler().estimate(agent, task) == CostProfiler().estimate(
+        agent, "implement", estimate_complexity("implement", dependencies=2), text="Build it"
+    )
+    assert CostProfiler().estimate(agent, task, 1.0) == CostProfiler().estimate(agent, "implement")

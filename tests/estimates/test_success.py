@@ -68,14 +68,16 @@ outcomes = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(outcomes=outcomes, rates=st.lists(st.floats(0.2, 0.8), min_size=4, max_size=4), text=words)
+@given(outcomes=outcomes, rates=st.lists(st.floats(0.2, 0.8), min_size=4, max_size=4), text=words, asks=st.booleans())
 def test_it_is_the_plain_regression_over_all_agents_and_types(
-    outcomes: list[Seen], rates: list[float], text: np.ndarray | None
+    outcomes: list[Seen], rates: list[float], text: np.ndarray | None, asks: bool
 ) -> None:
     declared = dict(zip("abcd", rates, strict=True))
     model = SuccessModel(SCALES)
     for one in outcomes:
         model.observe(one.agent, one.task_type, one.quality, one.words)
+        if asks:
+            model.believe(one.agent, None, [one.task_type])
     mean, variance = model.believe("abcd", rates, ["x", "z", "never"], None if text is None else np.array([text] * 3))
     for at, kind in enumerate(["x", "z", "never"]):
         for column, agent in enumerate("abcd"):
@@ -96,6 +98,46 @@ def test_asking_in_between_changes_nothing(outcomes: list[Seen], places: list[in
             asked.believe("ab", None, ["x", "y"])
     for left, right in zip(asked.believe("abc", None, "xyz"), plain.believe("abc", None, "xyz"), strict=True):
         np.testing.assert_allclose(left, right, rtol=0, atol=1e-12)
+
+
+def test_twenty_thousand_outcomes_between_questions_are_the_sums_solved_at_once() -> None:
+    rng, model = np.random.default_rng(3), SuccessModel(SCALES)
+    for number in range(20_000):
+        agent, kind = f"a{rng.integers(6)}", f"t{min(int(rng.exponential(2)), 9)}"
+        match number % 10:
+            case 0:
+                model.fade(agent, kind, float(rng.choice([0.0, 0.3, 0.995])))
+            case 1:
+                model.declare(agent, float(rng.uniform(0.3, 0.9)))
+            case _:
+                model.observe(agent, kind, float(rng.random() < 0.7), rng.normal(size=WIDTH))
+        model.believe([agent], None, [kind])
+    fresh = SuccessModel(SCALES, moments=model.moments)
+    agents, kinds = [f"a{at}" for at in range(7)], [f"t{at}" for at in range(11)]
+    for agent in agents[:6]:
+        fresh.declare(agent, float(model._ridge.declared(np.array([model.moments.rows[agent]]))[0]))
+    text = rng.normal(size=(11, WIDTH))
+    for left, right in zip(
+        model.believe(agents, None, kinds, text), fresh.believe(agents, None, kinds, text), strict=True
+    ):
+        np.testing.assert_allclose(left, right, rtol=0, atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(outcomes=outcomes, rates=st.lists(st.floats(0.2, 0.8), min_size=4, max_size=4), text=words)
+def test_one_question_is_answered_as_many_at_once(
+    outcomes: list[Seen], rates: list[float], text: np.ndarray | None
+) -> None:
+    model = SuccessModel(SCALES)
+    for one in outcomes:
+        model.observe(one.agent, one.task_type, one.quality, one.words)
+    kinds = ["x", "z", "never"]
+    together = model.believe("abcd", rates, kinds, None if text is None else np.array([text] * 3))
+    for at, kind in enumerate(kinds):
+        for column, agent in enumerate("abcd"):
+            alone = model.believe([agent], [rates[column]], [kind], None if text is None else text[None])
+            for left, right in zip(alone, together, strict=True):
+                assert left[0, 0] == pytest.approx(right[at, column], abs=1e-12)
 
 
 @settings(max_examples=30, deadline=None)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kapelle.agents import AgentCapability, AgentRegistry
+from bench.makespan import Known
+from kapelle.agents import AgentRegistry
 from kapelle.budget import Budget
-from kapelle.estimates import CostProfiler, Estimate
 from kapelle.execution import Executor
 from kapelle.execution import start_order as rules
 from kapelle.execution.start_order import StartOrder, choose_start_order
@@ -21,28 +21,6 @@ from kapelle.ledger import Journal
 from kapelle.routing import HALORouter
 from kapelle.testing import ScriptedAgent, VirtualClock
 from kapelle.validation import AOPValidator, ApprovedPlan
-
-
-class Told(CostProfiler):
-    """Knows what each task takes, by its description; `doubt` is by how many times that may be wrong."""
-
-    def __init__(self, seconds: Mapping[str, float], doubt: float = 1.0) -> None:
-        super().__init__()
-        self.seconds, self.doubt = seconds, doubt
-
-    @property
-    def reads_words(self) -> bool:
-        return True
-
-    def estimate_all(
-        self, agents: Sequence[AgentCapability], tasks: Sequence[tuple[str, float, str]]
-    ) -> list[list[Estimate]]:
-        found = super().estimate_all(agents, tasks)
-        return [[self.told(one, task[2]) for one in each] for task, each in zip(tasks, found, strict=True)]
-
-    def told(self, estimate: Estimate, text: str) -> Estimate:
-        seconds = self.seconds[text]
-        return replace(estimate, seconds=seconds, seconds_low=seconds / self.doubt, seconds_high=seconds * self.doubt)
 
 
 def work(task_id: str, *after: str, task_type: str = "work", **fields: Any) -> Task:
@@ -59,7 +37,7 @@ def plan_for(
 
     async def approve() -> ApprovedPlan:
         routing = await HALORouter(registry).route_tasks(dag)
-        found = await AOPValidator(registry, Told(seconds, doubt)).validate_routing_plan(routing, dag)
+        found = await AOPValidator(registry, Known(seconds, doubt)).validate_routing_plan(routing, dag)
         assert found.approved is not None, found.issues
         return found.approved
 

@@ -12,7 +12,7 @@ EXPECTED = Estimate(
 
 
 def took(number: int, usd: float, agent: str = "a", seconds: float = 1.0) -> Took:
-    return Took(task_id=f"t{number}", agent=agent, task_type="work", expected=EXPECTED, complexity=1.0,
+    return Took(task_id=f"t{number}", agent=agent, task_type="work", expected=EXPECTED, units=(1.0, 1.0),
                 cost_usd=usd, seconds=seconds)  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kapelle import AgentCapability, AgentResult, Engine, Plan, SqliteLedger, TaskDAG
+from kapelle import AgentCapability, Engine, Plan, SqliteLedger, TaskDAG
 from kapelle.ledger import Run
 from kapelle.testing import LoopHeartbeat, ScriptedAgent, VirtualClock
 
@@ -150,8 +150,8 @@ class World:
         clock = VirtualClock()
         pairs = []
         for name, options in agents.items():
-            costs = options.pop("costs")
-            runner = ScriptedAgent({name: AgentResult(output="x", cost_usd=costs)}, seconds=1.0)
+            costs, seconds = options.pop("costs"), options.pop("takes_s", 1.0)
+            runner = ScriptedAgent({}, seconds=seconds, cost_usd=costs)
             pairs.append((AgentCapability(agent_id=name, task_types=(name,), **options), runner))
         engine = Engine(
             pairs,
@@ -203,6 +203,31 @@ def test_a_dear_first_task_stops_the_run_and_the_last_line_says_by_how_much_it_w
     assert run.cost_usd == pytest.approx(3.0)
     assert run.overrun_usd >= 2.5
     assert "more than was reserved" in run.explain()
+
+
+@pytest.mark.parametrize("agents", [1, 2, 5, 9])
+@pytest.mark.parametrize("times", [1.0, 2.0, 10.0])
+@pytest.mark.parametrize("apart_s", [0.0, 0.7], ids=["end at once", "end apart"])
+def test_agents_that_all_declare_too_little_do_not_exceed_the_cap_together(
+    agents: int, times: float, apart_s: float
+) -> None:
+    cards = {
+        f"a{n}": {"costs": 0.01 * times, "cost_usd": 0.01, "takes_s": 1.0 + n * apart_s, "max_concurrency": 50}
+        for n in range(agents)
+    }
+    run = World().run(cards, TaskDAG(make_typed(f"a{number % agents}", number) for number in range(60)), 1.0)
+    assert run.cost_usd <= 1.0 + LEAST_USD
+    assert len(run.results) >= min(60, 0.9 / (0.01 * times))
+
+
+def test_an_agent_that_takes_long_holds_up_none_that_keep_their_prices() -> None:
+    cards = {name: {"costs": 0.01, "cost_usd": 0.01, "max_concurrency": 50} for name in ("quick", "other")}
+    slow = {"costs": 0.01, "cost_usd": 0.01, "takes_s": 100.0}
+    graph = TaskDAG([make_typed("slow"), *(make_typed(name, n) for name in cards for n in range(10))])
+    run = World().run({"slow": slow, **cards}, graph, 0.25)
+    assert run.state == "done"
+    ended = [event.task_id for event in run.events if event.kind == "task_finished"]
+    assert ended[-1] == "slow_0"
 
 
 def make_typed(name: str, number: int = 0) -> Any:

@@ -146,6 +146,32 @@ def test_it_is_so_whatever_the_budget(budget: float | None) -> None:
     expect_sound(run, budget)
 
 
+@pytest.mark.parametrize("runs", [1, 2, 3, 6])
+def test_it_is_so_in_each_run_while_little_is_known(runs: int) -> None:
+    world = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST)
+    for number in range(runs):
+        world.run(chain(1), engine=world.engine(replan=False), budget_usd=1.0)
+        run = world.run(chain(), budget_usd=1.0)
+        assert (number, run.state, len(run.results)) == (number, "done", 6)
+        expect_sound(run, 1.0)
+
+
+def test_an_agent_that_fails_nearly_always_loses_the_rest_though_nobody_asked_for_quality() -> None:
+    size = 60
+    fails = Worker(declared_usd=0.01, cost_usd=0.01, outputs={f"s{n}": AgentFailed("It cannot.") for n in range(size)})
+    graph = chain(size, **{f"s{n}": {"on_failure": "continue"} for n in range(size)})
+    run = World(fails=fails, sure=Worker(declared_usd=0.05, cost_usd=0.05)).run(graph)
+    assert (run.state, run.assignments[f"s{size - 1}"]) == ("done", "sure")
+    assert run.tasks[f"s{size - 1}"].cost_usd == pytest.approx(0.05)
+    expect_sound(run)
+
+
+def test_a_declared_price_is_that_of_any_task_however_complex_and_a_move_says_what_is_expected_of_both() -> None:
+    run = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST).run(chain(), budget_usd=5.0)
+    words = "Expected of honest 85% success for $0.1000, of cheap 85% success for $0.3000."
+    assert all(words in run.explanations[f"s{n}"] for n in range(1, 6))
+
+
 def test_where_no_choice_keeps_the_budget_the_rest_goes_as_far_as_it_reaches() -> None:
     run = World(cheap=CHEAP_BY_ITS_WORD, honest=HONEST).run(chain(), budget_usd=0.55)
     assert run.state == "stopped"
@@ -347,7 +373,7 @@ def test_surprises_of_one_kind_are_looked_at_ever_more_seldom() -> None:
                 agent="a",
                 task_type="work",
                 expected=expected,
-                complexity=1.0,
+                units=(1.0, 1.0),
                 cost_usd=0.3,
                 seconds=9.0,
             )

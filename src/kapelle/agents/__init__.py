@@ -24,6 +24,10 @@ from .sources import SOURCED_TYPES as SOURCED_TYPES
 from .sources import WRITTEN_TYPES as WRITTEN_TYPES
 from .sources import has_sources as has_sources
 from .sources import is_from_memory as is_from_memory
+from .step_log import StepEvent as StepEvent
+from .step_log import StepLog as StepLog
+from .step_log import StepsInMemory as StepsInMemory
+from .step_log import acts_in_steps as acts_in_steps
 from .threads import THREAD_NAME as THREAD_NAME
 from .threads import call_in_thread as call_in_thread
 from .threads import carried as carried

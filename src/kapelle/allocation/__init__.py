@@ -23,6 +23,7 @@ from .plan_estimates import why_unable as why_unable
 from .policy import ChoicePolicy as ChoicePolicy
 from .seen import Seen as Seen
 from .seen import SeenInRun as SeenInRun
+from .seen import units_of as units_of
 
 if TYPE_CHECKING:
     from .frontier import Frontier as Frontier

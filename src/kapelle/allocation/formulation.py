@@ -7,7 +7,7 @@ translates. Solves nothing, and asks no profiler: the options come with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,14 @@ class GivenPlan:
     dag: TaskDAG
     attempts: Mapping[str, SpentSoFar]
     finished: frozenset[str]
+
+    @property
+    def spent(self) -> frozenset[str]:
+        """The finished tasks that take nothing any more: no money that is not accounted for, and no time."""
+        known = self.attempts
+        return frozenset(
+            name for name in self.finished if name in known and not (known[name].cost_usd or known[name].seconds)
+        )
 
     def check(self, registry: Mapping[str, AgentCapability]) -> None:
         """Check that every task is in the graph, and that everyone who still has work is registered.
@@ -64,7 +72,7 @@ class Formulation:
     work: GivenPlan
     constraints: OptimizationConstraints
     order: tuple[str, ...]
-    """Every task of the graph, in topological order."""
+    """The tasks that limits can depend on, in topological order: all but those that take nothing any more."""
     options: tuple[tuple[Option, ...], ...]
     """The initial one first; none for tasks that nobody does, and for those of which the outcome is known."""
     problem: AssignmentProblem
@@ -150,6 +158,10 @@ class Formulation:
             optimization_details={**details, **(extra or {})},
             attempts=dict(self.work.attempts),
             strategies={task: one for task, one in strategies.items() if not isinstance(one, Single)},
+            comparisons={
+                task_id: self.estimates.compare(self.work.dag[task_id], strategies[task_id], assigned[task_id])
+                for task_id in details["moved_tasks"]
+            },
         )
 
     def untried(self) -> dict[str, Option]:
@@ -234,12 +246,13 @@ def formulate(
         estimates: Who can do what, and what that is expected to take.
         begin: Whether agents of whom too little is known count with what is expected of them; see candidates.
     """
-    order = work.dag.topological_order()
+    spent = work.spent if not constraints.agent_capacity else frozenset()  # who did them has had a place
+    order = tuple(task_id for task_id in work.dag.topological_order() if task_id not in spent)
     position = {task_id: number for number, task_id in enumerate(order)}
     builder = _ChoicesBuilder(work, constraints, estimates, begin=begin)
     slots, options = [], []
     for task_id in order:
-        before = tuple(position[other] for other in work.dag.dependencies(task_id))
+        before = tuple(position[other] for other in work.dag.dependencies(task_id) if other not in spent)
         slot, found = builder.build(work.dag.tasks[task_id], before)
         slots.append(slot)
         options.append(found)
@@ -288,7 +301,7 @@ class _ChoicesBuilder:
         self._constraints = constraints
         self._estimates = estimates
         self._begin = begin
-        self._shared: dict[tuple[int, float, SpentSoFar | None], tuple[Option, Candidate]] = {}
+        self._shared: dict[Hashable, tuple[tuple[Option, ...], tuple[Candidate, ...]]] = {}
 
     def build(self, task: Task, before: tuple[int, ...]) -> tuple[TaskChoices, tuple[Option, ...]]:
         work, task_id = self._work, task.task_id
@@ -303,16 +316,19 @@ class _ChoicesBuilder:
                 return _known(task_id, agent, attempt.cost_usd, attempt.seconds, float(attempt.success), before), ()
             done = self._estimates.alone(task, strategy, confidence=self._constraints.confidence)
             return _known(task_id, agent, done.cost_usd, done.seconds, done.quality, before), ()
-        options, candidates = self._ways(task, strategy, attempt)
         floor = self._constraints.floor(task_id)
+        is_fixed = task_id in self._constraints.pinned or task.strategy is not None
+        key = (self._estimates.kind_of(task), strategy, is_fixed, floor, attempt)
+        if key not in self._shared:
+            self._shared[key] = self._ways(task, strategy, attempt, floor, is_fixed=is_fixed)
+        options, candidates = self._shared[key]
         return TaskChoices(candidates=candidates, before=before, min_quality=floor, name=task_id), options
 
     def _ways(
-        self, task: Task, strategy: Strategy, attempt: SpentSoFar | None
+        self, task: Task, strategy: Strategy, attempt: SpentSoFar | None, floor: float, *, is_fixed: bool
     ) -> tuple[tuple[Option, ...], tuple[Candidate, ...]]:
-        asked, floor = self._constraints.min_quality_score, self._constraints.floor(task.task_id)
-        confidence = self._constraints.confidence
-        if task.task_id in self._constraints.pinned or task.strategy is not None:
+        asked, confidence = self._constraints.min_quality_score, self._constraints.confidence
+        if is_fixed:
             options: tuple[Option, ...] = (self._estimates.alone(task, strategy, confidence=confidence),)
         else:
             options = self._estimates.options(task, strategy, confidence=confidence)
@@ -321,14 +337,8 @@ class _ChoicesBuilder:
             counting = "relative"
         least = max(asked or 0.0, floor)
         counted = measure(options, counting, least, confidence)
-        candidates = []
-        for option, quality in zip(options, counted, strict=True):
-            key = (id(option), quality, attempt)
-            if key not in self._shared:
-                # The option is kept with its candidate: an id is that of another one once the first is gone.
-                self._shared[key] = option, to_candidate(option, quality, attempt)
-            candidates.append(self._shared[key][1])
-        return options, tuple(candidates)
+        pairs = zip(options, counted, strict=True)
+        return options, tuple(to_candidate(option, quality, attempt) for option, quality in pairs)
 
 
 def _known(

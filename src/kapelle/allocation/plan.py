@@ -60,3 +60,5 @@ class OptimizedPlan:
     """Task id to strategy, for the tasks that are best not left to one agent."""
     quality_lower: float = 0.0
     """Lower confidence bound of `quality_score`."""
+    comparisons: Mapping[str, str] = field(default_factory=dict)
+    """Task id to what is expected of its agent and of the one that it was moved from, as a sentence."""

@@ -21,6 +21,7 @@ from types import MappingProxyType
 from kapelle.agents import AgentCapability
 from kapelle.estimates import CostProfiler, Estimate, estimate_complexities, estimate_complexity, logit
 from kapelle.graph import Task, TaskDAG
+from kapelle.ledger import format_usd
 from kapelle.strategies import Single, Strategy, agents_of
 
 from .candidates import (
@@ -35,12 +36,12 @@ from .candidates import (
     measure,
     shifted,
 )
-from .seen import SeenInRun
+from .seen import SeenInRun, units_of
 
 AT_ONCE = 20_000
 """Estimates that are made in one call: enough to be quick, and few enough to waste little where few are asked for."""
 
-_Kind = tuple[str, frozenset[str], float, str, str]
+Kind = tuple[str, frozenset[str], float, str, str]
 """What tasks that are alike to the estimates have in common: type, skills, complexity, words, risk."""
 
 
@@ -50,11 +51,11 @@ class _Known:
 
     revision: int
     estimates: dict[tuple[str, str, float, str], Estimate] = field(default_factory=dict)
-    singles: dict[tuple[str, _Kind, float | None], Option] = field(default_factory=dict)
-    options: dict[tuple[_Kind, float | None], dict[Strategy, Option]] = field(default_factory=dict)
+    singles: dict[tuple[str, Kind, float | None], Option] = field(default_factory=dict)
+    options: dict[tuple[Kind, float | None], dict[Strategy, Option]] = field(default_factory=dict)
     takers: dict[tuple[str, frozenset[str]], tuple[str, ...]] = field(default_factory=dict)
-    explained: set[tuple[str, str, float, str]] = field(default_factory=set)
-    """Which estimates say already what moved them, where anything did."""
+    whys: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    """By agent, type and words, what moved the chance of success."""
     cards: dict[str, tuple[AgentCapability, ...]] = field(default_factory=dict)
     """Type to everyone who takes it, whatever skills a task asks for."""
 
@@ -101,8 +102,9 @@ class PlanEstimates:
         if dag is self.dag and not is_outdated:
             return self
         other = copy(self)
-        if dag is not self.dag:
-            other.dag, other.complexities = dag, MappingProxyType(estimate_complexities(dag))
+        other.dag = dag
+        if dag != self.dag:  # a sealed copy has the same tasks
+            other.complexities = MappingProxyType(estimate_complexities(dag))
             other._by_type = None
         if is_outdated:
             other._known = _Known(revision=self.profiler.revision)
@@ -120,9 +122,7 @@ class PlanEstimates:
         other = copy(self)
         other.choosable, other._strategies = choosable, None
         # Who is there beside an agent matters to options, and not to what is known of it.
-        other._known = _Known(
-            revision=self._known.revision, estimates=self._known.estimates, explained=self._known.explained
-        )
+        other._known = _Known(revision=self._known.revision, estimates=self._known.estimates, whys=self._known.whys)
         return other
 
     def estimate(self, task: Task, agent: str, task_type: str | None = None) -> Estimate:
@@ -156,7 +156,7 @@ class PlanEstimates:
         for (unit, text), estimates in zip(asked, found, strict=True):
             for card, estimate in zip(cards, estimates, strict=True):
                 seen = self._seen.get((card.agent_id, kind))
-                told = estimate if seen is None else seen.floor(estimate, unit)
+                told = estimate if seen is None else seen.floor(estimate, *units_of(card, unit))
                 known.setdefault((card.agent_id, kind, unit, text), told)
 
     def _words(self, task: Task) -> str:
@@ -208,14 +208,26 @@ class PlanEstimates:
     def _explained(self, task: Task, agent: str) -> Estimate:
         """Return an estimate that says what moved it, as far as that is known now; one value for tasks alike."""
         key = (agent, task.task_type, self._complexity(task), self._words(task))
-        estimate = self.estimate(task, agent)
-        if key in self._known.explained or self.profiler.revision != self._known.revision:
-            return estimate
-        self._known.explained.add(key)
-        why = self.profiler.explain(self.agents[agent], task.task_type, text=key[-1])
-        if why:
+        estimate, known = self.estimate(task, agent), (agent, task.task_type, key[-1])
+        if known not in self._known.whys:
+            if self.profiler.revision != self._known.revision:
+                return estimate
+            self._known.whys[known] = self.profiler.explain(self.agents[agent], task.task_type, text=key[-1])
+        if (why := self._known.whys[known]) and not estimate.why:
             estimate = self._known.estimates[key] = replace(estimate, why=why)
         return estimate
+
+    def compare(self, task: Task, chosen: Strategy, instead: Strategy) -> str:
+        """Return what is expected of an agent and of the one that it is chosen instead of, with what moved that, as a
+        sentence; "" where several are asked: what these come to is told apart."""
+        if not (isinstance(chosen, Single) and isinstance(instead, Single)) or chosen == instead:
+            return ""
+        told = []
+        for one in (chosen, instead):
+            known = self.of(task, one)
+            words = f" ({known.why})" if known.why else ""
+            told.append(f"of {one.agent} {known.success_rate:.0%} success{words} for {format_usd(known.cost_usd)}")
+        return f"Expected {told[0]}, {told[1]}."
 
     def steps(self, task: Task, strategy: Strategy) -> dict[str, Estimate]:
         """Return what each agent of a strategy is expected to take by itself; nothing for a single agent."""
@@ -238,11 +250,12 @@ class PlanEstimates:
             known = estimate_complexity(task.task_type, dependencies=len(task.dependencies))
         return known
 
-    def _kind(self, task: Task) -> _Kind:
+    def kind_of(self, task: Task) -> Kind:
+        """Return what the options of a task depend on: those of tasks of one kind are the same."""
         return (task.task_type, task.requirements, self._complexity(task), self._words(task), task.risk)
 
     def _for_kind(self, task: Task, confidence: float | None) -> dict[Strategy, Option]:
-        key = (self._kind(task), confidence)
+        key = (self.kind_of(task), confidence)
         if key not in self._known.options:
             able = [agent for agent, capability in self.choosable.items() if capability.takes(task)]
             options: dict[Strategy, Option] = {
@@ -254,7 +267,7 @@ class PlanEstimates:
         return self._known.options[key]
 
     def _single(self, agent: str, task: Task, confidence: float | None) -> Option:
-        key = (agent, self._kind(task), confidence)
+        key = (agent, self.kind_of(task), confidence)
         if key not in self._known.singles:
             estimate = self.estimate(task, agent)
             lower, evidence = bound_of(estimate, confidence)

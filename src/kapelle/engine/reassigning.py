@@ -21,7 +21,7 @@ from kapelle.limits import RunLimits
 from kapelle.redaction import get_logger
 from kapelle.routing import NO_PLAN, HALORouter, RoutedPlan, RoutedTask
 from kapelle.strategies import Single, Strategy, agents_of
-from kapelle.validation import ApprovedPlan
+from kapelle.validation import ApprovedPlan, avoid_hopeless
 
 from .preparation import Preparation, expected_costs, find_gone
 
@@ -44,7 +44,8 @@ class RestReassigner:
             return None
         estimates = current.plan_estimates.as_seen(rest.seen)
         stays = _staying(current.routed, rest)
-        if all(name in stays or name in rest.over or name in rest.under_way for name in current.routed.tasks):
+        free = current.routed.tasks.keys() - stays - rest.over - rest.under_way.keys()
+        if not free:
             return None
         left_usd = one.budget.left.usd
         limits = OptimizationConstraints(
@@ -53,7 +54,8 @@ class RestReassigner:
             min_quality_score=one.terms.min_quality,
             pinned=stays,
         )
-        given = _as_it_is(current, rest)
+        spared = avoid_hopeless(current.routed, estimates)  # as a new plan begins, too
+        given = _as_it_is(current, rest, {name: spared.tasks[name].agent for name in free})
         try:
             found = await one.optimizer.optimize_routing_plan(given, current.dag, limits, estimates=estimates)
             if found.optimization_details["status"] in NO_PLAN:
@@ -63,7 +65,9 @@ class RestReassigner:
             logger.info("The rest of the plan is not assigned anew: %s", error)
             return None
         moved = _moved(current.routed, found, rest)
-        if not moved or not _is_better(found, limits) or _is_later(current, moved, estimates, rest):
+        is_spared = any(spared.tasks[name] is not current.routed.tasks[name] for name in moved)
+        is_better = is_spared or _is_better(found, limits)
+        if not moved or not is_better or _is_later(current, moved, estimates, rest):
             return None
         return await self._approve(current, moved, estimates, rest, limits)
 
@@ -106,13 +110,14 @@ def _staying(routed: RoutedPlan, rest: Rest) -> frozenset[str]:
     return frozenset({*routed.fixed, *rest.kept, *explored})
 
 
-def _as_it_is(current: ApprovedPlan, rest: Rest) -> OptimizedPlan:
-    """Return the plan as the optimiser takes it, with what the tasks still take that are over or under way."""
+def _as_it_is(current: ApprovedPlan, rest: Rest, agents: Mapping[str, str]) -> OptimizedPlan:
+    """Return the plan as the optimiser takes it, with what the tasks still take that are over or under way; `agents` do
+    those that have not begun."""
     known = {name: SpentSoFar(cost_usd=0.0, seconds=0.0, success=True, finished=True) for name in rest.over}
     for name, ahead in rest.under_way.items():
         known[name] = SpentSoFar(cost_usd=ahead.cost_usd, seconds=ahead.seconds, success=True, finished=True)
     return OptimizedPlan(
-        assignments=current.assignments,
+        assignments={**current.assignments, **agents},
         strategies=current.strategies,
         estimated_cost=current.estimated_cost,
         estimated_time=current.estimated_time,
@@ -156,7 +161,8 @@ def _moved(routed: RoutedPlan, found: OptimizedPlan, rest: Rest) -> dict[str, Ro
             continue
         to = f"{', '.join(agents_of(way))} ({way})" if strategy is not None else agent
         why = f"Moved from {task.agent} to {to} while the run was under way: {rest.why} {what}"
-        moved[name] = task.moved(agent, f"{why} {reasons.get(name, '')}".strip(), strategy=strategy)
+        why = f"{why} {found.comparisons.get(name, '')} {reasons.get(name, '')}"
+        moved[name] = task.moved(agent, " ".join(why.split()), strategy=strategy)
     return moved
 
 

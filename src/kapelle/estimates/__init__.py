@@ -16,10 +16,10 @@ from .history import Execution as Execution
 from .history import TaskProfile as TaskProfile
 from .logged import LoggedOutcome as LoggedOutcome
 from .logged import LoggedTask as LoggedTask
-from .posterior import beta_quantile as beta_quantile
-from .posterior import expit as expit
-from .posterior import logit as logit
 from .profiler import CostProfiler as CostProfiler
+from .quantiles import beta_quantile as beta_quantile
+from .quantiles import expit as expit
+from .quantiles import logit as logit
 from .recorded import estimates_to_dict as estimates_to_dict
 
 if TYPE_CHECKING:

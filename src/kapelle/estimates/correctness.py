@@ -34,6 +34,8 @@ TEXTS = 2_000
 _WAITING = 5_000
 """More outcomes that wait for somebody to ask are not added one by one: the model is made anew."""
 _LEAST_WEIGHT = 1e-6
+_LEAST_OUTCOMES = 1.0
+"""That a belief is worth, once something was judged: fewer would make it all or nothing."""
 _MOST_DOUBT = 0.999
 _ENOUGH = 16
 """Judged agents from which on what is shared is as the scales have it."""
@@ -141,7 +143,8 @@ class Correctness:
             words[[row for row, (_, text) in enumerate(tasks) if not text]] = 0.0  # as ordinary as can be
         names, declared = [name for name, _ in agents], [rate for _, rate in agents]
         mean, variance = model.believe(names, declared, [kind for kind, _ in tasks], words)
-        outcomes = (NOISE / variance.clip(1e-12)).round(_DIGITS - 3)
+        # A Beta distribution worth n outcomes has 1 / (n + 1) of the variance of one.
+        outcomes = (NOISE / variance.clip(1e-12) - 1.0).clip(_LEAST_OUTCOMES).round(_DIGITS - 3)
         return [
             [Chance(*pair) for pair in zip(*rows, strict=True)]
             for rows in zip(mean.round(_DIGITS).tolist(), outcomes.tolist(), strict=True)
@@ -165,23 +168,23 @@ class Correctness:
         if told and learned is not None:
             rows = iter(learned.describe_all([one.text for one in told], [one.task_type for one in told]))
         for one in self._news:
-            self._keep(model, one.agent, one.task_type, one.kept)
+            kept = self._part_of(model, one.agent, one.task_type, one.kept)
             words = next(rows) if one.text else None
-            model.observe(one.agent, one.task_type, one.value, words, weight=one.weight)
+            model.observe(one.agent, one.task_type, one.value, words, weight=one.weight, kept=kept)
         self._news.clear()
         if now > self._now:
             self._now = now
             for (agent, task_type), history in self._histories.items():
                 if history.judged:
-                    self._keep(model, agent, task_type, history.correctness.seen_at(now)[0])
+                    left = history.correctness.seen_at(now)[0]
+                    model.fade(agent, task_type, self._part_of(model, agent, task_type, left))
         return model
 
     @staticmethod
-    def _keep(model: SuccessModel, agent: str, task_type: str, outcomes: float) -> None:
-        """Let a pair count as so many outcomes."""
+    def _part_of(model: SuccessModel, agent: str, task_type: str, outcomes: float) -> float:
+        """Return the part of a pair's outcomes, 0..1, with which it counts as so many."""
         count = model.count(agent, task_type)
-        if count > outcomes:
-            model.fade(agent, task_type, outcomes / count)
+        return outcomes / count if count > outcomes else 1.0
 
     def _make_model(self, now: float) -> SuccessModel:
         from .success import SuccessModel

@@ -9,14 +9,15 @@ tokens: see profiler.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .amounts import MAX_VARIANCE, Amount, Belief, expect_amount, log_of_typical
-from .correctness import Chance, Correctness, WordSource
+from .amounts import MAX_VARIANCE, Amount, Belief, expect_amount, log_of_typical, trust
+from .correctness import Correctness, WordSource
 from .drift import Drift, What
-from .history import Effect, PairAmounts, PairHistory, Tokens
-from .posterior import Effects, Rate, believe_rate, both_rates
+from .history import Effect, PairAmounts, PairHistory, Tokens, recent_mean
+from .posterior import Effects, Rate, believe_rates, both_rates
 from .rows import Observation
 
 PRIOR_WEIGHT = 4.0
@@ -26,7 +27,10 @@ COMPLETION_OUTCOMES = 2.0
 failure lowers what is expected of an untried agent as much as a wrong answer does."""
 DECLARED_OUTCOMES = 2.0
 """How many outcomes a belief of how right an agent is is worth at least: so many a declared rate is worth while nothing
-else is known. On recorded routing data one outcome's worth predicts better still."""
+else is known."""
+TOSS = 0.25
+"""Outcomes of a lower bound that are a coin's toss: some right answers elsewhere make an agent likely to be right here,
+and prove nothing. Measured on recorded routing data (see bench.estimates): without it one bound in six fails there."""
 
 # Standard deviations of logarithms of amounts: the best of those tried on recorded routing data.
 _AMOUNTS = {"level_sd": 3.0, "agent_sd": 1.5, "type_sd": 1.0, "pair_sd": 0.5}
@@ -36,6 +40,8 @@ _DECLARED_VARIANCE = 0.6**2
 _GUESS_VARIANCE = 1.5**2
 """How far declared costs and times, and mere guesses, may be off: factors of 1.8 and 4.5, as one standard deviation."""
 _MEMORY = 200
+_TOLD = 16
+"""Of an agent's last answers, at whatever type, so many say whether what it declares is true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class Known:
     costs_told: int = 0
     """Outcomes whose cost was told."""
     histories: list[PairHistory] = field(default_factory=list)
+    told: deque[tuple[PairHistory, float, float]] = field(default_factory=lambda: deque(maxlen=_TOLD))
+    """Of an agent, what its last answers took: their pair, dollars where they told them, seconds."""
     mean_seconds: float = 0.0
     """Per unit of complexity, the newer the more."""
     tokens: Tokens = field(default_factory=Tokens)
@@ -104,6 +112,8 @@ class Experience:
         of_type.mean_seconds += (seconds / complexity - of_type.mean_seconds) / min(of_type.executions, _MEMORY)
         if tokens[0] + tokens[2] > 0.0:  # without any they are unknown, or those of an agent without a model
             of_type.tokens.add(tokens, complexity)
+        if success:  # what failed may have ended early
+            of_agent.told.append((history, cost_usd if cost_told else 0.0, seconds))
         changes = history.add(value, success, cost_usd, seconds, tokens, complexity, at, completed)
         if value is not None:
             of_agent.judged += 1
@@ -143,38 +153,52 @@ class Experience:
             confidence: Of the lower bounds.
             now: Fades what is old; 0 fades nothing.
         """
-        answers = {agent: self._answers_of(agent, now) for agent, _ in agents}
-        completions = {
-            kind: [self._believe_completion(agent, kind, answers[agent], confidence, now) for agent, _ in agents]
-            for kind in dict.fromkeys(kind for kind, _ in tasks)
-        }
-        nothing: list[list[Chance | None]] = [[None] * len(agents)] * len(tasks)
-        found = nothing
-        if self.correctness.judged or self.correctness.words is not None:
-            found = [[*beliefs] for beliefs in self.correctness.believe(agents, tasks, now)]
+        kinds = dict.fromkeys(kind for kind, _ in tasks)
+        answers = [self._answers_of(agent, now) for agent, _ in agents]
+        counted = [
+            self._count_answers(agent, kind, every, now)
+            for kind in kinds
+            for (agent, _), every in zip(agents, answers, strict=True)
+        ]
+        completions = iter(believe_rates(counted, confidence=confidence))
+        of_kind = {kind: [next(completions) for _ in agents] for kind in kinds}
+        completed = [completion for kind, _ in tasks for completion in of_kind[kind]]
+        correct = believe_rates(
+            self._count_correct(agents, tasks, now),
+            confidence=confidence,
+            tosses=[TOSS if self._is_judged(agent) else 0.0 for agent, _ in agents] * len(tasks),
+        )
+        both = both_rates([*zip(completed, correct, strict=True)], confidence=confidence)
+        judged = self.correctness.judged
+        found = iter(zip(both, completed, strict=True))
         return [
             [
-                self._combine(agent, declared, kind, completion, belief, confidence)
-                for (agent, declared), completion, belief in zip(agents, completions[kind], beliefs, strict=True)
+                Success(rate, completion.mean, judged > (history.judged if history is not None else 0))
+                for (agent, _), (rate, completion) in zip(agents, found, strict=False)
+                for history in [self.histories.get((agent, kind))]
             ]
-            for (kind, _), beliefs in zip(tasks, found, strict=True)
+            for kind, _ in tasks
         ]
 
-    def _combine(
-        self, agent: str, declared: float, task_type: str, completion: Rate, belief: Chance | None, confidence: float
-    ) -> Success:
-        mean, outcomes = (declared, DECLARED_OUTCOMES) if belief is None else belief
-        known, history = self.agents.get(agent), self.histories.get((agent, task_type))
-        if known is None or not known.judged:
-            mean = min(mean, declared)  # that others are right does not make an agent that nobody checks so
-        correctness = believe_rate(
-            0.0, 0.0, prior_mean=mean, prior_weight=max(outcomes, DECLARED_OUTCOMES), confidence=confidence
-        )
-        return Success(
-            both_rates(completion, correctness, confidence=confidence),
-            completion.mean,
-            self.correctness.judged > (history.judged if history is not None else 0),
-        )
+    def _count_correct(
+        self, agents: Sequence[tuple[str, float]], tasks: Sequence[tuple[str, str]], now: float
+    ) -> list[tuple[float, float]]:
+        """Return how many right and wrong answers what is believed is worth, of every agent at every task."""
+        if not self.correctness.judged and self.correctness.words is None:
+            return [(rate * DECLARED_OUTCOMES, (1.0 - rate) * DECLARED_OUTCOMES) for _, rate in agents] * len(tasks)
+        return [
+            (mean * outcomes, (1.0 - mean) * outcomes)
+            for beliefs in self.correctness.believe(agents, tasks, now)
+            for (agent, rate), belief in zip(agents, beliefs, strict=True)
+            # That others are right does not make an agent that nobody checks so, nor what it declares less sure.
+            for mean, outcomes in [
+                belief if self._is_judged(agent) else (min(belief.mean, rate), max(belief.outcomes, DECLARED_OUTCOMES))
+            ]
+        ]
+
+    def _is_judged(self, agent: str) -> bool:
+        known = self.agents.get(agent)
+        return known is not None and known.judged > 0
 
     def _answers_of(self, agent: str, now: float) -> tuple[float, float]:
         """Return at how many attempts it was seen, whatever their type, and how many of them it answered."""
@@ -182,17 +206,16 @@ class Experience:
         seen = [history.completion.seen_at(now) for history in known.histories] if known is not None else []
         return sum(count for count, _ in seen), sum(total for _, total in seen)
 
-    def _believe_completion(
-        self, agent: str, task_type: str, answers: tuple[float, float], confidence: float, now: float
-    ) -> Rate:
-        """Return what is believed of the chance of any answer; certain as long as nothing has failed."""
+    def _count_answers(
+        self, agent: str, task_type: str, answers: tuple[float, float], now: float
+    ) -> tuple[float, float]:
+        """Return how many answers and failures to answer what is believed is worth; no failures as long as nothing has
+        failed."""
         history = self.histories.get((agent, task_type))
         count, total = (0.0, 0.0) if history is None else history.completion.seen_at(now)
         weight = COMPLETION_OUTCOMES + max(0.0, answers[0] - count)
-        elsewhere = min(weight, COMPLETION_OUTCOMES + max(0.0, answers[1] - total))
-        return believe_rate(
-            total, count, prior_mean=elsewhere / weight, prior_weight=COMPLETION_OUTCOMES, confidence=confidence
-        )
+        elsewhere = COMPLETION_OUTCOMES * min(1.0, (COMPLETION_OUTCOMES + max(0.0, answers[1] - total)) / weight)
+        return elsewhere + total, COMPLETION_OUTCOMES - elsewhere + count - total
 
     def expect(
         self,
@@ -212,11 +235,13 @@ class Experience:
         effects = self._costs if what == "cost" else self._times
         history = self.histories.get((agent, task_type))
         values = history.amounts(what, per_unit=declared is None) if history else []
+        known, of_type = self.agents.get(agent), self.types.get(task_type)
         if declared is not None:
-            belief = Belief(declared, PRIOR_WEIGHT, log_of_typical(declared, effects.noise), _DECLARED_VARIANCE)
+            told = known.told if known is not None else ()
+            elsewhere = [cost if what == "cost" else seconds for pair, cost, seconds in told if pair is not history]
+            belief = _believe_declared(declared, [each for each in elsewhere if each > 0.0], effects.noise)
             return expect_amount(values, belief, effects.noise)
         own = history.effect(what)[2] if history else 0.0
-        known, of_type = self.agents.get(agent), self.types.get(task_type)
         is_tried = known is not None and known.effect(what)[2] > 0.0 and effects.level[2] > own
         if is_tried or (is_wild and known is None and of_type is not None and of_type.effect(what)[2] > 0.0):
             prior = effects.predict(known.effect(what) if known else None, of_type.effect(what) if of_type else None)
@@ -228,3 +253,13 @@ class Experience:
                 guess = 0.0
             belief = Belief(guess, 0.0 if values else 1.0, log_of_typical(guess, effects.noise), _GUESS_VARIANCE)
         return expect_amount(values, belief, effects.noise)
+
+
+def _believe_declared(declared: float, elsewhere: list[float], noise: float) -> Belief:
+    """Return what is believed of an amount that an agent declares, beside what answers of other types took: as much of
+    it as these leave, for who is wrong about one type is likely wrong about another. What was free is no price."""
+    if elsewhere:
+        belief = Belief(declared, PRIOR_WEIGHT, log_of_typical(declared, noise), _DECLARED_VARIANCE)
+        kept = trust(elsewhere, belief, noise)
+        declared = kept * declared + (1.0 - kept) * recent_mean(elsewhere)
+    return Belief(declared, PRIOR_WEIGHT, log_of_typical(declared, noise), _DECLARED_VARIANCE)

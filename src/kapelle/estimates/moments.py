@@ -145,7 +145,7 @@ class Moments:
         """
         row, column = self.rows.get(agent, 0), self.columns.get(task_type, 0)
         count = self.counts[row, column]
-        if not row or count <= 0.0:
+        if not row or count <= 0.0 or kept >= 1.0:
             return 0
         if self.has_words(row):
             sums = self.words[row, column]

@@ -17,13 +17,16 @@ nothing is learned for good. What a rate is before outcomes of the pair is anoth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .quantiles import beta_quantile, student_quantile
 
 ORDERED = 19
 """From so many values on, the least and the greatest hold 90 % of what comes next."""
-_NEXT_TO_NOTHING = 1e-6
+_MANY = 100
+"""Quantiles that are found faster together than one by one."""
+_DIGITS = 9
 COVERAGE = 0.9
 """What predictive intervals hold."""
 
@@ -49,38 +52,67 @@ class Prior:
 # Rates
 
 
-def believe_rate(value: float, outcomes: float, *, prior_mean: float, prior_weight: float, confidence: float) -> Rate:
-    """Return the belief after so many outcomes that sum up to `value`; each counts from 0 to 1, fractions included.
+def believe_rates(
+    parameters: Sequence[tuple[float, float]], *, confidence: float, tosses: Iterable[float] | None = None
+) -> list[Rate]:
+    """Return the beliefs that are Beta distributions of these parameters: successes and failures, fractions included.
 
-    >>> belief = believe_rate(9.0, 10.0, prior_mean=0.5, prior_weight=2.0, confidence=0.9)
+    Args:
+        parameters: Of each.
+        confidence: Of the lower bounds.
+        tosses: So many more outcomes, half of them failures, are counted in the lower bound alone; by default none.
+
+    >>> belief = believe_rates([(10.0, 2.0)], confidence=0.9)[0]
     >>> round(belief.mean, 3), round(belief.lower, 3)
     (0.833, 0.69)
     """
-    alpha = prior_weight * prior_mean + value
-    beta = prior_weight * (1.0 - prior_mean) + outcomes - value
-    weight = alpha + beta
-    mean = min(max(alpha / weight, 0.0), 1.0)
-    sd = math.sqrt(mean * (1.0 - mean) / (weight + 1.0))
-    # A belief that is all but certain at both ends (U-shaped, few outcomes) has quantiles beyond its mean.
-    lower = min(beta_quantile(alpha, beta, 1.0 - confidence), mean)
-    return Rate(mean=mean, lower=lower, sd=sd)
+    counted = parameters
+    if tosses is not None:
+        more = zip(parameters, tosses, strict=True)
+        counted = [(alpha + toss / 2, beta + toss / 2) for (alpha, beta), toss in more]
+    bounds = beta_quantiles(counted, 1.0 - confidence)
+    found = []
+    for (alpha, beta), bound in zip(parameters, bounds, strict=True):
+        weight = alpha + beta
+        mean = min(max(alpha / weight, 0.0), 1.0)
+        # A belief that is all but certain at both ends (U-shaped, few outcomes) has quantiles beyond its mean.
+        found.append(Rate(mean=mean, lower=min(bound, mean), sd=math.sqrt(mean * (1.0 - mean) / (weight + 1.0))))
+    return found
 
 
-def both_rates(first: Rate, second: Rate, *, confidence: float) -> Rate:
+def both_rates(pairs: Sequence[tuple[Rate, Rate]], *, confidence: float) -> list[Rate]:
     """Return the belief in both of two independent chances: the Beta distribution of their product's mean and variance.
 
     What is certain changes nothing.
     """
-    for sure, other in ((first, second), (second, first)):
-        if sure.mean >= 1.0 and sure.sd == 0.0:
-            return other
-    mean = first.mean * second.mean
-    sd = math.sqrt((first.mean * second.sd) ** 2 + (second.mean * first.sd) ** 2 + (first.sd * second.sd) ** 2)
-    if sd <= 0.0 or not 0.0 < mean < 1.0:
-        return Rate(mean=mean, lower=first.lower * second.lower, sd=sd)
-    size = mean * (1.0 - mean) / sd**2 - 1.0
-    lower = beta_quantile(mean * size, (1.0 - mean) * size, 1.0 - confidence)
-    return Rate(mean=mean, lower=min(lower, first.lower, second.lower, mean), sd=sd)
+    found: list[Rate] = []
+    unbound: dict[int, tuple[float, float]] = {}
+    for first, second in pairs:
+        mean = first.mean * second.mean
+        sd = math.sqrt((first.mean * second.sd) ** 2 + (second.mean * first.sd) ** 2 + (first.sd * second.sd) ** 2)
+        if first.mean >= 1.0 and first.sd == 0.0:
+            both = second
+        elif second.mean >= 1.0 and second.sd == 0.0:
+            both = first
+        elif sd <= 0.0 or not 0.0 < mean < 1.0:
+            both = Rate(mean=mean, lower=first.lower * second.lower, sd=sd)
+        else:
+            both = Rate(mean=mean, lower=min(first.lower, second.lower, mean), sd=sd)
+            size = mean * (1.0 - mean) / sd**2 - 1.0
+            unbound[len(found)] = mean * size, (1.0 - mean) * size
+        found.append(both)
+    for at, bound in zip(unbound, beta_quantiles([*unbound.values()], 1.0 - confidence), strict=True):
+        found[at] = replace(found[at], lower=min(found[at].lower, bound))
+    return found
+
+
+def beta_quantiles(parameters: Sequence[tuple[float, float]], q: float) -> list[float]:
+    """Return the quantile of each of these Beta distributions, to _DIGITS digits: the same alone and among many."""
+    if len(parameters) >= _MANY:
+        from .quantile_arrays import find_quantiles  # with NumPy, which what is asked one by one does without
+
+        return find_quantiles(parameters, q, _DIGITS)
+    return [round(beta_quantile(alpha, beta, q), _DIGITS) for alpha, beta in parameters]
 
 
 # Amounts
@@ -178,109 +210,3 @@ class Effects:
             mean=self.level[0] + agent[0] + task_type[0],
             variance=self.level[1] + agent[1] + task_type[1] + self._pair_variance,
         )
-
-
-# Functions that the standard library lacks
-
-
-def expit(log_odds: float) -> float:
-    """Return the chance of these log-odds."""
-    if log_odds < 0.0:
-        odds = math.exp(max(log_odds, -700.0))
-        return odds / (1.0 + odds)
-    return 1.0 / (1.0 + math.exp(-min(log_odds, 700.0)))
-
-
-def logit(chance: float) -> float:
-    """Return the log-odds of a chance; those of certainty are taken for those of one in a million."""
-    chance = min(max(chance, 1e-6), 1.0 - 1e-6)
-    return math.log(chance / (1.0 - chance))
-
-
-def beta_cdf(alpha: float, beta: float, x: float) -> float:
-    """Return the chance that a Beta variable is at most x: the regularised incomplete beta function.
-
-    By its continued fraction, evaluated as Lentz does (Numerical Recipes, 6.4).
-    """
-    if x <= 0.0:
-        return 0.0
-    if x >= 1.0:
-        return 1.0
-    front = math.exp(
-        math.lgamma(alpha + beta) - math.lgamma(alpha) - math.lgamma(beta) + alpha * math.log(x) + beta * math.log1p(-x)
-    )
-    if x < (alpha + 1.0) / (alpha + beta + 2.0):
-        return front * _beta_fraction(alpha, beta, x) / alpha
-    return 1.0 - front * _beta_fraction(beta, alpha, 1.0 - x) / beta
-
-
-@lru_cache(maxsize=4096)  # pairs of which as much is known are alike
-def beta_quantile(alpha: float, beta: float, q: float) -> float:
-    """Return the x that a Beta variable stays below with chance q, to about nine digits, near the ends too.
-
-    Newton's method on the log-odds of x, kept inside a bracket. A parameter of next to nothing puts all weight on
-    one end.
-    """
-    if alpha <= _NEXT_TO_NOTHING:
-        return 0.0
-    if beta <= _NEXT_TO_NOTHING:
-        return 1.0
-    low, high = 0.0, 1.0
-    mean = alpha / (alpha + beta)
-    sd = math.sqrt(mean * (1.0 - mean) / (alpha + beta + 1.0))
-    guess = mean + normal_quantile(q) * sd
-    x = guess if 0.0 < guess < 1.0 else mean * q if guess <= 0.0 else (mean + 1.0) / 2
-    x = min(max(x, 1e-12), 1.0 - 1e-12)
-    constant = math.lgamma(alpha + beta) - math.lgamma(alpha) - math.lgamma(beta)
-    for _ in range(100):
-        error = beta_cdf(alpha, beta, x) - q
-        if error > 0.0:
-            high = x
-        else:
-            low = x
-        slope = math.exp(constant + alpha * math.log(x) + beta * math.log1p(-x))  # d cdf / d logit(x)
-        step = error / slope if slope > 0.0 else math.inf
-        after = expit(math.log(x) - math.log1p(-x) - step) if abs(step) < 30.0 else -1.0
-        if not low < after < high:
-            after = (low + high) / 2
-        if abs(after - x) <= 1e-9 * x * (1.0 - x) or after in (0.0, 1.0):
-            return after
-        x = after
-    return x
-
-
-def _beta_fraction(alpha: float, beta: float, x: float) -> float:
-    tiny = 1e-300
-    c = 1.0
-    d = 1.0 - (alpha + beta) * x / (alpha + 1.0)
-    d = 1.0 / (d if abs(d) > tiny else tiny)
-    result = d
-    for m in range(1, 300):
-        twice = alpha + 2 * m
-        for term in (
-            m * (beta - m) * x / ((twice - 1.0) * twice),
-            -(alpha + m) * (alpha + beta + m) * x / (twice * (twice + 1.0)),
-        ):
-            d = 1.0 + term * d
-            d = 1.0 / (d if abs(d) > tiny else tiny)
-            c = 1.0 + term / c
-            c = c if abs(c) > tiny else tiny
-            result *= c * d
-        if abs(c * d - 1.0) < 1e-12:
-            break
-    return result
-
-
-@lru_cache(maxsize=1024)
-def student_quantile(freedom: float, q: float) -> float:
-    """Return the quantile of Student's t, for q from one half up."""
-    x = beta_quantile(freedom / 2.0, 0.5, 2.0 * (1.0 - q))
-    return math.sqrt(freedom * (1.0 - x) / x)
-
-
-@lru_cache(maxsize=64)
-def normal_quantile(q: float) -> float:
-    """Return the quantile of the standard normal distribution."""
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(q)

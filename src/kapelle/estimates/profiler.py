@@ -13,11 +13,11 @@ changes in `drift`, how right agents are in `correctness`, what they take in `am
               person, agreement, the agent's own `quality`. One model believes it of all agents at all types (see
               success): what is declared, moved by how right declarations were here, by what the agent does elsewhere
               and by what it does at the type. An agent that nobody checks never rises above what it declares.
-              Outcomes of another version of the agent do not count for either.
+              Outcomes of another version of the agent count for neither.
     cost,     A mean of the last 64 outcomes, the older the less, pulled towards what is declared (worth PRIOR_WEIGHT
-    seconds   outcomes), or else towards what agent and type are like elsewhere; not where outcomes contradict that (see
-              amounts). An undeclared cost or time is a guess and no prior: the first outcome replaces it. Intervals
-              hold 90 % of single outcomes.
+    seconds   outcomes), or else towards what agent and type are like elsewhere; not where outcomes, here or elsewhere,
+              contradict that (see amounts). An undeclared one is a guess and no prior: the first outcome replaces it.
+              Intervals hold 90 % of single outcomes.
     tokens    Means of input, cached and output tokens; an untried agent with a model pays its model's price for each.
 
 So an agent that nobody has tried is uncertain: its expected success is what it declares, until others or its other work
@@ -38,10 +38,12 @@ from typing import Any, ClassVar, Self
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput, UnknownPrice
+from kapelle.graph import Task
 from kapelle.ledger import Outcome
 from kapelle.models import PriceTable
 from kapelle.redaction import get_logger
 
+from .complexity import estimate_complexity
 from .correctness import WordSource
 from .drift import Drift
 from .estimate import (
@@ -75,7 +77,6 @@ logger = get_logger("kapelle.cost_profiler")
 
 CONFIDENCE = 0.9
 """Of the lower bounds of success: nine of ten hold."""
-
 KEPT_REJECTIONS = 20
 """Rows refused that are named; all are counted."""
 
@@ -142,8 +143,7 @@ class CostProfiler:
     ) -> Self:
         """Return a profiler that has learned from these outcomes, oldest first."""
         profiler = cls(words, confidence=confidence, agents=agents, prices=prices, clock=clock, versions=versions)
-        for outcome in outcomes:
-            profiler.record_outcome(outcome)
+        profiler.relearn(outcomes)
         return profiler
 
     def relearn(self, outcomes: Iterable[Outcome]) -> None:
@@ -187,14 +187,13 @@ class CostProfiler:
         if cost_usd is None:
             cost_usd = self.price_tokens(tokens_used, cost_tier)
         require_amount(f"{row}cost_usd", cost_usd, MAX_USD)
-        split = (tokens_used * INPUT_SHARE, 0.0, tokens_used * (1.0 - INPUT_SHARE))
         seen = Observation(
             completed=1.0,
             value=float(bool(success)),
             success=bool(success),
             cost_usd=float(cost_usd),
             seconds=float(execution_time_seconds),
-            tokens=split,
+            tokens=(tokens_used * INPUT_SHARE, 0.0, tokens_used * (1.0 - INPUT_SHARE)),
             complexity=float(complexity),
         )
         self._learn(agent_name, task_type, seen)
@@ -241,9 +240,8 @@ class CostProfiler:
         profile = self.get_profile(agent_name, task_type)
         if profile is None:
             return DEFAULT_COST_USD * task_complexity
-        if use_recent:
-            return profile.mean_of_last(lambda seen: seen.cost_usd / seen.complexity) * task_complexity
-        return profile.avg_cost_usd * task_complexity
+        recent = profile.mean_of_last(lambda seen: seen.cost_usd / seen.complexity)
+        return (recent if use_recent else profile.avg_cost_usd) * task_complexity
 
     def estimate_time(
         self, agent_name: str, task_type: str, task_complexity: float = 1.0, use_recent: bool = True
@@ -253,9 +251,8 @@ class CostProfiler:
         profile = self.get_profile(agent_name, task_type)
         if profile is None:
             return DEFAULT_SECONDS * task_complexity
-        if use_recent:
-            return profile.mean_of_last(lambda seen: seen.seconds / seen.complexity) * task_complexity
-        return profile.avg_seconds * task_complexity
+        recent = profile.mean_of_last(lambda seen: seen.seconds / seen.complexity)
+        return (recent if use_recent else profile.avg_seconds) * task_complexity
 
     def estimate_success_rate(self, agent_name: str, task_type: str, use_recent: bool = True) -> float:
         """Return the share of successes, starting from 0.85 while little was seen: the documented figure.
@@ -273,18 +270,24 @@ class CostProfiler:
         return (PRIOR_WEIGHT * DEFAULT_SUCCESS_RATE + count * seen) / (PRIOR_WEIGHT + count)
 
     def estimate(
-        self, capability: AgentCapability, task_type: str, complexity: float = 1.0, *, text: str = ""
+        self, capability: AgentCapability, task: Task | str, complexity: float | None = None, *, text: str = ""
     ) -> Estimate:
-        """Return what a task of this type, complexity and wording is expected to take from this agent.
+        """Return what a task is expected to take from an agent: chance of success, cost and seconds, each with bounds.
+
+        The task is given, or its type alone; unless they are given, a task tells its complexity and words, and that of
+        a type is 1. Words count where something was learned of words.
 
         Where an agent declares no cost and has done nothing yet, the tokens and the time that others took for this type
-        are the guess, or else the defaults, at the price of its model or tier; so an agent that nobody has tried is not
-        taken for a cheap one. The words count where something was learned of words.
+        are the guess, or else the defaults, at its model's or tier's price; so who is untried is not taken for cheap.
         """
-        require_amount("complexity", complexity)
+        if isinstance(task, Task):
+            if complexity is None:
+                complexity = estimate_complexity(task.task_type, dependencies=len(task.dependencies))
+            text, task = text or task.description, task.task_type
+        require_amount("complexity", complexity := 1.0 if complexity is None else complexity)
         with self._lock:
-            estimator, task = self._ready_estimator(), (task_type, complexity, self._read(text))
-            return estimator.find(capability, task) or estimator.estimate([capability], [task])[0][0]
+            estimator, asked = self._ready_estimator(), (task, complexity, self._read(text))
+            return estimator.find(capability, asked) or estimator.estimate([capability], [asked])[0][0]
 
     def estimate_all(
         self, agents: Sequence[AgentCapability], tasks: Sequence[tuple[str, float, str]]
@@ -350,12 +353,11 @@ class CostProfiler:
 
     def _learn(self, agent: str, task_type: str, seen: Observation) -> None:
         with self._lock:
-            changes = self._experience.record(agent, task_type, seen)
+            changes = self._experience.record(agent, task_type, seen) or ()
             self.revision += 1
             self._estimator = None
-            if changes:
-                self._drifts.extend(changes)
-        for change in changes or ():
+            self._drifts.extend(changes)
+        for change in changes:
             logger.info("%s", change)
 
     def _reject(self, outcome: Outcome, problem: str) -> None:
@@ -366,7 +368,7 @@ class CostProfiler:
         logger.warning("The outcome of %s: %s.", name, problem)
 
     def _now(self) -> float:
-        """Return the time to the hour, so that estimates stay the same within a run; 0 without a clock."""
+        """Return the time to the hour, so that estimates stay within a run; 0 without a clock."""
         return 0.0 if self._clock is None else self._clock() // 3600.0 * 3600.0
 
     @property

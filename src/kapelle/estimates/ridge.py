@@ -10,13 +10,18 @@ for they meet each other only in its level and its slopes:
     S   = s/V + sum of G_a - G_a R_a G_a,     w = S^-1 r,    r = sum of b_a - G_a R_a b_a      (d + types)
     mean(a, x) = declared + x . R_a (b_a + w s/U),     var = s (x'R_a x + x'R_a (s/U) S^-1 (s/U) R_a x)
 
-with G_a the products of x, b_a those with quality less what is declared, s the noise, R_a = (G_a + s/U)^-1. Only what
-has changed is solved anew. NumPy is imported; load this lazily. Knows agents by row and types by column: see moments.
+with G_a the products of x, b_a those with quality less what is declared, s the noise, R_a = (G_a + s/U)^-1. An outcome,
+also one that fades, changes G_a by k x x', and so Q_a^-1 and S by a product of one vector with itself (Sherman and
+Morrison, 1950). With q = x'R_a x and z = (s/U) R_a x,
+
+    S + z z' k / (1 + k q),     r + z (what x'b changes by - k x'R_a b) / (1 + k q)
+
+and S^-1 follows in (d + types)^2 steps. All is solved from the sums where much changes between two questions, and now
+and then, lest roundings add up. NumPy is imported; load this lazily. Knows agents by row, types by column: see moments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +34,12 @@ Ints = NDArray[np.intp]
 
 NOISE = 0.16
 """Variance of one outcome that nothing explains: that of one success in five, and of recorded data within a type."""
-_BLOCK = 32
-"""Agents whose parts of S are kept as one sum: when one changes, these are summed anew, and not all."""
+_MOST_CHANGES = 1_000
+"""In place: then all is solved anew, before roundings add up to anything."""
+_FEW = 8
+"""Changes in place between two questions, beside one for each agent; solving all takes less time than more."""
+_LEAST_GAIN = 1e-6
+"""What takes nearly all away that was known of an agent is not subtracted: too few digits would be left."""
 _ELEMENTS = 1 << 20
 """Of the largest table in one step; more agents or tasks are taken in several."""
 _KEPT = 64
@@ -53,8 +62,22 @@ class Scales:
 
 
 @dataclass(frozen=True, slots=True)
+class _Reach:
+    """What one outcome of an agent says of the rest: R_a x."""
+
+    outer: Doubles
+    """Of level and slopes, (d)."""
+    types: Doubles
+    """(1 + types)."""
+    all: Doubles
+    """(d + 1 + types): (s/U) R_a x, what it says of what all agents share."""
+    far: float
+    """x'R_a x."""
+
+
+@dataclass(frozen=True, slots=True)
 class Posterior:
-    """What is believed of some agents. Column 0 is the type without an effect of its own."""
+    """What is believed of some agents. Column 0 is the type without an effect of its own: nothing, or variance 0."""
 
     means: Doubles
     """(agents, d): of level and slopes."""
@@ -79,61 +102,185 @@ class Ridge:
 
     Args:
         scales: How much each part may explain.
-        moments: The sums; whoever changes them says whose, see `solve`.
+        moments: The sums. Whoever adds an outcome to them, or takes it away, tells `change` before; else `forget`.
+        declared: What an agent declares that was not told of.
     """
 
-    def __init__(self, scales: Scales, moments: Moments) -> None:
+    def __init__(self, scales: Scales, moments: Moments, declared: float) -> None:
         self._scales = scales
         self._moments = moments
         self._outer = NOISE / np.array([scales.own_level, *scales.own_words])
-        self._shared_outer = NOISE / np.array([scales.shared_level, *scales.shared_words])
         self._type, self._shared_type = NOISE / scales.own_type, NOISE / scales.shared_type
         self._size = len(self._outer)
-        self._declared: Doubles = np.zeros(0)
+        self._default = declared
+        self._declared: Doubles = np.full(1, declared)
+        """By row."""
         self._inverse: Doubles = np.zeros((0, self._size, self._size))
-        self._sums: list[tuple[Doubles, Doubles]] = []
-        """Of each block of agents: its part of S, and of r."""
         self._covariance: Doubles = np.zeros((0, 0))
+        """S^-1: level and slopes, column 0 (nothing), types."""
+        self._told: Doubles = np.zeros(0)
+        """r."""
         self._weights: Doubles = np.zeros(0)
         self._ready: dict[bytes, Posterior] = {}
+        self._is_solved = False
+        self._changes = self._unasked = 0
+        """Since all was solved, and since somebody asked."""
 
-    def solve(self, rows: Iterable[int], declared: Doubles) -> None:
-        """Bring everything up to date with the sums of these rows; `declared` is what each agent declares, by row."""
-        changed: Ints = np.array(sorted(rows), dtype=np.intp)
-        self._declared = declared
-        known, size = 1 + self._moments.agents, self._size + self._moments.types
-        if known > len(self._inverse):
-            fresh = np.zeros((max(known, 2 * len(self._inverse)), self._size, self._size))
-            fresh[:] = np.diag(1.0 / self._outer)
-            fresh[: len(self._inverse)] = self._inverse
-            self._inverse = fresh
+    # What changes
+
+    def forget(self) -> None:
+        """Solve all anew when somebody asks."""
+        self._is_solved = False
+
+    def declared(self, rows: Ints) -> Doubles:
+        """Return what agents declare."""
+        self._make_room()
+        return self._declared[rows]
+
+    def declare(self, row: int, rate: float) -> None:
+        """Take what an agent declares; its outcomes are seen against that from now on."""
+        self._make_room()
+        step, self._declared[row] = rate - self._declared[row], rate
+        if self._begin_change():
+            reach = self._reach(row, 0, None).all
+            reach[0] -= 1.0
+            self._told += step * self._outer[0] * reach
+            self._weights = self._covariance @ self._told
+
+    def change(self, row: int, column: int, words: Doubles | None, count: float, total: float) -> None:
+        """Count so many more outcomes of one agent, type and description, that sum up to `total`; or fewer, below 0."""
+        if not self._begin_change():
+            return
+        reach = self._reach(row, column, words)
+        gain = 1.0 + count * reach.far
+        if gain < _LEAST_GAIN:
+            self.forget()
+            return
+        error = total - count * float(self._declared[row])
+        self._told += reach.all * ((error - count * self._expected(row, reach)) / gain)
+        self._inverse[row] -= np.outer(reach.outer, reach.outer * (count / gain))
+        moved = self._covariance @ reach.all
+        self._covariance -= np.outer(moved, moved * (count / (gain + count * float(reach.all @ moved))))
+        self._weights = self._covariance @ self._told
+
+    def _begin_change(self) -> bool:
+        """Return whether one more change is made in place."""
+        self._changes += 1
+        self._unasked += 1
+        if self._changes > _MOST_CHANGES or self._unasked > self._moments.agents + _FEW:
+            self._is_solved = False
+        if self._is_solved:
+            self._make_room()
+            self._ready = {}
+        return self._is_solved
+
+    def _make_room(self) -> None:
+        """Take in agents and types that have joined."""
+        missing = 1 + self._moments.agents - len(self._declared)
+        if missing > 0:
+            self._declared = np.concatenate([self._declared, np.full(missing + len(self._declared), self._default)])
+        if not self._is_solved:
+            return
+        missing = len(self._declared) - len(self._inverse)
+        if missing > 0:
+            fresh = np.broadcast_to(np.diag(1.0 / self._outer), (missing, self._size, self._size))
+            self._inverse = np.concatenate([self._inverse, fresh])
+        missing = self._size + 1 + self._moments.types - len(self._told)
+        if missing > 0:
+            self._covariance = np.pad(self._covariance, [(0, missing)] * 2)
+            places = np.arange(len(self._told), len(self._covariance))
+            self._covariance[places, places] = 1.0 / self._shared_type
+            self._told, self._weights = np.pad(self._told, (0, missing)), np.pad(self._weights, (0, missing))
+
+    def _reach(self, row: int, column: int, words: Doubles | None) -> _Reach:
+        """Return what an outcome of an agent at a type says of the rest."""
+        types = 1 + self._moments.types
+        counts = self._moments.counts[row, :types]
+        own = 1.0 / (counts + self._type)
+        own[0] = 0.0
+        leans = np.zeros((types, self._size))
+        leans[:, 0] = counts
+        if self._moments.has_words(row):
+            leans[:, 1:] = self._moments.words[row, :types]
+        leans *= own[:, None]
+        apart = -leans[column]
+        apart[0] += 1.0
+        if words is not None:
+            apart[1:] += words
+        outer = self._inverse[row] @ apart
+        of_types = -(leans @ outer)
+        of_types[column] += own[column]
+        far = float(apart @ outer) + float(own[column])
+        return _Reach(outer, of_types, np.concatenate([self._outer * outer, self._type * of_types]), far)
+
+    def _expected(self, row: int, reach: _Reach) -> float:
+        """Return x'R_a b_a."""
+        types, declared = slice(0, 1 + self._moments.types), float(self._declared[row])
+        errors = self._moments.totals[row, types] - declared * self._moments.counts[row, types]
+        found = float(reach.outer[0]) * float(errors.sum()) + float(reach.types @ errors)
+        if self._moments.has_words(row):
+            products = self._moments.products[row] - declared * self._moments.words[row, types].sum(axis=0)
+            found += float(reach.outer[1:] @ products)
+        return found
+
+    def _solve(self) -> None:
+        """Solve all from the sums, unless what is known is up to date."""
+        self._unasked = 0
+        if self._is_solved:
+            self._make_room()
+            return
+        self._changes, self._ready, self._is_solved = 0, {}, True
+        self._make_room()
+        known, size = 1 + self._moments.agents, self._size + 1 + self._moments.types
+        shared = NOISE / np.array([self._scales.shared_level, *self._scales.shared_words])
+        precision = np.diag(np.concatenate([shared, np.full(1 + self._moments.types, self._shared_type)]))
+        self._told = np.zeros(size)
+        self._inverse = np.zeros((len(self._declared), self._size, self._size))
+        self._inverse[known:] = np.diag(1.0 / self._outer)
         step = self._agents_at_once()
-        for first in range(0, len(changed), step):
-            part = changed[first : first + step]
-            self._inverse[part] = self._invert(part)
-        blocks = set(((changed - 1) // _BLOCK).tolist())
-        empty = (np.zeros((0, 0)), np.zeros(0))
-        self._sums += [empty] * (1 + max(blocks, default=-1) - len(self._sums))
-        for block in blocks:
-            first = 1 + block * _BLOCK
-            self._sums[block] = self._sum_block(np.arange(first, min(first + _BLOCK, known)))
-        precision = np.diag(np.concatenate([self._shared_outer, np.full(self._moments.types, self._shared_type)]))
-        told = np.zeros(size)
-        for products, results in self._sums:
-            precision[: len(products), : len(products)] += products
-            told[: len(results)] += results
+        for first in range(0, known, step):
+            self._add(np.arange(first, min(first + step, known)), precision)
         self._covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
-        self._weights = self._covariance @ told
-        self._ready = {}
+        self._covariance[self._size] = self._covariance[:, self._size] = 0.0
+        self._weights = self._covariance @ self._told
+
+    def _add(self, rows: Ints, precision: Doubles) -> None:
+        """Add what these agents say of all to S and to r, and keep their Q^-1."""
+        leans, own, outer, of_types = self._tables(rows)
+        everything = self._products(rows, slice(0, own.shape[1]))
+        products = np.zeros((len(rows), self._size, self._size))
+        products[:] = np.diag(self._outer)
+        sums = everything.sum(axis=1)
+        products[:, 0, :] += sums
+        products[:, 1:, 0] += sums[:, 1:]
+        told = self._with_words(rows)
+        products[told, 1:, 1:] += self._moments.grams[rows[told]]
+        products -= np.swapaxes(leans, 1, 2) @ everything
+        inverse = np.linalg.inv(products)
+        inverse = self._inverse[rows] = (inverse + np.swapaxes(inverse, 1, 2)) / 2.0
+        towards = self._towards_all(leans)
+        moved = towards @ inverse
+        precision -= np.tensordot(moved, towards, ([0, 2], [0, 2]))
+        shared = self._type * own * everything[..., 0]
+        precision[np.diag_indices(len(precision))] += np.concatenate([len(rows) * self._outer, shared.sum(axis=0)])
+        self._told += np.einsum("apd,ad->p", moved, outer - (leans * of_types[..., None]).sum(axis=1))
+        self._told[self._size :] += (self._type * own * of_types).sum(axis=0)
+
+    # What is asked
 
     def predict(self, rows: Ints, columns: Ints, words: Doubles | None) -> tuple[Doubles, Doubles]:
-        """Return mean less what is declared, and variance, as (tasks, agents); call `solve` before.
+        """Return mean less what is declared, and variance, as (tasks, agents).
 
         Args:
             rows: Of agents; 0 is one of which nothing is known.
             columns: Of the tasks' types; 0 is one of which nothing is known.
             words: (tasks, width), or None.
         """
+        self._solve()
+        unknown = ((columns == 0) * (self._scales.shared_type + self._scales.own_type))[:, None]
+        if len(rows) == len(columns) == 1:
+            one = self._predict_one(int(rows[0]), int(columns[0]), None if words is None else words[0])
+            return np.array([[one[0]]]), one[1] + unknown
         if words is None:  # tasks of one type are one task then
             columns, back = np.unique(columns, return_inverse=True)
         mean, variance = np.zeros((len(columns), len(rows))), np.zeros((len(columns), len(rows)))
@@ -146,7 +293,15 @@ class Ridge:
                 tasks = slice(begin, begin + many)
                 told = None if words is None else words[tasks]
                 mean[tasks, agents], variance[tasks, agents] = self._predict(posterior, columns[tasks], told)
-        return (mean, variance) if words is not None else (mean[back.ravel()], variance[back.ravel()])
+        if words is None:
+            mean, variance = mean[back.ravel()], variance[back.ravel()]
+        return mean, variance + unknown
+
+    def _predict_one(self, row: int, column: int, words: Doubles | None) -> tuple[float, float]:
+        """Return (mean less what is declared, variance)."""
+        reach = self._reach(row, column, words)
+        variance = reach.far + float(reach.all @ self._covariance @ reach.all)
+        return self._expected(row, reach) + float(reach.all @ self._weights), NOISE * max(variance, 0.0)
 
     def _predict(self, posterior: Posterior, columns: Ints, words: Doubles | None) -> tuple[Doubles, Doubles]:
         """Return (mean less what is declared, variance) as (tasks, agents)."""
@@ -163,69 +318,31 @@ class Ridge:
         variance += ((moved @ posterior.shared) * moved).sum(-1)
         variance += 2.0 * kept * (moved * posterior.shared_types[:, columns]).sum(-1)
         variance += kept**2 * posterior.shared_type[columns]
-        unknown = (columns == 0) * (self._scales.shared_type + self._scales.own_type)
-        return mean.T, (NOISE * np.maximum(variance, 0.0)).T + unknown[:, None]
+        return mean.T, (NOISE * np.maximum(variance, 0.0)).T
 
     def _agents_at_once(self) -> int:
         return max(1, _ELEMENTS // (self._size * (1 + self._moments.types)))
 
-    def _invert(self, rows: Ints) -> Doubles:
-        """Return Q^-1 of these agents."""
-        products = np.zeros((len(rows), self._size, self._size))
-        products[:] = np.diag(self._outer)
-        everything = self._products(rows, slice(0, 1 + self._moments.types))
-        sums = everything.sum(axis=1)
-        products[:, 0, :] += sums
-        products[:, 1:, 0] += sums[:, 1:]
-        told = self._with_words(rows)
-        products[told, 1:, 1:] += self._moments.grams[rows[told]]
-        by_type = everything[:, 1:]
-        own = 1.0 / (by_type[..., 0] + self._type)
-        products -= np.swapaxes(by_type * own[..., None], 1, 2) @ by_type
-        inverse: Doubles = np.asarray(np.linalg.inv(products), dtype=np.float64)
-        even: Doubles = (inverse + np.swapaxes(inverse, 1, 2)) / 2.0
-        return even
-
-    def _sum_block(self, rows: Ints) -> tuple[Doubles, Doubles]:
-        """Return what these agents add to S and to r."""
-        size, types = self._size, self._moments.types
-        products, results = np.zeros((size + types, size + types)), np.zeros(size + types)
-        step = self._agents_at_once()
-        for first in range(0, len(rows), step):
-            part = rows[first : first + step]
-            leans, own, outer, of_types = self._tables(part)
-            towards = self._towards_all(leans)
-            moved = towards @ self._inverse[part]
-            products -= (moved @ np.swapaxes(towards, 1, 2)).sum(axis=0)
-            counts = self._moments.counts[part, 1 : 1 + types]
-            diagonal = np.concatenate([len(part) * self._outer, (self._type * counts * own).sum(axis=0)])
-            products[np.diag_indices(size + types)] += diagonal
-            rest = outer - (leans * of_types[..., None]).sum(axis=1)
-            results += np.einsum("apd,ad->p", moved, rest)
-            results[size:] += (self._type * own * of_types).sum(axis=0)
-        return products, results
-
     def posterior(self, rows: Ints) -> Posterior:
         """Return what is believed of these agents; kept until something changes."""
+        self._solve()
         key = rows.tobytes()
         found = self._ready.get(key)
         if found is not None:
             return found
-        size = self._size
         leans, own, outer, of_types = self._tables(rows)
         means, type_means = self._means(rows, leans, own, outer, of_types)
         towards = self._towards_all(leans)
         shared = self._covariance @ towards
-        nothing = [(0, 0), (1, 0)]
         found = Posterior(
             means=means,
-            type_means=np.pad(type_means, nothing),
+            type_means=type_means,
             inverse=self._inverse[rows],
-            leans=np.pad(leans, [*nothing, (0, 0)]),
-            own=np.pad(own, nothing),
+            leans=leans,
+            own=own,
             shared=np.swapaxes(towards, 1, 2) @ shared,
-            shared_types=np.pad(shared[:, size:], [*nothing, (0, 0)]),
-            shared_type=np.concatenate([[0.0], np.diag(self._covariance)[size:]]),
+            shared_types=shared[:, self._size :],
+            shared_type=np.diag(self._covariance)[self._size :],
         )
         if len(self._ready) >= _KEPT:
             self._ready = {}
@@ -235,8 +352,8 @@ class Ridge:
 
     def means(self, rows: Ints) -> tuple[Doubles, Doubles]:
         """Return the means alone of what is believed of these agents: (agents, d), and (agents, 1 + types)."""
-        means, type_means = self._means(rows, *self._tables(rows))
-        return means, np.pad(type_means, [(0, 0), (1, 0)])
+        self._solve()
+        return self._means(rows, *self._tables(rows))
 
     def _means(
         self, rows: Ints, leans: Doubles, own: Doubles, outer: Doubles, of_types: Doubles
@@ -247,24 +364,24 @@ class Ridge:
         return means, own * of_types - (leans @ means[..., None])[..., 0]
 
     def _towards_all(self, leans: Doubles) -> Doubles:
-        """Return E as (agents, d + types, d): what a step in an agent's level and slopes is a step of all in."""
+        """Return E as (agents, d + 1 + types, d): what a step in an agent's level and slopes is a step of all in."""
         outer = np.broadcast_to(np.diag(self._outer), (len(leans), self._size, self._size))
         return np.concatenate([outer, -self._type * leans], axis=1)
 
     def _tables(self, rows: Ints) -> tuple[Doubles, Doubles, Doubles, Doubles]:
         """Return (leans, own, b of level and slopes, b of types) of these agents; see Posterior."""
-        types = 1 + self._moments.types
-        everything = self._products(rows, slice(0, types))
-        counts, totals = self._moments.counts[rows, :types], self._moments.totals[rows, :types]
+        everything = self._products(rows, slice(0, 1 + self._moments.types))
+        own = 1.0 / (everything[..., 0] + self._type)
+        own[:, 0] = 0.0
         declared = self._declared[rows]
-        errors = totals - declared[:, None] * counts
+        errors = self._moments.totals[rows, : own.shape[1]] - declared[:, None] * everything[..., 0]
         outer = np.zeros((len(rows), self._size))
         outer[:, 0] = errors.sum(axis=1)
         told = self._with_words(rows)
-        sums = everything[told, :, 1:].sum(axis=1)
-        outer[told, 1:] = self._moments.products[rows[told]] - declared[told, None] * sums
-        own = 1.0 / (counts[:, 1:] + self._type)
-        return everything[:, 1:] * own[..., None], own, outer, errors[:, 1:]
+        if len(told):
+            sums = everything[told, :, 1:].sum(axis=1)
+            outer[told, 1:] = self._moments.products[rows[told]] - declared[told, None] * sums
+        return everything * own[..., None], own, outer, errors
 
     def _products(self, rows: Ints, columns: slice) -> Doubles:
         """Return (agents, types, d): the products of a type with level and slopes."""
@@ -272,7 +389,8 @@ class Ridge:
         products = np.zeros((*counts.shape, self._size))
         products[..., 0] = counts
         told = self._with_words(rows)
-        products[told, :, 1:] = self._moments.words[rows[told], columns]
+        if len(told):
+            products[told, :, 1:] = self._moments.words[rows[told], columns]
         return products
 
     def _with_words(self, rows: Ints) -> Ints:

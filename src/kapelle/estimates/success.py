@@ -72,21 +72,39 @@ class SuccessModel:
         width = len(self.scales.shared_words)
         self.moments = moments if moments is not None else Moments(width)
         assert self.moments.width == width == len(self.scales.own_words)
-        self._default = declared
-        self._ridge = Ridge(self.scales, self.moments)
-        self._declared = np.full(1 + self.moments.agents, declared)
-        self._changed = set(self.moments.rows.values())
-        self._is_solved = False
+        self._ridge = Ridge(self.scales, self.moments, declared)
 
     # Learning
 
     def observe(
-        self, agent: str, task_type: str, quality: float, words: Doubles | None = None, *, weight: float = 1.0
+        self,
+        agent: str,
+        task_type: str,
+        quality: float,
+        words: Doubles | None = None,
+        *,
+        weight: float = 1.0,
+        kept: float = 1.0,
     ) -> None:
-        """Learn from one outcome; `words` is what describes the task's text, as far as that is known."""
+        """Learn from one outcome; `words` is what describes the task's text, as far as that is known.
+
+        Those of the agent at the type before it count for a part then, as if they faded: see `fade`.
+        """
         assert 0.0 <= quality <= 1.0
         assert weight >= 0.0
-        self._touch(self.moments.add(agent, task_type, quality, words, weight=weight))
+        row = self.moments.row_of(agent)
+        if not row:
+            return
+        column = self.moments.column_of(task_type)
+        described = None
+        if self.moments.has_words(row):
+            described = tame(words) if words is not None else None
+            self.fade(agent, task_type, kept)
+            kept = 1.0
+        count, total = (kept - 1.0) * self.moments.counts[row, column], (kept - 1.0) * self.moments.totals[row, column]
+        self._ridge.change(row, column, described, float(count) + weight, float(total) + weight * quality)
+        self.moments.fade(agent, task_type, kept)
+        self.moments.add(agent, task_type, quality, described, weight=weight)
 
     def fade(self, agent: str, task_type: str, kept: float) -> None:
         """Let what an agent did at a type count for a part, 0..1, of what it counted: its level there, not its slopes.
@@ -94,28 +112,28 @@ class SuccessModel:
         An agent or a type of which nothing is known stays as it is.
         """
         assert 0.0 <= kept <= 1.0
-        self._touch(self.moments.fade(agent, task_type, kept))
+        row, column = self.moments.rows.get(agent, 0), self.moments.columns.get(task_type, 0)
+        count = self.moments.counts[row, column]
+        if row and count > 0.0 and kept < 1.0:
+            words = self.moments.words[row, column] / count if self.moments.has_words(row) else None
+            gone = 1.0 - kept
+            self._ridge.change(row, column, words, -gone * count, -gone * float(self.moments.totals[row, column]))
+            self.moments.fade(agent, task_type, kept)
 
     def declare(self, agent: str, rate: float) -> None:
         """Take what an agent declares; outcomes it already had are seen against that from now on."""
-        row = self.moments.row_of(agent)
-        self._fit_declared()
-        if row and self._declared[row] != rate:
-            self._declared[row] = rate
-            self._touch(row)
+        if self.moments.row_of(agent):
+            self._rows_of([agent], [rate])
 
     def add_slopes(self, agent: str, gram: Doubles, products: Doubles) -> None:
         """Learn how an agent's quality differs with words, from what was summed earlier: see `Moments.slopes_of`."""
-        self._touch(self.moments.add_slopes(agent, gram, products))
+        self.moments.add_slopes(agent, gram, products)
+        self._ridge.forget()
 
     def count(self, agent: str, task_type: str) -> float:
         """Return how many outcomes are counted of an agent at a type; faded ones in part."""
         row, column = self.moments.rows.get(agent, 0), self.moments.columns.get(task_type, 0)
         return float(self.moments.counts[row, column]) if row and column else 0.0
-
-    def _touch(self, row: int) -> None:
-        if row:
-            self._changed.add(row)
 
     # Believing
 
@@ -138,13 +156,12 @@ class SuccessModel:
         1 the more outcomes there are or where the declaration does.
         """
         rows = self._rows_of(agents, declared)
-        told = self._declared[rows] if declared is None else np.asarray(declared, dtype=np.float64)
+        told = self._ridge.declared(rows) if declared is None else np.asarray(declared, dtype=np.float64)
         columns = np.array([self.moments.columns.get(name, 0) for name in types], dtype=np.intp)
         described = None if words is None or not self.moments.width else tame(words)
-        self._solve()
         mean, variance = self._ridge.predict(rows, columns, described)
         mean += told
-        edge = np.minimum(_EDGE, 1.0 / (self.moments.counts[np.ix_(rows, columns)].T * (columns > 0)[:, None] + 2.0))
+        edge = np.minimum(_EDGE, 1.0 / (self.moments.counts[rows[:, None], columns].T * (columns > 0)[:, None] + 2.0))
         return np.clip(mean, np.minimum(edge, told), np.maximum(1.0 - edge, told)), variance
 
     def coefficients(self, agents: Sequence[str]) -> tuple[Doubles, Doubles]:
@@ -153,12 +170,10 @@ class SuccessModel:
         Column 0 is for types of which nothing is known; the others are those of `moments.columns`.
         """
         rows = self._rows_of(agents, None)
-        self._solve()
         return self._ridge.means(rows)
 
     def explain(self, agent: str, task_type: str, words: Doubles | None = None) -> tuple[Term, ...]:
         """Return what moved the estimate from what the agent declares, the strongest first; together, all of it."""
-        self._solve()
         posterior = self._ridge.posterior(np.array([self.moments.rows.get(agent, 0)], dtype=np.intp))
         column = self.moments.columns.get(task_type, 0)
         points = {"agent": float(posterior.means[0, 0]), "type": float(posterior.type_means[0, column])}
@@ -171,23 +186,9 @@ class SuccessModel:
         return tuple(sorted(terms, key=lambda term: -abs(term.points)))
 
     def _rows_of(self, agents: Sequence[str], declared: Sequence[float] | None) -> Ints:
-        self._fit_declared()
         rows = np.array([self.moments.rows.get(agent, 0) for agent in agents], dtype=np.intp)
         if declared is not None:
             told = np.asarray(declared, dtype=np.float64)
-            for at in np.flatnonzero((rows > 0) & (self._declared[rows] != told)):
-                self._declared[rows[at]] = told[at]
-                self._changed.add(int(rows[at]))
+            for at in np.flatnonzero((rows > 0) & (self._ridge.declared(rows) != told)).tolist():
+                self._ridge.declare(int(rows[at]), float(told[at]))
         return rows
-
-    def _fit_declared(self) -> None:
-        """Make room for agents that have joined."""
-        missing = 1 + self.moments.agents - len(self._declared)
-        if missing > 0:
-            self._declared = np.concatenate([self._declared, np.full(missing + len(self._declared), self._default)])
-
-    def _solve(self) -> None:
-        if self._changed or not self._is_solved:
-            self._fit_declared()
-            self._ridge.solve(self._changed, self._declared)
-            self._changed, self._is_solved = set(), True

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from kapelle.allocation import VERIFY, SeenInRun
+from kapelle.allocation import VERIFY, SeenInRun, units_of
 from kapelle.redaction import get_logger
 from kapelle.strategies import Single
 from kapelle.validation import ApprovedPlan
@@ -104,7 +104,7 @@ class Reassignment:
                 agent=job.agent,
                 task_type=task.task_type if job.check is None else VERIFY,
                 expected=expected,
-                complexity=self._complexity(task.task_id),
+                units=self._units(task.task_id, job.agent),
                 cost_usd=cost_usd,
                 seconds=seconds,
             )
@@ -129,7 +129,7 @@ class Reassignment:
         """Take in what an earlier part of the run has seen; it may have been cut off before anything came of that."""
         if not self._left:
             return
-        plan, graph = self._tasks.plan, self._tasks.progress.graph
+        graph = self._tasks.progress.graph
         self._left = max(0, self._left - earlier.reassignments)
         for one in earlier.ended:
             if one.task_id not in graph:
@@ -141,7 +141,7 @@ class Reassignment:
                     agent=one.agent,
                     task_type=task_type,
                     expected=one.expected,
-                    complexity=plan.plan_estimates.complexities.get(one.task_id, 1.0),
+                    units=self._units(one.task_id, one.agent),
                     cost_usd=one.cost_usd,
                     seconds=one.seconds,
                 )
@@ -201,5 +201,7 @@ class Reassignment:
         seconds = estimate.seconds - self._deadlines.seconds_since(work.started)
         return Ahead(cost_usd=cost_usd, seconds=max(0.0, seconds))
 
-    def _complexity(self, task_id: str) -> float:
-        return self._tasks.plan.plan_estimates.complexities.get(task_id, 1.0)
+    def _units(self, task_id: str, agent: str) -> tuple[float, float]:
+        known = self._tasks.plan.plan_estimates
+        complexity = known.complexities.get(task_id, 1.0)
+        return units_of(known.agents[agent], complexity) if agent in known.agents else (complexity, complexity)

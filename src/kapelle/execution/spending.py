@@ -11,10 +11,17 @@ Of an agent whose price nobody knows nothing can be set aside. So where dollars 
 tried, with one job, until it has answered. With each answer one more of its jobs may run beside the others, as TCP's
 slow start has it (Jacobson, "Congestion avoidance and control", 1988): a figure seen once is not yet a price. And once
 the dollars are spent nothing starts but what is known to cost nothing.
+
+A declared price is a claim. Until something confirms it one job of its agent may run, and more only as far as all such
+jobs, of whichever agents, fit at DOUBT times their prices. What the run has seen of the claims of some speaks of the
+others': where agents took three times what they declare, those under way are expected to take that too, and what they
+will is left for them.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,7 +38,10 @@ from .growth import Reflection
 from .work import Job
 
 DOUBT = 10.0
-"""A declared price that no attempt has confirmed may be wrong by this factor: so many attempts at once must fit."""
+"""A declared price that no attempt has confirmed may be wrong by this factor: so much must fit of all attempts at once,
+whichever agents make them."""
+LEAST_USD = 1e-9
+"""Budgets count in these."""
 
 
 @dataclass(slots=True)
@@ -65,6 +75,12 @@ class Spending:
         """Agents that have told in this run what they cost."""
         self._known: set[str] = set()
         """Agents that told in earlier runs what they cost."""
+        self._doubted: Counter[str] = Counter()
+        """Per agent, its jobs under way that began at a declared price which nothing had confirmed."""
+        self._doubted_usd = 0.0
+        """What these cost together by those prices."""
+        self._told_usd = self._declared_usd = 0.0
+        """What attempts have told that they cost in this run, and what they should by the declared prices."""
         self._planning_costs = False
         """Whether planning anew, or looking at outputs, has told of costs in this run."""
 
@@ -84,8 +100,7 @@ class Spending:
             return places
         if self._is_unpriced(agent):
             return min(places, 1 + self._answered.get(agent, 0))
-        price = self._agents[agent].cost_usd
-        if not price or self._answered.get(agent) or agent in self._told or self._is_bounded(agent):
+        if not (price := self._unconfirmed_usd(agent)):
             return places
         at_once = self.left_usd / (DOUBT * price)
         return places if at_once >= places else max(1, int(at_once))
@@ -113,12 +128,11 @@ class Spending:
         cost_usd, tokens = expected.cost_usd, expected.tokens
         if seen is not None and seen.told:
             cost_usd, tokens = max(cost_usd, seen.mean_usd), max(tokens, seen.most_tokens)
-        if self.is_capped and self._budget.usd_is_spent and not self._is_free(job, seen):
-            raise BudgetExceeded("usd", wanted=cost_usd, left=0.0)
-        if self.is_capped and not alone and seen is not None and seen.told and cost_usd > expected.cost_usd:
-            short_usd = sum(_short_usd(other, cost_usd) for other in underway if _is_like(other, job))
-            if (left_usd := self.left_usd) < cost_usd + short_usd and short_usd:
-                raise BudgetExceeded("usd", wanted=cost_usd, left=max(0.0, left_usd - short_usd))
+        if self.is_capped:
+            if self._budget.usd_is_spent and not self._is_free(job, seen):
+                raise BudgetExceeded("usd", wanted=cost_usd, left=0.0)
+            if not alone:
+                self._leave_enough(job, expected, cost_usd, underway)
         most_usd = self._most_usd(job, expected, seen)
         if most_usd > cost_usd:
             try:
@@ -129,6 +143,13 @@ class Spending:
             if job.most_usd is not None:  # it is told how much there is, and keeps to that
                 cost_usd = max(cost_usd, min(most_usd, self.left_usd))
         return self._budget.reserve(usd=cost_usd, tokens=tokens, seconds=expected.seconds)
+
+    def begin(self, job: Job) -> None:
+        """A job begins with what was set aside for it."""
+        if self.is_capped and job.agent is not None and (price := self._unconfirmed_usd(job.agent)):
+            job.doubted_usd = price
+            self._doubted_usd += price
+            self._doubted[job.agent] += 1
 
     def release(self, reservation: Reservation) -> None:
         """What money was set aside for does not happen."""
@@ -144,6 +165,7 @@ class Spending:
         aside, marked as assumed.
         """
         assert job.reservation is not None
+        self._end_doubt(job)
         attempt = job.work.attempts[job.attempt]
         attempt.seconds = seconds
         if is_cut_off:
@@ -162,6 +184,7 @@ class Spending:
     def charge_check(self, job: Job, verdict: Verdict, seconds: float, *, answered: bool) -> None:
         """Settle a check that has ended, and learn from what its agent took."""
         assert job.reservation is not None
+        self._end_doubt(job)
         usage = verdict.usage
         self._budget.commit(
             job.reservation, usd=verdict.cost_usd, tokens=usage.tokens, calls=usage.calls, seconds=seconds
@@ -233,10 +256,46 @@ class Spending:
         if result is not None and result.cost_usd is not None and not isinstance(result, UnknownCost):
             seen.told += 1
             self._told.add(job.agent)
+            if price := self._agents[job.agent].cost_usd:
+                self._told_usd += result.cost_usd
+                self._declared_usd += price
             seen.total_usd += result.cost_usd
             seen.most_usd = max(seen.most_usd, result.cost_usd)
         if result is not None:
             seen.most_tokens = max(seen.most_tokens, result.usage.tokens)
+
+    def _unconfirmed_usd(self, agent: str) -> float:
+        """Return the price that an agent declares and nothing has confirmed; 0 where there is none to doubt."""
+        if agent in self._known or agent in self._told or self._answered.get(agent):
+            return 0.0
+        price = self._agents[agent].cost_usd
+        return 0.0 if not price or self._is_bounded(agent) else price
+
+    def _leave_enough(self, job: Job, expected: Estimate, cost_usd: float, underway: Iterable[Job]) -> None:
+        """Raise BudgetExceeded where a job would take what those under way are likely to cost beyond what was set aside
+        for them, by what the run has seen."""
+        assert job.agent is not None
+        times = self._told_usd / self._declared_usd if self._declared_usd else 1.0
+        beyond = min(max(1.0, times), DOUBT) - 1.0
+        short_usd = 0.0
+        if (seen := self._seen.get(_key(job))) is not None and seen.told and cost_usd > expected.cost_usd:
+            like = [other for other in underway if _is_like(other, job)]
+            short_usd = math.fsum(_short_usd(other, cost_usd) - other.doubted_usd * beyond for other in like)
+        elif price := self._unconfirmed_usd(job.agent):
+            if self._doubted[job.agent]:  # its first job is what confirms the price; others wait for that
+                beyond = DOUBT - 1.0
+            cost_usd = max(cost_usd, price * (1.0 + beyond))
+        short_usd += self._doubted_usd * beyond
+        left_usd = self.left_usd
+        if short_usd > LEAST_USD and left_usd < cost_usd + short_usd - LEAST_USD:
+            raise BudgetExceeded("usd", wanted=cost_usd, left=max(0.0, left_usd - short_usd))
+
+    def _end_doubt(self, job: Job) -> None:
+        """A job has ended: it will cost no more than it has."""
+        if job.doubted_usd and job.agent is not None:
+            self._doubted[job.agent] -= 1
+            self._doubted_usd = max(0.0, self._doubted_usd - job.doubted_usd)
+            job.doubted_usd = 0.0
 
     def _is_unpriced(self, agent: str) -> bool:
         """Whether an agent neither declares what a task costs, nor names the model whose price would tell."""

@@ -1,7 +1,8 @@
 """Notices in one run what an agent took, or how it did, that lies outside of what was expected of it. Decides nothing.
 
     dearer, cheaper    an attempt cost more, or less, than 90 % of such attempts are expected to (`cost_low_usd` to
-                       `cost_high_usd` of its Estimate); what is only assumed of a cost is no surprise
+                       `cost_high_usd` of its Estimate), or FAR times what is expected, however wide that interval is
+                       where little is known; what is only assumed of a cost is no surprise
     slower, faster     it took more seconds, or less; only where the run has a deadline, for else nothing depends on it
     worse              it failed, or was measured to be less right than the lower bound of its chance of success
 
@@ -22,6 +23,9 @@ from kapelle.ledger import format_seconds, format_usd
 
 SurpriseKind = Literal["dearer", "cheaper", "slower", "faster", "worse"]
 
+FAR = 2.0
+"""So many times what was expected is worth a look at the plan, even where that much was thought possible. What comes of
+it is up to what is believed by then: only what left its interval is the least that is expected from then on."""
 LEAST = 1e-9
 """Dollars and seconds that differ by less are the same: budgets count in billionths."""
 
@@ -34,7 +38,8 @@ class Took:
     agent: str
     task_type: str
     expected: Estimate
-    complexity: float
+    units: tuple[float, float]
+    """In how many units its dollars and its seconds are counted: see `units_of`."""
     cost_usd: float | None
     """None where it is only assumed."""
     seconds: float | None
@@ -45,7 +50,7 @@ class Took:
 class _Total:
     count: int = 0
     amount: float = 0.0
-    """Dollars or seconds, per unit of complexity."""
+    """Dollars or seconds, per unit."""
 
     def add(self, amount: float) -> None:
         self.count += 1
@@ -97,18 +102,25 @@ class Surprises:
     def note(self, took: Took) -> None:
         """An attempt has ended: is what it took a surprise?"""
         expected, cost_usd, seconds = took.expected, took.cost_usd, took.seconds
+        pair = took.agent, took.task_type
         if cost_usd is not None:
-            if cost_usd > expected.cost_high_usd + LEAST and cost_usd > expected.cost_usd + LEAST:
-                self._surprise(took, "dearer", _tell_cost(took))
+            if cost_usd > max(expected.cost_usd, expected.cost_high_usd) + LEAST:
+                self._dearer.add(pair)
+                self._count((*pair, "dearer"), _tell_cost(took))
+            elif cost_usd > FAR * expected.cost_usd + LEAST:
+                self._count((*pair, "dearer"), _tell_cost(took, about=True))
             elif cost_usd < expected.cost_low_usd - LEAST:
-                self._surprise(took, "cheaper", _tell_cost(took))
-            _add(self._costs, took, cost_usd)
+                self._count((*pair, "cheaper"), _tell_cost(took))
+            _add(self._costs, pair, cost_usd / took.units[0])
         if seconds is not None and self._heeds_time:
-            if seconds > expected.seconds_high + LEAST and seconds > expected.seconds + LEAST:
-                self._surprise(took, "slower", _tell_seconds(took))
+            if seconds > max(expected.seconds, expected.seconds_high) + LEAST:
+                self._slower.add(pair)
+                self._count((*pair, "slower"), _tell_seconds(took))
+            elif seconds > FAR * expected.seconds + LEAST:
+                self._count((*pair, "slower"), _tell_seconds(took, about=True))
             elif seconds < expected.seconds_low - LEAST:
-                self._surprise(took, "faster", _tell_seconds(took))
-            _add(self._times, took, seconds)
+                self._count((*pair, "faster"), _tell_seconds(took))
+            _add(self._times, pair, seconds / took.units[1])
 
     def judge(self, task_id: str, agent: str, task_type: str, expected: Estimate, quality: float) -> None:
         """What an attempt is worth is known: is that a surprise? `quality` is 0 for one that failed."""
@@ -117,14 +129,6 @@ class Surprises:
             words = f"{agent} {found} at {task_id}, where at least {expected.success_lower:.0%} was expected."
             self._count((agent, task_type, "worse"), words)
 
-    def _surprise(self, took: Took, kind: SurpriseKind, words: str) -> None:
-        pair = took.agent, took.task_type
-        if kind == "dearer":
-            self._dearer.add(pair)
-        elif kind == "slower":
-            self._slower.add(pair)
-        self._count((*pair, kind), words)
-
     def _count(self, key: tuple[str, str, SurpriseKind], words: str) -> None:
         self._counts[key] += 1
         count = self._counts[key]
@@ -132,26 +136,25 @@ class Surprises:
             self._due.append(words)
 
 
-def _add(totals: dict[tuple[str, str], _Total], took: Took, amount: float) -> None:
-    pair = took.agent, took.task_type
+def _add(totals: dict[tuple[str, str], _Total], pair: tuple[str, str], amount: float) -> None:
     if pair not in totals:
         totals[pair] = _Total()
-    totals[pair].add(amount / took.complexity if took.complexity > 0 else amount)
+    totals[pair].add(amount)
 
 
-def _tell_cost(took: Took) -> str:
+def _tell_cost(took: Took, *, about: bool = False) -> str:
     assert took.cost_usd is not None
     expected = took.expected
     between = f"{format_usd(expected.cost_low_usd)} to {format_usd(expected.cost_high_usd)}"
-    if expected.cost_low_usd >= expected.cost_high_usd:
+    if about or expected.cost_low_usd >= expected.cost_high_usd:
         between = format_usd(expected.cost_usd)
     return f"{took.agent} took {format_usd(took.cost_usd)} for {took.task_id}, where {between} was expected."
 
 
-def _tell_seconds(took: Took) -> str:
+def _tell_seconds(took: Took, *, about: bool = False) -> str:
     assert took.seconds is not None
     expected = took.expected
     between = f"{format_seconds(expected.seconds_low)} to {format_seconds(expected.seconds_high)}"
-    if expected.seconds_low >= expected.seconds_high:
+    if about or expected.seconds_low >= expected.seconds_high:
         between = format_seconds(expected.seconds)
     return f"{took.agent} took {format_seconds(took.seconds)} for {took.task_id}, where {between} was expected."

@@ -56,6 +56,8 @@ class Job:
     most_usd: float | None = None
     """What it costs at most, by the agent itself; None where it does not know."""
     reservation: Reservation | None = None
+    doubted_usd: float = 0.0
+    """The declared price of its agent, where nothing had confirmed that when it began."""
     has_place: bool = False
     """Whether it has one of its agent's places."""
     started: float = 0.0

@@ -73,8 +73,8 @@ def choose_agent(
     if not able:
         return Choice(task_id=task.task_id, agent_id=None, explanation=_what_is_missing(task, registry))
 
-    named = task.metadata.get("agent") if task.strategy is None else named_agents(task.strategy)[0]
-    if isinstance(named, str):
+    named = named_agent(task)
+    if named is not None:
         others_there = task.strategy is None or all(one in available for one in named_agents(task.strategy))
         if others_there and any(agent.agent_id == named for agent in able):
             why = f"The plan gives it to {named}."
@@ -98,6 +98,12 @@ def choose_agent(
     if len(able) > 1:
         ranked = sorted(able, key=lambda agent: tuple(criterion.rank(agent, fit) for criterion in CRITERIA))
     return Choice(task_id=task.task_id, agent_id=ranked[0].agent_id, explanation=_explain_rank(task, ranked, fit))
+
+
+def named_agent(task: Task) -> str | None:
+    """Return the agent that a plan itself gives a task to; None where it leaves that open."""
+    named = task.metadata.get("agent") if task.strategy is None else named_agents(task.strategy)[0]
+    return named if isinstance(named, str) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from kapelle.errors import InvalidAgents, InvalidGraph
 from kapelle.graph import Task, TaskDAG
 from kapelle.redaction import get_logger
 
-from .decision import NAMED, Choice, choose_agent, choose_agents
+from .decision import NAMED, Choice, choose_agent, choose_agents, named_agent
 from .plan import RoutedPlan, RoutedTask, RoutingPlan, agents_named
 from .rules import RoutingRule, check_rule_ids
 
@@ -164,6 +164,8 @@ is its trade. No other agent could.
     def find_pinned(self, tasks: Iterable[Task]) -> frozenset[str]:
         """Return the ids of those whose agent is an order of the user's: it is named in the plan, or by a rule."""
         everyone = set(self.agent_registry)
+        if not (self.pin_rules and self.rules):
+            tasks = (task for task in tasks if named_agent(task) is not None)
         choices = (choose_agent(task, self.agent_registry, self.rules, everyone) for task in tasks)
         return frozenset(choice.task_id for choice in choices if self._is_order(choice))
 

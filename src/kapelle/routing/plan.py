@@ -243,6 +243,7 @@ class RoutedPlan:
         )
         reasons, fixed = details.get("reasons", {}), self.fixed
         strategies = getattr(optimized, "strategies", None) or {}
+        comparisons = getattr(optimized, "comparisons", None) or {}
         moved: dict[str, RoutedTask] = {}
         for task_id, agent_id in optimized.assignments.items():
             task, strategy = self.tasks[task_id], strategies.get(task_id)
@@ -253,6 +254,7 @@ class RoutedPlan:
                 moved[task_id] = task.moved(agent_id, reason, strategy=strategy)
             elif (agent_id, strategy) != (task.agent, task.strategy):
                 why = f"Moved from {task.agent} to {agent_id} by the cost optimiser{gain}."
+                why = f"{why} {comparisons.get(task_id, '')}".rstrip()
                 if strategy is not None or agent_id == task.agent:
                     why = f"Done as {strategy or agent_id} by the cost optimiser{gain}."
                 moved[task_id] = task.moved(agent_id, why, strategy=strategy)

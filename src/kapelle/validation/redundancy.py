@@ -40,7 +40,7 @@ def find_twins(tasks: Iterable[Task]) -> Iterator[tuple[Task, Task, float]]:
     """
     groups: dict[tuple[object, ...], list[Task]] = defaultdict(list)
     for task in tasks:
-        inputs = json.dumps(_plain_inputs(task.inputs), sort_keys=True)
+        inputs = json.dumps(_plain_inputs(task.inputs), sort_keys=True) if task.inputs else ""
         groups[(task.task_type, inputs, task.requirements, frozenset(task.dependencies))].append(task)
     for group in groups.values():
         if len(group) > 1:
@@ -70,11 +70,13 @@ def _twins_among(group: Sequence[Task]) -> Iterator[tuple[Task, Task, float]]:
 
 def find_redundant(tasks: Sequence[Task], *, severity: Severity = "warning") -> Iterator[Issue]:
     """Yield tasks that repeat another, each with the edit that removes it."""
+    twins = list(find_twins(tasks))
+    gone = {task.task_id for task, _, _ in twins}
     waiting: dict[str, list[Task]] = defaultdict(list)
-    for task in tasks:
-        for other in task.dependencies:
+    for task in tasks if gone else ():
+        for other in gone.intersection(task.dependencies):
             waiting[other].append(task)
-    for task, twin, likeness in find_twins(tasks):
+    for task, twin, likeness in twins:
         yield Issue(
             kind="redundant",
             severity=severity if likeness == 1.0 else "warning",

@@ -85,8 +85,12 @@ def time_bounds(estimates: PlanEstimates) -> Bounds:
 
 
 def _ranges(estimates: PlanEstimates, field: str) -> dict[str, tuple[float, float]]:
+    by_kind: dict[object, tuple[float, float]] = {}
     ranges = {}
     for task in estimates.dag:
-        values = [getattr(estimates.estimate(task, name), field) for name in estimates.takers(task)]
-        ranges[task.task_id] = (min(values, default=0.0), max(values, default=0.0))
+        kind = estimates.kind_of(task)
+        if kind not in by_kind:
+            values = [getattr(estimates.estimate(task, name), field) for name in estimates.takers(task)]
+            by_kind[kind] = (min(values, default=0.0), max(values, default=0.0))
+        ranges[task.task_id] = by_kind[kind]
     return ranges

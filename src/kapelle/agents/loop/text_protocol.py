@@ -154,7 +154,7 @@ def _read_one(word: str, lines: Sequence[str], block: str, by_word: Mapping[str,
     form = by_word.get(word.upper())
     if form is None:
         return TextError(message=f"There is no action {word!r}. There are: {', '.join(sorted(by_word))}.", text=block)
-    last = next(reversed(form.fields), None)
+    last = list(form.fields)[-1] if form.fields else None
     values: dict[str, list[str]] = {}
     current: str | None = None
     for line in lines:
