@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kapelle.errors import CannotAnswer, InvalidInput, KapelleError, RefusedQuery
+from kapelle.errors import CannotAnswer, InvalidInput, KapelleError, RefusedQuery, WorkerLost
 from kapelle.tools import Workspace
 from kapelle.tools.browser import AllowedHosts, Browser, BrowserLimits, BrowserSession, Reading, find_chromium
 
@@ -22,7 +22,7 @@ needs_browser = pytest.mark.skipif(
     importlib.util.find_spec("playwright") is None or find_chromium() is None,
     reason="needs the extra `browser` and a Chromium",
 )
-QUICK = BrowserLimits(load_s=3, step_s=6, close_s=2, answer_bytes=2_000_000)
+QUICK = BrowserLimits(load_s=3, step_s=6, close_s=2, answer_bytes=300_000)
 HTML = "text/html; charset=utf-8"
 
 
@@ -79,7 +79,7 @@ class Answers(BaseHTTPRequestHandler):
         except OSError:
             pass
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815 - the name that the server calls
 
     def log_message(self, *_: object) -> None:
         pass
@@ -97,9 +97,11 @@ def site() -> Iterator[Site]:
 
 @asynccontextmanager
 async def browsing(site: Site, hosts: AllowedHosts | None = None, **options: object) -> AsyncIterator[BrowserSession]:
-    async with Browser(limits=QUICK) as browser:
-        async with browser.session(hosts=hosts or site.allowed, **options) as session:  # type: ignore[arg-type]
-            yield session
+    async with (
+        Browser(limits=QUICK) as browser,
+        browser.session(hosts=hosts or site.allowed, **options) as session,  # type: ignore[arg-type]
+    ):
+        yield session
 
 
 def within(site: Site, steps: Callable[[BrowserSession], Awaitable[object]], **options: object) -> None:
@@ -189,14 +191,14 @@ def test_a_page_is_read_clicked_and_filled(site: Site, tmp_path: Path) -> None:
 
 UNSEEN = (
     "<p style='display:none'>SECRET</p>", "<p style='visibility:hidden'>SECRET</p>", "<p style='opacity:0'>SECRET</p>",
-    "<p style='color:white'>SECRET</p>", "<p style='color:oklch(1 0 0)'>SECRET</p>", "<p style='font-size:0'>SECRET</p>",
+    "<p style='color:white'>SECRET</p>", "<p style='color:oklch(1 0 0)'>SECRET</p>", "<p style='font-size:0'>SECRET</p>",  # noqa: E501
     "<p style='position:absolute;left:-9999px'>SECRET</p>", "<div style='height:0;overflow:hidden'>SECRET</div>",
     "<p style='font-size:1px'>SECRET</p>", "<p style='transform:scale(0)'>SECRET</p>", "<p hidden>SECRET</p>",
-    "<p style='text-indent:-9999px'>SECRET</p>", "<div style='background:#222'><p style='color:#232323'>SECRET</p></div>",
+    "<p style='text-indent:-9999px'>SECRET</p>", "<div style='background:#222'><p style='color:#232323'>SECRET</p></div>",  # noqa: E501
     "<p style='position:absolute;clip:rect(0,0,0,0)'>SECRET</p>", "<p style='clip-path:inset(100%)'>SECRET</p>",
     "<div style='opacity:.3'><p style='opacity:.2'>SECRET</p></div>", "<!-- SECRET -->", "<template>SECRET</template>",
     "<details><summary>More</summary>SECRET</details>", "<p style='-webkit-text-fill-color:transparent'>SECRET</p>",
-    "<script type=text/x>SECRET</script>", "<p style='filter:opacity(0%)'>SECRET</p>", "<input type=hidden value=SECRET>",
+    "<script type=text/x>SECRET</script>", "<p style='filter:opacity(0%)'>SECRET</p>", "<input type=hidden value=SECRET>",  # noqa: E501
     "<input type=password value=SECRET>", "<p style='position:fixed;top:-500px'>SECRET</p>",
 )  # fmt: skip
 
@@ -214,7 +216,7 @@ def test_what_nobody_can_see_is_not_read(site: Site) -> None:
 
 @needs_browser
 def test_what_can_be_seen_is_read(site: Site) -> None:
-    site.show("<body style='background:#000;color:#fff'>Dark <div style='height:50px;overflow:auto'><p style='margin-top:"
+    site.show("<body style='background:#000;color:#fff'>Dark <div style='height:50px;overflow:auto'><p style='margin-top:"  # noqa: E501
               "900px'>Scrolled</div><p style='margin-top:5000px'>Below</p><div id=h></div><table><tr><td>a<td>b</table>"
               "<script>h.attachShadow({mode:'open'}).innerHTML='<p>Shadow <slot></slot>'</script>")  # fmt: skip
 
@@ -256,13 +258,13 @@ def test_what_covers_an_element_is_named_and_not_clicked(site: Site) -> None:
 
 @needs_browser
 def test_a_page_that_fakes_the_hit_test_or_moves_at_the_last_moment_gains_nothing(site: Site) -> None:
-    site.show("<button id=a>Safe</button><a id=b href=/gone style='display:none;position:fixed;inset:0'>Trap</a><script>"
+    site.show("<button id=a>Safe</button><a id=b href=/gone style='display:none;position:fixed;inset:0'>Trap</a><script>"  # noqa: E501
               "document.elementFromPoint = () => a; addEventListener('mousemove', () => b.style.display = 'block')"
               "</script>")  # fmt: skip
 
     async def steps(session: BrowserSession) -> None:
         page = await session.open(site.url)
-        with pytest.raises(CannotAnswer, match="covered by <a#b>"):
+        with pytest.raises(CannotAnswer, match=r"covered by <a#b>"):
             await session.click(number(page, "Safe"))
 
     within(site, steps)
@@ -302,14 +304,14 @@ def test_labels_shadow_roots_and_frames_are_clicked_through(site: Site) -> None:
     ],
 )
 def test_a_number_belongs_to_one_reading(change: str, site: Site) -> None:
-    site.show(f"<ul><li id=r>Ann <a id=b href=/it>Open</a></ul><script>fetch('/hold').then(() => {{{change};fetch('/went')}})"
+    site.show(f"<ul><li id=r>Ann <a id=b href=/it>Open</a></ul><script>fetch('/hold').then(() => {{{change};fetch('/went')}})"  # noqa: E501
               "</script>")  # fmt: skip
 
     async def steps(session: BrowserSession) -> None:
         page = await session.open(site.url)
         site.go.set()
         assert await asyncio.to_thread(site.went.wait, 10)
-        with pytest.raises(CannotAnswer, match="(?s)reading below.*Address: "):
+        with pytest.raises(CannotAnswer, match=r"(?s)reading below.*Address: "):
             await session.click(page.elements[0].number)
         with pytest.raises(CannotAnswer, match="The last reading has no number"):
             await session.click(page.elements[0].number)
@@ -392,8 +394,8 @@ def test_the_ways_out_lead_out_where_they_may(site: Site) -> None:
 @needs_browser
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "javascript:alert(1)", "data:text/html,x", "chrome://version", "view-source:http://x", "about:blank",
-     "ftp://x/y", "http://", "//x", "", "http://x:99999/", "http://[::1", "HTTP:/x", "blob:http://x/1", "\x00http://x", "\ud800"],
+    ["file:///etc/passwd", "javascript:alert(1)", "data:text/html,x", "chrome://version", "view-source:http://x", "about:blank",  # noqa: E501
+     "ftp://x/y", "http://", "//x", "", "http://x:99999/", "http://[::1", "HTTP:/x", "blob:http://x/1", "\x00http://x", "\ud800"],  # noqa: E501
 )  # fmt: skip
 def test_no_other_scheme_is_opened(url: str, site: Site) -> None:
     async def steps(session: BrowserSession) -> None:
@@ -483,7 +485,7 @@ def test_a_download_goes_into_the_workspace_when_it_is_asked_for(site: Site, tmp
 HANGING = {
     "loop": "<p>here<script>onload = () => { while (true) ; }</script>",
     "alerts": "<script>while (true) alert(1)</script>",
-    "memory": "<script>onload = () => { let a = []; while (true) a.push(new Array(100000).fill(Math.random())) }</script>",
+    "memory": "<script>onload = () => { let a = []; while (true) a.push(new Array(100000).fill(Math.random())) }</script>",  # noqa: E501
     "reloads": "<script>location.reload()</script>",
     "closes": "<script>close(); location = 'about:blank'</script>",
     "history": "<script>for (let i = 0; i < 1e9; i++) try { history.pushState(0, 0, '?' + i) } catch {}</script>",
@@ -496,15 +498,20 @@ HANGING = {
 def test_a_page_that_hangs_costs_only_itself(page: str, site: Site) -> None:
     bad, good = site.show(page), site.show("<p>fine", "/good")
 
-    async def steps(session: BrowserSession) -> None:
-        for step in (session.open(bad), session.read()):
+    async def run() -> None:
+        async with Browser(limits=QUICK) as browser:
             try:
-                await step
-            except CannotAnswer as error:
-                assert str(error)
-        assert "fine" in (await session.open(good)).text
+                async with browser.session(hosts=site.allowed) as session:
+                    with suppress(CannotAnswer):
+                        await session.open(bad)
+                    with suppress(CannotAnswer):
+                        await session.read()
+                    assert "fine" in (await session.open(good)).text
+            except WorkerLost:  # the browser was flooded, and ended
+                async with browser.session(hosts=site.allowed) as session:
+                    assert "fine" in (await session.open(good)).text
 
-    within(site, steps)
+    asyncio.run(run())
 
 
 @needs_browser
@@ -512,7 +519,8 @@ def test_a_page_that_hangs_costs_only_itself(page: str, site: Site) -> None:
 def test_pages_without_an_end_are_cut(site: Site) -> None:
     site.show("<p>first", "/silent", endless="silence")
     site.show("<p>again and again", "/flood", endless="flood")
-    site.show("<p>deep" + "<div>" * 20_000 + "<p>wide " * 100_000, "/huge")
+    site.show("few", "/few")
+    site.show("<p>deep" + "<div>" * 20_000 + "<p>wide " * 10_000, "/huge")
     site.show("<script>let a = document.documentElement; for (let i = 0; i < 5e4; i++) a = a.appendChild(document."
               "createElement('b')); document.documentElement.prepend('top')</script>", "/nested")  # fmt: skip
 
@@ -523,27 +531,28 @@ def test_pages_without_an_end_are_cut(site: Site) -> None:
         for path in ("/flood", "/huge"):
             page = await session.open(site.url + path)
             assert (page.is_cut, len(page.text) < 25_000, "page goes on" in str(page)) == (True, True, True)
-        assert (await session.read(start=20_000)).text.startswith("wide") or True
-        with pytest.raises(KapelleError) if False else asynccontextmanager(_as_it_is)():
+        assert "deep" not in (await session.read(start=20_000)).text
+        with suppress(CannotAnswer):
             await session.open(f"{site.url}/nested")
+        assert (await session.open(f"{site.url}/few")).text == "few"
 
     within(site, steps)
 
 
 @needs_browser
 def test_nothing_is_permitted_and_nothing_is_kept(site: Site) -> None:
-    site.show("<script>const names = ['camera','microphone','geolocation','notifications','clipboard-read'];"
-              "Promise.all(names.map(name => navigator.permissions.query({name}))).then(all => document.title = "
-              "all.map(each => each.state) + ' ' + document.cookie + localStorage.length); document.cookie='a=1; max-age="
-              "9999'; localStorage.a = 1</script>")  # fmt: skip
+    site.show(
+        "<script>const names = ['camera', 'microphone', 'geolocation', 'notifications', 'clipboard-read'];"
+        "const before = document.cookie + localStorage.length; document.cookie = 'a=1; max-age=9999'; localStorage.a = 1;"  # noqa: E501
+        "Promise.all(names.map(name => navigator.permissions.query({name}))).then(all => document.title = "
+        "[...all.map(each => each.state), before].join(' '))</script>"
+    )
 
     async def run() -> None:
         async with Browser(limits=QUICK) as browser:
             for _ in range(2):
                 async with browser.session(hosts=site.allowed) as session:
                     await session.open(site.url)
-                    title = (await session.read()).title
-                    assert "granted" not in title
-                    assert title.endswith(" 0") or title.endswith("a=11"), title
+                    assert (await session.read()).title == "denied denied denied denied denied 0"
 
     asyncio.run(run())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -38,6 +39,7 @@ PLACES = (
 GET_PLAYWRIGHT = "pip install 'kapelle[browser]'"
 GET_CHROMIUM = "apt-get install chromium (or Google Chrome's own package)"
 START_S = 30.0
+END_S = 15.0
 _ARGUMENTS = (
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # names are looked up by the gate alone
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
@@ -81,6 +83,7 @@ class Browser:
         """Whether a page that breaks out of its renderer is still kept in."""
         self._executable = executable
         self._running: playwright.Browser | None = None
+        self._process: int | None = None
         self._stack = AsyncExitStack()
         self._starting = asyncio.Lock()
 
@@ -110,7 +113,7 @@ class Browser:
         except BaseException:
             await gate.close()
             raise
-        session = BrowserSession(context, gate, self.limits, workspace)
+        session = BrowserSession(context, gate, self.limits, workspace, self._kill)
         try:
             yield await session.start()
         finally:
@@ -119,7 +122,7 @@ class Browser:
     async def close(self) -> None:
         """End Chromium."""
         self._running = None
-        await self._stack.aclose()
+        await self._end()
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,9 +133,15 @@ class Browser:
     async def _start(self) -> playwright.Browser:
         async with self._starting:
             if self._running is None or not self._running.is_connected():
-                await self._stack.aclose()
+                await self._end()
                 self._running = await self._launch()
             return self._running
+
+    async def _end(self) -> None:
+        stack, self._stack = self._stack, AsyncExitStack()
+        with suppress(TimeoutError):  # what talks to a flooded browser takes long to notice its end
+            async with asyncio.timeout(END_S):
+                await stack.aclose()
 
     async def _launch(self) -> playwright.Browser:
         try:
@@ -168,7 +177,18 @@ class Browser:
                 f"{program} does not start. {way_out if self.is_sandboxed else ''} It said: {plain(error.message, 500)}"
             ) from error
         self._stack.push_async_callback(_close, running)
+        devtools = await running.new_browser_cdp_session()
+        processes = (await devtools.send("SystemInfo.getProcessInfo"))["processInfo"]
+        self._process = next((int(each["id"]) for each in processes if each["type"] == "browser"), None)
         return running
+
+    def _kill(self) -> None:
+        """End a Chromium that does not answer; the next session starts another."""
+        self._running = None
+        if self._process is not None:
+            with suppress(OSError):  # it has ended by itself
+                os.kill(self._process, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+        self._process = None
 
 
 async def _close(running: playwright.Browser) -> None:

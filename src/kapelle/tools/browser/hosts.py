@@ -8,11 +8,13 @@ the metadata of a cloud, which take whoever asks for a friend. So it must be nam
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 
 from kapelle.errors import InvalidInput
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NAME = re.compile(r"[a-z0-9_:-][a-z0-9_:.-]*")
 # RFC 6052: the last 32 bits are an address of IPv4, which a gateway dials.
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -36,7 +38,7 @@ class AllowedHosts:
     def __post_init__(self) -> None:
         for pattern in (*self.public, *self.private):
             host, port = _split(pattern)
-            if not host or "*" in host.removeprefix("*.").replace("*", "", host == "*") or "/" in host:
+            if host != "*" and not _NAME.fullmatch(host.removeprefix("*.")):
                 raise InvalidInput(f"{pattern!r} names no host. Write 'example.org', '*.example.org' or '*'.")
             if port and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
                 raise InvalidInput(f"{pattern!r} names no port. Write a number from 1 to 65535 after the host.")
@@ -75,7 +77,8 @@ def _split(pattern: str) -> tuple[str, str]:
 
 
 def _normal(host: str) -> str:
-    host = host.strip("[]").rstrip(".").lower()
+    host = host.strip("[]").lower()
+    host = host if host == "*." else host.rstrip(".")
     try:
         return host if host.isascii() else host.encode("idna").decode()
     except UnicodeError:

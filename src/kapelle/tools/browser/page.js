@@ -213,7 +213,8 @@
         waiting.push({ then: () => finish(node, entry, from) });
       }
       if (["select", "textarea"].includes(node.localName) || (kind === "field" && isUsable)) continue;
-      const children = node.localName === "slot" && node.assignedNodes().length ? node.assignedNodes()
+      const children = node.localName === "details" && !node.open ? [...node.children].filter((each) => each.localName === "summary")
+        : node.localName === "slot" && node.assignedNodes().length ? node.assignedNodes()
         : (node.shadowRoot || node).childNodes;
       for (let i = children.length - 1; i >= 0; i -= 1) waiting.push({ node: children[i], state: inner });
     }

@@ -7,7 +7,7 @@ it meant when it was read, or nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -47,11 +47,19 @@ _PROBLEMS = {
 class BrowserSession:
     """What one agent does with a browser; made by `Browser.session`. Its steps are taken one at a time."""
 
-    def __init__(self, context: BrowserContext, gate: Gate, limits: BrowserLimits, workspace: Workspace | None) -> None:
+    def __init__(
+        self,
+        context: BrowserContext,
+        gate: Gate,
+        limits: BrowserLimits,
+        workspace: Workspace | None,
+        end_browser: Callable[[], None],
+    ) -> None:
         self._context = context
         self._gate = gate
         self._limits = limits
         self._workspace = workspace
+        self._end_browser = end_browser
         self._tabs = Tabs(context, limits)
         self._frames: tuple[Frame, ...] = ()
         self._numbers: dict[int, Frame] = {}
@@ -187,9 +195,12 @@ class BrowserSession:
 
     async def _begin_anew(self) -> None:
         self._numbers, self._frames = {}, ()
-        with suppress(Exception):  # the next step says what is wrong with the browser
-            async with asyncio.timeout(self._limits.close_s):
+        try:
+            async with asyncio.timeout(2 * self._limits.close_s):
                 await self._tabs.begin()
+        except Exception as error:  # a page can flood the whole browser with messages
+            self._end_browser()
+            raise WorkerLost("A page stopped the browser, which was ended. Begin a new session.") from error
 
     async def _go(self, url: str) -> None:
         from playwright.async_api import Error
@@ -326,7 +337,7 @@ class BrowserSession:
 def _check_address(url: str) -> None:
     try:
         parts = urlsplit(url)
-        is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
     except ValueError:
         is_right = False
     if not is_right or len(url) > 8_000:

@@ -13,6 +13,8 @@ from .reading import plain
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Dialog, Download, Page, Request
 
+_CRASH_S = 1.0
+
 
 class Tabs:
     """The newest tab is the one that is looked at. Only a step of the session opens tabs; others are closed at once."""
@@ -48,10 +50,10 @@ class Tabs:
             self._are_taken = False
 
     async def begin(self) -> None:
-        """Open an empty tab in the place of all others."""
+        """Open an empty tab in the place of all others; scripts that hang in those are ended."""
         before, self._open = self._open, []
-        for tab in before:
-            self._later(tab.close())  # one that hangs is ended by the browser, and not waited for
+        if before:
+            await asyncio.wait([self._later(_end(tab)) for tab in before], timeout=self._limits.close_s)
         with self.taken():
             await self._context.new_page()
         self._notes.clear()
@@ -114,9 +116,9 @@ class Tabs:
     def _is_of_tab(self, request: Request) -> bool:
         if not request.is_navigation_request() or request.frame.parent_frame is not None:
             return False
-        return request.frame.page == self.newest
+        return bool(request.frame.page == self.newest)
 
-    def _later(self, doing: Coroutine[Any, Any, object]) -> None:
+    def _later(self, doing: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
         async def do() -> None:
             with suppress(Exception):  # the page may be gone, and with it what was to be done about it
                 await doing
@@ -124,3 +126,13 @@ class Tabs:
         task = asyncio.get_running_loop().create_task(do())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _end(tab: Page) -> None:
+    """Close a tab, whatever its script does: to close alone waits for a script that floods the browser."""
+    devtools = await tab.context.new_cdp_session(tab)
+    with suppress(Exception):  # it does not live to answer
+        async with asyncio.timeout(_CRASH_S):
+            await devtools.send("Page.crash")
+    await tab.close()
