@@ -276,7 +276,7 @@ def test_labels_shadow_roots_and_frames_are_clicked_through(site: Site) -> None:
     site.show("<button onclick='this.textContent=`pressed`'>Inner</button>", "/frame")
     site.show("<label><input type=checkbox style='position:absolute;opacity:0'><b>Agree</b></label><div id=h><i>Slotted"
               "</i></div><iframe src=/frame></iframe><iframe src={other}/frame></iframe><script>h.attachShadow({mode:"
-              "'open'}).innerHTML='<button onclick=\"document.title=`yes`\"><slot></slot></button>'</script>")  # fmt: skip
+              "'open'}).innerHTML='<button onclick=\"document.title=`yes`\"><slot></slot></button>'</script>")  # fmt: skip  # noqa: E501
     hosts = AllowedHosts(private=("127.0.0.1", "localhost"))
 
     async def steps(session: BrowserSession) -> None:
