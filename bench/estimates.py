@@ -14,9 +14,12 @@ drift         An agent that was right in 85 of 100 cases is right in 55 from the
               until what is expected is nearer to the new share than to the old one (`..._near`: within 10 points of the
               new one), the median over the seeds. `after` is how many outcomes came before.
 declared      A task that is declared at a cent and costs 30: what is believed after so many bills.
-us            Microseconds of processor time per estimate, of all agents at many tasks in one call, and of each pair
-              alone; and per outcome that is learned, alone, and with what is solved anew when somebody asks after each,
-              or after ten.
+alarms        Changes that are noticed in a thousand outcomes of an agent that does not change, by how often it is
+              right.
+us            Microseconds of processor time per estimate: of 50 agents at a thousand tasks of 20 types in one call, of
+              300 agents at a task of each of 100 types (`estimate_all_apart`: no two alike), and of each pair alone.
+              Per outcome that is learned: alone, with what is solved for the next question (`update_and_solve`), and
+              with a question after each, or after ten.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +50,8 @@ COUNTS = (10, 30, 100, 300, 1000, 10_000)
 DECLARED = 0.85
 KNOWN = (60, 200)
 """Outcomes before a change."""
+STABLE = (0.55, 0.7, 0.85, 0.95)
+"""How often an agent that does not change is right."""
 PAIRED = 60
 """Held-out rows from which on a pair's mean is compared with bounds."""
 
@@ -188,12 +194,26 @@ def measure_drift(seeds: int) -> dict[str, float]:
     """Return the median outcomes until a change is followed, by its direction and what was known before."""
     return {
         f"{name}_after_{known}{suffix}": statistics.median(
-            follow(before, after, known, within, seed) for seed in range(10 * seeds)
+            follow(before, after, known, within, seed) for seed in range(40 * seeds)
         )
         for known in KNOWN
         for name, before, after in (("fall", 0.85, 0.55), ("rise", 0.55, 0.85))
         for suffix, within in (("", 0.15), ("_near", 0.1))
     }
+
+
+def measure_alarms(seeds: int) -> dict[float, float]:
+    """Return the changes noticed in a thousand outcomes where there is none, by how often the agent is right."""
+    found = {}
+    for share in STABLE:
+        alarms = 0
+        for seed in range(10 * seeds):
+            rng, profiler = random.Random(seed), CostProfiler()
+            for _ in range(1000):
+                profiler.record_execution("t", "a", "work", 0, 0.0, rng.random() < share, cost_usd=0.0)
+            alarms += len(profiler.get_statistics()["drifts"])
+        found[share] = round(alarms / (10 * seeds), 3)
+    return found
 
 
 def measure_declared() -> dict[int, float]:
@@ -211,24 +231,31 @@ def measure_declared() -> dict[int, float]:
 # What it takes
 
 
-def measure_time() -> dict[str, float]:
-    """Return microseconds, the least of five measurements each."""
-    rng = random.Random(1)
-    agents = [card(f"a{number}") for number in range(50)]
-    kinds = [f"t{number}" for number in range(20)]
+def _world(
+    rng: random.Random, agents: int, kinds: int, outcomes: int
+) -> tuple[list[AgentCapability], list[str], list[Outcome]]:
+    """Return agents, types, and outcomes of these."""
+    cards, types = [card(f"a{number}") for number in range(agents)], [f"t{number}" for number in range(kinds)]
     rows = [
         Outcome(
             run_id="r",
             task_id="t",
-            task_type=rng.choice(kinds),
-            agent=rng.choice(agents).agent_id,
+            task_type=rng.choice(types),
+            agent=rng.choice(cards).agent_id,
             success=True,
             quality=float(rng.random() < 0.8),
             cost_usd=rng.random(),
             seconds=rng.random(),
         )
-        for _ in range(5000)
+        for _ in range(outcomes)
     ]
+    return cards, types, rows
+
+
+def measure_time() -> dict[str, float]:
+    """Return microseconds, the least of five measurements each."""
+    rng = random.Random(1)
+    agents, kinds, rows = _world(rng, 50, 20, 5000)
     tasks = [(rng.choice(kinds), round(rng.uniform(0.5, 3.0), 1), "") for _ in range(1000)]
     profiler = CostProfiler.from_outcomes(rows)
 
@@ -248,23 +275,40 @@ def measure_time() -> dict[str, float]:
             for agent in agents:
                 profiler.estimate(agent, kind)
 
-    def learn(asked_every: int) -> Callable[[], None]:
+    many, types, more = _world(rng, 300, 100, 20_000)
+    large = CostProfiler.from_outcomes(more)
+
+    def estimate_all_apart() -> None:
+        large.record_outcome(more[0])
+        if hasattr(large, "estimate_all"):
+            large.estimate_all(many, [(kind, 1.0, "") for kind in types])
+        else:
+            for kind in types:
+                for agent in many:
+                    large.estimate(agent, kind)
+
+    def learn(outcomes: Sequence[Outcome], asked_every: int) -> Callable[[], None]:
         def run() -> None:
-            for number, row in enumerate(rows[:200]):
+            for number, row in enumerate(outcomes):
                 profiler.record_outcome(row)
                 if number % asked_every == asked_every - 1:
                     profiler.estimate(agents[0], kinds[0])
 
         return run
 
-    return {
+    first = rows[:200]
+    unjudged = [replace(row, quality=None) for row in first]  # they leave the belief of how right agents are as it is
+    found = {
         "estimate": _least(estimate_all, len(tasks) * len(agents)),
+        "estimate_all_apart": _least(estimate_all_apart, len(many) * len(types)),
         "estimate_alone": _least(estimate_pairs, len(agents) * len(kinds)),
-        "update": _least(learn(1000), 200),
-        "update_and_ask": _least(learn(1), 200),
-        "update_and_ask_in_tens": _least(learn(10), 200),
+        "update": _least(learn(first, 1000), 200),
+        "update_and_ask": _least(learn(first, 1), 200),
+        "update_and_ask_in_tens": _least(learn(first, 10), 200),
         "read": _least(lambda: CostProfiler.from_outcomes(rows), len(rows)),
     }
+    asked = _least(learn(unjudged, 1), 200) - _least(learn(unjudged, 1000), 200)
+    return found | {"update_and_solve": round(found["update_and_ask"] - asked, 2)}
 
 
 def _least(run: Callable[[], object], count: int) -> float:
@@ -298,10 +342,11 @@ def main() -> int:
     found: dict[str, dict[Any, Any]] = {
         "calibration": calibration,
         "drift": measure_drift(seeds),
+        "alarms": measure_alarms(seeds),
         "declared": measure_declared(),
         "us": measure_time(),
     }
-    for part in ("drift", "declared", "us"):
+    for part in ("drift", "alarms", "declared", "us"):
         print(f"{part}: " + ", ".join(f"{name} {value:g}" for name, value in found[part].items()))
     if options.json:
         print(json.dumps(found))

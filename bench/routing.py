@@ -3,7 +3,7 @@
     python -m bench.routing --train FILE --test FILE [--json]
     python -m bench.routing [--splits N] [--seed N] [--json]      seeded half splits of the recorded data
 
-A row is a task with the quality and cost that each agent reached (see shared/data/README.md). Everything is learned and
+A row is a task with the quality and cost that each agent reached. Everything is learned and
 every operating point is chosen on training rows only; cost and quality are then those of the test rows, relative to
 the best single agent there. Equal texts are never on both sides of a split.
 
@@ -93,17 +93,20 @@ def main() -> None:
     try:
         if options.train is not None:
             train, test = read_rows(options.train), read_rows(options.test)
-            report = measure(train, test, seed=options.seed)
-            report["online_2000"] = measure_online((*train.tasks, *test.tasks), seed=options.seed)
+            report = measure(train, test, seed=options.seed, name="test")
+            report["online_2000"] = measure_online((*train.tasks, *test.tasks), seed=options.seed, name="test")
             print(json.dumps(report) if options.json else table([("test", report)]))
             return
         found = {}
         for path in options.data or find_files():
-            rows = read_rows(path)
-            online = measure_online(rows.tasks, seed=options.seed)  # of all rows, so the same for each split
-            found[path.name.partition(".")[0]] = [
-                {**measure(rows.part(first), rows.part(second), seed=options.seed), "online_2000": online}
-                for first, second in half_splits(rows.tasks, options.splits, options.seed)
+            rows, name = read_rows(path), path.name.partition(".")[0]
+            # of all rows, so the same for each split
+            online = measure_online(rows.tasks, seed=options.seed, name=name)
+            halves = half_splits(rows.tasks, options.splits, options.seed)
+            found[name] = [
+                measure(rows.part(first), rows.part(second), seed=options.seed, name=f"{name} {number}/{len(halves)}")
+                | {"online_2000": online}
+                for number, (first, second) in enumerate(halves, start=1)
             ]
     except (BadData, KapelleError) as error:
         print(f"bench.routing: {error}", file=sys.stderr)
@@ -162,8 +165,8 @@ def half_splits(tasks: Sequence[LoggedTask], count: int, seed: int) -> list[tupl
     return splits
 
 
-def measure(train: Rows, test: Rows, *, seed: int) -> dict[str, Any]:
-    """Learn from the training rows, and return what came of it on the test rows.
+def measure(train: Rows, test: Rows, *, seed: int, name: str) -> dict[str, Any]:
+    """Learn from the training rows, and return what came of it on the test rows; `name` is told while it lasts.
 
     Raises:
         BadData: the two have fewer than two agents in common, or share tasks.
@@ -179,6 +182,7 @@ def measure(train: Rows, test: Rows, *, seed: int) -> dict[str, Any]:
     best = best_single(quality, cost)
     base = Base(float(quality[:, best].mean()), float(cost[:, best].mean()))
 
+    tell(f"{name}: learning from {len(learned):,} rows of {len(agents)} agents")
     started = time.perf_counter()
     policy = RoutingPolicy.fit(learned, seed=seed)
     fitted = time.perf_counter()
@@ -191,6 +195,7 @@ def measure(train: Rows, test: Rows, *, seed: int) -> dict[str, Any]:
     swept = sweep(policy, judged)
     at_equal_cost = base.entry(1.0, *route(policy.curve.at_cost(policy.best_cost_usd)))
     deciding = time.perf_counter() - fitted
+    tell(f"{name}: 100 outcomes, no types, baselines")
     return {
         "agents": len(agents),
         "train_rows": len(learned),
@@ -232,8 +237,14 @@ def gain_without_types(learned: Sequence[LoggedTask], judged: Sequence[LoggedTas
     return policy.reached(asked, free).quality - base.quality
 
 
-def measure_online(tasks: Sequence[LoggedTask], *, seed: int) -> float:
+def tell(words: str) -> None:
+    """Say on stderr what is being done, and when it was begun."""
+    print(f"{time.process_time():6.0f} s  {words}", file=sys.stderr, flush=True)
+
+
+def measure_online(tasks: Sequence[LoggedTask], *, seed: int, name: str) -> float:
     """Return `online_2000` of all these tasks."""
+    tell(f"{name}: task by task")
     return online_gain(sorted(tasks, key=lambda task: task.task_id), common_agents(tasks), seed=seed)
 
 

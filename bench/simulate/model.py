@@ -365,7 +365,10 @@ class _Model:
         self._expect(new is not None and new not in self.tasks, f"nobody changes the graph after {place}")
         assert new is not None
         self.owed_change.discard(place)
-        self.tasks[new] = _TaskState(spec=self.world.specs[new], after=[place])
+        spec, agent = self.world.specs[new], data["assignments"].get(new)
+        if agent != spec.way.agents[0]:  # validation gave it to another, as it may
+            spec = replace(spec, way=Way(agents=(agent,)))
+        self.tasks[new] = _TaskState(spec=spec, after=[place])
         self.is_first = False
         self._learn_estimates(data)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kapelle.allocation import mip
+from kapelle.allocation import lagrangian, mip
 from kapelle.allocation.assignment import (
     Assignment,
     AssignmentProblem,
@@ -159,6 +159,28 @@ def test_a_strategy_takes_a_place_of_every_agent_it_may_occupy() -> None:
     assert sorted(chosen) == ["ladder", "large", "other"]
 
 
+def test_places_are_freed_along_a_chain_of_agents() -> None:
+    def task(*agents: str) -> TaskChoices:
+        candidates = [Candidate(agent=who, cost=n, seconds=1.0, quality=1.0) for n, who in enumerate(agents)]
+        return TaskChoices(candidates=tuple(candidates))
+
+    slots = (task("a0", "a1"), task("a0"), task("a1", "a2"), task("a2", "a3"), task("a3", "a4"))
+    capacity = {f"a{n}": 1 for n in range(5)}
+    problem = AssignmentProblem(slots=slots, limits=Limits(capacity=capacity))
+    tables = ProblemArrays(problem)
+    assert lagrangian.search(tables, tables.useful(), steps=1).choice == (1, 0, 1, 1, 1)
+
+
+@pytest.mark.parametrize("limits", [Limits(min_quality=0.8), Limits(max_seconds=60.0)])
+def test_without_any_time_there_still_is_a_plan_that_keeps_one_limit(limits: Limits) -> None:
+    free = draw_problem(3, 100)
+    problem = replace(free, limits=limits)
+    solution = solve(problem, time_limit_s=0.0, gap=0.0)
+    assert solution.status == "feasible"
+    assert problem.allows(solution.choice)
+    assert 0 < solution.lower_bound < problem.totals(solution.choice).cost
+
+
 def test_limits_that_cannot_be_kept_name_the_agent_and_the_task() -> None:
     good, poor = (Candidate(agent=name, cost=1.0, seconds=1.0, quality=q) for name, q in (("ada", 0.9), ("bob", 0.5)))
     crowded = AssignmentProblem(
@@ -166,24 +188,39 @@ def test_limits_that_cannot_be_kept_name_the_agent_and_the_task() -> None:
         limits=Limits(capacity={"ada": 1}),
     )
     assert solve(crowded, time_limit_s=5.0, gap=0.0).status == "infeasible"
-    binding, note = explain_infeasible(crowded, time_limit_s=5.0)
-    assert binding == {"agent_capacity": 1.0, "agent_capacity[ada]": 1.0}
-    assert "agent_capacity[ada] 1" in note
+    explained = explain_infeasible(crowded, time_limit_s=5.0)
+    assert explained.binding == {"agent_capacity": 1.0, "agent_capacity[ada]": 1.0}
+    assert "agent_capacity[ada] 1" in explained.note
     picky = AssignmentProblem(
         slots=(TaskChoices(candidates=(good,)), TaskChoices(candidates=(poor,), min_quality=0.8)), limits=Limits()
     )
     assert solve(picky, time_limit_s=5.0, gap=0.0).status == "infeasible"
-    binding, _ = explain_infeasible(picky, time_limit_s=5.0)
-    assert binding == {"task_quality": pytest.approx(0.3), "task_quality[1]": pytest.approx(0.3)}
+    explained = explain_infeasible(picky, time_limit_s=5.0)
+    assert explained.binding == {
+        "task_quality": pytest.approx(0.3),
+        "task_quality[1]": pytest.approx(0.3),
+    }
 
 
-def test_an_explanation_stops_when_its_time_is_up() -> None:
+def test_an_explanation_stops_when_its_time_is_up_and_says_what_it_left_out() -> None:
     problem = draw_tight_problem(2, 30)
-    impossible = replace(problem, limits=replace(problem.limits, min_quality=0.99, max_cost=1.0))
     ticks = iter(range(0, 10**6, 100))
-    binding, note = explain_infeasible(impossible, time_limit_s=1.0, clock=lambda: float(next(ticks)))
-    assert "must give at least this much" in note
-    assert "max_total_cost" in binding
+    explained = explain_infeasible(problem, time_limit_s=1.0, clock=lambda: float(next(ticks)))
+    assert explained.note.endswith(
+        "The time ran out before it was known whether relaxing one alone is enough, of: "
+        "max_total_time, min_quality_score, agent_capacity."
+    )
+    assert (explained.binding, explained.one_is_enough, explained.is_least) == ({}, False, False)
+
+
+def test_a_budget_that_is_too_small_for_a_large_plan_is_told_with_what_is_enough() -> None:
+    problem = draw_tight_problem(3, 600)
+    impossible = replace(problem, limits=replace(problem.limits, max_cost=1e-3))
+    assert solve(impossible, time_limit_s=5.0, gap=0.0).status == "infeasible"
+    explained = explain_infeasible(impossible, time_limit_s=1.0)
+    assert explained.one_is_enough
+    more = replace(impossible.limits, max_cost=1e-3 + 1.01 * explained.binding["max_total_cost"])
+    assert solve(replace(impossible, limits=more), time_limit_s=60.0, gap=0.5).status == "optimal"
 
 
 @given(st.integers(0, 10_000), st.lists(st.tuples(st.integers(0, 19), st.integers(0, 5)), max_size=30))

@@ -400,3 +400,16 @@ def test_an_agent_and_a_task_are_enough_for_an_estimate() -> None:
         agent, "implement", estimate_complexity("implement", dependencies=2), text="Build it"
     )
     assert CostProfiler().estimate(agent, task, 1.0) == CostProfiler().estimate(agent, "implement")
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.booleans(), st.floats(0.0, 1.0)), max_size=20))
+def test_asking_in_between_changes_no_estimate(log: list[tuple[str, bool, float]]) -> None:
+    agent, asked, silent = capability(task_types=("x", "y", "z"), cost_usd=0.01), CostProfiler(), CostProfiler()
+    for kind, success, cost_usd in log:
+        for profiler in (asked, silent):
+            outcome = Outcome(
+                run_id="r", task_id="t", task_type=kind, agent="builder_agent", success=success, cost_usd=cost_usd
+            )
+            profiler.record_outcome(outcome)
+        asked.estimate(agent, "x")
+    assert [asked.estimate(agent, kind) for kind in "xyz"] == [silent.estimate(agent, kind) for kind in "xyz"]

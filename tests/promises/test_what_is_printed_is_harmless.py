@@ -103,6 +103,16 @@ def test_json_reads_back(value: Any) -> None:
         assert json.loads(text) == {"value": value}
 
 
+@given(st.dictionaries(st.text(max_size=3), VALUES, max_size=5), st.integers(0, 250))
+def test_what_is_large_is_printed_as_what_is_small(value: dict[str, Any], count: int) -> None:
+    large = {"run": value, "tasks": {f"s{n}": value for n in range(count)}, "graph": {"tasks": [value] * count}}
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with redirect_stdout(out):
+        print_json(large)
+    out.seek(0)
+    assert out.read() == escape_json(json.dumps(large, ensure_ascii=False)) + "\n"
+
+
 def tasks_with(text: str, value: Any) -> TaskDAG:
     return TaskDAG(
         [

@@ -37,6 +37,14 @@ from .threads import when_threads_end as when_threads_end
 
 if TYPE_CHECKING:
     from .library_agent import PydanticAIAgent as PydanticAIAgent
+    from .loop import LoopAgent as LoopAgent
+    from .loop import LoopLimits as LoopLimits
+    from .loop import Tool as Tool
+    from .loop import ToolAnswer as ToolAnswer
+    from .loop import ToolContext as ToolContext
+    from .loop import WorkPlace as WorkPlace
+    from .loop import make_tool as make_tool
+    from .loop import workspace_tools as workspace_tools
     from .model_agent import ModelAgent as ModelAgent
 else:
     from kapelle import later
@@ -45,6 +53,7 @@ else:
         __name__,
         {
             "library_agent": "PydanticAIAgent",
+            "loop": "LoopAgent LoopLimits Tool ToolAnswer ToolContext WorkPlace make_tool workspace_tools",
             "model_agent": "ModelAgent",
         },
     )

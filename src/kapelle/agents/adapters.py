@@ -28,13 +28,19 @@ class CallableAgent:
     def __init__(self, function: AgentFunction) -> None:
         self._function = function
         self._with_context = _counts_two_arguments(function)
+        self._yields, self._is_async = _yields(function), _is_async(function)
+
+    @property
+    def runs_on_thread(self) -> bool:
+        """Whether it is a plain function."""
+        return not (self._is_async or self._yields)
 
     async def run(self, task: Task, context: TaskContext) -> AgentResult:
         arguments = (task, context) if self._with_context else (task,)
-        if _yields(self._function):
+        if self._yields:
             async with aclosing(self._function(*arguments)) as pieces:
                 return await _join_pieces(pieces, context)
-        if _is_async(self._function):
+        if self._is_async:
             found = await self._function(*arguments)
         else:
             found = await call_in_thread(self._function, *arguments)
@@ -47,7 +53,7 @@ def runs_on_thread(agent: Agent) -> bool:
     """Whether an agent is a plain function, which runs on a thread: what it gives may block as it does."""
     if isinstance(agent, RegisteredAgent):
         agent = agent._runner
-    return isinstance(agent, CallableAgent) and not (_is_async(agent._function) or _yields(agent._function))
+    return isinstance(agent, CallableAgent) and agent.runs_on_thread
 
 
 def as_agent(found: Any) -> Agent:

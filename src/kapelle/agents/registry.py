@@ -89,6 +89,9 @@ class AgentRegistry(Mapping[str, AgentCapability]):
 
     # Those of Mapping ask for every agent by itself, and planning, routing and checking go through all of them.
 
+    def __contains__(self, agent_id: object) -> bool:
+        return agent_id in self._capabilities
+
     def keys(self) -> KeysView[str]:
         """Return the ids of the agents."""
         return self._capabilities.keys()

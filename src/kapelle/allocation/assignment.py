@@ -235,6 +235,19 @@ def safest_choice(problem: AssignmentProblem) -> Assignment:
     return _best_of_each(problem, lambda one: (-one.quality, one.cost, one.seconds))
 
 
+def missing_places(problem: AssignmentProblem) -> int:
+    """Return how many tasks there are at least for which no agent has a place left, whoever does the others."""
+    capacity, bound = problem.limits.capacity, 0
+    if not capacity:
+        return 0
+    limited: set[str] = set()
+    for slot in problem.slots:
+        held = [capacity.keys() & one.occupied for one in slot.candidates]
+        bound += all(held)
+        limited.update(*held)
+    return max(0, bound - sum(capacity[agent] for agent in limited))
+
+
 def reduce_problem(problem: AssignmentProblem) -> Reduced:
     """Drop every candidate that is below its task's floor or that another one of its task beats.
 

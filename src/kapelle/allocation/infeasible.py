@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .assignment import AssignmentProblem, Limits, cheapest_choice, fastest_choice, safest_choice
-from .solve import HUGE, Clock
+from .assignment import (
+    Assignment,
+    AssignmentProblem,
+    Limits,
+    cheapest_choice,
+    fastest_choice,
+    missing_places,
+    safest_choice,
+)
+from .solve import HUGE, Clock, solve
 
 if TYPE_CHECKING:
     from . import mip
@@ -15,48 +24,95 @@ if TYPE_CHECKING:
 _GAP = 1e-3
 """How exactly is said how much a limit must give, relative."""
 
-ONE_IS_ENOUGH = "Relaxing one of these limits by this much is enough, the others kept."
-"""How the sentence of `explain_infeasible` begins where that is so."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """Why no plan keeps all limits."""
+
+    binding: dict[str, float]
+    """The limits that stand in the way, each by how much."""
+    note: str
+    """A sentence that says how to read it."""
+    one_is_enough: bool
+    """Whether it is enough to relax one of them; else each must give at least so much, and that may not do."""
+    is_least: bool
+    """Whether each amount is proven to be the least, up to a thousandth; there may have been no time for that."""
 
 
 def explain_infeasible(
-    problem: AssignmentProblem, *, time_limit_s: float, clock: Clock = time.perf_counter
-) -> tuple[dict[str, float], str]:
-    """Return which limits stand in the way, each by how much, and a sentence that says how to read it.
+    problem: AssignmentProblem,
+    *,
+    time_limit_s: float,
+    near: Assignment | None = None,
+    clock: Clock = time.perf_counter,
+) -> Explanation:
+    """Return which limits stand in the way of a problem that is known to have no plan; `near` is the plan that came
+    nearest.
 
     The names are those of `AssignmentProblem.shortfalls`. First choice: limits of which relaxing one alone, by that
     much, is enough; capacities count as one limit, and so do the tasks' floors, with their parts beside the sum. If
     there is none, those that no plan can keep even by itself, and how much they miss at least. Takes about the time
-    limit at most; what has not been found by then is not named.
+    limit at most; the note names the limits of which that was not enough to find it out.
     """
-    from . import mip  # NumPy and HiGHS: only where they are needed
-    from .tables import ProblemArrays
-
     alone = _missed_alone(problem)
     kinds = {_kind(name) for name in alone}
     relaxations = [one for one in _relaxations(problem) if kinds <= {one[0]}]
     enough: dict[str, float] = {}
+    for choice in (cheapest_choice(problem), fastest_choice(problem), safest_choice(problem)):
+        missed = problem.shortfalls(choice)
+        if len(kinds) == 1 and missed == alone:  # no other plan misses it by less, and this one misses nothing else
+            enough, relaxations = missed, []
+    undecided: list[str] = []
+    is_least = True
     deadline = clock() + time_limit_s
-    tables = ProblemArrays(problem) if relaxations and problem.size <= HUGE else None
     for number, (name, goal, relaxed) in enumerate(relaxations):
         share = (deadline - clock()) / (len(relaxations) - number)
-        if tables is None or share <= 0:
-            break
-        alive = tables.useful(floors=goal != "lack", deadline=goal != "seconds")
-        if int(alive.sum()) > HUGE:
+        status, best = _relax(problem, goal, relaxed, share) if share > 0 else ("unknown", None)
+        if name == "max_total_cost" and status != "optimal":
+            plans = [one for one in (best, near) if one is not None and problem.shortfalls(one).keys() == {name}]
+            best = min(plans, key=lambda one: problem.totals(one).cost, default=best)
+        if best is None:
+            undecided += [name] if status == "unknown" else []
             continue
-        best = mip.minimize(tables, alive, goal, limits=relaxed, time_limit_s=share, gap=_GAP).choice
-        if best is not None:
-            missed = problem.shortfalls(best)
-            if {_kind(one) for one in missed} == {name}:
-                enough |= missed
+        missed = problem.shortfalls(best)
+        if {_kind(one) for one in missed} == {name}:
+            enough |= missed
+            is_least = is_least and status == "optimal"
     if enough:
-        return enough, ONE_IS_ENOUGH + _parts(enough)
-    if alone:
-        return alone, "No plan keeps these limits, whatever the others; they must give at least this much." + _parts(
-            alone
+        note = "Relaxing one of these limits by this much is enough, the others kept."
+    elif alone:
+        note = "No plan keeps these limits, whatever the others; they must give at least this much."
+    else:
+        note = "No plan keeps all limits together."
+        if not undecided:
+            note += " Relaxing one of them alone is not enough."
+    if undecided:
+        note += (
+            f" The time ran out before it was known whether relaxing one alone is enough, of: {', '.join(undecided)}."
         )
-    return {}, "Each limit can be kept by itself, but no plan keeps all of them together."
+    binding = enough or alone
+    return Explanation(
+        binding=binding, note=note + _parts(binding), one_is_enough=bool(enough), is_least=bool(enough) and is_least
+    )
+
+
+def _relax(
+    problem: AssignmentProblem, goal: mip.Goal, limits: Limits, time_limit_s: float
+) -> tuple[str, Assignment | None]:
+    """Return the plan that misses the limit of this goal by least, and how sure that is."""
+    if goal == "cost":  # the usual problem, which is found a plan for at any size
+        solution = solve(dataclasses.replace(problem, limits=limits), time_limit_s=time_limit_s, gap=_GAP)
+        return solution.status, solution.choice if solution.first_cost is not None else None
+
+    from . import mip  # NumPy and HiGHS: only where they are needed
+    from .tables import ProblemArrays
+
+    if problem.size > HUGE:
+        return "unknown", None
+    tables = ProblemArrays(problem)
+    alive = tables.useful(floors=goal != "lack", deadline=goal != "seconds")
+    found = mip.minimize(tables, alive, goal, limits=limits, time_limit_s=time_limit_s, gap=_GAP)
+    return found.status, found.choice
 
 
 def _missed_alone(problem: AssignmentProblem) -> dict[str, float]:
@@ -71,7 +127,9 @@ def _missed_alone(problem: AssignmentProblem) -> dict[str, float]:
             missed[name] = shortfall
     # The safest choice leaves a task below its floor only where every candidate is.
     floors = problem.shortfalls(safest_choice(problem))
-    return missed | {name: amount for name, amount in floors.items() if _kind(name) == "task_quality"}
+    missed |= {name: amount for name, amount in floors.items() if _kind(name) == "task_quality"}
+    places = missing_places(problem)
+    return missed | {"agent_capacity": float(places)} if places else missed
 
 
 def _relaxations(problem: AssignmentProblem) -> list[tuple[str, mip.Goal, Limits]]:

@@ -27,11 +27,10 @@ import numpy as np
 from .assignment import TOLERANCE, Assignment
 from .tables import Array, ProblemArrays, Timetable
 
-_STEPS = 120
+STEPS = 120
 _FIRST = (6, 14, 24)
 """Steps after which plans are tried at first: prices of a few steps already are far better than none."""
 _EVERY = 24
-
 _CHUNK = 500
 
 
@@ -81,7 +80,7 @@ def search(
     tables: ProblemArrays,
     alive: Array,
     *,
-    steps: int = _STEPS,
+    steps: int = STEPS,
     enough: float = 0.0,
     found: Callable[[Assignment], None] = lambda choice: None,
     is_over: Callable[[], bool] = lambda: False,
@@ -264,9 +263,47 @@ class _Plan:
                             return False
                         self._move(t, at)
                         moved = True
-                if not moved:
+                if not moved and (self.is_over() or not self._pass_on(reduced, agent)):
                     return False
         return True
+
+    def _pass_on(self, reduced: Array, agent: int) -> bool:
+        """Free a place of an agent all of whose tasks' other agents are full: its task goes to one of them, a task of
+        that one to a third, until somebody has a place left. The chain costs least among those whose tasks move to
+        candidates of one place (shortest augmenting path, Ahuja, Magnanti and Orlin, *Network Flows*, 1993)."""
+        tables, nobody = self.tables, len(self.tables.scarce)
+        simple = self.alive & ((tables.agents < nobody).sum(axis=0) <= 1)
+        simple[tables.rows, self.chosen] = False
+        own = tables.agents[:, tables.rows, self.chosen]
+        task, at = np.nonzero(simple)
+        to = tables.agents.min(axis=0)[task, at]
+        to[(own[:, task] == to).any(axis=0)] = nobody  # it has the place already
+        price = np.maximum(reduced[task, at] - reduced[task, self.chosen[task]], 1e-12)
+        least = np.full((nobody + 1, nobody + 1), np.inf)
+        for holder in own:
+            np.minimum.at(least, (holder[task], to), price)
+        least[nobody] = np.inf
+
+        distance = np.full(nobody + 1, np.inf)
+        distance[agent] = 0.0
+        came_from = np.full(nobody + 1, -1)
+        for _ in range(nobody + 1):
+            through = distance[:, None] + least
+            nearer = through.min(axis=0) < distance
+            came_from[nearer] = through.argmin(axis=0)[nearer]
+            distance[nearer] = through.min(axis=0)[nearer]
+        has_place = np.array([load < most for load, most in zip(self.load, self.most, strict=True)])
+        distance[~has_place] = np.inf
+        end = int(distance.argmin())
+        if not np.isfinite(distance[end]):
+            return False
+        load = self.load[agent]
+        while end != agent:  # from the free place backwards, so that nobody gets too many in between
+            start = int(came_from[end])
+            number = int(np.where((own[:, task] == start).any(axis=0) & (to == end), price, np.inf).argmin())
+            self._move(int(task[number]), int(at[number]))
+            end = start
+        return self.load[agent] < load
 
     def _get_faster(self, reduced: Array) -> bool:
         if self.times is None:

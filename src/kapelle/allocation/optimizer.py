@@ -27,7 +27,7 @@ from .assignment import AssignmentProblem
 from .candidates import StrategySource
 from .constraints import OptimizationConstraints, is_amount
 from .formulation import Formulation, GivenPlan, describe_untried, formulate, has_plan
-from .infeasible import ONE_IS_ENOUGH, explain_infeasible
+from .infeasible import explain_infeasible
 from .orders import ordered_strategy
 from .plan import OptimizedPlan, SpentSoFar
 from .plan_estimates import PlanEstimates
@@ -63,7 +63,7 @@ class DAAOOptimizer:
     ways of asking several agents that pay for a type of task, they compete with the agents.
 
     Among plans of equal cost it prefers quality, then less work in seconds, then the initial agents. Answers are exact
-    up to `gap`, if found in `time_limit_s`; a plan that is proven to cost at most `good_gap` too much gets two fifths
+    up to `gap`, if found in `time_limit_s`; a plan that is proven to cost at most `good_gap` too much gets a third
     of that time. The plan says which, and the gap that is left. Where there is none, saying why shares that time. The
     registry may be replaced while it lives.
     """
@@ -94,13 +94,15 @@ class DAAOOptimizer:
         constraints: OptimizationConstraints | None = None,
         *,
         pinned: Collection[str] = (),
+        attempts: Mapping[str, SpentSoFar] | None = None,
         estimates: PlanEstimates | None = None,
     ) -> OptimizedPlan:
         """Return the cheapest plan within the limits. Tasks that the initial plan leaves out stay out.
 
         `pinned` tasks keep their agents, as those do that the constraints pin: for a router whose rules chose them.
-        Tasks that name their strategy have that one. What an `OptimizedPlan` knows of tasks that were worked on stays
-        known, and finished ones keep their agents. `estimates` are those of this graph, where they were made already.
+        Tasks that name their strategy have that one. `attempts` say what tasks took that were worked on, beside what an
+        `OptimizedPlan` knows of that, and finished ones keep their agents. `estimates` are those of this graph, where
+        they were made already.
 
         Raises:
             InvalidInput: the plan or a limit names a task that the graph does not have, or an agent that is not
@@ -109,7 +111,7 @@ class DAAOOptimizer:
         constraints = constraints or OptimizationConstraints()
         if pinned:
             constraints = dataclasses.replace(constraints, pinned={*constraints.pinned, *pinned})
-        return await self._optimize(_work(initial_plan, dag), constraints, estimates)
+        return await self._optimize(_work(initial_plan, dag, attempts or {}), constraints, estimates)
 
     async def replan_from_feedback(
         self,
@@ -132,8 +134,7 @@ class DAAOOptimizer:
         Raises:
             InvalidInput: a task is unknown or not assigned, or a metric is malformed. Nothing is learned then.
         """
-        work = _work(current_plan, dag)
-        finished = work.finished | set(completed_tasks)
+        work = _work(current_plan, dag, {})
         for task_id in (*completed_tasks, *actual_metrics):
             if task_id not in work.initial:
                 raise InvalidInput(f"The task {task_id!r} is reported, but the plan does not assign it. Check its id.")
@@ -141,33 +142,31 @@ class DAAOOptimizer:
             task_id: self._read_report(task_id, work.initial[task_id], metrics)
             for task_id, metrics in actual_metrics.items()
         }
-        attempts = dict(work.attempts)
-        news = []
-        for task_id, (total, by_agent) in reports.items():
-            earlier = work.attempts.get(task_id)
-            if earlier is not None and earlier.finished:
-                continue
-            attempt = SpentSoFar(
+        is_over = work.finished | set(completed_tasks)
+        attempts = {
+            task_id: SpentSoFar(
                 cost_usd=total["cost_usd"],
                 seconds=total["execution_time_seconds"],
                 success=total["success"],
-                finished=task_id in finished,
+                finished=task_id in is_over,
             )
-            attempts[task_id] = attempt if earlier is None else earlier.plus(attempt)
-            news += [(task_id, agent, execution) for agent, execution in by_agent.items()]
-        work = dataclasses.replace(work, attempts=attempts, finished=finished)
+            for task_id, (total, _) in reports.items()
+        }
+        known = {task_id for task_id, earlier in work.attempts.items() if earlier.finished}
+        work = _work(current_plan, dag, attempts, completed_tasks)
         constraints = constraints or OptimizationConstraints()
         self._check(work, constraints)
 
         estimates = self.estimate_tasks(dag)
-        for task_id, agent, execution in news:
-            self.cost_profiler.record_execution(
-                task_id=task_id,
-                agent_name=agent,
-                task_type=dag.tasks[task_id].task_type,
-                complexity=estimates.complexities[task_id],
-                **execution,
-            )
+        for task_id, (_, by_agent) in reports.items():
+            for agent, execution in by_agent.items() if task_id not in known else ():
+                self.cost_profiler.record_execution(
+                    task_id=task_id,
+                    agent_name=agent,
+                    task_type=dag.tasks[task_id].task_type,
+                    complexity=estimates.complexities[task_id],
+                    **execution,
+                )
         return await self._optimize(work, constraints, estimates.version(dag))
 
     def formulate(
@@ -178,7 +177,7 @@ class DAAOOptimizer:
         Raises:
             InvalidInput: as `optimize_routing_plan`.
         """
-        work, constraints = _work(initial_plan, dag), constraints or OptimizationConstraints()
+        work, constraints = _work(initial_plan, dag, {}), constraints or OptimizationConstraints()
         self._check(work, constraints)
         return formulate(work, constraints, self.estimate_tasks(dag))
 
@@ -280,9 +279,9 @@ class DAAOOptimizer:
             if has_plan(free):
                 return await self._give_way(formulation, loose, free, timer)
             formulation, solution = loose, free
-        binding, note = await call_in_thread(
-            explain_infeasible, formulation.problem, time_limit_s=timer.left_s(_EXPLAIN_SHARE)
-        )
+        time_limit_s, near = timer.left_s(_EXPLAIN_SHARE), solution.too_dear
+        explained = await call_in_thread(explain_infeasible, formulation.problem, time_limit_s=time_limit_s, near=near)
+        binding, note = explained.binding, explained.note
         if {"min_quality_score", "task_quality"} & binding.keys() and (untried := formulation.untried()):
             note += (
                 " What counts is the lower bound of a chance, and little or nothing was tried of "
@@ -290,8 +289,10 @@ class DAAOOptimizer:
             )
         logger.info("No plan keeps the limits: %s", binding)
         extra: dict[str, Any] = {"binding": binding, "binding_note": note}
-        if binding and not note.startswith(ONE_IS_ENOUGH):
+        if binding and not explained.one_is_enough:
             extra["one_is_enough"] = False
+        elif binding and not explained.is_least:
+            extra["is_least"] = False
         if "max_total_cost" in binding:  # whoever tells of it later may have less left than there was here
             extra["max_total_cost"] = limits.max_cost
         return formulation, solution, extra
@@ -304,10 +305,10 @@ class DAAOOptimizer:
         By less, the whole budget would go into a quality that is a default; all at once, to agents that always fail.
         """
         limits = formulation.problem.limits
-        binding, _ = await call_in_thread(
+        explained = await call_in_thread(
             explain_infeasible, formulation.problem, time_limit_s=timer.left_s(_EXPLAIN_SHARE)
         )
-        missing = binding.get("min_quality_score", limits.min_quality)
+        missing = explained.binding.get("min_quality_score", limits.min_quality)
         least = max(0.0, limits.min_quality - math.ceil(10 * missing) / 10)
         given = formulation.with_limits(dataclasses.replace(limits, min_quality=least))
         solution = await self._solve(given.problem, timer)
@@ -379,19 +380,22 @@ class _Timer:
         return max(least * self._limit_s, self._limit_s - (time.perf_counter() - self._begun))
 
 
-def _work(plan: AnyPlan, dag: TaskDAG) -> GivenPlan:
+def _work(plan: AnyPlan, dag: TaskDAG, later: Mapping[str, SpentSoFar], completed: Collection[str] = ()) -> GivenPlan:
+    """Return a plan and what is known of its tasks, by itself and since; what a finished one took stays as it was."""
     assignments = plan.assignments if isinstance(plan, (RoutingPlan, RoutedPlan, OptimizedPlan)) else plan
     initial: dict[str, Strategy] = {task_id: Single(agent=agent) for task_id, agent in assignments.items()}
-    attempts: Mapping[str, SpentSoFar] = {}
-    if isinstance(plan, OptimizedPlan):
-        attempts = dict(plan.attempts)
-        for task_id, strategy in plan.strategies.items():
-            # Whoever gave the task to another agent since then meant that agent.
-            if initial.get(task_id) == Single(agent=agents_of(strategy)[0]):
-                initial[task_id] = strategy
+    attempts = dict(plan.attempts) if isinstance(plan, OptimizedPlan) else {}
+    for task_id, attempt in later.items():
+        earlier = attempts.get(task_id)
+        if earlier is None or not earlier.finished:
+            attempts[task_id] = attempt if earlier is None else earlier.plus(attempt)
+    for task_id, strategy in plan.strategies.items() if isinstance(plan, (RoutedPlan, OptimizedPlan)) else ():
+        # Whoever gave the task to another agent since then meant that agent.
+        if initial.get(task_id) == Single(agent=agents_of(strategy)[0]):
+            initial[task_id] = strategy
     for task in dag:
         order = ordered_strategy(task)
         if order is not None and task.task_id in initial:
             initial[task.task_id] = order
-    finished = frozenset(task_id for task_id, attempt in attempts.items() if attempt.finished)
-    return GivenPlan(initial=initial, dag=dag, attempts=attempts, finished=finished)
+    finished = {task_id for task_id, attempt in attempts.items() if attempt.finished}
+    return GivenPlan(initial=initial, dag=dag, attempts=attempts, finished=frozenset({*finished, *completed}))

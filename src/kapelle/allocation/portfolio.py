@@ -264,7 +264,7 @@ class _Solver:
         proven = proven or cost - bound <= self._gap * cost
         if budget is None or not exceeds(cost, budget):
             return self._portfolio(choices, "optimal" if proven else "feasible", bound, solver)
-        if not proven and not exceeds(bound, budget):
+        if not exceeds(bound, budget):  # however near it is
             note = f"The cheapest plans that were found in time cost ${cost:.4g}."
             return self._portfolio(None, "unknown", bound, solver, note=note)
         missing = cost - budget
@@ -277,8 +277,9 @@ class _Solver:
         binding: dict[str, float] = {}
         note = f"No plan of the graph {name!r} keeps its constraints"
         if solution.status == "infeasible":
-            binding, why = explain_infeasible(problem, time_limit_s=self._left())
-            note += f", whatever the others do. {why}"
+            explained = explain_infeasible(problem, time_limit_s=self._left())
+            binding = explained.binding
+            note += f", whatever the others do. {explained.note}"
         else:
             note += " that could be found in time."
         named = {f"{name}: {limit}": by for limit, by in binding.items()}

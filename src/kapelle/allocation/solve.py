@@ -27,16 +27,16 @@ from typing import TYPE_CHECKING, Literal
 from .assignment import (
     Assignment,
     AssignmentProblem,
-    Candidate,
     Limits,
     cheapest_choice,
     exceeds,
     fastest_choice,
+    missing_places,
     reduce_problem,
-    round_off,
     safest_choice,
 )
 from .branch import branch
+from .ties import settle_ties
 
 if TYPE_CHECKING:
     from . import lagrangian
@@ -49,7 +49,7 @@ SMALL = 200
 """Candidates in all (13 tasks of 15 agents) up to which `branch` is tried: it ends its search for half of them."""
 HUGE = 20_000
 """Candidates above which HiGHS takes minutes, whatever its time limit: it never gets more."""
-GOOD_SHARE = 0.4
+GOOD_SHARE = 1 / 3
 """Of the time limit: what is spent at most on a plan that is good already."""
 _NODES = 4000
 """Of `branch`: 15 ms, which is what loading NumPy and HiGHS and one solve of that size take at least."""
@@ -60,15 +60,19 @@ _CORE = 2
 best, and HiGHS needs a fourth of the time there. (The core of a knapsack problem, Balas and Zemel 1980.)"""
 _CORE_NODES = 1000
 """Of the search for that plan."""
+_FEW_STEPS = 25
+"""Of the search without a solver, where plans are improved by pairs: the linear program takes less for more."""
 _SEARCH_SHARE = 0.2
 """Of the time limit: what the search without a solver takes at most once it has a plan. Long chains, of which each
 move changes all times, took it all, and the linear program comes nearer in a tenth."""
-_FIRST_SHARE = 0.5
+_FIRST_SHARE = 0.6
 """Of the time limit: what it takes at most where it finds no plan."""
+_RELAX_SHARE = 0.8
+"""Of the time limit: when prices are rounded to a plan at the latest, where there is none yet."""
+_TIES_SHARE = 1.1
+"""Of the time limit: when choosing among plans of equal cost ends, which has a little time of its own."""
 _PAIRED = 100
 """Tasks up to which plans are improved by pairs of moves: 2 ms a plan of 50 tasks, 60 ms one of 200."""
-_TIE_SLOTS = 300
-"""Tasks up to which swaps are tried among plans of equal cost."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +89,8 @@ class Solution:
     """Seconds until the first plan within the limits was known; None where none was found."""
     first_cost: float | None = None
     """What that plan costs."""
+    too_dear: Assignment | None = None
+    """The cheapest plan known that keeps all limits but that on cost, where none is known that keeps it too."""
 
 
 def solve_trivially(problem: AssignmentProblem) -> Solution | None:
@@ -109,6 +115,7 @@ def solve_trivially(problem: AssignmentProblem) -> Solution | None:
         )
         or exceeds(limits.min_quality, problem.totals(safest_choice(problem)).quality)
         or any(slot.min_quality and not any(map(slot.admits, slot.candidates)) for slot in problem.slots)
+        or missing_places(problem) > 0
     )
     if hopeless:
         return _give_up(problem, "infeasible", solver="trivial")
@@ -180,16 +187,26 @@ class _Known:
             self.best, self.best_cost = choice, cost
 
     def is_within(self, gap: float) -> bool:
-        """Whether the cheapest plan costs at most this much, relative, above the bound."""
+        """Whether the best plan costs at most this much, relative, above the bound; without a plan, whether the bound
+        leaves no room for one, however near those come that are too dear."""
+        if self.best is None:
+            return self._is_hopeless()
         return self.cheapest_cost <= self.bound * (1 + gap)
+
+    def is_too_dear(self) -> bool:
+        """Whether plans are known that keep all limits but that on cost, and none that keeps it too."""
+        return self.best is None and self.cheapest is not None
+
+    def _is_hopeless(self) -> bool:
+        limit = self.problem.limits.max_cost
+        return limit is not None and exceeds(self.bound, limit)
 
     def solution(self, solver: str, *, proven: bool) -> Solution:
         """Return what is known as the solution; `proven` tells whether the search is complete."""
-        limit = self.problem.limits.max_cost
         if self.best is None:
-            too_dear = limit is not None and exceeds(self.bound, limit)
-            status: Status = "infeasible" if proven or too_dear else "unknown"
-            return _give_up(self.problem, status, solver=solver, bound=self.bound)
+            status: Status = "infeasible" if proven or self._is_hopeless() else "unknown"
+            given_up = _give_up(self.problem, status, solver=solver, bound=self.bound)
+            return dataclasses.replace(given_up, too_dear=self.cheapest)
         return Solution(
             choice=self.best,
             status="optimal" if proven else "feasible",
@@ -217,7 +234,12 @@ def _solve_large(problem: AssignmentProblem, known: _Known, *, time_limit_s: flo
         return known.clock() - known.started >= share * time_limit_s
 
     found = lagrangian.search(
-        tables, alive, enough=aims[-1], found=take, is_over=lambda: is_over(_SEARCH_SHARE if plans else _FIRST_SHARE)
+        tables,
+        alive,
+        steps=_FEW_STEPS if tables.n <= _PAIRED else lagrangian.STEPS,
+        enough=aims[-1],
+        found=take,
+        is_over=lambda: is_over(_SEARCH_SHARE if plans else _FIRST_SHARE),
     )
     known.bound = max(known.bound, found.bound)
     solver, proven = "lagrangian", known.is_within(aims[-1])
@@ -230,8 +252,12 @@ def _solve_large(problem: AssignmentProblem, known: _Known, *, time_limit_s: flo
             return share * time_limit_s - (known.clock() - known.started)
 
         proven = _finish(tables, alive, found.prices, known, problem.limits, aims, remaining, plans)
+    if known.best is None and not proven:
+        # Hardly anyone's idea of a good plan, but one that keeps the limits, and its gap says how far it may be off.
+        for plan in (safest_choice(problem), fastest_choice(problem)):
+            known.add(plan)
     if known.best is not None:
-        known.add(_settle_ties(problem, known.best))
+        known.add(settle_ties(problem, known.best, is_over=lambda: is_over(_TIES_SHARE)))
     return known.solution(solver, proven=proven)
 
 
@@ -257,7 +283,13 @@ def _finish(
     gap = aims[-1]
     best_bound = prices.bound(tables, prices.reduced(tables, alive))
     prices = mip.relax(
-        tables, alive, prices, limits=limits, start=known.cheapest, precision=max(gap, _PRECISION), remaining=remaining
+        tables,
+        alive,
+        prices,
+        limits=limits,
+        start=known.cheapest,
+        precision=max(gap, _PRECISION),
+        remaining=lambda: remaining(1.0 if known.cheapest is not None else _RELAX_SHARE),
     )
     reduced = prices.reduced(tables, alive)
     bound = prices.bound(tables, reduced)
@@ -279,14 +311,15 @@ def _finish(
     if known.is_within(gap):
         return True
 
-    if int(_worth(alive, above, known, bound).sum()) > _CORE * tables.n:
+    if remaining() > 0 and int(_worth(alive, above, known, bound).sum()) > _CORE * tables.n:
         # A better plan rules more candidates out, and the best one hardly ever has a candidate that is far above.
         core, left_out = _at_most(_CORE * tables.n, alive, above)
         _minimize(tables, core, known, limits, bound + left_out, gap, remaining(), nodes=_CORE_NODES)
     # Straight to the last aim: whoever solved for the first one before would solve most plans twice. What is not even
     # good by then is solved again, for the rest of the time, until it is.
+    status, left_out = "unknown", 0.0
     for aim, share in ((gap, GOOD_SHARE), (aims[0], 1.0)) if len(aims) > 1 else ((gap, 1.0),):
-        if remaining(share) <= 0 and share < 1.0:
+        if remaining(share) <= 0:
             continue
         kept, left_out = _at_most(HUGE, _worth(alive, above, known, bound), above)
         status = _minimize(tables, kept, known, limits, bound + left_out, aim, remaining(share))
@@ -295,10 +328,8 @@ def _finish(
                 return left_out == float("inf")
         elif status in ("optimal", "infeasible") or known.is_within(aims[0]):
             break
-    if known.cheapest is None:
-        return False
-    if known.is_within(gap):
-        return True
+    if known.best is None or known.is_within(gap):
+        return known.is_within(gap)
     # HiGHS has compared all that it was given, to its own precision, and what it was not given costs more.
     return aim == gap and status in ("optimal", "infeasible") and bound + left_out >= known.cheapest_cost * (1 - gap)
 
@@ -321,13 +352,20 @@ def _minimize(
     nodes: int | None = None,
 ) -> str:
     """Let HiGHS look for the cheapest plan of these candidates, and take note of it, and of the bound if plans with
-    other candidates cost at least `others`; return its status."""
+    other candidates cost at least `others`; return its status. Where all known plans are too dear, the gap is 0: within
+    any other there may be one that is not."""
     from . import mip
 
     if known.cheapest is not None:
         kept[tables.rows, list(known.cheapest)] = True
     result = mip.minimize(
-        tables, kept, limits=limits, time_limit_s=time_limit_s, gap=gap, start=known.cheapest, nodes=nodes
+        tables,
+        kept,
+        limits=limits,
+        time_limit_s=time_limit_s,
+        gap=0.0 if known.is_too_dear() else gap,
+        start=known.cheapest,
+        nodes=nodes,
     )
     if result.choice is not None:
         known.add(result.choice)
@@ -346,47 +384,6 @@ def _at_most(most: int, kept: Array, above: Array) -> tuple[Array, float]:
     limit = np.partition(above[kept], most)[most]
     fewer = kept & (above < limit)
     return fewer, float(limit)
-
-
-def _settle_ties(problem: AssignmentProblem, choice: Assignment) -> Assignment:
-    """Return a plan of equal cost that ranks at least as high: moves to candidates of equal cost, then swaps."""
-    slots, best = problem.slots, list(choice)
-
-    def try_instead(changes: dict[int, int]) -> None:
-        nonlocal best
-        other = list(best)
-        for t, at in changes.items():
-            other[t] = at
-        if problem.rank(tuple(other)) < problem.rank(tuple(best)) and problem.allows(tuple(other)):
-            best = other
-
-    for t, slot in enumerate(slots):
-        for at, one in enumerate(slot.candidates):
-            now = slot.candidates[best[t]]
-            if at != best[t] and one.cost == now.cost and _prefers(at, one, best[t], now):
-                try_instead({t: at})
-    if len(slots) > _TIE_SLOTS:
-        return tuple(best)
-    for t, slot in enumerate(slots):
-        if best[t] == 0:
-            continue
-        now, wanted = slot.candidates[best[t]], slot.candidates[0]
-        for other, partner in enumerate(slots):
-            held = partner.candidates[best[other]]
-            if held.agent != wanted.agent or best[other] == 0:
-                continue
-            for swapped, some in enumerate(partner.candidates):
-                difference = wanted.cost + some.cost - now.cost - held.cost
-                if some.agent == now.agent and abs(difference) <= 1e-9 * max(1e-6, now.cost):
-                    try_instead({t: 0, other: swapped})
-                    now = slot.candidates[best[t]]
-            if best[t] == 0:
-                break
-    return tuple(best)
-
-
-def _prefers(at: int, one: Candidate, now_at: int, now: Candidate) -> bool:
-    return (round_off(-one.quality), one.seconds, at != 0) < (round_off(-now.quality), now.seconds, now_at != 0)
 
 
 def _give_up(problem: AssignmentProblem, status: Status, *, solver: str, bound: float = 0.0) -> Solution:

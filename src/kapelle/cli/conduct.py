@@ -16,7 +16,7 @@ from kapelle.execution import ExecutionLimits, HedgePolicy
 from kapelle.ledger import Event, Run, printable
 from kapelle.planning import Plan
 from kapelle.process import drive
-from kapelle.views import run_to_json
+from kapelle.views import run_in_parts
 
 from .app import console, db_words, draw, write_file
 from .asking import ask_here, can_ask
@@ -51,7 +51,7 @@ def run_and_show(engine: Engine, start: Start, terms: dict[str, Any], shown: Sho
     """Run a request or go on with a run, show it, and return the exit code."""
     run, code = run_to_end(engine, start, terms, shown)
     if shown.as_json:
-        print_json(run_to_json(run))
+        print_json(run_in_parts(run))
     else:
         show_run(engine, run, shown)
     # The answer is out; now it cannot be lost with a file that cannot be written.

@@ -16,13 +16,13 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from typing import Any, TextIO
 
 from kapelle.ledger import printable
-from kapelle.redaction import escape_json, hide_known, hide_known_in, hide_secrets
+from kapelle.redaction import escape_json, hide_known, hide_known_in, hide_secrets, mentions_known
 
 
 def say(text: str, *, to: TextIO | None = None, end: str = "\n") -> None:
@@ -36,16 +36,51 @@ def complain(text: str) -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object. Only the first is printed where standard output is to be one object: see `json_alone`."""
+    """Print one JSON object; nothing of it where some of it cannot be told.
+
+    Only the first is printed where standard output is to be one object: see `json_alone`.
+    """
     alone = _alone.get()
     out = sys.stdout if alone is None else alone.out
     if out is None or (alone is not None and alone.is_full):
         return  # a program that closed its standard output wants nothing there
     unicode = (out.encoding or "").lower().replace("-", "") == "utf8"
-    text = json.dumps(_plain(hide_known_in(value)), ensure_ascii=not unicode, allow_nan=False, default=_words)
+    pieces = [*_pieces(value, unicode=unicode), "\n"]
     if alone is not None:
         alone.is_full = True
-    print(escape_json(text), file=out, flush=alone is not None)
+    out.writelines(pieces)
+    if alone is not None:
+        out.flush()
+
+
+_LARGE = 100
+"""Mappings and lists of more items are taken apart, and those that hold them: of a run with many tasks, little but the
+text is in memory twice."""
+
+
+def _pieces(value: Any, *, unicode: bool, depth: int = 0) -> Iterator[str]:
+    """Yield the text of a value, that of large parts of it item by item."""
+    is_list = isinstance(value, (list, tuple))
+    is_whole = depth > 2 or (depth == 2 and isinstance(value, Sized) and len(value) <= _LARGE)
+    if is_whole or not (is_list or (isinstance(value, Mapping) and _is_named(value))):
+        text = json.dumps(_plain(hide_known_in(value)), ensure_ascii=not unicode, allow_nan=False, default=_words)
+        yield escape_json(text)
+        return
+    yield "[" if is_list else "{"
+    for number, item in enumerate(value if is_list else value.items()):
+        before = ", " if number else ""
+        if not is_list:
+            name, item = item
+            before += escape_json(json.dumps(name, ensure_ascii=not unicode)) + ": "
+        first, *rest = _pieces(item, unicode=unicode, depth=depth + 1)
+        yield before + first
+        yield from rest
+    yield "]" if is_list else "}"
+
+
+def _is_named(value: Mapping[Any, Any]) -> bool:
+    """Whether the names in a mapping are texts that are told as they are, so that no two can become one."""
+    return all(type(name) is str for name in value) and not mentions_known(*value)
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from kapelle import terminal
 from kapelle.errors import InvalidInput
 from kapelle.graph import MAX_DRAWN
 from kapelle.ledger import has_ledger, ledger_path, open_ledger
-from kapelle.views import run_to_json, task_to_json
+from kapelle.views import run_in_parts, task_to_json
 
 from .app import (
     Agents,
@@ -66,7 +66,7 @@ def explain(
         more = db_words(db, ledger.path)
     draw(found, svg, full=full)
     if as_json:
-        print_json(run_to_json(found))
+        print_json(run_in_parts(found))
     else:
         say(found.explain(verbose=verbose, full=full))
         terminal.show_history(console(), found)

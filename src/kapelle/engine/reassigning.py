@@ -9,13 +9,13 @@ that a router of the user's own has made is left as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 from kapelle.allocation import OptimizationConstraints, OptimizedPlan, PlanEstimates, SpentSoFar
 from kapelle.errors import KapelleError
 from kapelle.execution import Rest
-from kapelle.graph import TaskDAG
+from kapelle.graph import Task, TaskDAG
 from kapelle.ledger import format_usd
 from kapelle.limits import RunLimits
 from kapelle.redaction import get_logger
@@ -54,13 +54,16 @@ class RestReassigner:
             min_quality_score=one.terms.min_quality,
             pinned=stays,
         )
-        spared = avoid_hopeless(current.routed, estimates)  # as a new plan begins, too
-        given = _as_it_is(current, rest, {name: spared.tasks[name].agent for name in free})
+        spared = avoid_hopeless(current.routed.only(free), estimates)  # as a new plan begins, too
+        if not _can_gain(current, spared, rest, estimates, limits) and one.optimizer.policy is None:
+            return None
+        given, ahead = current.routed.with_tasks({name: spared.tasks[name] for name in free}), _ahead(rest)
+        optimize = one.optimizer.optimize_routing_plan
         try:
-            found = await one.optimizer.optimize_routing_plan(given, current.dag, limits, estimates=estimates)
+            found = await optimize(given, current.dag, limits, attempts=ahead, estimates=estimates)
             if found.optimization_details["status"] in NO_PLAN:
                 limits = _loosened(limits, found.optimization_details["missed"])
-                found = await one.optimizer.optimize_routing_plan(given, current.dag, limits, estimates=estimates)
+                found = await optimize(given, current.dag, limits, attempts=ahead, estimates=estimates)
         except KapelleError as error:  # an agent is gone, or whoever knows strategies does not answer
             logger.info("The rest of the plan is not assigned anew: %s", error)
             return None
@@ -110,21 +113,49 @@ def _staying(routed: RoutedPlan, rest: Rest) -> frozenset[str]:
     return frozenset({*routed.fixed, *rest.kept, *explored})
 
 
-def _as_it_is(current: ApprovedPlan, rest: Rest, agents: Mapping[str, str]) -> OptimizedPlan:
-    """Return the plan as the optimiser takes it, with what the tasks still take that are over or under way; `agents` do
-    those that have not begun."""
+def _can_gain(
+    current: ApprovedPlan,
+    spared: RoutedPlan,
+    rest: Rest,
+    estimates: PlanEstimates,
+    limits: OptimizationConstraints,
+) -> bool:
+    """Whether the optimiser could find a plan worth moving for: a quick look, which most looks end with in a long run.
+
+    Of tasks alike one is looked at. There is nothing to gain where the plan as it is keeps its budget, and the cheapest
+    and the best way for each task, by themselves, are worth too little; limits on time and quality are not looked at.
+
+    Args:
+        spared: The tasks that may move, away from those who fail nearly always.
+    """
+    if limits.max_total_time is not None or limits.min_quality_score is not None:
+        return True
+    alike: dict[tuple[Hashable, Strategy, bool], list[Task]] = {}
+    for name, task in current.routed.tasks.items():
+        if name in rest.over or name in rest.under_way:
+            continue
+        if (may_move := name in spared.tasks) and spared.tasks[name] is not task:
+            return True
+        key = (estimates.kind_of(current.dag[name]), task.strategy or Single(agent=task.agent), may_move)
+        alike.setdefault(key, []).append(current.dag[name])
+    cost_usd, saved_usd, better, count = math.fsum(one.cost_usd for one in rest.under_way.values()), 0.0, 0.0, 0
+    for (_, way, may_move), tasks in alike.items():
+        first, *others = estimates.options(tasks[0], way) if may_move else (estimates.alone(tasks[0], way),)
+        no_dearer = [first, *(one for one in others if one.cost_usd <= first.cost_usd)]
+        cost_usd += len(tasks) * first.cost_usd
+        count += len(tasks)
+        saved_usd += len(tasks) * max(first.cost_usd - one.cost_usd for one in no_dearer)
+        better += len(tasks) * max(max(one.quality - first.quality, one.lower - first.lower) for one in no_dearer)
+    is_within = limits.max_total_cost is None or cost_usd <= limits.max_total_cost
+    return not is_within or saved_usd > WORTH * cost_usd or better >= WORTH * count
+
+
+def _ahead(rest: Rest) -> dict[str, SpentSoFar]:
+    """Return what the tasks still take that are over or under way, as the optimiser takes it."""
     known = {name: SpentSoFar(cost_usd=0.0, seconds=0.0, success=True, finished=True) for name in rest.over}
     for name, ahead in rest.under_way.items():
         known[name] = SpentSoFar(cost_usd=ahead.cost_usd, seconds=ahead.seconds, success=True, finished=True)
-    return OptimizedPlan(
-        assignments={**current.assignments, **agents},
-        strategies=current.strategies,
-        estimated_cost=current.estimated_cost,
-        estimated_time=current.estimated_time,
-        quality_score=0.0,
-        cost_savings=0.0,
-        attempts=known,
-    )
+    return known
 
 
 def _loosened(limits: OptimizationConstraints, missed: Mapping[str, float]) -> OptimizationConstraints:

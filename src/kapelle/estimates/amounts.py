@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .history import recent_mean
-from .posterior import ORDERED, order_interval, predict_log
+from .posterior import COVERAGE, ORDERED, order_interval, predict_log
+from .quantiles import student_quantile
 
 MAX_VARIANCE = 2.0
 """Of a logarithm, where a mean is told from a median: that of log-normal amounts is e^(variance / 2) times as high.
@@ -34,8 +35,7 @@ _FAR = 10.0
 """What the logarithm of a ratio counts as where one of the two is nothing."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Amount:
+class Amount(NamedTuple):
     """The cost or the time of one attempt: what is expected, and an interval that holds 90 % of attempts."""
 
     mean: float
@@ -43,8 +43,7 @@ class Amount:
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Belief:
+class Belief(NamedTuple):
     """What an amount is believed to be before a pair's own outcomes are seen."""
 
     mean: float
@@ -70,11 +69,15 @@ def expect_amount(values: list[float], belief: Belief, noise: float) -> Amount:
     [0.01, 0.068, 0.238, 0.3]
     """
     count = len(values)
-    mean, kept = belief.mean, 1.0
-    if count:
-        kept = trust(values, belief, noise)
-        weight = belief.weight * kept
-        mean = (weight * mean + count * recent_mean(values)) / (weight + count)
+    if not count:
+        mean, low, high = belief.mean, 0.0, 0.0
+        if belief.log is not None:
+            reach = student_quantile(_WITHIN_WEIGHT, (1.0 + COVERAGE) / 2) * math.sqrt(noise + belief.log_variance)
+            low, high = math.exp(max(belief.log - reach, -700.0)), math.exp(min(belief.log + reach, 50.0))
+        return Amount(mean, min(low, mean), max(high, mean))
+    kept = trust(values, belief, noise)
+    weight = belief.weight * kept
+    mean = (weight * belief.mean + count * recent_mean(values)) / (weight + count)
     if count >= ORDERED:
         low, high = order_interval(sorted(values))
     else:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
 from kapelle.agents import AgentCapability
 from kapelle.ledger import Usage, format_seconds, format_usd, tell_success
@@ -141,8 +142,7 @@ INPUT_SHARE = 0.75
 """Of tokens that were not told apart: three of input to one of output, the mix that blended prices usually assume."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """What is expected of an agent at a type of task, whatever its words. Amounts are per unit of complexity."""
 
     capability: AgentCapability
@@ -244,6 +244,11 @@ def usage_of(known: Tokens | None, capability: AgentCapability, complexity: floa
     else:
         total = DEFAULT_TOKENS if capability.model or capability.cost_tier != "free" else 0.0
         entered, cached, left = total * INPUT_SHARE, 0.0, total * (1.0 - INPUT_SHARE)
+    return _scale(entered, cached, left, complexity)
+
+
+@lru_cache(maxsize=4096)  # agents that report no tokens have all the same
+def _scale(entered: float, cached: float, left: float, complexity: float) -> Usage:
     total = round((entered + left) * complexity)
     inside = min(round(entered * complexity), total)
     return Usage(

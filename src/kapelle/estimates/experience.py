@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from .amounts import MAX_VARIANCE, Amount, Belief, expect_amount, log_of_typical, trust
 from .correctness import Correctness, WordSource
@@ -44,8 +45,7 @@ _TOLD = 16
 """Of an agent's last answers, at whatever type, so many say whether what it declares is true."""
 
 
-@dataclass(frozen=True, slots=True)
-class Success:
+class Success(NamedTuple):
     """What is believed of an agent's chance of success."""
 
     both: Rate
@@ -67,6 +67,8 @@ class Known:
     costs_told: int = 0
     """Outcomes whose cost was told."""
     histories: list[PairHistory] = field(default_factory=list)
+    answers: tuple[float, float, float] | None = None
+    """Of an agent: when it was summed up last, at how many attempts it was seen by then, and how many it answered."""
     told: deque[tuple[PairHistory, float, float]] = field(default_factory=lambda: deque(maxlen=_TOLD))
     """Of an agent, what its last answers took: their pair, dollars where they told them, seconds."""
     mean_seconds: float = 0.0
@@ -101,6 +103,7 @@ class Experience:
         self.executions += 1
         of_agent, of_type = self.agents[agent], self.types[task_type]
         of_agent.executions += 1
+        of_agent.answers = None
         of_type.executions += 1
         of_agent.costs_told += cost_told and (success or cost_usd > 0.0)
         if cost_usd > 0.0:
@@ -203,8 +206,12 @@ class Experience:
     def _answers_of(self, agent: str, now: float) -> tuple[float, float]:
         """Return at how many attempts it was seen, whatever their type, and how many of them it answered."""
         known = self.agents.get(agent)
-        seen = [history.completion.seen_at(now) for history in known.histories] if known is not None else []
-        return sum(count for count, _ in seen), sum(total for _, total in seen)
+        if known is None:
+            return 0.0, 0.0
+        if known.answers is None or known.answers[0] != now:
+            seen = [history.completion.seen_at(now) for history in known.histories]
+            known.answers = now, sum(count for count, _ in seen), sum(total for _, total in seen)
+        return known.answers[1:]
 
     def _count_answers(
         self, agent: str, task_type: str, answers: tuple[float, float], now: float

@@ -65,6 +65,23 @@ class Moments:
         found.products = np.sum([part.products for part in parts], axis=0)
         return found
 
+    def keeping(self, types: Sequence[str]) -> Moments:
+        """Return the same sums, in which the outcomes of all other types tell of their agent alone.
+
+        Args:
+            types: Each has a column here; they are columns 1, 2, 3 there.
+        """
+        found = Moments(self.width)
+        found.rows, found.columns = dict(self.rows), {name: at for at, name in enumerate(types, start=1)}
+        kept = np.array([self.columns[name] for name in types], dtype=np.intp)
+        rest = np.setdiff1d(np.arange(1 + self.types), kept)
+        found.counts, found.totals, found.words = (
+            np.concatenate([table[:, rest].sum(axis=1, keepdims=True), table[:, kept]], axis=1)
+            for table in (self.counts, self.totals, self.words)
+        )
+        found.grams, found.products = self.grams, self.products
+        return found
+
     @property
     def agents(self) -> int:
         """How many agents have a row."""

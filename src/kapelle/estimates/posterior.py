@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .quantiles import beta_quantile, student_quantile
 
@@ -31,8 +31,7 @@ COVERAGE = 0.9
 """What predictive intervals hold."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """What is believed of a chance."""
 
     mean: float
@@ -41,8 +40,7 @@ class Rate:
     sd: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prior:
+class Prior(NamedTuple):
     """A normal belief of a logarithm."""
 
     mean: float
@@ -88,13 +86,15 @@ def both_rates(pairs: Sequence[tuple[Rate, Rate]], *, confidence: float) -> list
     found: list[Rate] = []
     unbound: dict[int, tuple[float, float]] = {}
     for first, second in pairs:
+        if first.mean >= 1.0 and first.sd == 0.0:
+            found.append(second)
+            continue
+        if second.mean >= 1.0 and second.sd == 0.0:
+            found.append(first)
+            continue
         mean = first.mean * second.mean
         sd = math.sqrt((first.mean * second.sd) ** 2 + (second.mean * first.sd) ** 2 + (first.sd * second.sd) ** 2)
-        if first.mean >= 1.0 and first.sd == 0.0:
-            both = second
-        elif second.mean >= 1.0 and second.sd == 0.0:
-            both = first
-        elif sd <= 0.0 or not 0.0 < mean < 1.0:
+        if sd <= 0.0 or not 0.0 < mean < 1.0:
             both = Rate(mean=mean, lower=first.lower * second.lower, sd=sd)
         else:
             both = Rate(mean=mean, lower=min(first.lower, second.lower, mean), sd=sd)
@@ -102,7 +102,7 @@ def both_rates(pairs: Sequence[tuple[Rate, Rate]], *, confidence: float) -> list
             unbound[len(found)] = mean * size, (1.0 - mean) * size
         found.append(both)
     for at, bound in zip(unbound, beta_quantiles([*unbound.values()], 1.0 - confidence), strict=True):
-        found[at] = replace(found[at], lower=min(found[at].lower, bound))
+        found[at] = found[at]._replace(lower=min(found[at].lower, bound))
     return found
 
 

@@ -237,9 +237,8 @@ class Ridge:
         self._told = np.zeros(size)
         self._inverse = np.zeros((len(self._declared), self._size, self._size))
         self._inverse[known:] = np.diag(1.0 / self._outer)
-        step = self._agents_at_once()
-        for first in range(0, known, step):
-            self._add(np.arange(first, min(first + step, known)), precision)
+        for rows in np.array_split(np.arange(known), 1 + known // self._agents_at_once()):
+            self._add(rows, precision)
         self._covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
         self._covariance[self._size] = self._covariance[:, self._size] = 0.0
         self._weights = self._covariance @ self._told
@@ -248,8 +247,7 @@ class Ridge:
         """Add what these agents say of all to S and to r, and keep their Q^-1."""
         leans, own, outer, of_types = self._tables(rows)
         everything = self._products(rows, slice(0, own.shape[1]))
-        products = np.zeros((len(rows), self._size, self._size))
-        products[:] = np.diag(self._outer)
+        products = np.diag(self._outer) + np.zeros((len(rows), 1, 1))
         sums = everything.sum(axis=1)
         products[:, 0, :] += sums
         products[:, 1:, 0] += sums[:, 1:]
@@ -260,7 +258,9 @@ class Ridge:
         inverse = self._inverse[rows] = (inverse + np.swapaxes(inverse, 1, 2)) / 2.0
         towards = self._towards_all(leans)
         moved = towards @ inverse
-        precision -= np.tensordot(moved, towards, ([0, 2], [0, 2]))
+        pieces = 1 + len(precision) * towards[0].size // (1 << 18)  # so small, BLAS needs no threads, which wait long
+        for part in np.array_split(np.arange(len(precision)), pieces):  # where others have the processors
+            precision[part] -= (moved[:, part] @ np.swapaxes(towards, 1, 2)).sum(axis=0)
         shared = self._type * own * everything[..., 0]
         precision[np.diag_indices(len(precision))] += np.concatenate([len(rows) * self._outer, shared.sum(axis=0)])
         self._told += np.einsum("apd,ad->p", moved, outer - (leans * of_types[..., None]).sum(axis=1))

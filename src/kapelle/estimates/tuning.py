@@ -2,12 +2,14 @@
 
 The variances of the prior (see success) are right for few outcomes. From MIN_TUNED outcomes on each of them, shared by
 all agents or an agent's own, is multiplied by what predicts best what it has not seen: five folds, in which equal texts
-stay together, two rounds of STEPS. NumPy is imported; load this lazily. Keeps nothing.
+stay together, two rounds of STEPS; rare types count as one meanwhile (see TUNED_TYPES). NumPy is imported; load this
+lazily. Keeps nothing.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,6 +32,8 @@ MIN_TUNED = 300
 STEPS = (0.1, 0.3, 1.0, 3.0)
 """By which a variance may be multiplied."""
 ROUNDS = 2
+TUNED_TYPES = 64
+"""Types with an effect of their own while variances are chosen, the most frequent: the work grows with their square."""
 USUAL_LEVEL = 0.7
 """Mean quality of a log of which nothing is known yet: that of recorded data."""
 LEVEL_OUTCOMES = 100.0
@@ -82,20 +86,24 @@ def fit_success(
     parts = [_sum_up(tasks, quality, agents, words, folds == fold) for fold in range(FOLDS)]
     seen = ~np.isnan(quality)
     level = float((quality[seen].sum() + LEVEL_OUTCOMES * USUAL_LEVEL) / (seen.sum() + LEVEL_OUTCOMES))
-    fit = _Folds(parts, folds, words, quality, level, agents, [task.task_type for task in tasks])
+    types = [task.task_type for task in tasks]
+    often = list(parts[0].columns)[:TUNED_TYPES]
     factors: dict[tuple[str, str], float] = {}
-    unseen, error = fit.predict_unseen(make_scales(text, factors))
     if seen.sum() >= MIN_TUNED:
+        few = [part.keeping(often) for part in parts] if len(often) < parts[0].types else parts
+        fit = _Folds(few, folds, words, quality, level, agents, types)
+        error = fit.error(make_scales(text, factors))
         blocks = ["type", *_blocks(text)]
         for who, block in [(who, block) for block in blocks for who in ("shared", "own")] * ROUNDS:
             for step in STEPS:
                 if step == factors.get((who, block), 1.0):
                     continue
                 tried = {**factors, (who, block): step}
-                predicted, found = fit.predict_unseen(make_scales(text, tried))
+                found = fit.error(make_scales(text, tried))
                 if found < error - _LEAST_GAIN:
-                    unseen, error, factors = predicted, found, tried
+                    error, factors = found, tried
     scales = make_scales(text, factors)
+    unseen = _Folds(parts, folds, words, quality, level, agents, types).predict_unseen(scales)
     model = SuccessModel(scales, moments=Moments.merged(parts), declared=level)
     return FittedSuccess(text=text, scales=scales, model=model, level=level, unseen=unseen)
 
@@ -128,10 +136,10 @@ def _deal(texts: Sequence[str]) -> Ints:
 def _sum_up(
     tasks: Sequence[LoggedTask], quality: Doubles, agents: Sequence[str], words: Doubles, chosen: NDArray[np.bool_]
 ) -> Moments:
-    """Return the sums of the chosen tasks; all agents and types have their place, seen or not."""
+    """Return the sums of the chosen tasks; all agents and types have their place, the most frequent first."""
     sums = Moments(words.shape[1])
-    for task in tasks:
-        sums.column_of(task.task_type)
+    for task_type, _ in Counter(task.task_type for task in tasks).most_common():
+        sums.column_of(task_type)
     for column, agent in enumerate(agents):
         rows = np.flatnonzero(chosen & ~np.isnan(quality[:, column]))
         types = [tasks[row].task_type for row in rows.tolist()]
@@ -158,8 +166,13 @@ class _Folds:
         self._words, self._quality, self._level, self._agents = words, quality, level, agents
         self._seen = ~np.isnan(quality)
 
-    def predict_unseen(self, scales: Scales) -> tuple[Doubles, float]:
-        """Return the predictions as (tasks, agents), and their mean squared error."""
+    def error(self, scales: Scales) -> float:
+        """Return the mean squared error of `predict_unseen`; 0 where nothing was seen."""
+        wrong = (self.predict_unseen(scales) - self._quality)[self._seen]
+        return float((wrong**2).mean()) if len(wrong) else 0.0
+
+    def predict_unseen(self, scales: Scales) -> Doubles:
+        """Return what is predicted of the tasks, as (tasks, agents)."""
         predicted = np.full(self._quality.shape, self._level)
         for others, rows in zip(self._others, self._rows, strict=True):
             model = SuccessModel(scales, moments=others, declared=self._level)
@@ -167,8 +180,7 @@ class _Folds:
                 self._level, model.coefficients(self._agents), self._columns[rows], self._words[rows]
             )
             predicted[rows] = found
-        wrong = (predicted - self._quality)[self._seen]
-        return predicted, float((wrong**2).mean()) if len(wrong) else 0.0
+        return predicted
 
 
 def predict_quality(level: float, coefficients: tuple[Doubles, Doubles], columns: Ints, words: Doubles) -> Doubles:

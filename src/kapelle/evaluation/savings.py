@@ -38,7 +38,7 @@ MAX_MARGIN = 10.0
 """Standard errors; no sample is as far off."""
 FEW_TASKS = 200
 MAX_LEARNED = 10_000
-"""Tasks that kapelle's own policy or predictor learns from at a time; of more a random part. All of them are judged."""
+"""Tasks from which policies, predictors and words are learned at a time; of more a random part. All are judged."""
 HOW_TO_EXPLORE = (
     "Give a small share of the traffic, such as 5 %, to an agent drawn at random, whatever the task (`kapelle run "
     "--explore 0.05` does), and run this again on its log: a few hundred tasks a type are enough."
@@ -269,16 +269,17 @@ def _check(
 def _fit_policy(tasks: Sequence[LoggedTask], seed: int) -> Any:
     from .policy import RoutingPolicy
 
-    return RoutingPolicy.fit(_sample(tasks, seed), seed=seed)
+    return RoutingPolicy.fit(sample_tasks(tasks, seed), seed=seed)
 
 
 def _fit_predictor(tasks: Sequence[LoggedTask], seed: int) -> Any:
     from kapelle.estimates import OutcomePredictor
 
-    return OutcomePredictor.fit(_sample(tasks, seed), seed=seed)
+    return OutcomePredictor.fit(sample_tasks(tasks, seed), seed=seed)
 
 
-def _sample(tasks: Sequence[LoggedTask], seed: int) -> Sequence[LoggedTask]:
+def sample_tasks(tasks: Sequence[LoggedTask], seed: int) -> Sequence[LoggedTask]:
+    """Return what is learned from: all of them, or MAX_LEARNED at random, in their order."""
     if len(tasks) <= MAX_LEARNED:
         return tasks
     kept = sorted(random.Random(seed).sample(range(len(tasks)), MAX_LEARNED))

@@ -251,7 +251,8 @@ def with_own_tasks(found: _T) -> _T:
     """Return what user code gave, with copies of the tasks in it: it may keep them, and change them at any time."""
     given: Any = found
     if type(given) in (AgentResult, ReadResult) and issubclass(type(given.expansion), TaskDAG):
-        given = replace(given, expansion=TaskDAG.copied(given.expansion))
+        # Proven anew: a thread that goes on may add to the one that it gave.
+        given = replace(given, expansion=TaskDAG([task.copied() for task in TaskDAG.__iter__(given.expansion)]))
     elif type(given) is Reflection and _is_patch(given.patch):
         given = replace(given, patch=_copied(given.patch))
     kept: _T = given

@@ -182,5 +182,7 @@ class Deadlines:
         return task.deadline_s is not None and self.seconds_to(task.deadline_s) == 0.0
 
 
-def _least(*limits: float | None) -> float | None:
-    return min((limit for limit in limits if limit is not None), default=None)
+def _least(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

@@ -31,7 +31,6 @@ from kapelle.strategies import (
     Strategy,
     Verdict,
     Vote,
-    canonical_answer,
     next_move,
     task_context,
 )
@@ -210,6 +209,8 @@ class Work:
         if reason is not None and not self.answers.get(attempt.agent, Answer()).failed:
             return  # its rival has answered in the same turn
         self.answered_by[attempt.agent] = job.attempt
+        from kapelle.strategies import canonical_answer  # a task with one agent compares nothing
+
         output = None if result is None or reason is not None else result.output
         self.answers[attempt.agent] = Answer(
             canonical=None if output is None else canonical_answer(output, task_context(self.task))

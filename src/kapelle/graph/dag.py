@@ -53,6 +53,7 @@ class TaskDAG:
             raise InvalidGraph(f"{version!r} is no version of a graph. Versions count from 1.")
         self._version = version
         self._sealed = False
+        self._shares_edges = False
         self._tasks: dict[str, Task] = {}
         for task in tasks:
             self._check_new(task)
@@ -80,6 +81,10 @@ class TaskDAG:
             )
         self._check_new(task)
         before = self._find_numbers(task)
+        if self._shares_edges:
+            self._ids, self._numbers, self._shares_edges = [*self._ids], {**self._numbers}, False
+            self._predecessors = [*self._predecessors]
+            self._successors = [[*numbers] for numbers in self._successors]
         number = len(self._ids)
         self._tasks[task.task_id] = task
         self._ids.append(task.task_id)
@@ -93,13 +98,22 @@ class TaskDAG:
         """Return the graph such that it refuses `add_task`: a copy, unless it does already. Approved plans hold one."""
         if self._sealed:
             return self
-        copy = TaskDAG(self._tasks.values(), version=self._version)
+        copy = self._alike({**self._tasks})
         copy._sealed = True
         return copy
 
     def copied(self) -> TaskDAG:
         """Return the graph with tasks of its own: whoever gets it may change them."""
-        return TaskDAG((task.copied() for task in self._tasks.values()), version=self._version)
+        return self._alike({task_id: task.copied() for task_id, task in self._tasks.items()})
+
+    def _alike(self, tasks: dict[str, Task]) -> TaskDAG:
+        """Return a graph of the same edges, which is not proven once more: a run has several, and edges are most of
+        them. Both share what tells of the edges until one of them gets another task."""
+        copy = TaskDAG(version=self._version)
+        copy._tasks, copy._ids, copy._numbers = tasks, self._ids, self._numbers
+        copy._predecessors, copy._successors = self._predecessors, self._successors
+        copy._shares_edges = self._shares_edges = True
+        return copy
 
     @property
     def tasks(self) -> Mapping[str, Task]:

@@ -117,20 +117,24 @@ class Task:
             LookupError: an output, or the part of it that a reference names, does not exist.
         """
         # Not `replace`, which would read the outputs as references again.
-        return self._with_values_of_its_own(inputs=resolve_references(self.inputs, outputs))
+        return self._with_values_of_its_own(resolve_references(self.inputs, outputs) if self.inputs else {})
 
     def copied(self) -> Task:
         """Return the task with values of its own: whoever gets it may change them."""
-        return self._with_values_of_its_own()
+        return self._with_values_of_its_own(clone_json_value(self.inputs))
 
-    def _with_values_of_its_own(self, **values: Any) -> Task:
+    def _with_values_of_its_own(self, inputs: Mapping[str, Any]) -> Task:
         # Every start of a task passes here, and `copy` takes several times as long. The slots' own setters take half
         # the time of `object.__setattr__`, which looks them up by name.
         seen = object.__new__(Task)
         for put, value in zip(_PUT_PLAIN, _get_plain(self), strict=True):
             put(seen, value)
-        for name, put in _PUT_VALUES:  # also where it has none of them: an empty mapping can be filled
-            put(seen, values[name] if name in values else clone_json_value(getattr(self, name)))
+        # Also where it has none of them: an empty mapping can be filled.
+        put_inputs, put_metadata, put_strategy, put_written = _PUT_VALUES
+        put_inputs(seen, inputs)
+        put_metadata(seen, clone_json_value(self.metadata))
+        put_strategy(seen, None if self.strategy is None else clone_json_value(self.strategy))
+        put_written(seen, clone_json_value(self.written))
         return seen
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,7 +175,7 @@ _VALUES = ("inputs", "metadata", "strategy", "written")
 _PLAIN = tuple(one.name for one in fields(Task) if one.name not in _VALUES)
 _get_plain = attrgetter(*_PLAIN)
 _PUT_PLAIN = tuple(vars(Task)[name].__set__ for name in _PLAIN)
-_PUT_VALUES = tuple((name, vars(Task)[name].__set__) for name in _VALUES)
+_PUT_VALUES = tuple(vars(Task)[name].__set__ for name in _VALUES)
 _DEFAULTS: dict[str, Any] = {
     one.name: one.default if one.default_factory is MISSING else one.default_factory()
     for one in fields(Task)

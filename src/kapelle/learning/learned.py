@@ -144,6 +144,7 @@ def learn(
     """
     from kapelle.estimates import LearnedWords
     from kapelle.evaluation import settle_policy
+    from kapelle.evaluation.savings import sample_tasks
 
     is_number = isinstance(keep, (int, float)) and not isinstance(keep, bool)
     if not (is_number and 0 < keep <= MAX_KEEP):
@@ -163,7 +164,7 @@ def learn(
     from kapelle.strategies import StrategyBook
 
     book = StrategyBook.from_tasks(tasks, checks=checks, seed=seed)
-    words = LearnedWords.fit(tasks, learned_at=log.newest_at, seed=seed)
+    words = LearnedWords.fit(sample_tasks(tasks, seed), learned_at=log.newest_at, seed=seed)
     (folder / _FORMER_FILE).unlink(missing_ok=True)
     if words is None:
         (folder / WORDS_FILE).unlink(missing_ok=True)

@@ -29,14 +29,14 @@ from .durability import Durability, read_durability
 from .event import Event, EventKind
 from .examine import Examination
 from .history import StoreDialect, StoredLedger
-from .kept import keep_event, keep_message
+from .kept import keep_events, keep_message
 from .lease import Execute, Lease, acquire_lease, release_lease, renew_lease
 from .ledger import NewEvent
 from .outcome import Outcome
 from .postgres_connection import connect, import_driver, is_away, refusal
 from .postgres_schema import BROKEN_CHAIN, LEASE_LOST, VERSION, check_readable, make_tables
 from .question import already_said
-from .rows import outcome_to_row
+from .rows import OUTCOME_COLUMNS, outcome_to_row
 
 if TYPE_CHECKING:
     import psycopg
@@ -166,7 +166,7 @@ class PostgresLedger(StoredLedger):
         """Write several events of a run, in their order, by one statement: all of them, or none. See `append`."""
         if not new:
             return ()
-        kept = [keep_event(one) for one in new]
+        kept = keep_events(new)
         rows = [json.dumps([_row(outcome) for outcome in one.outcomes]) if one.outcomes else None for one in new]
         content = tuple((one.kind, one.task_id, one.text, one.blobs, row) for one, row in zip(kept, rows, strict=True))
         with self._lock:
@@ -373,7 +373,7 @@ def _rows(connection: psycopg.Connection[Any], sql: str, values: Sequence[Any]) 
 
 def _row(outcome: Outcome) -> dict[str, Any]:
     """Return an outcome's columns."""
-    return {name: _without_nul(value) for name, value in outcome_to_row(outcome).items()}
+    return dict(zip(OUTCOME_COLUMNS, map(_without_nul, outcome_to_row(outcome)), strict=True))
 
 
 def _without_nul(value: Any) -> Any:

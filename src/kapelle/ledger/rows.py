@@ -8,11 +8,12 @@ from typing import Any, get_args
 
 from kapelle.errors import LedgerCorrupt
 from kapelle.failures import FailureKind
+from kapelle.redaction import hide_secrets
 
 from .chain import DOCTOR
 from .event import EVENT_KINDS, Event
 from .fields import place_of
-from .kept import keep_outcome
+from .kept import keep_words
 from .outcome import Outcome
 from .usage import Usage
 
@@ -27,37 +28,24 @@ _KINDS = {kind.encode(): kind for kind in EVENT_KINDS}
 _decode = json.JSONDecoder().decode
 
 
-def outcome_to_row(outcome: Outcome) -> dict[str, Any]:
-    """Return the columns of an outcome by name; lone surrogates, which no store keeps as text, become `?`."""
+def outcome_to_row(outcome: Outcome) -> tuple[Any, ...]:
+    """Return what the columns hold of an outcome; lone surrogates, which no store keeps as text, become `?`."""
     # Fields that came later lie beside the features, so that files of any version keep them and are read alike.
-    features = dict(outcome.features)
+    features = {**outcome.features}
     if outcome.failure:
         features["failure"] = outcome.failure
     if outcome.agent_version:
         features["agent_version"] = outcome.agent_version
-    usage = outcome.usage
-    row = keep_outcome(
-        {
-            "run_id": outcome.run_id,
-            "task_id": outcome.task_id,
-            "task_type": outcome.task_type,
-            "agent": outcome.agent,
-            "step": outcome.step,
-            "success": outcome.success,
-            "quality": outcome.quality,
-            "input_tokens": usage.input_tokens,
-            "cached_tokens": usage.cached_tokens,
-            "output_tokens": usage.output_tokens,
-            "calls": usage.calls,
-            "cost_usd": outcome.cost_usd,
-            "seconds": outcome.seconds,
-            "error": outcome.error,
-            "features": json.dumps(features),
-            "at": outcome.at,
-        }
-    )
+    words = keep_words(outcome.task_id, outcome.task_type, outcome.agent, outcome.step, json.dumps(features))
     # A lone surrogate comes in a file name that is not UTF-8.
-    return {name: storable(row[name]) for name in OUTCOME_COLUMNS}
+    task_id, task_type, agent, step, told = map(storable, words)
+    error = None if outcome.error is None else storable(hide_secrets(outcome.error))
+    usage = outcome.usage
+    return (
+        storable(outcome.run_id), task_id, task_type, agent, step, outcome.success, outcome.quality,
+        usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.calls,
+        outcome.cost_usd, outcome.seconds, error, told, outcome.at,
+    )  # fmt: skip
 
 
 def outcome_from_row(row: Sequence[Any]) -> Outcome:

@@ -30,7 +30,7 @@ from .durability import Durability, read_durability
 from .event import Event, EventKind
 from .examine import Examination
 from .history import StoreDialect, StoredLedger
-from .kept import keep_event, keep_message
+from .kept import keep_events, keep_message
 from .lease import Execute, Lease, acquire_lease, check_fence, release_lease, renew_lease
 from .ledger import NewEvent
 from .location import file_location, is_postgres_url
@@ -129,7 +129,7 @@ class SqliteLedger(StoredLedger):
 
     def append_all(self, run_id: str, new: Sequence[NewEvent], *, fence: int | None = None) -> tuple[Event, ...]:
         """Write several events of a run, in their order, in one transaction: all of them, or none. See `append`."""
-        kept = [keep_event(one) for one in new]
+        kept = keep_events(new)
         written: list[Event] = []
         rows: list[tuple[Any, ...]] = []
         with self._transaction() as connection:
@@ -147,14 +147,14 @@ class SqliteLedger(StoredLedger):
                     connection.execute("INSERT INTO event_blobs VALUES (?, ?, ?, ?)", values)
             if rows:
                 _insert_events(connection, run_id, rows, is_first=head is None)
-            outcomes = [tuple(outcome_to_row(outcome).values()) for one in new for outcome in one.outcomes]
+            outcomes = [outcome_to_row(outcome) for one in new for outcome in one.outcomes]
             connection.executemany(_INSERT_OUTCOME, outcomes)
         return tuple(written)
 
     def record(self, outcome: Outcome) -> None:
         """Write an outcome that belongs to no event of ours: history that a user imports."""
         with self._transaction() as connection:
-            connection.execute(_INSERT_OUTCOME, tuple(outcome_to_row(outcome).values()))
+            connection.execute(_INSERT_OUTCOME, outcome_to_row(outcome))
 
     def post(self, run_id: str, key: str, data: Mapping[str, Any]) -> None:
         """Leave a message for the engine that works on a run, or will.

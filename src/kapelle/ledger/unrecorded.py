@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kapelle.errors import InvalidInput
 
 from .event import Event, EventKind
-from .kept import tell_event
+from .kept import tell_events
 from .lease import Lease
 from .ledger import NewEvent, RunSummary, make_run_id
 from .outcome import Outcome
@@ -67,7 +67,7 @@ class Unrecorded:
         with self._lock:
             first = self._lengths.get(run_id, 0)
             self._lengths[run_id] = first + len(new)
-        return tuple([tell_event(one, run_id, seq) for seq, one in enumerate(new, first)])
+        return tell_events(new, run_id, first)
 
     def record(self, outcome: Outcome) -> None:
         """Refuse: there is nothing to write it into."""

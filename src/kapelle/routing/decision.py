@@ -15,7 +15,6 @@ executor does not wait for levels, and the load is therefore an estimate, not a 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -242,7 +241,9 @@ def _what_is_missing(task: Task, registry: AgentRegistry) -> str:
             f"Add an agent with task_types: [{kind}] and skills: [{', '.join(sorted(task.requirements))}], "
             "or drop the requirement."
         )
-    close = difflib.get_close_matches(kind, registry.task_types, n=3, cutoff=0.5)
+    from difflib import get_close_matches  # only plans with a fault pay for it
+
+    close = get_close_matches(kind, registry.task_types, n=3, cutoff=0.5)
     if not registry:
         nearest = "there are no agents at all"
     elif close:

@@ -96,7 +96,10 @@ def _relaxations(case: Case) -> str:
         text = " and ".join(ways)
         return f"{text[:1].upper()}{text[1:]}, at least: no choice of agents makes room for less."
     text = " or ".join(ways)
-    return f"{text[:1].upper()}{text[1:]}: no other choice of agents makes room for less."
+    least = "no other choice of agents makes room for less"
+    if not details.get("is_least", True):
+        least = "that is enough, and there was no time to find out whether less is"
+    return f"{text[:1].upper()}{text[1:]}: {least}."
 
 
 def find_lateness(case: Case) -> Iterator[Issue]:

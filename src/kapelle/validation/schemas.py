@@ -6,7 +6,6 @@ not exist, and a call that fits another tool at hand better in a way that no out
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -77,13 +76,15 @@ def find_tool_faults(
 
 
 def _unknown_tool(text: TaskText, tools: Mapping[str, ToolDefinition], lexicon: _Lexicon) -> Issue:
+    from difflib import SequenceMatcher  # only plans with a fault pay for it
+
     task = text.task
     ranked = sorted(
         tools.values(),
         key=lambda tool: (
             -argument_fit(task, tool),
             -lexicon.fit(text, tool),
-            -difflib.SequenceMatcher(None, tool.name, task.task_type).ratio(),
+            -SequenceMatcher(None, tool.name, task.task_type).ratio(),
             tool.name,
         ),
     )
@@ -197,6 +198,8 @@ def _reference_doubts(texts: Sequence[TaskText], tools: Mapping[str, ToolDefinit
     by_id = {text.task.task_id: text.task for text in texts}
     givers: dict[str, list[Task]] = {}
     """By the part, in small letters, the first tasks whose tools give it."""
+    from difflib import get_close_matches  # as above
+
     for one in by_id.values():
         known = tools.get(one.task_type)
         for output in dict.fromkeys(map(_plain_part, () if known is None else known.outputs)):
@@ -212,7 +215,7 @@ def _reference_doubts(texts: Sequence[TaskText], tools: Mapping[str, ToolDefinit
                 continue
             some = givers.get(_plain_part(part), [])
             others = [other for other in some if other.task_id not in (giver.task_id, text.task.task_id)]
-            close = difflib.get_close_matches(part, [*tool.outputs], n=1, cutoff=0.8)
+            close = get_close_matches(part, [*tool.outputs], n=1, cutoff=0.8)
             edit = None
             if len(others) == 1 and text.task.task_id not in others[0].dependencies:
                 edit = Edit.of(

@@ -9,7 +9,6 @@ is spelled another way, a type or a description that names several kinds of work
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -101,10 +100,12 @@ def rework(task: Task, agents: Sequence[AgentCapability], taken: Mapping[str, ob
 
 def _same_kind(name: str, kinds: Sequence[str]) -> str | None:
     """Return the kind of work that is meant: the same stem, or nearly the same spelling."""
+    from difflib import get_close_matches  # only plans with a fault pay for it
+
     words = split_name(name).casefold().split()
     stems = {" ".join(stem(word) for word in split_name(kind).casefold().split()): kind for kind in kinds}
     same = stems.get(" ".join(map(stem, words)))
-    close = difflib.get_close_matches(name.casefold(), kinds, n=1, cutoff=0.8)
+    close = get_close_matches(name.casefold(), kinds, n=1, cutoff=0.8)
     return same if same is not None else close[0] if close else None
 
 

@@ -6,7 +6,6 @@ Works on tasks that no `TaskDAG` would take. Where an author lists tasks in the 
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -186,7 +185,9 @@ def _meant_task(
     idle = [other for other in others if not used[other]]
     if len(idle) == 1:
         return idle[0]
-    close = difflib.get_close_matches(missing, [one for one in others if len(missing) > 3], n=2, cutoff=0.85)
+    from difflib import get_close_matches  # only plans with a fault pay for it
+
+    close = get_close_matches(missing, [one for one in others if len(missing) > 3], n=2, cutoff=0.85)
     if len(close) == 1:
         return close[0]
     return idle[-1] if idle else None

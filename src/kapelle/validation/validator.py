@@ -8,7 +8,7 @@ checks.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -361,12 +361,14 @@ class AOPValidator:
 
     def _add_up(self, plan: RoutedPlan, dag: TaskDAG, known: PlanEstimates) -> _Expected:
         """Return what every task is expected to take whose agents are there and can do it."""
-        ways, tasks = {}, {}
+        ways, tasks, alike = {}, {}, dict[tuple[Hashable, Strategy], Estimate | None]()  # None where nobody can
         for task in dag:
             if task.task_id in plan.tasks:
                 way = strategy_of(plan, task.task_id)
-                if why_unable(task, way, self.agent_registry) is None:
-                    ways[task.task_id], tasks[task.task_id] = way, known.of(task, way)
+                if (key := (known.kind_of(task), way)) not in alike:
+                    alike[key] = known.of(task, way) if why_unable(task, way, self.agent_registry) is None else None
+                if (expected := alike[key]) is not None:
+                    ways[task.task_id], tasks[task.task_id] = way, expected
         return _Expected(plan=plan, dag=dag, known=known, ways=ways, tasks=tasks)
 
     def _estimates(self, dag: TaskDAG, known: PlanEstimates | None) -> PlanEstimates:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from kapelle.engine import JointProposal, Proposal
 from kapelle.execution import choose_start_order
-from kapelle.ledger import Run
+from kapelle.ledger import Run, TaskRun
 from kapelle.planning import explain_edges
 from kapelle.validation import ApprovedPlan
 
 
 def run_to_json(run: Run) -> dict[str, Any]:
     """Return a run: what became of it and of its tasks, what it cost, and how it was to go."""
+    return {name: dict(part) if isinstance(part, _Made) else part for name, part in run_in_parts(run).items()}
+
+
+def run_in_parts(run: Run) -> Mapping[str, Any]:
+    """Return the same as `run_to_json`, but for its large parts, which are made item by item as they are read."""
     return {
         "run_id": run.run_id,
         "request": run.request,
@@ -40,13 +46,30 @@ def run_to_json(run: Run) -> dict[str, Any]:
         "graph": None if run.graph is None else run.graph.to_dict(),
         "assignments": dict(run.assignments),
         "explanations": dict(run.explanations),
-        "tasks": {
-            task_id: {**asdict(task), "understood": task.understood, "sql": task.sql}
-            for task_id, task in run.tasks.items()
-        },
+        "tasks": _Made(run.tasks, _task),
         "readings": [dict(reading) for task in run.tasks.values() for reading in task.readings],
         "replaced": {task_id: asdict(task) for task_id, task in run.replaced.items()},
     }
+
+
+class _Made(Mapping[str, Any]):
+    """A mapping whose values are made of those of another one, each time that they are read."""
+
+    def __init__(self, of: Mapping[str, Any], make: Callable[[Any], Any]) -> None:
+        self._of, self._make = of, make
+
+    def __getitem__(self, name: str) -> Any:
+        return self._make(self._of[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+
+def _task(task: TaskRun) -> dict[str, Any]:
+    return {**asdict(task), "understood": task.understood, "sql": task.sql}
 
 
 def task_to_json(run: Run, task_id: str) -> dict[str, Any]:
@@ -58,7 +81,7 @@ def task_to_json(run: Run, task_id: str) -> dict[str, Any]:
         "request": run.request,
         "state": run.state,
         "stop_reason": run.stop_reason,
-        "task": {**asdict(task), "understood": task.understood, "sql": task.sql},
+        "task": _task(task),
         "definition": None if definition is None else definition.to_dict(),
         "assignment": run.assignments.get(task_id),
         "strategy": run.strategies.get(task_id),

@@ -158,9 +158,10 @@ ODD_TOOLS: dict[str, tuple[Callable[..., object], str]] = {
 @pytest.mark.parametrize("what", ODD_TOOLS)
 def test_whatever_a_tool_does_the_task_goes_on(what: str) -> None:
     run, said = ODD_TOOLS[what]
+    seconds = 0.05 if what == "hangs" else 20
     model = ScriptedModel([asks(("odd", {})), "Done."])
     odd = make_tool(ToolDefinition(name="odd"), run)
-    assert play((), odd, model=model, limits=LoopLimits(tool_seconds=0.05)).output == "Done."
+    assert play((), odd, model=model, limits=LoopLimits(tool_seconds=seconds)).output == "Done."
     assert said in model.requests[1].messages[-1].content
     assert len(model.requests[1].messages[-1].content) < 10_000
 
@@ -484,3 +485,38 @@ def test_the_documented_text_protocol_does_the_same(files: Workspace) -> None:
     assert states_of(log) == ["planning", "executing", "verifying"]
     assert model.requests[0].tools == ()
     assert "ACTION: CREATE_FILE" in model.requests[0].messages[0].content
+
+
+def test_what_a_state_allows_goes_out_as_names_and_the_tools_stay_as_they_are(files: Workspace) -> None:
+    _, _, model = act(PLAN, WRITE, asks(("verify", {"command": "true"})), "Done.", files=files)
+    allowed = [request.allowed_tools or frozenset() for request in model.requests]
+    assert "file_create" not in allowed[0]
+    assert "file_create" in allowed[1]
+    assert all(request.tools == model.requests[0].tools for request in model.requests)
+
+
+def test_a_conversation_that_only_grows_breaks_no_prompt_cache() -> None:
+    log = StepsInMemory()
+    play([asks(("count", {"n": n})) for n in range(5)] + ["Done."], Counter().tool(), log=log)
+    asked = [event for event in log.recorded if event.kind == "asked"]
+    assert len({event.data["prefix"]["tools"] for event in asked}) == 1
+    assert not any("broken" in event.data for event in asked)
+
+
+def test_what_breaks_the_prompt_cache_is_written_down_before_the_call() -> None:
+    log = StepsInMemory()
+    with pytest.raises(ModelUnavailable):
+        play([asks(("count", {})), ModelUnavailable("away", sent=False)], Counter().tool(), log=log)
+    play(["Done."], Counter().tool(), log=log, instructions="Changed meanwhile.")
+    broken = [event.data["broken"] for event in log.recorded if "broken" in event.data]
+    assert [one["part"] for one in broken] == ["system"]
+    assert broken[0]["lost_tokens"] > 0
+
+
+def test_arguments_go_back_as_the_model_wrote_them() -> None:
+    written = '{"b": 1,  "a": 2}'
+    call = ToolCall(call_id="c", name="count", arguments={"b": 1, "a": 2}, written=written)
+    log, model = StepsInMemory(), ScriptedModel([ModelReply(text="", tool_calls=(call,)), "Done."])
+    play((), Counter().tool(), model=model, log=log)
+    sent = [one for message in model.requests[1].messages for one in message.tool_calls]
+    assert [one.written for one in sent] == [written]

@@ -7,6 +7,7 @@ prompt caches hold.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from kapelle.models import Message, ModelReply, ToolCall
 
@@ -58,7 +59,7 @@ def read_reply(
             while not own or own in taken:
                 own = f"{own or 'call'}-{state.step}-{place}"
             taken.add(own)
-            calls.append(ToolCall(call_id=own, name=call.name, arguments=call.arguments))
+            calls.append(replace(call, call_id=own))
         return tuple(calls), ()
     found = read_actions(reply.text, forms).actions
     wrong = tuple(one.message for one in found if isinstance(one, TextError))

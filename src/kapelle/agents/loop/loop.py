@@ -13,7 +13,14 @@ from kapelle.agents.step_log import StepLog
 from kapelle.errors import AgentFailed, KapelleError, ModelReplyInvalid
 from kapelle.graph import Task
 from kapelle.ledger import Usage
-from kapelle.models import Message, ModelReply, ModelRequest
+from kapelle.models import (
+    Message,
+    ModelReply,
+    ModelRequest,
+    PrefixBreak,
+    compare_with_summary,
+    read_prefix,
+)
 from kapelle.tools import AgentState
 
 from .conversation import estimate_tokens, find_cut, read_reply, render
@@ -125,9 +132,13 @@ class Loop:
         limit, reserved_usd = self._output_limit(messages)
         left_s = max(1e-3, self._due - self._clock())
         request = ModelRequest(
-            messages=messages, tools=self._setup.definitions, max_output_tokens=limit, timeout_s=left_s
+            messages=messages,
+            tools=self._setup.definitions,
+            allowed_tools=self._allowed() if self._setup.definitions else None,
+            max_output_tokens=limit,
+            timeout_s=left_s,
         )
-        self._record.note("asked", step=step, reserved_usd=reserved_usd, **({"purpose": purpose} if purpose else {}))
+        self._record.note("asked", step=step, reserved_usd=reserved_usd, **self._describe(request, purpose))
         await self._record.flush()
         more: dict[str, Any] = {} if self._context.tell is None or purpose else {"on_text": self._context.tell}
         try:
@@ -137,6 +148,24 @@ class Loop:
         except KapelleError as error:
             self._note_failure(error)
             raise
+
+    def _allowed(self) -> frozenset[str] | None:
+        """Return the tools that the state allows; None for all."""
+        return None if self._setup.start is None else self._setup.table.allowed(AgentState(self._state.agent_state))
+
+    def _describe(self, request: ModelRequest, purpose: str) -> dict[str, Any]:
+        """Return what a call is for, the fingerprint of what it sends, and where that breaks the prompt cache: before
+        anybody bills it."""
+        client = self._setup.client
+        told: dict[str, Any] = {"purpose": purpose} if purpose else {}
+        told["prefix"] = read_prefix(request, model=client.model).summary()
+        broken = compare_with_summary(self._state.prefix, request, model=client.model) if self._state.prefix else None
+        if broken is not None:
+            price: Callable[[PrefixBreak], float] | None = getattr(client, "break_usd", None)
+            told["broken"] = {"part": broken.part, "lost_tokens": broken.lost_tokens, "words": broken.words}
+            if price is not None:
+                told["broken"]["usd"] = price(broken)
+        return told
 
     def _note_failure(self, error: KapelleError) -> None:
         """Write down that a call of the model has failed, and what it is taken to have cost."""

@@ -150,8 +150,14 @@ def going_on(recorded: Sequence[StepEvent]) -> LoopState:
 
 def write_call(call: ToolCall) -> dict[str, Any]:
     """Return a call as an event keeps it."""
-    return {"call_id": call.call_id, "name": call.name, "arguments": dict(call.arguments)}
+    told: dict[str, Any] = {"call_id": call.call_id, "name": call.name, "arguments": dict(call.arguments)}
+    return told if call.written is None else told | {"written": call.written}
 
 
 def _read_call(told: Mapping[str, Any]) -> ToolCall:
-    return ToolCall(call_id=str(told["call_id"]), name=str(told["name"]), arguments=told.get("arguments", {}))
+    return ToolCall(
+        call_id=str(told["call_id"]),
+        name=str(told["name"]),
+        arguments=told.get("arguments", {}),
+        written=told.get("written"),
+    )
