@@ -25,17 +25,18 @@ from tests.allocation.test_solve import draw_tight_problem
 
 AGENTS = ("ada", "bob", "cem", "dan")
 COSTS = st.sampled_from([0.0, 0.01, 0.01, 0.02, 0.05, 0.3])
+ODD_COSTS = st.sampled_from([0.0, 1e-12, 1e-6, 0.01, 0.01, 1.0, 1e3, 1e9])
 
 
 @st.composite
-def limited_problems(draw: st.DrawFn) -> AssignmentProblem:
+def limited_problems(draw: st.DrawFn, costs: st.SearchStrategy[float] = COSTS) -> AssignmentProblem:
     """Return a problem with a budget, a quality, floors, a deadline and capacities, some of its candidates cascades and
     some of its tasks alike. The limits are those that some plan just keeps, or a little more or less."""
     kinds = [
         tuple(
             Candidate(
                 agent=agent,
-                cost=draw(COSTS),
+                cost=draw(costs),
                 seconds=draw(st.integers(0, 6)) / 2,
                 quality=draw(st.sampled_from([0.5, 0.7, 0.8, 0.9, 1.0])),
                 uses=draw(st.sampled_from([(), (), tuple(AGENTS[:2]), tuple(AGENTS[1:3])])),
@@ -82,6 +83,17 @@ def test_no_plan_is_missed_and_none_costs_less_than_the_bound(problem: Assignmen
         assert problem.allows(solution.choice)
         assert best - 1e-8 <= problem.totals(solution.choice).cost <= best * (1 + gap) + 1e-8
         assert solution.lower_bound <= best + 1e-9
+
+
+@settings(max_examples=200, deadline=None)
+@given(limited_problems(ODD_COSTS), st.booleans())
+def test_costs_of_all_orders_of_magnitude_are_compared(problem: AssignmentProblem, is_small: bool) -> None:
+    best = least_cost(problem)
+    solution = solve(problem, time_limit_s=20.0, gap=0.0) if is_small else solve_by_all_stages(problem)
+    assert solution.status == ("optimal" if best < math.inf else "infeasible")
+    if best < math.inf:
+        assert problem.allows(solution.choice)
+        assert problem.totals(solution.choice).cost == pytest.approx(best, rel=1e-7, abs=1e-8)
 
 
 @settings(max_examples=150, deadline=None)

@@ -106,6 +106,15 @@ def test_a_few_right_answers_elsewhere_prove_little() -> None:
     assert (untried.success_rate, round(untried.success_lower, 2)) == (0.85, 0.53)  # what it declares, as before
 
 
+def test_an_agent_that_declares_certainty_and_was_right_is_not_certain() -> None:
+    profiler, sure = CostProfiler(), AgentCapability(agent_id="a1", task_types=("*",), success_rate=1.0)
+    for count in range(1, 30):
+        profiler.record_outcome(outcome(1, 1))
+        found = profiler.estimate(sure, "t1")
+        assert found.success_lower < 1.0
+        assert 0.002 < found.success_sd < 1.0 / count
+
+
 @pytest.mark.slow
 def test_of_tasks_foretold_to_succeed_so_often_so_many_do() -> None:
     bins: dict[int, list[tuple[float, bool]]] = {}

@@ -62,6 +62,12 @@ LOGS: dict[str, Callable[[], Iterator[Outcome]]] = {
     "costs of nothing and of a fortune": lambda: (row(n, cost_usd=(0.0, 1e6)[n % 2]) for n in range(100)),
     "long texts": lambda: (row(n, features={"text": f"{n} " * 2000}) for n in range(60)),
 }
+ASKED = {
+    "in the end": lambda number: False,
+    "after each outcome": lambda number: True,
+    "now and then": lambda number: number % 37 == 0,
+}
+DECLARED = (0.0, 1.0)
 WORDS = {"no words learned": None, "words learned": Words(), "words unreadable": NoWords()}
 
 
@@ -82,6 +88,24 @@ def test_every_log_gives_an_estimate_with_its_uncertainty(log: str, words: str) 
                 assert 0.0 <= found.cost_low_usd <= found.cost_usd <= found.cost_high_usd < math.inf
                 assert 0.0 <= found.seconds_low <= found.seconds <= found.seconds_high < math.inf
         assert isinstance(profiler.explain(agents[0], "work", text="?"), str)
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("log", LOGS)
+def test_whoever_asks_meanwhile_every_log_ends_in_the_same_estimate(log: str, asked: str, declared: float) -> None:
+    profiler, agents = CostProfiler(), [AgentCapability(agent_id="a", task_types=("*",), success_rate=declared)]
+    tasks = [("work", 1.0, ""), ("new", 1.0, "")]
+    for number, outcome in enumerate(LOGS[log]()):
+        profiler.record_outcome(outcome)
+        if number < 200 and ASKED[asked](number):
+            profiler.estimate_all(agents, tasks)
+    at_once = CostProfiler.from_outcomes(LOGS[log]()).estimate_all(agents, tasks)
+    for found, wanted in zip(profiler.estimate_all(agents, tasks), at_once, strict=True):
+        # What has no sums of its own, of types beyond the first MAX_TYPES, does not fade meanwhile: that is all.
+        assert found[0].success_rate == pytest.approx(wanted[0].success_rate, abs=1e-4)
+        assert found[0].success_sd == pytest.approx(wanted[0].success_sd, abs=1e-5)
+        assert 0.0 <= found[0].success_lower <= found[0].success_rate <= 1.0
 
 
 @given(

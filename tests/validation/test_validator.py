@@ -143,6 +143,22 @@ def test_a_plan_over_its_budget_is_refused_with_its_dearest_tasks() -> None:
     assert issue.message == "The plan is expected to cost $4, and the budget is $3.5; dearest: a $3, b $1."
 
 
+@pytest.mark.parametrize(
+    ("details", "says"),
+    [
+        ({"binding": {"max_total_cost": 1.0}, "max_total_cost": 3.5}, "no other choice of agents makes room for less."),
+        ({"binding": {"max_total_cost": 1.0}, "is_least": False}, "no time to find out whether less is."),
+        ({"status": "unknown", "binding": {}}, "were not found in time, and may be there."),
+    ],
+)
+def test_a_refusal_says_what_is_proven_of_other_choices_of_agents(details: dict[str, object], says: str) -> None:
+    metadata = {"optimization_details": {"status": "infeasible", **details}}
+    result = validate({"a": "gazetteer", "b": "writer"}, CHAIN, metadata=metadata, max_budget=3.5)
+    way_out = only_issue(result, "budget").way_out
+    assert way_out.startswith("Raise the budget by $")
+    assert way_out.endswith(says)
+
+
 def test_a_plan_that_costs_exactly_the_budget_passes_despite_rounding() -> None:
     dime = AgentRegistry([agent("dime", "lookup", cost_usd=0.1)])
     dag = TaskDAG([task(f"t{n}", description=str(n)) for n in range(3)])

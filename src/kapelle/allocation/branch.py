@@ -78,7 +78,8 @@ class _Search:
         self.capacity = [limits.capacity[agent] for agent in limited]
         self.needed = limits.min_quality * sum(slot.counts for slot in slots)
         self.deadline = limits.max_seconds
-        self.max_cost = float("inf") if limits.max_cost is None else limits.max_cost
+        most = limits.max_cost
+        self.max_cost = float("inf") if most is None else most + TOLERANCE * max(1.0, most)
         self.candidates: list[list[Row]] = [
             [
                 (

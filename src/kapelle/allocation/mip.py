@@ -82,7 +82,7 @@ def minimize(
 
     folded = fold(tables, alive) if goal != "seconds" and not parts else Folded.apart(tables)
     tables, alive = folded.tables, folded.alive(alive)
-    model = _Model(tables, goal, limits, parts, may_exceed)
+    model = _Model(tables, alive, goal, limits, parts, may_exceed)
     highs = _solver(highspy, time_limit_s)
     highs.setOptionValue("mip_rel_gap", gap)
     highs.setOptionValue("mip_abs_gap", 1e-9)
@@ -155,7 +155,7 @@ def relax(
         taken[tables.rows, np.array(start)] = True
     taken &= alive
 
-    model = _Model(tables, "cost", limits)
+    model = _Model(tables, alive, "cost", limits)
     highs = _solver(highspy, remaining())
     highs.passModel(model.build(highspy, np.flatnonzero(taken), integer=False))
     for _ in range(_ROUNDS):
@@ -223,6 +223,7 @@ class _Model:
     def __init__(
         self,
         tables: ProblemArrays,
+        alive: Array,
         goal: Goal,
         limits: Limits,
         parts: Sequence[Part] = (),
@@ -234,8 +235,7 @@ class _Model:
         holds_cost = bool(parts) or goal != "cost"
         self.parts = tuple(parts) or (Part(begin=0, end=n, limits=limits),)
         self.part_of = np.repeat(np.arange(len(self.parts)), [part.end - part.begin for part in self.parts])
-        finite = tables.cost[tables.exists]
-        self.cost_scale = float(finite.max(initial=0.0)) or 1.0
+        self.cost_scale = float(tables.cost[alive].max(initial=0.0)) or 1.0
         self.time_scale = float(tables.seconds.max(initial=0.0)) or 1.0
         self.scale = {"cost": self.cost_scale, "seconds": self.time_scale}.get(goal, 1.0)
         in_time = np.array([goal == "seconds" or part.limits.max_seconds is not None for part in self.parts])

@@ -289,10 +289,8 @@ class DAAOOptimizer:
             )
         logger.info("No plan keeps the limits: %s", binding)
         extra: dict[str, Any] = {"binding": binding, "binding_note": note}
-        if binding and not explained.one_is_enough:
-            extra["one_is_enough"] = False
-        elif binding and not explained.is_least:
-            extra["is_least"] = False
+        if binding and not (explained.one_is_enough and explained.is_least):
+            extra["is_least" if explained.one_is_enough else "one_is_enough"] = False
         if "max_total_cost" in binding:  # whoever tells of it later may have less left than there was here
             extra["max_total_cost"] = limits.max_cost
         return formulation, solution, extra

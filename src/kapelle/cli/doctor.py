@@ -43,7 +43,7 @@ from kapelle.ledger import (
     try_making,
 )
 from kapelle.models import PydanticAIClient, find_model
-from kapelle.tools import Sandbox, find_walls
+from kapelle.tools import GET_CHROMIUM, GET_PLAYWRIGHT, Browser, Sandbox, find_chromium, find_walls
 
 from .app import Db, Json, app, console, db_words
 from .printing import print_json, split_remedy
@@ -63,6 +63,7 @@ EXTRAS = {
     "google": "google.genai",
     "postgres": "psycopg",
     "ray": "ray",
+    "browser": "playwright",
     "plot": "matplotlib",
 }
 """Optional parts, and the module that each brings."""
@@ -272,6 +273,19 @@ def check_commands(surroundings: Surroundings) -> CheckResult:
     return _well(walls.reason if walls.holds else f"Commands of agents are refused here: {walls.reason}")
 
 
+def check_browser(surroundings: Surroundings) -> CheckResult:
+    """Whether agents can look at pages. Without a browser they cannot, which is no fault."""
+    found, needed = find_chromium(), []
+    if not _is_installed("playwright"):
+        needed.append(GET_PLAYWRIGHT)
+    if found is None:
+        needed.append(GET_CHROMIUM)
+    if needed:
+        return _well(f"There is none for agents. To have one: {'; '.join(needed)}.")
+    walls = "in its own sandbox" if Browser().is_sandboxed else "without its own sandbox, which does not start as root"
+    return _well(f"{found} is used for pages, {walls}.")
+
+
 def check_extras(surroundings: Surroundings) -> CheckResult:
     """Which optional parts are there. One that is missing is no fault."""
     missing = [name for name, module in EXTRAS.items() if not _is_installed(module)]
@@ -293,6 +307,7 @@ CHECKS: tuple[Callable[[Surroundings], CheckResult], ...] = (
     check_learned,
     check_sandbox,
     check_commands,
+    check_browser,
     check_extras,
 )
 """In the order in which they are told."""

@@ -57,7 +57,7 @@ class RestReassigner:
         spared = avoid_hopeless(current.routed.only(free), estimates)  # as a new plan begins, too
         if not _can_gain(current, spared, rest, estimates, limits) and one.optimizer.policy is None:
             return None
-        given, ahead = current.routed.with_tasks({name: spared.tasks[name] for name in free}), _ahead(rest)
+        given, ahead = current.routed.with_tasks(spared.tasks), _ahead(rest)
         optimize = one.optimizer.optimize_routing_plan
         try:
             found = await optimize(given, current.dag, limits, attempts=ahead, estimates=estimates)

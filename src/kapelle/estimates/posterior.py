@@ -58,7 +58,7 @@ def believe_rates(
     Args:
         parameters: Of each.
         confidence: Of the lower bounds.
-        tosses: So many more outcomes, half of them failures, are counted in the lower bound alone; by default none.
+        tosses: So many more outcomes, half of them failures, are counted in all but the mean; by default none.
 
     >>> belief = believe_rates([(10.0, 2.0)], confidence=0.9)[0]
     >>> round(belief.mean, 3), round(belief.lower, 3)
@@ -70,11 +70,11 @@ def believe_rates(
         counted = [(alpha + toss / 2, beta + toss / 2) for (alpha, beta), toss in more]
     bounds = beta_quantiles(counted, 1.0 - confidence)
     found = []
-    for (alpha, beta), bound in zip(parameters, bounds, strict=True):
-        weight = alpha + beta
-        mean = min(max(alpha / weight, 0.0), 1.0)
+    for (alpha, beta), (right, wrong), bound in zip(parameters, counted, bounds, strict=True):
+        mean, weight = min(max(alpha / (alpha + beta), 0.0), 1.0), right + wrong
         # A belief that is all but certain at both ends (U-shaped, few outcomes) has quantiles beyond its mean.
-        found.append(Rate(mean=mean, lower=min(bound, mean), sd=math.sqrt(mean * (1.0 - mean) / (weight + 1.0))))
+        sd = math.sqrt(max(right * wrong, 0.0) / (weight * weight * (weight + 1.0)))
+        found.append(Rate(mean, min(bound, mean), sd))
     return found
 
 

@@ -234,7 +234,8 @@ class RoutedPlan:
         if details.get("status") in NO_PLAN:
             # The figures are those of the plan as routed: the validator holds them against the same limits.
             obstacle = details.get("binding") or details.get("missed")
-            why = f"{details['status']}: no plan was found within the limits ({obstacle})"
+            in_time = " in time" if details["status"] == "unknown" else ""
+            why = f"{details['status']}: no plan was found within the limits{in_time} ({obstacle})"
             return replace(self, figures=figures, optimizer_error=why)
         gain = (
             f": the plan as a whole is expected to cost ${optimized.cost_savings:.4f} less"

@@ -1,4 +1,4 @@
-"""What agents work with: the table of their tools, SQL over a folder, a sandbox for programs and commands."""
+"""What agents work with: the table of their tools, SQL over a folder, a sandbox, a workspace, a browser."""
 
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from .agent_states import AgentState as AgentState
     from .agent_states import draw_states as draw_states
     from .agent_states import find_way as find_way
+    from .browser import GET_CHROMIUM as GET_CHROMIUM
+    from .browser import GET_PLAYWRIGHT as GET_PLAYWRIGHT
+    from .browser import AllowedHosts as AllowedHosts
+    from .browser import Browser as Browser
+    from .browser import BrowserLimits as BrowserLimits
+    from .browser import BrowserSession as BrowserSession
+    from .browser import PageElement as PageElement
+    from .browser import Reading as Reading
+    from .browser import find_chromium as find_chromium
     from .table_loading import Column as Column
     from .table_loading import SkippedTable as SkippedTable
     from .table_loading import Table as Table
@@ -43,6 +52,8 @@ else:
         __name__,
         {
             "agent_states": "ALLOWED_ACTIONS TRANSITIONS AgentState draw_states find_way",
+            "browser": "GET_CHROMIUM GET_PLAYWRIGHT AllowedHosts Browser BrowserLimits BrowserSession PageElement "
+            "Reading find_chromium",
             "table_loading": "Column SkippedTable Table quote_name",
             "tables": "TableResult Tables quote_value",
             "tool_masking": "ToolMasking explain_mask read_state",

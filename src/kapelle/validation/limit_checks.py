@@ -75,6 +75,11 @@ def _relaxations(case: Case) -> str:
     details = case.plan.figures.optimization_details
     if not isinstance(details, Mapping):
         return ""
+    if details.get("status") == "unknown":
+        return (
+            f"{_raise_budget(case.limits, case.cost)}, or ask for less quality or more time: agents that keep all "
+            "limits were not found in time, and may be there."
+        )
     binding = details.get("binding")
     if not isinstance(binding, Mapping) or not binding:
         return ""
