@@ -19,7 +19,7 @@ BENCHMARKS = (
     "budget",
     "words",
 )
-ON_RECORDED_DATA = ("plans", "gate", "faults", "routing", "estimates", "makespan", "sql")
+ON_RECORDED_DATA = ("plans", "gate", "faults", "routing", "estimates", "makespan", "sql", "masking")
 """They need public data that is not in the repository, and say where they look for it."""
 WITH_TARGETS = ("untrusted", "tables")
 """They end with an error, or a figure above zero, where a target is missed."""

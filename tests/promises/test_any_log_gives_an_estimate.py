@@ -62,7 +62,7 @@ LOGS: dict[str, Callable[[], Iterator[Outcome]]] = {
     "costs of nothing and of a fortune": lambda: (row(n, cost_usd=(0.0, 1e6)[n % 2]) for n in range(100)),
     "long texts": lambda: (row(n, features={"text": f"{n} " * 2000}) for n in range(60)),
 }
-ASKED = {
+ASKED: dict[str, Callable[[int], bool]] = {
     "in the end": lambda number: False,
     "after each outcome": lambda number: True,
     "now and then": lambda number: number % 37 == 0,

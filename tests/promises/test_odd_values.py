@@ -1294,8 +1294,8 @@ LARGE = {
 @pytest.mark.parametrize("case", LARGE)
 def test_a_program_that_makes_much_of_little_is_refused(case: str, sandbox: Sandbox) -> None:
     with pytest.raises((RefusedQuery, AgentFailed)):
-        sandbox.run(LARGE[case])
-    assert sandbox.run("1 + 1").value == 2
+        sandbox.run_program(LARGE[case])
+    assert sandbox.run_program("1 + 1").value == 2
 
 
 @pytest.mark.slow
@@ -1303,9 +1303,9 @@ def test_a_program_of_three_lines_takes_no_memory_of_the_engines() -> None:
     script = (
         "import resource\nfrom kapelle.tools import Sandbox\n"
         "def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
-        "with Sandbox() as sandbox:\n    sandbox.run('1')\n    before = most()\n"
+        "with Sandbox() as sandbox:\n    sandbox.run_program('1')\n    before = most()\n"
         f"    for code in {[LARGE['shared lists that just fit'], LARGE['one text often']]!r}:\n"
-        "        try:\n            sandbox.run(code)\n        except Exception as error:\n            pass\n"
+        "        try:\n            sandbox.run_program(code)\n        except Exception as error:\n            pass\n"
         "    print(most() - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
@@ -1322,7 +1322,7 @@ TAMPERING = [
 
 @pytest.mark.parametrize("code", TAMPERING)
 def test_what_a_program_binds_anew_does_not_change_how_its_value_is_written(code: str, sandbox: Sandbox) -> None:
-    assert sandbox.run(code).value in ([1, 3], ["a", [1, 3]])
+    assert sandbox.run_program(code).value in ([1, 3], ["a", [1, 3]])
 
 
 ENDINGS: dict[str, Any] = {
@@ -1362,4 +1362,4 @@ ENDINGS: dict[str, Any] = {
 
 @pytest.mark.parametrize("code", ENDINGS)
 def test_the_value_is_that_of_the_last_expression_however_it_is_written(code: str, sandbox: Sandbox) -> None:
-    assert sandbox.run(code).value == ENDINGS[code]
+    assert sandbox.run_program(code).value == ENDINGS[code]

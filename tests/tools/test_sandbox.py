@@ -21,12 +21,12 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def test_the_value_of_the_last_expression_and_what_was_printed_come_back(sandbox: Sandbox) -> None:
-    result = sandbox.run("print('hello')\ntotal = sum(numbers)\ntotal * 2", {"numbers": [1, 2, 3]})
+    result = sandbox.run_program("print('hello')\ntotal = sum(numbers)\ntotal * 2", {"numbers": [1, 2, 3]})
     assert (result.value, result.printed) == (12, "hello\n")
 
 
 def test_values_come_back_as_plain_json(sandbox: Sandbox) -> None:
-    value = sandbox.run(
+    value = sandbox.run_program(
         "import datetime\n{1: (2, 3), 'd': datetime.date(2024, 5, 1), 'f': float('inf'), 's': {2, 1}}"
     ).value
     assert value == {"1": [2, 3], "d": "2024-05-01", "f": "inf", "s": [1, 2]}
@@ -34,9 +34,9 @@ def test_values_come_back_as_plain_json(sandbox: Sandbox) -> None:
 
 
 def test_programs_do_not_see_each_other(sandbox: Sandbox) -> None:
-    sandbox.run("secret = 1")
+    sandbox.run_program("secret = 1")
     with pytest.raises(AgentFailed, match="secret"):
-        sandbox.run("secret")
+        sandbox.run_program("secret")
 
 
 ATTACKS = {
@@ -64,8 +64,8 @@ ATTACKS = {
 @pytest.mark.parametrize("code", ATTACKS.values(), ids=ATTACKS.keys())
 def test_what_a_program_may_not_have_is_refused(sandbox: Sandbox, code: str) -> None:
     with pytest.raises(RefusedQuery):
-        sandbox.run(code)
-    assert sandbox.run("1 + 1").value == 2
+        sandbox.run_program(code)
+    assert sandbox.run_program("1 + 1").value == 2
 
 
 ESCAPES = {
@@ -89,27 +89,27 @@ ESCAPES = {
 @pytest.mark.parametrize("code", ESCAPES.values(), ids=ESCAPES.keys())
 def test_no_trick_leads_out_of_the_sandbox(sandbox: Sandbox, code: str) -> None:
     with pytest.raises((AgentFailed, RefusedQuery)):
-        sandbox.run(code)
-    assert sandbox.run("1 + 1").value == 2
+        sandbox.run_program(code)
+    assert sandbox.run_program("1 + 1").value == 2
 
 
 def test_a_failing_program_is_told_its_line(sandbox: Sandbox) -> None:
     with pytest.raises(AgentFailed, match=r"line 2, `return 1 / 0`: ZeroDivisionError"):
-        sandbox.run("def f():\n    return 1 / 0\nf()")
+        sandbox.run_program("def f():\n    return 1 / 0\nf()")
     with pytest.raises(AgentFailed, match="SyntaxError"):
-        sandbox.run("x = (")
+        sandbox.run_program("x = (")
 
 
 def test_inputs_must_be_plain(sandbox: Sandbox) -> None:
     with pytest.raises(InvalidInput):
-        sandbox.run("x", {"x": object()})
+        sandbox.run_program("x", {"x": object()})
     with pytest.raises((InvalidInput, AgentFailed)):
-        sandbox.run("1", {"no name": 1})
+        sandbox.run_program("1", {"no name": 1})
 
 
 def test_threads_share_the_pool(sandbox: Sandbox) -> None:
     with ThreadPoolExecutor(20) as threads:
-        values = list(threads.map(lambda n: sandbox.run("n * n", {"n": n}).value, range(60)))
+        values = list(threads.map(lambda n: sandbox.run_program("n * n", {"n": n}).value, range(60)))
     assert values == [n * n for n in range(60)]
 
 
@@ -118,7 +118,7 @@ def test_no_text_does_anything_but_run_or_be_refused(sandbox: Sandbox) -> None:
     @given(st.text(max_size=60))
     def run(code: str) -> None:
         with contextlib.suppress(KapelleError):
-            sandbox.run(code)
+            sandbox.run_program(code)
 
     run()
 
@@ -126,13 +126,13 @@ def test_no_text_does_anything_but_run_or_be_refused(sandbox: Sandbox) -> None:
 def test_a_closed_sandbox_starts_again() -> None:
     sandbox = Sandbox()
     sandbox.close()
-    assert sandbox.run("1").value == 1
+    assert sandbox.run_program("1").value == 1
     sandbox.close()
-    assert sandbox.run("2").value == 2
+    assert sandbox.run_program("2").value == 2
     sandbox.close()
 
 
 def test_an_interpreter_that_never_closes_its_sandbox_ends_cleanly() -> None:
-    code = "from kapelle.tools import Sandbox\ns = Sandbox()\nprint(s.run('6 * 7').value)\n"
+    code = "from kapelle.tools import Sandbox\ns = Sandbox()\nprint(s.run_program('6 * 7').value)\n"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (0, "42\n", "")

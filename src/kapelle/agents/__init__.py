@@ -24,6 +24,10 @@ from .sources import SOURCED_TYPES as SOURCED_TYPES
 from .sources import WRITTEN_TYPES as WRITTEN_TYPES
 from .sources import has_sources as has_sources
 from .sources import is_from_memory as is_from_memory
+from .step_log import StepEvent as StepEvent
+from .step_log import StepLog as StepLog
+from .step_log import StepsInMemory as StepsInMemory
+from .step_log import acts_in_steps as acts_in_steps
 from .threads import THREAD_NAME as THREAD_NAME
 from .threads import call_in_thread as call_in_thread
 from .threads import carried as carried
@@ -33,6 +37,14 @@ from .threads import when_threads_end as when_threads_end
 
 if TYPE_CHECKING:
     from .library_agent import PydanticAIAgent as PydanticAIAgent
+    from .loop import LoopAgent as LoopAgent
+    from .loop import LoopLimits as LoopLimits
+    from .loop import Tool as Tool
+    from .loop import ToolAnswer as ToolAnswer
+    from .loop import ToolContext as ToolContext
+    from .loop import WorkPlace as WorkPlace
+    from .loop import make_tool as make_tool
+    from .loop import workspace_tools as workspace_tools
     from .model_agent import ModelAgent as ModelAgent
 else:
     from kapelle import later
@@ -41,6 +53,7 @@ else:
         __name__,
         {
             "library_agent": "PydanticAIAgent",
+            "loop": "LoopAgent LoopLimits Tool ToolAnswer ToolContext WorkPlace make_tool workspace_tools",
             "model_agent": "ModelAgent",
         },
     )

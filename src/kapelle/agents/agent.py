@@ -10,6 +10,8 @@ from kapelle.errors import AskPerson, InvalidInput
 from kapelle.graph import Task, TaskDAG, clone_json_value
 from kapelle.ledger import MAX_REPORTED_USD, NOTHING, RefusedFigure, Usage, hash_asked, read_share, read_usd
 
+from .step_log import StepLog
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HumanAnswer:
@@ -66,6 +68,9 @@ class TaskContext:
     where nothing limits it. What an agent calls should be given no more."""
     tell: Callable[[str], None] | None = field(default=None, compare=False)
     """Shows a piece of text to whoever watches the run, as it is written; None where nobody does. It is not kept."""
+
+    steps: StepLog | None = field(default=None, compare=False, repr=False)
+    """Keeps what an agent does step by step, and what it did before it was cut off; None where nothing keeps it."""
 
     def ask(
         self,

@@ -17,6 +17,7 @@ from .agent import Agent
 from .capability import AgentCapability
 from .on_model import OnModel
 from .roster import ROSTER
+from .step_log import acts_in_steps
 from .version import version_of
 
 if TYPE_CHECKING:
@@ -144,6 +145,10 @@ class AgentRegistry(Mapping[str, AgentCapability]):
                 f"Nothing runs the agent {agent_id!r}. Configure a model (KAPELLE_MODEL) or give a runner."
             )
         return self._runners[agent_id]
+
+    def acts_in_steps(self, agent_id: str) -> bool:
+        """Whether an agent is here and keeps what it does step by step."""
+        return acts_in_steps(self._runners.get(agent_id))
 
     def versions(self) -> dict[str, str]:
         """Return which version of each agent is here, as far as that is known: what its card says, else see version."""

@@ -43,7 +43,7 @@ from kapelle.ledger import (
     try_making,
 )
 from kapelle.models import PydanticAIClient, find_model
-from kapelle.tools import Sandbox
+from kapelle.tools import GET_CHROMIUM, GET_PLAYWRIGHT, Browser, Sandbox, find_chromium, find_walls
 
 from .app import Db, Json, app, console, db_words
 from .printing import print_json, split_remedy
@@ -63,6 +63,7 @@ EXTRAS = {
     "google": "google.genai",
     "postgres": "psycopg",
     "ray": "ray",
+    "browser": "playwright",
     "plot": "matplotlib",
 }
 """Optional parts, and the module that each brings."""
@@ -226,7 +227,8 @@ def check_model(surroundings: Surroundings) -> CheckResult:
     client = find_model(None, surroundings.environ)
     problem = _try_connecting(client.base_url) if isinstance(client, PydanticAIClient) and client.is_local else None
     if problem is None:
-        return _well(f"{told}. It was not called.")
+        mask = f" {client.mask.words}" if isinstance(client, PydanticAIClient) else ""
+        return _well(f"{told}. It was not called.{mask}")
     remedy = "Start its server (ollama serve, vllm serve, llama-server), or name another address in KAPELLE_BASE_URL."
     return _wrong(detail=f"{told}. Nobody listens there: {problem}", remedy=remedy)
 
@@ -258,11 +260,30 @@ def check_learned(surroundings: Surroundings) -> CheckResult:
 def check_sandbox(surroundings: Surroundings) -> CheckResult:
     """Whether programs can be run where they reach nothing."""
     with Sandbox(processes=1) as sandbox:
-        found = sandbox.run("sum(numbers) * 2", {"numbers": [1, 20]}).value
+        found = sandbox.run_program("sum(numbers) * 2", {"numbers": [1, 20]}).value
     if found == 42:
         return _well("A program ran in it.")
     remedy = "Install it anew: pip install --force-reinstall pydantic-monty"
     return _wrong(detail=f"A program gave {found!r:.80} instead of 42.", remedy=remedy)
+
+
+def check_commands(surroundings: Surroundings) -> CheckResult:
+    """What keeps commands in. Where nothing does they are refused, which is no fault."""
+    walls = find_walls()
+    return _well(walls.reason if walls.holds else f"Commands of agents are refused here: {walls.reason}")
+
+
+def check_browser(surroundings: Surroundings) -> CheckResult:
+    """Whether agents can look at pages. Without a browser they cannot, which is no fault."""
+    found, needed = find_chromium(), []
+    if not _is_installed("playwright"):
+        needed.append(GET_PLAYWRIGHT)
+    if found is None:
+        needed.append(GET_CHROMIUM)
+    if needed:
+        return _well(f"There is none for agents. To have one: {'; '.join(needed)}.")
+    walls = "in its own sandbox" if Browser().is_sandboxed else "without its own sandbox, which does not start as root"
+    return _well(f"{found} is used for pages, {walls}.")
 
 
 def check_extras(surroundings: Surroundings) -> CheckResult:
@@ -285,6 +306,8 @@ CHECKS: tuple[Callable[[Surroundings], CheckResult], ...] = (
     check_model,
     check_learned,
     check_sandbox,
+    check_commands,
+    check_browser,
     check_extras,
 )
 """In the order in which they are told."""

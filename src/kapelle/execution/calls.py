@@ -14,7 +14,15 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeGuard, TypeVar
 
-from kapelle.agents import AgentResult, HumanAnswer, PartialText, TaskContext, runs_on_thread
+from kapelle.agents import (
+    AgentResult,
+    HumanAnswer,
+    PartialText,
+    StepLog,
+    TaskContext,
+    acts_in_steps,
+    runs_on_thread,
+)
 from kapelle.errors import AgentFailed
 from kapelle.graph import GraphPatch, Task, TaskDAG, clone_json_value
 from kapelle.ledger import read_usage, read_usd
@@ -25,6 +33,7 @@ from .backends import AsyncioBackend, Backend
 from .error_reports import describe_error, find_asked, read_failure, read_text
 from .growth import Reflection
 from .results import MAX_LOOP_S, Patience, ReadResult, is_read, read_given, read_on_thread, read_there
+from .task_steps import TaskSteps
 from .tasks import Owners
 from .work import Job
 
@@ -41,6 +50,7 @@ class Calls:
         request: str,
         backend: Backend,
         checks: Checks,
+        steps: TaskSteps,
         on_text: Callable[[PartialText], None] | None,
     ) -> None:
         self.run_id, self._agents, self._tasks, self._running = own.run_id, own.agents, own.tasks, own.running
@@ -48,6 +58,7 @@ class Calls:
         self._places = own.ready
         self._request, self._backend, self._checks, self._on_text = request, backend, checks, on_text
         self._in_loop = isinstance(backend, AsyncioBackend)
+        self._steps = steps
 
     async def ask(self, agent: str, task: Task, context: TaskContext) -> AgentResult:
         """Return what an agent gives, read where its code may run.
@@ -58,10 +69,12 @@ class Calls:
         try:
             runner = self._agents.runner(agent)
             with self._places.inside(agent):
-                if self._in_loop:
+                if self._in_loop or acts_in_steps(runner):  # its steps go into the journal, which is here
                     given = await runner.run(task, context)
                 else:
                     given = await self._backend.run(agent, runner, task, context)
+            if acts_in_steps(runner):
+                self._steps.forget(task.task_id, agent)
             given = with_own_tasks(given)
             if is_read(given):
                 return given
@@ -145,6 +158,20 @@ class Calls:
             reserved_usd=reserved_usd,
             seconds_left=seconds_left,
             tell=tell,
+            steps=self._steps_of(job),
+        )
+
+    def is_in_steps(self, job: Job) -> bool:
+        """Whether the agent of a job tells of each step that it takes."""
+        return job.check is None and job.agent is not None and self._agents.acts_in_steps(job.agent)
+
+    def _steps_of(self, job: Job) -> StepLog | None:
+        """Return where an agent that acts in steps keeps them; None for all others."""
+        if not self.is_in_steps(job):
+            return None
+        assert job.agent is not None
+        return self._steps.log(
+            job.work.task.task_id, job.agent, is_at_work=lambda: job in self._running and job.expired is None
         )
 
     def _answers_for(self, job: Job) -> tuple[HumanAnswer, ...]:

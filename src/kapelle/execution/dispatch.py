@@ -175,12 +175,12 @@ class Dispatcher:
         self._attempts.watch_for_lateness(job)
 
     def _write_start(self, job: Job, reserved_usd: float) -> None:
-        work = job.work
+        work, in_steps = job.work, self._calls.is_in_steps(job)
         if work.started is None:
-            self._writer.task_started(job, reserved_usd)
+            self._writer.task_started(job, reserved_usd, in_steps=in_steps)
         if job.check is None and not work.simple:
             assert job.agent is not None
-            self._writer.attempt_started(work, len(work.attempts), job.agent, reserved_usd)
+            self._writer.attempt_started(work, len(work.attempts), job.agent, reserved_usd, in_steps=in_steps)
         elif job.check is not None and job.agent is not None:
             self._writer.check_started(job, reserved_usd)
 

@@ -69,6 +69,7 @@ from .running import (
 )
 from .settlement import Settlement
 from .spending import Spending
+from .task_steps import TaskSteps
 from .tasks import Owners, Tasks
 from .work import Job
 
@@ -222,7 +223,8 @@ class _Execution:
                 plan, earlier=earlier, questions=questions, ready=ready, checks=checks, spending=spending, writer=writer
             ),
         )
-        calls = Calls(own, request=request, backend=executor.backend, checks=checks, on_text=on_text)
+        self._steps = TaskSteps(writer, earlier.steps)
+        calls = Calls(own, request=request, backend=executor.backend, checks=checks, steps=self._steps, on_text=on_text)
         self._reassignment = Reassignment(own, reassigner)
         self._settlement = Settlement(own, self._reassignment)
         self._changes = PendingChanges(own, calls, growth, earlier.changes)

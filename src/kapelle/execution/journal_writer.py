@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any
 
+from kapelle.agents import StepEvent
 from kapelle.allocation import VERIFY
 from kapelle.estimates import estimates_to_dict
 from kapelle.graph import describe_change
@@ -68,15 +69,18 @@ class JournalWriter:
         """Tell of another plan from now on."""
         self._plan = plan
 
-    def task_started(self, job: Job, reserved_usd: float) -> None:
-        """Tell that a task begins, with its first job."""
+    def task_started(self, job: Job, reserved_usd: float, *, in_steps: bool = False) -> None:
+        """Tell that a task begins, with its first job; and whether its agent tells of each step that costs."""
         if self._is_off:
             return
-        self._write("task_started", {"agent": job.agent, **_money(reserved_usd=reserved_usd)}, job.work.task.task_id)
+        data = {"agent": job.agent, **_money(reserved_usd=reserved_usd), **_in_steps(in_steps)}
+        self._write("task_started", data, job.work.task.task_id)
 
-    def attempt_started(self, work: Work, number: int, agent: str, reserved_usd: float) -> None:
+    def attempt_started(
+        self, work: Work, number: int, agent: str, reserved_usd: float, *, in_steps: bool = False
+    ) -> None:
         """Tell that an agent is asked: one of several, or once more."""
-        data = {"attempt": work.earlier + number, "agent": agent, "step": work.step_of(agent)}
+        data = {"attempt": work.earlier + number, "agent": agent, "step": work.step_of(agent), **_in_steps(in_steps)}
         self._write("attempt_started", {**data, **_money(reserved_usd=reserved_usd)}, work.task.task_id)
 
     def attempt_finished(self, work: Work, number: int, **more: Any) -> None:
@@ -121,6 +125,13 @@ class JournalWriter:
             )
             outcomes.append(replace(self._outcome(job.work, judge, None), task_type=VERIFY))
         self._write("attempt_checked", data, job.work.task.task_id, outcomes)
+
+    def task_steps(self, task_id: str, agent: str, events: Sequence[StepEvent]) -> None:
+        """Tell what an agent that acts in steps has done, and write it down at once."""
+        for one in events:
+            data = {"agent": agent, "what": one.kind, "number": one.step, "data": dict(one.data)}
+            self._write("task_step", data, task_id)
+        self._journal.commit()
 
     def task_finished(
         self, work: Work, attempt: Attempt, accepted: Accept | None, seconds: float, *, by_heart: bool
@@ -309,6 +320,10 @@ def _told(work: Work, attempt: Attempt) -> dict[str, Any]:
     if context := task_context(work.task)[:MAX_TEXT_CHARS]:
         told["context"] = context
     return told
+
+
+def _in_steps(in_steps: bool) -> dict[str, bool]:
+    return {"in_steps": True} if in_steps else {}
 
 
 def _planning(cost_usd: float, usage: Usage) -> dict[str, Any]:

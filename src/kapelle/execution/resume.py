@@ -15,11 +15,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kapelle.agents import StepEvent
 from kapelle.estimates import Estimate
 from kapelle.ledger import Event, Question, Run
 
 from .growth import may_help_anew
 from .limits import is_repeatable
+from .task_steps import find_steps
 
 CUT_OFF = "The engine that ran it stopped without a word."
 
@@ -74,6 +76,8 @@ class ResumeState:
     """How often its graph has changed."""
     ended: tuple[EndedAttempt, ...] = ()
     """In the order in which they ended."""
+    steps: Mapping[tuple[str, str], tuple[StepEvent, ...]] = field(default_factory=dict)
+    """By task and agent, what attempts have done that were cut off or failed: see task_steps."""
     reassignments: int = 0
     """How often what had not begun was assigned anew."""
 
@@ -99,21 +103,19 @@ class ResumeState:
             active_s=run.active_seconds,
             changes=max(0, run.graph_version - 1),
             ended=tuple(_ended_attempts(run)),
+            steps=find_steps(run.events),
             reassignments=sum(event.kind == "plan_reassigned" for event in run.events),
         )
 
 
 def find_interruptions(run: Run) -> tuple[Interruption, ...]:
     """Return the tasks that were under way when the engine died, each with what is to be charged for it."""
-    running = {task_id for task_id, task in run.tasks.items() if task.state == "running"}
-    reserved: dict[str, dict[object, float]] = {task_id: {} for task_id in running}
+    running = {task_id: _OpenAttempts() for task_id, task in run.tasks.items() if task.state == "running"}
     for event in run.events:
         if event.task_id in running:
-            _set_aside(reserved[event.task_id], event)
+            running[event.task_id].follow(event)
     return tuple(
-        Interruption(task_id=task_id, cost_usd=sum(reserved[task_id].values()))
-        for task_id in run.tasks
-        if task_id in running
+        Interruption(task_id=task_id, cost_usd=running[task_id].cost_usd) for task_id in run.tasks if task_id in running
     )
 
 
@@ -150,21 +152,53 @@ def _replanned_in_vain(events: tuple[Event, ...]) -> Iterator[str]:
     return (place for place, over in ended.items() if over)
 
 
-def _set_aside(reserved: dict[object, float], event: Event) -> None:
-    """Follow what is set aside for a task: for its attempts, for their checks, for an only attempt (`task`)."""
-    match event.kind:
-        case "task_started":
-            reserved.clear()
-            reserved["task"] = float(event.data.get("reserved_usd", 0.0))
-        case "attempt_started":
-            reserved.pop("task", None)  # from here on its attempts are told apart
-            reserved[event.data["attempt"]] = float(event.data.get("reserved_usd", 0.0))
-        case "attempt_finished":
-            reserved.pop(event.data["attempt"], None)
-        case "check_started":
-            reserved["check", event.data["attempt"]] = float(event.data.get("reserved_usd", 0.0))
-        case "attempt_checked":
-            reserved.pop(("check", event.data["attempt"]), None)
+@dataclass(slots=True)
+class _OpenAttempts:
+    """What is set aside for a task: for its attempts, for their checks, for an only attempt (`task`). Of an agent that
+    acts in steps it is known what they have cost, and only the call that was under way counts as it was set aside."""
+
+    reserved: dict[object, float] = field(default_factory=dict)
+    agents: dict[object, str] = field(default_factory=dict)
+    stepped: dict[object, tuple[float, float]] = field(default_factory=dict)
+    """What an attempt's steps have cost, and what is set aside for the one that is open."""
+
+    @property
+    def cost_usd(self) -> float:
+        return sum(sum(self.stepped[key]) if key in self.stepped else usd for key, usd in self.reserved.items())
+
+    def follow(self, event: Event) -> None:
+        data = event.data
+        match event.kind:
+            case "task_started":
+                self.reserved.clear()
+                self._begin("task", data)
+            case "attempt_started":
+                self.reserved.pop("task", None)  # from here on its attempts are told apart
+                self._begin(data["attempt"], data)
+            case "attempt_finished":
+                self.reserved.pop(data["attempt"], None)
+            case "check_started":
+                self.reserved["check", data["attempt"]] = float(data.get("reserved_usd", 0.0))
+            case "attempt_checked":
+                self.reserved.pop(("check", data["attempt"]), None)
+            case "task_step":
+                for key in self.reserved:
+                    if self.agents.get(key) == data["agent"]:
+                        self._step(key, str(data["what"]), data["data"])
+
+    def _begin(self, key: object, data: Mapping[str, Any]) -> None:
+        self.reserved[key], self.agents[key] = float(data.get("reserved_usd", 0.0)), str(data.get("agent"))
+        self.stepped.pop(key, None)
+        if data.get("in_steps"):
+            self.stepped[key] = 0.0, 0.0
+
+    def _step(self, key: object, what: str, data: Mapping[str, Any]) -> None:
+        spent, open_usd = self.stepped.get(key, (0.0, 0.0))
+        if what == "asked":
+            open_usd = float(data.get("reserved_usd", 0.0))
+        elif what in ("replied", "unanswered", "compacted"):
+            open_usd = 0.0
+        self.stepped[key] = spent + float(data.get("cost_usd", 0.0)) * (not data.get("assumed")), open_usd
 
 
 def _ended_attempts(run: Run) -> Iterator[EndedAttempt]:

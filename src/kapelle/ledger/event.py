@@ -10,6 +10,7 @@
                                 running ──expanded──> expanded (other tasks take its place)
                                 running ──attempt_started, attempt_finished──> running
                                 running ──check_started, attempt_checked──> running
+                                running ──task_step──> running (of an agent that acts in steps: see its loop)
                                 running ──interrupted──> waiting (its engine died; found when the run is resumed)
            waiting, running ──asked──> asking ──answered──> waiting
            waiting ──skipped──> skipped        waiting ──failed──> failed (a person said no)
@@ -60,6 +61,7 @@ EventKind = Literal[
     "attempt_finished",
     "check_started",
     "attempt_checked",
+    "task_step",
 ]
 
 ENDED: frozenset[RunState] = frozenset({"done", "partial", "failed", "stopped"})
@@ -83,6 +85,7 @@ RUN_STEPS: Mapping[tuple[RunState | None, EventKind], RunState | None] = {
     ("running", "attempt_finished"): "running",
     ("running", "check_started"): "running",
     ("running", "attempt_checked"): "running",
+    ("running", "task_step"): "running",
     ("running", "graph_patched"): "running",
     ("running", "plan_reassigned"): "running",
     ("running", "planning_spent"): "running",
@@ -112,6 +115,7 @@ TASK_STEPS: Mapping[tuple[TaskState, EventKind], TaskState] = {
     ("running", "attempt_finished"): "running",
     ("running", "check_started"): "running",
     ("running", "attempt_checked"): "running",
+    ("running", "task_step"): "running",
     ("running", "task_interrupted"): "waiting",
     ("running", "task_asked"): "asking",
     ("waiting", "task_asked"): "asking",

@@ -252,7 +252,7 @@ class RunBuilder:
                 f"Run {event.run_id!r}, event {event.seq}: {event.kind!r} cannot happen to task {event.task_id!r}, "
                 f"which is {state}."
             )
-        if event.kind == "check_started":
+        if event.kind in ("check_started", "task_step"):
             return task  # what it found, and cost, is told when it ends
         if event.kind in _ATTEMPTS:
             return _changed_attempt(task, event, data)

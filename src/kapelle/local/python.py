@@ -46,7 +46,7 @@ class PythonAgent:
         if isinstance(code, str) and code.strip():
             _refuse_data_in_code(read_parts(task, context, "code"))
             variables = {name: value for name, value in task.inputs.items() if name != "code" and name.isidentifier()}
-            result = self._sandbox.run(code, variables)
+            result = self._sandbox.run_program(code, variables)
             text = result.printed.rstrip("\n") or show_number(result.value) or "The program ended without a value."
             output: dict[str, Any] = {"text": text, "answer": result.value, "printed": result.printed}
             return AgentResult(output=output, cost_usd=0.0)
@@ -55,7 +55,7 @@ class PythonAgent:
         parts = read_parts(task, context, name)
         expression = "".join(_as_number(part) if isinstance(part, Filled) else part for part in parts)
         whole = len(parts) == 1 or not name
-        value = self._sandbox.run(as_arithmetic(asked if whole else expression)).value
+        value = self._sandbox.run_program(as_arithmetic(asked if whole else expression)).value
         if isinstance(value, float):
             value = float(f"{value:.12g}")  # 0.1 + 0.2 is 0.3 to whoever asks for it
         total = f"{value:,.12g}" if isinstance(value, float) else show_number(value)

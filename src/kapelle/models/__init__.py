@@ -23,10 +23,20 @@ if TYPE_CHECKING:
     from .failures import explain_failure as explain_failure
     from .finish_reasons import Ending as Ending
     from .finish_reasons import read_ending as read_ending
+    from .masks import Mask as Mask
+    from .masks import MaskColumn as MaskColumn
+    from .masks import find_mask as find_mask
     from .mended import mend_model as mend_model
     from .prices import Price as Price
     from .prices import PriceTable as PriceTable
     from .prices import bound_tokens as bound_tokens
+    from .prompt_prefix import PrefixBreak as PrefixBreak
+    from .prompt_prefix import PrefixPart as PrefixPart
+    from .prompt_prefix import PromptPrefix as PromptPrefix
+    from .prompt_prefix import compare_prefixes as compare_prefixes
+    from .prompt_prefix import compare_with_summary as compare_with_summary
+    from .prompt_prefix import price_break_usd as price_break_usd
+    from .prompt_prefix import read_prefix as read_prefix
     from .pydantic_ai_client import PydanticAIClient as PydanticAIClient
     from .rate_limits import RateLimits as RateLimits
     from .replies import check_reply as check_reply
@@ -52,8 +62,11 @@ else:
             "discovery": "DEFAULT_MODELS describe_model find_model",
             "failures": "explain_failure",
             "finish_reasons": "Ending read_ending",
+            "masks": "Mask MaskColumn find_mask",
             "mended": "mend_model",
             "prices": "Price PriceTable bound_tokens",
+            "prompt_prefix": "PrefixBreak PrefixPart PromptPrefix compare_prefixes compare_with_summary "
+            "price_break_usd read_prefix",
             "pydantic_ai_client": "PydanticAIClient",
             "rate_limits": "RateLimits",
             "replies": "check_reply",

@@ -15,6 +15,7 @@ from kapelle.errors import ContentRefused, InvalidInput, ModelReplyInvalid, Repl
 from kapelle.ledger import Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
+ToolChoice = Literal["auto", "required"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +51,9 @@ class ToolCall:
     name: str
     arguments: Mapping[str, Any]
     """Parsed, but not checked against the tool's schema."""
+    written: str | None = field(default=None, compare=False, repr=False)
+    """The arguments as the model wrote them, where it wrote JSON: they go back so, since another text of the same value
+    empties the prompt cache from there on. None writes them anew; two calls are compared by `arguments`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,13 +88,18 @@ class ModelRequest:
     """What to ask a model.
 
     Raises:
-        InvalidInput: there are no messages, two tools share a name, the output schema is not an object's, or a number
-            makes no sense.
+        InvalidInput: there are no messages, two tools share a name, a tool is allowed or required that is not there,
+            the output schema is not an object's, or a number makes no sense.
     """
 
     messages: tuple[Message, ...]
     tools: tuple[ToolDefinition, ...] = ()
     """Keep these the same, in the same order, from call to call: a change empties the provider's prompt cache."""
+    allowed_tools: frozenset[str] | None = None
+    """Names of the tools that may be called now; None is all. It goes out as the provider can be told (`find_mask`),
+    and `tools` are sent whole all the same. Whoever runs tools refuses the others: not every provider can be told."""
+    tool_choice: ToolChoice = "auto"
+    """Whether the model may answer in text, or has to call a tool, where the provider can be told."""
     output_schema: Mapping[str, Any] | None = None
     """The JSON schema of an object that the reply's text has to fit; then `ModelReply.data` is the parsed value."""
     schema_is_told: bool = False
@@ -110,6 +119,15 @@ class ModelRequest:
         names = [tool.name for tool in self.tools]
         if len(set(names)) != len(names):
             raise InvalidInput(f"Two tools share a name: {names!r}. Rename one.")
+        if self.allowed_tools is not None and not self.allowed_tools <= set(names):
+            unknown = sorted(self.allowed_tools - set(names))
+            raise InvalidInput(f"Tools are allowed that the request does not have: {unknown!r}. It has {names!r}.")
+        if self.tool_choice not in get_args(ToolChoice):
+            raise InvalidInput(
+                f"A model request has tool_choice={self.tool_choice!r}; use one of {get_args(ToolChoice)}."
+            )
+        if self.tool_choice == "required" and not (names if self.allowed_tools is None else self.allowed_tools):
+            raise InvalidInput("A tool has to be called, and none is allowed. Allow one, or use tool_choice='auto'.")
         if self.timeout_s is not None and not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
             raise InvalidInput(f"A model request has timeout_s={self.timeout_s!r}; give more than zero seconds.")
         if self.temperature is not None and not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -137,6 +155,9 @@ class ModelReply:
     """`provider:name` of the model that was asked."""
     finish_reason: str | None = None
     """`stop`, `length`, `tool_call`, `content_filter` or `error`, where the provider says so."""
+    cache_diagnosis: Mapping[str, Any] | None = None
+    """What the provider itself says of its prompt cache, in its own words, such as a `cache_miss_reason`; None where it
+    says nothing. `compare_prefixes` says beforehand what kapelle sees."""
     data: Any = None
     """The parsed JSON when the request had an `output_schema`; None when the model asked for tools instead."""
 

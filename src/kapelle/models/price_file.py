@@ -28,11 +28,13 @@ class _PriceEntry(pydantic.BaseModel):
 
     input: float = pydantic.Field(ge=0, allow_inf_nan=False)
     cached: float | None = pydantic.Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write: float | None = pydantic.Field(default=None, ge=0, allow_inf_nan=False)
     output: float = pydantic.Field(ge=0, allow_inf_nan=False)
 
     def fields(self) -> dict[str, float]:
         cached = self.input if self.cached is None else self.cached
-        return {"input_usd": self.input, "cached_usd": cached, "output_usd": self.output}
+        fields = {"input_usd": self.input, "cached_usd": cached, "output_usd": self.output}
+        return fields if self.cache_write is None else fields | {"cache_write_usd": self.cache_write}
 
 
 class _PriceDocument(pydantic.BaseModel):

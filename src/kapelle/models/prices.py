@@ -39,18 +39,25 @@ class Price:
     cached_usd: float
     """For input tokens that come from the provider's cache."""
     output_usd: float
+    cache_write_usd: float | None = None
+    """For input tokens that the provider writes to its cache; None is `input_usd`."""
 
     def __post_init__(self) -> None:
-        for name in ("input_usd", "cached_usd", "output_usd"):
+        for name in ("input_usd", "cached_usd", "output_usd", "cache_write_usd"):
             value = getattr(self, name)
+            if value is None and name == "cache_write_usd":
+                continue
             if not (isinstance(value, int | float) and math.isfinite(value) and value >= 0):
                 raise InvalidInput(f"A price has {name}={value!r}; give zero or more dollars per million tokens.")
 
-    def cost_usd(self, usage: Usage) -> float:
-        """Return the dollars for this usage."""
+    def cost_usd(self, usage: Usage, *, cache_written_tokens: int = 0) -> float:
+        """Return the dollars for this usage, of whose input so many tokens were written to the cache."""
         fresh_tokens = usage.input_tokens - usage.cached_tokens
+        written_tokens = max(0, min(cache_written_tokens, fresh_tokens))
+        write_usd = self.input_usd if self.cache_write_usd is None else self.cache_write_usd
         dollars = (
-            fresh_tokens * self.input_usd
+            (fresh_tokens - written_tokens) * self.input_usd
+            + written_tokens * write_usd
             + usage.cached_tokens * self.cached_usd
             + usage.output_tokens * self.output_usd
         )
@@ -91,10 +98,11 @@ class PriceTable:
 
     @classmethod
     def from_file(cls, path: Path | str) -> PriceTable:
-        """Read prices from a YAML file, in dollars per million tokens. `cached` is `input` where it is left out:
+        """Read prices from a YAML file, in dollars per million tokens. `cached` and `cache_write` are `input` where
+        they are left out:
 
             prices:
-              "openai:gpt-house-*": {input: 1.25, cached: 0.125, output: 10}
+              "openai:gpt-house-*": {input: 1.25, cached: 0.125, cache_write: 1.5625, output: 10}
               my-local-model: {input: 0, output: 0}
 
         Raises:
@@ -115,14 +123,14 @@ class PriceTable:
                 several calls has another price than the calls.
             base_url: where the model is served, if not at its provider.
             cache_written_tokens: the part of the input that the provider wrote to its cache, which some charge more
-                for. The table knows that price; an override charges them as input.
+                for. The table knows that price; an override says it in `cache_write`, or charges them as input.
 
         Raises:
             UnknownPrice: nothing prices this model.
         """
         override = self._find_override(model)
         if override is not None:
-            return override.cost_usd(usage)
+            return override.cost_usd(usage, cache_written_tokens=cache_written_tokens)
         entry = _find_table_entry(model, base_url)
         if entry is not None:
             return _table_cost_usd(entry, usage, cache_written_tokens)

@@ -100,7 +100,7 @@ def _build_openai(provider: str, name: str, base_url: str | None, api_key: str |
         return OpenAIResponsesModel(name, provider=server)
     if base_url is not None and is_local_url(base_url):
         return OpenAIChatModel(name, provider=server, profile=_compatible_profile(local=True))
-    return OpenAIChatModel(name, provider=server, profile=_requires_finish_reason())
+    return OpenAIChatModel(name, provider=server, profile=_foreign_profile())
 
 
 def _read_openai_key() -> str:
@@ -148,7 +148,7 @@ def _missing_key(model: str, error: Exception) -> InvalidInput:
 
 def _compatible_profile(*, local: bool) -> OpenAIModelProfile:
     profile: OpenAIModelProfile = {
-        **_requires_finish_reason(),
+        **_foreign_profile(),
         # vLLM, Ollama and many gateways refuse `strict` in tools and schemas.
         "openai_supports_strict_tool_definition": False,
         # The older name of the limit is the one that they all read. One that is not read bounds no cost.
@@ -166,9 +166,13 @@ def _compatible_profile(*, local: bool) -> OpenAIModelProfile:
     return profile
 
 
-def _requires_finish_reason() -> OpenAIModelProfile:
-    # Without this a stream that breaks off reads as a whole reply.
-    return {"openai_chat_streaming_requires_finish_reason": True}
+def _foreign_profile() -> OpenAIModelProfile:
+    return {
+        # Without this a stream that breaks off reads as a whole reply.
+        "openai_chat_streaming_requires_finish_reason": True,
+        # OpenAI's own; others refuse it, or do not read it.
+        "openai_chat_supports_allowed_tools": False,
+    }
 
 
 def read_profile(model: Model[Any]) -> Mapping[str, Any]:

@@ -22,14 +22,16 @@ from kapelle.redaction import hide_credentials, hide_secrets, remember, remember
 
 from .client import ModelReply, ModelRequest
 from .failures import explain_failure
+from .masks import find_mask
 from .prices import PriceTable, is_free_endpoint
+from .prompt_prefix import PrefixBreak, price_break_usd
 from .providers import build_model
 from .rate_limits import RateLimiter, RateLimits
 from .replies import check_reply, invalid_reply
 from .reported import Reported, reporting_to, watch_bodies, watch_stream
 from .thoughts import ThoughtReader, is_known_to_leave_tags_open, leaves_tag_open
 from .token_usage import TokenUsage, estimate_most_tokens, read_broken_usage, read_usage
-from .translation import read_text, read_tool_calls, to_messages, to_parameters, to_settings
+from .translation import read_cache_diagnosis, read_text, read_tool_calls, to_messages, to_parameters, to_settings
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ModelResponse
@@ -120,6 +122,10 @@ class PydanticAIClient:
         self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connection] = WeakKeyDictionary()
         # Made now, so that a missing package or key shows now; the first event loop takes it over.
         self._spare = None if self._foreign is not None else self._build()
+        told = self._foreign or self._spare
+        assert told is not None
+        self.mask = find_mask(told)
+        """How the model is told which tools may be called."""
 
     async def complete(self, request: ModelRequest, *, on_text: Callable[[str], None] | None = None) -> ModelReply:
         """Ask the model: see `ModelClient.complete`, whose errors these are."""
@@ -176,6 +182,10 @@ class PydanticAIClient:
         return self._prices.affordable_tokens(
             self.model, usd, input_tokens=input_tokens, most=most, base_url=self.base_url
         )
+
+    def break_usd(self, found: PrefixBreak) -> float:
+        """Return the most dollars that a break of the prompt cache costs."""
+        return price_break_usd(self._prices, self.model, found, base_url=self.base_url)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. The client can be used again: it opens new ones."""
@@ -255,6 +265,7 @@ class PydanticAIClient:
             usage_estimated=tokens.is_estimated,
             model=self.model,
             finish_reason=response.finish_reason,
+            cache_diagnosis=read_cache_diagnosis(response),
         )
         self._leaves_tags_open = self._leaves_tags_open or leaves_tag_open(text)
         details = response.provider_details or {}

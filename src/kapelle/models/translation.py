@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kapelle.documents import parse_json
 from kapelle.errors import InvalidInput, InvalidPlan, ModelReplyInvalid
 
 from .client import Message, ModelRequest, ToolCall
+from .masks import choose_tools
 from .providers import read_profile
 
 if TYPE_CHECKING:
-    from pydantic_ai.messages import ModelMessage, ModelResponse
+    from pydantic_ai.messages import ModelMessage, ModelResponse, ToolCallPart
     from pydantic_ai.models import Model, ModelRequestParameters
     from pydantic_ai.settings import ModelSettings
 
@@ -30,10 +32,7 @@ def to_messages(messages: Sequence[Message]) -> list[ModelMessage]:
     for message in messages:
         if message.role == "assistant":
             reply: list[Any] = [theirs.TextPart(message.content)] if message.content else []
-            reply += [
-                theirs.ToolCallPart(call.name, dict(call.arguments), tool_call_id=call.call_id)
-                for call in message.tool_calls
-            ]
+            reply += map(_to_call, message.tool_calls)
             history.append(theirs.ModelResponse(parts=reply))
             continue
         part: Any
@@ -53,6 +52,26 @@ def to_messages(messages: Sequence[Message]) -> list[ModelMessage]:
         else:
             history.append(theirs.ModelRequest(parts=[part]))
     return history
+
+
+def _to_call(call: ToolCall) -> ToolCallPart:
+    from pydantic_ai.messages import ToolCallPart
+
+    if call.written is None:
+        return ToolCallPart(call.name, dict(call.arguments), tool_call_id=call.call_id)
+    return _part_as_written()(call.name, call.written, tool_call_id=call.call_id)
+
+
+@cache
+def _part_as_written() -> type[ToolCallPart]:
+    from pydantic_ai.messages import ToolCallPart
+
+    class PartAsWritten(ToolCallPart):
+        # pydantic-ai writes even a text anew, and that is another text than the server has in its cache.
+        def args_as_json_str(self) -> str:
+            return str(self.args)
+
+    return PartAsWritten
 
 
 def to_parameters(request: ModelRequest, model: Model[Any]) -> ModelRequestParameters:
@@ -88,6 +107,9 @@ def to_settings(request: ModelRequest, model: Model[Any], *, silence_s: float) -
         settings["temperature"] = request.temperature
     if request.max_output_tokens is not None:
         settings["max_tokens"] = request.max_output_tokens
+    choice = choose_tools(request, model)
+    if choice is not None:
+        settings["tool_choice"] = choice
     return settings
 
 
@@ -107,6 +129,14 @@ def read_text(response: ModelResponse) -> str:
     return "".join(part.content for part in response.parts if isinstance(part, TextPart))
 
 
+def read_cache_diagnosis(response: ModelResponse) -> Mapping[str, Any] | None:
+    """Return what the provider says of its prompt cache, in its own words; None where it says nothing."""
+    details = response.provider_details or {}
+    # As pydantic-ai keeps what OpenAI and Anthropic report.
+    found = details.get("prompt_cache_diagnostics", details.get("cache_diagnostics"))
+    return dict(found) if isinstance(found, Mapping) else None
+
+
 def read_tool_calls(response: ModelResponse) -> tuple[ToolCall, ...]:
     """Return what the model asks for.
 
@@ -116,7 +146,12 @@ def read_tool_calls(response: ModelResponse) -> tuple[ToolCall, ...]:
     from pydantic_ai.messages import ToolCallPart
 
     return tuple(
-        ToolCall(call_id=part.tool_call_id, name=part.tool_name, arguments=_read_arguments(part.tool_name, part.args))
+        ToolCall(
+            call_id=part.tool_call_id,
+            name=part.tool_name,
+            arguments=_read_arguments(part.tool_name, part.args),
+            written=part.args if isinstance(part.args, str) and part.args.strip() else None,
+        )
         for part in response.parts
         if isinstance(part, ToolCallPart)
     )

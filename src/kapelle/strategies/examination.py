@@ -157,7 +157,7 @@ async def run_tests(output: object, tests: object, sandbox: Sandbox) -> Verdict:
     word = secrets.token_hex(16)
     program = "\n".join(programs) if programs else text
     try:
-        result = await call_in_thread(sandbox.run, f"{program}\n\n{wanted}\n\n{word!r}\n")
+        result = await call_in_thread(sandbox.run_program, f"{program}\n\n{wanted}\n\n{word!r}\n")
     except (AgentFailed, InvalidInput) as error:
         return Verdict(passed=False, note=str(error)[:MAX_NOTE_CHARS])
     except TryAgain as error:

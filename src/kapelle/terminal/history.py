@@ -18,7 +18,7 @@ MAX_HISTORY = 400
 _TELLING = frozenset(EVENT_KINDS) - {
     "run_started", "run_planned", "run_routed", "run_approved", "run_rejected", "run_finished",
     "planning_started", "planning_spent", "task_started", "task_finished", "task_failed", "task_cancelled",
-    "task_skipped", "check_started", "attempt_checked",
+    "task_skipped", "check_started", "attempt_checked", "task_step",
 }  # fmt: skip
 """Events that a run has which did not simply go through."""
 _WAYS = frozenset({"backend", "hedge", "reflect", "replan", "explore"})

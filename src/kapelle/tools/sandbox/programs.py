@@ -64,13 +64,8 @@ class SandboxResult:
     """What it printed."""
 
 
-class Sandbox:
-    """A pool of interpreters for programs that nobody has read. Safe to call from several threads.
-
-    >>> with Sandbox() as sandbox:
-    ...     sandbox.run("print('twice'); x * 2", {"x": 21})
-    SandboxResult(value=42, printed='twice\\n')
-    """
+class ProgramPool:
+    """A pool of interpreters for programs that nobody has read. Safe to call from several threads."""
 
     def __init__(self, limits: SandboxLimits | None = None, *, processes: int = 4) -> None:
         if processes < 1:
@@ -81,7 +76,7 @@ class Sandbox:
         self._pool: pydantic_monty.Monty | None = None
         self._functions: Mapping[str, Any] = {}
         """The interpreter's own functions, as they were before any program ran."""
-        self._finalizer: weakref.finalize[[pydantic_monty.Monty], Sandbox] | None = None
+        self._finalizer: weakref.finalize[[pydantic_monty.Monty], ProgramPool] | None = None
 
     def run(self, code: str, inputs: Mapping[str, Any] | None = None) -> SandboxResult:
         """Run a program with the inputs as variables, and return the value of its last expression.
@@ -121,12 +116,6 @@ class Sandbox:
             if self._finalizer is not None:
                 self._finalizer()
             self._pool = self._finalizer = None
-
-    def __enter__(self) -> Sandbox:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _started(self) -> pydantic_monty.Monty:
         import pydantic_monty
