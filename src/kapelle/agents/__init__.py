@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .loop import ToolAnswer as ToolAnswer
     from .loop import ToolContext as ToolContext
     from .loop import WorkPlace as WorkPlace
+    from .loop import browser_tools as browser_tools
     from .loop import make_tool as make_tool
     from .loop import workspace_tools as workspace_tools
     from .model_agent import ModelAgent as ModelAgent
@@ -53,7 +54,7 @@ else:
         __name__,
         {
             "library_agent": "PydanticAIAgent",
-            "loop": "LoopAgent LoopLimits Tool ToolAnswer ToolContext WorkPlace make_tool workspace_tools",
+            "loop": "LoopAgent LoopLimits Tool ToolAnswer ToolContext WorkPlace browser_tools make_tool workspace_tools",
             "model_agent": "ModelAgent",
         },
     )

@@ -18,6 +18,7 @@ from kapelle.agents.loop import (
     ToolAnswer,
     ToolContext,
     WorkPlace,
+    browser_tools,
     make_tool,
     workspace_tools,
 )
@@ -520,3 +521,31 @@ def test_arguments_go_back_as_the_model_wrote_them() -> None:
     play((), Counter().tool(), model=model, log=log)
     sent = [one for message in model.requests[1].messages for one in message.tool_calls]
     assert [one.written for one in sent] == [written]
+
+
+class Pages:
+    """A browser that has one page."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    async def open(self, url: str) -> str:
+        self.done.append(f"open {url}")
+        return "Prices \u27e61 link: Apples\u27e7"
+
+    async def click(self, number: int) -> str:
+        self.done.append(f"click {number}")
+        return "Apples cost 3."
+
+
+def test_who_browses_has_the_browser_alone_and_says_what_was_found(files: Workspace) -> None:
+    pages, log = Pages(), StepsInMemory()
+    browse, click = asks(("browser_open", {"url": "https://example.org"})), asks(("browser_click", {"number": 1}))
+    model = ScriptedModel([PLAN, browse, WRITE, click, "Apples cost 3.", WRITE, "3.", "3."])
+    place = WorkPlace(workspace=files, browser=pages)  # type: ignore[arg-type]  # as much of one as is used
+    tools = (*workspace_tools(), *browser_tools())
+    result = play((), *tools, model=model, log=log, start=AgentState.PLANNING, place=lambda _: place)
+    assert result.output == "3."
+    assert pages.done == ["open https://example.org", "click 1"]
+    assert states_of(log) == ["planning", "executing", "browsing", "executing", "verifying"]
+    assert "file_create is not allowed while BROWSING" in model.requests[3].messages[-1].content

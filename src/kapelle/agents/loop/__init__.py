@@ -1,5 +1,6 @@
 """Agents that act: a model in a loop with tools. Read `loop_agent.py` first, then `loop.py`."""
 
+from .browser_tools import browser_tools as browser_tools
 from .limits import LoopLimits as LoopLimits
 from .loop_agent import LoopAgent as LoopAgent
 from .setup import FinishCheck as FinishCheck

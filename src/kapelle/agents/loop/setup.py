@@ -17,7 +17,7 @@ from .text_protocol import ActionForm
 from .tool_kit import Tool
 
 if TYPE_CHECKING:
-    from kapelle.tools import Sandbox, Workspace
+    from kapelle.tools import BrowserSession, Sandbox, Workspace
 
 FinishCheck = Callable[[str, LoopState], Awaitable[str | None]]
 """Takes the answer and what was done; returns what is still missing, None where nothing is."""
@@ -29,6 +29,7 @@ class WorkPlace:
 
     workspace: Workspace | None = None
     sandbox: Sandbox | None = None
+    browser: BrowserSession | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

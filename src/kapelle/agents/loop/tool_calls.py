@@ -98,6 +98,7 @@ class ToolCalls:
             seconds=max(1e-3, min(self._limits.tool_seconds, self._seconds_left())),
             workspace=self._place.workspace,
             sandbox=self._place.sandbox,
+            browser=self._place.browser,
             left_usd=self._usd_left(),
         )
 

@@ -17,7 +17,7 @@ from kapelle.models import ToolDefinition, find_schema_problems
 from kapelle.tools import AgentState, ToolRow
 
 if TYPE_CHECKING:
-    from kapelle.tools import Sandbox, Workspace
+    from kapelle.tools import BrowserSession, Sandbox, Workspace
 
 MAX_TOLD_CHARS = 50_000_000
 """Of a result; more is not even looked at."""
@@ -35,6 +35,7 @@ class ToolContext:
     """How long the call may take."""
     workspace: Workspace | None = None
     sandbox: Sandbox | None = None
+    browser: BrowserSession | None = None
     left_usd: float | None = None
     """What the task has left, for tools that cost something; None where nothing limits it."""
 
