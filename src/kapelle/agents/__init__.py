@@ -54,7 +54,8 @@ else:
         __name__,
         {
             "library_agent": "PydanticAIAgent",
-            "loop": "LoopAgent LoopLimits Tool ToolAnswer ToolContext WorkPlace browser_tools make_tool workspace_tools",
+            "loop": "LoopAgent LoopLimits Tool ToolAnswer ToolContext WorkPlace browser_tools make_tool "
+            "workspace_tools",
             "model_agent": "ModelAgent",
         },
     )
