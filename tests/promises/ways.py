@@ -36,7 +36,8 @@ from typing import Any, NamedTuple, Self
 import yaml
 
 from kapelle import Engine, Plan, SqliteLedger, Task, TaskDAG, agent
-from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, ModelAgent, TaskContext
+from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, LoopAgent, ModelAgent, TaskContext, make_tool
+from kapelle.agents.loop.loop import MAX_IN_VAIN
 from kapelle.budget import Budget
 from kapelle.errors import (
     AgentFailed,
@@ -49,7 +50,7 @@ from kapelle.errors import (
 )
 from kapelle.execution import ExecutionLimits, HedgePolicy, RetryPolicy
 from kapelle.ledger import Event, Outcome, Run, Usage
-from kapelle.models import ModelReply, Price, PriceTable, PydanticAIClient
+from kapelle.models import ModelReply, Price, PriceTable, PydanticAIClient, ToolCall, ToolDefinition
 from kapelle.routing import RoutingPlan
 from kapelle.strategies import Cascade, Check, Single, Strategy, Vote
 from kapelle.testing import ScriptedModel
@@ -475,6 +476,32 @@ def _scripted(stage: Stage, cards: Sequence[AgentCapability], stack: ExitStack) 
     return [(card, OfScript(stage, card.agent_id)) for card in cards]
 
 
+@dataclass(frozen=True)
+class OfLoop:
+    """An agent that acts, whose model is scripted: it looks something up, and then does what a call is to do."""
+
+    stage: Stage
+    agent_id: str
+    acts_in_steps = True
+
+    async def run(self, task: Task, context: TaskContext) -> AgentResult:
+        call = self.stage.begin(task.task_id, self.agent_id)
+        if call.failure == "stalls":
+            await asyncio.Event().wait()
+        make = FAILURES[call.failure].scripted if call.failure in FAILURES else None
+        reply = _answer(task.task_id, context.upstream) if make is None else make(call)
+        looks = ModelReply(text="", tool_calls=(ToolCall(call_id="1", name="look", arguments={}),))
+        # A reply that is cut or empty is told to the model, a few times. That comes to nothing here, and is free.
+        more = ModelReply(text="", usage=Usage(), model="scripted:model", finish_reason="stop")
+        model = ScriptedModel([looks, reply, *[more] * MAX_IN_VAIN], cost_usd=call.cost_usd, usage=USED)
+        look = make_tool(ToolDefinition(name="look"), lambda given, context: "seen", has_effects=False)
+        return await LoopAgent(model, tools=[look]).run(task, context)
+
+
+def _loops(stage: Stage, cards: Sequence[AgentCapability], stack: ExitStack) -> list[Any]:
+    return [(card, OfLoop(stage, card.agent_id)) for card in cards]
+
+
 class StageServer(OpenAIServer):
     """Answers each request by the task and the agent that its words name, in whatever order they come."""
 
@@ -554,6 +581,7 @@ ADAPTERS: dict[str, Adapter] = {
     "object": Adapter(make=_objects),
     "YAML": Adapter(make=_from_yaml),
     "scripted model": Adapter(make=_scripted, kind="scripted"),
+    "agent that acts": Adapter(make=_loops, kind="scripted"),
     "model": Adapter(make=_served, kind="served", needs_home=True),
     "pydantic-ai": Adapter(make=_library, kind="library"),
 }

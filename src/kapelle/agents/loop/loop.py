@@ -9,6 +9,7 @@ from typing import Any
 
 from kapelle.agents.agent import AgentResult, TaskContext
 from kapelle.agents.output_limit import limit_within
+from kapelle.agents.paid_failure import as_paid_failure
 from kapelle.agents.step_log import StepLog
 from kapelle.errors import AgentFailed, KapelleError, ModelReplyInvalid
 from kapelle.graph import Task
@@ -92,6 +93,11 @@ class Loop:
         except KapelleError as error:
             await self._record.flush()
             raise self._record.paid(error) from error
+        except Exception as error:  # of a client, or a tool's asking, that is somebody's own
+            await self._record.flush()
+            if not self._record.cost_usd:
+                raise
+            raise as_paid_failure(error, None, self._record.usage) from error
         return AgentResult(output=answer, usage=self._record.usage, cost_usd=self._record.cost_usd)
 
     async def _go_on(self) -> str:
@@ -170,6 +176,8 @@ class Loop:
     def _note_failure(self, error: KapelleError) -> None:
         """Write down that a call of the model has failed, and what it is taken to have cost."""
         reserved_usd = self._state.awaited_usd
+        if error.cost_usd is None and error.sent is not False and not hasattr(self._setup.client, "bound_usd"):
+            self._record.is_unpriced = True
         paid = error.cost_usd if error.cost_usd is not None else 0.0 if error.sent is False else reserved_usd
         usage = error.usage if isinstance(error.usage, Usage) else Usage()
         self._record.note("unanswered", reason=str(error)[:2_000], cost_usd=paid, usage=asdict(usage))

@@ -19,6 +19,8 @@ class LoopRecord:
         self._log = log
         self.state: LoopState = going_on(log.recorded)
         self.is_new = not self.state.step
+        self.is_unpriced = False
+        """Whether a call of this attempt has failed that may be billed, and nobody knows how much."""
         self._paid_usd, self._used = self.state.cost_usd, self.state.usage
         """What an earlier attempt has told of, and is charged already."""
         self._unwritten: list[StepEvent] = []
@@ -62,7 +64,16 @@ class LoopRecord:
         )
 
     def paid(self, error: KapelleError) -> KapelleError:
-        """Return an error that tells what this attempt has cost, the call that raised it among it."""
+        """Return an error that tells what this attempt has cost, the call that raised it among it.
+
+        Where that call may be billed and nobody knows how much, nothing is told of it, and whoever charges decides; all
+        that was set aside counts if earlier calls have cost something.
+        """
         told = add_paid(error, 0.0, Usage())
-        told.cost_usd, told.usage, told.sent = self.cost_usd, self.usage, None
+        if not self.is_unpriced:
+            told.cost_usd, told.usage, told.sent = self.cost_usd, self.usage, None
+        elif error.sent or self.cost_usd:
+            told.cost_usd, told.usage, told.sent = None, self.usage, True
+        else:
+            told.cost_usd, told.usage, told.sent = None, error.usage, error.sent
         return told
