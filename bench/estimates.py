@@ -1,6 +1,6 @@
 """How well estimates foretell what was not learned from, how soon they follow a change, and what they take.
 
-    python -m bench.estimates [--data FILE ...] [--seeds N] [--json]        FILE as in shared/data/routing
+    python -m bench.estimates [--data FILE ...] [--seeds N] [--json]        FILE as in `routing` of the recorded data
 
 calibration   Of each recorded set a third is held out (1,500 rows at most); of 10 to 10,000 of the other rows, drawn
               again where there are not so many, each is tried by one agent, drawn by chance, as a ledger would have it.
@@ -28,7 +28,6 @@ import argparse
 import gzip
 import json
 import math
-import os
 import random
 import statistics
 import sys
@@ -38,12 +37,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.recorded import BadData, find_any_recorded
 from kapelle.agents import AgentCapability
 from kapelle.errors import KapelleError
 from kapelle.estimates import CostProfiler
 from kapelle.ledger import Outcome
 
-FOLDERS = (Path("../shared/data"), Path(__file__).parent.parent.parent / "shared" / "data")
 SETS = ("llmrouter", "mmlu", "bfcl")
 HELD_OUT = 1500
 COUNTS = (10, 30, 100, 300, 1000, 10_000)
@@ -56,10 +55,6 @@ PAIRED = 60
 """Held-out rows from which on a pair's mean is compared with bounds."""
 
 Row = dict[str, Any]
-
-
-class BadData(Exception):
-    """A file is missing or malformed; the message is one line."""
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -77,12 +72,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def default_files() -> list[Path]:
     """Return the recorded routing data that is at hand."""
-    folders = (Path(os.environ["KAPELLE_BENCH_DATA"]),) if "KAPELLE_BENCH_DATA" in os.environ else FOLDERS
-    for folder in folders:
-        found = [folder / "routing" / f"{name}.jsonl.gz" for name in SETS]
-        if any(path.is_file() for path in found):
-            return [path for path in found if path.is_file()]
-    raise BadData("There is no routing data at hand. Name a file with --data, or its folder with KAPELLE_BENCH_DATA.")
+    return find_any_recorded(*(f"{name}.jsonl.gz" for name in SETS), inside="routing")
 
 
 def card(agent: str) -> AgentCapability:

@@ -3,7 +3,7 @@
     python -m bench.faults [--data FILE ...] [--seed N] [--split dev|test] [--json]
 
 Files are gzip-compressed JSON lines of plans (`request`, `steps`, `edges`, perhaps `tools`; APIs in a file
-NAME-apis.json beside it), by default all of them in ../shared/data/plans or below $KAPELLE_BENCH_DATA. Their shape is
+NAME-apis.json beside it), by default all of them in the folder of recorded data (bench/recorded.py). Their shape is
 found from the rows.
 
 What is counted:
@@ -44,7 +44,6 @@ import gzip
 import hashlib
 import json
 import math
-import os
 import random
 import re
 import statistics
@@ -56,6 +55,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from bench.recorded import BadData, data_folder
 from kapelle.agents import AgentCapability, AgentRegistry
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task, TaskDAG, escape_braces
@@ -80,10 +80,6 @@ CLEARLY = 1.25
 """How much liker than the next a tool must be to a step to count as its tool."""
 ROOM = 1.2
 """Budget of an untouched plan, as a multiple of what it is expected to cost."""
-
-
-class BadData(Exception):
-    """A file is missing or is not what it should be; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -630,7 +626,7 @@ def default_files() -> list[Path]:
     Raises:
         BadData: there are none.
     """
-    folder = Path(os.environ.get("KAPELLE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data")) / "plans"
+    folder = data_folder() / "plans"
     files = [path for path in sorted(folder.glob("*.jsonl.gz")) if "parallelqa" not in path.name]
     if not files:
         raise BadData(f"{folder}: no recorded plans; give --data FILE, or name their folder in KAPELLE_BENCH_DATA")

@@ -17,7 +17,6 @@ import argparse
 import gzip
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.recorded import data_folder
 from kapelle.planning import judge_request
 
 SETS = {
@@ -52,7 +52,7 @@ class Row:
 def main() -> None:
     """Print a table, or with --json one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("KAPELLE_BENCH_DATA", "../shared/data")))
+    parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--part", choices=("dev", "test"), default="test")
     parser.add_argument("--seed", type=int, default=0, help="unused: nothing here is drawn")
     parser.add_argument("--json", action="store_true")

@@ -29,7 +29,6 @@ import gzip
 import heapq
 import json
 import operator
-import os
 import re
 import selectors
 import statistics
@@ -40,6 +39,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+from bench.recorded import BadData, find_recorded
 from kapelle.agents import AgentCapability, AgentRegistry, AgentResult, TaskContext
 from kapelle.budget import Budget
 from kapelle.estimates import CostProfiler, Estimate
@@ -51,7 +51,6 @@ from kapelle.validation import AOPValidator, ApprovedPlan
 
 from . import chains
 
-FOLDERS = (Path("../shared/data"),)
 FILE = "workflows/wfinstances.jsonl.gz"
 LEAST_TASK_S = 0.006
 UNLIMITED = 100_000
@@ -156,11 +155,10 @@ def main() -> None:
 
 def find_data() -> Path:
     """Return the file of workflows, or end with a word on where it is looked for."""
-    named = os.environ.get("KAPELLE_BENCH_DATA")
-    for folder in [Path(named)] if named else FOLDERS:
-        if (folder / FILE).is_file():
-            return folder / FILE
-    sys.exit(f"no {FILE} in {named or FOLDERS[0]}. Give --data FILE, or name the folder in KAPELLE_BENCH_DATA.")
+    try:
+        return find_recorded(FILE)[0]
+    except BadData as error:
+        sys.exit(str(error))
 
 
 def measure(path: Path, workers: int, limit: int, seconds: float, *, only_scheduled: bool = False) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What masking tools saves: recorded conversations replayed, with tools removed, reordered, or masked by name alone.
 
-    python -m bench.masking [--data FILE] [--seed N] [--json]        FILE as in shared/data/traces
+    python -m bench.masking [--data FILE] [--seed N] [--json]        FILE as in `traces` of the recorded data
 
 The conversations are those of agents of an airline with fourteen tools (tau-bench); their schemas are built from the
 calls that are seen. A call of the model is in a state by this rule: EXECUTING where its reply asks for a tool that
@@ -26,7 +26,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
 import random
 import sys
 from collections import defaultdict
@@ -35,11 +34,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.recorded import BadData, find_recorded
 from kapelle.ledger import Usage
 from kapelle.models import Message, ModelRequest, PriceTable, ToolCall, ToolDefinition, bound_tokens, read_prefix
 
 FILE = Path("traces") / "taubench-airline.jsonl.gz"
-FOLDERS = (Path("../shared/data"), Path(__file__).parent.parent.parent / "shared" / "data")
 LEAST_TOKENS = 1_024
 """Of a prompt that a provider keeps: OpenAI's; Anthropic's and Gemini's begin there, too, and go up to 4,096."""
 MADE_CALLS = 50
@@ -54,10 +53,6 @@ CHANGES = ("book_", "cancel_", "send_", "update_")
 
 Way = Literal["removed", "reordered", "masked"]
 State = Literal["PLANNING", "EXECUTING", "VERIFYING"]
-
-
-class BadData(Exception):
-    """The file is missing, or is not what it should be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,11 +257,7 @@ def measure(path: Path, *, seed: int) -> dict[str, Any]:
 
 def find_file() -> Path:
     """Return where the recorded conversations are."""
-    folders = (Path(os.environ["KAPELLE_BENCH_DATA"]),) if "KAPELLE_BENCH_DATA" in os.environ else FOLDERS
-    found = [folder / FILE for folder in folders if (folder / FILE).is_file()]
-    if not found:
-        raise BadData(f"There is no {FILE} in {', '.join(map(str, folders))}. Name the file with --data.")
-    return found[0]
+    return find_recorded(str(FILE))[0]
 
 
 def show(figures: Mapping[str, Any]) -> None:

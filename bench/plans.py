@@ -1,6 +1,6 @@
 """How well dependencies are inferred: recorded plans with their gold edges, every reference hidden.
 
-    python -m bench.plans --data FILE [--json]        FILE as in shared/data/plans; without --data all four of them
+    python -m bench.plans --data FILE [--json]        FILE as in `plans` of the recorded data; without --data all four of them
 
 What the inference is given: the request; the steps in their order, named s1, s2, ... by that order; of a step of text
 its text with every `#k` replaced by the blank `___`; of a call the tool's name and its arguments, with every variable
@@ -24,7 +24,6 @@ import argparse
 import gzip
 import hashlib
 import json
-import os
 import re
 import sys
 import time
@@ -34,6 +33,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.recorded import BadData, find_recorded
 from kapelle.models import ToolDefinition
 from kapelle.planning.dependencies import BLANK, PlanStep, infer_dependencies
 
@@ -43,7 +43,6 @@ FILES = (
     "worfbench-wikihow.jsonl.gz",
     "worfbench-seal_tools.jsonl.gz",
 )
-FOLDERS = (Path("../shared/data"), Path(__file__).parent.parent.parent / "shared" / "data")
 
 LONG = 50
 LONG_PLANS = 100
@@ -52,10 +51,6 @@ _STEP_REFERENCE = re.compile(r"#\s?\d+")
 _VARIABLE = re.compile(r"\$?\bvar_?\d+\b[^$\s\"',)]*(?:[^$\"',)]*\$)?|\$[A-Za-z_][^$]*\$")
 
 Pairs = frozenset[tuple[str, str]]
-
-
-class BadData(Exception):
-    """A file is missing or malformed; the message is one line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,13 +95,7 @@ def find_files() -> list[Path]:
     Raises:
         BadData: the folder is not there.
     """
-    named = os.environ.get("KAPELLE_BENCH_DATA")
-    folders = [Path(named)] if named else list(FOLDERS)
-    for folder in folders:
-        for place in (folder / "plans", folder):
-            if (place / FILES[0]).exists():
-                return [place / name for name in FILES]
-    raise BadData(f"no recorded plans in {folders[0]}. Give --data FILE, or name the folder in KAPELLE_BENCH_DATA.")
+    return find_recorded(*FILES, inside="plans")
 
 
 def measure(path: Path) -> dict[str, Any]:

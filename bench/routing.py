@@ -30,7 +30,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +40,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.recorded import BadData, find_recorded
 from bench.routing_few import log_loss_of_few, online_gain
 from kapelle.errors import KapelleError
 from kapelle.estimates.features import FORM, TextFeatures
@@ -54,15 +54,10 @@ from kapelle.strategies import upper_hull
 Doubles = NDArray[np.float64]
 
 FILES = ("llmrouter.jsonl.gz", "mmlu.jsonl.gz", "bfcl.jsonl.gz")
-FOLDERS = (Path("../shared/data"), Path(__file__).parent.parent.parent / "shared" / "data")
 SHARES = (0.95, 0.98, 1.0)
 NEIGHBOURS = 40
 PULL = 10.0
 """Rows that an agent's overall mean weighs in its mean of one category."""
-
-
-class BadData(Exception):
-    """A file is missing or malformed; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +118,7 @@ def find_files() -> list[Path]:
     Raises:
         BadData: they are not there.
     """
-    named = os.environ.get("KAPELLE_BENCH_DATA")
-    for folder in [Path(named)] if named else FOLDERS:
-        for inside in (folder / "routing", folder):
-            if all((inside / name).is_file() for name in FILES):
-                return [inside / name for name in FILES]
-    raise BadData(
-        "the recorded data is not there; name its folder with KAPELLE_BENCH_DATA, or files with --train, --test"
-    )
+    return find_recorded(*FILES, inside="routing")
 
 
 def read_rows(path: Path) -> Rows:

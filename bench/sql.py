@@ -20,7 +20,6 @@ import gzip
 import hashlib
 import itertools
 import json
-import os
 import sqlite3
 import tempfile
 from collections import Counter
@@ -29,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.recorded import data_folder
 from kapelle import Engine, SqliteLedger
 from kapelle.errors import KapelleError
 from kapelle.local.table_questions import TablePlan, TableQuestions
@@ -42,9 +42,7 @@ ENGINE_SAMPLE = 10
 """So many of the answered questions also go the whole way: planned, routed and run."""
 MAX_ROWS = 10_000
 
-RECORDED = (
-    Path(os.environ.get("KAPELLE_BENCH_DATA", Path(__file__).parents[2] / "shared" / "data")) / "sql/geography.jsonl.gz"
-)
+RECORDED = data_folder() / "sql/geography.jsonl.gz"
 """GeoQuery, where recorded public data lies."""
 
 Rows = Sequence[Sequence[Any]]

@@ -32,6 +32,7 @@ DATA: dict[str, dict[str, Any]] = {
     "attempt_started": {"attempt": 0, "agent": "small", "step": "cheap"},
     "attempt_finished": {"attempt": 0},
     "attempt_checked": {"attempt": 0, "passed": True},
+    "task_step": {"agent": "small", "what": "asked", "number": 1, "data": {}},
     "run_resumed": {"state": "running"},
     "task_asked": {"question_id": "q-1", "kind": "answer", "about": "agent", "text": "Which one?"},
     "question_answered": {"question_id": "q-1", "answer": "this one"},
@@ -81,6 +82,7 @@ FIRST: dict[EventKind, list[EventKind]] = {
     "attempt_finished": ["task_started", "attempt_started"],
     "attempt_checked": ["task_started", "attempt_started"],
     "check_started": ["task_started", "attempt_started"],
+    "task_step": ["task_started"],
     "task_interrupted": ["task_started"],
     "question_answered": ["task_started", "task_asked"],
 }

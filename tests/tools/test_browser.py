@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kapelle.errors import CannotAnswer, InvalidInput, KapelleError, RefusedQuery, WorkerLost
 from kapelle.tools import Workspace
-from kapelle.tools.browser import AllowedHosts, Browser, BrowserLimits, BrowserSession, Reading, find_chromium
+from kapelle.tools.browser import AllowedHosts, Browser, BrowserLimits, BrowserSession, PageReading, find_chromium
 
 needs_browser = pytest.mark.skipif(
     importlib.util.find_spec("playwright") is None or find_chromium() is None,
@@ -112,7 +112,7 @@ def within(site: Site, steps: Callable[[BrowserSession], Awaitable[object]], **o
     asyncio.run(run())
 
 
-def number(reading: Reading, name: str) -> int:
+def number(reading: PageReading, name: str) -> int:
     return next(element.number for element in reading.elements if element.name == name)
 
 
@@ -163,7 +163,7 @@ def test_a_limit_that_is_none_is_an_error(value: float) -> None:
         BrowserLimits(load_s=value)
 
 
-# --- Reading and acting ---
+# --- PageReading and acting ---
 
 
 @needs_browser

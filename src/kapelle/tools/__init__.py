@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .browser import BrowserLimits as BrowserLimits
     from .browser import BrowserSession as BrowserSession
     from .browser import PageElement as PageElement
-    from .browser import Reading as Reading
+    from .browser import PageReading as PageReading
     from .browser import find_chromium as find_chromium
     from .table_loading import Column as Column
     from .table_loading import SkippedTable as SkippedTable
@@ -53,7 +53,7 @@ else:
         {
             "agent_states": "ALLOWED_ACTIONS TRANSITIONS AgentState draw_states find_way",
             "browser": "GET_CHROMIUM GET_PLAYWRIGHT AllowedHosts Browser BrowserLimits BrowserSession PageElement "
-            "Reading find_chromium",
+            "PageReading find_chromium",
             "table_loading": "Column SkippedTable Table quote_name",
             "tables": "TableResult Tables quote_value",
             "tool_masking": "ToolMasking explain_mask read_state",

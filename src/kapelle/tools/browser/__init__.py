@@ -7,5 +7,5 @@ from .browser import find_chromium as find_chromium
 from .hosts import AllowedHosts as AllowedHosts
 from .limits import BrowserLimits as BrowserLimits
 from .reading import PageElement as PageElement
-from .reading import Reading as Reading
+from .reading import PageReading as PageReading
 from .session import BrowserSession as BrowserSession

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from kapelle.errors import InvalidInput, WorkerLost
 
-from .gate import Gate
+from .gate import NetworkGate
 from .hosts import AllowedHosts
 from .limits import BrowserLimits
 from .reading import plain
@@ -101,7 +101,7 @@ class Browser:
             InvalidInput: playwright or Chromium is missing; the message says how to get it.
         """
         running = await self._start()
-        gate = Gate(hosts or AllowedHosts(), answer_bytes=self.limits.answer_bytes, total_bytes=self.limits.total_bytes)
+        gate = NetworkGate(hosts or AllowedHosts(), answer_bytes=self.limits.answer_bytes, total_bytes=self.limits.total_bytes)
         try:
             context = await running.new_context(
                 proxy={"server": await gate.start(), "bypass": "<-loopback>"},

@@ -25,7 +25,7 @@ _CHUNK = 64 * 1024
 _HOP = ("connection", "keep-alive", "proxy-connection", "proxy-authorization")
 
 
-class Gate:
+class NetworkGate:
     """Passes on what is allowed, up to so many bytes, and remembers what it refused and why.
 
     Args:

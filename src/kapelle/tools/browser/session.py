@@ -16,9 +16,9 @@ from kapelle.errors import CannotAnswer, InvalidInput, RefusedQuery, WorkerLost
 from kapelle.redaction import hide_secrets
 
 from .frames import Frame, find_frames, lead_out, release_frames
-from .gate import Gate, name_place
+from .gate import NetworkGate, name_place
 from .limits import BrowserLimits
-from .reading import Reading, make_reading, plain
+from .reading import PageReading, make_reading, plain
 from .tabs import Tabs
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class BrowserSession:
     def __init__(
         self,
         context: BrowserContext,
-        gate: Gate,
+        gate: NetworkGate,
         limits: BrowserLimits,
         workspace: Workspace | None,
         end_browser: Callable[[], None],
@@ -71,7 +71,7 @@ class BrowserSession:
         await self._tabs.begin()
         return self
 
-    async def open(self, url: str) -> Reading:
+    async def open(self, url: str) -> PageReading:
         """Open an address of http or https, and read it.
 
         Raises:
@@ -83,12 +83,12 @@ class BrowserSession:
             await self._go(url)
             return await self._read()
 
-    async def read(self, *, start: int = 0) -> Reading:
+    async def read(self, *, start: int = 0) -> PageReading:
         """Read the page as it is now, from a character on. Numbers of earlier readings end here."""
         async with self._bounded():
             return await self._read(max(start, 0))
 
-    async def click(self, number: int) -> Reading:
+    async def click(self, number: int) -> PageReading:
         """Click what a number of the last reading stands for, and read what came of it.
 
         Raises:
@@ -100,7 +100,7 @@ class BrowserSession:
             await self._click(number)
             return await self._read()
 
-    async def type(self, number: int, text: str, *, enter: bool = False) -> Reading:
+    async def type(self, number: int, text: str, *, enter: bool = False) -> PageReading:
         """Put text into a field in place of what it holds, or choose by the words of a choice; then read.
 
         Args:
@@ -256,7 +256,7 @@ class BrowserSession:
 
     # --- Reading ---
 
-    async def _read(self, start: int = 0) -> Reading:
+    async def _read(self, start: int = 0) -> PageReading:
         page = self._page
         self._must_be_allowed()
         before = self._frames
