@@ -1,6 +1,6 @@
 """How well estimates foretell what was not learned from, how soon they follow a change, and what they take.
 
-    python -m bench.estimates [--data FILE ...] [--seeds N] [--json]        FILE as in `routing` of the recorded data
+    python -m bench.estimates [--data FILE ...] [--seeds N] [--json]        FILE as in recorded routing data
 
 calibration   Of each recorded set a third is held out (1,500 rows at most); of 10 to 10,000 of the other rows, drawn
               again where there are not so many, each is tried by one agent, drawn by chance, as a ledger would have it.

@@ -1,6 +1,6 @@
 """What masking tools saves: recorded conversations replayed, with tools removed, reordered, or masked by name alone.
 
-    python -m bench.masking [--data FILE] [--seed N] [--json]        FILE as in `traces` of the recorded data
+    python -m bench.masking [--data FILE] [--seed N] [--json]        FILE as in recorded traces
 
 The conversations are those of agents of an airline with fourteen tools (tau-bench); their schemas are built from the
 calls that are seen. A call of the model is in a state by this rule: EXECUTING where its reply asks for a tool that

@@ -1,6 +1,6 @@
 """How well dependencies are inferred: recorded plans with their gold edges, every reference hidden.
 
-    python -m bench.plans --data FILE [--json]        FILE as in `plans` of the recorded data; without --data all four of them
+    python -m bench.plans --data FILE [--json]        FILE as in recorded plans; without --data all four of them
 
 What the inference is given: the request; the steps in their order, named s1, s2, ... by that order; of a step of text
 its text with every `#k` replaced by the blank `___`; of a call the tool's name and its arguments, with every variable

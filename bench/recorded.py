@@ -1,4 +1,4 @@
-"""Where recorded public data lies: in the folder that KAPELLE_BENCH_DATA names, else in shared/data beside the checkout.
+"""Where recorded data lies: in the folder that KAPELLE_BENCH_DATA names, else in shared/data beside the checkout.
 
 It is no part of the repository. A benchmark that finds none says which file it wants and how to name it.
 """
