@@ -101,7 +101,9 @@ class Browser:
             InvalidInput: playwright or Chromium is missing; the message says how to get it.
         """
         running = await self._start()
-        gate = NetworkGate(hosts or AllowedHosts(), answer_bytes=self.limits.answer_bytes, total_bytes=self.limits.total_bytes)
+        gate = NetworkGate(
+            hosts or AllowedHosts(), answer_bytes=self.limits.answer_bytes, total_bytes=self.limits.total_bytes
+        )
         try:
             context = await running.new_context(
                 proxy={"server": await gate.start(), "bypass": "<-loopback>"},
