@@ -196,7 +196,8 @@ class Budget:
     @property
     def left(self) -> Amounts:
         """What can still be reserved; `math.inf` where there is no limit."""
-        return self.statistics().left
+        with self._lock:
+            return self._left()
 
     @property
     def overrun(self) -> Amounts:
@@ -222,17 +223,20 @@ class Budget:
         with self._lock:
             return _amount(0, self._overrun[0] - self._overrun_before[0])
 
+    def _left(self) -> Amounts:
+        left = [
+            math.inf if cap is None else _amount(place, max(0, cap - self._spent[place] - self._reserved[place]))
+            for place, cap in enumerate(self._caps)
+        ]
+        return Amounts(**dict(zip(_NAMES, left, strict=True)))
+
     def statistics(self) -> BudgetStatistics:
         """Return the whole state at one moment."""
         with self._lock:
-            left = [
-                math.inf if cap is None else _amount(place, max(0, cap - self._spent[place] - self._reserved[place]))
-                for place, cap in enumerate(self._caps)
-            ]
             return BudgetStatistics(
                 spent=_amounts(self._spent),
                 reserved=_amounts(self._reserved),
-                left=Amounts(**dict(zip(_NAMES, left, strict=True))),
+                left=self._left(),
                 overrun=_amounts(self._overrun),
                 open_reservations=len(self._open),
                 refused=self._refused,

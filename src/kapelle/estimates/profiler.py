@@ -235,7 +235,7 @@ class CostProfiler:
     def estimate_cost(
         self, agent_name: str, task_type: str, task_complexity: float = 1.0, use_recent: bool = True
     ) -> float:
-        """Return the dollars that were seen (of the last ten, or all), or $0.01, by complexity; plans use `estimate`."""
+        """Return the dollars seen (of the last ten, or all), or $0.01, by complexity; plans ask `estimate`."""
         require_amount("task_complexity", task_complexity)
         profile = self.get_profile(agent_name, task_type)
         if profile is None:

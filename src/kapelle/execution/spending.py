@@ -286,8 +286,10 @@ class Spending:
                 beyond = DOUBT - 1.0
             cost_usd = max(cost_usd, price * (1.0 + beyond))
         short_usd += self._doubted_usd * beyond
+        if short_usd <= LEAST_USD:
+            return  # most jobs: nothing is owed to others
         left_usd = self.left_usd
-        if short_usd > LEAST_USD and left_usd < cost_usd + short_usd - LEAST_USD:
+        if left_usd < cost_usd + short_usd - LEAST_USD:
             raise BudgetExceeded("usd", wanted=cost_usd, left=max(0.0, left_usd - short_usd))
 
     def _end_doubt(self, job: Job) -> None:
