@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -122,6 +124,44 @@ def test_a_clock_that_jumps_breaks_nothing(jump: float) -> None:
         assert 0.0 < found.success_lower <= found.success_rate < 1.0
 
 
+NOW = 1.7e9
+
+
+@pytest.mark.parametrize("place", [0, 30, 60], ids=["first", "between", "last"])
+@pytest.mark.parametrize("date", [3.98e9, 1e15, 1.0], ids=["2096", "never", "1970"])
+@pytest.mark.parametrize("clock", [lambda: NOW, None], ids=["a clock", "no clock"])
+def test_one_wrong_date_leaves_the_record_as_it_is(clock: Callable[[], float] | None, date: float, place: int) -> None:
+    start = (clock or time.time)() - 100.0
+    rows = [judged(float(number % 10 > 0), at=start + number) for number in range(60)]
+    dated, wrong = rows.copy(), rows.copy()
+    dated.insert(place, judged(0.0, at=start + place))
+    wrong.insert(place, judged(0.0, at=date))
+    wanted = CostProfiler.from_outcomes(dated, clock=clock).estimate(card(), "work")
+    one_by_one = CostProfiler(clock=clock)
+    for row in wrong:
+        one_by_one.record_outcome(row)
+    for profiler in (CostProfiler.from_outcomes(wrong, clock=clock), one_by_one):
+        found = profiler.estimate(card(), "work")
+        assert found.success_rate > 0.85
+        assert found.success_rate == pytest.approx(wanted.success_rate, abs=0.02)
+        assert found.success_lower == pytest.approx(wanted.success_lower, abs=0.02)
+
+
+@pytest.mark.parametrize("date", [3.98e9, 1.0])
+def test_what_comes_after_a_wrong_date_counts_as_usual(date: float) -> None:
+    now = [NOW]
+    dated, wrong = CostProfiler(clock=lambda: now[0]), CostProfiler(clock=lambda: now[0])
+    for number in range(120):
+        now[0] += DAY_S
+        right = float(number % 3 > 0)
+        dated.record_outcome(judged(right, at=now[0]))
+        wrong.record_outcome(judged(right, at=date if number == 60 else now[0]))
+    now[0] += 20 * DAY_S
+    found, wanted = wrong.estimate(card(), "work"), dated.estimate(card(), "work")
+    assert found.success_rate == pytest.approx(wanted.success_rate, abs=0.01)
+    assert found.success_lower == pytest.approx(wanted.success_lower, abs=0.01)
+
+
 def test_one_agents_failures_say_nothing_of_another_and_those_of_many_do() -> None:
     profiler = CostProfiler()
     for agent, least in (("a", 0.84), ("b", 0.4), ("c", 0.3)):
@@ -150,3 +190,15 @@ def test_what_moved_an_estimate_is_told_in_a_few_words() -> None:
     assert profiler.explain(card("a"), "work") == "work 24 of 40"
     assert profiler.explain(card("a"), "other") == "its other work: less"
     assert "declare: less" in profiler.explain(card("new"), "other")
+
+
+def test_after_a_change_only_what_came_since_is_told() -> None:
+    profiler = CostProfiler()
+    for number in range(140):
+        profiler.record_outcome(judged(float(number < 108 or number % 4 == 0)))
+    told = profiler.explain(card(), "work")
+    assert [change.what for change in profiler.get_statistics()["drifts"]] == ["success"]
+    assert told.endswith(" since a change")
+    right, known = (int(part) for part in told.removeprefix("work ").removesuffix(" since a change").split(" of "))
+    assert known <= 40
+    assert right / known == pytest.approx(profiler.estimate(card(), "work").success_rate, abs=0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +50,15 @@ def test_an_ordinary_text_is_nothing_and_so_moves_nothing() -> None:
     words = of_the_world()
     described = words.describe_all([task.text for task in world()], ["work"] * 300)
     assert np.abs(described.mean(axis=0)).max() < 1e-9
+
+
+def test_what_tasks_declare_for_their_answers_leaves_their_words_as_they_are() -> None:
+    declaring = [replace(task, context='{"functions": []}' * (1 + number % 9)) for number, task in enumerate(world())]
+    found = LearnedWords.fit(declaring, learned_at=7.0)
+    assert found is not None
+    assert found.scales == of_the_world().scales
+    for text in (EASY[0], HARD[0]):
+        assert believe(found, "weak", text) == pytest.approx(believe(of_the_world(), "weak", text), abs=1e-12)
 
 
 @pytest.mark.parametrize("tasks", [[], world(5), [LoggedTask(task_id=str(n), text="") for n in range(50)]])

@@ -9,12 +9,12 @@ import pytest
 
 from kapelle.agents import AgentCapability
 from kapelle.errors import InvalidInput, NotFound
-from kapelle.estimates import CostProfiler
+from kapelle.estimates import CostProfiler, LoggedTask
 from kapelle.graph import Task
 from kapelle.learning import find_unreadable, learn, load_learned
-from kapelle.learning.learned import POLICY_FILE, STRATEGIES_FILE, WORDS_FILE
+from kapelle.learning.learned import POLICY_FILE, STRATEGIES_FILE, WORDS_FILE, RememberedPolicy
 from kapelle.ledger import Outcome
-from kapelle.strategies import Single
+from kapelle.strategies import Single, task_context
 from tests.estimates.test_predictor import EASY, HARD, world
 
 
@@ -48,6 +48,39 @@ def test_the_ledgers_outcomes_are_learned_from() -> None:
     folder = Path(__file__).parent / "not-written"
     with pytest.raises(InvalidInput, match="cannot be made"):
         learn(outcomes, Path(__file__) / folder.name)
+
+
+@pytest.mark.slow
+def test_no_date_of_an_outcome_makes_all_later_ones_old(tmp_path: Path) -> None:
+    outcomes = [
+        Outcome(
+            run_id=f"r{number}", task_id="t", task_type="work", agent=agent, success=True,
+            quality=told.quality, features={"text": task.text}, at=4e9 if number == 7 else 1e9 + number,
+        )
+        for number, task in enumerate(world(60)) for agent, told in task.outcomes.items()
+    ]  # fmt: skip
+    learn(outcomes, tmp_path, clock=lambda: 2e9)
+    found = load_learned(tmp_path).words
+    assert found is not None
+    words = found.load()
+    assert words is not None
+    assert words.learned_at == 2e9
+
+
+def test_a_policy_is_asked_with_what_a_task_declares_for_its_answer(tmp_path: Path) -> None:
+    asked: list[LoggedTask] = []
+
+    class Policy:
+        def choose(self, tasks: list[LoggedTask], may: object) -> list[None]:
+            asked.extend(tasks)
+            return [None] * len(tasks)
+
+    task = Task(task_id="t", task_type="work", description="call it", metadata={"functions": [{"name": "f"}]})
+    policy = RememberedPolicy(tmp_path / POLICY_FILE)
+    policy._policy = Policy()  # type: ignore[assignment]
+    assert policy.propose([task], lambda task, strategy: True) == {}
+    assert [one.context for one in asked] == [task_context(task)]
+    assert '"name": "f"' in asked[0].context
 
 
 def test_nothing_to_learn_from_is_said(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from kapelle.agents import AgentCapability
 from kapelle.estimates import CostProfiler, LearnedWords
 from kapelle.estimates.correctness import TEXTS
+from kapelle.estimates.experience import MAX_PAIRS
 from kapelle.estimates.moments import MAX_AGENTS, MAX_TYPES
 from kapelle.ledger import Outcome
 from tests.estimates.test_words import of_the_world
@@ -68,6 +70,9 @@ ASKED: dict[str, Callable[[int], bool]] = {
     "now and then": lambda number: number % 37 == 0,
 }
 DECLARED = (0.0, 1.0)
+ENDLESS = "on and on, " * 6_000
+MOST_BYTES = 200_000_000
+"""Of made-up names and endless texts; the texts that count would add 130 MB, were they kept whole."""
 WORDS = {"no words learned": None, "words learned": Words(), "words unreadable": NoWords()}
 
 
@@ -129,29 +134,52 @@ def test_whatever_is_declared_and_happens_success_lies_between_its_bounds(
         assert 0.0 <= found.success_lower <= found.success_rate <= 1.0
 
 
+def held(profiler: CostProfiler) -> int:
+    """Return the bytes of all that was learned, as they are written: what no allocator rounds up."""
+    profiler.estimate(AgentCapability(agent_id="a1", task_types=("*",)), "t1")  # with the model that this takes
+    return len(pickle.dumps(profiler._experience))
+
+
 @pytest.mark.slow
 def test_made_up_names_and_endless_texts_fill_no_memory() -> None:
-    profiler = CostProfiler(Words())
-    for number in range(6000):
-        profiler.record_outcome(row(number, agent=f"a{number}", task_type=f"t{number % 600}", features={"text": "x"}))
-    agents = [AgentCapability(agent_id=f"a{number}", task_types=("*",)) for number in (1, 5999)]
-    known, late = profiler.estimate_all(agents, [("t1", 1.0, "")])[0]
-    correctness = profiler._experience.correctness
-    assert (known.success_rate, late.success_rate) > (0.8, 0.8)
-    assert len(correctness._told) == TEXTS
-    assert correctness._model is not None
-    assert correctness._model.moments.counts.shape <= (MAX_AGENTS + 1, MAX_TYPES + 1)
+    profiler, sizes = CostProfiler(Words()), []
+    for number in range(2 * MAX_PAIRS):
+        text = f"{number} {ENDLESS}"
+        outcome = row(number, agent=f"a{number}", task_type=f"t{number % 600}", features={"text": text})
+        profiler.record_outcome(outcome)
+        if number % MAX_PAIRS == MAX_PAIRS - 1:
+            sizes.append(held(profiler))
+    assert max(sizes) < 1.05 * sizes[0]
+    assert sizes[0] < MOST_BYTES
+    known = profiler._experience
+    assert len(known.histories) == len(known.agents) == MAX_PAIRS
+    assert len(known.types) <= 600
+    assert len(known.correctness._told) == TEXTS
+    assert known.correctness._model is not None
+    rows, columns = known.correctness._model.moments.counts.shape
+    assert rows <= MAX_AGENTS + 1
+    assert columns <= MAX_TYPES + 1
+    names = [next(iter(known.agents)), f"a{number}", "a0"]  # one with sums, one too late for them, one forgotten
+    agents = [AgentCapability(agent_id=name, task_types=("*",)) for name in names]
+    with_sums, late, forgotten = (found.success_rate for found in profiler.estimate_all(agents, [("t1", 1.0, "")])[0])
+    assert with_sums > 0.8
+    assert late > 0.8
+    assert forgotten > 0.8
 
 
 @pytest.mark.slow
 def test_a_log_of_a_million_rows_is_read_and_a_pair_takes_as_much_as_before() -> None:
     rng = random.Random(1)
     rows = [row(n, agent=f"a{n % 9}", task_type=f"t{n % 11}", quality=float(rng.random() < 0.7)) for n in range(990)]
-    profiler = CostProfiler()
-    for _ in range(1011):
+    profiler, sizes = CostProfiler(), {}
+    for times in range(1, 1013):
         for one in rows:
             profiler.record_outcome(one)
+        if times in (20, 1012):  # with as many rows in the window of each pair: 10 a time, and 64 after every 64
+            sizes[times] = held(profiler)
     assert profiler.get_statistics()["total_executions"] > 1_000_000
     assert len(profiler._experience.histories) == 99
+    assert sizes[1012] < 1.01 * sizes[20]
+    assert sizes[20] < 99 * 10_000
     found = profiler.estimate(AgentCapability(agent_id="a1", task_types=("*",)), "t1")
     assert found.success_rate == pytest.approx(0.7, abs=0.15)

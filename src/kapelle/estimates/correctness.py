@@ -115,6 +115,9 @@ class Correctness:
         if words is None or 0.0 < at <= words.learned_at:
             text = ""
         else:
+            from .features import shorten  # with NumPy, as whoever knows words
+
+            text = shorten(text)
             self._told.append(_Told(history, share.changes, share.faded, value, text))
         if self._model is None:
             return
@@ -229,6 +232,12 @@ class Correctness:
             shared_type=scales.shared_type - of_type,
             own_type=scales.own_type + of_type,
         )
+
+    def forget_pairs(self) -> None:
+        """Believe nothing any more of pairs whose histories are gone."""
+        kept = (one for one in self._told if self._histories.get((one.history.agent, one.history.task_type)))
+        self._told = deque(kept, maxlen=TEXTS)
+        self._forget_model()
 
     def _forget_model(self) -> None:
         self._model = None

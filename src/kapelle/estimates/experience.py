@@ -4,6 +4,8 @@ How right answers are is believed by one model of all agents (correctness); whet
 costs and times a pair's own outcomes speak first (history), what the agent is like elsewhere and what the type is like
 with others second (posterior.Effects), what is declared or guessed last (amounts). Checks no input and prices no
 tokens: see profiler.
+
+A pair takes 2 to 6 KB, and MAX_PAIRS are kept, 0.2 GB at the most: a log of made-up names cannot fill the memory.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from typing import NamedTuple
 
 from .amounts import MAX_VARIANCE, Amount, Belief, expect_amount, log_of_typical, trust
@@ -40,6 +43,9 @@ _TRUST = 0.7
 _DECLARED_VARIANCE = 0.6**2
 _GUESS_VARIANCE = 1.5**2
 """How far declared costs and times, and mere guesses, may be off: factors of 1.8 and 4.5, as one standard deviation."""
+MAX_PAIRS = 32_000
+"""Pairs of agent and type whose history is kept. Before another one begins, a tenth is forgotten: the least recently
+used, by their last outcomes. Who asks is no use, for then estimates would depend on what was asked."""
 _MEMORY = 200
 _TOLD = 16
 """Of an agent's last answers, at whatever type, so many say whether what it declares is true."""
@@ -69,8 +75,8 @@ class Known:
     histories: list[PairHistory] = field(default_factory=list)
     answers: tuple[float, float, float] | None = None
     """Of an agent: when it was summed up last, at how many attempts it was seen by then, and how many it answered."""
-    told: deque[tuple[PairHistory, float, float]] = field(default_factory=lambda: deque(maxlen=_TOLD))
-    """Of an agent, what its last answers took: their pair, dollars where they told them, seconds."""
+    told: deque[tuple[str, float, float]] = field(default_factory=lambda: deque(maxlen=_TOLD))
+    """Of an agent, what its last answers took: their type, dollars where they told them, seconds."""
     mean_seconds: float = 0.0
     """Per unit of complexity, the newer the more."""
     tokens: Tokens = field(default_factory=Tokens)
@@ -92,6 +98,8 @@ class Experience:
         self.agents: dict[str, Known] = {}
         self.types: dict[str, Known] = {}
         self.executions = 0
+        self._forgotten = 0.0, 0
+        """Dollars and successes of pairs that were forgotten."""
         self.correctness = Correctness(self.histories, words)
         self._costs = Effects(level=0.0, **_AMOUNTS)
         self._times = Effects(level=0.0, **_AMOUNTS)
@@ -101,6 +109,7 @@ class Experience:
         completed, value, success, cost_usd, seconds, tokens, complexity, at, cost_told, text = seen
         history = self.histories.get((agent, task_type)) or self._begin(agent, task_type)
         self.executions += 1
+        history.used = self.executions
         of_agent, of_type = self.agents[agent], self.types[task_type]
         of_agent.executions += 1
         of_agent.answers = None
@@ -116,7 +125,7 @@ class Experience:
         if tokens[0] + tokens[2] > 0.0:  # without any they are unknown, or those of an agent without a model
             of_type.tokens.add(tokens, complexity)
         if success:  # what failed may have ended early
-            of_agent.told.append((history, cost_usd if cost_told else 0.0, seconds))
+            of_agent.told.append((task_type, cost_usd if cost_told else 0.0, seconds))
         changes = history.add(value, success, cost_usd, seconds, tokens, complexity, at, completed)
         if value is not None:
             of_agent.judged += 1
@@ -125,6 +134,8 @@ class Experience:
         return changes
 
     def _begin(self, agent: str, task_type: str) -> PairHistory:
+        if len(self.histories) >= MAX_PAIRS:
+            self._forget_pairs()
         if agent not in self.agents:
             self.agents[agent] = Known(self._costs.new_agent(), self._times.new_agent())
         if task_type not in self.types:
@@ -136,7 +147,32 @@ class Experience:
             seconds=PairAmounts(self._times.new_pair()),
         )
         self.agents[agent].histories.append(history)
+        self.types[task_type].histories.append(history)
         return history
+
+    def _forget_pairs(self) -> None:
+        """Forget the pairs that were used longest ago, and agents and types of which none is left.
+
+        What they taught of costs and times in general stays, and so do totals; of how right agents are, nothing stays.
+        """
+        cost_usd, successes = self._forgotten
+        oldest = nsmallest(max(MAX_PAIRS // 10, 1), self.histories.values(), key=lambda history: history.used)
+        for gone in oldest:
+            del self.histories[gone.agent, gone.task_type]
+            cost_usd, successes = cost_usd + gone.cost_usd, successes + gone.successes
+            for names, name in ((self.agents, gone.agent), (self.types, gone.task_type)):
+                names[name].histories.remove(gone)
+                if not names[name].histories:
+                    del names[name]
+        self._forgotten = cost_usd, successes
+        self.correctness.forget_pairs()
+
+    def totals(self) -> tuple[float, int]:
+        """Return the dollars and the successes of all executions."""
+        cost_usd, successes = self._forgotten
+        histories = self.histories.values()
+        dollars = math.fsum([cost_usd, *(history.cost_usd for history in histories)])
+        return dollars, successes + sum(history.successes for history in histories)
 
     # What it says
 
@@ -245,7 +281,7 @@ class Experience:
         known, of_type = self.agents.get(agent), self.types.get(task_type)
         if declared is not None:
             told = known.told if known is not None else ()
-            elsewhere = [cost if what == "cost" else seconds for pair, cost, seconds in told if pair is not history]
+            elsewhere = [cost if what == "cost" else seconds for kind, cost, seconds in told if kind != task_type]
             belief = _believe_declared(declared, [each for each in elsewhere if each > 0.0], effects.noise)
             return expect_amount(values, belief, effects.noise)
         own = history.effect(what)[2] if history else 0.0

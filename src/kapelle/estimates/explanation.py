@@ -21,15 +21,17 @@ def explain_success(
 ) -> str:
     """Return what moved an agent's chance of success at a task, as `look-ups 41 of 44; long words: less`.
 
-    The record at the type comes first. What the agent does at other types, what is true of the type whoever does it,
-    and what the words tell follow, the strongest first, where they move the chance by two points or more.
+    The record at the type comes first, from the last change on where one was noticed, as `look-ups 3 of 14 since a
+    change`. What the agent does at other types, what is true of the type whoever does it, and what the words tell
+    follow, the strongest first, where they move the chance by two points or more.
     """
     agent = capability.agent_id
     history = experience.histories.get((agent, task_type))
     told: list[str] = []
     if history is not None and history.judged:
-        right = history.correctness.right
-        told.append(f"{task_type} {right:.4g} of {history.judged}")
+        share = history.correctness
+        since = " since a change" if share.changes else ""
+        told.append(f"{task_type} {share.right:.4g} of {share.known}{since}")
     terms = experience.correctness.explain(agent, capability.success_rate, task_type, text, now)
     for term in terms:
         if abs(term.points) < LEAST_POINTS or len(told) >= MOST_TERMS:

@@ -1,6 +1,6 @@
 """What one agent's attempts at one type of task used and came to: totals, the last WINDOW rows, and what has changed.
 
-About 4 KB for a pair of agent and type, however many outcomes: the rows are packed floats. Estimates nothing.
+2 to 6 KB for a pair of agent and type, however many outcomes: the rows are packed floats. Estimates nothing.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ class Share:
         half_life_s: Seconds after which an outcome counts half, where it is known when it was.
     """
 
-    __slots__ = ("_downs", "_half_life_s", "_seen", "_ups", "at", "changes", "count", "detector", "faded", "right",
-                 "total")  # fmt: skip
+    __slots__ = ("_downs", "_half_life_s", "_seen", "_ups", "at", "changes", "count", "detector", "faded", "known",
+                 "right", "total")  # fmt: skip
 
     def __init__(self, half_life_s: float) -> None:
         self._half_life_s = half_life_s
@@ -143,8 +143,10 @@ class Share:
         """What they sum up to, discounted."""
         self.at = 0.0
         """When the last one ended; 0 where that is not known."""
+        self.known = 0
+        """Outcomes since the last change, or of all time where there was none, however old."""
         self.right = 0.0
-        """What all outcomes sum up to, however old."""
+        """What these sum up to."""
         self.faded = 0.0
         """The logarithm of what the first of them counts by now. Another one counts e to what this fell since then."""
         self.changes = 0
@@ -156,6 +158,7 @@ class Share:
     def add(self, value: float, at: float) -> tuple[float, float] | None:
         """Count an outcome, 0..1; return the shares before and after the change that it made evident, if any."""
         self._seen += 1
+        self.known += 1
         self.right += value
         kept = self.kept_until(at)
         count, total = self.count * kept, self.total * kept
@@ -169,6 +172,7 @@ class Share:
             before, carried = total / count, min(CARRIED, count)
             self.count = carried + found.outcomes
             self.total = carried * before + found.mean * found.outcomes
+            self.known, self.right = found.outcomes, found.mean * found.outcomes
             self._ups = 0.0
             self.changes += 1
             return before, found.mean
@@ -192,7 +196,7 @@ class PairHistory:
 
     __slots__ = ("_rows", "agent", "completion", "correctness", "cost", "cost_usd", "drift", "executions", "judged",
                  "seconds", "successes", "task_type", "tokens", "total_seconds", "total_tokens",
-                 "tried", "unchecked")  # fmt: skip
+                 "tried", "unchecked", "used")  # fmt: skip
 
     def __init__(self, agent: str, task_type: str, *, cost: PairAmounts, seconds: PairAmounts) -> None:
         self.agent = agent
@@ -211,6 +215,8 @@ class PairHistory:
         """Of attempts that gave an answer."""
         self.correctness = Share(CORRECTNESS_DAYS * _DAY_S)
         """Of answers: how right they were, as far as something measured it."""
+        self.used = 0
+        """The number, among all executions, of the one that came last."""
         self.cost = cost
         self.seconds = seconds
         self.tokens = Tokens()

@@ -5,7 +5,8 @@
 
 An outcome is one addition to these, whatever went before, and 10 outcomes take as much memory as 10 million. The number
 of types with sums of their own, of agents, and of agents with words is bounded: what comes later is counted without
-(see MAX_TYPES), so that a log of made-up names cannot fill the memory. Solves nothing: see success.
+(see MAX_TYPES). So made-up names fill no memory here; histories of pairs have a bound of their own (see experience).
+Solves nothing: see success.
 """
 
 from __future__ import annotations

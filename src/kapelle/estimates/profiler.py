@@ -29,8 +29,8 @@ nothing: see optimizer. The ledger is its only store: `from_outcomes` reads 100,
 
 from __future__ import annotations
 
-import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -90,7 +90,8 @@ class CostProfiler:
         agents: Cards of agents, for their versions.
         versions: Agent to its present version: whether another one succeeded does not count. By default the cards'.
         prices: Of models; by default the table that comes with kapelle.
-        clock: What time it is, in seconds since the epoch: outcomes fade by their age. Without one they do not.
+        clock: What time it is, in seconds since the epoch: outcomes fade by their age. Without one they do not. No
+            outcome is of later than that, or without one than `time.time`: one with a later date counts as of now.
 
     >>> profiler = CostProfiler()
     >>> profiler.record_execution("t1", "builder_agent", "implement", 850_000, 12.0, True, "medium")
@@ -205,8 +206,7 @@ class CostProfiler:
         What an attempt took is learned from each that began; whether the agent answers, from each that says so (see
         `Outcome.completed`); how right it is, where that was measured.
 
-        A row that cannot be is left out, and a feature that cannot be is passed over; never an error. Both are counted
-        and named in `get_statistics`.
+        A row that cannot be is left out, a feature that cannot be passed over; `get_statistics` counts and names both.
         """
         problem = find_problem(outcome)
         if problem:
@@ -218,7 +218,7 @@ class CostProfiler:
             complexity = 1.0
         if outcome.failure == "budget" and not outcome.seconds:
             return  # it never began
-        seen = read_outcome(outcome, complexity)
+        seen = read_outcome(outcome, complexity, (self._clock or time.time)())
         mine = self._versions.get(outcome.agent)
         if mine is not None and outcome.agent_version is not None and mine != outcome.agent_version:
             seen = seen._replace(completed=None, value=None)
@@ -257,8 +257,7 @@ class CostProfiler:
     def estimate_success_rate(self, agent_name: str, task_type: str, use_recent: bool = True) -> float:
         """Return the share of successes, starting from 0.85 while little was seen: the documented figure.
 
-        Answers of which nothing measured how right they were count as 0.85. It knows no other agents and no bounds;
-        plans are made with `estimate`.
+        Answers that nothing measured count as 0.85. It knows no other agents and no bounds: plans use `estimate`.
         """
         profile = self.get_profile(agent_name, task_type)
         if profile is None:
@@ -324,12 +323,11 @@ class CostProfiler:
         Also `drifts` (see Drift), `rejected`, how many rows were bad, and `rejections`, which name the last of them.
         """
         with self._lock:
-            histories = list(self._experience.histories.values())
-            executions = self._experience.executions
+            executions, (cost_usd, successes) = self._experience.executions, self._experience.totals()
             return {
                 "total_executions": executions,
-                "total_cost_usd": math.fsum(history.cost_usd for history in histories),
-                "success_rate": sum(history.successes for history in histories) / executions if executions else 0.0,
+                "total_cost_usd": cost_usd,
+                "success_rate": successes / executions if executions else 0.0,
                 "agents_tracked": len(self._experience.agents),
                 "task_types_tracked": len(self._experience.types),
                 "drifts": tuple(self._drifts),

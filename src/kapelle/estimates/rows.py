@@ -35,8 +35,11 @@ class Observation(NamedTuple):
     """What was asked, where that is known."""
 
 
-def read_outcome(outcome: Outcome, complexity: float) -> Observation:
-    """Return what an outcome of the ledger says, which `find_problem` has passed."""
+def read_outcome(outcome: Outcome, complexity: float, now: float) -> Observation:
+    """Return what an outcome of the ledger says, which `find_problem` has passed.
+
+    What is dated later than `now` counts as of now: a clock was wrong, and by that date all else would count nothing.
+    """
     usage = outcome.usage
     return Observation(
         completed=None if outcome.completed is None else float(outcome.completed),
@@ -46,7 +49,7 @@ def read_outcome(outcome: Outcome, complexity: float) -> Observation:
         seconds=float(outcome.seconds),
         tokens=(float(usage.input_tokens), float(usage.cached_tokens), float(usage.output_tokens)),
         complexity=complexity,
-        at=float(outcome.at),
+        at=min(float(outcome.at), now),
         cost_told=not is_assumed(outcome.features),
         text=text_of(outcome.features),
     )

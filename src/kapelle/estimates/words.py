@@ -5,14 +5,15 @@
     slopes        per agent, how quality differs with words among texts of one type; no levels
 
 Levels stay with the ledger, which is read anew by each process: with their text those outcomes that came after this was
-learned, the earlier ones for their level alone. So nothing counts twice, and much of it is read at once. The file is
-untrusted. NumPy is imported; load this lazily.
+learned, the earlier ones for their level alone. So nothing counts twice, and much of it is read at once. A text is
+described without its `context`, for whoever asks for an estimate tells none: what was learned with contexts would be
+wrong about every task without. The file is untrusted. NumPy is imported; load this lazily.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -63,13 +64,13 @@ class LearnedWords:
             seed: For what is drawn.
             embed: Further numbers per text, of an embedding model.
         """
-        told = [task for task in tasks if task.text and task.outcomes]
+        told = [replace(task, context="") for task in tasks if task.text and task.outcomes]
         agents = tuple(sorted({agent for task in told for agent in task.outcomes}))
         quality, _ = tabulate(told, agents)
         fitted = fit_success(told, quality, agents, seed=seed, embed=embed)
         if fitted.text is None:
             return None
-        described = fitted.text.describe([task.text for task in told], [task.context for task in told])
+        described = fitted.text.describe([task.text for task in told])
         rows: dict[str, list[int]] = {}
         for row, task in enumerate(told):
             rows.setdefault(task.task_type, []).append(row)
@@ -82,16 +83,14 @@ class LearnedWords:
             learned_at=learned_at,
         )
 
-    def describe(self, text: str, task_type: str, context: str = "") -> Doubles:
+    def describe(self, text: str, task_type: str) -> Doubles:
         """Return what describes a task's words, as the belief of success takes it: (width,), 0 for an ordinary text."""
-        described: Doubles = self.describe_all([text], [task_type], [context])[0]
+        described: Doubles = self.describe_all([text], [task_type])[0]
         return described
 
-    def describe_all(
-        self, texts: Sequence[str], types: Sequence[str], contexts: Sequence[str] | None = None
-    ) -> Doubles:
+    def describe_all(self, texts: Sequence[str], types: Sequence[str]) -> Doubles:
         """Return what describes the words of many tasks, as (tasks, width)."""
-        described = self.text.describe(texts, contexts)
+        described = self.text.describe(texts)
         for row, task_type in enumerate(types):
             if task_type in self.type_means:
                 described[row] -= self.type_means[task_type]

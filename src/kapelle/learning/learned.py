@@ -7,6 +7,7 @@ that `kapelle savings` judges (see evaluation); runs obey it where no limit and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from kapelle.estimates import LoggedTask
 from kapelle.graph import Task
 from kapelle.ledger import Ledger, Outcome, is_postgres_url
 from kapelle.redaction import get_logger
-from kapelle.strategies import Checks, Single, Strategy
+from kapelle.strategies import Checks, Single, Strategy, task_context
 
 if TYPE_CHECKING:
     from kapelle.estimates import LearnedWords
@@ -84,7 +85,10 @@ class RememberedPolicy:
                 self._failed = True
         if self._policy is None:
             return {}
-        asked = [LoggedTask(task_id=one.task_id, text=one.description, task_type=one.task_type) for one in tasks]
+        asked = [
+            LoggedTask(task_id=one.task_id, text=one.description, task_type=one.task_type, context=task_context(one))
+            for one in tasks
+        ]
         choices = self._policy.choose(asked, lambda number, strategy: may(tasks[number], strategy))
         return {
             task.task_id: ProposedChoice(
@@ -128,6 +132,7 @@ def learn(
     keep: float = 1.0,
     today: str | None = None,
     seed: int = 0,
+    clock: Callable[[], float] = time.time,
 ) -> LearningReport:
     """Learn what words tell, strategies and the policy of runs from a log or from outcomes, and write them to a folder.
 
@@ -137,6 +142,7 @@ def learn(
         keep: the share of today's quality that runs are to keep, as `kapelle savings` counts it.
         today: the agent to compare with, as for `kapelle savings`.
         seed: decides what is drawn.
+        clock: what time it is, in seconds since the epoch: no outcome is of later than that.
 
     Raises:
         InvalidInput: there is nothing to learn from, `keep` is no share, nobody is called `today`, or the folder
@@ -163,7 +169,7 @@ def learn(
     from kapelle.strategies import StrategyBook
 
     book = StrategyBook.from_tasks(tasks, checks=checks, seed=seed)
-    words = LearnedWords.fit(sample_tasks(tasks, seed), learned_at=log.newest_at, seed=seed)
+    words = LearnedWords.fit(sample_tasks(tasks, seed), learned_at=min(log.newest_at, clock()), seed=seed)
     (folder / _FORMER_FILE).unlink(missing_ok=True)
     if words is None:
         (folder / WORDS_FILE).unlink(missing_ok=True)
