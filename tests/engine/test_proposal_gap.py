@@ -43,6 +43,6 @@ def test_what_a_router_of_ones_own_calls_a_bound_is_read_sceptically(bound: obje
 
 
 def test_a_gap_is_never_rounded_down() -> None:
-    assert tell_gap(0.0) == "no other assignment costs less"
+    assert tell_gap(0.0) == "no other assignment within the limits costs less"
     assert tell_gap(0.00002) == "another assignment can save at most 0.1%"
     assert tell_gap(0.0121) == "another assignment can save at most 1.3%"

@@ -58,6 +58,8 @@ def test_without_a_ledger_a_run_gives_what_it_gives_with_one(tmp_path: Path, mon
         lambda engine, run: engine.rate(run.run_id),
         lambda engine, run: engine.forget("worker"),
         lambda engine, run: engine.ledger.run("last"),
+        lambda engine, run: engine.ledger.stream(run.run_id),
+        lambda engine, run: engine.ledger.excerpt(run.run_id, "a"),
         lambda engine, run: engine.ledger.runs(),
     ],
 )

@@ -84,6 +84,7 @@ FIRST: dict[EventKind, list[EventKind]] = {
     "check_started": ["task_started", "attempt_started"],
     "task_step": ["task_started"],
     "task_interrupted": ["task_started"],
+    "task_step": ["task_started"],
     "question_answered": ["task_started", "task_asked"],
 }
 """What must have happened to the task before."""
@@ -145,4 +146,5 @@ def test_the_time_for_which_a_run_was_worked_on_is_known() -> None:
     path = events("run_started", "run_planned", "run_approved", "run_waiting")
     later = [Event(run_id="r", seq=4, at=100.0, kind="run_resumed", data={"state": "running"})]
     later.append(Event(run_id="r", seq=5, at=101.0, kind="task_skipped", task_id="a"))
-    assert rebuild_run([*path, *later]).active_seconds == 3.0 + 1.0
+    for keeps_events in (True, False):
+        assert rebuild_run([*path, *later], keeps_events=keeps_events).active_seconds == 3.0 + 1.0

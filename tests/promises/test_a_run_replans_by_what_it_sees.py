@@ -22,7 +22,7 @@ from kapelle.execution.surprises import Surprises, Took
 from kapelle.ledger import Run
 from kapelle.routing import RoutingRule
 from kapelle.strategies import Cascade, Check, Single, Vote, strategy_to_dict
-from kapelle.terminal import LiveProgress, show_history
+from kapelle.terminal import LiveProgress, show_history, tell_history
 from kapelle.testing import LoopHeartbeat, ScriptedAgent, VirtualClock
 
 EPOCH = 1_700_000_000.0
@@ -492,7 +492,7 @@ def test_who_watches_and_who_asks_is_told_in_words() -> None:
     progress = LiveProgress(console)
     for event in run.events:
         progress.watch(event)
-    show_history(console, run)
+    show_history(console, tell_history(run.events)[1])
     words = "assigned anew: s1, s2, s3, s4, s5 to honest. cheap took $0.3000 for s0"
     assert told.getvalue().count(words) == 2
     assert "What had not begun was assigned anew 1 time while it ran." in run.explain()

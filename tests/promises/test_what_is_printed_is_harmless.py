@@ -238,7 +238,7 @@ def test_a_run_is_shown_harmlessly_from_its_beginning_to_its_end(
                 progress.watch(event)
             progress.show_text(PartialText(run_id="r", task_id="t", agent=hostile, text=hostile))
         terminal.show_run(console, run, more=f" --db {hostile}")
-        terminal.show_history(console, run)
+        terminal.show_history(console, terminal.tell_history(run.events)[1])
         terminal.show_answer(console, hostile)
         assert harmless(out.getvalue()), ascii(out.getvalue())
         assert harmless(told_live.getvalue()), ascii(told_live.getvalue())

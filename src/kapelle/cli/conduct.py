@@ -13,7 +13,7 @@ from rich.console import Console
 from kapelle import terminal
 from kapelle.engine import Engine, Proposal
 from kapelle.execution import ExecutionLimits, HedgePolicy
-from kapelle.ledger import Event, Run, printable
+from kapelle.ledger import Event, Run, printable, read_told
 from kapelle.planning import Plan
 from kapelle.process import drive
 from kapelle.views import run_in_parts
@@ -115,7 +115,7 @@ def _drive(engine: Engine, start: Start, terms: dict[str, Any], err: Console, *,
     except KeyboardInterrupt:
         if progress.run_id is None:
             raise
-        return engine.ledger.run(progress.run_id), True
+        return read_told(engine.ledger, progress.run_id), True
 
 
 def is_attended(as_json: bool) -> bool:

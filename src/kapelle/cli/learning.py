@@ -12,7 +12,7 @@ import typer
 from kapelle.errors import InvalidInput, NotFound
 from kapelle.evaluation import MAX_LEDGER_ROWS, ColumnNames, Scale, format_report, read_log, run_savings
 from kapelle.learning import learn as learn_from
-from kapelle.ledger import has_ledger, is_postgres_url, ledger_path, open_ledger, printable
+from kapelle.ledger import has_ledger, is_postgres_url, ledger_path, open_ledger, printable, read_told
 
 from .app import Db, Json, RewardModel, RunId, app, console, engine_of, ledger_file
 from .asking import who
@@ -133,15 +133,17 @@ def rate(
         raise InvalidInput(f"{' '.join(words)!r:.80} is too much: kapelle rate RUN [TASK] good|bad|0..1.")
     value, task_id = _read_rating(words[-1]), words[0] if len(words) == 2 else None
     with open_ledger(ledger_path(db), read_only=True) as ledger:
-        run = ledger.run(run_id)  # before an engine makes a ledger where there is none
+        run_id = ledger.find_run(run_id)  # before an engine makes a ledger where there is none
     with engine_of(None, None, "none", db, reward_model=reward_model) as engine:
-        rated = engine.rate(run.run_id, task_id, value, by=who())
+        rated = engine.rate(run_id, task_id, value, by=who())
     if as_json:
-        print_json({"run_id": run.run_id, "tasks": rated, "quality": value, "measured_by": "person"})
+        print_json({"run_id": run_id, "tasks": rated, "quality": value, "measured_by": "person"})
         return
+    with open_ledger(ledger_path(db), read_only=True) as ledger:
+        run = read_told(ledger, run_id)
     agents = {name: run.tasks[name].agent or run.assignments[name] for name in rated}
     said = ", ".join(f"{name} ({agent})" for name, agent in agents.items())
-    say(f"Noted for run {run.run_id}: {said} {value:.0%} right. Later estimates learn from it.")
+    say(f"Noted for run {run_id}: {said} {value:.0%} right. Later estimates learn from it.")
 
 
 @app.command(

@@ -12,7 +12,7 @@ import typer
 from kapelle import terminal
 from kapelle.errors import InvalidInput
 from kapelle.graph import MAX_DRAWN
-from kapelle.ledger import has_ledger, ledger_path, open_ledger
+from kapelle.ledger import has_ledger, ledger_path, open_ledger, read_told
 from kapelle.views import run_in_parts, task_to_json
 
 from .app import (
@@ -62,14 +62,15 @@ def explain(
         _explain_task(run_id, task, db, verbose=verbose, as_json=as_json)
         return
     with open_ledger(ledger_path(db), read_only=True) as ledger:
-        found = ledger.examine().as_it_is(ledger.run(run_id))
+        found, history = (read_told(ledger, run_id), []) if as_json else ledger.fold(run_id, terminal.tell_history)
+        found = ledger.examine().as_it_is(found)
         more = db_words(db, ledger.path)
     draw(found, svg, full=full)
     if as_json:
         print_json(run_in_parts(found))
     else:
         say(found.explain(verbose=verbose, full=full))
-        terminal.show_history(console(), found)
+        terminal.show_history(console(), history)
         if found.state == "interrupted":
             say(f"\nTo go on: kapelle resume {found.run_id}{more}")
 

@@ -11,7 +11,7 @@ import typer
 from kapelle.engine import Engine
 from kapelle.errors import InvalidInput
 from kapelle.execution import make_backend
-from kapelle.ledger import Run, ledger_path, open_ledger
+from kapelle.ledger import Run, ledger_path, open_ledger, read_told
 from kapelle.strategies import agents_of, strategy_from_dict
 
 from .app import (
@@ -117,7 +117,7 @@ def go_on(
         before = ledger.outline(run_id)
         place = str(ledger.path)
         if agents is None and _is_from_python(before):  # whose agents are missing, its tasks tell
-            before = ledger.run(before.run_id)
+            before = read_told(ledger, before.run_id)
     options: dict[str, Any] = {
         "explore": before.settings.get("explore", 0.0) if explore is None else explore,
         "limits": hedged_limits(bool(before.settings.get("hedge")) if hedge is None else hedge),

@@ -21,6 +21,7 @@ from kapelle.ledger import (
     is_forgotten,
     rating_row,
     read_share,
+    read_told,
     show_figure,
 )
 
@@ -63,7 +64,7 @@ class Feedback:
             share = 1.0 if value is True else 0.0 if value is False else read_share(value, "value")
         except RefusedFigure:
             raise InvalidInput(f"{show_figure(value)} is no rating. Give a number from 0 (bad) to 1 (good).") from None
-        run = self.ledger.run(run_id)
+        run = read_told(self.ledger, run_id)
         rows = [
             rating_row(run.run_id, name, kind, agent, share, by=by[:200], at=self.ledger.now())
             for name, kind, agent in find_rated(run, task_id)

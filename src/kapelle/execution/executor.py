@@ -18,9 +18,9 @@ running, spending (all of the budget), journal_writer (all that is written), res
 graph_changes, reassignment (who does the rest). dispatch starts, settlement and attempts take in what has ended; this
 file has the loop, and ends it.
 
-Urgency is the length of the longest expected path from a task to the end of the plan: the list-scheduling rule of Hu
-(1961), with `Task.priority` above it, and deadlines where there are any (ready). A graph may change while it runs:
-see growth. An execution that goes on where another stopped is told what that one left: see resume.
+How urgent a task is says a rule that is chosen among a few by rehearsal before anything starts (start_order), with
+`Task.priority` above it; where a task has a deadline, what must begin soonest goes first. A graph may change while it
+runs: see growth. An execution that goes on where another stopped is told what that one left: see resume.
 """
 
 from __future__ import annotations

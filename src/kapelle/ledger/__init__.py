@@ -56,6 +56,7 @@ from .sqlite import ledger_path as ledger_path
 from .task_run import AttemptRun as AttemptRun
 from .task_run import TaskRun as TaskRun
 from .task_run import cited_files as cited_files
+from .telling import read_told as read_told
 from .text import printable as printable
 from .unrecorded import Unrecorded as Unrecorded
 from .usage import NOTHING as NOTHING

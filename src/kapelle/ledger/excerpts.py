@@ -56,12 +56,13 @@ def excerpt_of(events: Sequence[Event], task_id: str, read_field: ReadField) -> 
 
     Args:
         events: Those of the run as a whole, those of the task, and those of any task that tell of a stop, without their
-            large fields. None of them is in GROWTH.
+            large fields. None of them is in GROWTH. Others, which only have the word in their texts, are passed over.
 
     Raises:
         LedgerCorrupt: they do not tell a run.
     """
     kept, is_there = [], False
+    events = [one for one in events if one.task_id in (None, task_id) or one.data.get("by_stop") is True]
     for event in events:
         data = dict(event.data)
         if event.kind == "run_planned":

@@ -23,8 +23,8 @@ from .lease import Lease
 from .ledger import RunSummary, make_run_id
 from .outcome import Outcome
 from .question import Question, read_question
-from .rebuild import event_cost, rebuild_run
-from .rows import OUTCOME_COLUMNS, event_from_row, outcome_from_row, storable
+from .rebuild import collector_at_rest, event_cost, rebuild_run
+from .rows import OUTCOME_COLUMNS, as_text, event_from_row, outcome_from_row, storable
 from .run import Run
 
 _READ_TRIES = 3
@@ -218,8 +218,16 @@ class StoredLedger(ABC):
         Raises:
             NotFound: no run, or more than one, has such an id.
         """
+        return self.fold(run_id, rebuild_run)
+
+    def fold(self, run_id: str, make: Callable[[Iterator[Event]], _T]) -> _T:
+        """Return what is made of the events of a run, of which a few thousand are in memory at a time: see `stream`.
+
+        It is made anew where the run did not look whole. The errors are those of `run`.
+        """
         found = self.find_run(run_id)
-        return self._read_again(lambda: rebuild_run(self.stream(found)))
+        with collector_at_rest():
+            return self._read_again(lambda: make(self.stream(found)))
 
     def outline(self, run_id: str) -> Run:
         """Return a run without its tasks, its graph and its figures: how it was started, and where it stands.
@@ -275,7 +283,7 @@ class StoredLedger(ABC):
             if (seq, name) not in there:
                 return None
             rows = self._large(run_id, " AND e.seq = ? AND e.field = ?", (seq, name))
-            return next((_as_text(text) for *_, text in rows if text is not None), None)
+            return next((as_text(text) for *_, text in rows if text is not None), None)
 
         return read
 
@@ -335,7 +343,7 @@ class StoredLedger(ABC):
         raw = self._dialect.raw
         select = _BLOBS.format(field=raw.format("e.field"), hash=raw.format("e.hash"), text=raw.format("b.text"))
         rows = self._read(select + where, (run_id, *values))
-        return [(seq, _as_text(field), _as_text(hashed), text) for seq, field, hashed, text in rows]
+        return [(seq, as_text(field), as_text(hashed), text) for seq, field, hashed, text in rows]
 
     def _costs(self, run_ids: Sequence[str]) -> dict[str, float]:
         return {run_id: self._cost_of(run_id) for run_id in run_ids}
@@ -389,8 +397,3 @@ class StoredLedger(ABC):
         if len(found) > 1:
             raise NotFound(f"{run_id!r} begins the ids of several runs: {', '.join(found)}. Give more of it.")
         return found[0]
-
-
-def _as_text(found: str | bytes) -> str:
-    """Return a text that is compared with what was written: damaged bytes make it another."""
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from kapelle.errors import LedgerCorrupt
 from kapelle.graph import TaskDAG
 
-from .event import COST_FIELDS, RUN_STEPS, TASK_STEPS, TRIED_AGAIN, Event, EventKind
+from .event import CLOCK_JUMP, COST_FIELDS, RUN_STEPS, TASK_STEPS, TRIED_AGAIN, Event, EventKind
 from .fields import Fields, place_of
 from .plan_changes import patched, reassigned
 from .question import Question, read_question
@@ -24,22 +24,22 @@ from .task_run import AttemptRun, TaskRun
 from .usage import NOTHING
 
 
-def rebuild_run(events: Iterable[Event]) -> Run:
-    """Return the run that these events tell.
+def rebuild_run(events: Iterable[Event], *, keeps_events: bool = True) -> Run:
+    """Return the run that these events tell; see RunBuilder for `keeps_events`.
 
     Raises:
         LedgerCorrupt: the events are not a run: the first does not start it, one is missing, cannot follow, or has
             data that cannot be read.
     """
-    builder = RunBuilder()
-    with _collector_at_rest():
+    builder = RunBuilder(keeps_events=keeps_events)
+    with collector_at_rest():
         for event in events:
             builder.add(event)
     return builder.run()
 
 
 @contextmanager
-def _collector_at_rest() -> Iterator[None]:
+def collector_at_rest() -> Iterator[None]:
     """Keep Python from looking for cyclic garbage: a run that is read makes none, and each search goes through all that
     was read so far, which is a sixth of the time (Mercurial's `nogc` does the same for its bulk reads).
 
@@ -68,7 +68,8 @@ class RunBuilder:
 
     Args:
         before: A run that goes on, whose events are not folded again.
-        keeps_events: Whether `run` has the events: who only shows a run can do without them, which are most of it.
+        keeps_events: Whether `run` has all events. False leaves it those by which it tells when it was worked on, and
+            what was cut off or assigned anew: who only shows a run can do without the others, which are most of it.
     """
 
     def __init__(self, before: Run | None = None, *, keeps_events: bool = True) -> None:
@@ -76,7 +77,7 @@ class RunBuilder:
         """All but the tasks and the events."""
         self._tasks: dict[str, TaskRun] = {} if before is None else dict(before.tasks)
         self._events: list[Event] = [] if before is None else list(before.events)
-        self._length = len(self._events)
+        self._length = self._events[-1].seq + 1 if self._events else 0
         self._keeps_events = keeps_events
 
     @property
@@ -114,8 +115,10 @@ class RunBuilder:
         except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
             raise LedgerCorrupt(f"{place_of(event)} cannot be read: {type(error).__name__}: {error}") from error
         self._length += 1
-        if self._keeps_events:
+        if self._keeps_events or not self._events or event.kind == "run_resumed" or _is_telling(self._events[-1]):
             self._events.append(event)
+        else:  # until when it was worked on, the last event tells
+            self._events[-1] = event
 
     def run(self) -> Run:
         """Return the run as its events tell it so far; later events do not change it.
@@ -267,7 +270,13 @@ _STEPS: frozenset[EventKind] = frozenset(kind for _, kind in TASK_STEPS) - {
     "question_answered",
 }
 """Events of a task that change nothing but what is known of it."""
+_TELLING: frozenset[EventKind] = frozenset({"run_started", "run_resumed", "task_interrupted", "plan_reassigned"})
+"""Events that a run counts when it tells of itself; its other figures are in its fields."""
 _ATTEMPTS: frozenset[EventKind] = frozenset({"attempt_started", "attempt_finished", "attempt_checked"})
+
+
+def _is_telling(event: Event) -> bool:
+    return event.kind in _TELLING or CLOCK_JUMP in event.data
 
 
 def _stepped(task: TaskRun, event: Event, data: Fields) -> TaskRun:

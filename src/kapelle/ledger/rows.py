@@ -109,3 +109,8 @@ def storable(value: Any) -> Any:
     if not isinstance(value, str) or value.isascii():
         return value
     return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def as_text(found: str | bytes) -> str:
+    """Return a text that is compared with what was written: damaged bytes make it another."""
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found

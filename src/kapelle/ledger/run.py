@@ -83,6 +83,7 @@ class Run:
     approved_at: float | None = None
     finished_at: float | None = None
     events: tuple[Event, ...] = field(default=(), repr=False, compare=False)
+    """All of them or, of a run that was read to be told, those that tell of the run as a whole: see RunBuilder."""
 
     def __repr__(self) -> str:
         """In a line: asyncio tells of what it has run with all of this, and a large run would take it seconds."""

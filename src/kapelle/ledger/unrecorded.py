@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kapelle.errors import InvalidInput
@@ -77,6 +77,10 @@ class Unrecorded:
         """Refuse: no run is kept."""
         self._refuse()
 
+    def stream(self, run_id: str) -> Iterator[Event]:
+        """Refuse: no run is kept."""
+        self._refuse()
+
     def find_run(self, run_id: str) -> str:
         """Refuse: no run is kept."""
         self._refuse()
@@ -86,6 +90,10 @@ class Unrecorded:
         self._refuse()
 
     def outline(self, run_id: str) -> Run:
+        """Refuse: no run is kept."""
+        self._refuse()
+
+    def excerpt(self, run_id: str, task_id: str) -> Run:
         """Refuse: no run is kept."""
         self._refuse()
 

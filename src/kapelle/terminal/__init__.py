@@ -5,6 +5,7 @@ terminal. A narrow terminal is shown fewer columns rather than broken ones.
 """
 
 from .history import show_history as show_history
+from .history import tell_history as tell_history
 from .joint import show_joint as show_joint
 from .lists import show_agents as show_agents
 from .lists import show_questions as show_questions

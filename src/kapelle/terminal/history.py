@@ -4,51 +4,63 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from kapelle.ledger import EVENT_KINDS, MAX_SHOWN_WORDS, Event, Run, RunBuilder, TaskRun
+from kapelle.ledger import MAX_SHOWN_WORDS, Event, EventKind, Run, RunBuilder, TaskRun
 
 from .cells import shorten, styled
 
 MAX_HISTORY = 400
 """Lines of a run's history; of a longer one its beginning and its end are shown."""
-_TELLING = frozenset(EVENT_KINDS) - {
-    "run_started", "run_planned", "run_routed", "run_approved", "run_rejected", "run_finished",
-    "planning_started", "planning_spent", "task_started", "task_finished", "task_failed", "task_cancelled",
-    "task_skipped", "check_started", "attempt_checked", "task_step",
-}  # fmt: skip
-"""Events that a run has which did not simply go through."""
 _WAYS = frozenset({"backend", "hedge", "reflect", "replan", "explore"})
 """Settings of a run that are no limits."""
 
 
-def show_history(console: Console, run: Run) -> None:
-    """Print what happened to a run beside its tasks' own work: versions of its graph, questions, interruptions.
+class Told(NamedTuple):
+    """A line of a run's history."""
+
+    at: float
+    """Seconds since the epoch."""
+    kind: EventKind
+    """Of the event that it tells."""
+    words: str
+
+
+def tell_history(events: Iterable[Event]) -> tuple[Run, list[Told]]:
+    """Return the run that these events tell, and what happened to it beside its tasks' own work: versions of its graph,
+    questions, interruptions. Both are made in one go; of the events, the run has what RunBuilder leaves it.
+
+    Raises:
+        LedgerCorrupt: the events are not a run.
+    """
+    builder = RunBuilder(keeps_events=False)
+    told = [Told(event.at, event.kind, words) for event, words in _tell_history(events, builder)]
+    return builder.run(), told
+
+
+def show_history(console: Console, told: Sequence[Told]) -> None:
+    """Print what happened to a run, as `tell_history` tells it.
 
     A run that went through in one go has no such story, and nothing is printed.
     """
-    if not any(event.kind in _TELLING for event in run.events):
-        return  # its events need not be gone through once more
-    told = list(_tell_history(run))
-    if {event.kind for event, _ in told} <= {"run_planned", "run_finished"}:
+    if {one.kind for one in told} <= {"run_planned", "run_finished"}:
         return
     console.print("\nHistory:")
-    left = len(told) - MAX_HISTORY
-    if left > 0:  # how it ended is told last
-        told[MAX_HISTORY // 2 : -MAX_HISTORY // 2] = []
-    for number, (event, words) in enumerate(told):
-        if left > 0 and number == MAX_HISTORY // 2:
+    left = max(0, len(told) - MAX_HISTORY)
+    # How it ended is told last.
+    shown = [*told[: MAX_HISTORY // 2], *told[-(MAX_HISTORY // 2) :]] if left else told
+    for number, (at, _, words) in enumerate(shown):
+        if left and number == MAX_HISTORY // 2:
             console.print(styled(f"  and {left:,} more, left out here"))
-        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.at))
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
         console.print(styled(f"  {moment}  {' '.join(words.split())}"), soft_wrap=True)
 
 
-def _tell_history(run: Run) -> Iterator[tuple[Event, str]]:
-    builder = RunBuilder(keeps_events=False)
-    for event in run.events:
+def _tell_history(events: Iterable[Event], builder: RunBuilder) -> Iterator[tuple[Event, str]]:
+    for event in events:
         before = builder.run() if event.kind == "run_resumed" else None
         builder.add(event)
         data = event.data

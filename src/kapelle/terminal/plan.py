@@ -93,7 +93,7 @@ def _add_bands(tree: Tree, proposal: Proposal) -> None:
 def tell_gap(gap: float) -> str:
     """Say what share of the cost another assignment within the limits may save, as the end of a sentence."""
     if gap < 1e-5:  # the optimiser proves to a millionth
-        return "no other assignment costs less"
+        return "no other assignment within the limits costs less"
     return f"another assignment can save at most {math.ceil(1000 * gap - 1e-9) / 10:.1f}%"
 
 
