@@ -19,23 +19,7 @@ from kapelle.errors import InvalidInput, RefusedQuery
 from kapelle.tools import ALLOWED_UNPROTECTED, CommandLimits, CommandResult, Sandbox, Walls
 from kapelle.tools.sandbox import control_groups, walls
 
-KINDS = (walls.BUBBLEWRAP, walls.LANDLOCK)
 LIMITS = CommandLimits(time_s=20, memory_bytes=300_000_000, processes=40, disk_bytes=20_000_000, output_bytes=4_000)
-
-
-@pytest.fixture(params=KINDS)
-def kept_in(request: pytest.FixtureRequest) -> Walls:
-    failure = walls._try_out(request.param)
-    if failure:
-        pytest.skip(f"{request.param}: {failure}")
-    return Walls(kind=request.param, reason="")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    folder = tmp_path / "workspace"
-    folder.mkdir()
-    return folder
 
 
 def run(

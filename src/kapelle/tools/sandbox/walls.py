@@ -1,15 +1,18 @@
 """What keeps a command in: bubblewrap or Landlock, whichever works on this machine. Tried, never assumed.
 
 `find_walls` runs a small program within each wall in turn and takes the first that held: the program has to fail at
-reading a secret, at writing outside, at seeing this process's environment and at reaching a server on loopback, and has
-to succeed at writing in its workspace. Where neither holds there are no walls, with the reason, and commands are
-refused; only the user's own word (`ALLOWED_UNPROTECTED`) lets them run free. No wall is ever used in part.
+reading a secret, at writing outside, at changing rights and times of what is outside, at making a file that runs as its
+owner, at writing what is protected in its workspace (bubblewrap; with Landlock such a workspace is refused), at seeing
+this process's environment and at reaching a server on loopback, and has to succeed at writing in its workspace. Where
+neither holds there are no walls, with the reason, and commands are refused; only the user's own word
+(`ALLOWED_UNPROTECTED`) lets them run free. No wall is ever used in part.
 
 - **bubblewrap** (`bwrap`): namespaces of its own for files, processes, network and users. A command sees the system's
   programs to read, its workspace, and nothing else; it has a loopback of its own. Needs the package, and a kernel that
   lets users make namespaces: in containers it often may not.
 - **Landlock** (Linux 6.2 and later, no package): the same paths by rules of the kernel; no sockets at all, and no
-  session of its own, so that all its processes end together.
+  session of its own, so that all its processes end together. It has no rules for rights, owners and times of files, so
+  those cannot be changed at all, in the workspace neither: `chmod`, `touch` and `cp -p` fail.
 
 Both load the filter of `system_calls`. On macOS and Windows there is neither: commands are refused unless allowed.
 """
@@ -30,6 +33,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from kapelle.errors import RefusedQuery
+
+from .places import RESOLVER, between, own_places, readable_places
 from .system_calls import build_filter
 
 BUBBLEWRAP, LANDLOCK, UNPROTECTED, NONE = "bubblewrap", "landlock", "unprotected", "none"
@@ -39,13 +45,7 @@ _MIN_LANDLOCK = 3
 _SIGNALS_SCOPED = 6
 """Since this version signals stay within the walls; before, none may be sent."""
 _PROBE_S = 20.0
-_READABLE = (
-    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store"),
-    *("/etc/alternatives", "/etc/ca-certificates", "/etc/crypto-policies", "/etc/fonts", "/etc/group", "/etc/hosts"),
-    *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/mime.types"),
-    *("/etc/nsswitch.conf", "/etc/passwd", "/etc/pki", "/etc/python3", "/etc/ssl", "/etc/timezone"),
-)
-"""Programs and what they need to start. Not /etc as a whole: passwords and keys lie there."""
+_SYSTEM_PROGRAMS = ("/usr/bin", "/bin", "/usr/local/bin")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
@@ -79,6 +79,8 @@ class Rooms:
     """Its HOME and, with Landlock, its TMPDIR: an empty folder that is removed with it."""
     readable: tuple[Path, ...] = ()
     """What it may read besides the system's programs and this Python."""
+    protected: tuple[Path, ...] = ()
+    """What it may only read although it lies in the workspace, besides this Python and kapelle."""
 
 
 @cache
@@ -131,22 +133,37 @@ def prepare(
         limits: names of `resource` to their limits, for each process.
         groups: files of control groups that it enters.
         network: whether it may reach the network, as this process may.
+
+    Raises:
+        RefusedQuery: the workspace holds this Python in a way that these walls cannot protect.
     """
     order: dict[str, object] = {"limits": dict(limits), "groups": list(groups), "command": list(command)}
     descriptors: tuple[int, ...] = ()
     if walls.kind == BUBBLEWRAP:
+        # With the network of the machine come its abstract sockets, which no mount hides.
+        families = ("inet", "inet6") + ("unix",) * (not network)
+        program = build_filter(families=families)
+        line = _bubblewrap(rooms, network=network)
         filtered = os.memfd_create("system calls", 0)
-        os.write(filtered, build_filter(families=("unix", "inet", "inet6")) or b"")
+        os.write(filtered, program or b"")
         os.lseek(filtered, 0, os.SEEK_SET)
         descriptors = (filtered,)
-        order["command"] = [*_bubblewrap(rooms, network=network), "--seccomp", str(filtered), "--", *command]
+        order["command"] = [*line, "--seccomp", str(filtered), "--", *command]
     elif walls.kind == LANDLOCK:
+        inside = own_places(rooms.workspace, rooms.protected)
+        if inside:
+            raise RefusedQuery(
+                f"This Python or kapelle itself lies in the workspace, at {inside[0]}, and Landlock cannot keep a "
+                "command from writing there. Install bubblewrap, or use another folder as the workspace."
+            )
         version = landlock_version()
-        families = ("inet", "inet6") if network else ()
-        program = build_filter(families=families, signals=version >= _SIGNALS_SCOPED, sessions=False)
+        families = ("inet", "inet6") * network
+        program = build_filter(families=families, signals=version >= _SIGNALS_SCOPED, sessions=False, metadata=False)
+        readable = [*readable_places(rooms.readable), *_devices()]
+        readable += [Path(os.path.realpath(RESOLVER))] * (network and os.path.exists(RESOLVER))
         order["landlock"] = {
             "version": version,
-            "read": [str(path) for path in (*_readable(rooms, network=network), *_devices())],
+            "read": [str(path) for path in readable],
             "write": [str(rooms.workspace), str(rooms.home), "/dev/null"],
         }
         order["filter"] = (program or b"").hex()
@@ -154,27 +171,39 @@ def prepare(
 
 
 def _bubblewrap(rooms: Rooms, *, network: bool) -> list[str]:
-    line = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    program = find_bubblewrap()
+    if Path(program).is_relative_to(rooms.workspace):
+        raise RefusedQuery(f"`bwrap` lies in the workspace, at {program}. Install bubblewrap for the whole system.")
+    line = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     line += ["--share-net"] * network
     line += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 -- a new one, within
-    for path in _readable(rooms, network=network):
-        link = path.is_symlink()
-        line += ["--symlink", os.readlink(path), str(path)] if link else ["--ro-bind", str(path), str(path)]
+    mounts: dict[Path, list[str]] = {}
+    for path in readable_places(rooms.readable):
+        mounts[path] = ["--symlink", os.readlink(path)] if path.is_symlink() else ["--ro-bind", str(path)]
     for path in (rooms.home, rooms.workspace):
-        line += ["--bind", str(path), str(path)]
+        mounts[path] = ["--bind", str(path)]
+    for path in own_places(rooms.workspace, rooms.protected):
+        # A folder with something mounted beneath can be moved away with it; one that is a mount itself cannot.
+        mounts.update(
+            {above: ["--bind", str(above)] for above in between(rooms.workspace, path)}
+            | {path: ["--ro-bind", str(path)]}
+        )
+    if network and os.path.exists(RESOLVER):
+        mounts[Path(RESOLVER)] = ["--ro-bind", os.path.realpath(RESOLVER)]
+    for path in sorted(mounts, key=lambda path: len(path.parts)):  # what is mounted later covers what is there
+        line += [*mounts[path], str(path)]
     return [*line, "--chdir", str(rooms.workspace)]
 
 
-def _readable(rooms: Rooms, *, network: bool) -> list[Path]:
-    """Return what a command may read, without what lies in another of them."""
-    pythons = [sys.prefix, sys.base_prefix, os.path.realpath(sys.executable)]
-    if network:
-        pythons.append(os.path.realpath("/etc/resolv.conf"))
-    found: list[Path] = []
-    for path in sorted({*map(Path, [*_READABLE, *pythons]), *rooms.readable}, key=lambda path: len(path.parts)):
-        if os.path.lexists(path) and not any(path.is_relative_to(other) for other in found):
-            found.append(path)
-    return found
+@cache
+def find_bubblewrap() -> str:
+    """Return where `bwrap` is, empty if nowhere. Asked once, before a command could have put another one in its place.
+
+    The system's own comes first, whatever PATH says; a relative folder in PATH is no place to look.
+    """
+    folders = [*_SYSTEM_PROGRAMS, *filter(os.path.isabs, os.get_exec_path())]
+    found = shutil.which("bwrap", path=os.pathsep.join(folders))
+    return os.path.realpath(found) if found else ""
 
 
 def _devices() -> list[Path]:
@@ -191,8 +220,8 @@ def landlock_version() -> int:
 
 # Prints what it could do and must not, and what it could not do and must.
 _ATTEMPTS = """
-import socket, sys
-secret, outside, port, process, inside = sys.argv[1:]
+import os, socket, sys
+secret, outside, port, process, inside, protected = sys.argv[1:]
 def tried(name, attempt):
     try:
         if attempt() is not False:
@@ -207,10 +236,16 @@ except OSError:
 tried("reach a server", lambda: socket.create_connection(("127.0.0.1", int(port)), timeout=2).close())
 environ = lambda of: open("/proc/" + of + "/environ").read()
 tried("see the environment", lambda: environ(process) != environ("self"))
+tried("change the rights of a file outside", lambda: os.chmod(secret, 0o777))
+tried("change the times of a file outside", lambda: os.utime(secret, (0, 0)))
+tried("write what is protected in its workspace", lambda: open(protected + "/file", "w").close())
+tried("move what is protected in its workspace", lambda: os.rename(os.path.dirname(protected), protected + "-moved"))
+tried("make a file that runs as its owner", lambda: os.close(os.open(inside + "-own", os.O_CREAT, 0o4755)))
 try:
     open(inside, "w").close()
 except OSError as error:
     print("not write in its workspace:", error.strerror)
+tried("let a file run as its owner", lambda: os.chmod(inside, 0o4755))
 print("done")
 """
 
@@ -227,13 +262,17 @@ def _try_out(kind: str) -> str:
         folder = Path(told).resolve()
         secret, workspace, home = folder / "secret", folder / "workspace", folder / "home"
         secret.write_text("kept", encoding="utf-8")
-        workspace.mkdir()
         home.mkdir()
+        protected = workspace / "project" / "python"
+        protected.mkdir(parents=True)
         facts = [str(secret), str(folder / "written"), str(server.getsockname()[1]), str(os.getpid())]
-        facts.append(str(workspace / "made"))
+        facts += [str(workspace / "made"), str(protected if kind == BUBBLEWRAP else folder / "none")]
         attempt = [sys.executable, "-I", "-S", "-c", _ATTEMPTS, *facts]
-        rooms = Rooms(workspace=workspace, home=home)
-        prepared = prepare(Walls(kind=kind, reason=""), attempt, rooms, {})
+        rooms = Rooms(workspace=workspace, home=home, protected=(protected,) if kind == BUBBLEWRAP else ())
+        try:
+            prepared = prepare(Walls(kind=kind, reason=""), attempt, rooms, {})
+        except RefusedQuery as error:
+            return str(error)
         try:
             done = subprocess.run(  # noqa: S603 -- our own program
                 prepared.line, pass_fds=prepared.descriptors, cwd=workspace, env={"PATH": os.defpath},
@@ -262,7 +301,7 @@ def _what_is_missing(kind: str) -> str:
     if build_filter() is None:
         return f"no filter of system calls for {platform.machine()}"
     if kind == BUBBLEWRAP:
-        return "" if shutil.which("bwrap") else "`bwrap` is not installed"
+        return "" if find_bubblewrap() else "`bwrap` is not installed"
     version = landlock_version()
     if version == 0:
         return "the kernel has none"
