@@ -2,6 +2,7 @@
 
     began ─> asked ─> replied ─> called ─> returned ─> asked ─> ... ─> ended
                  └──> unanswered (the call failed)        noted, entered, compacted: in between
+    called ─> settled: it did not act (it asks a person), or a person said what became of it when it was cut off
 
 An event is written before what it tells of happens (`asked`, `called`) or as soon as it has (`replied`, `returned`). So
 a loop that was killed knows of every call of a model that may be billed, and of every tool that may have acted. A loop
@@ -18,7 +19,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 from kapelle.errors import InvalidInput
 
 StepKind = Literal[
-    "began", "asked", "replied", "unanswered", "called", "returned", "noted", "entered", "compacted", "ended"
+    "began", "asked", "replied", "unanswered", "called", "settled", "returned", "noted", "entered", "compacted", "ended"
 ]
 
 

@@ -23,7 +23,7 @@ from kapelle.agents.loop import (
     workspace_tools,
 )
 from kapelle.agents.step_log import StepEvent, StepsInMemory
-from kapelle.errors import AgentFailed, AskPerson, InvalidInput, ModelUnavailable
+from kapelle.errors import AgentFailed, AskPerson, InvalidInput, KapelleError, ModelUnavailable
 from kapelle.graph import Task
 from kapelle.ledger import Usage
 from kapelle.models import ModelReply, ModelRequest, ToolCall, ToolDefinition
@@ -142,6 +142,21 @@ def raises(given: Mapping[str, Any], context: ToolContext) -> object:
     raise ValueError("broken inside")
 
 
+class Broken:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+async def ends(given: Mapping[str, Any], context: ToolContext) -> object:
+    raise SystemExit(3)
+
+
+async def cancels(given: Mapping[str, Any], context: ToolContext) -> object:
+    raise asyncio.CancelledError
+
+
 async def hangs(given: Mapping[str, Any], context: ToolContext) -> object:
     await asyncio.sleep(3_600)
     return "late"
@@ -153,6 +168,12 @@ ODD_TOOLS: dict[str, tuple[Callable[..., object], str]] = {
     "gives a great deal": (lambda given, context: "x" * 10_000_000, "9,992,000 characters left out"),
     "gives what has no text": (lambda given, context: {1: object()}, "object"),
     "gives nothing": (lambda given, context: None, "null"),
+    "gives an answer that is none": (lambda given, context: ToolAnswer(text=None), "null"),  # type: ignore[arg-type]
+    "gives what breaks when it is told": (lambda given, context: [Broken()], "odd failed: RuntimeError"),
+    "ends the program": (ends, "odd failed: SystemExit"),
+    "cancels itself": (cancels, "cancelled itself"),
+    "costs no number": (lambda given, context: ToolAnswer(text="x", cost_usd=float("nan")), "cost"),
+    "earns": (lambda given, context: ToolAnswer(text="x", cost_usd=-10.0), "cost"),
 }
 
 
@@ -549,3 +570,89 @@ def test_who_browses_has_the_browser_alone_and_says_what_was_found(files: Worksp
     assert pages.done == ["open https://example.org", "click 1"]
     assert states_of(log) == ["planning", "executing", "browsing", "executing", "verifying"]
     assert "file_create is not allowed while BROWSING" in model.requests[3].messages[-1].content
+
+
+# Once is once
+
+
+def test_one_approval_allows_one_call() -> None:
+    counter, log = Counter(), StepsInMemory()
+    tool = counter.tool("pay", has_effects=True, needs_approval=True)
+    answers: list[HumanAnswer] = []
+    script: list[str | ModelReply | Exception] = [asks(("pay", {"usd": 5})), asks(("pay", {"usd": 5})), "Done."]
+    for left in (script, script[1:], script[2:]):
+        try:
+            play(left, tool, log=log, context=replace(CONTEXT, answers=tuple(answers)))
+        except AskPerson as asked:
+            answers.append(HumanAnswer(question=asked.question, value=True, kind="approval", arguments=asked.arguments))
+    assert len(answers) == 2
+    assert len({str(one.arguments) for one in answers}) == 2
+    assert len(counter.calls) == 2
+
+
+def test_a_call_that_is_cut_off_again_is_asked_about_again() -> None:
+    tool = Counter().tool("act", has_effects=True)
+    called = StepEvent(kind="called", step=1, data={"call_id": "c0", "name": "act"})
+    log = StepsInMemory(
+        [
+            StepEvent(kind="began", step=0, data={"loop": "x"}),
+            StepEvent(kind="asked", step=1),
+            StepEvent(kind="replied", step=1, data={"calls": [{"call_id": "c0", "name": "act", "arguments": {}}]}),
+            called,
+        ]
+    )
+    questions = []
+    for _ in range(2):
+        with pytest.raises(AskPerson) as asked:
+            play(["Done."], tool, log=log)
+        questions.append(asked.value.arguments)
+        log.recorded += [StepEvent(kind="settled", step=1, data={"call_id": "c0", "said": "do it again"}), called]
+    assert questions[0] != questions[1]
+
+
+def test_calls_of_two_loops_at_one_task_never_share_a_key() -> None:
+    counter, log = Counter(), StepsInMemory()
+    for usd in (5, 7):
+        with pytest.raises(AgentFailed):
+            play([asks(("count", {"usd": usd}), ids=[""])], counter.tool(), log=log, limits=LoopLimits(steps=1))
+    assert len(set(counter.keys)) == 2
+
+
+def test_a_tool_that_asks_a_person_is_called_anew_with_the_answer() -> None:
+    async def choose(given: Mapping[str, Any], context: ToolContext) -> object:
+        return context.run.ask("Which?", options=["red", "blue"])
+
+    log = StepsInMemory()
+    tool = make_tool(ToolDefinition(name="choose"), choose)
+    with pytest.raises(AskPerson, match="Which"):
+        play([asks(("choose", {}))], tool, log=log)
+    said = HumanAnswer(question="Which?", value="red", options=("red", "blue"))
+    model = ScriptedModel(["Done."])
+    play((), tool, log=log, model=model, context=replace(CONTEXT, answers=(said,)))
+    assert model.requests[0].messages[-1].content == "red"
+
+
+def test_an_agent_that_tests_after_each_change_is_in_no_circle() -> None:
+    edit, test = Counter().tool("edit", has_effects=True), Counter().tool("test")
+    steps = [one for n in range(12) for one in (asks(("edit", {"n": n})), asks(("test", {})))]
+    assert play([*steps, "Done."], edit, test).output == "Done."
+
+
+def test_what_tools_used_is_told() -> None:
+    used = ToolAnswer(text="x", usage=Usage(input_tokens=7, calls=1))
+    tool = make_tool(ToolDefinition(name="paid"), lambda given, context: used)
+    assert play([asks(("paid", {})), "Done."], tool).usage.input_tokens == 10 + 7 + 10
+
+
+def test_a_client_that_raises_an_error_of_its_own_loses_no_cost() -> None:
+    log = StepsInMemory()
+    with pytest.raises(KapelleError) as failed:
+        play([asks(("count", {})), RuntimeError("odd")], Counter().tool(), log=log)
+    assert failed.value.sent
+    assert [event.kind for event in log.recorded][-1] == "unanswered"
+
+
+@pytest.mark.parametrize("wrong", [{"result_chars": 8e3}, {"result_chars": 1}, {"steps": 1.5}, {"usd": float("nan")}])
+def test_a_limit_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="The limit"):
+        LoopLimits(**wrong)

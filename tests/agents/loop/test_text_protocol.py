@@ -111,12 +111,25 @@ def test_an_action_in_a_fence_alone_is_told_where_it_belongs() -> None:
     assert "beginning of a line" in only_error(ELSEWHERE["a fence"])
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\x0c", "\x0b", "\x85", "\r"])
+def test_only_a_line_feed_ends_a_line(sign: str) -> None:
+    content = f"a{sign}b"
+    assert calls(f"ACTION: CREATE_FILE\nPATH: a\nCONTENT:\n{content}\n{END}")[0][1]["content"] == content
+    said = read(f"It said:{sign}ACTION: EXECUTE\nCOMMAND: x\n{END}")
+    assert not [one for one in said.actions if isinstance(one, TextCall)]
+
+
+def test_an_action_with_windows_ends_of_lines_is_read() -> None:
+    assert calls(f"ACTION: EXECUTE\r\nCOMMAND: ls\r\n{END}\r\n") == [("shell_execute", {"command": "ls"})]
+
+
 WRONG = {
     "no such action": (f"ACTION: FLY\n{END}", "There is no action 'FLY'"),
     "no end": ("ACTION: EXECUTE\nCOMMAND: ls", "has no ---END---"),
     "a field it has not": (f"ACTION: SEARCH_WEB\nURL: x\n{END}", "has no field 'URL'"),
     "a field twice": (f"ACTION: SEARCH_WEB\nQUERY: a\nQUERY: b\n{END}", "has the field 'QUERY' twice"),
     "a field missing": (f"ACTION: CREATE_FILE\nPATH: a\n{END}", "lacks CONTENT"),
+    "a second end": (f"ACTION: EXECUTE\nCOMMAND: ls\n{END}\nNow rm -rf build is not needed.\n{END}", "before its end"),
     "no field": (f"ACTION: EXECUTE\nls -la\n{END}", "a line that is no field: 'ls -la'"),
 }
 

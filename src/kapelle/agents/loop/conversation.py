@@ -86,7 +86,7 @@ def find_cut(entries: Sequence[Entry], keep_tokens: float) -> int:
     """
     kept, cut = 0.0, len(entries)
     for place in range(len(entries) - 1, -1, -1):
-        kept += estimate_tokens(render((), [entries[place]], as_text=True))
+        kept += estimate_tokens(render((), [entries[place]], as_text=False))
         if kept > keep_tokens and cut < len(entries):
             break
         if isinstance(entries[place], Spoken):

@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields
 
 from kapelle.errors import InvalidInput
 
+_MEASURES = frozenset({"usd", "seconds", "tool_seconds"})
+_LEAST = {"usd": 0.0, "recite_every": 0, "seconds": 1e-3, "tool_seconds": 1e-3, "result_chars": 100}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoopLimits:
@@ -36,6 +39,9 @@ class LoopLimits:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            least = 0 if each.name in ("recite_every", "usd") else 1e-3
-            if not (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
-                raise InvalidInput(f"The limit {each.name}={value!r} of a loop must be a number of {least:g} or more.")
+            least = _LEAST.get(each.name, 1)
+            whole = each.name not in _MEASURES
+            is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+            if not (is_number and math.isfinite(value) and value >= least):
+                kind = "whole number" if whole else "number"
+                raise InvalidInput(f"The limit {each.name}={value!r} of a loop must be a {kind} of {least:g} or more.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -25,7 +26,7 @@ from kapelle.models import (
 from kapelle.tools import AgentState
 
 from .conversation import estimate_tokens, find_cut, read_reply, render
-from .guard import find_circle
+from .guard import WINDOW, find_circle
 from .record import LoopRecord
 from .setup import LoopSetup
 from .state import Spoken, write_call
@@ -79,7 +80,8 @@ class Loop:
         """
         try:
             if self._record.is_new:
-                self._record.note("began", state="" if self._setup.start is None else self._setup.start.value)
+                start = "" if self._setup.start is None else self._setup.start.value
+                self._record.note("began", loop=secrets.token_hex(4), state=start)
             if self._state.awaited:
                 self._record.settle_cut_off()
             await self._calls.recover()
@@ -87,6 +89,7 @@ class Loop:
             await self._record.flush()
         except AgentFailed as error:
             if not isinstance(error, _Ended):
+                await self._record.flush()
                 raise self._record.paid(error) from error
             await self._record.write("ended", reason=str(error))
             raise self._record.paid(AgentFailed(str(error))) from None
@@ -153,6 +156,10 @@ class Loop:
             raise
         except KapelleError as error:
             self._note_failure(error)
+            raise
+        except Exception as error:  # somebody's own client: what it has cost, nobody says
+            self._record.is_unpriced = self._record.is_unpriced or not hasattr(self._setup.client, "bound_usd")
+            self._record.note("unanswered", reason=type(error).__name__, cost_usd=reserved_usd)
             raise
 
     def _allowed(self) -> frozenset[str] | None:
@@ -258,6 +265,8 @@ class Loop:
     def _stop_circles(self) -> None:
         """Warn the model once that it goes in a circle; end the task if it goes on."""
         state = self._state
+        if len(state.marks) - state.warned_at > WINDOW:
+            state.warned_at = 0  # it has gone on in other ways since
         circle = find_circle(state.marks, since=state.warned_at)
         if circle is None:
             return

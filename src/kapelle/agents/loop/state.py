@@ -50,6 +50,10 @@ class LoopState:
     """Calls of the model that have begun."""
     entries: list[Entry] = field(default_factory=list)
     """What the model sees after its task, in order. Only a compaction changes what stands here already."""
+    loop: str = ""
+    """Tells this loop from every other at the same task: it is in the keys of what its tools do."""
+    begun: dict[str, int] = field(default_factory=dict)
+    """How often each call has begun."""
     open_calls: dict[str, str] = field(default_factory=dict)
     """Calls that have begun and have not returned: their id, and the name of the tool."""
     awaited: bool = False
@@ -80,6 +84,7 @@ class LoopState:
         match event.kind:
             case "began":
                 self.agent_state = str(data.get("state", self.agent_state))
+                self.loop = str(data.get("loop", self.loop))
             case "asked":
                 self.step, self.awaited, self.awaited_usd = event.step, True, float(data.get("reserved_usd", 0.0))
                 self.prefix = data.get("prefix", self.prefix)
@@ -90,11 +95,16 @@ class LoopState:
             case "unanswered":
                 self._settle(data)
             case "called":
-                self.open_calls[str(data["call_id"])] = str(data["name"])
+                call_id = str(data["call_id"])
+                self.open_calls[call_id] = str(data["name"])
+                self.begun[call_id] = self.begun.get(call_id, 0) + 1
                 self.tool_calls += 1
+            case "settled":
+                self.open_calls.pop(str(data["call_id"]), None)
             case "returned":
                 self.open_calls.pop(str(data["call_id"]), None)
                 self.cost_usd += float(data.get("cost_usd", 0.0))
+                self.usage += Usage(**data.get("usage", {}))
                 self.entries.append(
                     Returned(
                         step=event.step,
@@ -109,7 +119,7 @@ class LoopState:
                 elif data.get("verified"):
                     self.unverified = False
                 if "mark" in data:
-                    self.marks.append(str(data["mark"]))
+                    self._mark(str(data["mark"]), is_progress=bool(data.get("acted")) and not data.get("is_error"))
                 self.todo = str(data.get("todo", self.todo))
             case "noted":
                 self.entries.append(Noted(step=event.step, text=str(data["text"])))
@@ -124,6 +134,13 @@ class LoopState:
                 self.compactions += 1
             case "ended":
                 self.ended = str(data.get("reason", ""))
+
+    def _mark(self, mark: str, *, is_progress: bool) -> None:
+        """Remember a call with its result. After something was done that was not done before, the same look at it, or
+        the same test, is no circle."""
+        if is_progress and mark not in self.marks:
+            self.marks, self.warned_at = [], 0
+        self.marks.append(mark)
 
     def _settle(self, data: Mapping[str, Any]) -> None:
         self.awaited = False

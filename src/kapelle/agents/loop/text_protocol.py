@@ -71,7 +71,7 @@ class TextReply:
 
 def read_actions(text: str, forms: Sequence[ActionForm]) -> TextReply:
     """Return the actions of a reply, and the prose around them."""
-    lines = text.splitlines()
+    lines = text.split("\n")  # no other sign ends a line: content may hold them
     by_word = {form.word: form for form in forms}
     actions: list[TextCall | TextError] = []
     prose: list[str] = []
@@ -79,7 +79,7 @@ def read_actions(text: str, forms: Sequence[ActionForm]) -> TextReply:
     while position < len(lines):
         line = lines[position]
         fence = _fence_after(line, fence)
-        found = None if fence else _ACTION.match(line)
+        found = None if fence else _ACTION.match(line.rstrip("\r"))
         if found is None:
             prose.append(line)
             position += 1
@@ -123,7 +123,7 @@ def describe_forms(forms: Sequence[ActionForm]) -> str:
 
 def _fence_after(line: str, fence: str) -> str:
     """Return the fence that is open after a line."""
-    found = _FENCE.match(line)
+    found = _FENCE.match(line.rstrip("\r"))
     if not fence:
         return found[1] if found else ""
     closes = found is not None and line.strip().startswith(fence) and set(line.strip()) == {fence[0]}
@@ -139,7 +139,7 @@ def _end_of(lines: Sequence[str], start: int) -> int | None:
     depth, end = 0, None
     for position in range(start, len(lines)):
         line = lines[position]
-        if _ACTION.match(line):
+        if _ACTION.match(line.rstrip("\r")):
             if depth == 0 and end is not None:
                 return end
             depth += 1
@@ -155,10 +155,16 @@ def _read_one(word: str, lines: Sequence[str], block: str, by_word: Mapping[str,
     if form is None:
         return TextError(message=f"There is no action {word!r}. There are: {', '.join(sorted(by_word))}.", text=block)
     last = list(form.fields)[-1] if form.fields else None
+    is_content = last is not None and form.fields[last] == "content"
+    if not is_content:
+        lines = [line.removesuffix("\r") for line in lines]
+    if any(line.rstrip() == END for line in lines) and not is_content:
+        # Only what is written into a file may speak of the protocol: what else stands before the last end is a guess.
+        return TextError(message=_wrong(form, f"holds a line {END} before its end"), text=block)
     values: dict[str, list[str]] = {}
     current: str | None = None
     for line in lines:
-        found = None if current is not None and current == last else _FIELD.match(line)
+        found = None if current is not None and current == last else _FIELD.match(line.rstrip("\r"))
         if found is not None and (found[1] in form.fields or current is None or not line.strip()):
             name = found[1]
             if name not in form.fields:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from kapelle.agents.agent import TaskContext
-from kapelle.errors import KapelleError
+from kapelle.errors import AskPerson, KapelleError
 from kapelle.graph import Task
+from kapelle.ledger import NOTHING
 from kapelle.models import ToolCall
 from kapelle.tools import AgentState, explain_mask
 
@@ -63,12 +66,17 @@ class ToolCalls:
                 self._context.ask(
                     f"May {call.name} be called?",
                     kind="approval",
-                    arguments={"tool": call.name, "arguments": dict(call.arguments)},
+                    arguments={"tool": call.name, "arguments": dict(call.arguments), "call": self._name(call)},
                     cost_usd=self._record.cost_usd,
                     usage=self._record.usage,
                 )
             await self._record.write("called", call_id=call.call_id, name=call.name, has_effects=tool.row.has_effects)
-            self._return(call, await call_tool(tool, call.arguments, context))
+            try:
+                answer = await call_tool(tool, call.arguments, context)
+            except AskPerson:
+                await self._record.write("settled", call_id=call.call_id, said="it asks a person")
+                raise
+            self._return(call, answer)
         await self._record.flush()
 
     def _latest_calls(self) -> tuple[ToolCall, ...]:
@@ -94,13 +102,17 @@ class ToolCalls:
         return ToolContext(
             task=self._task,
             run=self._context,
-            idempotency_key=f"{self._context.idempotency_key}/{call.call_id}",
+            idempotency_key=f"{self._context.idempotency_key}/{self._name(call)}",
             seconds=max(1e-3, min(self._limits.tool_seconds, self._seconds_left())),
             workspace=self._place.workspace,
             sandbox=self._place.sandbox,
             browser=self._place.browser,
             left_usd=self._usd_left(),
         )
+
+    def _name(self, call: ToolCall) -> str:
+        """Return what tells a call from every other of the task, those of its other loops among them."""
+        return f"{self._record.state.loop}/{call.call_id}"
 
     def _return(self, call: ToolCall, answer: ToolAnswer, *, was_made: bool = True) -> None:
         mark = mark_of(call.name, call.arguments, answer.text)
@@ -110,6 +122,8 @@ class ToolCalls:
             data["is_error"] = True
         if answer.cost_usd:
             data["cost_usd"] = answer.cost_usd
+        if answer.usage != NOTHING:
+            data["usage"] = asdict(answer.usage)
         if answer.todo is not None:
             data["todo"] = answer.todo
         row = self._setup.table.find(call.name)
@@ -132,7 +146,8 @@ class ToolCalls:
             return text
         where = "the rest is lost"
         if self._place.workspace is not None:
-            path = f"{RESULTS}/{self._record.state.step}-{call.name}-{self._record.state.tool_calls}.txt"
+            state, task = self._record.state, re.sub(r"[^\w.-]", "_", self._task.task_id)[:80]
+            path = f"{RESULTS}/{task}-{state.loop}-{state.step}-{state.tool_calls}.txt"
             try:
                 self._place.workspace.write(path, text)
                 where = f"all of it is in the file {path}"
@@ -149,7 +164,7 @@ class ToolCalls:
                 continue
             tool = self._setup.tools.get(call.name)
             if tool is None or not tool.row.has_effects:
-                state.open_calls.pop(call.call_id)
+                self._record.note("settled", call_id=call.call_id, said="it has no effects")
                 continue
             await self._record.flush()
             self._settle_cut_off(call, self._ask_about(call))
@@ -160,15 +175,20 @@ class ToolCalls:
             self._context.ask(
                 f"{call.name} was under way when the work was cut off, and may have been done. What is true?",
                 options=[_AGAIN, _DONE, _FAILED],
-                arguments={"tool": call.name, "arguments": dict(call.arguments), "call": call.call_id},
+                arguments={
+                    "tool": call.name,
+                    "arguments": dict(call.arguments),
+                    "call": self._name(call),
+                    "begun": self._record.state.begun.get(call.call_id, 1),
+                },
                 cost_usd=self._record.cost_usd,
                 usage=self._record.usage,
             )
         )
 
     def _settle_cut_off(self, call: ToolCall, said: str) -> None:
+        self._record.note("settled", call_id=call.call_id, said=said)
         if said == _AGAIN:
-            self._record.state.open_calls.pop(call.call_id)
             return
         words = "It was done" if said == _DONE else "It failed"
         text = f"{words}, a person says; the work was cut off before its result came."

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kapelle.agents.agent import TaskContext
 from kapelle.agents.threads import call_in_thread
 from kapelle.errors import AskPerson, KapelleError
 from kapelle.graph import Task
-from kapelle.ledger import Usage
+from kapelle.ledger import Usage, read_usage, read_usd
 from kapelle.models import ToolDefinition, find_schema_problems
 from kapelle.tools import AgentState, ToolRow
 
@@ -102,33 +103,45 @@ async def call_tool(tool: Tool, arguments: Mapping[str, Any], context: ToolConte
     if problems:
         return _error(f"The arguments do not fit: {'; '.join(problems[:5])}. Nothing was done.")
     try:
-        async with asyncio.timeout(context.seconds):
+        async with asyncio.timeout(context.seconds) as limit:
             if asyncio.iscoroutinefunction(tool.run):
                 given = await tool.run(arguments, context)
             else:
                 given = await call_in_thread(tool.run, arguments, context)
                 if asyncio.iscoroutine(given):
                     given = await given
+        return _read(given)
     except AskPerson:
         raise
-    except TimeoutError:
-        return _error(f"{tool.row.definition.name} did not end within {context.seconds:g} seconds and was stopped.")
     except KapelleError as error:
-        return _error(str(error), cost_usd=error.cost_usd or 0.0)
-    except Exception as error:  # a tool is anybody's code: its error is for the model to see
-        return _error(f"{tool.row.definition.name} failed: {type(error).__name__}: {_words(error)}")
-    return _read(given)
+        return _error(str(error), cost_usd=error.cost_usd)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # the whole task is cancelled
+        return _error(f"{tool.name} cancelled itself.")
+    except (GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a tool is anybody's code: its error is for the model to see
+        if isinstance(error, TimeoutError) and limit.expired():
+            left = "" if asyncio.iscoroutinefunction(tool.run) else " What it began may go on."
+            return _error(f"{tool.name} did not end within {context.seconds:g} seconds.{left}")
+        return _error(f"{tool.name} failed: {type(error).__name__}: {_words(error)}")
 
 
 def _read(given: object) -> ToolAnswer:
+    """Return what a tool gave as an answer.
+
+    Raises:
+        RefusedFigure: it tells a cost or a usage that is none.
+    """
     if isinstance(given, ToolAnswer):
-        return given
-    if isinstance(given, str):
-        return ToolAnswer(text=given[:MAX_TOLD_CHARS])
-    try:
-        return ToolAnswer(text=json.dumps(given, ensure_ascii=False, default=str)[:MAX_TOLD_CHARS])
-    except (ValueError, TypeError, RecursionError) as error:
-        return _error(f"The tool gave something that has no text: {_words(error)}")
+        text = given.text if isinstance(given.text, str) else json.dumps(given.text, ensure_ascii=False, default=str)
+        cost_usd, usage = read_usd(given.cost_usd, by="The tool"), read_usage(given.usage, by="The tool")
+        todo = None if given.todo is None else str(given.todo)
+        return replace(given, text=text[:MAX_TOLD_CHARS], cost_usd=cost_usd, usage=usage, todo=todo)
+    text = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, default=str)
+    return ToolAnswer(text=text[:MAX_TOLD_CHARS])
 
 
 def _words(error: BaseException) -> str:
@@ -138,5 +151,6 @@ def _words(error: BaseException) -> str:
         return "its text cannot be shown"
 
 
-def _error(text: str, *, cost_usd: float = 0.0) -> ToolAnswer:
-    return ToolAnswer(text=text, is_error=True, cost_usd=cost_usd)
+def _error(text: str, *, cost_usd: object = None) -> ToolAnswer:
+    usd = float(cost_usd) if isinstance(cost_usd, (int, float)) and math.isfinite(cost_usd) else 0.0
+    return ToolAnswer(text=text, is_error=True, cost_usd=max(0.0, usd))
