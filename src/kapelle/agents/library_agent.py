@@ -208,6 +208,8 @@ class PydanticAIAgent(OnModel):
         if not cost.usage.calls and isinstance(error, Exception):
             return error  # nothing was asked yet
         own = isinstance(error, theirs.AgentRunError)
+        if is_open and isinstance(error, asyncio.CancelledError):  # its model cancelled itself, and may be billed
+            return as_paid_failure(error, None, cost.usage)
         return as_paid_failure(error, cost.cost_usd, cost.usage, by=self._name() if own else "")
 
     def _settings(self, task: Task, context: TaskContext, run: RunContext[Any]) -> dict[str, Any]:
