@@ -13,12 +13,6 @@ import pytest
 from .ways import Way, ray_ways, sampled_ways
 
 MENDING: dict[str, list[tuple[str, Callable[[Way], bool]]]] = {
-    "paid is paid": [
-        (
-            "a pydantic-ai agent that is cancelled within its model's call is charged nothing, not what was set aside",
-            lambda way: way.adapter == "pydantic-ai" and way.failure == "cancels itself" and way.price == "unknown",
-        )
-    ],
     "a reason can be asked for": [
         (
             "an agent that cancels itself on a worker of Ray gives a traceback with control characters as its reason",
