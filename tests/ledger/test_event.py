@@ -84,7 +84,6 @@ FIRST: dict[EventKind, list[EventKind]] = {
     "check_started": ["task_started", "attempt_started"],
     "task_step": ["task_started"],
     "task_interrupted": ["task_started"],
-    "task_step": ["task_started"],
     "question_answered": ["task_started", "task_asked"],
 }
 """What must have happened to the task before."""

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.plans import BadData, hide_variables, load_plans, macro_f1, micro_f1, read_plan
+from bench.plans import hide_variables, load_plans, macro_f1, micro_f1, read_plan
+from bench.recorded import BadData
 from kapelle.errors import InvalidGraph
 from kapelle.graph import Task, TaskDAG
 from kapelle.models import ToolDefinition
