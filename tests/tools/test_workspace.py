@@ -255,7 +255,13 @@ def test_a_diff_shows_line_ends_and_what_is_no_text(files: Workspace) -> None:
     assert "b.bin: changed, no text, 2 -> 3 bytes" in told
 
 
-@pytest.mark.parametrize("path", [".git/hooks/post-commit", "deep/er/.git/hooks/pre-push", "sub/.git/config", ".envrc"])
+STARTING = (
+    *(".git/hooks/post-commit", "deep/er/.git/hooks/pre-push", "sub/.git/config", ".envrc", "sub/.git"),
+    *("bare.git/hooks/post-update", "sub/.git/config.worktree", "venv/lib/site-packages/x.pth", ".gitmodules"),
+)
+
+
+@pytest.mark.parametrize("path", STARTING)
 def test_what_could_run_outside_of_the_sandbox_stands_first_in_the_diff(path: str, files: Workspace) -> None:
     before = files.snapshot()
     files.write("a.txt", "harmless\n")
@@ -279,3 +285,28 @@ def test_a_repository_in_the_workspace_runs_nothing_when_it_is_compared(files: W
 def test_what_is_kept_may_not_lie_in_the_workspace(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="Keep them elsewhere"):
         Workspace(tmp_path, kept=tmp_path / "kept")
+
+
+def test_a_name_like_that_of_a_file_being_written_hides_nothing(files: Workspace) -> None:
+    before = files.snapshot()
+    files.write(".kapelle-writing-notes", "x")
+    files.write(".kapelle-writing-folder/a", "x")
+    assert {change.path for change in files.changes(before)} >= {".kapelle-writing-notes", ".kapelle-writing-folder/a"}
+
+
+def test_a_folder_comes_back_with_all_of_its_mode(files: Workspace) -> None:
+    folder = files.folder / "shared"
+    folder.mkdir()
+    folder.chmod(0o2755)
+    before = files.snapshot()
+    folder.rmdir()
+    assert files.take_back(before) == ()
+    assert folder.stat().st_mode & 0o7777 == 0o2755
+
+
+def test_what_changes_are_called_steers_no_terminal_and_forges_no_line(files: Workspace) -> None:
+    before = files.snapshot()
+    files.write("n\n! ok\x1b[2J", "gone\x1b[2J\n")
+    told = files.describe(files.changes(before))
+    assert "\x1b" not in told
+    assert not any(line.startswith("!") for line in told.split("\n"))

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
@@ -22,9 +24,10 @@ from kapelle.errors import CannotAnswer, InvalidInput, KapelleError, RefusedQuer
 
 MAX_PATH_CHARS = 4_000
 MAX_NAME_BYTES = 255
+MAX_WRITING_S = 60.0
 IS_SUPPORTED = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
-TEMPORARY = ".kapelle-writing-"
-"""How files begin that are being written."""
+_TEMPORARY = re.compile(r"\.kapelle-writing-[0-9a-f]{16}")
+"""Names of files that are being written."""
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -124,7 +127,7 @@ def replace_file(root: int, names: tuple[str, ...], content: bytes, *, mode: int
     """
     if not names:
         raise InvalidInput("The workspace itself is a folder. Name a file in it.")
-    beside = f"{TEMPORARY}{secrets.token_hex(8)}"
+    beside = f".kapelle-writing-{secrets.token_hex(8)}"
     with open_folder(root, names[:-1], make=True) as folder:
         before = look_at(folder, names[-1])
         if before is not None:
@@ -148,6 +151,12 @@ def replace_file(root: int, names: tuple[str, ...], content: bytes, *, mode: int
             if isinstance(error, OSError):
                 raise CannotAnswer(f"{'/'.join(names)!r} could not be written: {error.strerror}.") from error
             raise
+
+
+def is_being_written(name: str, found: os.stat_result) -> bool:
+    """Whether this is a file that `replace_file` puts together at this moment: a new one each time, soon gone."""
+    young = time.time() - found.st_ctime < MAX_WRITING_S
+    return young and stat.S_ISREG(found.st_mode) and _TEMPORARY.fullmatch(name) is not None
 
 
 def look_at(folder: int, name: str) -> os.stat_result | None:

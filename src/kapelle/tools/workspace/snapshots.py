@@ -21,8 +21,9 @@ from typing import Literal
 
 from kapelle.documents import write_beside_then_rename
 from kapelle.errors import KapelleError, RefusedQuery
+from kapelle.ledger import printable
 
-from .confined import TEMPORARY, look_at, open_file, open_folder, read_all, replace_file
+from .confined import is_being_written, look_at, open_file, open_folder, read_all, replace_file
 from .texts import decode, is_binary
 
 MAX_KEPT_BYTES = 50_000_000
@@ -71,15 +72,25 @@ class Change:
     after: Entry | None
 
     @property
+    def shown(self) -> str:
+        """Its path for people: on one line, and steering no terminal."""
+        return printable(self.path.replace("\n", "\\n"))
+
+    @property
     def starts_code(self) -> bool:
         """Whether a program outside may run what it holds without being asked: hooks and settings of repositories."""
         if self.after is None or self.after.kind == "folder":
             return False
-        parts = self.path.split("/")
-        return any(
-            name == ".git" and parts[at + 1 : at + 2] in (["hooks"], ["config"], ["info"], ["modules"])
-            for at, name in enumerate(parts)
-        ) or parts[-1] in (".gitattributes", ".gitmodules", ".envrc")
+        *above, name = self.path.split("/")
+        in_repository = ".git" in above and not {"objects", "refs", "logs"} & set(above)
+        return in_repository or "hooks" in above or name in _STARTING or name.endswith(".pth")
+
+
+_STARTING = frozenset(
+    {".git", "config.worktree", ".gitattributes", ".gitmodules", ".envrc", "pyvenv.cfg", "sitecustomize.py"}
+    | {"usercustomize.py", ".bashrc", ".profile", ".pre-commit-config.yaml"}
+)
+"""Names of files that programs outside obey when they are pointed at their folder: a `.git` file names another."""
 
 
 def take_snapshot(root: int, kept: Path, before: Snapshot | None = None) -> Snapshot:
@@ -101,7 +112,7 @@ def take_snapshot(root: int, kept: Path, before: Snapshot | None = None) -> Snap
                 for name in os.listdir(folder):
                     path = "/".join((*names, name))
                     entry = _look(root, folder, (*names, name), known.get(path), checked, kept)
-                    if entry is not None and not name.startswith(TEMPORARY):
+                    if entry is not None:
                         found[path] = entry
                         waiting += [(*names, name)] if entry.kind == "folder" else []
         except (KapelleError, OSError):  # locked: what was known of it still is all that is
@@ -128,7 +139,7 @@ def find_changes(before: Snapshot, after: Snapshot) -> tuple[Change, ...]:
 def describe_changes(changes: Iterable[Change], kept: Path) -> str:
     """Return a unified diff of texts, one line for what is none, and first what could run code outside."""
     changes = tuple(changes)
-    warned = [f"! {change.path} can start code outside of the sandbox" for change in changes if change.starts_code]
+    warned = [f"! {change.shown} can start code outside of the sandbox" for change in changes if change.starts_code]
     parts = ["\n".join(warned)] if warned else []
     lines = 0
     for change in changes:
@@ -136,7 +147,7 @@ def describe_changes(changes: Iterable[Change], kept: Path) -> str:
             continue
         told = list(_diff_of(change, kept))
         if lines + len(told) > MAX_DIFF_LINES:
-            told = [f"{change.path}: {change.kind}, not shown here"]
+            told = [f"{change.shown}: {change.kind}, not shown here"]
         lines += len(told)
         parts.append("\n".join(told))
     return "\n".join(parts)
@@ -158,7 +169,7 @@ def take_back(root: int, kept: Path, before: Snapshot, changes: Iterable[Change]
 
 def _look(root: int, folder: int, path: tuple[str, ...], known: Entry | None, checked: int, kept: Path) -> Entry | None:
     found = look_at(folder, path[-1])
-    if found is None:
+    if found is None or is_being_written(path[-1], found):
         return None
     mode = stat.S_IMODE(found.st_mode)
     if stat.S_ISDIR(found.st_mode):
@@ -211,26 +222,23 @@ def _diff_of(change: Change, kept: Path) -> Iterable[str]:
     old, new = (_content(kept, entry) for entry in (change.before, change.after))
     sizes = f"{change.before.size if change.before else 0:,} -> {change.after.size if change.after else 0:,} bytes"
     if old is None or new is None or max(len(old), len(new)) > MAX_DIFF_BYTES:
-        yield f"{change.path}: {change.kind}, {sizes}"
+        yield f"{change.shown}: {change.kind}, {sizes}"
     elif is_binary(old) or is_binary(new):
-        yield f"{change.path}: {change.kind}, no text, {sizes}"
+        yield f"{change.shown}: {change.kind}, no text, {sizes}"
     elif old == new:
         modes = [f"{entry.kind} {entry.mode:o}" for entry in (change.before, change.after) if entry is not None]
-        yield f"{change.path}: {change.kind}" + (f", {' -> '.join(modes)}" if len(modes) > 1 else ", empty")
+        yield f"{change.shown}: {change.kind}" + (f", {' -> '.join(modes)}" if len(modes) > 1 else ", empty")
     else:
         before, after = decode(old).text.splitlines(keepends=True), decode(new).text.splitlines(keepends=True)
-        names = ("/dev/null" if change.before is None else f"a/{change.path}",
-                 "/dev/null" if change.after is None else f"b/{change.path}")  # fmt: skip
+        names = ("/dev/null" if change.before is None else f"a/{change.shown}",
+                 "/dev/null" if change.after is None else f"b/{change.shown}")  # fmt: skip
         for line in difflib.unified_diff(before, after, *names):
             yield _shown(line)
 
 
 def _shown(line: str) -> str:
     """Return a line of a diff with an unusual end of line made visible."""
-    body = line.removesuffix("\n")
-    if body.endswith("\r"):
-        body = body[:-1] + "\\r"
-    return body.replace("\r", "\\r")
+    return printable(line.removesuffix("\n").replace("\r", "\\r"))
 
 
 def _remove(root: int, path: str) -> bool:
@@ -254,7 +262,7 @@ def _put(root: int, kept: Path, path: str, entry: Entry) -> bool:
     try:
         if entry.kind == "folder":
             with open_folder(root, names, make=True) as folder:
-                os.fchmod(folder, entry.mode & 0o777)
+                os.fchmod(folder, entry.mode & 0o3777)
         elif entry.kind == "file":
             content = _kept_at(kept, entry.digest).read_bytes()
             replace_file(root, names, content, mode=entry.mode)

@@ -10,12 +10,22 @@ from typing import Self
 
 from kapelle.errors import InvalidInput
 
-from .confined import IS_SUPPORTED, TEMPORARY, look_at, open_file, open_folder, read_all, replace_file, split_path
+from .confined import (
+    IS_SUPPORTED,
+    is_being_written,
+    look_at,
+    open_file,
+    open_folder,
+    read_all,
+    replace_file,
+    split_path,
+)
 from .snapshots import Change, Snapshot, describe_changes, find_changes, take_back, take_snapshot
 from .texts import decode, replace_once
 
 MAX_FILE_BYTES = 20_000_000
 MAX_LISTED = 1_000
+MAX_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +125,7 @@ class Workspace:
             with open_folder(self._root, names) as folder:
                 for name in sorted(os.listdir(folder)):
                     seen = look_at(folder, name)
-                    if seen is None or name.startswith(TEMPORARY) or stat.S_ISLNK(seen.st_mode):
+                    if seen is None or is_being_written(name, seen) or stat.S_ISLNK(seen.st_mode):
                         continue
                     is_folder = stat.S_ISDIR(seen.st_mode)
                     found.append(WorkspaceFile("/".join((*names, name)), is_folder, 0 if is_folder else seen.st_size))
@@ -139,8 +149,16 @@ class Workspace:
         return describe_changes(changes, self._kept)
 
     def take_back(self, to: Snapshot) -> tuple[str, ...]:
-        """Make it what it was at a snapshot; return the paths where that was not possible."""
-        return take_back(self._root, self._kept, to, self.changes(to))
+        """Make it what it was at a snapshot; return the paths where that was not possible.
+
+        A folder that was locked meanwhile shows what is in it only once it is open again, so it is compared anew.
+        """
+        for _ in range(MAX_ROUNDS):
+            changes = self.changes(to)
+            if not changes:
+                return ()
+            take_back(self._root, self._kept, to, changes)
+        return tuple(change.path for change in self.changes(to))
 
     def close(self) -> None:
         """Let go of the folder. Its files stay."""
